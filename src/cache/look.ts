@@ -1,0 +1,75 @@
+import type { Entry, Stamp } from '../store/entry.js'
+import type { Found, Store } from '../store/port.js'
+import { isSoftened, isValid } from '../store/validity.js'
+import type { Look, Place } from './place.js'
+
+/** Reads one place. Synchronous where the store is: a hit from memory costs no turn of the event loop. */
+export function look(store: Store, place: Place, now: number): Look | Promise<Look> {
+  const keys = place.base === undefined ? [place.key] : [place.base, place.key]
+  try {
+    const found = store.read(keys, place.groups)
+    if (!(found instanceof Promise)) return assess(store, place, found, now)
+    return found.then((answer) => assess(store, place, answer, now)).catch(outage)
+  } catch (error) {
+    return outage(error)
+  }
+}
+
+function outage(error: unknown): Look {
+  return { state: 'outage', error }
+}
+
+function assess(store: Store, place: Place, found: Found, now: number): Look | Promise<Look> {
+  const marker = place.base === undefined ? undefined : found.entries[0]
+  const entry = found.entries[place.base === undefined ? 0 : 1]
+  if (entry === undefined || !belongs(entry, place, marker)) return absent(entry, marker, place, found.stamps)
+  if (!isValid(entry, found.stamps, now)) return absent(entry, marker, place, found.stamps)
+  const others = otherGroups(entry, place)
+  if (others.length === 0) return valid(entry, isSoftened(entry, found.stamps))
+  return assessOthers(store, entry, others, found, place, now)
+}
+
+/** An entry that lacks a group its route declares now was stored under another declaration; doubt is a miss. */
+function belongs(entry: Entry, place: Place, marker: Entry | undefined): boolean {
+  if (place.base !== undefined && (marker?.kind !== 'variants' || entry.family !== marker.family)) return false
+  const groups = entry.groups
+  for (let index = 0; index < place.groups.length; index += 1) {
+    const group = place.groups[index] as string
+    if (groups[index] !== group && !groups.includes(group)) return false
+  }
+  return true
+}
+
+/** Groups that the handler added when the entry was made. */
+function otherGroups(entry: Entry, place: Place): readonly string[] {
+  return entry.groups.length === place.groups.length ? NONE : entry.groups.filter((group) => !place.groups.includes(group))
+}
+
+const NONE: readonly string[] = []
+
+async function assessOthers(
+  store: Store,
+  entry: Entry,
+  others: readonly string[],
+  found: Found,
+  place: Place,
+  now: number,
+): Promise<Look> {
+  const { stamps } = await store.read([], others)
+  const softened = isSoftened(entry, found.stamps) || isSoftened(entry, stamps)
+  return isValid(entry, stamps, now) ? valid(entry, softened) : absent(entry, found.entries[0], place, found.stamps)
+}
+
+function valid(entry: Entry, softened: boolean): Look {
+  return { state: 'valid', entry, softened }
+}
+
+function absent(
+  seen: Entry | undefined,
+  marker: Entry | undefined,
+  place: Place,
+  stamps: readonly (Stamp | undefined)[],
+): Look {
+  const absentGroups = place.groups.filter((_, index) => stamps[index] === undefined)
+  return { state: 'absent', seen, marker: place.base === undefined ? undefined : marker, absentGroups }
+}

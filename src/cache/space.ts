@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import type { Logger } from '../logger.js'
+import type { Entry } from '../store/entry.js'
+import type { Published, Store } from '../store/port.js'
+import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, Fills, type Acquired, type AcquireOptions } from './fills.js'
+import { PREFIX_GROUP } from './group.js'
+import { look } from './look.js'
+import type { Absent, Look, Place } from './place.js'
+import { Unconfirmed } from './unconfirmed.js'
+import { Write } from './write.js'
+
+export interface SpaceOptions {
+  readonly now: () => number
+  readonly logger: Logger
+  readonly leaseMs?: number | undefined
+  readonly waitMs?: number | undefined
+}
+
+/** What an invalidation names. Keys and groups are encoded. */
+export interface Target {
+  readonly keys?: readonly string[] | undefined
+  readonly groups?: readonly string[] | undefined
+  /** `soft`: entries become stale and may be served while they are refreshed. Default `hard`. */
+  readonly mode?: 'hard' | 'soft' | undefined
+}
+
+export interface Evicted {
+  /** Entries that were removed by their key. Those of a group are not counted: that would cost a look at each. */
+  readonly entries: number
+  /** Groups that were invalidated. */
+  readonly groups: number
+  /** False: the store could not be reached; the invalidation is queued and this process trusts nothing until then. */
+  readonly confirmed: boolean
+}
+
+export interface Committed extends Evicted {
+  readonly published: Published
+}
+
+/** Everything that is true about the cached things of one prefix. */
+export class Space {
+  readonly prefix: string
+  readonly now: () => number
+  readonly #store: Store
+  readonly #fills: Fills
+  readonly #leaseMs: number
+  readonly #unconfirmed: Unconfirmed
+
+  constructor(store: Store, options: SpaceOptions) {
+    this.prefix = store.prefix
+    this.now = options.now
+    this.#store = store
+    this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS
+    this.#fills = new Fills(store, options.now, { leaseMs: this.#leaseMs, waitMs: options.waitMs ?? DEFAULT_WAIT_MS })
+    this.#unconfirmed = new Unconfirmed(store, options.logger, options.now)
+  }
+
+  /** Fills under way in this process. */
+  get filling(): number {
+    return this.#fills.size
+  }
+
+  look(place: Place): Look | Promise<Look> {
+    const doubt = this.#unconfirmed.doubt
+    return doubt === undefined ? look(this.#store, place, this.now()) : { state: 'outage', error: doubt }
+  }
+
+  /** The right to fill a place, or what somebody else filled it with meanwhile. */
+  acquire(place: Place, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+    return this.#fills.acquire(place, absent, options)
+  }
+
+  /** Begins a write-through. Undefined when the store is away: then the key has to be evicted when it ends. */
+  async announce(key: string): Promise<Write | undefined> {
+    try {
+      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID())
+    } catch {
+      return undefined
+    }
+  }
+
+  /**
+   * Ends a successful write: invalidates what it names, then stores what it wrote. In this order, so that a group may
+   * be invalidated and given a new entry by one and the same write.
+   */
+  async commit(write: Write, stored: { entry: Entry; ttlMs: number } | undefined, target: Target): Promise<Committed> {
+    const { groups = [], mode = 'hard' } = target
+    const keys = (target.keys ?? []).filter((key) => key !== write.key)
+    try {
+      const [entries, invalidated] = await Promise.all([
+        this.#evictKeys(keys, mode),
+        groups.length === 0 ? undefined : this.#store.invalidate(groups, mode),
+      ])
+      const own = invalidated === undefined ? undefined : { groups, ...invalidated }
+      const published = stored === undefined ? 'fenced' : await write.store(stored.entry, stored.ttlMs, own)
+      if (stored === undefined) await write.cancel()
+      return { published, entries, groups: groups.length, confirmed: true }
+    } catch (error) {
+      this.#unconfirmed.add({ ...target, keys: [...keys, write.key] }, error)
+      write.cancel().catch(() => {})
+      return { published: 'fenced', entries: 0, groups: 0, confirmed: false }
+    }
+  }
+
+  /** Stores the truth of now. */
+  async set(key: string, entry: Entry, ttlMs: number): Promise<Published> {
+    try {
+      return (await this.#store.set(key, entry, ttlMs)) === undefined ? 'fenced' : 'stored'
+    } catch (error) {
+      // It may or may not have arrived; what stood there before must not come back.
+      this.#unconfirmed.add({ keys: [key] })
+      throw error
+    }
+  }
+
+  /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
+  async evict(target: Target): Promise<Evicted> {
+    const { keys = [], groups = [], mode = 'hard' } = target
+    try {
+      const [entries] = await Promise.all([
+        this.#evictKeys(keys, mode),
+        groups.length === 0 ? undefined : this.#store.invalidate(groups, mode),
+      ])
+      return { entries, groups: groups.length, confirmed: true }
+    } catch (error) {
+      this.#unconfirmed.add(target, error)
+      return { entries: 0, groups: 0, confirmed: false }
+    }
+  }
+
+  /** Invalidates everything under the prefix, at the cost of one group. */
+  clear(mode: 'hard' | 'soft' = 'hard'): Promise<Evicted> {
+    return this.evict({ groups: [PREFIX_GROUP], mode })
+  }
+
+  /** The store has come back: what could not be confirmed is tried at once. */
+  retry(): void {
+    this.#unconfirmed.retry()
+  }
+
+  close(): void {
+    this.#unconfirmed.close()
+  }
+
+  async #evictKeys(keys: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
+    if (keys.length === 0) return 0
+    return mode === 'hard' ? this.#store.evict(keys) : this.#store.soften(keys, this.now())
+  }
+}

@@ -1,0 +1,65 @@
+import type { Entry } from '../store/entry.js'
+import type { Invalidated, Published, Store } from '../store/port.js'
+
+/** What a write itself invalidated just before it stores. */
+export interface OwnInvalidation extends Invalidated {
+  readonly groups: readonly string[]
+}
+
+/**
+ * One write-through of one key. It was announced before its handler ran, so that it can tell at its end whether it was
+ * the only writer, and stores only then.
+ */
+export class Write {
+  readonly key: string
+  /** The clock before the handler ran. */
+  readonly stamp: number
+  readonly #store: Store
+  readonly #token: string
+  readonly #renewal: NodeJS.Timeout
+  #open = true
+
+  static async begin(store: Store, leaseMs: number, key: string, token: string): Promise<Write> {
+    return new Write(store, leaseMs, key, token, await store.announce(key, token, leaseMs))
+  }
+
+  private constructor(store: Store, leaseMs: number, key: string, token: string, stamp: number) {
+    this.key = key
+    this.stamp = stamp
+    this.#store = store
+    this.#token = token
+    this.#renewal = setInterval(() => void store.renew(key, token, leaseMs).catch(() => {}), leaseMs / 3)
+    this.#renewal.unref()
+  }
+
+  /**
+   * Stores what the handler wrote. `invalidated` is what this write itself invalidated just before: its own
+   * invalidation does not fence it, anybody else's since the handler began does.
+   */
+  async store(entry: Entry, ttlMs: number, invalidated?: OwnInvalidation): Promise<Published> {
+    const stamp = await this.#restamp(entry, invalidated)
+    return this.#complete(stamp === undefined ? undefined : { entry: { ...entry, stamp }, ttlMs })
+  }
+
+  /** Ends without storing: the handler failed, or its response may not be stored. */
+  async cancel(): Promise<void> {
+    await this.#complete(undefined)
+  }
+
+  /** The stamp to store under, or undefined where a group was invalidated by somebody else since the handler began. */
+  async #restamp(entry: Entry, invalidated: OwnInvalidation | undefined): Promise<number | undefined> {
+    if (invalidated === undefined || !entry.groups.some((group) => invalidated.groups.includes(group))) return this.stamp
+    const own = invalidated.before.every((stamp) => stamp === undefined || stamp.hard <= this.stamp)
+    const others = entry.groups.filter((group) => !invalidated.groups.includes(group))
+    const { stamps } = await this.#store.read([], others)
+    const untouched = stamps.every((stamp) => stamp !== undefined && stamp.hard <= this.stamp)
+    return own && untouched ? invalidated.stamp : undefined
+  }
+
+  async #complete(write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+    if (!this.#open) return 'fenced'
+    this.#open = false
+    clearInterval(this.#renewal)
+    return this.#store.complete(this.key, this.#token, write)
+  }
+}

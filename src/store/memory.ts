@@ -1,0 +1,237 @@
+import { LRUCache } from 'lru-cache'
+import type { Entry, Stamp } from './entry.js'
+import { Keyspace } from './keyspace.js'
+import type { Claim, Claimed, Found, Invalidated, Publication, Published, Store, SweepStep } from './port.js'
+import { isValid } from './validity.js'
+
+/** Default budget of the embedded store: 64 MiB of entries. */
+export const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
+
+/** What an entry costs beside its texts and body: objects, map slots. */
+const ENTRY_OVERHEAD_BYTES = 400
+
+/** Stamps kept; a group beyond it is a lost group, so its entries are misses. */
+const GROUPS_MAX = 100_000
+
+export interface MemoryOptions {
+  /** Budget for entries, in bytes; the least recently used go first. Default 64 MiB. */
+  readonly maxBytes?: number | undefined
+  /** Milliseconds since the epoch. Default `Date.now`. */
+  readonly now?: (() => number) | undefined
+}
+
+interface Kept {
+  readonly entry: Entry
+  readonly expiresAt: number
+}
+
+type Lease = { readonly until: number } & (
+  | { readonly kind: 'fill' | 'writer'; readonly token: string }
+  | { readonly kind: 'contested'; readonly writers: number }
+)
+
+/** The embedded server: what all prefixes of one application share. */
+export class Memory {
+  readonly now: () => number
+  readonly entries: LRUCache<string, Kept>
+  readonly groups = new LRUCache<string, Stamp>({ max: GROUPS_MAX })
+  readonly leases = new Map<string, Lease>()
+  readonly clocks = new Map<string, number>()
+  readonly waiting = new Map<string, Set<() => void>>()
+
+  constructor(options: MemoryOptions = {}) {
+    this.now = options.now ?? Date.now
+    this.entries = new LRUCache({ maxSize: options.maxBytes ?? DEFAULT_MEMORY_BYTES, sizeCalculation: sizeOf })
+  }
+}
+
+function sizeOf({ entry }: Kept, key: string): number {
+  const texts = entry.headers.reduce((sum, text) => sum + text.length, key.length)
+  return ENTRY_OVERHEAD_BYTES + texts + entry.body.length
+}
+
+/** Entries of one prefix in this process. The same protocol as in Redis, so that what is tested here holds there. */
+export class MemoryStore implements Store {
+  readonly prefix: string
+  readonly #memory: Memory
+  readonly #keys: Keyspace
+
+  constructor(memory: Memory, prefix: string) {
+    this.prefix = prefix
+    this.#memory = memory
+    this.#keys = new Keyspace(prefix)
+  }
+
+  read(keys: readonly string[], groups: readonly string[]): Found {
+    return { entries: keys.map(this.#entry), stamps: groups.map(this.#stamp) }
+  }
+
+  async claim(key: string, claim: Claim): Promise<Claimed> {
+    const lease = this.#lease(key)
+    if (lease !== undefined) return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
+    if (claim.seen !== 'any' && this.#entry(key) !== claim.seen) return { state: 'changed' }
+    this.#setLease(key, { kind: 'fill', token: claim.token, until: this.#memory.now() + claim.leaseMs })
+    const stamp = this.#clock()
+    this.#createGroups(claim.absentGroups, stamp)
+    return { state: 'granted', stamp }
+  }
+
+  async publish(key: string, { token, entry, ttlMs }: Publication): Promise<Published> {
+    const lease = this.#lease(key)
+    if (lease?.kind !== 'fill' || lease.token !== token) return 'fenced'
+    this.#createGroups(entry.groups, this.#clock())
+    const allowed = entry.groups.every((group) => (this.#stamp(group)?.hard ?? Infinity) <= entry.stamp)
+    if (allowed) this.#put(key, entry, ttlMs)
+    this.#endLease(key)
+    return allowed ? 'stored' : 'fenced'
+  }
+
+  async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
+    const lease = this.#lease(key)
+    if (lease === undefined || (lease.kind !== 'contested' && lease.token !== token)) return false
+    this.#setLease(key, { ...lease, until: this.#memory.now() + leaseMs })
+    return true
+  }
+
+  async release(key: string, token: string): Promise<void> {
+    const lease = this.#lease(key)
+    if (lease?.kind === 'fill' && lease.token === token) this.#endLease(key)
+  }
+
+  async announce(key: string, token: string, leaseMs: number): Promise<number> {
+    const lease = this.#lease(key)
+    const until = this.#memory.now() + leaseMs
+    const writers = lease?.kind === 'contested' ? lease.writers + 1 : 2
+    const alone = lease === undefined || lease.kind === 'fill'
+    this.#setLease(key, alone ? { kind: 'writer', token, until } : { kind: 'contested', writers, until })
+    this.#drop(key)
+    return this.#clock()
+  }
+
+  async complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+    const lease = this.#lease(key)
+    this.#drop(key)
+    const own = lease?.kind === 'writer' && lease.token === token
+    if (own && write !== undefined) {
+      this.#createGroups(write.entry.groups, this.#clock())
+      this.#put(key, write.entry, write.ttlMs)
+    }
+    const others = lease?.kind === 'contested' ? lease.writers - 1 : lease?.kind === 'writer' && !own ? 1 : 0
+    if (others > 0 && lease !== undefined) this.#setLease(key, { kind: 'contested', writers: others, until: lease.until })
+    else this.#endLease(key)
+    return own && write !== undefined ? 'stored' : 'fenced'
+  }
+
+  async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
+    if (this.#contest(key)) {
+      this.#drop(key)
+      return undefined
+    }
+    const stamp = this.#clock()
+    this.#createGroups(entry.groups, stamp)
+    this.#put(key, { ...entry, stamp }, ttlMs)
+    this.#endLease(key)
+    return stamp
+  }
+
+  async evict(keys: readonly string[]): Promise<number> {
+    return keys.filter((key) => {
+      if (!this.#contest(key)) this.#endLease(key)
+      return this.#drop(key)
+    }).length
+  }
+
+  async soften(keys: readonly string[], now: number): Promise<number> {
+    return keys.filter((key) => {
+      if (this.#lease(key)?.kind === 'fill') this.#endLease(key)
+      const name = this.#keys.entry(key)
+      const kept = this.#memory.entries.get(name)
+      if (kept !== undefined) this.#memory.entries.set(name, { ...kept, entry: { ...kept.entry, freshUntil: now, memo: undefined } })
+      return kept !== undefined
+    }).length
+  }
+
+  async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
+    const stamp = Math.max(this.#clock() + 1, this.#memory.now() * 1000)
+    this.#memory.clocks.set(this.prefix, stamp)
+    const before = groups.map(this.#stamp)
+    groups.forEach((group, index) => {
+      const was = before[index]
+      if (was !== undefined) this.#memory.groups.set(this.#keys.group(group), { ...was, [mode]: stamp })
+    })
+    return { stamp, before }
+  }
+
+  async listen(): Promise<void> {}
+
+  onWake(key: string, wake: () => void): () => void {
+    const name = this.#keys.entry(key)
+    const waiting = this.#memory.waiting.get(name) ?? new Set()
+    this.#memory.waiting.set(name, waiting.add(wake))
+    return () => {
+      if (waiting.delete(wake) && waiting.size === 0) this.#memory.waiting.delete(name)
+    }
+  }
+
+  async sweep(_cursor: string, _count: number, now: number): Promise<SweepStep> {
+    const names = [...this.#memory.entries.keys()].filter((name) => name.startsWith(this.#keys.entries))
+    const dead = names.filter((name) => {
+      const entry = this.#memory.entries.peek(name)?.entry
+      return entry !== undefined && !isValid(entry, entry.groups.map(this.#stamp), now)
+    })
+    for (const name of dead) this.#memory.entries.delete(name)
+    return { cursor: '0', scanned: names.length, removed: dead.length }
+  }
+
+  readonly #entry = (key: string): Entry | undefined => {
+    const kept = this.#memory.entries.get(this.#keys.entries + key)
+    return kept !== undefined && kept.expiresAt > this.#memory.now() ? kept.entry : undefined
+  }
+
+  readonly #stamp = (group: string): Stamp | undefined => this.#memory.groups.get(this.#keys.groups + group)
+
+  #put(key: string, entry: Entry, ttlMs: number): void {
+    // A copy: the handler keeps its buffer, and a small slice would keep a whole socket chunk alive.
+    const kept = { entry: { ...entry, body: Buffer.from(entry.body) }, expiresAt: this.#memory.now() + ttlMs }
+    this.#memory.entries.set(this.#keys.entry(key), kept)
+  }
+
+  #drop(key: string): boolean {
+    return this.#memory.entries.delete(this.#keys.entry(key))
+  }
+
+  #clock(): number {
+    const clock = this.#memory.clocks.get(this.prefix) ?? this.#memory.now() * 1000
+    this.#memory.clocks.set(this.prefix, clock)
+    return clock
+  }
+
+  #createGroups(groups: readonly string[], stamp: number): void {
+    for (const group of groups) {
+      if (this.#stamp(group) === undefined) this.#memory.groups.set(this.#keys.group(group), { hard: stamp, soft: 0 })
+    }
+  }
+
+  #lease(key: string): Lease | undefined {
+    const lease = this.#memory.leases.get(this.#keys.entry(key))
+    return lease !== undefined && lease.until > this.#memory.now() ? lease : undefined
+  }
+
+  #setLease(key: string, lease: Lease): void {
+    this.#memory.leases.set(this.#keys.entry(key), lease)
+  }
+
+  #endLease(key: string): void {
+    const name = this.#keys.entry(key)
+    if (!this.#memory.leases.delete(name)) return
+    for (const wake of [...(this.#memory.waiting.get(name) ?? [])]) wake()
+  }
+
+  /** True where writers of the key are active; after this none of them stores. */
+  #contest(key: string): boolean {
+    const lease = this.#lease(key)
+    if (lease === undefined || lease.kind === 'fill') return false
+    if (lease.kind === 'writer') this.#setLease(key, { kind: 'contested', writers: 1, until: lease.until })
+    return true
+  }
+}

@@ -1,0 +1,102 @@
+import type { Entry, Stamp } from './entry.js'
+
+export type MaybePromise<T> = T | Promise<T>
+
+export interface Found {
+  /** In the order of the keys asked for; undefined where absent, expired, of another format or corrupt. */
+  readonly entries: readonly (Entry | undefined)[]
+  /** In the order of the groups asked for; undefined where lost or never created. */
+  readonly stamps: readonly (Stamp | undefined)[]
+}
+
+/** The wish to fill a key. */
+export interface Claim {
+  readonly token: string
+  readonly leaseMs: number
+  /** What the caller read before; a claim on a key that has changed since is not granted. `any` asks for no such check. */
+  readonly seen: Entry | 'any' | undefined
+  /** Groups whose stamps were absent when the caller read; created before the claim is granted. */
+  readonly absentGroups: readonly string[]
+  /** How long a group created here must live; Infinity for groups of entries without expiry. */
+  readonly groupTtlMs: number
+}
+
+export type Claimed =
+  | { readonly state: 'granted'; readonly stamp: number }
+  | { readonly state: 'held'; readonly remainingMs: number }
+  | { readonly state: 'changed' }
+
+export interface Publication {
+  readonly token: string
+  readonly entry: Entry
+  /** Life in the store; Infinity: until evicted. */
+  readonly ttlMs: number
+  /** Ask the stamps of the groups again, so that `stored` is true as of this call and not only of the next read. */
+  readonly verify: boolean
+}
+
+/** `fenced`: the key or one of the groups was invalidated, or the lease was lost, since the claim was granted. */
+export type Published = 'stored' | 'fenced'
+
+export interface Invalidated {
+  /** The point of the clock that the groups were raised to. */
+  readonly stamp: number
+  /** What each group's stamps were before; undefined where the group was absent. */
+  readonly before: readonly (Stamp | undefined)[]
+}
+
+export interface SweepStep {
+  /** Where the next step begins; `'0'` when the sweep has come round. */
+  readonly cursor: string
+  readonly scanned: number
+  readonly removed: number
+}
+
+/**
+ * Where the entries of one prefix live. Keys and groups arrive encoded (see cache/key.ts). Every verb is one round
+ * trip in the ordinary case, works on a cluster (no step needs two keys in one slot but an entry and its lease), and
+ * rejects with UnavailableError when the store cannot answer in time. All implementations pass test/store/contract.ts.
+ */
+export interface Store {
+  readonly prefix: string
+
+  read(keys: readonly string[], groups: readonly string[]): MaybePromise<Found>
+
+  /** Takes the lease of a key and reads the clock. A fill stores under the stamp it is granted. */
+  claim(key: string, claim: Claim): Promise<Claimed>
+  /** Stores what a claim was granted for and gives up its lease; refused when the lease is no longer the caller's. */
+  publish(key: string, publication: Publication): Promise<Published>
+  /** Prolongs a lease; false when it was lost. */
+  renew(key: string, token: string, leaseMs: number): Promise<boolean>
+  /** Gives up a lease and stores nothing. */
+  release(key: string, token: string): Promise<void>
+
+  /**
+   * A writer of a key begins: its entry and any fill's lease go, and no fill is granted until the writer completes.
+   * Gives the stamp that the writer stores under.
+   */
+  announce(key: string, token: string, leaseMs: number): Promise<number>
+  /** A writer ends. Its entry is stored only if no other writer of the key was active since it began. */
+  complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published>
+
+  /**
+   * Stores without a lease, as the truth of now; a fill in flight is fenced. Gives the stamp it was stored under, or
+   * undefined where a writer of the key is active: then neither of the two is stored.
+   */
+  set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined>
+
+  /** Removes entries and fences what is being filled. Gives how many entries there were. */
+  evict(keys: readonly string[]): Promise<number>
+  /** Makes entries stale at once, and fences what is being filled. */
+  soften(keys: readonly string[], now: number): Promise<number>
+  /** Invalidates every entry that carries one of the groups, at a cost that depends on the count of groups alone. */
+  invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated>
+
+  /** Resolves once wake-ups of this prefix reach this process. */
+  listen(): Promise<void>
+  /** Calls back whenever a lease that somebody waits for has ended; gives the way to stop. */
+  onWake(key: string, wake: () => void): () => void
+
+  /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
+  sweep(cursor: string, count: number, now: number): Promise<SweepStep>
+}

@@ -1,0 +1,99 @@
+import { evaluate } from '../../connection/script.js'
+import { decodeStamp } from '../codec.js'
+import type { Entry, Stamp } from '../entry.js'
+import type { Keyspace } from '../keyspace.js'
+import { type Line, TurnReader } from './reader.js'
+import { scripts } from './scripts.js'
+
+/** A group lives at least this long, so that a busy short-lived route does not prolong it at every store. */
+const LEAST_LIFE_MS = 3_600_000
+
+/** Groups whose end of life this process knows; over that it forgets them all and asks again. */
+const KNOWN_MAX = 10_000
+
+/** The stamps of the groups of one prefix, and their life: as long as the longest entry that names them. */
+export class GroupStamps {
+  readonly #line: Line
+  readonly #keys: Keyspace
+  readonly #reader: TurnReader<Stamp>
+  /** Group to the instant up to which it was last seen to live. A group lost before then shows as a missing stamp. */
+  readonly #livesUntil = new Map<string, number>()
+
+  constructor(line: Line, keys: Keyspace) {
+    this.#line = line
+    this.#keys = keys
+    this.#reader = new TurnReader(line, decodeStamp)
+  }
+
+  readOne(group: string): Promise<Stamp | undefined> {
+    return this.#reader.get(this.#keys.group(group))
+  }
+
+  read(groups: readonly string[]): Promise<(Stamp | undefined)[]> {
+    return Promise.all(groups.map((group) => this.readOne(group)))
+  }
+
+  /**
+   * Makes sure that the groups exist and live long enough, creating absent ones at `clock`. Gives the stamp to fill
+   * under: `clock`, or a later one. If the clock moved meanwhile, a group may have been invalidated and lost just
+   * before it was created here with a clock from before; so what was created is raised to the clock after.
+   */
+  async ensure(groups: readonly string[], clock: number, ttlMs: number): Promise<number> {
+    const unsure = groups.filter((group) => !this.#lives(group, ttlMs))
+    if (unsure.length === 0) return clock
+    const replies = await Promise.all(unsure.map((group) => this.#touch(group, String(clock), ttlMs)))
+    const created = unsure.filter((_, index) => replies[index] === 1)
+    if (created.length === 0) return clock
+    const after = await this.#clock()
+    if (after !== clock) await this.raise(created, after, 'hard')
+    return after
+  }
+
+  /** Whether an entry may still be stored; prolongs its groups, and creates those that its handler named first. */
+  async admit(entry: Entry, ttlMs: number): Promise<boolean> {
+    const unsure = entry.groups.filter((group) => !this.#lives(group, ttlMs))
+    if (unsure.length === 0) return true
+    const replies = await Promise.all(unsure.map((group) => this.#touch(group, '', ttlMs)))
+    const stamps = replies.map((reply) => (Buffer.isBuffer(reply) ? decodeStamp(reply) : undefined))
+    if (stamps.some((stamp) => stamp !== undefined && stamp.hard > entry.stamp)) return false
+    const absent = unsure.filter((_, index) => stamps[index] === undefined)
+    if (absent.length === 0) return true
+    return (await this.ensure(absent, await this.#clock(), ttlMs)) <= entry.stamp
+  }
+
+  /** Whether none of the entry's groups was invalidated since its stamp, as of this call. */
+  async allow(entry: Entry): Promise<boolean> {
+    const stamps = await this.read(entry.groups)
+    return stamps.every((stamp) => stamp !== undefined && stamp.hard <= entry.stamp)
+  }
+
+  async raise(groups: readonly string[], stamp: number, mode: 'hard' | 'soft'): Promise<(Stamp | undefined)[]> {
+    const before = await Promise.all(
+      groups.map((group) => evaluate(this.#line, scripts.raise, [this.#keys.group(group)], [String(stamp), mode])),
+    )
+    return before.map((reply) => (Buffer.isBuffer(reply) ? decodeStamp(reply) : undefined))
+  }
+
+  forget(groups: readonly string[]): void {
+    for (const group of groups) this.#livesUntil.delete(group)
+  }
+
+  #lives(group: string, ttlMs: number): boolean {
+    const until = this.#livesUntil.get(group)
+    return until !== undefined && until >= Date.now() + ttlMs
+  }
+
+  async #touch(group: string, createAt: string, ttlMs: number): Promise<unknown> {
+    const lifeMs = Math.max(2 * ttlMs, LEAST_LIFE_MS)
+    const life = lifeMs === Infinity ? '0' : String(Math.ceil(lifeMs))
+    const until = Date.now() + lifeMs
+    const reply = await evaluate(this.#line, scripts.group, [this.#keys.group(group)], [createAt, life])
+    if (this.#livesUntil.size >= KNOWN_MAX) this.#livesUntil.clear()
+    if (reply !== null) this.#livesUntil.set(group, until)
+    return reply
+  }
+
+  async #clock(): Promise<number> {
+    return Number(String(await evaluate(this.#line, scripts.clock, [this.#keys.clock], [])))
+  }
+}

@@ -1,0 +1,170 @@
+import { evaluate, type Script } from '../../connection/script.js'
+import { decodeEntry, encodeEntry, entryIdentity } from '../codec.js'
+import type { Entry } from '../entry.js'
+import { Keyspace } from '../keyspace.js'
+import type { Claim, Claimed, Found, Invalidated, Publication, Published, Store, SweepStep } from '../port.js'
+import { ValueError } from '../../errors.js'
+import { GroupStamps } from './groups.js'
+import { type Line, TurnReader } from './reader.js'
+import { scripts } from './scripts.js'
+import { sweepStep } from './sweep.js'
+import { Wakeups } from './wakeups.js'
+
+const ANY_ENTRY = Buffer.from('*')
+
+/** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
+export class RedisStore implements Store {
+  readonly prefix: string
+  readonly #line: Line
+  readonly #keys: Keyspace
+  readonly #entries: TurnReader<Entry>
+  readonly #groups: GroupStamps
+  readonly #wakeups: Wakeups
+  /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
+  readonly #clockKey: readonly string[]
+
+  constructor(line: Line, prefix: string) {
+    this.prefix = prefix
+    this.#line = line
+    this.#keys = new Keyspace(prefix)
+    this.#entries = new TurnReader(line, decodeEntry)
+    this.#groups = new GroupStamps(line, this.#keys)
+    this.#wakeups = new Wakeups(line, this.#keys.wake)
+    this.#clockKey = line.topology === 'cluster' ? [] : [this.#keys.clock]
+  }
+
+  read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
+    const single = keys.length === 1 ? this.#entries.get(this.#keys.entry(keys[0] as string)) : undefined
+    if (single !== undefined && groups.length === 1) return this.#readOne(single, groups[0] as string)
+    const entries = single?.then((entry) => [entry]) ?? this.#entries.getMany(keys.map((key) => this.#keys.entry(key)))
+    return Promise.all([entries, this.#groups.read(groups)]).then(([found, stamps]) => ({ entries: found, stamps }))
+  }
+
+  /** The usual case, without the arrays of promises. */
+  async #readOne(reading: Promise<Entry | undefined>, group: string): Promise<Found> {
+    const stamping = this.#groups.readOne(group)
+    stamping.catch(ignore)
+    const entry = await reading
+    return { entries: [entry], stamps: [await stamping] }
+  }
+
+  async claim(key: string, claim: Claim): Promise<Claimed> {
+    const seen = claim.seen === 'any' ? ANY_ENTRY : entryIdentity(claim.seen)
+    const clock = this.#separateClock()
+    const reply = await this.#run(scripts.claim, key, [claim.token, String(claim.leaseMs), seen], this.#clockKey)
+    const [state, detail] = reply as [number, unknown]
+    const stamp = clock === undefined ? detail : await clock
+    if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
+    if (state === 2) return { state: 'changed' }
+    this.#groups.forget(claim.absentGroups)
+    return { state: 'granted', stamp: await this.#groups.ensure(claim.absentGroups, toNumber(stamp), claim.groupTtlMs) }
+  }
+
+  async publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
+    if (!(await this.#groups.admit(entry, ttlMs))) {
+      await this.release(key, token)
+      return 'fenced'
+    }
+    const args = [token, lifeArgument(ttlMs), bytesOf(entry, key)]
+    const storing = this.#run(scripts.publish, key, [...args, ...this.#wakeArguments(key)])
+    const valid = verify ? this.#groups.allow(entry) : true
+    const [stored, stillValid] = await Promise.all([storing, valid])
+    return stored === 1 && stillValid ? 'stored' : 'fenced'
+  }
+
+  async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
+    return (await this.#runOnLease(scripts.renew, key, [token, String(leaseMs)])) === 1
+  }
+
+  async release(key: string, token: string): Promise<void> {
+    await this.#runOnLease(scripts.release, key, [token, ...this.#wakeArguments(key)])
+  }
+
+  async announce(key: string, token: string, leaseMs: number): Promise<number> {
+    const clock = this.#separateClock()
+    const reply = await this.#run(scripts.announce, key, [token, String(leaseMs)], this.#clockKey)
+    return toNumber(clock === undefined ? reply : await clock)
+  }
+
+  async complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+    const admitted = write !== undefined && (await this.#groups.admit(write.entry, write.ttlMs))
+    const bytes = admitted ? bytesOf(write.entry, key) : ''
+    const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key)]
+    return (await this.#run(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
+  }
+
+  async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
+    const clock = toNumber(await evaluate(this.#line, scripts.clock, [this.#keys.clock], []))
+    const stamp = await this.#groups.ensure(entry.groups, clock, ttlMs)
+    const args = [lifeArgument(ttlMs), bytesOf({ ...entry, stamp }, key), ...this.#wakeArguments(key)]
+    return (await this.#run(scripts.set, key, args)) === 1 ? stamp : undefined
+  }
+
+  async evict(keys: readonly string[]): Promise<number> {
+    const counts = await Promise.all(keys.map((key) => this.#run(scripts.evict, key, this.#wakeArguments(key))))
+    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  }
+
+  async soften(keys: readonly string[], now: number): Promise<number> {
+    const instant = Buffer.alloc(8)
+    instant.writeDoubleLE(now)
+    const counts = await Promise.all(
+      keys.map((key) => this.#run(scripts.soften, key, [instant, ...this.#wakeArguments(key)])),
+    )
+    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  }
+
+  /** The clock first: a fill that reads the clock after this advance began after the commit that it reports. */
+  async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
+    const stamp = toNumber(await evaluate(this.#line, scripts.advance, [this.#keys.clock], []))
+    return { stamp, before: await this.#groups.raise(groups, stamp, mode) }
+  }
+
+  listen(): Promise<void> {
+    return this.#wakeups.listen()
+  }
+
+  onWake(key: string, wake: () => void): () => void {
+    return this.#wakeups.on(key, wake)
+  }
+
+  sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
+    return sweepStep(this.#line, this.#keys, cursor, count, now)
+  }
+
+  #run(script: Script, key: string, args: readonly (string | Buffer)[], more: readonly string[] = []): Promise<unknown> {
+    return evaluate(this.#line, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
+  }
+
+  #runOnLease(script: Script, key: string, args: readonly string[]): Promise<unknown> {
+    return evaluate(this.#line, script, [this.#keys.lease(key)], args)
+  }
+
+  #separateClock(): Promise<unknown> | undefined {
+    if (this.#clockKey.length > 0) return undefined
+    const clock = evaluate(this.#line, scripts.clock, [this.#keys.clock], [])
+    clock.catch(ignore)
+    return clock
+  }
+
+  #wakeArguments(key: string): [string, string] {
+    return [this.#keys.wake, key]
+  }
+}
+
+/** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
+function ignore(): void {}
+
+function lifeArgument(ttlMs: number): string {
+  return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))
+}
+
+function toNumber(reply: unknown): number {
+  return Number(String(reply))
+}
+
+function bytesOf(entry: Entry, key: string): Buffer {
+  const bytes = encodeEntry(entry)
+  if (bytes === undefined) throw new ValueError(`The entry of ${key} has a header field that HTTP does not allow.`)
+  return bytes
+}
