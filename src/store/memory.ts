@@ -36,11 +36,13 @@ export class Memory {
   readonly entries: LRUCache<string, Kept>
   readonly groups = new LRUCache<string, Stamp>({ max: GROUPS_MAX })
   readonly leases = new Map<string, Lease>()
-  readonly clocks = new Map<string, number>()
+  /** One logical clock for all prefixes: nothing here can be lost. */
+  clock: number
   readonly waiting = new Map<string, Set<() => void>>()
 
   constructor(options: MemoryOptions = {}) {
     this.now = options.now ?? Date.now
+    this.clock = this.now() * 1000
     this.entries = new LRUCache({ maxSize: options.maxBytes ?? DEFAULT_MEMORY_BYTES, sizeCalculation: sizeOf })
   }
 }
@@ -71,7 +73,7 @@ export class MemoryStore implements Store {
     if (lease !== undefined) return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
     if (claim.seen !== 'any' && this.#entry(key) !== claim.seen) return { state: 'changed' }
     this.#setLease(key, { kind: 'fill', token: claim.token, until: this.#memory.now() + claim.leaseMs })
-    const stamp = this.#clock()
+    const stamp = this.#memory.clock
     this.#createGroups(claim.absentGroups, stamp)
     return { state: 'granted', stamp }
   }
@@ -79,7 +81,7 @@ export class MemoryStore implements Store {
   async publish(key: string, { token, entry, ttlMs }: Publication): Promise<Published> {
     const lease = this.#lease(key)
     if (lease?.kind !== 'fill' || lease.token !== token) return 'fenced'
-    this.#createGroups(entry.groups, this.#clock())
+    this.#createGroups(entry.groups, this.#memory.clock)
     const allowed = entry.groups.every((group) => (this.#stamp(group)?.hard ?? Infinity) <= entry.stamp)
     if (allowed) this.#put(key, entry, ttlMs)
     this.#endLease(key)
@@ -105,7 +107,7 @@ export class MemoryStore implements Store {
     const alone = lease === undefined || lease.kind === 'fill'
     this.#setLease(key, alone ? { kind: 'writer', token, until } : { kind: 'contested', writers, until })
     this.#drop(key)
-    return this.#clock()
+    return this.#memory.clock
   }
 
   async complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
@@ -113,7 +115,7 @@ export class MemoryStore implements Store {
     this.#drop(key)
     const own = lease?.kind === 'writer' && lease.token === token
     if (own && write !== undefined) {
-      this.#createGroups(write.entry.groups, this.#clock())
+      this.#createGroups(write.entry.groups, this.#memory.clock)
       this.#put(key, write.entry, write.ttlMs)
     }
     const others = lease?.kind === 'contested' ? lease.writers - 1 : lease?.kind === 'writer' && !own ? 1 : 0
@@ -127,7 +129,7 @@ export class MemoryStore implements Store {
       this.#drop(key)
       return undefined
     }
-    const stamp = this.#clock()
+    const stamp = this.#memory.clock
     this.#createGroups(entry.groups, stamp)
     this.#put(key, { ...entry, stamp }, ttlMs)
     this.#endLease(key)
@@ -152,8 +154,8 @@ export class MemoryStore implements Store {
   }
 
   async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
-    const stamp = Math.max(this.#clock() + 1, this.#memory.now() * 1000)
-    this.#memory.clocks.set(this.prefix, stamp)
+    const stamp = Math.max(this.#memory.clock + 1, this.#memory.now() * 1000)
+    this.#memory.clock = stamp
     const before = groups.map(this.#stamp)
     groups.forEach((group, index) => {
       const was = before[index]
@@ -198,12 +200,6 @@ export class MemoryStore implements Store {
 
   #drop(key: string): boolean {
     return this.#memory.entries.delete(this.#keys.entry(key))
-  }
-
-  #clock(): number {
-    const clock = this.#memory.clocks.get(this.prefix) ?? this.#memory.now() * 1000
-    this.#memory.clocks.set(this.prefix, clock)
-    return clock
   }
 
   #createGroups(groups: readonly string[], stamp: number): void {

@@ -1,0 +1,77 @@
+import { UnavailableError } from '../errors.js'
+import type { Store } from '../store/port.js'
+
+const VERBS = [
+  'read', 'claim', 'publish', 'renew', 'release', 'announce', 'complete', 'set', 'evict', 'soften', 'invalidate', 'listen', 'sweep',
+] as const satisfies readonly (keyof Store)[]
+
+export type Verb = (typeof VERBS)[number]
+
+/** A store that misbehaves on demand; each call returns the same store, so that a test reads as a sentence. */
+export interface ChaosStore extends Store {
+  /** Every call (or those of the verbs named) rejects, as when Redis is down. */
+  failing(...verbs: Verb[]): this
+  /** Every call (or those of the verbs named) takes this many milliseconds longer. */
+  slow(ms: number, ...verbs: Verb[]): this
+  /** Every call is made, and its answer is lost: the caller cannot know. */
+  losingReplies(...verbs: Verb[]): this
+  /** Behaves again. */
+  healthy(): this
+  /** Calls made so far, by verb. */
+  readonly calls: Readonly<Record<Verb, number>>
+}
+
+interface Fault {
+  readonly fails: ReadonlySet<Verb>
+  readonly loses: ReadonlySet<Verb>
+  readonly slows: ReadonlySet<Verb>
+  readonly slowMs: number
+}
+
+const NONE: ReadonlySet<Verb> = new Set()
+const HEALTHY: Fault = { fails: NONE, loses: NONE, slows: NONE, slowMs: 0 }
+
+/** Wraps a store, so that a test can make it fail, slow down or lose answers. */
+export function chaos(store: Store): ChaosStore {
+  let fault = HEALTHY
+  const calls = Object.fromEntries(VERBS.map((verb) => [verb, 0])) as Record<Verb, number>
+  const wrapped = Object.fromEntries(
+    VERBS.map((verb) => [
+      verb,
+      (...args: unknown[]): unknown => {
+        calls[verb] += 1
+        const call = (): unknown => (store[verb] as (...values: unknown[]) => unknown).apply(store, args)
+        return fault === HEALTHY ? call() : misbehave(fault, verb, call)
+      },
+    ]),
+  )
+  const change = (more: Partial<Fault>): ChaosStore => {
+    fault = { ...fault, ...more }
+    return self
+  }
+  const self = Object.assign(wrapped as unknown as Store, {
+    prefix: store.prefix,
+    onWake: store.onWake.bind(store),
+    calls,
+    failing: (...verbs: Verb[]) => change({ fails: chosen(verbs) }),
+    losingReplies: (...verbs: Verb[]) => change({ loses: chosen(verbs) }),
+    slow: (ms: number, ...verbs: Verb[]) => change({ slowMs: ms, slows: chosen(verbs) }),
+    healthy: () => {
+      fault = HEALTHY
+      return self
+    },
+  }) as ChaosStore
+  return self
+}
+
+function chosen(verbs: readonly Verb[]): ReadonlySet<Verb> {
+  return new Set(verbs.length === 0 ? VERBS : verbs)
+}
+
+async function misbehave(fault: Fault, verb: Verb, call: () => unknown): Promise<unknown> {
+  if (fault.slows.has(verb)) await new Promise((resolve) => setTimeout(resolve, fault.slowMs))
+  if (fault.fails.has(verb)) throw new UnavailableError('error', `chaos: ${verb} fails`)
+  const answer = await call()
+  if (fault.loses.has(verb)) throw new UnavailableError('deadline', `chaos: the answer of ${verb} is lost`)
+  return answer
+}

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { Memory, MemoryStore } from '../../src/store/memory.js'
+import { makeEntry } from '../support/entries.js'
+import { storeContract } from './contract.js'
+
+storeContract('memory', async () => {
+  let skippedMs = 0
+  const memory = new Memory({ now: () => Date.now() + skippedMs })
+  return {
+    store: new MemoryStore(memory, 'test'),
+    other: new MemoryStore(memory, 'test'),
+    loseGroup: async (group) => void memory.groups.delete(`test:group:${group}`),
+    loseClock: async () => {},
+    outlive: async (ms) => void (skippedMs += ms + 1),
+    close: async () => {},
+  }
+})
+
+test('the memory store stays within its bytes', async () => {
+  const memory = new Memory({ maxBytes: 100_000 })
+  const store = new MemoryStore(memory, 'test')
+  for (let index = 0; index < 100; index += 1) await store.set(`/${index}`, makeEntry({ body: Buffer.alloc(10_000) }), 60_000)
+  const found = store.read(Array.from({ length: 100 }, (_, index) => `/${index}`), [])
+  const kept = found.entries.flatMap((entry, index) => (entry === undefined ? [] : [index]))
+  expect(kept.length).toBeGreaterThan(5)
+  expect(kept.length).toBeLessThanOrEqual(10)
+  expect(kept.at(-1)).toBe(99)
+})
+
+test('an entry larger than the whole budget is not kept and drops nothing else', async () => {
+  const store = new MemoryStore(new Memory({ maxBytes: 50_000 }), 'test')
+  await store.set('/small', makeEntry(), 60_000)
+  await store.set('/large', makeEntry({ body: Buffer.alloc(60_000) }), 60_000)
+  expect(store.read(['/small', '/large'], []).entries.map((entry) => entry !== undefined)).toEqual([true, false])
+})
+
+test('what the handler does to its buffer afterwards does not change the entry', async () => {
+  const store = new MemoryStore(new Memory(), 'test')
+  const body = Buffer.from('before')
+  await store.set('/a', makeEntry({ body }), 60_000)
+  body.fill('x')
+  expect(store.read(['/a'], []).entries[0]?.body.toString()).toBe('before')
+})
+
+test('prefixes do not see each other', async () => {
+  const memory = new Memory()
+  const [one, two] = [new MemoryStore(memory, 'one'), new MemoryStore(memory, 'two')]
+  await one.set('/a', makeEntry(), 60_000)
+  expect(two.read(['/a'], ['']).entries[0]).toBeUndefined()
+})
