@@ -1,0 +1,152 @@
+import { readFileSync } from 'node:fs'
+import {
+  createClient,
+  createCluster,
+  createSentinel,
+  type RedisClientType,
+  type RedisClusterType,
+  type RedisSentinelType,
+  type RedisClientOptions,
+} from '@redis/client'
+import type { Pem, ResolvedSettings, ResolvedTls } from './settings.js'
+
+/** A node-redis client, of whatever modules and protocol. */
+export type NodeRedis = RedisClientType | RedisClusterType | RedisSentinelType
+
+export type Topology = 'standalone' | 'cluster' | 'sentinel'
+
+/** The longest a graceful close waits for replies under way. */
+const CLOSE_LIMIT_MS = 1000
+/** Commands that may wait for their replies. Over this the server is not keeping up, and the request goes on without. */
+const COMMANDS_UNDER_WAY_MAX = 10_000
+/** The connection is asked for a sign of life this many times within the socket's time-out. */
+const PINGS_PER_TIMEOUT = 3
+/** Told to the server by CLIENT SETINFO, beside the driver's own name. */
+const CLIENT_TAG = 'redwell'
+
+const RECONNECT_FIRST_MS = 25
+const RECONNECT_MAX_MS = 250
+/** Keeps the processes of one service from coming back in step. */
+const RECONNECT_SPREAD_MS = 50
+
+/** Never gives up: a client that stopped trying would need a restart of the application. */
+export function reconnectDelayMs(retries: number): number {
+  return Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(retries, 4), RECONNECT_MAX_MS) + Math.random() * RECONNECT_SPREAD_MS
+}
+
+/** The client an application is given, and that the cache sends through. Not connected yet. */
+export function makeClient(settings: ResolvedSettings): NodeRedis {
+  switch (settings.kind) {
+    case 'cluster':
+      return makeCluster(settings)
+    case 'sentinel':
+      return makeSentinel(settings)
+    default:
+      return makeStandalone(settings)
+  }
+}
+
+type Options = RedisClientOptions & { RESP: 3 }
+
+function commonOptions(settings: ResolvedSettings): Options {
+  return {
+    // Typed 3 whatever it is: the driver's types differ by protocol, its runtime does not for what we use.
+    RESP: settings.resp as 3,
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: COMMANDS_UNDER_WAY_MAX,
+    pingInterval: Math.max(1, Math.floor(settings.socketTimeoutMs / PINGS_PER_TIMEOUT)),
+    maintNotifications: 'disabled',
+    clientInfoTag: CLIENT_TAG,
+    ...identity(settings),
+  }
+}
+
+function identity(settings: ResolvedSettings): Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> {
+  const { credentials, username, password } = settings
+  if (credentials !== undefined) {
+    return { credentialsProvider: { type: 'async-credentials-provider', credentials: async () => withoutUndefined(await credentials()) } }
+  }
+  return withoutUndefined({ username, password: password?.reveal() })
+}
+
+function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptions['socket']> {
+  const timing = {
+    connectTimeout: settings.connectTimeoutMs,
+    socketTimeout: settings.socketTimeoutMs,
+    reconnectStrategy: reconnectDelayMs,
+  }
+  return settings.tls === undefined ? timing : { ...timing, tls: true, ...tlsOptions(settings.tls) }
+}
+
+function tlsOptions(tls: ResolvedTls): object {
+  return withoutUndefined({
+    cert: readPem(tls.cert),
+    key: readPem(tls.key?.reveal()),
+    ca: readPem(tls.ca),
+    checkServerIdentity: tls.checkHostname ? undefined : () => undefined,
+  })
+}
+
+/** PEM text or bytes as they are; anything else is the path of a file. */
+function readPem(pem: Pem | undefined): Pem | undefined {
+  return typeof pem !== 'string' || pem.includes('-----BEGIN') ? pem : readFileSync(pem)
+}
+
+function makeStandalone(settings: ResolvedSettings): RedisClientType {
+  const [node] = settings.nodes
+  return createClient({
+    ...commonOptions(settings),
+    database: settings.db,
+    socket: { ...socketOptions(settings), host: node?.host ?? 'localhost', port: node?.port ?? 6379 } as NonNullable<Options['socket']>,
+  })
+}
+
+function makeCluster(settings: ResolvedSettings): RedisClusterType {
+  return createCluster({
+    RESP: settings.resp as 3,
+    rootNodes: settings.nodes.map(({ host, port }) => ({ socket: { host, port } })),
+    defaults: { ...commonOptions(settings), socket: socketOptions(settings) },
+    topologyRefreshOnReconnectionAttemptStrategy: 1,
+  })
+}
+
+function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
+  const { nodes = [], masterName = '', username, password } = settings.sentinel ?? {}
+  return createSentinel({
+    RESP: settings.resp as 3,
+    name: masterName,
+    sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),
+    nodeClientOptions: { ...commonOptions(settings), database: settings.db, socket: socketOptions(settings) },
+    sentinelClientOptions: withoutUndefined({ username, password: password?.reveal() }),
+  })
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+function withoutUndefined<T extends object>(object: T): Defined<T> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>
+}
+
+export function topologyOf(client: NodeRedis): Topology {
+  if ('slots' in client) return 'cluster'
+  return 'getSentinelNode' in client ? 'sentinel' : 'standalone'
+}
+
+/** Graceful while the server answers, and by force when it does not. */
+export async function closeClient(client: NodeRedis): Promise<void> {
+  if (!client.isOpen) return
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), CLOSE_LIMIT_MS)
+  })
+  const ready = client.isReady
+  const closed = ready ? client.close().then(() => 'closed' as const, () => 'late' as const) : 'late'
+  if ((await Promise.race([closed, limit])) === 'late') {
+    try {
+      client.destroy()
+    } catch {
+      // Closed by itself meanwhile.
+    }
+  }
+  clearTimeout(timer)
+}

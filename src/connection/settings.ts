@@ -1,0 +1,118 @@
+import type { Duration } from '../duration.js'
+import type { NodeRedis } from './client.js'
+import type { Secret } from './secret.js'
+
+/** Where TLS material comes from: a PEM text or its bytes, or the path of a file that holds it. */
+export type Pem = string | Buffer
+
+export interface TlsOptions {
+  /** Client certificate. */
+  cert?: Pem | undefined
+  /** Key of the client certificate. */
+  key?: Pem | undefined
+  /** Certificates of the authorities to trust, in place of Node's own. */
+  ca?: Pem | undefined
+  /** Whether the server's certificate must be for the host name. Default true. */
+  checkHostname?: boolean | undefined
+}
+
+export interface SentinelOptions {
+  /** `host` or `host:port`; default port 26379. */
+  nodes: string | readonly string[]
+  /** Default `mymaster`. */
+  masterName?: string | undefined
+  /** Credentials of the sentinels themselves, never sent to the master. */
+  username?: string | undefined
+  password?: string | undefined
+}
+
+export interface Credentials {
+  username?: string | undefined
+  password: string
+}
+
+/** Where Redis is and how it is used. Whatever is left out comes from the `REDIS_*` variables. */
+export interface RedisSettings {
+  /** `redis://`, `rediss://` (TLS), several nodes separated by commas for a cluster, or `memory:` for the embedded store. */
+  url?: string | undefined
+  /** Default `localhost`. */
+  host?: string | undefined
+  /** 1 to 65535. Default 6379. */
+  port?: number | undefined
+  /** Database number. Default 0. */
+  db?: number | undefined
+  username?: string | undefined
+  password?: string | undefined
+  /** Asked before each authentication, for secrets that rotate. In place of `username` and `password`. */
+  credentials?: (() => Promise<Credentials>) | undefined
+  tls?: boolean | TlsOptions | undefined
+  /** Redis Cluster. The nodes of the URL, or these, are where discovery begins. */
+  cluster?: boolean | undefined
+  sentinel?: SentinelOptions | undefined
+  /** Most connections to one server: one for commands, a second for wake-ups. With 1 nobody waits for another process. */
+  maxConnections?: number | undefined
+  /** A connection on which nothing arrives for this long is closed and made anew. Default 3 s. */
+  socketTimeout?: Duration | undefined
+  /** Default 1 s. */
+  connectTimeout?: Duration | undefined
+  /** How long one command of the cache may take before the request goes on without it. Default 50 ms. */
+  commandTimeout?: Duration | undefined
+  /** Redis protocol. 2 for servers without HELLO. Default 3. */
+  resp?: 2 | 3 | undefined
+  /** First part of every key. Letters, digits, `_ . - :`. Default `redwell`. */
+  prefix?: string | undefined
+  /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
+  defaultTtl?: Duration | undefined
+  /** Warn at start when entries without expiry meet a server that cannot evict them. Default true. */
+  warnUnboundedCache?: boolean | undefined
+  /** Default false. */
+  otel?: boolean | undefined
+  /** The driver's own OpenTelemetry. Default false. */
+  otelRedis?: boolean | undefined
+  /** Your own node-redis client, used as it is and never closed. */
+  client?: NodeRedis | undefined
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ResolvedTls {
+  readonly cert: Pem | undefined
+  readonly key: Secret | undefined
+  readonly ca: Pem | undefined
+  readonly checkHostname: boolean
+}
+
+export interface ResolvedSentinel {
+  readonly nodes: readonly Address[]
+  readonly masterName: string
+  readonly username: string | undefined
+  readonly password: Secret | undefined
+}
+
+/** Settings after all defaults and checks. Safe to log: secrets show as `***`. */
+export interface ResolvedSettings {
+  readonly kind: 'memory' | 'standalone' | 'cluster' | 'sentinel'
+  readonly nodes: readonly Address[]
+  readonly db: number
+  readonly username: string | undefined
+  readonly password: Secret | undefined
+  readonly credentials: (() => Promise<Credentials>) | undefined
+  readonly tls: ResolvedTls | undefined
+  readonly sentinel: ResolvedSentinel | undefined
+  readonly maxConnections: number | undefined
+  readonly socketTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly commandTimeoutMs: number
+  readonly resp: 2 | 3
+  readonly prefix: string
+  readonly defaultTtlMs: number
+  readonly warnUnboundedCache: boolean
+  readonly otel: boolean
+  readonly otelRedis: boolean
+  readonly client: NodeRedis | undefined
+  /** What was given and does not count; said once at start. */
+  readonly warnings: readonly string[]
+}

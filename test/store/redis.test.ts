@@ -1,0 +1,100 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Connection } from '../../src/connection/connection.js'
+import { resolveSettings } from '../../src/connection/resolve.js'
+import { RedisStore } from '../../src/store/redis/store.js'
+import { makeEntry } from '../support/entries.js'
+import { sharedRedis } from '../support/redis-server.js'
+import { silentLogger } from '../support/logger.js'
+import { storeContract } from './contract.js'
+
+let server: Awaited<ReturnType<typeof sharedRedis>>
+let line: Connection
+let otherLine: Connection
+
+async function connect(): Promise<Connection> {
+  const connection = new Connection(resolveSettings({ url: server.url, commandTimeout: '5s' }, {}), silentLogger)
+  await connection.connect()
+  return connection
+}
+
+beforeAll(async () => {
+  server = await sharedRedis()
+  line = await connect()
+  otherLine = await connect()
+})
+
+afterAll(async () => {
+  await Promise.all([line.close(), otherLine.close()])
+  await server.close()
+})
+
+storeContract('redis', async () => {
+  const prefix = `test:${randomUUID()}`
+  return {
+    store: new RedisStore(line, prefix),
+    other: new RedisStore(otherLine, prefix),
+    loseGroup: async (group) => void (await line.execute(['DEL', `${prefix}:group:${group}`], undefined)),
+    loseClock: async () => void (await line.execute(['DEL', `${prefix}:clock`], undefined)),
+    outlive: (ms) => new Promise((resolve) => setTimeout(resolve, ms + 5)),
+    close: async () => {},
+  }
+})
+
+test.each([
+  ['a string of something else', ['SET', 'KEY', 'hello']],
+  ['a longer one', ['SET', 'KEY', 'x'.repeat(500)]],
+  ['a list', ['RPUSH', 'KEY', 'a']],
+  ['an entry of a later format', ['SET', 'KEY', `\u0002${'x'.repeat(100)}`]],
+  ['a truncated entry', ['SET', 'KEY', `\u0001${'x'.repeat(100)}`]],
+])('%s under a key of ours is one miss, and is overwritten', async (_, command) => {
+  const prefix = `test:${randomUUID()}`
+  const store = new RedisStore(line, prefix)
+  const key = `${prefix}:entry:/a`
+  await line.execute(command.map((text) => (text === 'KEY' ? key : text)), key)
+  const { entries } = await store.read(['/a'], [''])
+  expect(entries[0]).toBeUndefined()
+  const claim = { token: 't', leaseMs: 5000, seen: undefined, absentGroups: [''], groupTtlMs: 60_000 }
+  const first = await store.claim('/a', claim)
+  const claimed = first.state === 'changed' ? await store.claim('/a', { ...claim, seen: 'any' }) : first
+  if (claimed.state !== 'granted') throw new Error(`not granted: ${claimed.state}`)
+  const entry = makeEntry({ stamp: claimed.stamp })
+  expect(await store.publish('/a', { token: 't', entry, ttlMs: 1000, verify: false })).toBe('stored')
+  expect((await store.read(['/a'], [''])).entries[0]?.status).toBe(200)
+})
+
+test('everything in Redis has a reason to go away: entries and leases by TTL, groups outlive their entries', async () => {
+  const prefix = `test:${randomUUID()}`
+  const store = new RedisStore(line, prefix)
+  const claimed = await store.claim('/a', { token: 't', leaseMs: 5000, seen: undefined, absentGroups: ['', 'g'], groupTtlMs: 7_200_000 })
+  const lease = `${prefix}:lease:{${prefix}:entry:/a}`
+  expect(Number(await line.execute(['PTTL', lease], lease))).toBeGreaterThan(0)
+  const stamp = claimed.state === 'granted' ? claimed.stamp : 0
+  await store.publish('/a', { token: 't', entry: makeEntry({ stamp, groups: ['', 'g'] }), ttlMs: 7_200_000, verify: false })
+  expect(await line.execute(['EXISTS', lease], lease)).toBe(0)
+  const ttl = async (key: string): Promise<number> => Number(await line.execute(['PTTL', `${prefix}:${key}`], `${prefix}:${key}`))
+  const entryTtl = await ttl('entry:/a')
+  expect(entryTtl).toBeGreaterThan(0)
+  expect(await ttl('group:g')).toBeGreaterThan(entryTtl)
+  expect(await ttl('group:')).toBeGreaterThan(entryTtl)
+})
+
+test('an entry without expiry keeps its groups for good', async () => {
+  const prefix = `test:${randomUUID()}`
+  const store = new RedisStore(line, prefix)
+  await store.set('/a', makeEntry({ groups: ['', 'g'] }), 1000)
+  await store.set('/b', makeEntry({ groups: ['', 'g'] }), Infinity)
+  for (const key of ['entry:/b', 'group:g', 'group:']) {
+    expect(await line.execute(['PTTL', `${prefix}:${key}`], `${prefix}:${key}`)).toBe(-1)
+  }
+})
+
+test('what is asked for twice in one turn of the event loop is read once, and not over turns', async () => {
+  const prefix = `test:${randomUUID()}`
+  const store = new RedisStore(line, prefix)
+  await store.set('/a', makeEntry(), 60_000)
+  const [one, two] = await Promise.all([store.read(['/a'], ['']), store.read(['/a'], [''])])
+  expect(one.entries[0]).toBe(two.entries[0])
+  const three = await store.read(['/a'], [''])
+  expect(three.entries[0]).not.toBe(one.entries[0])
+})

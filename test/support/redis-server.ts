@@ -1,0 +1,128 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+export interface RedisServerOptions {
+  readonly port?: number
+  /** Further arguments of redis-server, such as `['--requirepass', 'x']`. */
+  readonly args?: readonly string[]
+  /** Keep the data over a restart. Default false. */
+  readonly persistent?: boolean
+}
+
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** A real Redis server of the test's own, on 127.0.0.1. */
+export class RedisServer {
+  readonly port: number
+  readonly url: string
+  readonly dir: string
+  readonly #options: RedisServerOptions
+  #child: ChildProcess | undefined
+
+  constructor(port: number, options: RedisServerOptions) {
+    this.port = port
+    this.url = `redis://127.0.0.1:${port}`
+    this.dir = mkdtempSync(join(tmpdir(), 'redwell-redis-'))
+    this.#options = options
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  /** Resolves when the server accepts connections. */
+  async start(): Promise<void> {
+    const keep = this.#options.persistent === true ? ['--appendonly', 'yes'] : ['--save', '']
+    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir, ...keep, ...(this.#options.args ?? [])]
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child = child
+    running.add(child)
+    child.once('exit', () => running.delete(child))
+    await ready(child)
+  }
+
+  /** Asks it to end, as an operator would. */
+  stop(): Promise<void> {
+    return this.#end('SIGTERM')
+  }
+
+  /** Ends it without warning. */
+  kill(): Promise<void> {
+    return this.#end('SIGKILL')
+  }
+
+  /** It hangs: connections stay open and nothing is answered. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
+  async restart(): Promise<void> {
+    await this.kill()
+    await this.start()
+  }
+
+  /** Ends it and removes its files. */
+  async close(): Promise<void> {
+    this.resume()
+    await this.kill()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child
+    this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill(signal)
+    await exited
+  }
+}
+
+async function ready(child: ChildProcess): Promise<void> {
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const log: string[] = []
+  for await (const line of lines) {
+    log.push(line)
+    if (line.includes('Ready to accept connections')) {
+      child.stdout?.resume()
+      return
+    }
+  }
+  throw new Error(`redis-server ended before it was ready:\n${log.join('\n')}`)
+}
+
+/** A server on a free port, started. */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const server = new RedisServer(options.port ?? (await freePort()), options)
+  await server.start()
+  return server
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** The server that the test command started for the whole run, or one of the caller's own. */
+export async function sharedRedis(): Promise<{ url: string; close(): Promise<void> }> {
+  const url = process.env['REDWELL_TEST_REDIS_URL']
+  return url === undefined ? startRedis() : { url, close: async () => {} }
+}
