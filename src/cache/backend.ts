@@ -2,7 +2,7 @@ import type { Entry } from '../store/entry.js'
 import { encodeGroup, groupProblem } from './group.js'
 import type { Key } from './key.js'
 import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } from './options.js'
-import type { Absent, Look, Place } from './place.js'
+import { type Absent, type Look, type Place, replacing } from './place.js'
 import type { Evicted, Space } from './space.js'
 import { jsonCoder, lifeMs, Values } from './values.js'
 import { OptionsError } from '../errors.js'
@@ -121,7 +121,7 @@ export class CacheBackend {
 
   async #useOrLoad<T>(load: Load<T>, { entry, softened }: Extract<Look, { state: 'valid' }>): Promise<T> {
     const decoded = this.#values.decode(entry)
-    const absent: Absent = { state: 'absent', seen: entry, marker: undefined, absentGroups: [] }
+    const absent = replacing(entry)
     if (decoded === undefined) return this.#load(load, absent, undefined)
     const now = this.#space.now()
     if (now < entry.freshUntil && !softened) return decoded.value as T

@@ -3,7 +3,7 @@ import type { Entry } from '../store/entry.js'
 import type { Published, Store } from '../store/port.js'
 import { Flight, type FlightEnd, withLimit } from './flight.js'
 import { look } from './look.js'
-import type { Absent, Place } from './place.js'
+import { type Absent, type Place, replacing } from './place.js'
 
 /** How long a fill may go unrenewed; a killed holder delays others by no more than this. */
 export const DEFAULT_LEASE_MS = 10_000
@@ -128,7 +128,7 @@ export class Fills {
         if (found.state === 'absent') seen = found
         else if (found.entry.kind === 'pass') return { state: 'alone', reason: 'hit-for-pass' }
         else if (options.accept(found.entry, found.softened)) return { state: 'found', entry: found.entry }
-        else seen = { state: 'absent', seen: found.entry, marker: undefined, absentGroups: [] }
+        else seen = replacing(found.entry)
         if (this.#flights.has(place.key)) return AGAIN
         this.#flights.set(place.key, flight)
       }

@@ -21,9 +21,19 @@ export type Look =
 
 export interface Absent {
   readonly state: 'absent'
-  /** What stands at the key though it is not valid; a claim names it. */
-  readonly seen: Entry | undefined
+  /** What stands at the key though it is not valid; a claim names it. `any`: the caller did not look. */
+  readonly seen: Entry | 'any' | undefined
   /** The path's `variants` entry, where the place has a base. */
   readonly marker: Entry | undefined
   readonly absentGroups: readonly string[]
+}
+
+/** A claim of somebody who wants a new value whatever stands there. */
+export function unseen(groups: readonly string[]): Absent {
+  return { state: 'absent', seen: 'any', marker: undefined, absentGroups: groups }
+}
+
+/** A claim of somebody who saw an entry and may not use it. */
+export function replacing(entry: Entry): Absent {
+  return { state: 'absent', seen: entry, marker: undefined, absentGroups: [] }
 }

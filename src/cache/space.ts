@@ -113,6 +113,11 @@ export class Space {
     }
   }
 
+  /** Lets an entry live at least this long, without changing it. */
+  async prolong(key: string, ttlMs: number): Promise<void> {
+    await this.#store.prolong(key, ttlMs)
+  }
+
   /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
   async evict(target: Target): Promise<Evicted> {
     const { keys = [], groups = [], mode = 'hard' } = target

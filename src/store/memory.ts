@@ -143,6 +143,13 @@ export class MemoryStore implements Store {
     }).length
   }
 
+  async prolong(key: string, ttlMs: number): Promise<void> {
+    const name = this.#keys.entry(key)
+    const kept = this.#memory.entries.get(name)
+    const expiresAt = this.#memory.now() + ttlMs
+    if (kept !== undefined && kept.expiresAt < expiresAt) this.#memory.entries.set(name, { ...kept, expiresAt })
+  }
+
   async soften(keys: readonly string[], now: number): Promise<number> {
     return keys.filter((key) => {
       if (this.#lease(key)?.kind === 'fill') this.#endLease(key)

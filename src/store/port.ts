@@ -87,6 +87,8 @@ export interface Store {
 
   /** Removes entries and fences what is being filled. Gives how many entries there were. */
   evict(keys: readonly string[]): Promise<number>
+  /** Lets an entry live at least this long (Infinity: for good). An absent one stays absent. */
+  prolong(key: string, ttlMs: number): Promise<void>
   /** Makes entries stale at once, and fences what is being filled. */
   soften(keys: readonly string[], now: number): Promise<number>
   /** Invalidates every entry that carries one of the groups, at a cost that depends on the count of groups alone. */

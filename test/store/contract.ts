@@ -188,6 +188,16 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect((await store.read([], ['g'])).stamps[0]?.hard).toBe(stamp)
     })
 
+    test('prolonging lengthens a life, never shortens it, and does not bring anything back', async () => {
+      await store.set('/a', makeEntry(), 40)
+      await store.prolong('/a', 60_000)
+      await store.prolong('/a', 20)
+      await store.prolong('/b', 60_000)
+      await under.outlive(40)
+      expect((await find('/a')).entry?.status).toBe(200)
+      expect((await find('/b')).entry).toBeUndefined()
+    })
+
     test('softening a key makes its entry stale at once', async () => {
       const now = Date.now()
       await fill('/a', { freshUntil: now + 60_000 })

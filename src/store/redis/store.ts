@@ -105,6 +105,11 @@ export class RedisStore implements Store {
     return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
+  async prolong(key: string, ttlMs: number): Promise<void> {
+    const name = this.#keys.entry(key)
+    await this.#line.execute(ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT'], name)
+  }
+
   async soften(keys: readonly string[], now: number): Promise<number> {
     const instant = Buffer.alloc(8)
     instant.writeDoubleLE(now)

@@ -1,0 +1,149 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { CacheBackend } from '../cache/backend.js'
+import { prefixProblem } from '../connection/resolve.js'
+import { OptionsError, UsageError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import { createRedis, type Redis, type RedisOptions } from '../redis.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
+import { RouteCache } from '../route/route-cache.js'
+import { RouteWrite } from '../route/route-write.js'
+import { type EarlyRoute, routesDeclaredBefore } from './early.js'
+import { Refresher } from './refresher.js'
+import { cacheReader, responseWriter, STATE, writeReader } from './route.js'
+
+/** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellFastifyOptions extends RedisOptions {
+  /** Use this handle, and leave its life to whoever made it. */
+  redis?: Redis | undefined
+  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  connect?: boolean | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answer this GET from the cache. */
+    cache?: CacheOptions<FastifyRequest>
+    /** Store what this write answers as the entry of its path's GET. */
+    cachePut?: CachePutOptions<FastifyRequest>
+    /** Invalidate entries when this write has succeeded. */
+    cacheEvict?: CacheEvictOptions<FastifyRequest>
+  }
+  interface FastifyInstance {
+    /** The application's Redis; `redis.client` is the node-redis client. */
+    redis: Redis
+    /** Values beside the routes. */
+    cache: CacheBackend
+  }
+  interface FastifyReply {
+    /** Adds groups to the entry that this reply becomes. */
+    cacheGroups(...names: string[]): this
+  }
+}
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+/** Registers connection, decorations and the onRoute hook. */
+export async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
+  if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
+    throw new UsageError('app.redis or app.cache exists already: register redwell once, and before other plugins that use these names.')
+  }
+  const early = routesDeclaredBefore(app)
+  if (early.length > 0) throw new UsageError(earlyMessage(early))
+  const { redis: given, connect = false, ...settings } = options
+  const redis = given ?? createRedis({ logger: loggerOf(app), ...settings })
+  const refresher = new Refresher(app)
+  app.decorate('redis', redis)
+  app.decorate('cache', redis.cache)
+  app.decorateRequest(STATE, undefined)
+  app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
+    this.request[STATE]?.run?.addGroups(names)
+    return this
+  })
+  app.addHook('onRoute', (route) => attach(route, redis, refresher, routeDefaults(app, redis), loggerOf(app)))
+  app.addHook('onClose', async () => {
+    await refresher.settled()
+    if (given === undefined) await redis.close()
+  })
+  if (connect) await redis.connect()
+}
+
+function earlyMessage(early: readonly EarlyRoute[]): string {
+  const routes = early.map(({ method, url }) => `${method} ${url}`).join(', ')
+  return `These routes were declared before redwell was loaded and would not be cached: ${routes}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`
+}
+
+function loggerOf(app: FastifyInstance): Logger {
+  return {
+    info: (message) => app.log.info(message),
+    warn: (message) => app.log.warn(message),
+    error: (message) => app.log.error(message),
+  }
+}
+
+function routeDefaults(app: FastifyInstance, redis: Redis): RouteDefaults {
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive } = { ...app.initialConfig, ...app.initialConfig.routerOptions }
+  return { defaultTtlMs: redis.settings.defaultTtlMs, path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive }, prefixProblem }
+}
+
+function attach(route: RouteOptions, redis: Redis, refresher: Refresher, defaults: RouteDefaults, logger: Logger): void {
+  const { cache, cachePut, cacheEvict } = route.config ?? {}
+  if (cache !== undefined) attachCache(route, cache, redis, refresher, defaults, logger)
+  if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, redis, defaults)
+}
+
+function attachCache(
+  route: RouteOptions,
+  options: CacheOptions<FastifyRequest>,
+  redis: Redis,
+  refresher: Refresher,
+  defaults: RouteDefaults,
+  logger: Logger,
+): void {
+  const name = routeName(route)
+  if (methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
+    throw new OptionsError(`config.cache of ${name}`, ['only GET responses are cached; use cachePut or cacheEvict on a route that writes'])
+  }
+  const policy = resolvePolicy(`config.cache of ${name}`, options, defaults)
+  const cache = new RouteCache(redis.space(policy.prefix), policy, { name, logger, refreshes: true })
+  wrap(route, cacheReader(cache, refresher))
+}
+
+function attachWrite(
+  route: RouteOptions,
+  put: CachePutOptions<FastifyRequest> | undefined,
+  evict: CacheEvictOptions<FastifyRequest> | undefined,
+  redis: Redis,
+  defaults: RouteDefaults,
+): void {
+  const name = routeName(route)
+  const word = put === undefined ? 'cacheEvict' : 'cachePut'
+  if (methodsOf(route).some((method) => SAFE_METHODS.has(method))) {
+    throw new OptionsError(`config.${word} of ${name}`, [`${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`])
+  }
+  const putPolicy = put === undefined ? undefined : resolvePolicy(`config.cachePut of ${name}`, put, defaults)
+  const evictPolicy = evict === undefined ? undefined : resolveEvictPolicy(`config.cacheEvict of ${name}`, evict, defaults)
+  const write = new RouteWrite(
+    putPolicy === undefined ? undefined : { space: redis.space(putPolicy.prefix), policy: putPolicy },
+    evictPolicy === undefined ? undefined : { space: redis.space(evictPolicy.prefix), policy: evictPolicy },
+  )
+  wrap(route, writeReader(write))
+}
+
+/** New arrays: Fastify declares the HEAD route from the same options, and hooks pushed in place would run twice there. */
+function wrap(route: RouteOptions, reader: ReturnType<typeof cacheReader> | ReturnType<typeof writeReader>): void {
+  route.preHandler = [...listOf(route.preHandler), reader] as NonNullable<RouteOptions['preHandler']>
+  route.onSend = [responseWriter, ...listOf(route.onSend)] as NonNullable<RouteOptions['onSend']>
+}
+
+function listOf(hooks: unknown): unknown[] {
+  return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
+}
+
+function methodsOf(route: RouteOptions): string[] {
+  return (Array.isArray(route.method) ? route.method : [route.method]).map((method) => method.toUpperCase())
+}
+
+function routeName(route: RouteOptions): string {
+  return `${methodsOf(route).join('|')} ${route.url}`
+}

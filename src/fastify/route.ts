@@ -1,0 +1,154 @@
+import { PassThrough, pipeline, type Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import { Readable as NodeReadable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Outgoing } from '../http/types.js'
+import type { Lookup, RouteCache } from '../route/route-cache.js'
+import type { RouteWrite, WriteRun } from '../route/route-write.js'
+import type { Run } from '../route/run.js'
+import { readHeaders, replaceHeaders, writeHeaders } from './headers.js'
+import type { Refresher } from './refresher.js'
+import { CacheableRequest } from './request.js'
+
+/** What a request carries between its hooks. */
+export interface RequestState {
+  readonly run?: Run
+  readonly write?: WriteRun
+  /** Fields that were set before the handler ran. */
+  readonly ambient?: ReadonlySet<string>
+}
+
+/** The property of a request that holds its state. */
+export const STATE = Symbol('redwell.state')
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    [STATE]: RequestState | undefined
+  }
+}
+
+type Done = (error?: Error) => void
+type SendDone = (error?: Error | null, payload?: unknown) => void
+
+/** The reader of a cached route: the last of its preHandler hooks, so that whatever guards the route has run. */
+export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refresher) {
+  return function redwellCache(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const own = refresher.take(request)
+    if (own !== undefined) return begin(request, reply, new CacheableRequest(request), own, done)
+    const asked = new CacheableRequest(request)
+    const decide = (lookup: Lookup): void => {
+      if (lookup.outcome !== 'hit') return begin(request, reply, asked, lookup.run, done)
+      request[STATE] = undefined
+      send(reply, lookup.response)
+      void lookup.refresh?.then((run) => run && refresher.run(request, run))
+    }
+    try {
+      const lookup = cache.lookup(asked)
+      if (lookup instanceof Promise) lookup.then(decide).catch(done)
+      else decide(lookup)
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+}
+
+function begin(request: FastifyRequest, reply: FastifyReply, asked: CacheableRequest, run: Run, done: Done): void {
+  if (run.stores) asked.hideConditions()
+  request[STATE] = { run, ambient: new Set(Object.keys(reply.getHeaders())) }
+  // A hijacked reply never reaches onSend; its lease must not outlive the connection.
+  reply.raw.once('close', () => {
+    if (reply.sent) run.abandon()
+  })
+  done()
+}
+
+function send(reply: FastifyReply, { status, headers, body }: Outgoing): void {
+  reply.code(status)
+  writeHeaders(reply, headers)
+  reply.send(body ?? undefined)
+}
+
+/** The announcer of a write route: the last of its preHandler hooks. */
+export function writeReader(write: RouteWrite<FastifyRequest>) {
+  return function redwellWrite(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const start = (run: WriteRun): void => {
+      request[STATE] = { write: run }
+      reply.raw.once('close', () => {
+        if (reply.sent) run.abandon()
+      })
+      done()
+    }
+    const begun = write.begin(new CacheableRequest(request))
+    if (begun instanceof Promise) begun.then(start).catch(done)
+    else start(begun)
+  }
+}
+
+/** The writer: the first of a route's onSend hooks, so that it sees the response before it is compressed. */
+export function responseWriter(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
+  const state = request[STATE]
+  request[STATE] = undefined
+  if (state?.run !== undefined) {
+    try {
+      done(null, finishRun(state.run, reply, payload, state.ambient))
+    } catch (error) {
+      state.run.abandon()
+      done(error as Error)
+    }
+  } else if (state?.write !== undefined) {
+    finishWrite(state.write, reply, payload).then(() => done(null, payload), done)
+  } else done(null, payload)
+}
+
+function finishRun(run: Run, reply: FastifyReply, payload: unknown, ambient: ReadonlySet<string> | undefined): unknown {
+  const head = { status: reply.statusCode, headers: readHeaders(reply) }
+  const body = wholeBody(payload)
+  const given = handlerFields(reply, ambient)
+  if (body !== undefined) return apply(reply, run.finish(head, body, given), head.status, payload)
+  const { headers, capture } = run.stream(head, given)
+  writeHeaders(reply, headers.slice(head.headers.length))
+  if (capture === undefined) return payload
+  const tee = new PassThrough({
+    transform(chunk: Buffer, _, next) {
+      capture.write(chunk)
+      next(null, chunk)
+    },
+  })
+  pipeline(asReadable(payload), tee, (error) => (error ? capture.abort() : capture.complete()))
+  return tee
+}
+
+/** Fields from before the handler that it has not replaced. */
+function handlerFields(_reply: FastifyReply, ambient: ReadonlySet<string> | undefined): ReadonlySet<string> {
+  return ambient ?? new Set()
+}
+
+function apply(reply: FastifyReply, outgoing: Outgoing, status: number, payload: unknown): unknown {
+  reply.code(outgoing.status)
+  if (outgoing.status === status && outgoing.body !== null) {
+    const known = readHeaders(reply)
+    if (outgoing.headers.length >= known.length) {
+      writeHeaders(reply, outgoing.headers.slice(known.length))
+      return payload
+    }
+  }
+  replaceHeaders(reply, outgoing.headers)
+  return outgoing.body
+}
+
+async function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): Promise<void> {
+  const head = { status: reply.statusCode, headers: readHeaders(reply) }
+  writeHeaders(reply, await write.finish(head, wholeBody(payload)))
+}
+
+/** The bytes of a payload; undefined where it is a stream. */
+function wholeBody(payload: unknown): Buffer | undefined {
+  if (typeof payload === 'string') return Buffer.from(payload)
+  if (payload === null || payload === undefined) return Buffer.alloc(0)
+  if (Buffer.isBuffer(payload)) return payload
+  return payload instanceof Uint8Array ? Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) : undefined
+}
+
+function asReadable(payload: unknown): Readable {
+  return typeof (payload as Readable).pipe === 'function' ? (payload as Readable) : NodeReadable.fromWeb(payload as ReadableStream)
+}

@@ -1,0 +1,124 @@
+import { CacheBackend } from './cache/backend.js'
+import { Space } from './cache/space.js'
+import type { NodeRedis } from './connection/client.js'
+import { Connection, type ConnectionStatus } from './connection/connection.js'
+import { resolveSettings } from './connection/resolve.js'
+import type { RedisSettings, ResolvedSettings } from './connection/settings.js'
+import { UsageError } from './errors.js'
+import { consoleLogger, type Logger } from './logger.js'
+import { Memory, MemoryStore } from './store/memory.js'
+import type { Store } from './store/port.js'
+import { RedisStore } from './store/redis/store.js'
+
+export interface RedisOptions extends RedisSettings {
+  /** Where changes of state are said. Default: warnings and errors on the console. */
+  logger?: Logger | undefined
+  /** The store itself, in place of Redis: for tests (see `redwell/testing`). Called once for each prefix. */
+  store?: ((prefix: string) => Store) | undefined
+  /** Milliseconds since the epoch. Default `Date.now`. For tests. */
+  now?: (() => number) | undefined
+}
+
+/** One application's Redis: the connection, and the cache upon it. */
+export class Redis implements AsyncDisposable {
+  readonly settings: ResolvedSettings
+  /** Values beside the routes. */
+  readonly cache: CacheBackend
+  readonly logger: Logger
+  readonly #connection: Connection | undefined
+  readonly #openStore: (prefix: string) => Store
+  readonly #now: () => number
+  readonly #spaces = new Map<string, Space>()
+  #closed = false
+
+  /** @internal Use `createRedis`. */
+  constructor(options: RedisOptions = {}) {
+    const { logger = consoleLogger, store, now = Date.now, ...settings } = options
+    this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
+    this.logger = logger
+    this.#now = now
+    for (const warning of this.settings.warnings) logger.warn(warning)
+    this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)
+    this.#openStore = store ?? storeOpener(this.#connection, now)
+    this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs)
+    this.#connection?.onStatus((status) => {
+      if (status === 'ready') for (const space of this.#spaces.values()) space.retry()
+    })
+  }
+
+  /** The node-redis client (standalone, cluster or sentinel), for everything that is not caching. */
+  get client(): NodeRedis {
+    if (this.#connection === undefined) {
+      throw new UsageError('The embedded store (memory:) has no Redis client. Set REDIS_URL, or the `url` option, to a Redis server.')
+    }
+    return this.#connection.client
+  }
+
+  get status(): ConnectionStatus {
+    if (this.#closed) return 'closed'
+    return this.#connection?.status ?? 'ready'
+  }
+
+  /** Round trip in milliseconds. Rejects with UnavailableError where Redis does not answer within the command's deadline. */
+  async ping(): Promise<number> {
+    return (await this.#connection?.ping()) ?? 0
+  }
+
+  /** Waits until Redis answers; rejects with UnavailableError when it does not. Without it the connection is made in the background. */
+  async connect(): Promise<this> {
+    await this.#connection?.connect()
+    return this
+  }
+
+  /** Begins to connect, if that has not begun. */
+  start(): this {
+    this.#connection?.start()
+    return this
+  }
+
+  /** Calls back at each change of status; gives the way to stop. */
+  onStatus(listener: (status: ConnectionStatus, previous: ConnectionStatus) => void): () => void {
+    return this.#connection?.onStatus(listener) ?? (() => {})
+  }
+
+  /** Finishes what is under way and leaves no socket and no timer. A client that was given stays open. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    await this.cache.settled()
+    this.#closed = true
+    for (const space of this.#spaces.values()) space.close()
+    await this.#connection?.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** @internal What is cached under the application's prefix, or under one of a route below it. */
+  space(prefix?: string): Space {
+    const name = prefix === undefined ? this.settings.prefix : `${this.settings.prefix}:${prefix}`
+    const known = this.#spaces.get(name)
+    if (known !== undefined) return known
+    const space = new Space(this.#openStore(name), { now: this.#now, logger: this.logger })
+    this.#spaces.set(name, space)
+    return space
+  }
+}
+
+function storeOpener(connection: Connection | undefined, now: () => number): (prefix: string) => Store {
+  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix)
+  const memory = new Memory({ now })
+  return (prefix) => new MemoryStore(memory, prefix)
+}
+
+/**
+ * A Redis connection and the cache upon it, from options or the `REDIS_*` variables. Connects in the background;
+ * `connect()` insists, `close()` (or `await using`) ends it.
+ *
+ * @example
+ * await using redis = createRedis({ url: 'redis://localhost:6379' })
+ * const stats = await redis.cache.getOrSet('stats', () => db.stats(), { ttl: '1m', group: 'dashboard' })
+ */
+export function createRedis(options: RedisOptions = {}): Redis {
+  return new Redis(options).start()
+}

@@ -1,0 +1,92 @@
+import { encodeGroup, entryGroups, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
+import { customKey, type Key, keyProblem, pathKey, variantKey } from '../cache/key.js'
+import type { Place } from '../cache/place.js'
+import { OptionsError } from '../errors.js'
+import type { MaybePromise } from '../store/port.js'
+import type { KeyPolicy, RoutePolicy } from './policy.js'
+import type { CacheRequest } from './request.js'
+
+/** Where a request's entry is, before its variants are told apart. */
+export interface Location {
+  readonly base: string
+  /** Undefined where the route has no `per`; null where it has one and this request has no principal. */
+  readonly principal: string | null | undefined
+  /** Encoded; the prefix's first. */
+  readonly groups: readonly string[]
+}
+
+/** Synchronous where every function of the options is: a hit from memory costs no turn of the event loop. */
+export function locate<Req>(request: CacheRequest<Req>, policy: RoutePolicy<Req>): MaybePromise<Location> {
+  const base = baseKey(request, policy)
+  const principal = policy.per === undefined ? undefined : policy.per(request.native)
+  const group = typeof policy.group === 'function' ? policy.group(request.native) : policy.group
+  if (isPromise(base) || isPromise(principal) || isPromise(group)) {
+    return Promise.all([base, principal, group]).then(([key, own, names]) => location(policy, key, own, names))
+  }
+  return location(policy, base, principal, group)
+}
+
+function location<Req>(
+  policy: RoutePolicy<Req>,
+  base: string,
+  principal: string | undefined,
+  group: string | readonly string[] | undefined,
+): Location {
+  const own = policy.per === undefined ? undefined : principal === undefined || principal === '' ? null : principal
+  return { base, principal: own, groups: groupsOf(group) }
+}
+
+/** The key of the path, or of the parts that the route's own function names. */
+export function baseKey<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
+  if (policy.key === undefined) return pathKey(request.target, policy.path, hostOf(request, policy))
+  const parts = policy.key(request.native)
+  return isPromise(parts) ? parts.then(checkedKey) : checkedKey(parts)
+}
+
+export function hostOf<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): string | undefined {
+  return policy.host ? (request.header('host') ?? '') : undefined
+}
+
+/** A key function that gives no key is a mistake of the application, told as such and never shared between requests. */
+export function checkedKey(parts: Key): string {
+  const problem = keyProblem(parts)
+  if (problem !== undefined) throw new OptionsError('result of the route\'s key function', [problem])
+  return customKey(parts)
+}
+
+let lastNames: unknown
+let lastGroups: readonly string[] = entryGroups([])
+
+/** Encoded groups. A route's static groups are the same object at every request, so they are encoded once. */
+function groupsOf(group: string | readonly string[] | undefined): readonly string[] {
+  if (group === lastNames) return lastGroups
+  const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
+  const problem = groupsProblem(names)
+  if (problem !== undefined) throw new OptionsError('groups of a request', [problem])
+  lastGroups = entryGroups(names)
+  lastNames = group
+  return lastGroups
+}
+
+/** Why these cannot be the groups of one entry, or undefined. */
+export function groupsProblem(names: readonly unknown[]): string | undefined {
+  if (names.length > GROUPS_PER_ENTRY_MAX) return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
+  return names.map(groupProblem).find((problem) => problem !== undefined)
+}
+
+export function encodeGroups(names: readonly string[]): readonly string[] {
+  const problem = groupsProblem(names)
+  if (problem !== undefined) throw new OptionsError('groups to evict', [problem])
+  return names.map(encodeGroup)
+}
+
+/** The place of a request's variant: by principal, and by the request fields that select the response. */
+export function placeOf<Req>(request: CacheRequest<Req>, { base, principal, groups }: Location, names: readonly string[]): Place {
+  if (principal === undefined && names.length === 0) return { key: base, groups }
+  const fields = names.map((name) => [name, request.header(name)] as const)
+  return { key: variantKey(base, { principal: principal ?? undefined, fields }), base, groups }
+}
+
+export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as Promise<T> | undefined)?.then === 'function'
+}

@@ -1,0 +1,127 @@
+import { GROUPS_PER_ENTRY_MAX, groupProblem } from '../cache/group.js'
+import type { PathRule } from '../cache/key.js'
+import { OptionsError } from '../errors.js'
+import { type HttpPolicy, resolveHttpPolicy } from '../http/policy.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, GroupOption, KeyOptions } from './options.js'
+
+/** What the application says once for all routes. */
+export interface RouteDefaults {
+  readonly defaultTtlMs: number
+  /** How the framework tells paths apart. */
+  readonly path: PathRule
+  /** Why a text cannot be a prefix. */
+  readonly prefixProblem: (prefix: unknown) => string | undefined
+}
+
+export interface KeyPolicy<Req> {
+  readonly key: KeyOptions<Req>['key']
+  readonly per: KeyOptions<Req>['per']
+  readonly prefix: string | undefined
+  readonly host: boolean
+  readonly path: PathRule
+}
+
+export interface RoutePolicy<Req> extends KeyPolicy<Req> {
+  readonly enabled: boolean
+  readonly group: GroupOption<Req> | undefined
+  readonly http: HttpPolicy
+}
+
+export interface EvictPolicy<Req> extends KeyPolicy<Req> {
+  readonly group: CacheEvictOptions<Req>['group']
+  readonly evictKey: CacheEvictOptions<Req>['key']
+  readonly mode: 'hard' | 'soft'
+}
+
+/** Options of `cache` and `cachePut`, checked once where they are declared. Throws OptionsError with every problem. */
+export function resolvePolicy<Req>(
+  where: string,
+  options: CacheOptions<Req> | CachePutOptions<Req>,
+  defaults: RouteDefaults,
+): RoutePolicy<Req> {
+  const problems: string[] = []
+  if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
+  checkNames(options, ENTRY_OPTIONS, problems)
+  if (options.private === true && options.per === undefined) {
+    problems.push('private: a private response needs `per`, or one user would get another\'s')
+  }
+  checkGroup(options.group, problems)
+  const policy = {
+    ...resolveKey(options, defaults, problems),
+    enabled: options.enabled !== false,
+    group: options.group,
+    http: resolveHttpPolicy(options, { personal: options.per !== undefined, defaultTtlMs: defaults.defaultTtlMs }, problems),
+  }
+  if (problems.length > 0) throw new OptionsError(where, problems)
+  return policy
+}
+
+/** Options of `cacheEvict`. */
+export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOptions<Req>, defaults: RouteDefaults): EvictPolicy<Req> {
+  const problems: string[] = []
+  if (!isObject(options)) throw new OptionsError(where, ['options must be an object with `group`, `key` or both'])
+  checkNames(options, EVICT_OPTIONS, problems)
+  if (options.group === undefined && options.key === undefined) {
+    problems.push("says nothing to evict: give `group`, or `key: 'path'` for the GET of this path")
+  }
+  checkGroup(options.group as GroupOption<Req> | undefined, problems)
+  const { key, mode } = options
+  if (key !== undefined && key !== 'path' && typeof key !== 'function' && !Array.isArray(key)) {
+    problems.push("key: must be 'path', a list of key parts, or a function of the request and the result")
+  }
+  if (mode !== undefined && mode !== 'hard' && mode !== 'soft') problems.push(`mode: ${String(mode)} is not one of hard, soft`)
+  const policy = {
+    ...resolveKey({ ...options, key: undefined }, defaults, problems),
+    group: options.group,
+    evictKey: key,
+    mode: mode ?? 'hard',
+  }
+  if (problems.length > 0) throw new OptionsError(where, problems)
+  return policy
+}
+
+const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
+const ENTRY_OPTIONS = new Set([
+  ...KEY_OPTIONS, 'private', 'enabled', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'jitter', 'statuses', 'maxBodyBytes',
+  'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie', 'etag', 'statusHeader',
+])
+const EVICT_OPTIONS = new Set([...KEY_OPTIONS, 'mode'])
+
+/** A misspelt option would silently do nothing. */
+function checkNames(options: object, known: ReadonlySet<string>, problems: string[]): void {
+  for (const name of Object.keys(options)) if (!known.has(name)) problems.push(`${name}: there is no such option`)
+}
+
+function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, problems: string[]): KeyPolicy<Req> {
+  for (const name of ['key', 'per'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function') problems.push(`${name}: must be a function of the request`)
+  }
+  const prefixProblem = options.prefix === undefined ? undefined : defaults.prefixProblem(options.prefix)
+  if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
+  checkQuery(options.query, problems)
+  const path = options.query === undefined ? defaults.path : { ...defaults.path, query: options.query }
+  return { key: options.key, per: options.per, prefix: options.prefix, host: options.host === true, path }
+}
+
+function checkQuery(query: KeyOptions<unknown>['query'], problems: string[]): void {
+  if (query === undefined) return
+  if (!isObject(query)) return void problems.push('query: must be an object with `ignore`, `only` or `sort`')
+  for (const name of ['ignore', 'only'] as const) {
+    const names: unknown = query[name]
+    if (names !== undefined && !(Array.isArray(names) && names.every((one) => typeof one === 'string'))) {
+      problems.push(`query.${name}: must be a list of parameter names`)
+    }
+  }
+  if (query.ignore !== undefined && query.only !== undefined) problems.push('query: `ignore` and `only` exclude each other')
+}
+
+function checkGroup<Req>(group: GroupOption<Req> | undefined, problems: string[]): void {
+  if (group === undefined || typeof group === 'function') return
+  const names: readonly unknown[] = Array.isArray(group) ? group : [group]
+  if (names.length > GROUPS_PER_ENTRY_MAX) problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
+  for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,9 @@
+import type { RequestHead } from '../http/types.js'
+
+/** A request as an adapter presents it. */
+export interface CacheRequest<Req> extends RequestHead {
+  /** Path and query as the client sent them. */
+  readonly target: string
+  /** The framework's own request, for the functions of the options. */
+  readonly native: Req
+}
