@@ -13,7 +13,10 @@ import { Refresher } from './refresher.js'
 import { cacheReader, responseWriter, STATE, writeReader } from './route.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
-export interface RedwellFastifyOptions extends RedisOptions {
+export interface RedwellFastifyOptions extends Omit<RedisOptions, 'prefix'> {
+  /** First part of every key in Redis (not of the routes). Letters, digits, `_ . - :`. Default `redwell`. */
+  prefix?: string
+
   /** Use this handle, and leave its life to whoever made it. */
   redis?: Redis | undefined
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */

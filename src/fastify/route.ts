@@ -1,11 +1,10 @@
-import { PassThrough, pipeline, type Readable } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { Readable as NodeReadable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outgoing } from '../http/types.js'
 import type { Lookup, RouteCache } from '../route/route-cache.js'
 import type { RouteWrite, WriteRun } from '../route/route-write.js'
-import type { Run } from '../route/run.js'
+import type { Capture, Run } from '../route/run.js'
 import { readHeaders, replaceHeaders, writeHeaders } from './headers.js'
 import type { Refresher } from './refresher.js'
 import { CacheableRequest } from './request.js'
@@ -14,8 +13,8 @@ import { CacheableRequest } from './request.js'
 export interface RequestState {
   readonly run?: Run
   readonly write?: WriteRun
-  /** Fields that were set before the handler ran. */
-  readonly ambient?: ReadonlySet<string>
+  /** Fields that were set before the handler ran, with their values. */
+  readonly ambient?: Readonly<Record<string, unknown>>
 }
 
 /** The property of a request that holds its state. */
@@ -54,7 +53,7 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
 
 function begin(request: FastifyRequest, reply: FastifyReply, asked: CacheableRequest, run: Run, done: Done): void {
   if (run.stores) asked.hideConditions()
-  request[STATE] = { run, ambient: new Set(Object.keys(reply.getHeaders())) }
+  request[STATE] = { run, ambient: reply.getHeaders() }
   // A hijacked reply never reaches onSend; its lease must not outlive the connection.
   reply.raw.once('close', () => {
     if (reply.sent) run.abandon()
@@ -88,39 +87,49 @@ export function writeReader(write: RouteWrite<FastifyRequest>) {
 export function responseWriter(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
   const state = request[STATE]
   request[STATE] = undefined
-  if (state?.run !== undefined) {
-    try {
-      done(null, finishRun(state.run, reply, payload, state.ambient))
-    } catch (error) {
-      state.run.abandon()
-      done(error as Error)
-    }
-  } else if (state?.write !== undefined) {
-    finishWrite(state.write, reply, payload).then(() => done(null, payload), done)
-  } else done(null, payload)
+  if (state?.run === undefined && state?.write === undefined) return done(null, payload)
+  try {
+    const finishing = state.run === undefined ? finishWrite(state.write as WriteRun, reply, payload) : finishRun(state.run, reply, payload, state.ambient)
+    if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
+    else done(null, finishing)
+  } catch (error) {
+    state.run?.abandon()
+    done(error as Error)
+  }
 }
 
-function finishRun(run: Run, reply: FastifyReply, payload: unknown, ambient: ReadonlySet<string> | undefined): unknown {
+function finishRun(run: Run, reply: FastifyReply, payload: unknown, ambient: RequestState['ambient']): unknown {
   const head = { status: reply.statusCode, headers: readHeaders(reply) }
   const body = wholeBody(payload)
-  const given = handlerFields(reply, ambient)
-  if (body !== undefined) return apply(reply, run.finish(head, body, given), head.status, payload)
+  const given = ambientNames(reply, ambient)
+  if (body !== undefined) {
+    const outgoing = run.finish(head, body, given)
+    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, sent, head.status, payload))
+    return apply(reply, outgoing, head.status, payload)
+  }
   const { headers, capture } = run.stream(head, given)
   writeHeaders(reply, headers.slice(head.headers.length))
   if (capture === undefined) return payload
-  const tee = new PassThrough({
+  return pipeline(asReadable(payload), tee(capture), () => capture.abort())
+}
+
+/** The body on its way out, copied beside. Complete before the last byte leaves: who asks next finds it stored. */
+function tee(capture: Capture): Transform {
+  return new Transform({
     transform(chunk: Buffer, _, next) {
       capture.write(chunk)
       next(null, chunk)
     },
+    flush(next) {
+      capture.complete()
+      next()
+    },
   })
-  pipeline(asReadable(payload), tee, (error) => (error ? capture.abort() : capture.complete()))
-  return tee
 }
 
-/** Fields from before the handler that it has not replaced. */
-function handlerFields(_reply: FastifyReply, ambient: ReadonlySet<string> | undefined): ReadonlySet<string> {
-  return ambient ?? new Set()
+/** Fields from before the handler that it has left as they were. */
+function ambientNames(reply: FastifyReply, ambient: RequestState['ambient'] = {}): ReadonlySet<string> {
+  return new Set(Object.keys(ambient).filter((name) => reply.getHeader(name) === ambient[name]))
 }
 
 function apply(reply: FastifyReply, outgoing: Outgoing, status: number, payload: unknown): unknown {
@@ -136,9 +145,10 @@ function apply(reply: FastifyReply, outgoing: Outgoing, status: number, payload:
   return outgoing.body
 }
 
-async function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): Promise<void> {
+async function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): Promise<unknown> {
   const head = { status: reply.statusCode, headers: readHeaders(reply) }
   writeHeaders(reply, await write.finish(head, wholeBody(payload)))
+  return payload
 }
 
 /** The bytes of a payload; undefined where it is a stream. */
@@ -150,5 +160,5 @@ function wholeBody(payload: unknown): Buffer | undefined {
 }
 
 function asReadable(payload: unknown): Readable {
-  return typeof (payload as Readable).pipe === 'function' ? (payload as Readable) : NodeReadable.fromWeb(payload as ReadableStream)
+  return typeof (payload as Readable).pipe === 'function' ? (payload as Readable) : Readable.fromWeb(payload as ReadableStream)
 }

@@ -204,21 +204,28 @@ export class RouteCache<Req> {
       keyedFields: location === undefined ? [] : this.#variants.names(location.base),
       now: this.#space.now,
       store: (own, stored) => {
-        if (location !== undefined && place !== undefined) this.#track(this.#store(own, stored, request, location, place, family), own)
+        if (location === undefined || place === undefined) return undefined
+        const storing = this.#track(this.#store(own, stored, request, location, place, family), own)
+        return this.#learns(location, stored) ? storing : undefined
       },
-      pass: (own) => this.#track(this.#pass(own), own),
+      pass: (own) => void this.#track(this.#pass(own), own),
       refuse: (reason) => this.#logRefusal(reason),
       stale: (entry) => replay(entry, plan, request, this.policy.http, this.#space.now()),
     }
     return new Run(request, plan, fill, fallback, controls)
   }
 
-  #track(work: Promise<unknown>, fill: Fill): void {
+  #learns(location: Location, { decision }: Stored): boolean {
+    return decision.learnedVary.some((name) => !this.#variants.names(location.base).includes(name))
+  }
+
+  #track(work: Promise<unknown>, fill: Fill): Promise<void> {
     const tracked = work
       .catch(() => fill.release())
       .catch(() => {})
       .then(() => void this.#storing.delete(tracked))
     this.#storing.add(tracked)
+    return tracked
   }
 
   async #store(fill: Fill, stored: Stored, request: CacheRequest<Req>, location: Location, place: Place, family: string | undefined): Promise<void> {
@@ -231,17 +238,25 @@ export class RouteCache<Req> {
     if (target.key !== place.key) return this.#storeLearned(fill, entry, ttlMs, names, target)
     const own = family ?? (await this.#variants.family(target.base, names, ttlMs))
     if (own === undefined) return fill.release()
-    const [published] = await Promise.all([fill.publish({ ...entry, family: own }, ttlMs), this.#variants.keep(target.base, ttlMs)])
-    if (published === 'fenced') this.#logRefusal('fenced')
+    await Promise.all([fill.publish({ ...entry, family: own }, ttlMs), this.#variants.keep(target.base, ttlMs)])
   }
 
-  /** The response named a Vary that this path did not have: what stands at the path becomes the root of its variants. */
+  /**
+   * The response named a Vary that this path did not have: what stands at the path becomes the root of its variants.
+   * The variant is claimed before the root is seen, so that nobody who waited for it runs the handler again.
+   */
   async #storeLearned(fill: Fill, entry: Entry, ttlMs: number, names: readonly string[], target: Place): Promise<void> {
-    await fill.release()
-    const family = await this.#variants.family(target.base as string, names, ttlMs)
-    if (family === undefined) return
     const acquired = await this.#space.acquire(target, unseen(target.groups), { accept: () => true, groupTtlMs: ttlMs, waitMs: 0 })
-    if (acquired.state === 'fill') await acquired.fill.publish({ ...entry, family }, ttlMs)
+    const family = await this.#root(fill, names, target.base as string, ttlMs)
+    if (acquired.state !== 'fill') return
+    if (family === undefined) return acquired.fill.release()
+    await acquired.fill.publish({ ...entry, family }, ttlMs)
+  }
+
+  async #root(fill: Fill, names: readonly string[], base: string, ttlMs: number): Promise<string | undefined> {
+    if (fill.place.key === base) return this.#variants.plant(fill, names, ttlMs)
+    await fill.release()
+    return this.#variants.family(base, names, ttlMs)
   }
 
   /** A short note in the entry's place, so that those who wait run side by side. */
@@ -270,8 +285,8 @@ export class RouteCache<Req> {
   }
 
   /** Once for each reason: the developer should know, and the log should stay readable. */
-  #logRefusal(reason: RefusalReason | 'fenced'): void {
-    if (reason === 'fenced' || this.#refused.has(reason)) return
+  #logRefusal(reason: RefusalReason): void {
+    if (this.#refused.has(reason)) return
     this.#refused.add(reason)
     this.#options.logger.warn(`redwell: responses of ${this.#options.name} are not stored: ${REFUSALS[reason]}`)
   }

@@ -1,11 +1,12 @@
 import type { Fill } from '../cache/fills.js'
 import { filterFields } from '../http/fields.js'
 import { responseGroups } from '../http/groups.js'
-import { present, presentHead, statusField } from '../http/present.js'
+import { present, presentHead } from '../http/present.js'
 import type { HttpPolicy } from '../http/policy.js'
 import { decideStore } from '../http/store.js'
 import type { HeaderList, Outgoing, RefusalReason, RequestPlan, ResponseHead, StoreDecision } from '../http/types.js'
 import type { Entry } from '../store/entry.js'
+import type { MaybePromise } from '../store/port.js'
 import type { CacheRequest } from './request.js'
 
 /** Statuses that say that the origin failed, for which a stale entry may stand in (RFC 5861 section 4). */
@@ -26,7 +27,8 @@ export interface RunControls {
   readonly policy: HttpPolicy
   readonly keyedFields: readonly string[]
   readonly now: () => number
-  store(fill: Fill, stored: Stored): void
+  /** A promise where the answer has to wait: a path whose variants are not known yet. */
+  store(fill: Fill, stored: Stored): Promise<void> | undefined
   /** The response may not be stored: others need not wait for one another. */
   pass(fill: Fill): void
   refuse(reason: RefusalReason): void
@@ -41,6 +43,8 @@ export class Run {
   readonly #fallback: Entry | undefined
   readonly #controls: RunControls
   #groups: string[] = []
+  /** The lease is somebody else's to end from here on. */
+  #settled = false
 
   constructor(request: CacheRequest<unknown>, plan: RequestPlan, fill: Fill | undefined, fallback: Entry | undefined, controls: RunControls) {
     this.#request = request
@@ -74,13 +78,13 @@ export class Run {
    * The whole response is at hand. Gives what to send. `ambient` are fields (lower case) that were set before the
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
-  finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NONE): Outgoing {
+  finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NONE): MaybePromise<Outgoing> {
     if (FAILURES.has(response.status) && this.#fallback !== undefined) return this.#standIn(this.#fallback)
     const now = this.#controls.now()
     const decision = this.#decide(response, body.length, now)
     const { outgoing, storedHeaders } = present(this.#request, this.#plan, response, body, decision, this.#controls.policy, now)
-    this.#settle(response, decision, { status: response.status, headers: without(storedHeaders, ambient), body })
-    return outgoing
+    const settling = this.#settle(response, decision, { status: response.status, headers: without(storedHeaders, ambient), body })
+    return settling === undefined ? outgoing : settling.then(() => outgoing)
   }
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
@@ -92,11 +96,11 @@ export class Run {
       this.#settle(response, decision, undefined)
       return { headers, capture: undefined }
     }
-    const capture = new Capture(this.maxBodyBytes, {
+    const capture: Capture = new Capture(this.maxBodyBytes, {
       complete: (body) =>
-        this.#settle(response, decision, { status: response.status, headers: without(decision.headers, ambient), body }),
+        void this.#settle(response, decision, { status: response.status, headers: without(decision.headers, ambient), body }),
       abort: () => this.abandon(),
-      tooLong: () => this.#settle(response, this.#refused('body-too-large'), undefined),
+      tooLong: () => void this.#settle(response, this.#refused('body-too-large'), undefined),
     })
     return { headers, capture }
   }
@@ -110,12 +114,9 @@ export class Run {
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
   abandon(): void {
+    if (this.#settled) return
+    this.#settled = true
     this.#fill?.release().catch(() => {})
-  }
-
-  /** The fields of a response that is sent as it is. */
-  bypassFields(): HeaderList {
-    return statusField(this.#controls.policy, 'BYPASS')
   }
 
   #standIn(entry: Entry): Outgoing {
@@ -136,14 +137,26 @@ export class Run {
   }
 
   /** A failure lets the next one try; anything else that may not be stored lets all of them run side by side. */
-  #settle(response: ResponseHead, decision: StoreDecision, whole: { status: number; headers: HeaderList; body: Buffer } | undefined): void {
-    if (this.#fill === undefined) return
+  #settle(response: ResponseHead, decision: StoreDecision, whole: Whole | undefined): Promise<void> | undefined {
+    if (this.#fill === undefined || this.#settled) return undefined
     if (decision.store && whole !== undefined) {
+      this.#settled = true
       const groups = [...this.#groups, ...(responseGroups(response.headers) ?? [])]
-      this.#controls.store(this.#fill, { decision, ...whole, groups })
-    } else if (response.status >= 500) this.abandon()
-    else this.#controls.pass(this.#fill)
+      return this.#controls.store(this.#fill, { decision, ...whole, groups })
+    }
+    if (response.status >= 500) this.abandon()
+    else {
+      this.#settled = true
+      this.#controls.pass(this.#fill)
+    }
+    return undefined
   }
+}
+
+interface Whole {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly body: Buffer
 }
 
 const NONE: ReadonlySet<string> = new Set()

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import type { Fill } from '../cache/fills.js'
 import { PREFIX_GROUP } from '../cache/group.js'
-import { type Absent, type Place, replacing, unseen } from '../cache/place.js'
+import { type Place, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import type { Entry } from '../store/entry.js'
 
@@ -42,20 +43,26 @@ export class Variants {
    */
   async family(base: string, names: readonly string[], ttlMs: number, known?: Entry): Promise<string | undefined> {
     if (known !== undefined && this.#serves(known, names)) return known.family
-    const absent: Absent = known === undefined ? unseen(PREFIX_ONLY) : replacing(known)
     const place: Place = { key: base, groups: PREFIX_ONLY }
     const current = await this.#space.look(place)
     if (current.state === 'outage') return undefined
     if (current.state === 'valid' && this.#serves(current.entry, names)) return current.entry.family
-    const acquired = await this.#space.acquire(place, current.state === 'valid' ? replacing(current.entry) : absent, {
+    const acquired = await this.#space.acquire(place, current.state === 'valid' ? replacing(current.entry) : current, {
       accept: (entry) => this.#serves(entry, names),
       groupTtlMs: Infinity,
     })
     if (acquired.state === 'found') return acquired.entry.family
     if (acquired.state === 'alone') return undefined
-    const marker = makeMarker(names, acquired.fill.stamp, this.#space.now())
-    const life = Math.max(2 * ttlMs, LEAST_LIFE_MS)
-    return (await acquired.fill.publish(marker, life)) === 'stored' ? marker.family : undefined
+    return this.plant(acquired.fill, names, ttlMs)
+  }
+
+  /** Puts a new `variants` entry at a path that is ours to fill. Gives its identity. */
+  async plant(fill: Fill, names: readonly string[], ttlMs: number): Promise<string | undefined> {
+    const marker = makeMarker(names, fill.stamp, this.#space.now())
+    const published = await fill.publish(marker, Math.max(2 * ttlMs, LEAST_LIFE_MS))
+    if (published === 'fenced') return undefined
+    this.learn(fill.place.key, marker)
+    return marker.family
   }
 
   /** The path's `variants` entry lives as long as the longest of its variants. */
