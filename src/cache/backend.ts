@@ -101,6 +101,7 @@ export class CacheBackend {
 
   /**
    * The value of a key, loaded when there is none: by one caller of all processes, while the others wait for it.
+   * `undefined` from the loader is not stored; for a short time after it callers do not wait for one another.
    * What the loader throws goes to its own caller (or, within `staleIfError`, yields the stale value); the next caller tries again.
    */
   async getOrSet<T>(key: Key, loader: Loader<T>, options: GetOrSetOptions = {}): Promise<T> {
@@ -120,6 +121,7 @@ export class CacheBackend {
   }
 
   async #useOrLoad<T>(load: Load<T>, { entry, softened }: Extract<Look, { state: 'valid' }>): Promise<T> {
+    if (entry.kind === 'pass') return load.loader({ signal: load.signal })
     const decoded = this.#values.decode(entry)
     const absent = replacing(entry)
     if (decoded === undefined) return this.#load(load, absent, undefined)
@@ -169,7 +171,7 @@ export class CacheBackend {
     try {
       const value = await load.loader({ signal: load.signal })
       const now = this.#space.now()
-      if (value === undefined) await fill.release()
+      if (value === undefined) await fill.pass(now)
       else {
         const entry: Entry = { ...this.#values.entry(load.key, value, load.options, now), stamp: fill.stamp }
         await fill.publish(entry, lifeMs(entry, now)).catch(() => {})

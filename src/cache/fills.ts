@@ -5,12 +5,17 @@ import { Flight, type FlightEnd, withLimit } from './flight.js'
 import { look } from './look.js'
 import { type Absent, type Place, replacing } from './place.js'
 
-/** How long a fill may go unrenewed; a killed holder delays others by no more than this. */
-export const DEFAULT_LEASE_MS = 10_000
+/**
+ * How long a fill may go unrenewed; a killed holder delays others by no more than this. Longer than an event loop is
+ * ever blocked by accident, and well below what callers wait.
+ */
+export const DEFAULT_LEASE_MS = 3000
 /** How long a caller waits for somebody else's fill before it runs the handler itself and stores nothing. */
 export const DEFAULT_WAIT_MS = 10_000
 /** A handler that still has not answered after this is taken for hung; its lease is not renewed any more. */
 const RENEW_FOR_MS = 300_000
+/** How long callers of a key run side by side after its value could not be stored (hit-for-pass). */
+const PASS_MS = 5000
 /** Looks at a key that keeps changing under the claim before the check is dropped (something foreign stands there). */
 const CHANGES_MAX = 2
 
@@ -251,6 +256,13 @@ export class Fill {
       this.#flight.end({ state: 'outage' })
       throw error
     }
+  }
+
+  /** The value may not be stored: leaves a short note in its place, so that callers do not queue behind one another. */
+  async pass(now: number): Promise<void> {
+    const note = { kind: 'pass', flags: 0, status: 0, initialAgeMs: 0, family: '', headers: [], body: Buffer.alloc(0) } as const
+    const until = { storedAt: now, freshUntil: now + PASS_MS, staleUntil: 0, errorUntil: 0 }
+    await this.publish({ ...note, ...until, stamp: this.stamp, groups: this.place.groups }, PASS_MS)
   }
 
   /** Gives the lease up without storing: the handler failed, or its client went away. */

@@ -17,8 +17,6 @@ import type { CacheRequest } from './request.js'
 import { Run, type RunControls, type Stored } from './run.js'
 import { union, Variants } from './variants.js'
 
-/** How long requests of a key run side by side after its response could not be stored (hit-for-pass). */
-const PASS_MS = 5000
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
 /** Looks at a key before its variants have settled. */
@@ -208,7 +206,7 @@ export class RouteCache<Req> {
         const storing = this.#track(this.#store(own, stored, request, location, place, family), own)
         return this.#learns(location, stored) ? storing : undefined
       },
-      pass: (own) => void this.#track(this.#pass(own), own),
+      pass: (own) => void this.#track(own.pass(this.#space.now()), own),
       refuse: (reason) => this.#logRefusal(reason),
       stale: (entry) => replay(entry, plan, request, this.policy.http, this.#space.now()),
     }
@@ -257,14 +255,6 @@ export class RouteCache<Req> {
     if (fill.place.key === base) return this.#variants.plant(fill, names, ttlMs)
     await fill.release()
     return this.#variants.family(base, names, ttlMs)
-  }
-
-  /** A short note in the entry's place, so that those who wait run side by side. */
-  async #pass(fill: Fill): Promise<void> {
-    const now = this.#space.now()
-    const until = { storedAt: now, freshUntil: now + PASS_MS, staleUntil: 0, errorUntil: 0 }
-    const note: Entry = { ...until, kind: 'pass', flags: 0, status: 0, stamp: fill.stamp, initialAgeMs: 0, family: '', groups: fill.place.groups, headers: [], body: Buffer.alloc(0) }
-    await fill.publish(note, PASS_MS)
   }
 
   #entry(stored: Stored, groups: readonly string[], stamp: number): Entry {

@@ -1,0 +1,69 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { ProtocolName } from './protocols.js'
+
+interface Base {
+  readonly url: string
+  readonly prefix: string
+}
+
+export type Order = Base &
+  (
+    | { readonly task: 'race'; readonly protocol: ProtocolName; readonly keys: number; readonly readers: number; readonly writers: number; readonly writes: number }
+    | { readonly task: 'stampede'; readonly callers: number; readonly handlerMs: number; readonly storable: boolean; readonly startAt: number }
+    | { readonly task: 'write-through'; readonly naive: boolean; readonly rounds: number; readonly processes: number }
+  )
+
+export interface Outcome {
+  readonly reads: number
+  readonly loads: number
+  readonly stale: number
+  readonly waitedMs: readonly number[]
+}
+
+export interface Process {
+  readonly child: ChildProcess
+  /** Settles with what the process answers; rejects when it dies before. */
+  readonly outcome: Promise<Outcome>
+}
+
+const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
+
+/** Starts a process with an order. `onRunning` hears when a handler begins in it. */
+export function startProcess(order: Order, onRunning: (child: ChildProcess) => void = () => {}): Process {
+  const child = fork(WORKER, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  child.send(order)
+  return { child, outcome: answer(child, onRunning) }
+}
+
+async function answer(child: ChildProcess, onRunning: (child: ChildProcess) => void): Promise<Outcome> {
+  const exited = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`the process ended early: ${String(code ?? signal)}`)
+  })
+  exited.catch(() => {})
+  const message = await Promise.race([nextOutcome(child, onRunning), exited])
+  child.disconnect()
+  await once(child, 'exit')
+  if ('error' in message) throw new Error(message.error)
+  return message
+}
+
+function nextOutcome(child: ChildProcess, onRunning: (child: ChildProcess) => void): Promise<Outcome | { error: string }> {
+  return new Promise((resolve) => {
+    child.on('message', (message: Outcome | { error: string } | { running: number }) => {
+      if ('running' in message) onRunning(child)
+      else resolve(message)
+    })
+  })
+}
+
+export async function runProcesses(count: number, order: Order): Promise<Outcome> {
+  const outcomes = await Promise.all(Array.from({ length: count }, () => startProcess(order).outcome))
+  return {
+    reads: outcomes.reduce((sum, { reads }) => sum + reads, 0),
+    loads: outcomes.reduce((sum, { loads }) => sum + loads, 0),
+    stale: outcomes.reduce((sum, { stale }) => sum + stale, 0),
+    waitedMs: outcomes.flatMap(({ waitedMs }) => waitedMs),
+  }
+}

@@ -1,0 +1,70 @@
+import type { RedisClientType } from '@redis/client'
+import type { Redis } from '../../src/redis.js'
+
+/** A way to keep values beside a database: ours, or one of those that look right. */
+export interface Protocol {
+  /** The cached value of a key, loaded when there is none. */
+  read(key: string, load: () => Promise<number>): Promise<number>
+  /** Called after a commit. When it resolves, nobody may be given the value before. */
+  invalidate(key: string): Promise<void>
+}
+
+export type ProtocolName = 'redwell-key' | 'redwell-group' | 'delete-then-set' | 'counter-when-storing' | 'timestamp-when-storing'
+
+const TTL_MS = 60_000
+
+export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): Protocol {
+  const client = redis.client as RedisClientType
+  const at = (kind: string, key: string): string => `${prefix}:naive:${kind}:${key}`
+  switch (name) {
+    case 'redwell-key':
+      return {
+        read: (key, load) => redis.cache.getOrSet(key, load, { ttl: 60 }),
+        invalidate: async (key) => void (await redis.cache.delete(key)),
+      }
+    case 'redwell-group':
+      return {
+        read: (key, load) => redis.cache.getOrSet(key, load, { ttl: 60, group: [`group-of-${key}`, 'all'] }),
+        invalidate: async (key) => void (await redis.cache.deleteGroup(`group-of-${key}`)),
+      }
+    // What most services do: a fill that began before the delete stores after it.
+    case 'delete-then-set':
+      return {
+        async read(key, load) {
+          const cached = await client.get(at('value', key))
+          if (cached !== null) return Number(cached)
+          const value = await load()
+          await client.set(at('value', key), String(value), { PX: TTL_MS })
+          return value
+        },
+        invalidate: async (key) => void (await client.del(at('value', key))),
+      }
+    // A generation in the key, read when the value is stored: the old value is stored under the new generation.
+    case 'counter-when-storing':
+      return {
+        async read(key, load) {
+          const generation = (await client.get(at('generation', key))) ?? '0'
+          const cached = await client.get(at(`value:${generation}`, key))
+          if (cached !== null) return Number(cached)
+          const value = await load()
+          const now = (await client.get(at('generation', key))) ?? '0'
+          await client.set(at(`value:${now}`, key), String(value), { PX: TTL_MS })
+          return value
+        },
+        invalidate: async (key) => void (await client.incr(at('generation', key))),
+      }
+    // Tags with times: the value was loaded before the invalidation and is stamped after it.
+    case 'timestamp-when-storing':
+      return {
+        async read(key, load) {
+          const [cached, invalidatedAt] = await Promise.all([client.get(at('value', key)), client.get(at('invalidated', key))])
+          const [value, storedAt] = (cached ?? '').split('@').map(Number)
+          if (cached !== null && (storedAt ?? 0) > Number(invalidatedAt ?? 0)) return value ?? Number.NaN
+          const loaded = await load()
+          await client.set(at('value', key), `${loaded}@${Date.now()}`, { PX: TTL_MS })
+          return loaded
+        },
+        invalidate: async (key) => void (await client.set(at('invalidated', key), String(Date.now()))),
+      }
+  }
+}
