@@ -1,5 +1,5 @@
 export { CacheBackend } from './cache/backend.js'
-export type { GetOptions, GetOrSetOptions, Loader, LoaderContext, SetResult, ValueEntry } from './cache/backend.js'
+export type { GetOptions, GetOrSetOptions, Loader, LoaderContext, SetResult, SweepOptions, ValueEntry } from './cache/backend.js'
 export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
 export type { ValueOptions } from './cache/options.js'
 export type { Evicted } from './cache/space.js'

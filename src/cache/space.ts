@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
-import type { Published, Store } from '../store/port.js'
+import type { Published, Store, SweepStep } from '../store/port.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, Fills, type Acquired, type AcquireOptions } from './fills.js'
 import { PREFIX_GROUP } from './group.js'
 import { look } from './look.js'
@@ -136,6 +136,11 @@ export class Space {
   /** Invalidates everything under the prefix, at the cost of one group. */
   clear(mode: 'hard' | 'soft' = 'hard'): Promise<Evicted> {
     return this.evict({ groups: [PREFIX_GROUP], mode })
+  }
+
+  /** One bounded step over the entries, removing those that no reader can accept. */
+  sweep(cursor: string, count: number): Promise<SweepStep> {
+    return this.#store.sweep(cursor, count, this.now())
   }
 
   /** The store has come back: what could not be confirmed is tried at once. */

@@ -14,6 +14,8 @@ export interface HttpOptions {
   staleIfError?: Duration | undefined
   /** Shortens each lifetime by a random part of up to this fraction (0 to 1), so that entries do not expire together. Default 0. */
   jitter?: number | undefined
+  /** The last part of the lifetime (0 to 1) in which a hit may refresh the entry in the background, the likelier the later. Default 0. */
+  earlyRefresh?: number | undefined
   /** Statuses that are stored. Default `[200]`, or those that `ttl` names. */
   statuses?: readonly number[] | undefined
   /** A body over this many bytes is served whole and not stored. Default 10 MiB. */
@@ -42,6 +44,7 @@ export interface HttpPolicy {
   readonly swrMs: number
   readonly sieMs: number
   readonly jitter: number
+  readonly earlyRefresh: number
   readonly statuses: ReadonlySet<number>
   readonly maxBodyBytes: number
   readonly maxHeaderBytes: number
@@ -74,6 +77,7 @@ export function resolveHttpPolicy(
     swrMs: duration('staleWhileRevalidate', options.staleWhileRevalidate, problems),
     sieMs: duration('staleIfError', options.staleIfError, problems),
     jitter: fraction('jitter', options.jitter, problems),
+    earlyRefresh: fraction('earlyRefresh', options.earlyRefresh, problems),
     statuses: resolveStatuses(options.statuses, ttlMs, problems),
     maxBodyBytes: bytes('maxBodyBytes', options.maxBodyBytes, DEFAULT_MAX_BODY_BYTES, problems),
     maxHeaderBytes: bytes('maxHeaderBytes', options.maxHeaderBytes, DEFAULT_MAX_HEADER_BYTES, problems),

@@ -84,7 +84,8 @@ export type RefusalReason =
   | 'no-lifetime'
   | 'body-too-large'
   | 'headers-too-large'
-  | 'stream'
+  /** Its groups are too many, or one of them has a name that is none. */
+  | 'groups'
 
 /** What a request asks of the cache. */
 export interface RequestPlan {
@@ -100,7 +101,7 @@ export interface RequestPlan {
 
 export type Verdict =
   | { readonly use: 'fresh' }
-  /** Serve it and refresh it in the background. */
+  /** Serve it and refresh it in the background: stale within its window, or early. */
   | { readonly use: 'stale' }
   | { readonly use: 'no'; readonly reason: MissReason; /** May stand in for a failure. */ readonly onError: boolean }
 

@@ -82,7 +82,7 @@ export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOption
 
 const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
 const ENTRY_OPTIONS = new Set([
-  ...KEY_OPTIONS, 'private', 'enabled', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'jitter', 'statuses', 'maxBodyBytes',
+  ...KEY_OPTIONS, 'private', 'enabled', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'jitter', 'earlyRefresh', 'statuses', 'maxBodyBytes',
   'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie', 'etag', 'statusHeader',
 ])
 const EVICT_OPTIONS = new Set([...KEY_OPTIONS, 'mode'])

@@ -111,7 +111,7 @@ export class RouteCache<Req> {
   }
 
   #answer(request: CacheRequest<Req>, plan: RequestPlan, location: Location, place: Place, entry: Entry, softened: boolean): MaybePromise<Lookup> {
-    const verdict = judge(entry, plan, softened, this.#space.now())
+    const verdict = judge(entry, plan, softened, this.#space.now(), this.policy.http.earlyRefresh)
     if (verdict.use === 'fresh') return this.#hit(request, plan, entry)
     if (verdict.use === 'no') {
       return this.#fill(request, plan, location, place, replacing(entry), verdict.onError ? entry : undefined, verdict.reason)
@@ -208,6 +208,7 @@ export class RouteCache<Req> {
       },
       pass: (own) => void this.#track(own.pass(this.#space.now()), own),
       refuse: (reason) => this.#logRefusal(reason),
+      acceptGroups: (names) => names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
       stale: (entry) => replay(entry, plan, request, this.policy.http, this.#space.now()),
     }
     return new Run(request, plan, fill, fallback, controls)
@@ -259,7 +260,7 @@ export class RouteCache<Req> {
 
   #entry(stored: Stored, groups: readonly string[], stamp: number): Entry {
     const { decision, status, headers, body } = stored
-    const added = groupsProblem([...groups.slice(1), ...stored.groups]) === undefined ? stored.groups.map(encodeGroup) : []
+    const added = stored.groups.map(encodeGroup)
     return {
       kind: 'response',
       flags: decision.flags,
@@ -296,6 +297,6 @@ const REFUSALS: Readonly<Record<RefusalReason, string>> = {
   'no-lifetime': 'neither the route nor the response gives them a lifetime',
   'body-too-large': 'their body is over `maxBodyBytes`',
   'headers-too-large': 'their header fields are over `maxHeaderBytes`',
-  stream: 'their body is a stream that does not end',
+  groups: 'they carry too many groups, or one without a proper name',
 }
 

@@ -32,6 +32,8 @@ export interface RunControls {
   /** The response may not be stored: others need not wait for one another. */
   pass(fill: Fill): void
   refuse(reason: RefusalReason): void
+  /** Whether an entry of the route may carry these groups beside its own. */
+  acceptGroups(names: readonly string[]): boolean
   stale(entry: Entry): Outgoing
 }
 
@@ -127,8 +129,15 @@ export class Run {
   #decide(response: ResponseHead, bodyBytes: number, now: number): StoreDecision {
     const decision = decideStore(this.#request, response, this.#controls.policy, now)
     if (decision.store && bodyBytes > this.maxBodyBytes) return this.#refused('body-too-large')
+    if (decision.store && !this.#controls.acceptGroups(this.#allGroups(response))) return this.#refused('groups')
     if (!decision.store) return this.#refused(decision.reason)
     return this.#fill === undefined ? { store: false, reason: 'method' } : decision
+  }
+
+  /** Those that the handler named through its reply, and those of its Cache-Groups field. */
+  #allGroups(response: ResponseHead): readonly string[] {
+    const named = responseGroups(response.headers)
+    return named === undefined ? this.#groups : [...this.#groups, ...named]
   }
 
   #refused(reason: RefusalReason): StoreDecision {
@@ -141,8 +150,7 @@ export class Run {
     if (this.#fill === undefined || this.#settled) return undefined
     if (decision.store && whole !== undefined) {
       this.#settled = true
-      const groups = [...this.#groups, ...(responseGroups(response.headers) ?? [])]
-      return this.#controls.store(this.#fill, { decision, ...whole, groups })
+      return this.#controls.store(this.#fill, { decision, ...whole, groups: this.#allGroups(response) })
     }
     if (response.status >= 500) this.abandon()
     else {
