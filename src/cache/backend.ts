@@ -75,9 +75,10 @@ export class CacheBackend {
   async set(key: Key, value: unknown, options: ValueOptions = {}): Promise<SetResult> {
     const resolved = resolveValueOptions('options of set', options, this.#defaultTtlMs)
     const now = this.#space.now()
+    const place = this.#values.key(key)
     const entry = this.#values.entry(key, value, resolved, now)
     try {
-      const stored = (await this.#space.set(this.#values.key(key), entry, lifeMs(entry, now))) === 'stored'
+      const stored = (await this.#space.set(place, entry, lifeMs(entry, now))) === 'stored'
       return stored ? { stored } : { stored, reason: 'contested' }
     } catch {
       return { stored: false, reason: 'outage' }
