@@ -9,7 +9,7 @@ export function look(store: Store, place: Place, now: number): Look | Promise<Lo
   try {
     const found = store.read(keys, place.groups)
     if (!(found instanceof Promise)) return assess(store, place, found, now)
-    return found.then((answer) => assess(store, place, answer, now)).catch(outage)
+    return found.then((answer) => assess(store, place, answer, now), outage)
   } catch (error) {
     return outage(error)
   }
@@ -55,9 +55,19 @@ async function assessOthers(
   place: Place,
   now: number,
 ): Promise<Look> {
-  const { stamps } = await store.read([], others)
+  const read = await readOthers(store, others)
+  if ('state' in read) return read
+  const stamps = read
   const softened = isSoftened(entry, found.stamps) || isSoftened(entry, stamps)
   return isValid(entry, stamps, now) ? valid(entry, softened) : absent(entry, found.entries[0], place, found.stamps)
+}
+
+async function readOthers(store: Store, groups: readonly string[]): Promise<readonly (Stamp | undefined)[] | Look> {
+  try {
+    return (await store.read([], groups)).stamps
+  } catch (error) {
+    return outage(error)
+  }
 }
 
 function valid(entry: Entry, softened: boolean): Look {

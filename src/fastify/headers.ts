@@ -15,25 +15,17 @@ export function readHeaders(reply: FastifyReply): string[] {
 export function writeHeaders(reply: FastifyReply, headers: HeaderList): void {
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] as string
-    const lines = repeated(headers, name, index)
-    if (lines === undefined) reply.header(name, headers[index + 1])
-    else if (lines.length > 0) {
-      reply.removeHeader(name)
-      reply.header(name, lines)
-    }
+    reply.header(name, stoodBefore(headers, name, index) ? linesOf(headers, name) : headers[index + 1])
   }
 }
 
-/** All lines of a name where it has several and this is the first of them; an empty list at the others. */
-function repeated(headers: HeaderList, name: string, at: number): string[] | undefined {
-  let lines: string[] | undefined
-  for (let index = 0; index < headers.length; index += 2) {
-    if (index === at || headers[index] !== name) continue
-    if (index < at) return []
-    lines ??= [headers[at + 1] as string]
-    lines.push(headers[index + 1] as string)
-  }
-  return lines
+function stoodBefore(headers: HeaderList, name: string, end: number): boolean {
+  for (let index = 0; index < end; index += 2) if (headers[index] === name) return true
+  return false
+}
+
+function linesOf(headers: HeaderList, name: string): string[] {
+  return headers.filter((_, index) => index % 2 === 1 && headers[index - 1] === name)
 }
 
 /** Makes the reply's fields exactly those of a list. */

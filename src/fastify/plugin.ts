@@ -60,7 +60,8 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
   app.decorate('cache', redis.cache)
   app.decorateRequest(STATE, undefined)
   app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
-    this.request[STATE]?.run?.addGroups(names)
+    const state = this.request[STATE]
+    if (state !== undefined && 'run' in state) state.run.addGroups(names)
     return this
   })
   app.addHook('onRoute', (route) => attach(route, redis, refresher, routeDefaults(app, redis), loggerOf(app)))

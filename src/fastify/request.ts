@@ -7,14 +7,14 @@ const CONDITIONALS = ['if-none-match', 'if-modified-since'] as const
 /** A Fastify request as the cache sees it. */
 export class CacheableRequest implements CacheRequest<FastifyRequest> {
   readonly native: FastifyRequest
+  readonly method: string
+  readonly #headers: FastifyRequest['headers']
   #hidden: Record<string, string> | undefined
 
   constructor(native: FastifyRequest) {
     this.native = native
-  }
-
-  get method(): string {
-    return this.native.method
+    this.method = native.method
+    this.#headers = native.headers
   }
 
   /** Before any rewrite by the application: what the client sent. */
@@ -23,7 +23,7 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
   }
 
   header(name: string): string | undefined {
-    const value = this.native.headers[name] ?? this.#hidden?.[name]
+    const value = this.#headers[name] ?? this.#hidden?.[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
 

@@ -9,13 +9,14 @@ import { readHeaders, replaceHeaders, writeHeaders } from './headers.js'
 import type { Refresher } from './refresher.js'
 import { CacheableRequest } from './request.js'
 
-/** What a request carries between its hooks. */
-export interface RequestState {
-  readonly run?: Run
-  readonly write?: WriteRun
+interface RunState {
+  readonly run: Run
   /** Fields that were set before the handler ran, with their values. */
-  readonly ambient?: Readonly<Record<string, unknown>>
+  readonly ambient: Readonly<Record<string, unknown>>
 }
+
+/** What a request carries between its hooks; nothing where it was answered from the cache. */
+export type RequestState = RunState | { readonly write: WriteRun }
 
 /** The property of a request that holds its state. */
 export const STATE = Symbol('redwell.state')
@@ -36,14 +37,17 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
     if (own !== undefined) return begin(request, reply, new CacheableRequest(request), own, done)
     const asked = new CacheableRequest(request)
     const decide = (lookup: Lookup): void => {
-      if (lookup.outcome !== 'hit') return begin(request, reply, asked, lookup.run, done)
-      request[STATE] = undefined
-      send(reply, lookup.response)
-      void lookup.refresh?.then((run) => run && refresher.run(request, run))
+      try {
+        if (lookup.outcome !== 'hit') return begin(request, reply, asked, lookup.run, done)
+        send(reply, lookup.response)
+        if (lookup.refresh !== undefined) void lookup.refresh.then((run) => run && refresher.run(request, run))
+      } catch (error) {
+        done(error as Error)
+      }
     }
     try {
       const lookup = cache.lookup(asked)
-      if (lookup instanceof Promise) lookup.then(decide).catch(done)
+      if (lookup instanceof Promise) lookup.then(decide, done)
       else decide(lookup)
     } catch (error) {
       done(error as Error)
@@ -86,19 +90,19 @@ export function writeReader(write: RouteWrite<FastifyRequest>) {
 /** The writer: the first of a route's onSend hooks, so that it sees the response before it is compressed. */
 export function responseWriter(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
   const state = request[STATE]
+  if (state === undefined) return done(null, payload)
   request[STATE] = undefined
-  if (state?.run === undefined && state?.write === undefined) return done(null, payload)
   try {
-    const finishing = state.run === undefined ? finishWrite(state.write as WriteRun, reply, payload) : finishRun(state.run, reply, payload, state.ambient)
+    const finishing = 'write' in state ? finishWrite(state.write, reply, payload) : finishRun(state, reply, payload)
     if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
     else done(null, finishing)
   } catch (error) {
-    state.run?.abandon()
+    if ('run' in state) state.run.abandon()
     done(error as Error)
   }
 }
 
-function finishRun(run: Run, reply: FastifyReply, payload: unknown, ambient: RequestState['ambient']): unknown {
+function finishRun({ run, ambient }: RunState, reply: FastifyReply, payload: unknown): unknown {
   const head = { status: reply.statusCode, headers: readHeaders(reply) }
   const body = wholeBody(payload)
   const given = ambientNames(reply, ambient)
@@ -128,7 +132,7 @@ function tee(capture: Capture): Transform {
 }
 
 /** Fields from before the handler that it has left as they were. */
-function ambientNames(reply: FastifyReply, ambient: RequestState['ambient'] = {}): ReadonlySet<string> {
+function ambientNames(reply: FastifyReply, ambient: RunState['ambient']): ReadonlySet<string> {
   return new Set(Object.keys(ambient).filter((name) => reply.getHeader(name) === ambient[name]))
 }
 
