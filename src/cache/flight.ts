@@ -40,28 +40,22 @@ export class Flight {
   }
 }
 
-/** The promise, or the first of its limit and the caller's abort. Leaves no timer and no listener behind. */
+/** A promise that does not reject, or the first of its limit and the caller's abort. Leaves no timer and no listener behind. */
 export function withLimit<T>(
   promise: Promise<T>,
   limitMs: number,
   signal: AbortSignal | undefined,
 ): Promise<T | { readonly state: 'wait-limit' } | { readonly state: 'aborted' }> {
   if (signal?.aborted === true) return Promise.resolve({ state: 'aborted' })
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const timer = setTimeout(() => settle({ state: 'wait-limit' }), Math.max(limitMs, 0))
     const abort = (): void => settle({ state: 'aborted' })
-    const clear = (): void => {
+    const settle = (value: T | { state: 'wait-limit' } | { state: 'aborted' }): void => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
-    }
-    const settle = (value: T | { state: 'wait-limit' } | { state: 'aborted' }): void => {
-      clear()
       resolve(value)
     }
     signal?.addEventListener('abort', abort, { once: true })
-    promise.then(settle, (error: unknown) => {
-      clear()
-      reject(error as Error)
-    })
+    void promise.then(settle)
   })
 }

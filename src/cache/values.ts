@@ -90,7 +90,7 @@ export class Values {
 
   #where(key: Key): string {
     const name = this.#namespace === '' ? 'cache' : `namespace '${this.#namespace}'`
-    return `The value of ${JSON.stringify(key) ?? String(key)} in ${name}`
+    return `The value of ${JSON.stringify(key) ?? typeof key} in ${name}`
   }
 }
 

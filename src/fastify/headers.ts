@@ -5,7 +5,7 @@ import type { HeaderList } from '../http/types.js'
 export function readHeaders(reply: FastifyReply): string[] {
   const list: string[] = []
   for (const [name, value] of Object.entries(reply.getHeaders())) {
-    if (Array.isArray(value)) for (const line of value) list.push(name, String(line))
+    if (Array.isArray(value)) for (const line of value) list.push(name, line)
     else if (value !== undefined) list.push(name, String(value))
   }
   return list

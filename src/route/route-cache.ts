@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Acquired, Fill } from '../cache/fills.js'
+import type { Acquired, AloneReason, Fill } from '../cache/fills.js'
 import { encodeGroup } from '../cache/group.js'
 import { type Absent, type Look, type Place, replacing, unseen } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
@@ -14,6 +14,7 @@ import type { MaybePromise } from '../store/port.js'
 import { type Location, groupsProblem, isPromise, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
+import { REFUSALS } from './refusals.js'
 import { Run, type RunControls, type Stored } from './run.js'
 import { union, Variants } from './variants.js'
 
@@ -38,6 +39,23 @@ export interface RouteOptions {
   readonly refreshes: boolean
 }
 
+/** A request on its way: what it asks, and where its entry is. */
+interface Visit<Req> {
+  readonly request: CacheRequest<Req>
+  readonly plan: RequestPlan
+  readonly location: Location
+  readonly place: Place
+  /** Looks so far; variants may send it to another place. */
+  readonly looks: number
+}
+
+/** The right to store what a run answers. */
+interface Grant {
+  readonly fill: Fill
+  /** Identity of the path's variants, where it was read already. */
+  readonly family: string | undefined
+}
+
 /** The cache of one GET route: what is decided about its requests and its responses. */
 export class RouteCache<Req> {
   readonly policy: RoutePolicy<Req>
@@ -55,22 +73,14 @@ export class RouteCache<Req> {
     this.#variants = new Variants(space, policy.http.vary)
   }
 
-  /** Decides about a request. Synchronous where store and options are. Rejects only with what the options' own functions throw. */
+  /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
-    if (!this.policy.enabled) return this.#bypass(request, planRequest(request, this.policy.http), 'disabled')
     const plan = planRequest(request, this.policy.http)
+    if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
     if (plan.bypass !== undefined) return this.#bypass(request, plan, plan.bypass)
     const located = locate(request, this.policy)
     if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
     return this.#lookAt(request, plan, located, 1)
-  }
-
-  /** A run for a refresh of an entry, as `lookup` gives one for a hit; undefined when somebody else refreshes it. */
-  async refresh(request: CacheRequest<Req>, plan: RequestPlan, place: Place, location: Location, entry: Entry): Promise<Run | undefined> {
-    if (this.#paused.has(place.key)) return undefined
-    this.#paused.set(place.key, true)
-    const acquired = await this.#acquire(place, replacing(entry), plan, 0)
-    return acquired.state === 'fill' ? this.#run(request, plan, location, place, acquired.fill, undefined, entry.family) : undefined
   }
 
   /** Resolves when everything that was to be stored has been. */
@@ -79,62 +89,70 @@ export class RouteCache<Req> {
   }
 
   #bypass(request: CacheRequest<Req>, plan: RequestPlan, reason: BypassReason): Lookup {
-    return { outcome: 'bypass', reason, run: this.#run(request, plan, undefined, undefined, undefined, undefined, '') }
+    return { outcome: 'bypass', reason, run: this.#run({ request, plan }) }
   }
 
   #lookAt(request: CacheRequest<Req>, plan: RequestPlan, location: Location, looks: number): MaybePromise<Lookup> {
     if (location.principal === null) return this.#bypass(request, plan, 'no-principal')
     const place = placeOf(request, location, this.#variants.names(location.base))
-    if (plan.noCache && request.method === 'GET') return this.#fillAnew(request, plan, location, place)
+    const visit = { request, plan, location, place, looks }
+    if (plan.noCache && request.method === 'GET') return this.#fillAnew(visit)
     const looking = this.#space.look(place)
-    if (isPromise(looking)) return looking.then((look) => this.#weigh(request, plan, location, place, look, looks))
-    return this.#weigh(request, plan, location, place, looking, looks)
+    return isPromise(looking) ? looking.then((look) => this.#weigh(visit, look)) : this.#weigh(visit, looking)
   }
 
-  #weigh(request: CacheRequest<Req>, plan: RequestPlan, location: Location, place: Place, look: Look, looks: number): MaybePromise<Lookup> {
-    if (look.state === 'outage') return this.#alone(request, plan, 'outage')
-    if (look.state === 'absent') {
-      const marker = look.marker ?? (look.seen !== 'any' && look.seen?.kind === 'variants' ? look.seen : undefined)
-      if (marker?.kind === 'variants' && this.#variants.learn(location.base, marker) && looks < LOOKS_MAX) {
-        return this.#lookAt(request, plan, location, looks + 1)
-      }
-      return this.#fill(request, plan, location, place, look, undefined, 'absent')
-    }
+  #lookAgain({ request, plan, location, looks }: Visit<Req>): MaybePromise<Lookup> {
+    return looks < LOOKS_MAX ? this.#lookAt(request, plan, location, looks + 1) : this.#alone({ request, plan }, 'unusable')
+  }
+
+  #weigh(visit: Visit<Req>, look: Look): MaybePromise<Lookup> {
+    if (look.state === 'outage') return this.#alone(visit, 'outage')
+    if (look.state === 'absent') return this.#weighAbsent(visit, look)
     const { entry, softened } = look
-    if (entry.kind === 'variants' && place.base === undefined) {
-      this.#variants.learn(location.base, entry)
-      return looks < LOOKS_MAX ? this.#lookAt(request, plan, location, looks + 1) : this.#alone(request, plan, 'unusable')
+    if (entry.kind === 'response') return this.#answer(visit, entry, softened)
+    if (entry.kind === 'pass') return this.#alone(visit, 'hit-for-pass')
+    if (entry.kind === 'variants' && visit.place.base === undefined) {
+      this.#variants.learn(visit.location.base, entry)
+      return this.#lookAgain(visit)
     }
-    if (entry.kind === 'pass') return this.#alone(request, plan, 'hit-for-pass')
-    if (entry.kind !== 'response') return this.#fill(request, plan, location, place, replacing(entry), undefined, 'unusable')
-    return this.#answer(request, plan, location, place, entry, softened)
+    return this.#fill(visit, replacing(entry), undefined, 'unusable')
   }
 
-  #answer(request: CacheRequest<Req>, plan: RequestPlan, location: Location, place: Place, entry: Entry, softened: boolean): MaybePromise<Lookup> {
+  /** What stands at the path may say that its variants are told apart by other fields than this process knew. */
+  #weighAbsent(visit: Visit<Req>, absent: Absent): MaybePromise<Lookup> {
+    const marker = absent.marker ?? (absent.seen === 'any' ? undefined : absent.seen)
+    if (marker?.kind === 'variants' && this.#variants.learn(visit.location.base, marker)) return this.#lookAgain(visit)
+    return this.#fill(visit, absent, undefined, 'absent')
+  }
+
+  #answer(visit: Visit<Req>, entry: Entry, softened: boolean): MaybePromise<Lookup> {
+    const { request, plan } = visit
     const verdict = judge(entry, plan, softened, this.#space.now(), this.policy.http.earlyRefresh)
-    if (verdict.use === 'fresh') return this.#hit(request, plan, entry)
-    if (verdict.use === 'no') {
-      return this.#fill(request, plan, location, place, replacing(entry), verdict.onError ? entry : undefined, verdict.reason)
-    }
-    if (request.method !== 'GET') return this.#hit(request, plan, entry)
-    if (!this.#options.refreshes || this.policy.per !== undefined) return this.#payForRefresh(request, plan, location, place, entry)
-    const refresh = this.refresh(request, plan, place, location, entry).catch(() => undefined)
-    return { ...this.#hit(request, plan, entry), refresh }
+    if (verdict.use === 'fresh') return this.#hit(visit, entry)
+    if (verdict.use === 'no') return this.#fill(visit, replacing(entry), verdict.onError ? entry : undefined, verdict.reason)
+    if (request.method !== 'GET') return this.#hit(visit, entry)
+    const refresh = this.#refresh(visit, entry).catch(() => undefined)
+    if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry), refresh }
+    // Who gets the lease runs the handler itself; everybody else is served the stale entry.
+    return refresh.then((run) => (run === undefined ? this.#hit(visit, entry) : { outcome: 'miss', reason: 'expired', run }))
   }
 
-  #hit(request: CacheRequest<Req>, plan: RequestPlan, entry: Entry): Extract<Lookup, { outcome: 'hit' }> {
+  #hit({ request, plan }: Pick<Visit<Req>, 'request' | 'plan'>, entry: Entry): Extract<Lookup, { outcome: 'hit' }> {
     return { outcome: 'hit', response: replay(entry, plan, request, this.policy.http, this.#space.now()) }
   }
 
-  /** Who gets the lease runs the handler itself; everybody else is served the stale entry. */
-  async #payForRefresh(request: CacheRequest<Req>, plan: RequestPlan, location: Location, place: Place, entry: Entry): Promise<Lookup> {
-    const run = await this.refresh(request, plan, place, location, entry).catch(() => undefined)
-    return run === undefined ? this.#hit(request, plan, entry) : { outcome: 'miss', reason: 'expired', run }
+  /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
+  async #refresh(visit: Visit<Req>, entry: Entry): Promise<Run | undefined> {
+    const { key } = visit.place
+    if (this.#paused.has(key)) return undefined
+    this.#paused.set(key, true)
+    const acquired = await this.#acquire(visit, replacing(entry), 0)
+    return acquired.state === 'fill' ? this.#run(visit, { fill: acquired.fill, family: entry.family }) : undefined
   }
 
-  #alone(request: CacheRequest<Req>, plan: RequestPlan, reason: MissReason | 'hit-for-pass' | 'wait'): Lookup {
-    if (plan.onlyIfCached) return this.#gatewayTimeout()
-    return { outcome: 'miss', reason, run: this.#run(request, plan, undefined, undefined, undefined, undefined, '') }
+  #alone(visit: Pick<Visit<Req>, 'request' | 'plan'>, reason: Extract<Lookup, { outcome: 'miss' }>['reason'], fallback?: Entry): Lookup {
+    if (visit.plan.onlyIfCached) return this.#gatewayTimeout()
+    return { outcome: 'miss', reason, run: this.#run(visit, undefined, fallback) }
   }
 
   /** only-if-cached, and nothing stored may answer (RFC 9111 section 5.2.1.7). */
@@ -143,79 +161,57 @@ export class RouteCache<Req> {
   }
 
   /** no-cache: a new response, whatever is stored and whoever is filling. */
-  async #fillAnew(request: CacheRequest<Req>, plan: RequestPlan, location: Location, place: Place): Promise<Lookup> {
-    if (plan.onlyIfCached) return this.#gatewayTimeout()
-    const acquired = await this.#acquire(place, unseen(place.groups), plan, 0)
-    const fill = acquired.state === 'fill' ? acquired.fill : undefined
-    return { outcome: 'miss', reason: 'request-directive', run: this.#run(request, plan, location, place, fill, undefined, undefined) }
+  async #fillAnew(visit: Visit<Req>): Promise<Lookup> {
+    if (visit.plan.onlyIfCached) return this.#gatewayTimeout()
+    const acquired = await this.#acquire(visit, unseen(visit.place.groups), 0)
+    const grant = acquired.state === 'fill' ? { fill: acquired.fill, family: undefined } : undefined
+    return { outcome: 'miss', reason: 'request-directive', run: this.#run(visit, grant) }
   }
 
-  async #fill(
-    request: CacheRequest<Req>,
-    plan: RequestPlan,
-    location: Location,
-    place: Place,
-    absent: Absent,
-    fallback: Entry | undefined,
-    reason: MissReason,
-  ): Promise<Lookup> {
-    if (plan.onlyIfCached) return this.#gatewayTimeout()
-    if (request.method !== 'GET') return this.#alone(request, plan, reason)
-    const acquired = await this.#acquire(place, absent, plan)
-    if (acquired.state === 'found') {
-      if (acquired.entry.kind === 'response') return this.#hit(request, plan, acquired.entry)
-      this.#variants.learn(location.base, acquired.entry)
-      return this.#lookAt(request, plan, location, 2)
+  async #fill(visit: Visit<Req>, absent: Absent, fallback: Entry | undefined, reason: MissReason): Promise<Lookup> {
+    if (visit.plan.onlyIfCached || visit.request.method !== 'GET') return this.#alone(visit, reason)
+    const acquired = await this.#acquire(visit, absent)
+    if (acquired.state === 'fill') {
+      const grant = { fill: acquired.fill, family: absent.marker?.family }
+      return { outcome: 'miss', reason, run: this.#run(visit, grant, fallback) }
     }
-    if (acquired.state === 'alone') {
-      return { outcome: 'miss', reason: acquired.reason === 'hit-for-pass' || acquired.reason === 'outage' ? acquired.reason : 'wait', run: this.#run(request, plan, undefined, undefined, undefined, fallback, '') }
-    }
-    return { outcome: 'miss', reason, run: this.#run(request, plan, location, place, acquired.fill, fallback, absent.marker?.family) }
+    if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', fallback)
+    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry)
+    this.#variants.learn(visit.location.base, acquired.entry)
+    return this.#lookAgain(visit)
   }
 
-  #acquire(place: Place, absent: Absent, plan: RequestPlan, waitMs?: number): Promise<Acquired> {
+  #acquire({ plan, place }: Visit<Req>, absent: Absent, waitMs?: number): Promise<Acquired> {
     const { ttlMs, defaultTtlMs, swrMs, sieMs } = this.policy.http
     const longest = Math.max(...(ttlMs === undefined ? [defaultTtlMs] : [ttlMs.default ?? 0, ...ttlMs.byStatus.values()]))
     return this.#space.acquire(place, absent, {
-      accept: (entry, softened) => this.#accepts(entry, softened, plan, place),
+      accept: (entry, softened) => {
+        if (entry.kind === 'variants') return place.base === undefined
+        return entry.kind === 'response' && judge(entry, plan, softened, this.#space.now()).use === 'fresh'
+      },
       groupTtlMs: longest + Math.max(swrMs, sieMs),
       waitMs,
     })
   }
 
-  #accepts(entry: Entry, softened: boolean, plan: RequestPlan, place: Place): boolean {
-    if (entry.kind === 'variants') return place.base === undefined
-    return entry.kind === 'response' && judge(entry, plan, softened, this.#space.now()).use === 'fresh'
-  }
-
-  #run(
-    request: CacheRequest<Req>,
-    plan: RequestPlan,
-    location: Location | undefined,
-    place: Place | undefined,
-    fill: Fill | undefined,
-    fallback: Entry | undefined,
-    family: string | undefined,
-  ): Run {
+  #run(visit: Pick<Visit<Req>, 'request' | 'plan'> & Partial<Visit<Req>>, grant?: Grant, fallback?: Entry): Run {
+    const { request, plan, location, place } = visit
     const controls: RunControls = {
       policy: this.policy.http,
       keyedFields: location === undefined ? [] : this.#variants.names(location.base),
       now: this.#space.now,
-      store: (own, stored) => {
+      store: (fill, stored) => {
         if (location === undefined || place === undefined) return undefined
-        const storing = this.#track(this.#store(own, stored, request, location, place, family), own)
-        return this.#learns(location, stored) ? storing : undefined
+        const learns = stored.decision.learnedVary.some((name) => !this.#variants.names(location.base).includes(name))
+        const storing = this.#track(this.#store({ request, location, place }, fill, stored, grant?.family), fill)
+        return learns ? storing : undefined
       },
-      pass: (own) => void this.#track(own.pass(this.#space.now()), own),
+      pass: (fill) => void this.#track(fill.pass(this.#space.now()), fill),
       refuse: (reason) => this.#logRefusal(reason),
       acceptGroups: (names) => names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
       stale: (entry) => replay(entry, plan, request, this.policy.http, this.#space.now()),
     }
-    return new Run(request, plan, fill, fallback, controls)
-  }
-
-  #learns(location: Location, { decision }: Stored): boolean {
-    return decision.learnedVary.some((name) => !this.#variants.names(location.base).includes(name))
+    return new Run(request, plan, grant?.fill, fallback, controls)
   }
 
   #track(work: Promise<unknown>, fill: Fill): Promise<void> {
@@ -227,9 +223,14 @@ export class RouteCache<Req> {
     return tracked
   }
 
-  async #store(fill: Fill, stored: Stored, request: CacheRequest<Req>, location: Location, place: Place, family: string | undefined): Promise<void> {
+  async #store(
+    { request, location, place }: Pick<Visit<Req>, 'request' | 'location' | 'place'>,
+    fill: Fill,
+    stored: Stored,
+    family: string | undefined,
+  ): Promise<void> {
     this.#paused.delete(place.key)
-    const entry = this.#entry(stored, place.groups, fill.stamp)
+    const entry = makeEntry(stored, place.groups, fill.stamp)
     const ttlMs = usefulUntil(entry) - entry.storedAt
     const names = union(this.#variants.names(location.base), stored.decision.learnedVary)
     const target = placeOf(request, location, names)
@@ -258,45 +259,27 @@ export class RouteCache<Req> {
     return this.#variants.family(base, names, ttlMs)
   }
 
-  #entry(stored: Stored, groups: readonly string[], stamp: number): Entry {
-    const { decision, status, headers, body } = stored
-    const added = stored.groups.map(encodeGroup)
-    return {
-      kind: 'response',
-      flags: decision.flags,
-      status,
-      ...decision.lifetimes,
-      stamp,
-      initialAgeMs: decision.initialAgeMs,
-      family: '',
-      groups: added.length === 0 ? groups : [...new Set([...groups, ...added])],
-      headers,
-      body,
-    }
-  }
-
   /** Once for each reason: the developer should know, and the log should stay readable. */
   #logRefusal(reason: RefusalReason): void {
     if (this.#refused.has(reason)) return
     this.#refused.add(reason)
-    this.#options.logger.warn(`redwell: responses of ${this.#options.name} are not stored: ${REFUSALS[reason]}`)
+    this.#options.logger.warn(`redwell: a response of ${this.#options.name} was not stored: ${REFUSALS[reason]}`)
   }
 }
 
-const REFUSALS: Readonly<Record<RefusalReason, string>> = {
-  'request-no-store': 'the request says no-store',
-  method: 'only GET responses are stored',
-  status: 'their status is not one that the route stores (option `statuses`, or `ttl` by status)',
-  'set-cookie': 'they set a cookie (option `setCookie`)',
-  'response-no-store': 'they say Cache-Control: no-store',
-  'response-private': 'they say Cache-Control: private, and the route has no `per`',
-  'response-no-cache': 'they say Cache-Control: no-cache',
-  'vary-star': 'they say Vary: *',
-  vary: 'their Vary names too many fields',
-  'content-encoding': 'they are already encoded (register compression so that it runs after the cache)',
-  'no-lifetime': 'neither the route nor the response gives them a lifetime',
-  'body-too-large': 'their body is over `maxBodyBytes`',
-  'headers-too-large': 'their header fields are over `maxHeaderBytes`',
-  groups: 'they carry too many groups, or one without a proper name',
-}
+const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = { 'hit-for-pass': 'hit-for-pass', outage: 'outage' }
 
+function makeEntry({ decision, status, headers, body, groups: added }: Stored, groups: readonly string[], stamp: number): Entry {
+  return {
+    kind: 'response',
+    flags: decision.flags,
+    status,
+    ...decision.lifetimes,
+    stamp,
+    initialAgeMs: decision.initialAgeMs,
+    family: '',
+    groups: added.length === 0 ? groups : [...new Set([...groups, ...added.map(encodeGroup)])],
+    headers,
+    body,
+  }
+}

@@ -95,7 +95,7 @@ export class Run {
     const decision = this.#decide(response, 0, now)
     const headers = presentHead(response, decision, this.#controls.policy, now)
     if (!decision.store || this.#fill === undefined) {
-      this.#settle(response, decision, undefined)
+      void this.#settle(response, decision, undefined)
       return { headers, capture: undefined }
     }
     const capture: Capture = new Capture(this.maxBodyBytes, {

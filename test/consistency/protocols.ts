@@ -34,7 +34,7 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
           const cached = await client.get(at('value', key))
           if (cached !== null) return Number(cached)
           const value = await load()
-          await client.set(at('value', key), String(value), { PX: TTL_MS })
+          await client.set(at('value', key), String(value), { expiration: { type: 'PX', value: TTL_MS } })
           return value
         },
         invalidate: async (key) => void (await client.del(at('value', key))),
@@ -48,7 +48,7 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
           if (cached !== null) return Number(cached)
           const value = await load()
           const now = (await client.get(at('generation', key))) ?? '0'
-          await client.set(at(`value:${now}`, key), String(value), { PX: TTL_MS })
+          await client.set(at(`value:${now}`, key), String(value), { expiration: { type: 'PX', value: TTL_MS } })
           return value
         },
         invalidate: async (key) => void (await client.incr(at('generation', key))),
@@ -61,7 +61,7 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
           const [value, storedAt] = (cached ?? '').split('@').map(Number)
           if (cached !== null && (storedAt ?? 0) > Number(invalidatedAt ?? 0)) return value ?? Number.NaN
           const loaded = await load()
-          await client.set(at('value', key), `${loaded}@${Date.now()}`, { PX: TTL_MS })
+          await client.set(at('value', key), `${loaded}@${Date.now()}`, { expiration: { type: 'PX', value: TTL_MS } })
           return loaded
         },
         invalidate: async (key) => void (await client.set(at('invalidated', key), String(Date.now()))),

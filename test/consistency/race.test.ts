@@ -47,18 +47,18 @@ describe('I2: no read that began after a completed invalidation sees an older va
     const own = prefix()
     const client = createClient({ url: server.url })
     await client.connect()
-    let racing = true
+    const racing = new AbortController()
     const losing = (async () => {
       const names = ['clock', 'group:', 'group:all', ...Array.from({ length: 6 }, (_, index) => `group:group-of-k${index}`)]
       let lost = 0
-      while (racing) {
+      while (!racing.signal.aborted) {
         lost += await client.del(`${own}:${names[Math.floor(Math.random() * names.length)]}`)
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 6))
       }
       return lost
     })()
     const outcome = await race('redwell-group', own)
-    racing = false
+    racing.abort()
     expect(await losing).toBeGreaterThan(100)
     expect(outcome.stale).toBe(0)
     await client.close()
@@ -89,7 +89,7 @@ describe('overlapping write-throughs of one key from several processes', () => {
     const redis = await createRedis({ url: server.url, prefix: own, logger: silentLogger, commandTimeout: 10 }).connect()
     const client = createClient({ url: server.url })
     await client.connect()
-    const database = new Database(client as never, own)
+    const database = new Database(client, own)
     let count = 0
     for (let index = 0; index < rounds; index += 1) {
       const key = `w${index}`

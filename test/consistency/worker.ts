@@ -43,8 +43,9 @@ async function race(order: Extract<Order, { task: 'race' }>, redis: ReturnType<t
   let reads = 0
   let loads = 0
   let stale = 0
-  let writing = order.writers
-  const write = async (): Promise<void> => {
+  const writing = new Set<number>()
+  const write = async (writer: number): Promise<void> => {
+    writing.add(writer)
     for (let index = 0; index < order.writes; index += 1) {
       const key = pick()
       const version = await database.commit(key)
@@ -52,10 +53,10 @@ async function race(order: Extract<Order, { task: 'race' }>, redis: ReturnType<t
       await database.complete(key, version)
       await pause(12)
     }
-    writing -= 1
+    writing.delete(writer)
   }
   const read = async (): Promise<void> => {
-    while (writing > 0) {
+    while (writing.size > 0) {
       const key = pick()
       const atLeast = await database.completed(key)
       const version = await protocol.read(key, () => {
@@ -67,7 +68,7 @@ async function race(order: Extract<Order, { task: 'race' }>, redis: ReturnType<t
       await pause(2)
     }
   }
-  await Promise.all([...Array.from({ length: order.writers }, write), ...Array.from({ length: order.readers }, read)])
+  await Promise.all([...Array.from({ length: order.writers }, (_, index) => write(index)), ...Array.from({ length: order.readers }, () => read())])
   return { reads, loads, stale, waitedMs: [] }
 }
 
@@ -83,10 +84,10 @@ async function stampede(order: Extract<Order, { task: 'stampede' }>, redis: Retu
       const value = await redis.cache.getOrSet(
         'cold',
         async () => {
-          const run = await client.incr(runs)
-          process.send?.({ running: run })
+          const own = await client.incr(runs)
+          process.send?.({ running: own })
           await new Promise((resolve) => setTimeout(resolve, order.handlerMs))
-          return order.storable ? { run } : undefined
+          return order.storable ? { own } : undefined
         },
         { ttl: 60 },
       )
