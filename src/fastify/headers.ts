@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { HeaderList } from '../http/types.js'
+import type { HeaderList } from '../http/index.js'
 
 /** The fields of a reply as a flat list, repeated lines apart. */
 export function readHeaders(reply: FastifyReply): string[] {

@@ -109,7 +109,7 @@ function attachCache(
     throw new OptionsError(`config.cache of ${name}`, ['only GET responses are cached; use cachePut or cacheEvict on a route that writes'])
   }
   const policy = resolvePolicy(`config.cache of ${name}`, options, defaults)
-  const cache = new RouteCache(redis.space(policy.prefix), policy, { name, logger, refreshes: true })
+  const cache = new RouteCache(redis.space(policy.prefix), policy, { name, logger, refreshes: true, stripsHead: true })
   wrap(route, cacheReader(cache, refresher))
 }
 

@@ -1,10 +1,12 @@
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Outgoing } from '../http/types.js'
-import type { Lookup, RouteCache } from '../route/route-cache.js'
+import type { HeaderList, Outgoing, ResponseHead } from '../http/index.js'
+import type { Lookup } from '../route/lookup.js'
+import type { RouteCache } from '../route/route-cache.js'
 import type { RouteWrite, WriteRun } from '../route/route-write.js'
-import type { Capture, Run } from '../route/run.js'
+import type { Capture } from '../route/capture.js'
+import type { Run } from '../route/run.js'
 import { readHeaders, replaceHeaders, writeHeaders } from './headers.js'
 import type { Refresher } from './refresher.js'
 import { CacheableRequest } from './request.js'
@@ -108,11 +110,11 @@ function finishRun({ run, ambient }: RunState, reply: FastifyReply, payload: unk
   const given = ambientNames(reply, ambient)
   if (body !== undefined) {
     const outgoing = run.finish(head, body, given)
-    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, sent, head.status, payload))
-    return apply(reply, outgoing, head.status, payload)
+    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, head, sent, body, payload))
+    return apply(reply, head, outgoing, body, payload)
   }
   const { headers, capture } = run.stream(head, given)
-  writeHeaders(reply, headers.slice(head.headers.length))
+  setHeaders(reply, head.headers, headers)
   if (capture === undefined) return payload
   return pipeline(asReadable(payload), tee(capture), () => capture.abort())
 }
@@ -136,22 +138,23 @@ function ambientNames(reply: FastifyReply, ambient: RunState['ambient']): Readon
   return new Set(Object.keys(ambient).filter((name) => reply.getHeader(name) === ambient[name]))
 }
 
-function apply(reply: FastifyReply, outgoing: Outgoing, status: number, payload: unknown): unknown {
-  reply.code(outgoing.status)
-  if (outgoing.status === status && outgoing.body !== null) {
-    const known = readHeaders(reply)
-    if (outgoing.headers.length >= known.length) {
-      writeHeaders(reply, outgoing.headers.slice(known.length))
-      return payload
-    }
-  }
-  replaceHeaders(reply, outgoing.headers)
-  return outgoing.body
+/** Sends what was decided; the handler's own payload where its body is what is sent. */
+function apply(reply: FastifyReply, head: ResponseHead, outgoing: Outgoing, body: Buffer, payload: unknown): unknown {
+  if (outgoing.status !== head.status) reply.code(outgoing.status)
+  setHeaders(reply, head.headers, outgoing.headers)
+  return outgoing.body === body ? payload : outgoing.body
+}
+
+/** Only what is new where all that was there stays; most answers just gain a few fields. */
+function setHeaders(reply: FastifyReply, before: HeaderList, after: HeaderList): void {
+  if (before.every((text, index) => text === after[index])) writeHeaders(reply, after.slice(before.length))
+  else replaceHeaders(reply, after)
 }
 
 async function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  const head = { status: reply.statusCode, headers: readHeaders(reply) }
-  writeHeaders(reply, await write.finish(head, wholeBody(payload)))
+  const before = { status: reply.statusCode, headers: () => readHeaders(reply), body: () => wholeBody(payload) }
+  const headers = await write.finish(before)
+  if (headers !== undefined) setHeaders(reply, readHeaders(reply), headers)
   return payload
 }
 

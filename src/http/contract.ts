@@ -1,14 +1,20 @@
 import type { RequestDirectives } from './request-directives.js'
 import type { BypassReason, RefusalReason, VerdictReason } from './reasons.js'
 
-/** Header fields as one flat list: name, value, name, value …; names as the handler wrote them, order and repetition kept. */
+/**
+ * Header fields as one flat list: name, value, name, value …; names as the handler wrote them, order and repetition
+ * kept.
+ */
 export type HeaderList = readonly string[]
 
 export interface RequestHead {
   readonly method: string
   /** Request target, path and query. Only needed where a POST may be stored for GET (`postContentLocation`). */
   readonly target?: string | undefined
-  /** Value of a field by its lower-case name; repeated lines joined with ', ', cookies with '; '. Undefined where absent. */
+  /**
+   * Value of a field by its lower-case name; repeated lines joined with ', ', cookies with '; '. Undefined where
+   * absent.
+   */
   header(name: string): string | undefined
 }
 
@@ -43,7 +49,10 @@ export interface RequestPlan {
   readonly outcome: 'lookup' | 'bypass'
   /** Why the store is not read; undefined for a lookup. */
   readonly reason: BypassReason | undefined
-  /** What a response to this request may become: a GET's entry, that of a write, of a POST with Content-Location, none. */
+  /**
+   * What a response to this request may become: a GET's entry, that of a write, of a POST with Content-Location,
+   * none.
+   */
   readonly stores: 'get' | 'write' | 'post' | 'none'
   /** Why the response may not be stored; set where `stores` is `none`. */
   readonly refusal: RefusalReason | undefined
@@ -66,8 +75,8 @@ export interface RequestPlan {
 /** Whether a stored response answers a request. */
 export interface Verdict {
   /**
-   * `fresh`: serve it. `stale-while-revalidate`: serve it and refresh it in the background. `validate`: run the handler,
-   * with the stored validators where `conditional`. `unusable`: run the handler as if nothing were stored.
+   * `fresh`: serve it. `stale-while-revalidate`: serve it and refresh it in the background. `validate`: run the
+   * handler, with the stored validators where `conditional`. `unusable`: run the handler as if nothing were stored.
    */
   readonly action: 'fresh' | 'stale-while-revalidate' | 'validate' | 'unusable'
   readonly reason: VerdictReason
@@ -107,7 +116,10 @@ export interface Storable {
   /** How long the store keeps it; undefined: until evicted. */
   readonly physicalTtlMs: number | undefined
   readonly storedHeaders: HeaderList
-  /** Fields that are ours (ETag, Date, Vary, Cache-Groups) and stand at the end of `storedHeaders`; a miss sends them, too. */
+  /**
+   * Fields that are ours (ETag, Date, Vary, Cache-Groups) and stand at the end of `storedHeaders`; a miss sends them,
+   * too.
+   */
   readonly addedHeaders: HeaderList
   /** Names in the response's Cache-Groups (RFC 9875). */
   readonly groups: readonly string[]

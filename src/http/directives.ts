@@ -1,30 +1,25 @@
 /**
- * A directive as it stands in Cache-Control: lower-case name, and its argument without quotes. The argument is undefined
- * where there is none and '' where it is ill-formed, which no directive takes for a valid one.
+ * A directive as it stands in Cache-Control: lower-case name, and its argument without quotes. The argument is
+ * undefined where there is none and '' where it is ill-formed, which no directive takes for a valid one.
  */
 export type OnDirective = (name: string, argument: string | undefined) => void
-
-/** Longer fields than any server accepts in one line are cut: directives beyond do not count. */
-const LENGTH_MAX = 65_536
 
 /**
  * Walks through Cache-Control (RFC 9111 section 5.2). Never throws; one pass, whatever the input. A quote that is never
  * closed is an ordinary character, so that it cannot hide a prohibition behind it.
  */
-export function scanDirectives(field: string, on: OnDirective): void {
-  const value = field.length > LENGTH_MAX ? field.slice(0, LENGTH_MAX) : field
-  let quotes = value.includes('"')
+export function scanDirectives(value: string, on: OnDirective): void {
+  let equals = -1
   let start = 0
   while (start < value.length) {
     const comma = endOf(value, ',', start)
-    const equals = value.indexOf('=', start)
-    if (equals === -1 || equals > comma) {
+    if (equals < start) equals = endOf(value, '=', start)
+    if (equals >= comma) {
       emit(value.slice(start, comma), undefined, on)
       start = comma + 1
       continue
     }
-    const close = quotes && value[equals + 1] === '"' ? closingQuote(value, equals + 2) : undefined
-    if (close === -1) quotes = false
+    const close = value[equals + 1] === '"' ? closingQuote(value, equals + 2) : undefined
     const end = close === undefined || close === -1 ? comma : endOf(value, ',', close)
     emit(value.slice(start, equals), value.slice(equals + 1, end), on)
     start = end + 1

@@ -27,6 +27,8 @@ export const Flag = {
   retained: 1024,
   /** Belongs to one principal: the generated Cache-Control says `private`. */
   personal: 2048,
+  /** With `retained`: there is no window of stale-if-error at all. */
+  noErrorWindow: 4096,
 } as const
 
 export function hasFlag(flags: number, flag: number): boolean {

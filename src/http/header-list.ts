@@ -41,7 +41,11 @@ export function keepFields(headers: HeaderList, keep: (name: string) => boolean)
 /** Members of a comma-separated list of tokens: lower case, empty ones left out. */
 export function listMembers(value: string | undefined): string[] {
   if (value === undefined) return []
-  return value.toLowerCase().split(',').map((member) => member.trim()).filter((member) => member !== '')
+  return value
+    .toLowerCase()
+    .split(',')
+    .map((member) => member.trim())
+    .filter((member) => member !== '')
 }
 
 /** What a field line takes beside its name and value: colon, space, CR, LF. */

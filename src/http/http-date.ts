@@ -17,12 +17,17 @@ export function parseHttpDate(value: string | undefined, now: number): number | 
   const imf = IMF_FIXDATE.exec(text)
   if (imf !== null) return instant(Number(imf[3]), imf[2], imf[1], imf[4], imf[5], imf[6])
   const rfc850 = RFC850.exec(text)
-  if (rfc850 !== null) return instant(fullYear(Number(rfc850[3]), now), rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6])
+  if (rfc850 !== null)
+    return instant(fullYear(Number(rfc850[3]), now), rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6])
   const asctime = ASCTIME.exec(text)
-  return asctime === null ? undefined : instant(Number(asctime[6]), asctime[1], asctime[2], asctime[3], asctime[4], asctime[5])
+  return asctime === null
+    ? undefined
+    : instant(Number(asctime[6]), asctime[1], asctime[2], asctime[3], asctime[4], asctime[5])
 }
 
-/** A two-digit year that seems more than 50 years ahead is the last one in the past with those digits (section 5.6.7). */
+/**
+ * A two-digit year that seems more than 50 years ahead is the last one in the past with those digits (section 5.6.7).
+ */
 function fullYear(year: number, now: number): number {
   const thisYear = new Date(now).getUTCFullYear()
   const full = thisYear - (thisYear % 100) + year

@@ -104,6 +104,10 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 /** Undefined where the argument is not a list of field names: then the whole response is meant, the safe reading. */
 function fieldNames(argument: string | undefined): string[] | undefined {
   if (argument === undefined) return undefined
-  const names = argument.toLowerCase().split(',').map((name) => name.trim()).filter((name) => name !== '')
+  const names = argument
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
   return names.length > 0 && names.every((name) => TOKEN.test(name)) ? names : undefined
 }

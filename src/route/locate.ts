@@ -2,6 +2,7 @@ import { encodeGroup, entryGroups, groupProblem, GROUPS_PER_ENTRY_MAX } from '..
 import { customKey, type Key, keyProblem, pathKey, variantKey } from '../cache/key.js'
 import type { Place } from '../cache/place.js'
 import { OptionsError } from '../errors.js'
+import { type HttpPolicy, selectedFields } from '../http/index.js'
 import type { MaybePromise } from '../store/port.js'
 import type { KeyPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -81,9 +82,14 @@ export function encodeGroups(names: readonly string[]): readonly string[] {
 }
 
 /** The place of a request's variant: by principal, and by the request fields that select the response. */
-export function placeOf<Req>(request: CacheRequest<Req>, { base, principal, groups }: Location, names: readonly string[]): Place {
+export function placeOf<Req>(
+  request: CacheRequest<Req>,
+  { base, principal, groups }: Location,
+  names: readonly string[],
+  http?: HttpPolicy,
+): Place {
   if (principal === undefined && names.length === 0) return { key: base, groups }
-  const fields = names.map((name) => [name, request.header(name)] as const)
+  const fields = http === undefined ? [] : selectedFields(request, names, http)
   return { key: variantKey(base, { principal: principal ?? undefined, fields }), base, groups }
 }
 

@@ -1,5 +1,5 @@
 import type { Key, KeyPart, QueryRule } from '../cache/key.js'
-import type { HttpOptions } from '../http/policy.js'
+import type { HttpOptions } from '../http/index.js'
 
 /** What a function of the request may give: now or later. */
 export type Eventually<T> = T | Promise<T>
@@ -21,9 +21,37 @@ export interface KeyOptions<Req> {
 /** Groups of an entry: one, several, or a function of the request. */
 export type GroupOption<Req> = string | readonly string[] | ((request: Req) => Eventually<string | readonly string[] | undefined>)
 
-interface EntryOptions<Req> extends HttpOptions, KeyOptions<Req> {
+/** Options that say how a response is kept and told about; see docs/http.md. */
+export type ResponseOptions = Pick<
+  HttpOptions,
+  | 'ttl'
+  | 'staleWhileRevalidate'
+  | 'staleIfError'
+  | 'staleOnError'
+  | 'retain'
+  | 'jitter'
+  | 'statuses'
+  | 'override'
+  | 'heuristic'
+  | 'maxBodyBytes'
+  | 'maxHeaderBytes'
+  | 'clientDirectives'
+  | 'vary'
+  | 'auth'
+  | 'setCookie'
+  | 'encoded'
+  | 'etag'
+  | 'statusHeader'
+  | 'cacheStatus'
+  | 'freshnessHeaders'
+  | 'targets'
+>
+
+interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
   /** Names that invalidate the entry, through `cacheEvict({ group })` or `cache.deleteGroup`. */
   group?: GroupOption<Req> | undefined
+  /** The last part of the lifetime (0 to 1) in which a hit may refresh the entry in the background, the likelier the later. Default 0. */
+  earlyRefresh?: number | undefined
   /** False: this route is not cached. Default true. */
   enabled?: boolean | undefined
 }

@@ -1,7 +1,7 @@
 import { GROUPS_PER_ENTRY_MAX, groupProblem } from '../cache/group.js'
 import type { PathRule } from '../cache/key.js'
 import { OptionsError } from '../errors.js'
-import { type HttpPolicy, resolveHttpPolicy } from '../http/policy.js'
+import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, GroupOption, KeyOptions } from './options.js'
 
 /** What the application says once for all routes. */
@@ -24,6 +24,7 @@ export interface KeyPolicy<Req> {
 export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly enabled: boolean
   readonly group: GroupOption<Req> | undefined
+  readonly earlyRefresh: number
   readonly http: HttpPolicy
 }
 
@@ -42,15 +43,13 @@ export function resolvePolicy<Req>(
   const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
   checkNames(options, ENTRY_OPTIONS, problems)
-  if (options.private === true && options.per === undefined) {
-    problems.push('private: a private response needs `per`, or one user would get another\'s')
-  }
   checkGroup(options.group, problems)
   const policy = {
     ...resolveKey(options, defaults, problems),
     enabled: options.enabled !== false,
     group: options.group,
-    http: resolveHttpPolicy(options, { personal: options.per !== undefined, defaultTtlMs: defaults.defaultTtlMs }, problems),
+    earlyRefresh: fraction('earlyRefresh', options.earlyRefresh, problems),
+    http: resolveHttpPolicy(options, problems, { defaultTtlMs: defaults.defaultTtlMs }),
   }
   if (problems.length > 0) throw new OptionsError(where, problems)
   return policy
@@ -64,7 +63,7 @@ export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOption
   if (options.group === undefined && options.key === undefined) {
     problems.push("says nothing to evict: give `group`, or `key: 'path'` for the GET of this path")
   }
-  checkGroup(options.group as GroupOption<Req> | undefined, problems)
+  checkGroup(options.group, problems)
   const { key, mode } = options
   if (key !== undefined && key !== 'path' && typeof key !== 'function' && !Array.isArray(key)) {
     problems.push("key: must be 'path', a list of key parts, or a function of the request and the result")
@@ -82,8 +81,10 @@ export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOption
 
 const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
 const ENTRY_OPTIONS = new Set([
-  ...KEY_OPTIONS, 'private', 'enabled', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'jitter', 'earlyRefresh', 'statuses', 'maxBodyBytes',
-  'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie', 'etag', 'statusHeader',
+  ...KEY_OPTIONS,
+  ...['private', 'enabled', 'earlyRefresh', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'staleOnError', 'retain', 'jitter'],
+  ...['statuses', 'override', 'heuristic', 'maxBodyBytes', 'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie'],
+  ...['encoded', 'etag', 'statusHeader', 'cacheStatus', 'freshnessHeaders', 'targets'],
 ])
 const EVICT_OPTIONS = new Set([...KEY_OPTIONS, 'mode'])
 
@@ -115,11 +116,18 @@ function checkQuery(query: KeyOptions<unknown>['query'], problems: string[]): vo
   if (query.ignore !== undefined && query.only !== undefined) problems.push('query: `ignore` and `only` exclude each other')
 }
 
-function checkGroup<Req>(group: GroupOption<Req> | undefined, problems: string[]): void {
+function checkGroup(group: unknown, problems: string[]): void {
   if (group === undefined || typeof group === 'function') return
   const names: readonly unknown[] = Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
   for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
+}
+
+function fraction(name: string, value: unknown, problems: string[]): number {
+  if (value === undefined) return 0
+  if (typeof value === 'number' && value >= 0 && value <= 1) return value
+  problems.push(`${name}: must be a number from 0 to 1`)
+  return 0
 }
 
 function isObject(value: unknown): value is object {

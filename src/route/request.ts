@@ -1,4 +1,4 @@
-import type { RequestHead } from '../http/types.js'
+import type { RequestHead } from '../http/index.js'
 
 /** A request as an adapter presents it. */
 export interface CacheRequest<Req> extends RequestHead {

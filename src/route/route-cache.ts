@@ -3,19 +3,27 @@ import type { Acquired, AloneReason, Fill } from '../cache/fills.js'
 import { encodeGroup } from '../cache/group.js'
 import { type Absent, type Look, type Place, replacing, unseen } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
-import { judge } from '../http/judge.js'
-import { planRequest } from '../http/plan.js'
-import { statusField } from '../http/present.js'
-import { replay } from '../http/replay.js'
-import type { BypassReason, MissReason, Outgoing, RefusalReason, RequestPlan } from '../http/types.js'
+import {
+  gatewayTimeout,
+  type HttpPolicy,
+  judge,
+  planRequest,
+  type RefusalReason,
+  replay,
+  type ReplayHow,
+  type RequestPlan,
+  toStored,
+} from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { type Location, groupsProblem, isPromise, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
+import { isDueEarly } from './early-refresh.js'
+import type { BypassReason, Lookup, MissReason } from './lookup.js'
 import { REFUSALS } from './refusals.js'
-import { Run, type RunControls, type Stored } from './run.js'
+import { type Before, Run, type RunControls, type Stored } from './run.js'
 import { union, Variants } from './variants.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -23,20 +31,14 @@ const REFRESH_PAUSE_MS = 1000
 /** Looks at a key before its variants have settled. */
 const LOOKS_MAX = 4
 
-/** What becomes of a request. */
-export type Lookup =
-  /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
-  | { readonly outcome: 'hit'; readonly response: Outgoing; readonly refresh?: Promise<Run | undefined> }
-  /** Run the handler and end the run with its response. */
-  | { readonly outcome: 'miss'; readonly reason: MissReason | 'hit-for-pass' | 'wait'; readonly run: Run }
-  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: Run }
-
 export interface RouteOptions {
   /** Names the route in logs: method and template. */
   readonly name: string
   readonly logger: Logger
   /** Whether the framework can run the handler again for a request of its own. If not, one request pays for a refresh. */
   readonly refreshes: boolean
+  /** Whether the framework takes the body of the answer to a HEAD away, and counts its length. */
+  readonly stripsHead: boolean
 }
 
 /** A request on its way: what it asks, and where its entry is. */
@@ -48,6 +50,10 @@ interface Visit<Req> {
   /** Looks so far; variants may send it to another place. */
   readonly looks: number
 }
+
+type Asked<Req> = Pick<Visit<Req>, 'request' | 'plan'>
+
+type Hit = Extract<Lookup, { outcome: 'hit' }>
 
 /** The right to store what a run answers. */
 interface Grant {
@@ -77,7 +83,7 @@ export class RouteCache<Req> {
   lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
     const plan = planRequest(request, this.policy.http)
     if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
-    if (plan.bypass !== undefined) return this.#bypass(request, plan, plan.bypass)
+    if (plan.reason !== undefined) return this.#bypass(request, plan, plan.reason)
     const located = locate(request, this.policy)
     if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
     return this.#lookAt(request, plan, located, 1)
@@ -94,9 +100,8 @@ export class RouteCache<Req> {
 
   #lookAt(request: CacheRequest<Req>, plan: RequestPlan, location: Location, looks: number): MaybePromise<Lookup> {
     if (location.principal === null) return this.#bypass(request, plan, 'no-principal')
-    const place = placeOf(request, location, this.#variants.names(location.base))
+    const place = placeOf(request, location, this.#variants.names(location.base), this.policy.http)
     const visit = { request, plan, location, place, looks }
-    if (plan.noCache && request.method === 'GET') return this.#fillAnew(visit)
     const looking = this.#space.look(place)
     return isPromise(looking) ? looking.then((look) => this.#weigh(visit, look)) : this.#weigh(visit, looking)
   }
@@ -115,30 +120,36 @@ export class RouteCache<Req> {
       this.#variants.learn(visit.location.base, entry)
       return this.#lookAgain(visit)
     }
-    return this.#fill(visit, replacing(entry), undefined, 'unusable')
+    return this.#fill(visit, replacing(entry), 'unusable')
   }
 
   /** What stands at the path may say that its variants are told apart by other fields than this process knew. */
   #weighAbsent(visit: Visit<Req>, absent: Absent): MaybePromise<Lookup> {
     const marker = absent.marker ?? (absent.seen === 'any' ? undefined : absent.seen)
     if (marker?.kind === 'variants' && this.#variants.learn(visit.location.base, marker)) return this.#lookAgain(visit)
-    return this.#fill(visit, absent, undefined, 'absent')
+    return this.#fill(visit, absent, 'absent')
   }
 
   #answer(visit: Visit<Req>, entry: Entry, softened: boolean): MaybePromise<Lookup> {
-    const { request, plan } = visit
-    const verdict = judge(entry, plan, softened, this.#space.now(), this.policy.http.earlyRefresh)
-    if (verdict.use === 'fresh') return this.#hit(visit, entry)
-    if (verdict.use === 'no') return this.#fill(visit, replacing(entry), verdict.onError ? entry : undefined, verdict.reason)
-    if (request.method !== 'GET') return this.#hit(visit, entry)
+    const now = this.#space.now()
+    const verdict = judge(entry, visit.plan, this.policy.http, now, softened)
+    if (verdict.action === 'validate' || verdict.action === 'unusable') {
+      return this.#fill(visit, replacing(entry), verdict.reason, { entry, verdict })
+    }
+    const early = verdict.reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
+    if (verdict.action === 'fresh' && !early) return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale')
+    const how = early ? 'hit' : 'stale'
+    if (visit.plan.head) return this.#hit(visit, entry, how)
     const refresh = this.#refresh(visit, entry).catch(() => undefined)
-    if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry), refresh }
+    if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry, how), refresh }
     // Who gets the lease runs the handler itself; everybody else is served the stale entry.
-    return refresh.then((run) => (run === undefined ? this.#hit(visit, entry) : { outcome: 'miss', reason: 'expired', run }))
+    return refresh.then((run) => (run === undefined ? this.#hit(visit, entry, how) : { outcome: 'miss', reason: verdict.reason, run }))
   }
 
-  #hit({ request, plan }: Pick<Visit<Req>, 'request' | 'plan'>, entry: Entry): Extract<Lookup, { outcome: 'hit' }> {
-    return { outcome: 'hit', response: replay(entry, plan, request, this.policy.http, this.#space.now()) }
+  #hit({ request, plan }: Asked<Req>, entry: Entry, kind: ReplayHow['kind']): Hit {
+    const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
+    const how = kind === 'hit' ? undefined : { kind }
+    return { outcome: 'hit', response: replay(entry, asked, request, this.policy.http, this.#space.now(), how) }
   }
 
   /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
@@ -150,51 +161,38 @@ export class RouteCache<Req> {
     return acquired.state === 'fill' ? this.#run(visit, { fill: acquired.fill, family: entry.family }) : undefined
   }
 
-  #alone(visit: Pick<Visit<Req>, 'request' | 'plan'>, reason: Extract<Lookup, { outcome: 'miss' }>['reason'], fallback?: Entry): Lookup {
-    if (visit.plan.onlyIfCached) return this.#gatewayTimeout()
-    return { outcome: 'miss', reason, run: this.#run(visit, undefined, fallback) }
+  #alone(visit: Asked<Req>, reason: MissReason, before?: Before): Lookup {
+    if (visit.plan.onlyIfCached) return { outcome: 'hit', response: gatewayTimeout() }
+    return { outcome: 'miss', reason, run: this.#run(visit, undefined, before) }
   }
 
-  /** only-if-cached, and nothing stored may answer (RFC 9111 section 5.2.1.7). */
-  #gatewayTimeout(): Lookup {
-    return { outcome: 'hit', response: { status: 504, headers: statusField(this.policy.http, 'BYPASS'), body: Buffer.alloc(0) } }
-  }
-
-  /** no-cache: a new response, whatever is stored and whoever is filling. */
-  async #fillAnew(visit: Visit<Req>): Promise<Lookup> {
-    if (visit.plan.onlyIfCached) return this.#gatewayTimeout()
-    const acquired = await this.#acquire(visit, unseen(visit.place.groups), 0)
-    const grant = acquired.state === 'fill' ? { fill: acquired.fill, family: undefined } : undefined
-    return { outcome: 'miss', reason: 'request-directive', run: this.#run(visit, grant) }
-  }
-
-  async #fill(visit: Visit<Req>, absent: Absent, fallback: Entry | undefined, reason: MissReason): Promise<Lookup> {
-    if (visit.plan.onlyIfCached || visit.request.method !== 'GET') return this.#alone(visit, reason)
-    const acquired = await this.#acquire(visit, absent)
+  async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<Lookup> {
+    const { plan } = visit
+    if (plan.onlyIfCached || plan.head) return this.#alone(visit, reason, before)
+    // Who wants a new answer, or one for itself alone, does not wait for a run that began before.
+    const acquired = await this.#acquire(visit, absent, plan.collapsible && !wantsNew(plan) ? undefined : 0)
     if (acquired.state === 'fill') {
       const grant = { fill: acquired.fill, family: absent.marker?.family }
-      return { outcome: 'miss', reason, run: this.#run(visit, grant, fallback) }
+      return { outcome: 'miss', reason, run: this.#run(visit, grant, before) }
     }
-    if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', fallback)
-    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry)
+    if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)
+    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed')
     this.#variants.learn(visit.location.base, acquired.entry)
     return this.#lookAgain(visit)
   }
 
   #acquire({ plan, place }: Visit<Req>, absent: Absent, waitMs?: number): Promise<Acquired> {
-    const { ttlMs, defaultTtlMs, swrMs, sieMs } = this.policy.http
-    const longest = Math.max(...(ttlMs === undefined ? [defaultTtlMs] : [ttlMs.default ?? 0, ...ttlMs.byStatus.values()]))
     return this.#space.acquire(place, absent, {
       accept: (entry, softened) => {
         if (entry.kind === 'variants') return place.base === undefined
-        return entry.kind === 'response' && judge(entry, plan, softened, this.#space.now()).use === 'fresh'
+        return entry.kind === 'response' && judge(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
       },
-      groupTtlMs: longest + Math.max(swrMs, sieMs),
+      groupTtlMs: longestLifeMs(this.policy.http),
       waitMs,
     })
   }
 
-  #run(visit: Pick<Visit<Req>, 'request' | 'plan'> & Partial<Visit<Req>>, grant?: Grant, fallback?: Entry): Run {
+  #run(visit: Asked<Req> & Partial<Visit<Req>>, grant?: Grant, before?: Before): Run {
     const { request, plan, location, place } = visit
     const controls: RunControls = {
       policy: this.policy.http,
@@ -202,16 +200,16 @@ export class RouteCache<Req> {
       now: this.#space.now,
       store: (fill, stored) => {
         if (location === undefined || place === undefined) return undefined
-        const learns = stored.decision.learnedVary.some((name) => !this.#variants.names(location.base).includes(name))
+        const learns = stored.decision.varyNames.some((name) => !this.#variants.names(location.base).includes(name))
         const storing = this.#track(this.#store({ request, location, place }, fill, stored, grant?.family), fill)
         return learns ? storing : undefined
       },
       pass: (fill) => void this.#track(fill.pass(this.#space.now()), fill),
       refuse: (reason) => this.#logRefusal(reason),
       acceptGroups: (names) => names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
-      stale: (entry) => replay(entry, plan, request, this.policy.http, this.#space.now()),
+      standIn: ({ entry, verdict }) => replay(entry, plan, request, this.policy.http, this.#space.now(), { kind: 'error', verdict }),
     }
-    return new Run(request, plan, grant?.fill, fallback, controls)
+    return new Run(request, plan, grant?.fill, before, controls)
   }
 
   #track(work: Promise<unknown>, fill: Fill): Promise<void> {
@@ -232,8 +230,8 @@ export class RouteCache<Req> {
     this.#paused.delete(place.key)
     const entry = makeEntry(stored, place.groups, fill.stamp)
     const ttlMs = usefulUntil(entry) - entry.storedAt
-    const names = union(this.#variants.names(location.base), stored.decision.learnedVary)
-    const target = placeOf(request, location, names)
+    const names = union(this.#variants.names(location.base), stored.decision.varyNames)
+    const target = placeOf(request, location, names, this.policy.http)
     if (target.base === undefined) return void (await fill.publish(entry, ttlMs))
     if (target.key !== place.key) return this.#storeLearned(fill, entry, ttlMs, names, target)
     const own = family ?? (await this.#variants.family(target.base, names, ttlMs))
@@ -269,17 +267,22 @@ export class RouteCache<Req> {
 
 const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = { 'hit-for-pass': 'hit-for-pass', outage: 'outage' }
 
-function makeEntry({ decision, status, headers, body, groups: added }: Stored, groups: readonly string[], stamp: number): Entry {
+function makeEntry({ decision, body, groups: added }: Stored, groups: readonly string[], stamp: number): Entry {
   return {
     kind: 'response',
-    flags: decision.flags,
-    status,
-    ...decision.lifetimes,
+    ...toStored(decision, body),
     stamp,
-    initialAgeMs: decision.initialAgeMs,
     family: '',
     groups: added.length === 0 ? groups : [...new Set([...groups, ...added.map(encodeGroup)])],
-    headers,
-    body,
   }
+}
+
+function wantsNew({ directives }: RequestPlan): boolean {
+  return directives.noCache || directives.maxAge === 0
+}
+
+/** Groups created for a fill live as long as the longest entry it may become; a longer one prolongs them when it is stored. */
+function longestLifeMs({ ttlMs, defaultTtlMs = 0, swrMs, sieMs, retainMs }: HttpPolicy): number {
+  const lives = ttlMs === undefined ? [defaultTtlMs] : typeof ttlMs === 'number' ? [ttlMs] : [...ttlMs.values()]
+  return Math.max(...lives) + Math.max(swrMs, sieMs, retainMs)
 }

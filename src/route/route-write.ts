@@ -3,23 +3,14 @@ import { pathKey } from '../cache/key.js'
 import type { Place } from '../cache/place.js'
 import type { Space, Target } from '../cache/space.js'
 import type { Write } from '../cache/write.js'
-import { filterFields } from '../http/fields.js'
-import { present, statusField } from '../http/present.js'
-import { decideStore } from '../http/store.js'
-import type { HeaderList, RequestHead, RequestPlan, ResponseHead } from '../http/types.js'
+import { decideStore, type HeaderList, isSuccess, planWrite, present, type ResponseHead, type Storable, toStored } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { checkedKey, encodeGroups, hostOf, locate, placeOf } from './locate.js'
 import type { WriteResult } from './options.js'
 import type { EvictPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
-import { union, Variants } from './variants.js'
-
-/** What a GET of the same URI would have: its representation is what a write-through stores (RFC 9110 section 9.3.4). */
-const WRITE_THROUGH_STATUSES = new Set([200, 201])
-/** Of the answer to the write, not of the representation. */
-const WRITE_FIELDS = new Set(['location', 'content-location'])
-
+import { sameNames, Variants } from './variants.js'
 
 export interface PutTarget<Req> {
   readonly space: Space
@@ -29,6 +20,14 @@ export interface PutTarget<Req> {
 export interface EvictTarget<Req> {
   readonly space: Space
   readonly policy: EvictPolicy<Req>
+}
+
+/** A response to a write, as far as somebody asks for it. */
+export interface WriteAnswer {
+  readonly status: number
+  headers(): HeaderList
+  /** Undefined where it is a stream. */
+  body(): Buffer | undefined
 }
 
 /** One write route: what a successful request stores and invalidates, before its response is released. */
@@ -45,53 +44,61 @@ export class RouteWrite<Req> {
 
   /** Called before the handler runs. A write-through announces itself here, so that overlapping ones are noticed. */
   begin(request: CacheRequest<Req>): MaybePromise<WriteRun> {
-    const put = this.#put
-    if (put === undefined) return new WriteRun((result, response) => this.#finish(request, result, response, undefined), () => {})
-    return this.#announce(request, put)
+    if (this.#put !== undefined) return this.#announce(request, this.#put)
+    return new WriteRun((answer) => this.#evictOnly(request, answer), NOTHING)
   }
 
-  async #announce(request: CacheRequest<Req>, { space, policy }: PutTarget<Req>): Promise<WriteRun> {
-    const location = await locate(request, policy)
+  async #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): Promise<undefined> {
+    if (this.#evict === undefined || answer.status >= 400) return undefined
+    await this.#evict.space.evict(await this.#target(request, new Result(answer), this.#evict.policy))
+    return undefined
+  }
+
+  async #announce(request: CacheRequest<Req>, put: PutTarget<Req>): Promise<WriteRun> {
+    const location = await locate(request, put.policy)
     const names = this.#variants?.names(location.base) ?? []
-    const place = location.principal === null ? undefined : placeOf(request, location, names)
-    const write = place === undefined ? undefined : await space.announce(place.key)
-    return new WriteRun(
-      (result, response) => this.#finish(request, result, response, place === undefined ? undefined : { place, write, names }),
-      () => void write?.cancel().catch(() => {}),
-    )
+    const place = location.principal === null ? undefined : placeOf(request, location, names, put.policy.http)
+    const write = place === undefined ? undefined : await put.space.announce(place.key)
+    const announced = { place, write, names }
+    return new WriteRun((answer) => this.#finish(request, answer, put, announced), () => void write?.cancel().catch(() => {}))
   }
 
-  async #finish(request: CacheRequest<Req>, result: Result, response: ResponseHead, put: Announced | undefined): Promise<HeaderList> {
-    if (response.status >= 400) {
-      await put?.write?.cancel().catch(() => {})
-      return this.#statusField('BYPASS')
-    }
-    const target = await this.#target(request, result)
-    if (put === undefined || this.#put === undefined) {
-      if (target !== undefined) await this.#evict?.space.evict(target)
-      return this.#statusField('BYPASS')
-    }
-    const stored = await this.#commit(request, result, response, put, this.#put, target)
-    return this.#statusField(stored ? 'MISS' : 'BYPASS')
+  async #finish(request: CacheRequest<Req>, answer: WriteAnswer, put: PutTarget<Req>, announced: Announced): Promise<HeaderList> {
+    const response = { status: answer.status, headers: answer.headers() }
+    const result = new Result(answer)
+    const decided = this.#decide(request, response, result.body(), put, announced)
+    const stored = answer.status < 400 && (await this.#commit(request, result, put, announced, decided))
+    if (answer.status >= 400) await announced.write?.cancel().catch(() => {})
+    return this.#present(request, response, put, stored)
+  }
+
+  /** The fields of the answer to the write itself, with its status. */
+  #present(request: CacheRequest<Req>, response: ResponseHead, { space, policy }: PutTarget<Req>, stored: boolean): HeaderList {
+    const decision = { store: false, reason: 'method', forKey: false } as const
+    const plan = planWrite(request, policy.http)
+    const { headers } = present(request, plan, response, undefined, decision, policy.http, space.now())
+    return stored ? headers.map((text, index) => (text === 'BYPASS' && isStatusField(headers[index - 1]) ? 'MISS' : text)) : headers
   }
 
   async #commit(
     request: CacheRequest<Req>,
     result: Result,
-    response: ResponseHead,
+    { space }: PutTarget<Req>,
     { place, write, names }: Announced,
-    { space, policy }: PutTarget<Req>,
-    target: Target | undefined,
+    decided: Decided | undefined,
   ): Promise<boolean> {
-    const together = this.#evict?.space === space ? (target ?? {}) : {}
-    if (target !== undefined && this.#evict?.space !== space) await this.#evict?.space.evict(target)
-    if (write === undefined) {
-      await space.evict({ ...together, keys: [...(together.keys ?? []), place.key, ...(place.base === undefined ? [] : [place.base])] })
+    const target = this.#evict === undefined ? {} : await this.#target(request, result, this.#evict.policy)
+    const together = this.#evict?.space === space ? target : {}
+    if (this.#evict !== undefined && this.#evict.space !== space) await this.#evict.space.evict(target)
+    if (place === undefined || write === undefined) {
+      const own = place === undefined ? [] : [place.key, place.base ?? place.key]
+      await space.evict({ ...together, keys: [...(together.keys ?? []), ...own] })
       return false
     }
-    const entry = this.#entry(request, result, response, place, write, policy)
-    const family = entry === undefined ? '' : await this.#family(space, place, names, usefulUntil(entry) - entry.storedAt)
-    const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs: usefulUntil(entry) - entry.storedAt }
+    const entry = decided === undefined ? undefined : makeEntry(decided, place, write)
+    const ttlMs = entry === undefined ? 0 : usefulUntil(entry) - entry.storedAt
+    const family = entry === undefined ? undefined : await this.#family(space, place, names, ttlMs)
+    const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs }
     return (await space.commit(write, stored, together)).published === 'stored'
   }
 
@@ -102,42 +109,26 @@ export class RouteWrite<Req> {
     return this.#variants?.family(place.base, names, ttlMs)
   }
 
-  #entry(
+  /** What is stored as the GET of the path; undefined where the answer is not what a GET would give. */
+  #decide(
     request: CacheRequest<Req>,
-    { body }: Result,
     response: ResponseHead,
-    place: Place,
-    write: Write,
-    policy: RoutePolicy<Req>,
-  ): Entry | undefined {
-    if (body === undefined || body.length > policy.http.maxBodyBytes || !WRITE_THROUGH_STATUSES.has(response.status)) return undefined
-    const get: RequestHead = { method: 'GET', header: (name) => request.header(name) }
-    const representation = { status: 200, headers: filterFields(response.headers, (name) => !WRITE_FIELDS.has(name)) }
-    const now = this.#put?.space.now() ?? Date.now()
-    const decision = decideStore(get, representation, policy.http, now)
-    if (!decision.store || union(this.#variants?.names(place.base ?? place.key) ?? [], decision.learnedVary).length !== policy.http.vary.length) return undefined
-    const { storedHeaders } = present(get, UNCONDITIONAL, representation, body, decision, policy.http, now)
-    return {
-      kind: 'response',
-      flags: decision.flags,
-      status: 200,
-      ...decision.lifetimes,
-      stamp: write.stamp,
-      initialAgeMs: 0,
-      family: '',
-      groups: place.groups,
-      headers: storedHeaders,
-      body,
-    }
+    body: Buffer | undefined,
+    { space, policy }: PutTarget<Req>,
+    { names }: Announced,
+  ): Decided | undefined {
+    if (body === undefined || !isSuccess(response.status)) return undefined
+    const now = space.now()
+    const decision = decideStore(request, planWrite(request, policy.http), response, policy.http, now, now, { body })
+    return decision.store && sameNames(decision.varyNames, names) ? { decision, body } : undefined
   }
 
-  async #target(request: CacheRequest<Req>, result: Result): Promise<Target | undefined> {
-    if (this.#evict === undefined) return undefined
-    const { policy } = this.#evict
+  async #target(request: CacheRequest<Req>, result: Result, policy: EvictPolicy<Req>): Promise<Target> {
     const group = typeof policy.group === 'function' ? await policy.group(request.native, result) : policy.group
     const key = typeof policy.evictKey === 'function' ? await policy.evictKey(request.native, result) : policy.evictKey
     const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
-    return { groups: encodeGroups(names), keys: key === undefined ? [] : [await this.#evictKey(request, key, policy)], mode: policy.mode }
+    const keys = key === undefined ? [] : [await this.#evictKey(request, key, policy)]
+    return { groups: names.length === 0 ? [] : encodeGroups(names), keys, mode: policy.mode }
   }
 
   /** Without `per`, the path itself: with it go the entries of all principals and all variants. */
@@ -147,70 +138,80 @@ export class RouteWrite<Req> {
     if (principal === undefined || principal === '') return base
     return placeOf(request, { base, principal, groups: [] }, []).key
   }
-
-  #statusField(status: 'MISS' | 'BYPASS'): HeaderList {
-    return this.#put === undefined ? [] : statusField(this.#put.policy.http, status)
-  }
 }
 
 interface Announced {
-  readonly place: Place
+  readonly place: Place | undefined
   /** Undefined where the store was away when the handler began. */
   readonly write: Write | undefined
   readonly names: readonly string[]
 }
 
-const UNCONDITIONAL: RequestPlan = {
-  bypass: undefined,
-  noStore: false,
-  noCache: false,
-  onlyIfCached: false,
-  maxAgeMs: Infinity,
-  minFreshMs: 0,
-  conditional: false,
+interface Decided {
+  readonly decision: Storable
+  readonly body: Buffer
+}
+
+function NOTHING(): void {}
+
+function isStatusField(name: string | undefined): boolean {
+  return name?.toLowerCase() === 'x-redis-cache'
+}
+
+function makeEntry({ decision, body }: Decided, place: Place, { stamp }: Write): Entry {
+  return { kind: 'response', ...toStored(decision, body), stamp, family: '', groups: place.groups }
 }
 
 class Result implements WriteResult {
-  readonly status: number
-  readonly body: Buffer | undefined
+  readonly #answer: WriteAnswer
   #json: { readonly value: unknown } | undefined
 
-  constructor(status: number, body: Buffer | undefined) {
-    this.status = status
-    this.body = body
+  constructor(answer: WriteAnswer) {
+    this.#answer = answer
+  }
+
+  get status(): number {
+    return this.#answer.status
+  }
+
+  body(): Buffer | undefined {
+    return this.#answer.body()
   }
 
   json(): unknown {
-    this.#json ??= { value: this.#parse() }
+    this.#json ??= { value: parseJson(this.body()) }
     return this.#json.value
   }
+}
 
-  #parse(): unknown {
-    if (this.body === undefined) return undefined
-    try {
-      return JSON.parse(this.body.toString()) as unknown
-    } catch {
-      return undefined
-    }
+function parseJson(body: Buffer | undefined): unknown {
+  if (body === undefined) return undefined
+  try {
+    return JSON.parse(body.toString()) as unknown
+  } catch {
+    return undefined
   }
 }
 
 /** One request of a write route. */
 export class WriteRun {
-  readonly #finish: (result: Result, response: ResponseHead) => Promise<HeaderList>
+  readonly #finish: (answer: WriteAnswer) => Promise<HeaderList | undefined>
   readonly #cancel: () => void
   #open = true
 
-  constructor(finish: (result: Result, response: ResponseHead) => Promise<HeaderList>, cancel: () => void) {
+  constructor(finish: (answer: WriteAnswer) => Promise<HeaderList | undefined>, cancel: () => void) {
     this.#finish = finish
     this.#cancel = cancel
   }
 
-  /** The handler has answered. When this resolves, what it invalidates is invalid everywhere; gives the fields to add. */
-  async finish(response: ResponseHead, body: Buffer | undefined): Promise<HeaderList> {
-    if (!this.#open) return []
+  /**
+   * The handler has answered. When this resolves, what it invalidates is invalid everywhere. Gives the fields to send,
+   * or undefined where they stay as they are.
+   */
+  async finish(answer: WriteAnswer): Promise<HeaderList | undefined> {
+    if (!this.#open) return undefined
     this.#open = false
-    return this.#finish(new Result(response.status, body), response)
+    return this.#finish(answer)
   }
 
   /** The handler threw, or its client went away before it answered. */
@@ -220,4 +221,3 @@ export class WriteRun {
     this.#cancel()
   }
 }
-

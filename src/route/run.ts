@@ -1,25 +1,39 @@
 import type { Fill } from '../cache/fills.js'
-import { filterFields } from '../http/fields.js'
-import { responseGroups } from '../http/groups.js'
-import { present, presentHead } from '../http/present.js'
-import type { HttpPolicy } from '../http/policy.js'
-import { decideStore } from '../http/store.js'
-import type { HeaderList, Outgoing, RefusalReason, RequestPlan, ResponseHead, StoreDecision } from '../http/types.js'
+import { groupProblem } from '../cache/group.js'
+import { OptionsError } from '../errors.js'
+import {
+  decideStore,
+  gatewayTimeout,
+  type HeaderList,
+  type HttpPolicy,
+  isFailure,
+  type Outgoing,
+  present,
+  type RefusalReason,
+  type RequestPlan,
+  type ResponseHead,
+  type Storable,
+  type StoreDecision,
+  type Verdict,
+  withBody,
+} from '../http/index.js'
 import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
+import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
-
-/** Statuses that say that the origin failed, for which a stale entry may stand in (RFC 5861 section 4). */
-const FAILURES = new Set([500, 502, 503, 504])
 
 /** A decided store: what is kept, under which right to store. */
 export interface Stored {
-  readonly decision: Extract<StoreDecision, { store: true }>
-  readonly status: number
-  readonly headers: HeaderList
+  readonly decision: Storable
   readonly body: Buffer
   /** Groups that the handler added. */
   readonly groups: readonly string[]
+}
+
+/** What stood at the key and could not answer. */
+export interface Before {
+  readonly entry: Entry
+  readonly verdict: Verdict
 }
 
 /** What a run needs of its route. */
@@ -34,7 +48,7 @@ export interface RunControls {
   refuse(reason: RefusalReason): void
   /** Whether an entry of the route may carry these groups beside its own. */
   acceptGroups(names: readonly string[]): boolean
-  stale(entry: Entry): Outgoing
+  standIn(before: Before): Outgoing
 }
 
 /** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
@@ -42,18 +56,20 @@ export class Run {
   readonly #request: CacheRequest<unknown>
   readonly #plan: RequestPlan
   readonly #fill: Fill | undefined
-  readonly #fallback: Entry | undefined
+  readonly #before: Before | undefined
   readonly #controls: RunControls
-  #groups: string[] = []
+  readonly #requestedAt: number
+  #groups: readonly string[] = []
   /** The lease is somebody else's to end from here on. */
   #settled = false
 
-  constructor(request: CacheRequest<unknown>, plan: RequestPlan, fill: Fill | undefined, fallback: Entry | undefined, controls: RunControls) {
+  constructor(request: CacheRequest<unknown>, plan: RequestPlan, fill: Fill | undefined, before: Before | undefined, controls: RunControls) {
     this.#request = request
     this.#plan = plan
     this.#fill = fill
-    this.#fallback = fallback
+    this.#before = before
     this.#controls = controls
+    this.#requestedAt = controls.now()
   }
 
   /** Whether what the handler answers may be stored. */
@@ -61,19 +77,16 @@ export class Run {
     return this.#fill !== undefined
   }
 
-  /** Most bytes of a body that are of use; beyond that the response is not stored. */
-  get maxBodyBytes(): number {
-    return this.#controls.policy.maxBodyBytes
-  }
-
   /** Request fields that select the response: what a refresh of it has to send. */
   get keyedFields(): readonly string[] {
     return this.#controls.keyedFields
   }
 
-  /** The handler names groups that its response belongs to. */
+  /** The handler names groups that its response belongs to. Throws OptionsError for what is no name. */
   addGroups(names: readonly string[]): void {
-    this.#groups.push(...names)
+    const problem = names.map(groupProblem).find((one) => one !== undefined)
+    if (problem !== undefined) throw new OptionsError('groups of a response', [problem])
+    this.#groups = [...this.#groups, ...names]
   }
 
   /**
@@ -81,37 +94,41 @@ export class Run {
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
   finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NONE): MaybePromise<Outgoing> {
-    if (FAILURES.has(response.status) && this.#fallback !== undefined) return this.#standIn(this.#fallback)
+    const instead = isFailure(response.status) ? this.fail() : undefined
+    if (instead !== undefined) return instead
     const now = this.#controls.now()
-    const decision = this.#decide(response, body.length, now)
-    const { outgoing, storedHeaders } = present(this.#request, this.#plan, response, body, decision, this.#controls.policy, now)
-    const settling = this.#settle(response, decision, { status: response.status, headers: without(storedHeaders, ambient), body })
+    const decision = this.#decide(response, body, now)
+    const outgoing = this.#present(response, decision, body, now)
+    const settling = this.#settle(decision, body, ambient)
     return settling === undefined ? outgoing : settling.then(() => outgoing)
   }
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NONE): { readonly headers: HeaderList; readonly capture: Capture | undefined } {
     const now = this.#controls.now()
-    const decision = this.#decide(response, 0, now)
-    const headers = presentHead(response, decision, this.#controls.policy, now)
+    const decision = this.#decide(response, undefined, now)
+    const { headers } = this.#present(response, decision, undefined, now)
     if (!decision.store || this.#fill === undefined) {
-      void this.#settle(response, decision, undefined)
+      void this.#settle(decision, undefined, ambient)
       return { headers, capture: undefined }
     }
-    const capture: Capture = new Capture(this.maxBodyBytes, {
-      complete: (body) =>
-        void this.#settle(response, decision, { status: response.status, headers: without(decision.headers, ambient), body }),
+    const capture = new Capture(this.#controls.policy.maxBodyBytes, {
+      complete: (body) => void this.#settle(withBody(decision, body, this.#controls.policy), body, ambient),
       abort: () => this.abandon(),
-      tooLong: () => void this.#settle(response, this.#refused('body-too-large'), undefined),
+      tooLong: () => void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
     })
     return { headers, capture }
   }
 
-  /** The handler threw. Gives a stale entry where one may stand in (`staleIfError`). */
+  /**
+   * The handler threw, or answered that it failed. Gives what is sent instead: a stale entry that may stand in, or 504
+   * where the entry must be validated (RFC 9111 section 5.2.2.2).
+   */
   fail(): Outgoing | undefined {
-    if (this.#fallback !== undefined) return this.#standIn(this.#fallback)
     this.abandon()
-    return undefined
+    if (this.#before === undefined) return undefined
+    if (this.#before.verdict.servableOnError) return this.#controls.standIn(this.#before)
+    return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
   }
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
@@ -121,38 +138,34 @@ export class Run {
     this.#fill?.release().catch(() => {})
   }
 
-  #standIn(entry: Entry): Outgoing {
-    this.abandon()
-    return this.#controls.stale(entry)
+  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
+    const { policy } = this.#controls
+    const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, { body })
+    if (!decision.store) return this.#refused(decision)
+    if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
+    return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
   }
 
-  #decide(response: ResponseHead, bodyBytes: number, now: number): StoreDecision {
-    const decision = decideStore(this.#request, response, this.#controls.policy, now)
-    if (decision.store && bodyBytes > this.maxBodyBytes) return this.#refused('body-too-large')
-    if (decision.store && !this.#controls.acceptGroups(this.#allGroups(response))) return this.#refused('groups')
-    if (!decision.store) return this.#refused(decision.reason)
-    return this.#fill === undefined ? { store: false, reason: 'method' } : decision
+  #refused(refused: Extract<StoreDecision, { store: false }>): StoreDecision {
+    if (this.#fill !== undefined) this.#controls.refuse(refused.reason)
+    return refused
   }
 
-  /** Those that the handler named through its reply, and those of its Cache-Groups field. */
-  #allGroups(response: ResponseHead): readonly string[] {
-    const named = responseGroups(response.headers)
-    return named === undefined ? this.#groups : [...this.#groups, ...named]
+  #present(response: ResponseHead, decision: StoreDecision, body: Buffer | undefined, now: number): Outgoing {
+    const facts = { stored: this.stores, verdict: this.#before?.verdict }
+    const presented = present(this.#request, this.#plan, response, body, decision, this.#controls.policy, now, facts)
+    return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
   }
 
-  #refused(reason: RefusalReason): StoreDecision {
-    if (this.#fill !== undefined) this.#controls.refuse(reason)
-    return { store: false, reason }
-  }
-
-  /** A failure lets the next one try; anything else that may not be stored lets all of them run side by side. */
-  #settle(response: ResponseHead, decision: StoreDecision, whole: Whole | undefined): Promise<void> | undefined {
+  /** What may not be stored for anybody lets all requests of the key run side by side; otherwise the next one may try. */
+  #settle(decision: StoreDecision, body: Buffer | undefined, ambient: ReadonlySet<string>): Promise<void> | undefined {
     if (this.#fill === undefined || this.#settled) return undefined
-    if (decision.store && whole !== undefined) {
+    if (decision.store && body !== undefined) {
       this.#settled = true
-      return this.#controls.store(this.#fill, { decision, ...whole, groups: this.#allGroups(response) })
+      const groups = [...this.#groups, ...decision.groups.filter((name) => name !== '')]
+      return this.#controls.store(this.#fill, { decision: without(decision, ambient), body, groups })
     }
-    if (response.status >= 500) this.abandon()
+    if (decision.store || !decision.forKey) this.abandon()
     else {
       this.#settled = true
       this.#controls.pass(this.#fill)
@@ -161,61 +174,14 @@ export class Run {
   }
 }
 
-interface Whole {
-  readonly status: number
-  readonly headers: HeaderList
-  readonly body: Buffer
-}
-
 const NONE: ReadonlySet<string> = new Set()
 
-function without(headers: HeaderList, names: ReadonlySet<string>): HeaderList {
-  return names.size === 0 ? headers : filterFields(headers, (name) => !names.has(name))
-}
-
-interface CaptureEnd {
-  readonly complete: (body: Buffer) => void
-  readonly abort: () => void
-  readonly tooLong: () => void
-}
-
-/** Keeps a copy of a body while it streams out. Gives up over the limit; the stream does not notice. */
-export class Capture {
-  readonly #limit: number
-  readonly #end: CaptureEnd
-  #chunks: Buffer[] = []
-  #bytes = 0
-  #open = true
-
-  constructor(limit: number, end: CaptureEnd) {
-    this.#limit = limit
-    this.#end = end
+function without(decision: Storable, names: ReadonlySet<string>): Storable {
+  if (names.size === 0) return decision
+  const kept: string[] = []
+  for (let index = 0; index < decision.storedHeaders.length; index += 2) {
+    const name = decision.storedHeaders[index] as string
+    if (!names.has(name.toLowerCase())) kept.push(name, decision.storedHeaders[index + 1] as string)
   }
-
-  write(chunk: Uint8Array | string): void {
-    if (!this.#open) return
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    this.#bytes += bytes.length
-    if (this.#bytes > this.#limit) return this.#giveUp(this.#end.tooLong)
-    this.#chunks.push(bytes)
-  }
-
-  /** The body ended where it should. */
-  complete(): void {
-    if (!this.#open) return
-    this.#open = false
-    this.#end.complete(this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks))
-    this.#chunks = []
-  }
-
-  /** It ended early: a part is never stored. */
-  abort(): void {
-    if (this.#open) this.#giveUp(this.#end.abort)
-  }
-
-  #giveUp(tell: () => void): void {
-    this.#open = false
-    this.#chunks = []
-    tell()
-  }
+  return { ...decision, storedHeaders: kept }
 }

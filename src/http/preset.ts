@@ -1,0 +1,95 @@
+/** Option values of a preset; a preset is nothing more. */
+export interface Preset {
+  /** Whether `REDIS_DEFAULT_TTL` counts where nobody gives a lifetime. */
+  readonly useDefaultTtl: boolean
+  readonly retainMs: number
+  readonly staleOnError: boolean
+  readonly statuses: 'any' | undefined
+  readonly heuristic: number
+  readonly maxBodyBytes: number
+  readonly maxHeaderBytes: number
+  readonly clientDirectives: 'honour' | 'ignore'
+  readonly auth: 'bypass'
+  readonly setCookie: 'refuse' | 'store'
+  readonly unkeyedReads: 'refuse' | 'ignore'
+  readonly encoded: 'vary' | 'store'
+  readonly etag: boolean
+  readonly statusHeader: boolean
+  readonly cacheStatus: string | undefined
+  readonly freshnessHeaders: 'auto'
+  readonly targets: readonly string[]
+  readonly revalidate: boolean
+  readonly validateOtherVariants: boolean
+  readonly forwardConditionals: boolean
+  readonly partial: boolean
+  readonly headUpdate: boolean
+  readonly postContentLocation: boolean
+  readonly autoInvalidate: boolean
+  readonly invalidateLocations: boolean
+  readonly groupInvalidation: boolean
+  readonly invalidateSharedGroups: boolean
+  readonly emitCacheGroups: boolean
+  readonly host: boolean
+  readonly collapse: boolean
+}
+
+/** The field only this cache reads; it never leaves the server. */
+export const OWN_TARGET = 'redis-cache-control'
+
+/** Larger bodies cost more to keep and to move than most handlers to run. */
+const BODY_BYTES_MAX = 10 * 1024 * 1024
+/** What Node and most proxies accept as a response head is 8 to 16 KiB. */
+const HEADER_BYTES_MAX = 8 * 1024
+/** Long enough that a client's next visit can still be answered by a validation. */
+const RETAIN_MS = 3_600_000
+
+const APP: Preset = {
+  useDefaultTtl: true,
+  retainMs: 0,
+  staleOnError: false,
+  statuses: undefined,
+  heuristic: 0,
+  maxBodyBytes: BODY_BYTES_MAX,
+  maxHeaderBytes: HEADER_BYTES_MAX,
+  clientDirectives: 'honour',
+  auth: 'bypass',
+  setCookie: 'refuse',
+  unkeyedReads: 'refuse',
+  encoded: 'vary',
+  etag: true,
+  statusHeader: true,
+  cacheStatus: undefined,
+  freshnessHeaders: 'auto',
+  targets: [OWN_TARGET],
+  revalidate: true,
+  validateOtherVariants: false,
+  forwardConditionals: false,
+  partial: false,
+  headUpdate: false,
+  postContentLocation: false,
+  autoInvalidate: true,
+  invalidateLocations: true,
+  groupInvalidation: true,
+  invalidateSharedGroups: false,
+  emitCacheGroups: false,
+  host: false,
+  collapse: true,
+}
+
+const RFC9111: Preset = {
+  ...APP,
+  useDefaultTtl: false,
+  retainMs: RETAIN_MS,
+  statuses: 'any',
+  setCookie: 'store',
+  unkeyedReads: 'ignore',
+  encoded: 'store',
+  cacheStatus: 'redwell',
+  forwardConditionals: true,
+  partial: true,
+  headUpdate: true,
+  postContentLocation: true,
+  host: true,
+}
+
+export const PRESETS = { app: APP, rfc9111: RFC9111 } as const

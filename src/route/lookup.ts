@@ -1,0 +1,31 @@
+import type { BypassReason as HttpBypassReason, Outgoing, VerdictReason } from '../http/index.js'
+import type { Run } from './run.js'
+
+/** Why a request does not use the cache. */
+export type BypassReason =
+  | HttpBypassReason
+  /** The route's `per` gave no principal for this request. */
+  | 'no-principal'
+  /** The route is switched off. */
+  | 'disabled'
+
+/** Why the handler runs. */
+export type MissReason =
+  | VerdictReason
+  | 'absent'
+  /** The store could not answer in time. */
+  | 'outage'
+  /** What stands at the key is not a response. */
+  | 'unusable'
+  /** The response of this key could not be stored a moment ago. */
+  | 'hit-for-pass'
+  /** Another request's run took longer than this one waits, or gave nothing it may use. */
+  | 'wait'
+
+/** What becomes of a request. */
+export type Lookup =
+  /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
+  | { readonly outcome: 'hit'; readonly response: Outgoing; readonly refresh?: Promise<Run | undefined> }
+  /** Run the handler and end the run with its response. */
+  | { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: Run }
+  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: Run }

@@ -1,0 +1,206 @@
+import { describe, expect, test } from 'vitest'
+import {
+  forwardedConditions,
+  freshen,
+  headUpdate,
+  handlerValidators,
+  type HttpOptions,
+  judge,
+  planRequest,
+  type ResponseHead,
+  type StoredResponse,
+} from '../../src/http/index.js'
+import { BODY, date, hit, names, NOW, policyOf, request, response, SECOND, stored, value, values } from './support.js'
+
+const LATER = NOW + 100 * SECOND
+const H = (text: string, ...more: string[]) => response(['Cache-Control', text, ...more])
+
+function refresh(entry: StoredResponse, headers: readonly string[], options: HttpOptions = {}) {
+  const head = request()
+  const policy = policyOf(options)
+  const result = freshen(entry, { status: 304, headers }, head, planRequest(head, policy), policy, LATER, LATER)
+  if (result === 'mismatch') throw new Error('mismatch')
+  return result
+}
+
+function matches(entry: StoredResponse, headers: readonly string[]): boolean {
+  const head = request()
+  const policy = policyOf({ ttl: 60 })
+  return freshen(entry, { status: 304, headers }, head, planRequest(head, policy), policy, LATER, LATER) !== 'mismatch'
+}
+
+describe('a 304 from the handler', () => {
+  test('RFC 9111 3.2: every field of it replaces the stored one, but Content-Length and what is of the connection', () => {
+    const entry = stored({
+      response: H('max-age=10', 'ETag', '"v1"', 'X-A', '1', 'X-A', '2', 'X-B', '1', 'Link', '<a>'),
+    })
+    const { response: fresh, decision } = refresh(entry, [
+      'ETag',
+      '"v1"',
+      'Cache-Control',
+      'max-age=50',
+      'x-a',
+      '9',
+      'X-New',
+      '1',
+      'Link',
+      '<b>',
+      'Link',
+      '<c>',
+      'Content-Length',
+      '999',
+      'Connection',
+      'X-Hop',
+      'X-Hop',
+      '1',
+      'Content-Type',
+      'text/html',
+    ])
+    expect(decision.store).toBe(true)
+    expect(names(fresh)).toEqual([
+      'content-type',
+      'cache-control',
+      'etag',
+      'x-a',
+      'x-b',
+      'link',
+      'link',
+      'x-new',
+      'date',
+    ])
+    expect([value(fresh, 'x-a'), value(fresh, 'content-type'), value(fresh, 'cache-control')]).toEqual([
+      '9',
+      'text/html',
+      'max-age=50',
+    ])
+    expect(values(fresh, 'link')).toEqual(['<b>', '<c>'])
+    expect(fresh.body).toBe(BODY)
+  })
+
+  test('RFC 9111 4.3.4: it is fresh again from then on, and its Date is that of the validation', () => {
+    const entry = stored({ response: H('max-age=10', 'ETag', '"v1"', 'Date', date(-5)) })
+    const { response: fresh } = refresh(entry, ['ETag', '"v1"'])
+    expect(fresh.freshUntil).toBe(LATER + 10 * SECOND)
+    expect(value(fresh, 'date')).toBe(date(100))
+    expect(fresh.initialAgeMs).toBe(0)
+    const dated = refresh(entry, ['ETag', '"v1"', 'Date', date(97)]).response
+    expect([value(dated, 'date'), dated.initialAgeMs]).toEqual([date(97), 3000])
+  })
+
+  test('route-governed: the lifetime of the route starts anew', () => {
+    const entry = stored({ options: { ttl: 60 }, response: response(['Last-Modified', date(-500)]) })
+    const { response: fresh } = refresh(entry, [], { ttl: 60 })
+    expect(fresh.freshUntil).toBe(LATER + 60 * SECOND)
+    expect(values(fresh, 'etag')).toEqual(values(entry, 'etag'))
+    expect(fresh.flags).toBe(entry.flags)
+  })
+
+  test('RFC 9111 4.3.4: a 304 that names another strong entity-tag is about something else', () => {
+    const strong = stored({ options: { ttl: 60 }, response: response(['ETag', '"v1"']) })
+    expect(matches(strong, ['ETag', '"v1"'])).toBe(true)
+    expect(matches(strong, ['ETag', '"v2"'])).toBe(false)
+    expect(matches(strong, ['ETag', 'W/"v1"'])).toBe(true)
+    expect(matches(strong, ['ETag', 'W/"v2"'])).toBe(false)
+    expect(matches(strong, [])).toBe(true)
+    const weak = stored({ options: { ttl: 60 }, response: response(['ETag', 'W/"v1"']) })
+    expect(matches(weak, ['ETag', '"v1"'])).toBe(false)
+    expect(matches(weak, ['ETag', 'W/"v1"'])).toBe(true)
+    const dated = stored({ options: { ttl: 60 }, response: response(['Last-Modified', date(-500)]) })
+    expect(matches(dated, ['Last-Modified', date(-500)])).toBe(true)
+    expect(matches(dated, ['Last-Modified', date(-400)])).toBe(false)
+    expect(matches(dated, ['ETag', '"v1"'])).toBe(false)
+  })
+
+  test('one that forbids to store still answers this client, with its cookie, and keeps nothing', () => {
+    const entry = stored({ options: { ttl: 60 }, response: response(['ETag', '"v1"']) })
+    const { response: answer, decision } = refresh(entry, ['ETag', '"v1"', 'Set-Cookie', 'a=b'], { ttl: 60 })
+    expect(decision).toMatchObject({ store: false, reason: 'set-cookie' })
+    expect(value(hit(answer, { how: { kind: 'revalidated', stored: false } }), 'set-cookie')).toBe('a=b')
+    const stripped = refresh(entry, ['ETag', '"v1"', 'Set-Cookie', 'a=b'], { ttl: 60, setCookie: 'strip' })
+    expect(value(stripped.response, 'set-cookie')).toBe('a=b')
+    expect(stripped.decision.store && stripped.decision.storedHeaders.includes('Set-Cookie')).toBe(false)
+  })
+})
+
+describe('the conditions a handler sees', () => {
+  const made = stored({ options: { ttl: 60 }, response: response(['ETag', '"v1"', 'Last-Modified', date(-500)]) })
+  const generated = stored({ options: { ttl: 60 } })
+  const client = request({ 'if-none-match': '"c"', 'if-modified-since': date(0) })
+  const conditions = (
+    options: HttpOptions,
+    entry?: StoredResponse,
+    head = client,
+    others: readonly StoredResponse[] = [],
+  ) => {
+    const policy = policyOf(options)
+    const plan = planRequest(head, policy)
+    return forwardedConditions(plan, policy, entry, entry && judge(entry, plan, policy, NOW + 100 * SECOND), others)
+  }
+  const none = { ifNoneMatch: undefined, ifModifiedSince: undefined }
+
+  test("on a miss none: its 304 to the client's would leave nothing to store", () => {
+    expect(conditions({ ttl: 60 })).toEqual(none)
+    expect(conditions({ ttl: 60, forwardConditionals: true })).toBe('as-is')
+  })
+
+  test('RFC 9111 4.3.1: on a stale entry its own validators, never a generated one', () => {
+    expect(conditions({ ttl: 60 }, made)).toEqual({ ifNoneMatch: '"v1"', ifModifiedSince: date(-500) })
+    expect(conditions({ ttl: 60, forwardConditionals: true }, made)).toEqual({
+      ifNoneMatch: '"v1"',
+      ifModifiedSince: date(-500),
+    })
+    expect(conditions({ ttl: 60 }, generated)).toEqual(none)
+    expect(conditions({ ttl: 60, revalidate: false }, made)).toEqual(none)
+    const both = stored({ options: { ttl: 60 }, response: response(['Last-Modified', date(-500)]) })
+    expect(handlerValidators(both)).toEqual({ ifNoneMatch: undefined, ifModifiedSince: date(-500) })
+  })
+
+  test('a bypass leaves the request as it is', () => {
+    expect(conditions({ ttl: 60 }, undefined, request({ 'cache-control': 'no-store' }))).toBe('as-is')
+    expect(conditions({ ttl: 60 }, undefined, request({}, 'PUT'))).toBe('as-is')
+  })
+
+  test("RFC 9111 4.1: on a vary miss the other variants' entity-tags, where asked for", () => {
+    const other = stored({ options: { ttl: 60 }, response: response(['ETag', '"v2"']) })
+    expect(conditions({ ttl: 60, validateOtherVariants: true }, undefined, client, [made, other, generated])).toEqual({
+      ifNoneMatch: '"v1", "v2"',
+      ifModifiedSince: undefined,
+    })
+    expect(conditions({ ttl: 60 }, undefined, client, [made])).toEqual(none)
+  })
+})
+
+describe('HEAD and the stored GET (RFC 9111 4.3.5)', () => {
+  const options = { preset: 'rfc9111' } as const
+  const entry = stored({ options, response: H('max-age=10', 'ETag', '"v1"', 'X-A', '1') })
+  const update = (head: ResponseHead, more: HttpOptions = options) => {
+    const asked = request({}, 'HEAD')
+    const policy = policyOf(more)
+    return headUpdate(entry, head, asked, planRequest(asked, policy), policy, LATER, LATER)
+  }
+
+  test('equal validators and length freshen it', () => {
+    const result = update({ status: 200, headers: ['ETag', '"v1"', 'Content-Length', '10', 'X-A', '2'] })
+    expect(result).toMatchObject({ kind: 'freshened', decision: { store: true } })
+    expect(result.kind === 'freshened' && [value(result.response, 'x-a'), result.response.freshUntil]).toEqual([
+      '2',
+      LATER + 10 * SECOND,
+    ])
+  })
+
+  test('another validator or length makes it stale', () => {
+    for (const headers of [
+      ['ETag', '"v2"'],
+      ['ETag', '"v1"', 'Content-Length', '11'],
+    ]) {
+      const result = update({ status: 200, headers })
+      expect(result.kind).toBe('stale')
+      expect(result.kind === 'stale' && result.response.freshUntil <= LATER).toBe(true)
+    }
+  })
+
+  test('anything but a 200 says nothing, and app leaves the entry alone', () => {
+    expect(update({ status: 404, headers: [] }).kind).toBe('unrelated')
+    expect(update({ status: 200, headers: ['ETag', '"v2"'] }, {}).kind).toBe('unrelated')
+  })
+})
