@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import {
   createClient,
   createCluster,
@@ -8,7 +7,7 @@ import {
   type RedisSentinelType,
   type RedisClientOptions,
 } from '@redis/client'
-import type { Pem, ResolvedSettings, ResolvedTls } from './settings.js'
+import type { ResolvedSettings, ResolvedTls } from './settings.js'
 
 /** A node-redis client, of whatever modules and protocol. */
 export type NodeRedis = RedisClientType | RedisClusterType | RedisSentinelType
@@ -31,7 +30,9 @@ const RECONNECT_SPREAD_MS = 50
 
 /** Never gives up: a client that stopped trying would need a restart of the application. */
 export function reconnectDelayMs(retries: number): number {
-  return Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(retries, 4), RECONNECT_MAX_MS) + Math.random() * RECONNECT_SPREAD_MS
+  return (
+    Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(retries, 4), RECONNECT_MAX_MS) + Math.random() * RECONNECT_SPREAD_MS
+  )
 }
 
 /** The client an application is given, and that the cache sends through. Not connected yet. */
@@ -61,10 +62,17 @@ function commonOptions(settings: ResolvedSettings): Options {
   }
 }
 
-function identity(settings: ResolvedSettings): Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> {
+function identity(
+  settings: ResolvedSettings,
+): Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> {
   const { credentials, username, password } = settings
   if (credentials !== undefined) {
-    return { credentialsProvider: { type: 'async-credentials-provider', credentials: async () => withoutUndefined(await credentials()) } }
+    return {
+      credentialsProvider: {
+        type: 'async-credentials-provider',
+        credentials: async () => withoutUndefined(await credentials()),
+      },
+    }
   }
   return withoutUndefined({ username, password: password?.reveal() })
 }
@@ -80,16 +88,11 @@ function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptio
 
 function tlsOptions(tls: ResolvedTls): object {
   return withoutUndefined({
-    cert: readPem(tls.cert),
-    key: readPem(tls.key?.reveal()),
-    ca: readPem(tls.ca),
+    cert: tls.cert,
+    key: tls.key?.reveal(),
+    ca: tls.ca,
     checkServerIdentity: tls.checkHostname ? undefined : () => undefined,
   })
-}
-
-/** PEM text or bytes as they are; anything else is the path of a file. */
-function readPem(pem: Pem | undefined): Pem | undefined {
-  return typeof pem !== 'string' || pem.includes('-----BEGIN') ? pem : readFileSync(pem)
 }
 
 function makeStandalone(settings: ResolvedSettings): RedisClientType {
@@ -97,7 +100,9 @@ function makeStandalone(settings: ResolvedSettings): RedisClientType {
   return createClient({
     ...commonOptions(settings),
     database: settings.db,
-    socket: { ...socketOptions(settings), host: node?.host ?? 'localhost', port: node?.port ?? 6379 } as NonNullable<Options['socket']>,
+    socket: { ...socketOptions(settings), host: node?.host ?? 'localhost', port: node?.port ?? 6379 } as NonNullable<
+      Options['socket']
+    >,
   })
 }
 
@@ -117,7 +122,11 @@ function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
     name: masterName,
     sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),
     nodeClientOptions: { ...commonOptions(settings), database: settings.db, socket: socketOptions(settings) },
-    sentinelClientOptions: withoutUndefined({ username, password: password?.reveal() }),
+    // Credentials of their own, never the master's; the time limits and TLS are those of the whole deployment.
+    sentinelClientOptions: {
+      ...withoutUndefined({ username, password: password?.reveal() }),
+      socket: socketOptions(settings),
+    },
   })
 }
 
@@ -140,13 +149,24 @@ export async function closeClient(client: NodeRedis): Promise<void> {
     timer = setTimeout(() => resolve('late'), CLOSE_LIMIT_MS)
   })
   const ready = client.isReady
-  const closed = ready ? client.close().then(() => 'closed' as const, () => 'late' as const) : 'late'
+  const closed = ready
+    ? client.close().then(
+        () => 'closed' as const,
+        () => 'late' as const,
+      )
+    : 'late'
   if ((await Promise.race([closed, limit])) === 'late') {
-    try {
-      client.destroy()
-    } catch {
-      // Closed by itself meanwhile.
-    }
+    // The driver forgets a socket that is just connecting, and would keep it when it is.
+    client.once('connect', () => void destroy(client))
+    await destroy(client)
   }
   clearTimeout(timer)
+}
+
+async function destroy(client: NodeRedis): Promise<void> {
+  try {
+    await client.destroy()
+  } catch {
+    // Closed by itself meanwhile.
+  }
 }

@@ -1,10 +1,12 @@
-import { RESP_TYPES, type RedisClientType, type RedisClusterType, type RedisSentinelType } from '@redis/client'
+import { ErrorReply } from '@redis/client'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { Breaker } from './breaker.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { Deadlines } from './deadline.js'
+import { type Send, senderOf } from './send.js'
 import type { ResolvedSettings } from './settings.js'
+import { StatusLog } from './status-log.js'
 import { WakeLine } from './wake-line.js'
 
 export type CommandArgument = string | Buffer
@@ -20,11 +22,22 @@ export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 
 /** How long `connect()` insists beside the time one attempt may take. */
 const CONNECT_PATIENCE_MS = 1000
+/** Between attempts at a cluster or at sentinels, where the driver gives up after one. */
+const CONNECT_PAUSE_MS = 250
 
-/** No time-out of the driver (it makes a signal per command): the deadline is ours. The cast is for its exact optional type. */
-const REPLIES_AS_BYTES = { timeout: undefined, typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } } as unknown as {
-  typeMapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }
-}
+const LIFE_EVENTS = [
+  'connect',
+  'ready',
+  'end',
+  'reconnecting',
+  'terminated',
+  'disconnect',
+  'node-ready',
+  'node-disconnect',
+  'topology-change',
+] as const
+
+type StatusListener = (status: ConnectionStatus, previous: ConnectionStatus) => void
 
 /** The line to Redis: never queues while there is no server, never waits longer than the command's deadline. */
 export class Connection {
@@ -32,28 +45,31 @@ export class Connection {
   /** The node-redis client as applications use it, with the driver's own reply types and rules. */
   readonly client: NodeRedis
   readonly #settings: ResolvedSettings
-  readonly #logger: Logger
+  readonly #where: string
+  readonly #log: StatusLog
   readonly #own: boolean
+  readonly #send: Send
   readonly #deadlines: Deadlines
   readonly #breaker: Breaker
   readonly #wakeLine: WakeLine
-  readonly #listeners = new Set<(status: ConnectionStatus, previous: ConnectionStatus) => void>()
+  readonly #listeners = new Set<StatusListener>()
   #status: ConnectionStatus = 'unavailable'
   #started = false
   #everReady = false
-  #lostAt = 0
   #lastError: Error | undefined
   #closing: Promise<void> | undefined
 
   constructor(settings: ResolvedSettings, logger: Logger) {
     this.#settings = settings
-    this.#logger = logger
+    this.#where = whereIs(settings)
+    this.#log = new StatusLog(logger, this.#where)
     this.#own = settings.client === undefined
     this.client = settings.client ?? makeClient(settings)
     this.topology = topologyOf(this.client)
+    this.#send = senderOf(this.client, this.topology)
     this.#deadlines = new Deadlines(settings.commandTimeoutMs)
     this.#breaker = new Breaker(
-      () => this.#send(['PING'], undefined),
+      () => this.#probe(),
       () => this.#update(),
     )
     this.#wakeLine = new WakeLine(this.client, this.topology, settings, logger)
@@ -74,12 +90,15 @@ export class Connection {
       })
       this.#send(args, key).then(
         (reply) => {
+          if (!pending.settle()) return
           this.#breaker.answered()
-          if (pending.settle()) resolve(reply)
+          resolve(reply)
         },
         (error: unknown) => {
+          if (!pending.settle()) return
           if (isReply(error)) this.#breaker.answered()
-          if (pending.settle()) reject(isReply(error) ? error : lost(error))
+          else this.#breaker.missed()
+          reject(isReply(error) ? error : lost(error))
         },
       )
     })
@@ -98,29 +117,17 @@ export class Connection {
   start(): void {
     if (this.#started || this.#status === 'closed') return
     this.#started = true
-    if (this.client.isOpen) return this.#update()
-    void this.#connectClient()
+    this.#update()
+    // A client that was given is connected by whoever closes it.
+    if (this.#own && !this.client.isOpen) void this.#connectClient()
   }
 
   /** Waits until commands are answered. Rejects when that takes longer than the connect time-out allows. */
   async connect(): Promise<void> {
     this.start()
-    if (this.#status === 'ready') return
-    const limitMs = this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS
-    let stop = (): void => {}
-    const ready = new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), limitMs)
-      const unlisten = this.onStatus((status) => {
-        if (status === 'ready' || status === 'closed') resolve(status === 'ready')
-      })
-      stop = () => {
-        clearTimeout(timer)
-        unlisten()
-      }
-    })
-    const connected = await ready
-    stop()
-    if (!connected) throw this.#unavailable()
+    const settled = (status: ConnectionStatus): boolean => status === 'ready' || status === 'closed'
+    if (!settled(this.#status)) await this.#changesTo(settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
+    if (this.#status !== 'ready') throw this.#unavailable()
   }
 
   /** The time of one round trip, in milliseconds. */
@@ -131,7 +138,7 @@ export class Connection {
   }
 
   /** Calls back at each change of status; gives the way to stop. */
-  onStatus(listener: (status: ConnectionStatus, previous: ConnectionStatus) => void): () => void {
+  onStatus(listener: StatusListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -144,34 +151,49 @@ export class Connection {
 
   async #close(): Promise<void> {
     this.#setStatus('closed')
-    await this.#wakeLine.close()
-    if (!this.#own) return this.#unlisten()
-    await closeClient(this.client)
+    this.#breaker.stop()
+    await Promise.all([this.#wakeLine.close(), this.#own ? closeClient(this.client) : undefined])
+    await this.#deadlines.idle()
+    // The error listener of our own client stays: what it still says must not end the process.
+    if (!this.#own) this.#unlisten()
   }
 
+  /** Ends when the status is one of those waited for, or at the limit. */
+  async #changesTo(wanted: (status: ConnectionStatus) => boolean, limitMs: number): Promise<void> {
+    let finish = (): void => {}
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    const timer = setTimeout(finish, limitMs)
+    const unlisten = this.onStatus((status) => {
+      if (wanted(status)) finish()
+    })
+    await finished
+    clearTimeout(timer)
+    unlisten()
+  }
+
+  /** The driver tries one server for ever by itself; of a cluster, or of sentinels, it gives up when none answers. */
   async #connectClient(): Promise<void> {
     while (this.#status !== 'closed') {
       try {
         await this.client.connect()
-        this.#update()
-        return
+        return this.#update()
       } catch (error) {
         this.#fail(error)
-        if (this.client.isOpen && this.topology === 'standalone') return
-        await new Promise((resolve) => setTimeout(resolve, CONNECT_PATIENCE_MS / 4).unref())
+        await new Promise((resolve) => setTimeout(resolve, CONNECT_PAUSE_MS).unref())
       }
     }
   }
 
-  #send(args: readonly CommandArgument[], key: string | undefined): Promise<Reply> {
-    switch (this.topology) {
-      case 'cluster':
-        return (this.client as RedisClusterType).sendCommand(key, false, args as CommandArgument[], REPLIES_AS_BYTES)
-      case 'sentinel':
-        return (this.client as RedisSentinelType).sendCommand(false, args as CommandArgument[], REPLIES_AS_BYTES)
-      default:
-        return (this.client as RedisClientType).sendCommand(args, REPLIES_AS_BYTES)
+  async #probe(): Promise<boolean> {
+    const startedAt = performance.now()
+    try {
+      await this.#send(['PING'], undefined)
+    } catch (error) {
+      if (!isReply(error)) throw error
     }
+    return performance.now() - startedAt <= this.#settings.commandTimeoutMs
   }
 
   #listen(): void {
@@ -187,69 +209,64 @@ export class Connection {
   readonly #fail = (error: unknown): void => {
     this.#lastError = error instanceof Error ? error : new Error(String(error))
     this.#update()
-    if (this.#status === 'unavailable' && !this.#everReady && this.#lostAt === 0) {
-      this.#lostAt = performance.now()
-      this.#logger.warn(`redwell: Redis at ${this.#where()} is unavailable (${this.#reason()}); requests are served without the cache`)
-    }
+    if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())
   }
 
   readonly #update = (): void => {
     if (this.#status === 'closed') return
     if (!this.client.isReady) return this.#setStatus('unavailable')
-    if (this.#status === 'unavailable' && this.#breaker.open) this.#breaker.probe()
-    this.#setStatus(this.#breaker.open ? 'degraded' : 'ready')
+    if (this.#status === 'unavailable') this.#breaker.reconnected()
+    this.#setStatus(this.#breaker.state === 'open' ? 'degraded' : 'ready')
   }
 
   #setStatus(status: ConnectionStatus): void {
     const previous = this.#status
     if (status === previous) return
     this.#status = status
-    this.#report(status, previous)
-    for (const listener of [...this.#listeners]) listener(status, previous)
-  }
-
-  #report(status: ConnectionStatus, previous: ConnectionStatus): void {
-    if (status === 'closed') return
+    this.#log.changed(status, this.#reason())
     if (status === 'ready') {
-      if (this.#lostAt > 0) this.#logger.info(`redwell: Redis at ${this.#where()} is back after ${Math.round(performance.now() - this.#lostAt)} ms`)
       this.#everReady = true
-      this.#lostAt = 0
-      return
+      this.#lastError = undefined
     }
-    if (previous === 'ready') this.#lostAt = performance.now()
-    const what = status === 'degraded' ? 'does not answer in time' : `is unavailable (${this.#reason()})`
-    this.#logger.warn(`redwell: Redis at ${this.#where()} ${what}; requests are served without the cache`)
+    for (const listener of [...this.#listeners]) listener(status, previous)
   }
 
   #unavailable(): UnavailableError {
     if (this.#status === 'closed') return new UnavailableError('closed', 'The connection to Redis was closed.')
-    if (this.#status === 'degraded') return new UnavailableError('breaker-open', `Redis at ${this.#where()} does not answer in time.`)
-    const message = `Redis at ${this.#where()} is not connected (${this.#reason()}).`
+    if (this.#status === 'degraded')
+      return new UnavailableError('breaker-open', `Redis at ${this.#where} does not answer in time.`)
+    const message = `Redis at ${this.#where} is not connected (${this.#reason()}).`
     return new UnavailableError('not-ready', message, { cause: this.#lastError })
-  }
-
-  #where(): string {
-    const { sentinel, nodes, client } = this.#settings
-    if (client !== undefined) return 'the given client'
-    const addresses = (sentinel?.nodes ?? nodes).map(({ host, port }) => `${host}:${port}`).join(', ')
-    return sentinel === undefined ? addresses : `sentinel ${addresses}`
   }
 
   #reason(): string {
     const error = this.#lastError
-    if (error === undefined) return 'no connection yet'
-    return error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message
+    if (error !== undefined)
+      return error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message
+    if (this.#everReady) return 'the connection was closed'
+    return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }
 }
 
-const LIFE_EVENTS = ['connect', 'ready', 'end', 'reconnecting', 'node-ready', 'node-disconnect', 'topology-change'] as const
+function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
+  if (client !== undefined) return 'the given client'
+  const addresses = (sentinel?.nodes ?? nodes).map(
+    ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
+  )
+  return `${sentinel === undefined ? '' : 'sentinel '}${addresses.join(', ')}`
+}
 
 /** An answer of the server that says no, such as OOM or READONLY; everything else means that no answer came. */
 function isReply(error: unknown): error is Error {
-  return error instanceof Error && (error.name === 'SimpleError' || error.constructor.name === 'SimpleError' || error.constructor.name === 'BlobError')
+  // By name as well: a client that was given may come from another copy of the driver.
+  return error instanceof ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
 }
+
+const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])
 
 function lost(error: unknown): UnavailableError {
   const reason = error instanceof Error ? error.message : String(error)
-  return new UnavailableError('error', `The command did not reach Redis or its reply was lost: ${reason}`, { cause: error })
+  return new UnavailableError('error', `The command did not reach Redis or its reply was lost: ${reason}`, {
+    cause: error,
+  })
 }

@@ -1,5 +1,7 @@
 /** Ticks in one time limit: a missed deadline is noticed at most a quarter of it late. */
 const TICKS_PER_LIMIT = 4
+/** A long limit is no reason to notice late that nothing is under way any more. */
+const TICK_MAX_MS = 100
 
 /** One command under way. */
 export interface Pending {
@@ -7,34 +9,37 @@ export interface Pending {
   settle(): boolean
 }
 
+/** A link of the list of those under way. The fields are the list's own; `next` is undefined once it is out. */
 class Waiting implements Pending {
-  #open = true
+  previous: Waiting = this
+  next: Waiting | undefined = this
   constructor(
     readonly dueAt: number,
     readonly miss: () => void,
   ) {}
 
-  get open(): boolean {
-    return this.#open
-  }
-
   settle(): boolean {
-    const was = this.#open
-    this.#open = false
-    return was
+    const { previous, next } = this
+    if (next === undefined) return false
+    previous.next = next
+    next.previous = previous
+    this.next = undefined
+    return true
   }
 }
 
 /**
  * One deadline for many commands on one shared timer: a timer or an AbortSignal for each would cost two to five times
- * the command. All have the same limit, so they are due in the order in which they came. No timer runs while nothing
- * is under way.
+ * the command. All have the same limit, so they are due in the order in which they came. Those that are settled leave
+ * the list at once and are garbage while they are young. No timer runs while nothing is under way.
  */
 export class Deadlines {
   readonly #limitMs: number
-  #queue: Waiting[] = []
-  #head = 0
+  /** Before the oldest and after the newest. */
+  readonly #end = new Waiting(Infinity, () => {})
   #timer: NodeJS.Timeout | undefined
+  #expiring = false
+  #idle: (() => void)[] = []
 
   constructor(limitMs: number) {
     this.#limitMs = limitMs
@@ -43,33 +48,50 @@ export class Deadlines {
   /** `miss` is called once if the command is not settled in time. */
   add(miss: () => void): Pending {
     const waiting = new Waiting(performance.now() + this.#limitMs, miss)
-    this.#queue.push(waiting)
-    this.#timer ??= setInterval(this.#tick, Math.max(1, this.#limitMs / TICKS_PER_LIMIT))
+    const newest = this.#end.previous
+    waiting.previous = newest
+    waiting.next = this.#end
+    newest.next = waiting
+    this.#end.previous = waiting
+    this.#timer ??= setInterval(this.#tick, Math.min(Math.max(1, this.#limitMs / TICKS_PER_LIMIT), TICK_MAX_MS))
     return waiting
   }
 
-  readonly #tick = (): void => {
-    const now = performance.now()
-    while (this.#head < this.#queue.length) {
-      const first = this.#queue[this.#head] as Waiting
-      if (first.open && first.dueAt > now) break
-      this.#head += 1
-      if (first.settle()) first.miss()
-    }
-    this.#compact()
+  /** Resolves when nothing is under way and the timer is gone: a limit and a tick from now at the latest. */
+  idle(): Promise<void> {
+    if (this.#oldest() === undefined) this.#rest()
+    if (this.#timer === undefined) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #compact(): void {
-    if (this.#head < this.#queue.length) {
-      if (this.#head > 1024) {
-        this.#queue = this.#queue.slice(this.#head)
-        this.#head = 0
-      }
-      return
+  readonly #tick = (): void => {
+    const oldest = this.#oldest()
+    if (oldest === undefined) return this.#rest()
+    if (oldest.dueAt > performance.now() || this.#expiring) return
+    // An event loop that was blocked comes here before it reads its sockets, where the replies may be waiting.
+    this.#expiring = true
+    setImmediate(this.#expire)
+  }
+
+  readonly #expire = (): void => {
+    this.#expiring = false
+    const now = performance.now()
+    for (let oldest = this.#oldest(); oldest !== undefined && oldest.dueAt <= now; oldest = this.#oldest()) {
+      oldest.settle()
+      oldest.miss()
     }
-    this.#queue = []
-    this.#head = 0
+    if (this.#oldest() === undefined) this.#rest()
+  }
+
+  #oldest(): Waiting | undefined {
+    return this.#end.next === this.#end ? undefined : this.#end.next
+  }
+
+  #rest(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
+    const idle = this.#idle
+    this.#idle = []
+    for (const resolve of idle) resolve()
   }
 }

@@ -1,15 +1,27 @@
 import { DURATION_RULE, type Duration, durationMs } from '../duration.js'
 import { SettingsError } from '../errors.js'
-import { type Environment, readEnvironment } from './env.js'
+import { withoutWrongTypes } from './check-types.js'
+import { type Environment, type FromEnvironment, readEnvironment } from './env.js'
 import { Secret } from './secret.js'
-import type { Address, RedisSettings, ResolvedSentinel, ResolvedSettings, ResolvedTls } from './settings.js'
-import { DEFAULT_PORT, parseAddress, type ParsedUrl, parseUrl } from './url.js'
+import type {
+  Address,
+  ClusterOptions,
+  RedisSettings,
+  ResolvedSentinel,
+  ResolvedSettings,
+  SentinelOptions,
+  TlsOptions,
+} from './settings.js'
+import { resolveTls } from './tls.js'
+import { DEFAULT_PORT, parseAddresses, type ParsedUrl, parseUrl } from './url.js'
 
 const DEFAULT_SENTINEL_PORT = 26_379
 /** A request waits no longer than this for its cache; see budgets: a healthy command takes well under 1 ms. */
 const DEFAULT_COMMAND_TIMEOUT_MS = 50
 const DEFAULT_CONNECT_TIMEOUT_MS = 1000
 const DEFAULT_SOCKET_TIMEOUT_MS = 3000
+/** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
+const CLUSTER_SOCKET_TIMEOUT_MS = 1500
 const PREFIX_MAX = 64
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
 const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake'])
@@ -18,21 +30,22 @@ const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake'])
 export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
   const problems: string[] = []
   const warnings: string[] = []
-  const settings = merge(given, readEnvironment(env, problems))
+  const settings = merge(withoutWrongTypes(given, problems), readEnvironment(env, problems))
   const url = settings.url === undefined || isMemory(settings.url) ? undefined : parseUrl(settings.url, problems)
-  if (url !== undefined) warnIgnored(settings, warnings)
+  const kind = resolveKind(settings, url, problems)
   const resolved: ResolvedSettings = {
-    kind: resolveKind(settings, url, problems),
-    nodes: url?.nodes ?? [resolveAddress(settings, problems)],
+    kind,
+    nodes: url?.nodes ?? resolveNodes(settings, problems),
     ...resolveIdentity(settings, url, problems),
     credentials: settings.credentials,
-    tls: resolveTls(settings.tls, url),
+    tls:
+      url?.tls === true || settings.tls !== undefined
+        ? resolveTls(settings.tls ?? settings.tlsFiles, problems)
+        : undefined,
     sentinel: settings.sentinel === undefined ? undefined : resolveSentinel(settings.sentinel, problems),
     maxConnections: resolveInteger('maxConnections', settings.maxConnections, 1, Number.MAX_SAFE_INTEGER, problems),
-    socketTimeoutMs: positive('socketTimeout', settings.socketTimeout, DEFAULT_SOCKET_TIMEOUT_MS, problems),
-    connectTimeoutMs: positive('connectTimeout', settings.connectTimeout, DEFAULT_CONNECT_TIMEOUT_MS, problems),
-    commandTimeoutMs: positive('commandTimeout', settings.commandTimeout, DEFAULT_COMMAND_TIMEOUT_MS, problems),
-    resp: settings.resp ?? 3,
+    ...resolveTimes(settings, kind, problems),
+    resp: resolveProtocol(settings.resp, problems),
     prefix: resolvePrefix(settings.prefix ?? 'redwell', problems),
     defaultTtlMs: duration('defaultTtl', settings.defaultTtl, 0, problems),
     warnUnboundedCache: settings.warnUnboundedCache ?? true,
@@ -41,17 +54,46 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     client: settings.client,
     warnings,
   }
+  warnIgnored(settings, warnings)
   if (problems.length > 0) throw new SettingsError(problems)
   return resolved
 }
 
-/** A URL in code also outranks the address fields of the environment, and fields in code the environment's URL. */
-function merge(given: RedisSettings, env: RedisSettings): RedisSettings {
-  const code = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as RedisSettings
-  const names = ['host', 'port'] as const
-  const own = code.url === undefined && (code.client !== undefined || names.some((name) => code[name] !== undefined))
-  const base = own ? { ...env, url: undefined } : env
-  return { ...base, ...code }
+/** Of code and environment together. `tls` and `sentinel` are there only where they are on. */
+interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
+  readonly tls: TlsOptions | undefined
+  /** What the environment says about TLS, for a URL that switches it on. */
+  readonly tlsFiles: TlsOptions
+  readonly sentinel: SentinelOptions | undefined
+  readonly cluster: boolean
+  readonly clusterNodes: ClusterOptions['nodes'] | undefined
+}
+
+/** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
+function merge(given: RedisSettings, env: FromEnvironment): Merged {
+  const { tls, sentinel, cluster, ...code } = defined(given)
+  const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
+  const address = code.client ?? code.host ?? code.port ?? clusterNodes
+  const base = code.url === undefined && address !== undefined ? { ...env.settings, url: undefined } : env.settings
+  return {
+    ...base,
+    ...code,
+    tls: either(tls, env.tlsOn, env.tls),
+    tlsFiles: env.tls,
+    sentinel: either(sentinel, env.sentinelOn, env.sentinel),
+    cluster: cluster === undefined ? env.settings.cluster === true : cluster !== false,
+    clusterNodes,
+  }
+}
+
+/** Options that code or the environment switches on; those that code leaves out are the environment's. */
+function either<T extends object>(code: boolean | T | undefined, on: boolean | undefined, env: T): T | undefined {
+  if (typeof code === 'object') return { ...env, ...defined(code) }
+  return (code ?? on) === true ? env : undefined
+}
+
+function defined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
 }
 
 function isMemory(url: string): boolean {
@@ -60,13 +102,21 @@ function isMemory(url: string): boolean {
 
 const URL_FIELDS = ['host', 'port', 'db', 'username', 'password'] as const
 
-function warnIgnored(settings: RedisSettings, warnings: string[]): void {
-  const ignored = URL_FIELDS.filter((name) => settings[name] !== undefined)
-  if (ignored.length > 0) warnings.push(`redwell: the URL says where Redis is; ignored: ${ignored.join(', ')}`)
+/** One line for all fields that do not count. */
+function warnIgnored(settings: Merged, warnings: string[]): void {
+  const nodes = settings.clusterNodes === undefined ? [] : ['cluster.nodes']
+  const given = (names: readonly (typeof URL_FIELDS)[number][]) => names.filter((name) => settings[name] !== undefined)
+  if (settings.url !== undefined && !isMemory(settings.url)) {
+    const ignored = [...given(URL_FIELDS), ...nodes]
+    if (ignored.length > 0) warnings.push(`redwell: the URL says where Redis is; ignored: ${ignored.join(', ')}`)
+  } else if (nodes.length > 0 && settings.url === undefined) {
+    const ignored = given(['host', 'port'])
+    if (ignored.length > 0) warnings.push(`redwell: cluster.nodes say where Redis is; ignored: ${ignored.join(', ')}`)
+  }
 }
 
-function resolveKind(settings: RedisSettings, url: ParsedUrl | undefined, problems: string[]): ResolvedSettings['kind'] {
-  const { cluster = false, sentinel } = settings
+function resolveKind(settings: Merged, url: ParsedUrl | undefined, problems: string[]): ResolvedSettings['kind'] {
+  const { cluster, sentinel } = settings
   if (cluster && sentinel !== undefined) problems.push('cluster and sentinel exclude each other; choose one')
   if (settings.url !== undefined && sentinel !== undefined) {
     problems.push('a URL and sentinel exclude each other: the sentinels tell where the master is')
@@ -81,19 +131,22 @@ function resolveKind(settings: RedisSettings, url: ParsedUrl | undefined, proble
   return cluster ? 'cluster' : sentinel !== undefined ? 'sentinel' : 'standalone'
 }
 
-function resolveAddress(settings: RedisSettings, problems: string[]): Address {
+function resolveNodes(settings: Merged, problems: string[]): readonly Address[] {
+  const { host = 'localhost', clusterNodes } = settings
   const port = resolveInteger('port', settings.port, 1, 65_535, problems) ?? DEFAULT_PORT
-  return { host: settings.host ?? 'localhost', port }
+  if (clusterNodes !== undefined) return parseAddresses(clusterNodes, DEFAULT_PORT, 'cluster.nodes', problems)
+  if (host.trim() === '') problems.push('host: must not be empty')
+  return [{ host, port }]
 }
 
 function resolveIdentity(
-  settings: RedisSettings,
+  settings: Merged,
   url: ParsedUrl | undefined,
   problems: string[],
 ): Pick<ResolvedSettings, 'db' | 'username' | 'password'> {
   const source = url ?? settings
   const db = resolveInteger('db', source.db, 0, Number.MAX_SAFE_INTEGER, problems) ?? 0
-  if (db !== 0 && settings.cluster === true) problems.push('db: a cluster has database 0 only')
+  if (db !== 0 && settings.cluster) problems.push('db: a cluster has database 0 only')
   if (settings.credentials !== undefined && source.password !== undefined) {
     problems.push('credentials and a password exclude each other; the provider gives both')
   }
@@ -101,30 +154,45 @@ function resolveIdentity(
   return { db, username: source.username, password }
 }
 
-function resolveTls(tls: RedisSettings['tls'], url: ParsedUrl | undefined): ResolvedTls | undefined {
-  if (url?.tls !== true && (tls === undefined || tls === false)) return undefined
-  const options = typeof tls === 'object' ? tls : {}
+function resolveSentinel(sentinel: SentinelOptions, problems: string[]): ResolvedSentinel {
   return {
-    cert: options.cert,
-    key: options.key === undefined ? undefined : new Secret(options.key.toString()),
-    ca: options.ca,
-    checkHostname: options.checkHostname ?? true,
-  }
-}
-
-function resolveSentinel(sentinel: NonNullable<RedisSettings['sentinel']>, problems: string[]): ResolvedSentinel {
-  const texts = typeof sentinel.nodes === 'string' ? sentinel.nodes.split(',').filter((text) => text.trim() !== '') : sentinel.nodes
-  if (texts.length === 0) problems.push('sentinel: nodes (REDIS_SENTINEL_NODES) must name at least one host[:port]')
-  const nodes = texts.map((text) => parseAddress(text, DEFAULT_SENTINEL_PORT, 'sentinel.nodes', problems))
-  return {
-    nodes: nodes.filter((node) => node !== undefined),
+    nodes: parseAddresses(
+      sentinel.nodes ?? '',
+      DEFAULT_SENTINEL_PORT,
+      'sentinel.nodes (REDIS_SENTINEL_NODES)',
+      problems,
+    ),
     masterName: sentinel.masterName ?? 'mymaster',
     username: sentinel.username,
     password: sentinel.password === undefined ? undefined : new Secret(sentinel.password),
   }
 }
 
-function resolveInteger(name: string, value: number | undefined, min: number, max: number, problems: string[]): number | undefined {
+function resolveTimes(
+  settings: Merged,
+  kind: ResolvedSettings['kind'],
+  problems: string[],
+): Pick<ResolvedSettings, 'socketTimeoutMs' | 'connectTimeoutMs' | 'commandTimeoutMs'> {
+  const socketMs = kind === 'cluster' ? CLUSTER_SOCKET_TIMEOUT_MS : DEFAULT_SOCKET_TIMEOUT_MS
+  return {
+    socketTimeoutMs: positive('socketTimeout', settings.socketTimeout, socketMs, problems),
+    connectTimeoutMs: positive('connectTimeout', settings.connectTimeout, DEFAULT_CONNECT_TIMEOUT_MS, problems),
+    commandTimeoutMs: positive('commandTimeout', settings.commandTimeout, DEFAULT_COMMAND_TIMEOUT_MS, problems),
+  }
+}
+
+function resolveProtocol(resp: number | undefined, problems: string[]): 2 | 3 {
+  if (resp !== undefined && resp !== 2 && resp !== 3) problems.push('resp: is neither 2 nor 3')
+  return resp === 2 ? 2 : 3
+}
+
+function resolveInteger(
+  name: string,
+  value: number | undefined,
+  min: number,
+  max: number,
+  problems: string[],
+): number | undefined {
   if (value === undefined) return undefined
   if (Number.isInteger(value) && value >= min && value <= max) return value
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`

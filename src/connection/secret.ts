@@ -27,9 +27,18 @@ export class Secret {
   }
 }
 
-/** `text` without its secrets: what a message says of a URL that is wrong. */
-export function masked(url: string): string {
-  const end = url.lastIndexOf('@')
-  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] ?? ''
-  return end === -1 ? url : `${scheme}${MASK}@${url.slice(end + 1)}`
+const AUTHORITY = /^([a-z][a-z0-9+.-]*:\/\/)?(?:(.*)@)?([^@/?#]*)(.*)$/is
+const HOST = /^\s*(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{0,5})?\s*$/i
+const DATABASE = /^(\/\d*)?$/
+
+/**
+ * What a message shows of an address that is wrong: its scheme and hosts. From the first text that is no host on it
+ * shows nothing, because that may be a password whose `@host` was forgotten, commas and all.
+ */
+export function masked(text: string): string {
+  const [, scheme = '', userinfo, list = '', rest = ''] = AUTHORITY.exec(text) ?? []
+  const hosts = list.split(',')
+  const wrong = hosts.findIndex((host) => !HOST.test(host))
+  const shown = wrong === -1 ? list : [...hosts.slice(0, wrong), MASK].join(',')
+  return `${scheme}${userinfo === undefined ? '' : `${MASK}@`}${shown}${DATABASE.test(rest) ? rest : '/…'}`
 }

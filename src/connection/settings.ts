@@ -17,13 +17,18 @@ export interface TlsOptions {
 }
 
 export interface SentinelOptions {
-  /** `host` or `host:port`; default port 26379. */
-  nodes: string | readonly string[]
+  /** `host` or `host:port`, in a list or separated by commas; default port 26379. Default: `REDIS_SENTINEL_NODES`. */
+  nodes?: string | readonly string[] | undefined
   /** Default `mymaster`. */
   masterName?: string | undefined
   /** Credentials of the sentinels themselves, never sent to the master. */
   username?: string | undefined
   password?: string | undefined
+}
+
+export interface ClusterOptions {
+  /** `host` or `host:port`, in a list or separated by commas: where discovery begins. Default port 6379. */
+  nodes: string | readonly string[]
 }
 
 export interface Credentials {
@@ -45,13 +50,15 @@ export interface RedisSettings {
   password?: string | undefined
   /** Asked before each authentication, for secrets that rotate. In place of `username` and `password`. */
   credentials?: (() => Promise<Credentials>) | undefined
+  /** On by `rediss://` as well. Options left out come from the `REDIS_SSL_*` variables. */
   tls?: boolean | TlsOptions | undefined
-  /** Redis Cluster. The nodes of the URL, or these, are where discovery begins. */
-  cluster?: boolean | undefined
-  sentinel?: SentinelOptions | undefined
+  /** Redis Cluster. Discovery begins at the nodes of the URL, at these, or at `host` and `port`. Default false. */
+  cluster?: boolean | ClusterOptions | undefined
+  /** Redis Sentinel: the sentinels tell where the master is. `false` ignores `REDIS_SENTINEL`. */
+  sentinel?: false | SentinelOptions | undefined
   /** Most connections to one server: one for commands, a second for wake-ups. With 1 nobody waits for another process. */
   maxConnections?: number | undefined
-  /** A connection on which nothing arrives for this long is closed and made anew. Default 3 s. */
+  /** A connection on which nothing moves for this long is closed and made anew. Default 3 s, on a cluster 1.5 s. */
   socketTimeout?: Duration | undefined
   /** Default 1 s. */
   connectTimeout?: Duration | undefined
@@ -69,7 +76,7 @@ export interface RedisSettings {
   otel?: boolean | undefined
   /** The driver's own OpenTelemetry. Default false. */
   otelRedis?: boolean | undefined
-  /** Your own node-redis client, used as it is and never closed. */
+  /** Your own node-redis client, used as it is: you connect it and you close it. */
   client?: NodeRedis | undefined
 }
 
@@ -78,6 +85,7 @@ export interface Address {
   readonly port: number
 }
 
+/** TLS material after the files have been read. */
 export interface ResolvedTls {
   readonly cert: Pem | undefined
   readonly key: Secret | undefined

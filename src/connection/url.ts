@@ -23,10 +23,16 @@ export function parseUrl(url: string, problems: string[]): ParsedUrl | undefined
     problems.push(`url: '${masked(url)}' is not redis://[[username]:password@]host[:port][/db], rediss://… or memory:`)
     return undefined
   }
-  const [, scheme, userinfo, hosts, db] = match as unknown as [string, string, string | undefined, string, string | undefined]
-  const nodes = hosts.split(',').map((host) => parseAddress(host, DEFAULT_PORT, 'url', problems))
+  const [, scheme, userinfo, hosts, db] = match as unknown as [
+    string,
+    string,
+    string | undefined,
+    string,
+    string | undefined,
+  ]
+  const nodes = parseAddresses(hosts, DEFAULT_PORT, 'url', problems)
   return {
-    nodes: nodes.filter((node) => node !== undefined),
+    nodes,
     tls: scheme.toLowerCase() === 'rediss',
     db: db === undefined || db === '' ? undefined : Number(db),
     ...parseUserinfo(userinfo, problems),
@@ -46,18 +52,31 @@ function parseUserinfo(userinfo: string | undefined, problems: string[]): Pick<P
   }
 }
 
+/** A list of nodes, or one text with commas between them; one problem for the whole list. */
+export function parseAddresses(
+  list: string | readonly string[],
+  defaultPort: number,
+  name: string,
+  problems: string[],
+): readonly Address[] {
+  const texts = (typeof list === 'string' ? list.split(',') : list).filter((text) => text.trim() !== '')
+  const nodes = texts.map((text) => parseAddress(text, defaultPort)).filter((node) => node !== undefined)
+  if (texts.length === 0) problems.push(`${name} must name at least one host[:port]`)
+  else if (nodes.length < texts.length) problems.push(`${name}: '${masked(texts.join(','))}' is not host[:port]`)
+  return nodes
+}
+
 /** `host`, `host:port`, `[ipv6]:port`. */
-export function parseAddress(text: string, defaultPort: number, name: string, problems: string[]): Address | undefined {
+function parseAddress(text: string, defaultPort: number): Address | undefined {
   try {
     const url = new URL(`http://${text.trim()}`)
     const port = url.port === '' ? defaultPortOf(text, defaultPort) : Number(url.port)
-    const bare = url.pathname === '/' && url.search === '' && url.username === '' && url.hostname !== ''
-    if (bare && port > 0) return { host: url.hostname.replace(/^\[|\]$/g, ''), port }
+    const bare = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === ''
+    if (!bare || url.password !== '' || url.hostname === '' || port === 0) return undefined
+    return { host: url.hostname.replace(/^\[|\]$/g, ''), port }
   } catch {
-    // Told below, with all other problems.
+    return undefined
   }
-  problems.push(`${name}: '${masked(text)}' is not host[:port]`)
-  return undefined
 }
 
 /** The WHATWG parser drops port 80 as the default of its scheme. */

@@ -11,21 +11,23 @@ export function readHeaders(reply: FastifyReply): string[] {
   return list
 }
 
+/** Fields by lower-case name; several lines of one name are a list. */
+export type Fields = Record<string, string | string[]>
+
+export function toFields(headers: HeaderList): Fields {
+  const fields: Fields = {}
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = (headers[index] as string).toLowerCase()
+    const value = headers[index + 1] as string
+    const before = fields[name]
+    fields[name] = before === undefined ? value : [before, value].flat()
+  }
+  return fields
+}
+
 /** Sets the fields of a list on a reply; lines of one name stay several lines. */
 export function writeHeaders(reply: FastifyReply, headers: HeaderList): void {
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = headers[index] as string
-    reply.header(name, stoodBefore(headers, name, index) ? linesOf(headers, name) : headers[index + 1])
-  }
-}
-
-function stoodBefore(headers: HeaderList, name: string, end: number): boolean {
-  for (let index = 0; index < end; index += 2) if (headers[index] === name) return true
-  return false
-}
-
-function linesOf(headers: HeaderList, name: string): string[] {
-  return headers.filter((_, index) => index % 2 === 1 && headers[index - 1] === name)
+  reply.headers(toFields(headers))
 }
 
 /** Makes the reply's fields exactly those of a list. */

@@ -7,7 +7,7 @@ import type { RouteCache } from '../route/route-cache.js'
 import type { RouteWrite, WriteRun } from '../route/route-write.js'
 import type { Capture } from '../route/capture.js'
 import type { Run } from '../route/run.js'
-import { readHeaders, replaceHeaders, writeHeaders } from './headers.js'
+import { type Fields, readHeaders, replaceHeaders, toFields, writeHeaders } from './headers.js'
 import type { Refresher } from './refresher.js'
 import { CacheableRequest } from './request.js'
 
@@ -67,10 +67,11 @@ function begin(request: FastifyRequest, reply: FastifyReply, asked: CacheableReq
   done()
 }
 
-function send(reply: FastifyReply, { status, headers, body }: Outgoing): void {
-  reply.code(status)
-  writeHeaders(reply, headers)
-  reply.send(body ?? undefined)
+/** Hits of the same second give the same object, so what Fastify needs of it is made once. */
+function send(reply: FastifyReply, outgoing: Outgoing): void {
+  outgoing.memo ??= toFields(outgoing.headers)
+  reply.code(outgoing.status).headers(outgoing.memo as Fields)
+  reply.send(outgoing.body ?? undefined)
 }
 
 /** The announcer of a write route: the last of its preHandler hooks. */

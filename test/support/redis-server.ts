@@ -15,9 +15,22 @@ export interface RedisServerOptions {
 }
 
 const running = new Set<ChildProcess>()
-process.once('exit', () => {
+const dirs = new Set<string>()
+
+/** Nothing outlives the test process, whichever way it ends. */
+function sweep(): void {
   for (const child of running) child.kill('SIGKILL')
-})
+  for (const dir of dirs) rmSync(dir, { recursive: true, force: true })
+}
+
+process.once('exit', sweep)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    sweep()
+    // Listening took away the signal's own effect, unless somebody else (the test runner) answers it.
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+  })
+}
 
 /** A real Redis server of the test's own, on 127.0.0.1. */
 export class RedisServer {
@@ -31,6 +44,7 @@ export class RedisServer {
     this.port = port
     this.url = `redis://127.0.0.1:${port}`
     this.dir = mkdtempSync(join(tmpdir(), 'redwell-redis-'))
+    dirs.add(this.dir)
     this.#options = options
   }
 
@@ -41,8 +55,17 @@ export class RedisServer {
   /** Resolves when the server accepts connections. */
   async start(): Promise<void> {
     const keep = this.#options.persistent === true ? ['--appendonly', 'yes'] : ['--save', '']
-    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir, ...keep, ...(this.#options.args ?? [])]
-    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const args = [
+      '--port',
+      String(this.port),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      this.dir,
+      ...keep,
+      ...(this.#options.args ?? []),
+    ]
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#child = child
     running.add(child)
     child.once('exit', () => running.delete(child))
@@ -78,6 +101,7 @@ export class RedisServer {
     this.resume()
     await this.kill()
     rmSync(this.dir, { recursive: true, force: true })
+    dirs.delete(this.dir)
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
@@ -103,11 +127,21 @@ async function ready(child: ChildProcess): Promise<void> {
   throw new Error(`redis-server ended before it was ready:\n${log.join('\n')}`)
 }
 
+/** Another process may take a free port before the server does. */
+const PORT_ATTEMPTS = 3
+
 /** A server on a free port, started. */
-export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis(options: RedisServerOptions = {}, attempts = PORT_ATTEMPTS): Promise<RedisServer> {
   const server = new RedisServer(options.port ?? (await freePort()), options)
-  await server.start()
-  return server
+  try {
+    await server.start()
+    return server
+  } catch (error) {
+    await server.close()
+    const taken = error instanceof Error && error.message.includes('Address already in use')
+    if (!taken || options.port !== undefined || attempts <= 1) throw error
+    return startRedis(options, attempts - 1)
+  }
 }
 
 export async function freePort(): Promise<number> {

@@ -1,0 +1,32 @@
+import { RESP_TYPES, type RedisClientType, type RedisClusterType, type RedisSentinelType } from '@redis/client'
+import type { NodeRedis, Topology } from './client.js'
+import type { CommandArgument, Reply } from './connection.js'
+
+/** `key` says which node of a cluster answers; without one any does. */
+export type Send = (args: readonly CommandArgument[], key: string | undefined) => Promise<Reply>
+
+/** No time-out of the driver (it makes a signal per command): the deadline is ours. The cast is for its exact optional type. */
+const REPLIES_AS_BYTES = { timeout: undefined, typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } } as unknown as {
+  typeMapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }
+}
+
+/**
+ * Our way to send over the application's client and its connection, without its options. The view is made once:
+ * options given with each command are merged by the driver each time, which doubles the CPU time of a GET.
+ */
+export function senderOf(client: NodeRedis, topology: Topology): Send {
+  switch (topology) {
+    case 'cluster': {
+      const cluster = (client as RedisClusterType).withCommandOptions(REPLIES_AS_BYTES)
+      return (args, key) => cluster.sendCommand(key, false, args as CommandArgument[])
+    }
+    case 'sentinel': {
+      const sentinel = (client as RedisSentinelType).withCommandOptions(REPLIES_AS_BYTES)
+      return (args) => sentinel.sendCommand(false, args as CommandArgument[])
+    }
+    default: {
+      const standalone = (client as RedisClientType).withCommandOptions(REPLIES_AS_BYTES)
+      return (args) => standalone.sendCommand(args)
+    }
+  }
+}

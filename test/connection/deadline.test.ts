@@ -1,0 +1,107 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { Deadlines } from '../../src/connection/deadline.js'
+
+const LIMIT_MS = 40
+const TICK_MS = 10
+
+function setUp(limitMs = LIMIT_MS) {
+  const deadlines = new Deadlines(limitMs)
+  const missed: string[] = []
+  return { deadlines, missed, add: (name: string) => deadlines.add(() => missed.push(name)) }
+}
+
+/** A tick of the clock, and the turn of the event loop that it grants to replies. */
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms)
+  await vi.advanceTimersByTimeAsync(0)
+}
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+test('a command that is not answered misses its deadline once, at most a tick late', async () => {
+  const { missed, add } = setUp()
+  add('a')
+  await pass(LIMIT_MS - 1)
+  expect(missed).toEqual([])
+  await pass(TICK_MS + 1)
+  expect(missed).toEqual(['a'])
+  await pass(10 * LIMIT_MS)
+  expect(missed).toEqual(['a'])
+})
+
+test('a command that is answered in time misses nothing, and only the first end counts', async () => {
+  const { missed, add } = setUp()
+  const pending = add('a')
+  expect(pending.settle()).toBe(true)
+  expect(pending.settle()).toBe(false)
+  await pass(2 * LIMIT_MS)
+  expect(missed).toEqual([])
+})
+
+test('an answer after the deadline does not count', async () => {
+  const { add } = setUp()
+  const pending = add('a')
+  await pass(2 * LIMIT_MS)
+  expect(pending.settle()).toBe(false)
+})
+
+test('those that came later miss later', async () => {
+  const { missed, add } = setUp()
+  add('a')
+  await pass(25)
+  add('b')
+  add('c').settle()
+  await pass(20 + TICK_MS)
+  expect(missed).toEqual(['a'])
+  await pass(20 + TICK_MS)
+  expect(missed).toEqual(['a', 'b'])
+})
+
+test('a thousand commands share one timer, and there is none while nothing is under way', async () => {
+  const { missed, add } = setUp()
+  expect(vi.getTimerCount()).toBe(0)
+  const all = Array.from({ length: 1000 }, (_, i) => add(String(i)))
+  expect(vi.getTimerCount()).toBe(1)
+  for (const pending of all) pending.settle()
+  await pass(TICK_MS)
+  expect(vi.getTimerCount()).toBe(0)
+  expect(missed).toEqual([])
+  add('again')
+  await pass(2 * LIMIT_MS)
+  expect(missed).toEqual(['again'])
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('many thousands in a row keep their order and all end', async () => {
+  const { missed, add } = setUp()
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 500; i++) {
+      const pending = add(`${round}:${i}`)
+      if (i > 0) pending.settle()
+    }
+    await pass(TICK_MS)
+  }
+  await pass(2 * LIMIT_MS)
+  expect(missed).toEqual(Array.from({ length: 20 }, (_, round) => `${round}:0`))
+})
+
+test('idle resolves at once when all is answered, and otherwise when the last one ends', async () => {
+  const { deadlines, missed, add } = setUp()
+  await deadlines.idle()
+  add('a').settle()
+  await deadlines.idle()
+  expect(vi.getTimerCount()).toBe(0)
+  add('b')
+  const idle = deadlines.idle().then(() => missed.push('idle'))
+  await pass(2 * LIMIT_MS)
+  await idle
+  expect(missed).toEqual(['b', 'idle'])
+})
+
+test('a long limit does not keep the timer of a short command', async () => {
+  const { add } = setUp(60_000)
+  add('a').settle()
+  await pass(100)
+  expect(vi.getTimerCount()).toBe(0)
+})

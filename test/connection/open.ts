@@ -1,0 +1,47 @@
+import { onTestFinished } from 'vitest'
+import { Connection, type ConnectionStatus } from '../../src/connection/connection.js'
+import { resolveSettings } from '../../src/connection/resolve.js'
+import type { RedisSettings } from '../../src/connection/settings.js'
+import { UnavailableError } from '../../src/errors.js'
+import { recordingLogger } from '../support/logger.js'
+import { type RedisServer, type RedisServerOptions, startRedis } from '../support/redis-server.js'
+
+/** A connection that is closed when the test ends, and what it said and was. */
+export function open(settings: RedisSettings) {
+  const logger = recordingLogger()
+  const connection = new Connection(resolveSettings(settings, {}), logger)
+  const statuses: ConnectionStatus[] = []
+  connection.onStatus((status) => statuses.push(status))
+  onTestFinished(() => connection.close())
+  return { connection, statuses, lines: logger.lines }
+}
+
+/** A server of the test's own: one that it kills or pauses. */
+export async function ownServer(options?: RedisServerOptions): Promise<RedisServer> {
+  const server = await startRedis(options)
+  onTestFinished(() => server.close())
+  return server
+}
+
+/** Resolves when the connection has that status; the test's own time limit ends the wait. */
+export function until(connection: Connection, wanted: ConnectionStatus): Promise<void> {
+  if (connection.status === wanted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const stop = connection.onStatus((status) => {
+      if (status !== wanted) return
+      stop()
+      resolve()
+    })
+  })
+}
+
+/** The reason with which a command is refused. Fails the test when it is not. */
+export async function refusal(command: Promise<unknown>): Promise<UnavailableError> {
+  try {
+    await command
+  } catch (error) {
+    if (error instanceof UnavailableError) return error
+    throw error
+  }
+  throw new Error('The command was answered.')
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { resolveSettings } from '../../src/connection/resolve.js'
+import type { RedisSettings } from '../../src/connection/settings.js'
+import { SettingsError } from '../../src/errors.js'
+
+type Env = Record<string, string>
+
+function problemsOf(settings: RedisSettings, env: Env = {}): readonly string[] {
+  try {
+    resolveSettings(settings, env)
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems
+    throw error
+  }
+  return []
+}
+
+describe('refused', () => {
+  test.each<[string, RedisSettings, Env, RegExp]>([
+    ['port 0', {}, { REDIS_PORT: '0' }, /^port: 0 is not a whole number from 1 to 65535/],
+    ['port 65536', { port: 65_536 }, {}, /^port: /],
+    ['a port that is no number', {}, { REDIS_PORT: 'x' }, /^REDIS_PORT: 'x' is not a number/],
+    ['db -1', {}, { REDIS_DB: '-1' }, /^db: -1 is not a whole number of at least 0/],
+    ['db 1.5', { db: 1.5 }, {}, /^db: /],
+    ['no connections', {}, { REDIS_MAX_CONNECTIONS: '0' }, /^maxConnections: /],
+    ['a socket time-out of 0', {}, { REDIS_SOCKET_TIMEOUT: '0' }, /^socketTimeout: must be more than 0/],
+    ['a connect time-out of 0', { connectTimeout: '0s' }, {}, /^connectTimeout: must be more than 0/],
+    ['a negative one', { commandTimeout: -1 }, {}, /^commandTimeout: '-1' is not a duration/],
+    ['a negative TTL', {}, { REDIS_DEFAULT_TTL: '-5' }, /^defaultTtl: /],
+    ['a boolean of another kind', {}, { REDIS_SSL: 'on' }, /^REDIS_SSL: 'on' is not one of true, false, 1, 0, yes, no/],
+    ['a property of objects as a boolean', {}, { REDIS_SSL: 'constructor' }, /^REDIS_SSL: /],
+    [
+      'cluster and sentinel',
+      { cluster: true, sentinel: { nodes: 's' } },
+      {},
+      /^cluster and sentinel exclude each other/,
+    ],
+    [
+      'a URL and sentinel',
+      { url: 'redis://h', sentinel: { nodes: 's' } },
+      {},
+      /^a URL and sentinel exclude each other/,
+    ],
+    ['sentinel without nodes', {}, { REDIS_SENTINEL: '1' }, /REDIS_SENTINEL_NODES\) must name at least one/],
+    ['several nodes without cluster', { url: 'redis://a,b' }, {}, /^url: several nodes need cluster: true/],
+    ['a database of a cluster', { cluster: true, db: 1 }, {}, /^db: a cluster has database 0 only/],
+    ['a cluster in memory', { url: 'memory:', cluster: true }, {}, /^url: memory: is one embedded store/],
+    ['a cluster of no nodes', { cluster: { nodes: [] } }, {}, /^cluster.nodes must name at least one/],
+    ['another scheme', { url: 'http://h' }, {}, /^url: 'http:\/\/h' is not redis:/],
+    ['a URL without a host', { url: 'redis://' }, {}, /^url: /],
+    ['a URL with a query', { url: 'redis://h?db=1' }, {}, /^url: 'redis:\/\/h\/…'/],
+    ['a database that is no number', { url: 'redis://h/x' }, {}, /^url: /],
+    ['a port of a URL that is too high', { url: 'redis://h:70000' }, {}, /^url: 'h:70000' is not host/],
+    ['bad percent-encoding', { url: 'redis://:%zz@h' }, {}, /^url: its username or password is not percent-encoded/],
+    [
+      'a password beside a provider',
+      { password: 'p', credentials: async () => ({ password: 'q' }) },
+      {},
+      /^credentials/,
+    ],
+    [
+      'a file that is not there',
+      { tls: { ca: '/nowhere/ca.pem' } },
+      {},
+      /REDIS_SSL_CA_CERTS\): the file .* \(ENOENT\)/,
+    ],
+    ['a certificate without its key', { tls: { cert: Buffer.from('x') } }, {}, /^tls: a client certificate needs both/],
+    ['an empty host', { host: ' ' }, {}, /^host: must not be empty/],
+    ['another protocol', { resp: 4 as 3 }, {}, /^resp: is neither 2 nor 3/],
+    ['a number for a text', { host: 5 as unknown as string }, {}, /^host: is not a string/],
+    ['a text for a boolean', { otel: 'no' as unknown as boolean }, {}, /^otel: is not a boolean/],
+    ['an empty prefix', { prefix: '' }, {}, /^prefix: '' is not 1 to 64/],
+    ['a prefix with a brace', { prefix: 'a{b}' }, {}, /^prefix: /],
+    ['a prefix with a glob', { prefix: 'a*' }, {}, /^prefix: /],
+    ['a prefix with a line end', { prefix: 'a\n' }, {}, /^prefix: /],
+    ['a prefix of 65', { prefix: 'a'.repeat(65) }, {}, /^prefix: /],
+    ['a prefix with an empty part', { prefix: 'a::b' }, {}, /has an empty part/],
+    ['a prefix that ends in a colon', { prefix: 'a:' }, {}, /has an empty part/],
+    ...['entry', 'lease', 'group', 'clock', 'wake'].map(
+      (word) =>
+        [`a prefix with the part ${word}`, { prefix: `a:${word}:b` }, {}, /which is one of redwell's own/] as [
+          string,
+          RedisSettings,
+          Env,
+          RegExp,
+        ],
+    ),
+  ])('%s', (_, settings, env, problem) => {
+    const problems = problemsOf(settings, env)
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toMatch(problem)
+  })
+
+  test('all at once, in one error', () => {
+    const problems = problemsOf(
+      { prefix: '*', commandTimeout: 0 },
+      { REDIS_PORT: '0', REDIS_DB: '-1', REDIS_SSL: 'on' },
+    )
+    expect(problems).toHaveLength(5)
+  })
+
+  test.each(['a', 'A-1_b.c', 'shop:v2', 'entries', 'x:grouped', 'a'.repeat(64)])('not the prefix %s', (prefix) => {
+    expect(resolveSettings({ prefix }, {}).prefix).toBe(prefix)
+  })
+})
