@@ -64,7 +64,7 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     if (state !== undefined && 'run' in state) state.run.addGroups(names)
     return this
   })
-  app.addHook('onRoute', (route) => attach(route, redis, refresher, routeDefaults(app, redis), loggerOf(app)))
+  app.addHook('onRoute', (route) => attach(route, redis, refresher, routeDefaults(app, redis), redis.logger))
   app.addHook('onClose', async () => {
     await refresher.settled()
     if (given === undefined) await redis.close()
