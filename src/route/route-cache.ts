@@ -172,7 +172,8 @@ export class RouteCache<Req> {
     // Who wants a new answer, or one for itself alone, does not wait for a run that began before.
     const acquired = await this.#acquire(visit, absent, plan.collapsible && !wantsNew(plan) ? undefined : 0)
     if (acquired.state === 'fill') {
-      const grant = { fill: acquired.fill, family: absent.marker?.family }
+      const family = absent.marker?.kind === 'variants' ? absent.marker.family : undefined
+      const grant = { fill: acquired.fill, family }
       return { outcome: 'miss', reason, run: this.#run(visit, grant, before) }
     }
     if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)

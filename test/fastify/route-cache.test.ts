@@ -265,6 +265,20 @@ describe('what is never shared', () => {
 })
 
 describe('writes', () => {
+  test('a write-through that knows nothing of its path\'s variants ends them all, and they are made anew', async () => {
+    let version = 1
+    const app = await makeApp((fresh) => {
+      fresh.get('/x', { config: { cache: { ttl: 60, vary: 'x-tenant' } } }, async (request) => `${String(request.headers['x-tenant'])} ${version}`)
+      fresh.put('/x', { config: { cachePut: { ttl: 60 } } }, async () => `put ${++version}`)
+    })
+    const ask = (tenant: string) => get(app, '/x', { 'x-tenant': tenant })
+    await ask('a')
+    expect((await ask('a')).cache).toBe('HIT')
+    await app.inject({ method: 'PUT', url: '/x' })
+    expect([(await ask('a')).body, (await ask('b')).body]).toEqual(['a 2', 'b 2'])
+    expect([(await ask('a')).cache, (await ask('b')).cache]).toEqual(['HIT', 'HIT'])
+  })
+
   function products(app: FastifyInstance): void {
     const names = new Map([['1', 'one']])
     let runs = 0

@@ -15,5 +15,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = await startRedis()
   process.env['REDWELL_TEST_REDIS_URL'] = server.url
   project.provide('redisUrl', server.url)
+  // Ended from outside, vitest would leave without the servers' own clean-up.
+  process.once('SIGTERM', () => process.exit(143))
   return () => server.close()
 }
