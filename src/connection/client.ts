@@ -1,12 +1,10 @@
-import {
-  createClient,
-  createCluster,
-  createSentinel,
-  type RedisClientType,
-  type RedisClusterType,
-  type RedisSentinelType,
-  type RedisClientOptions,
+import type {
+  RedisClientType,
+  RedisClusterType,
+  RedisSentinelType,
+  RedisClientOptions,
 } from '@redis/client'
+import { driver } from './driver.js'
 import type { ResolvedSettings, ResolvedTls } from './settings.js'
 
 /** A node-redis client, of whatever modules and protocol. */
@@ -97,7 +95,7 @@ function tlsOptions(tls: ResolvedTls): object {
 
 function makeStandalone(settings: ResolvedSettings): RedisClientType {
   const [node] = settings.nodes
-  return createClient({
+  return driver().createClient({
     ...commonOptions(settings),
     database: settings.db,
     socket: { ...socketOptions(settings), host: node?.host ?? 'localhost', port: node?.port ?? 6379 } as NonNullable<
@@ -107,7 +105,7 @@ function makeStandalone(settings: ResolvedSettings): RedisClientType {
 }
 
 function makeCluster(settings: ResolvedSettings): RedisClusterType {
-  return createCluster({
+  return driver().createCluster({
     RESP: settings.resp as 3,
     rootNodes: settings.nodes.map(({ host, port }) => ({ socket: { host, port } })),
     defaults: { ...commonOptions(settings), socket: socketOptions(settings) },
@@ -117,7 +115,7 @@ function makeCluster(settings: ResolvedSettings): RedisClusterType {
 
 function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
   const { nodes = [], masterName = '', username, password } = settings.sentinel ?? {}
-  return createSentinel({
+  return driver().createSentinel({
     RESP: settings.resp as 3,
     name: masterName,
     sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),

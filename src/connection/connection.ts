@@ -1,9 +1,9 @@
-import { ErrorReply } from '@redis/client'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { Breaker } from './breaker.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { Deadlines } from './deadline.js'
+import { driver } from './driver.js'
 import { type Send, senderOf } from './send.js'
 import type { ResolvedSettings } from './settings.js'
 import { StatusLog } from './status-log.js'
@@ -259,7 +259,7 @@ function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
 /** An answer of the server that says no, such as OOM or READONLY; everything else means that no answer came. */
 function isReply(error: unknown): error is Error {
   // By name as well: a client that was given may come from another copy of the driver.
-  return error instanceof ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
+  return error instanceof driver().ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
 }
 
 const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])

@@ -1,13 +1,16 @@
-import { RESP_TYPES, type RedisClientType, type RedisClusterType, type RedisSentinelType } from '@redis/client'
+import type { RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
 import type { NodeRedis, Topology } from './client.js'
 import type { CommandArgument, Reply } from './connection.js'
 
 /** `key` says which node of a cluster answers; without one any does. */
 export type Send = (args: readonly CommandArgument[], key: string | undefined) => Promise<Reply>
 
+/** `$`, the driver's `RESP_TYPES.BLOB_STRING`. */
+const BLOB_STRING = 36
+
 /** No time-out of the driver (it makes a signal per command): the deadline is ours. The cast is for its exact optional type. */
-const REPLIES_AS_BYTES = { timeout: undefined, typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } } as unknown as {
-  typeMapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }
+const REPLIES_AS_BYTES = { timeout: undefined, typeMapping: { [BLOB_STRING]: Buffer } } as unknown as {
+  typeMapping: { [BLOB_STRING]: typeof Buffer }
 }
 
 /**

@@ -24,7 +24,7 @@ interface Service {
 }
 
 /** Two applications over one store, as two processes of one service; one handler, which can be stopped. */
-async function service(store: string, options: RedwellFastifyOptions, cache: object): Promise<Service> {
+async function service(options: RedwellFastifyOptions, cache: object): Promise<Service> {
   let runs = 0
   let down = false
   const make = async (): Promise<FastifyInstance> => {
@@ -67,7 +67,7 @@ describe.each(['memory', 'redis'])('an origin under load, on %s', (store) => {
 
   test('stopped: no error until the span of staleIfError ends', async () => {
     const clock = testClock()
-    const origin = await service(store, await options(clock.now), { ttl: 10, staleIfError: 100 })
+    const origin = await service(await options(clock.now), { ttl: 10, staleIfError: 100 })
     await origin.load()
     origin.stop()
     for (let second = 0; second < 100; second += 20) {
@@ -82,7 +82,7 @@ describe.each(['memory', 'redis'])('an origin under load, on %s', (store) => {
 
   test('with staleWhileRevalidate: one handler run for each period, whoever asks', async () => {
     const clock = testClock()
-    const origin = await service(store, await options(clock.now), { ttl: 10, staleWhileRevalidate: 1000 })
+    const origin = await service(await options(clock.now), { ttl: 10, staleWhileRevalidate: 1000 })
     await origin.load()
     for (let period = 1; period <= 4; period += 1) {
       expect(origin.runs()).toBe(period)
@@ -96,7 +96,7 @@ describe.each(['memory', 'redis'])('an origin under load, on %s', (store) => {
 
   test('with earlyRefresh the entry is made anew before it expires, and nobody waits', async () => {
     const clock = testClock()
-    const origin = await service(store, await options(clock.now), { ttl: 100, earlyRefresh: 0.5 })
+    const origin = await service(await options(clock.now), { ttl: 100, earlyRefresh: 0.5 })
     await origin.load()
     clock.advance(40_000)
     expect(new Set((await origin.load()).map(({ cache }) => cache))).toEqual(new Set(['HIT']))
