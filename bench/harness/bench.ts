@@ -1,0 +1,118 @@
+import { type RedisServer, startRedis } from '../../test/support/redis-server.js'
+import type { Burst, Prepared, Round } from '../processes/load.js'
+import type { Loop, Params } from './row.js'
+import { Remote } from './rpc.js'
+
+const LOAD = new URL('../processes/load.ts', import.meta.url)
+const SUBJECT = new URL('../processes/subject.ts', import.meta.url)
+const PROXY = new URL('../processes/latency-proxy.ts', import.meta.url)
+
+export interface BenchOptions {
+  /** Pairs of measurements, A B A B. */
+  readonly rounds: number
+  readonly roundMs: number
+  /** Connections of the load generator, one request in flight on each. */
+  readonly connections: number
+}
+
+/** A started variant. */
+export interface Variant {
+  readonly name: string
+  readonly port: number
+  readonly process: Remote
+}
+
+/** One measurement of one variant. */
+export interface Sample {
+  readonly perSecond: number
+  readonly cpuUs: number
+  readonly round?: Round
+}
+
+/** The processes of one row: a Redis server, a load generator, and the variants. */
+export class Bench {
+  readonly options: BenchOptions
+  readonly redis: RedisServer
+  readonly #module: URL
+  readonly #load: Remote
+  readonly #processes: Remote[] = []
+  readonly #servers: RedisServer[] = []
+
+  private constructor(module: URL, options: BenchOptions, redis: RedisServer) {
+    this.#module = module
+    this.options = options
+    this.redis = redis
+    this.#servers.push(redis)
+    this.#load = this.#own(new Remote(LOAD))
+  }
+
+  static async open(module: URL, options: BenchOptions): Promise<Bench> {
+    return new Bench(module, options, await startRedis())
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process.close()))
+    await Promise.all(this.#servers.map((server) => server.close()))
+  }
+
+  /** Starts a variant of the row in a process of its own. */
+  async start(name: string, params: Partial<Params> = {}): Promise<Variant> {
+    const process = this.#own(new Remote(SUBJECT, [this.#module.href, name]))
+    const port = await process.call<number | undefined>('start', { redisUrl: this.redis.url, ...params })
+    return { name, port: port ?? 0, process }
+  }
+
+  /** A further Redis server. */
+  async anotherRedis(args: readonly string[] = []): Promise<RedisServer> {
+    const server = await startRedis({ args })
+    this.#servers.push(server)
+    return server
+  }
+
+  /** The URL of the row's Redis, so many milliseconds farther away. */
+  async fartherRedis(delayMs: number): Promise<string> {
+    const proxy = this.#own(new Remote(PROXY))
+    return `redis://127.0.0.1:${await proxy.call<number>('start', { port: this.redis.port, delayMs })}`
+  }
+
+  prepare(
+    variant: Variant,
+    what: Omit<Prepared, 'port' | 'connections'>,
+    connections = this.options.connections,
+  ): Promise<number> {
+    return this.#load.call('prepare', { port: variant.port, connections, ...what } satisfies Prepared)
+  }
+
+  send(handle: number, until: { ms?: number; count?: number }): Promise<Round> {
+    return this.#load.call('run', { handle, ...until })
+  }
+
+  burst(what: Burst): Promise<Round> {
+    return this.#load.call('burst', what)
+  }
+
+  heads(variant: Variant, requests: readonly string[]): Promise<string[]> {
+    return this.#load.call('heads', { port: variant.port, requests })
+  }
+
+  /** One round of HTTP against a variant, with its server's CPU time. */
+  async httpSample(variant: Variant, handle: number): Promise<Sample> {
+    const before = await variant.process.call<number>('cpu')
+    const round = await this.send(handle, { ms: this.options.roundMs })
+    const cpuUs = (await variant.process.call<number>('cpu')) - before
+    return { perSecond: (round.answers / round.ms) * 1000, cpuUs: cpuUs / round.answers, round }
+  }
+
+  /** One round of a variant that is a loop. */
+  async loopSample(variant: Variant): Promise<Sample> {
+    const before = await variant.process.call<number>('cpu')
+    const loop = await variant.process.call<Loop>('run', this.options.roundMs)
+    const cpuUs = (await variant.process.call<number>('cpu')) - before
+    return { perSecond: (loop.operations / loop.ms) * 1000, cpuUs: cpuUs / loop.operations }
+  }
+
+  #own(process: Remote): Remote {
+    this.#processes.push(process)
+    return process
+  }
+}

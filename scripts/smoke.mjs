@@ -1,0 +1,113 @@
+// Packs the package, installs it into empty projects, and uses it there as somebody else would.
+// `--size` measures only: { bytes, packages } of an installation of nothing but redwell, as JSON on the last line.
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ensureBuilt, ensureInstalled, npm, root, say, stop } from './prepare.mjs'
+
+/** Budget B17. */
+const MAX_BYTES = 8 * 1024 * 1024
+const MAX_PACKAGES = 6
+
+ensureInstalled()
+if (!ensureBuilt()) stop('the build failed; the messages above say where.')
+
+const folder = mkdtempSync(join(tmpdir(), 'redwell-smoke-'))
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+const tarball = pack()
+
+const core = project('core', [])
+const size = measure(core)
+if (process.argv.includes('--size')) {
+  console.log(JSON.stringify(size))
+} else {
+  checkSize()
+  checkCore()
+  checkFastify()
+  say('smoke test passed')
+}
+
+function pack() {
+  // dist is fresh, so the build that belongs to packing would only repeat it.
+  const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder]
+  if (npm(args, { stdio: ['ignore', 'ignore', 'inherit'] }) !== 0) stop('npm pack failed.')
+  const [file] = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
+  return join(folder, file)
+}
+
+/** An empty project with redwell and these packages, at the versions this repository was tested with. */
+function project(name, packages) {
+  const cwd = join(folder, name)
+  mkdirSync(cwd)
+  writeFileSync(join(cwd, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }))
+  const wanted = [tarball, ...packages.map((id) => `${id}@${versionOf(id)}`)]
+  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', '--omit=dev']
+  if (npm(['install', ...quiet, ...wanted], { cwd }) !== 0) stop(`${wanted.join(', ')} could not be installed.`)
+  return cwd
+}
+
+function versionOf(id) {
+  return JSON.parse(readFileSync(join(root, 'node_modules', id, 'package.json'), 'utf8')).version
+}
+
+function measure(cwd) {
+  const lock = JSON.parse(readFileSync(join(cwd, 'node_modules/.package-lock.json'), 'utf8'))
+  const files = readdirSync(join(cwd, 'node_modules'), { recursive: true }).map((path) =>
+    join(cwd, 'node_modules', path),
+  )
+  const bytes = files.reduce((sum, path) => sum + (statSync(path).isFile() ? statSync(path).size : 0), 0)
+  return { bytes, packages: Object.keys(lock.packages).length }
+}
+
+function checkSize() {
+  say(`installed: ${(size.bytes / 1024 / 1024).toFixed(2)} MB in ${size.packages} packages`)
+  if (size.bytes > MAX_BYTES) stop(`that is more than ${MAX_BYTES} bytes.`)
+  if (size.packages > MAX_PACKAGES) stop(`that is more than ${MAX_PACKAGES} packages.`)
+}
+
+function checkCore() {
+  const use = `const redis = createRedis({ url: 'memory:' })
+    const load = () => ({ answer: 42 })
+    await redis.cache.getOrSet('a', load, { ttl: '1m' })
+    if (!(await redis.cache.has('a'))) throw new Error('not cached')`
+  runModule(core, 'esm.mjs', `import { createRedis } from 'redwell'\n${use}\nawait redis.close()`)
+  runModule(
+    core,
+    'cjs.cjs',
+    `const { createRedis } = require('redwell')\n;(async () => {${use}\nawait redis.close() })()`,
+  )
+  say("import and require('redwell') work with no framework installed")
+}
+
+function checkFastify() {
+  const cwd = project('fastify', ['fastify', '@types/node'])
+  cpSync(join(root, 'test/smoke/app.ts'), join(cwd, 'app.ts'))
+  const compilerOptions = {
+    target: 'es2023',
+    module: 'nodenext',
+    strict: true,
+    skipLibCheck: false,
+    exactOptionalPropertyTypes: true,
+    outDir: 'out',
+    rootDir: '.',
+    types: ['node'],
+  }
+  writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['app.ts'] }))
+  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], 'the TypeScript application does not compile')
+  run(cwd, ['out/app.js'], 'the TypeScript application does not work')
+  say(
+    'a Fastify application in TypeScript compiles, libraries checked, and its second answer is a HIT with equal bytes',
+  )
+}
+
+function runModule(cwd, file, source) {
+  writeFileSync(join(cwd, file), source)
+  run(cwd, [file], `${file} does not work`)
+}
+
+function run(cwd, args, failure) {
+  // Without the settings of whoever runs this.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('REDIS_')))
+  if (spawnSync(process.execPath, args, { cwd, stdio: 'inherit', env }).status !== 0) stop(`${failure}.`)
+}
