@@ -1,25 +1,29 @@
-// The tests and the bench start Redis servers of their own, so they need the program; nothing else is asked of the system.
+// The tests and the bench start Redis servers of their own and make certificates; nothing else is asked of the system.
 import { spawnSync } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { say, stop } from './prepare.mjs'
 
-const HOW = `redis-server (7.0 or newer, or a Valkey named so) is not on the path. Install it and run this again:
-  Debian, Ubuntu   sudo apt-get install redis-server
-  Fedora           sudo dnf install redis
-  macOS            brew install redis`
+const HOW = `redis-server (7.0 or newer, or a Valkey named so) and openssl must be on the path. Install them and run this again:
+  Debian, Ubuntu   sudo apt-get install redis-server openssl
+  Fedora           sudo dnf install redis openssl
+  macOS            brew install redis openssl`
 
-/** Installs Debian's Redis where there is none and this may; otherwise says what to install. */
+/** Installs Debian's Redis and OpenSSL where they are missing and this may; otherwise says what to install. */
 export function ensureRedis() {
-  if (works('redis-server')) return
-  if (process.getuid?.() !== 0 || !works('apt-get')) stop(HOW)
-  say('no redis-server: installing it with apt-get')
+  if (complete()) return
+  if (process.getuid?.() !== 0 || !works('apt-get', '--version')) stop(HOW)
+  say('no redis-server or no openssl: installing them with apt-get')
   apt(['update'])
-  apt(['install', '-y', '--no-install-recommends', 'redis-server', 'redis-tools'])
-  if (!works('redis-server')) stop(HOW)
+  apt(['install', '-y', '--no-install-recommends', 'redis-server', 'redis-tools', 'openssl'])
+  if (!complete()) stop(HOW)
 }
 
-function works(program) {
-  return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
+function complete() {
+  return works('redis-server', '--version') && works('openssl', 'version')
+}
+
+function works(program, ask) {
+  return spawnSync(program, [ask], { stdio: 'ignore' }).status === 0
 }
 
 /** Quiet unless it fails. */

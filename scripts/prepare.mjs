@@ -45,7 +45,8 @@ function whatIsMissing(lock) {
 /** The lock was made for this package.json; where it was not, npm ci would refuse it. */
 function isCurrent({ packages }) {
   const wanted = readJson('package.json')
-  const list = (dependencies = {}) => JSON.stringify(Object.entries(dependencies).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  const list = (dependencies = {}) =>
+    JSON.stringify(Object.entries(dependencies).toSorted(([a], [b]) => (a < b ? -1 : 1)))
   const same = (kind) => list(packages['']?.[kind]) === list(wanted[kind])
   return same('dependencies') && same('devDependencies')
 }

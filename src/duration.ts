@@ -6,7 +6,7 @@ const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as co
 const PATTERN = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/
 
 /** 2^31 seconds: the largest lifetime an HTTP cache has to represent (RFC 9111 section 1.2.2). */
-export const MAX_DURATION_MS = 2 ** 31 * 1000
+const MAX_DURATION_MS = 2 ** 31 * 1000
 
 /** Milliseconds of a duration, or undefined where it has no meaning (negative, not finite, over 2^31 seconds, unknown unit). */
 export function durationMs(value: unknown): number | undefined {

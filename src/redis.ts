@@ -49,7 +49,9 @@ export class Redis implements AsyncDisposable {
   /** The node-redis client (standalone, cluster or sentinel), for everything that is not caching. */
   get client(): NodeRedis {
     if (this.#connection === undefined) {
-      throw new UsageError('The embedded store (memory:) has no Redis client. Set REDIS_URL, or the `url` option, to a Redis server.')
+      throw new UsageError(
+        'The embedded store (memory:) has no Redis client. Set REDIS_URL, or the `url` option, to a Redis server.',
+      )
     }
     return this.#connection.client
   }

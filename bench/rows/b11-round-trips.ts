@@ -46,19 +46,26 @@ async function side(bench: Bench, variant: Variant, name: string): Promise<Side>
 async function trips(bench: Bench, addedMs: number): Promise<Outcome[]> {
   const far = await bench.fartherRedis(addedMs)
   const tripMs = (await pingMs(far)) - (await pingMs(bench.redis.url))
+  if (!(tripMs >= addedMs * 0.9)) throw new Error(`the proxy added ${tripMs} ms and not ${addedMs}`)
   const nearSide = await side(bench, await bench.start('redwell'), `near-${addedMs}`)
   const farSide = await side(bench, await bench.start('redwell', { redisUrl: far }), `far-${addedMs}`)
-  const p50 = async (handle: number) => (await bench.send(handle, { count: REQUESTS_PER_ROUND })).p50Ms
+  const p50 = async (handle: number, kind: keyof Side) => {
+    const { p50Ms, hits, answers } = await bench.send(handle, { count: REQUESTS_PER_ROUND })
+    if (hits !== (kind === 'hit' ? answers : 0)) throw new Error(`${hits} hits of ${answers} in a round of ${kind}`)
+    return p50Ms
+  }
   const counts = { hit: [] as number[], miss: [] as number[] }
   for (let round = 0; round < bench.options.rounds; round++) {
     for (const kind of ['hit', 'miss'] as const) {
-      const near = await p50(nearSide[kind])
-      counts[kind].push(((await p50(farSide[kind])) - near) / tripMs)
+      const near = await p50(nearSide[kind], kind)
+      counts[kind].push(((await p50(farSide[kind], kind)) - near) / tripMs)
     }
   }
   return (['hit', 'miss'] as const).map((kind) => {
     const atMost = kind === 'hit' ? 1 : 2
     const found = median(counts[kind])
+    // Both have to ask Redis before they answer; less than one trip means that the measurement is wrong.
+    if (!(found >= 1 - TOLERANCE)) throw new Error(`a ${kind} in ${found} round trips`)
     return {
       id: 'B11',
       what: `${kind} with a Redis that is ${addedMs} ms farther away`,

@@ -40,7 +40,10 @@ export default {
       for (const key of keys) sizes.push(await client.strLen(String(key)))
     }
     client.destroy()
-    const overhead = Math.max(...sizes) - body.length
+    const [size] = sizes
+    if (size === undefined || sizes.length > 1) throw new Error(`expected one entry in Redis, found ${sizes.length}`)
+    const overhead = size - body.length
+    if (overhead <= 0) throw new Error(`an entry of ${size} bytes cannot hold a body of ${body.length}`)
     return [
       {
         id: 'B12',

@@ -110,9 +110,11 @@ export default {
         one.times.push(median(times))
         one.stalls.push(worst)
       }
-      // The same while nothing is invalidated: what this machine does to the bystander by itself.
-      await new Promise((resolve) => setTimeout(resolve, 20))
-      idle.push(await quiet.other.process.call<number>('ask'))
+      // The same server for as long, while nothing is invalidated: what this machine does to the bystander by itself.
+      await quiet.other.process.call('ask')
+      await new Promise((resolve) => setTimeout(resolve, BATCH * median(cases[0]?.times ?? [1])))
+      const undisturbed = await quiet.other.process.call<number>('ask')
+      if (round >= 0) idle.push(undisturbed)
     }
     const slow = await Promise.all(sides.map(({ client }) => client.sendCommand<unknown[]>(['SLOWLOG', 'GET', '10'])))
     for (const { client } of sides) client.destroy()
@@ -124,14 +126,14 @@ function outcomes(cases: readonly Measured[], idle: readonly number[], slowComma
   const [base] = cases
   return cases.slice(1).map(({ entries, otherKeys, times, stalls }) => {
     const ratio = spread(times.map((ms, round) => ms / (base?.times[round] ?? 0)))
-    const good = ratio.median <= AT_MOST_RATIO && median(times) < AT_MOST_MS && median(stalls) < AT_MOST_MS
+    const good = ratio.median <= AT_MOST_RATIO && median(times) < AT_MOST_MS && Math.max(...stalls) < AT_MOST_MS
     return {
       id: 'B9',
       what: `invalidating a group of ${entries.toLocaleString('en')} among ${otherKeys.toLocaleString('en')} other keys, against 10 among none`,
       figures:
         `time ${ratio.median.toFixed(2)} x (${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}), ${median(times).toFixed(2)} ms; ` +
         `another client's worst wait per ${BATCH}: median ${median(stalls).toFixed(2)} ms, largest ${Math.max(...stalls).toFixed(2)} ms ` +
-        `(idle server: ${median(idle).toFixed(2)}, ${Math.max(...idle).toFixed(2)}); commands over 0.5 ms in the server: ${slowCommands}`,
+        `(nothing invalidated: median ${median(idle).toFixed(2)}, largest ${Math.max(...idle).toFixed(2)}); commands over 0.5 ms in the server: ${slowCommands}`,
       target: `<= ${AT_MOST_RATIO} x, < ${AT_MOST_MS} ms; wait < ${AT_MOST_MS} ms`,
       met: good ? 'yes' : 'no',
     }

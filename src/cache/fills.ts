@@ -81,7 +81,12 @@ export class Fills {
   }
 
   /** Speaks for this process: takes the lease, or waits for who has it. */
-  async #lead(place: Place, absent: Absent, giveUpAt: number, options: AcquireOptions): Promise<Acquired | typeof AGAIN> {
+  async #lead(
+    place: Place,
+    absent: Absent,
+    giveUpAt: number,
+    options: AcquireOptions,
+  ): Promise<Acquired | typeof AGAIN> {
     const flight = new Flight()
     this.#flights.set(place.key, flight)
     const token = randomUUID()
@@ -260,7 +265,15 @@ export class Fill {
 
   /** The value may not be stored: leaves a short note in its place, so that callers do not queue behind one another. */
   async pass(now: number): Promise<void> {
-    const note = { kind: 'pass', flags: 0, status: 0, initialAgeMs: 0, family: '', headers: [], body: Buffer.alloc(0) } as const
+    const note = {
+      kind: 'pass',
+      flags: 0,
+      status: 0,
+      initialAgeMs: 0,
+      family: '',
+      headers: [],
+      body: Buffer.alloc(0),
+    } as const
     const until = { storedAt: now, freshUntil: now + PASS_MS, staleUntil: 0, errorUntil: 0 }
     await this.publish({ ...note, ...until, stamp: this.stamp, groups: this.place.groups }, PASS_MS)
   }

@@ -1,7 +1,7 @@
 import { bounded, encodePart } from './encoding.js'
 
 /** Longest name of a group, in UTF-16 units. RFC 9875 asks a cache for at least 32. */
-export const GROUP_NAME_MAX = 256
+const GROUP_NAME_MAX = 256
 /** Most groups one entry may carry. RFC 9875 asks a cache for at least 32. */
 export const GROUPS_PER_ENTRY_MAX = 128
 
@@ -11,7 +11,8 @@ export const PREFIX_GROUP = ''
 /** Why a value cannot be the name of a group, or undefined. */
 export function groupProblem(name: unknown): string | undefined {
   if (typeof name !== 'string' || name === '') return 'a group is a text that is not empty'
-  if (name.length > GROUP_NAME_MAX) return `a group's name has at most ${GROUP_NAME_MAX} characters, this one has ${name.length}`
+  if (name.length > GROUP_NAME_MAX)
+    return `a group's name has at most ${GROUP_NAME_MAX} characters, this one has ${name.length}`
   return undefined
 }
 

@@ -121,7 +121,9 @@ export interface Selector {
 /** The key of one variant. An absent field and an empty one differ (RFC 9111 section 4.1). */
 export function variantKey(base: string, { principal, fields = [] }: Selector): string {
   const per = principal === undefined ? '' : `|per:${digest(principal)}`
-  return bounded(`${base}${per}${fields.map(([name, value]) => `|${encodePart(name)}${fieldValue(name, value)}`).join('')}`)
+  return bounded(
+    `${base}${per}${fields.map(([name, value]) => `|${encodePart(name)}${fieldValue(name, value)}`).join('')}`,
+  )
 }
 
 /** Values that may identify somebody never stand in a key. */
@@ -142,7 +144,8 @@ export function keyProblem(key: unknown): string | undefined {
 
 function partProblem(part: unknown): string | undefined {
   if (Array.isArray(part)) return part.map(partProblem).find((problem) => problem !== undefined)
-  if (part === null || typeof part === 'boolean' || typeof part === 'string' || typeof part === 'bigint') return undefined
+  if (part === null || typeof part === 'boolean' || typeof part === 'string' || typeof part === 'bigint')
+    return undefined
   if (typeof part === 'number') return Number.isNaN(part) ? 'NaN cannot be part of a key' : undefined
   if (part instanceof Date) return Number.isNaN(part.getTime()) ? 'an invalid Date cannot be part of a key' : undefined
   if (typeof part !== 'object') return `a ${typeof part} cannot be part of a key`

@@ -42,7 +42,9 @@ function belongs(entry: Entry, place: Place, marker: Entry | undefined): boolean
 
 /** Groups that the handler added when the entry was made. */
 function otherGroups(entry: Entry, place: Place): readonly string[] {
-  return entry.groups.length === place.groups.length ? NONE : entry.groups.filter((group) => !place.groups.includes(group))
+  return entry.groups.length === place.groups.length
+    ? NONE
+    : entry.groups.filter((group) => !place.groups.includes(group))
 }
 
 const NONE: readonly string[] = []

@@ -55,7 +55,7 @@ function optionalDuration(name: string, value: Duration | undefined, problems: s
   return ms ?? 0
 }
 
-export function resolveGroups(group: string | readonly string[] | undefined, problems: string[]): readonly string[] {
+function resolveGroups(group: string | readonly string[] | undefined, problems: string[]): readonly string[] {
   const names: readonly unknown[] = group === undefined ? [] : Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) {
     problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)

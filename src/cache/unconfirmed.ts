@@ -45,7 +45,9 @@ export class Unconfirmed {
     if (this.#keys.size + this.#groups.size > QUEUE_MAX) this.#widen()
     if (this.#doubt === undefined) {
       this.#doubt = new UnavailableError('error', 'An invalidation is not confirmed yet.', { cause })
-      this.#logger.warn(`redwell: an invalidation under ${this.#store.prefix} could not be confirmed; it is tried again, and nothing is served from the cache until then`)
+      this.#logger.warn(
+        `redwell: an invalidation under ${this.#store.prefix} could not be confirmed; it is tried again, and nothing is served from the cache until then`,
+      )
     }
     this.#schedule()
   }

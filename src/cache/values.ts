@@ -84,7 +84,9 @@ export class Values {
       return this.#coder.encode(value)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      throw new ValueError(`${this.#where(key)}: the ${this.#coder.name} coder cannot encode it: ${reason}.`, { cause: error })
+      throw new ValueError(`${this.#where(key)}: the ${this.#coder.name} coder cannot encode it: ${reason}.`, {
+        cause: error,
+      })
     }
   }
 

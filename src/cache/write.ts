@@ -48,7 +48,8 @@ export class Write {
 
   /** The stamp to store under, or undefined where a group was invalidated by somebody else since the handler began. */
   async #restamp(entry: Entry, invalidated: OwnInvalidation | undefined): Promise<number | undefined> {
-    if (invalidated === undefined || !entry.groups.some((group) => invalidated.groups.includes(group))) return this.stamp
+    if (invalidated === undefined || !entry.groups.some((group) => invalidated.groups.includes(group)))
+      return this.stamp
     const own = invalidated.before.every((stamp) => stamp === undefined || stamp.hard <= this.stamp)
     const others = entry.groups.filter((group) => !invalidated.groups.includes(group))
     const { stamps } = await this.#store.read([], others)

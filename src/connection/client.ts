@@ -1,9 +1,4 @@
-import type {
-  RedisClientType,
-  RedisClusterType,
-  RedisSentinelType,
-  RedisClientOptions,
-} from '@redis/client'
+import type { RedisClientType, RedisClusterType, RedisSentinelType, RedisClientOptions } from '@redis/client'
 import { driver } from './driver.js'
 import type { ResolvedSettings, ResolvedTls } from './settings.js'
 
@@ -27,7 +22,7 @@ const RECONNECT_MAX_MS = 250
 const RECONNECT_SPREAD_MS = 50
 
 /** Never gives up: a client that stopped trying would need a restart of the application. */
-export function reconnectDelayMs(retries: number): number {
+function reconnectDelayMs(retries: number): number {
   return (
     Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(retries, 4), RECONNECT_MAX_MS) + Math.random() * RECONNECT_SPREAD_MS
   )

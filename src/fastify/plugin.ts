@@ -49,7 +49,9 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 /** Registers connection, decorations and the onRoute hook. */
 export async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
   if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
-    throw new UsageError('app.redis or app.cache exists already: register redwell once, and before other plugins that use these names.')
+    throw new UsageError(
+      'app.redis or app.cache exists already: register redwell once, and before other plugins that use these names.',
+    )
   }
   const early = routesDeclaredBefore(app)
   if (early.length > 0) throw new UsageError(earlyMessage(early))
@@ -86,11 +88,24 @@ function loggerOf(app: FastifyInstance): Logger {
 }
 
 function routeDefaults(app: FastifyInstance, redis: Redis): RouteDefaults {
-  const { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive } = { ...app.initialConfig, ...app.initialConfig.routerOptions }
-  return { defaultTtlMs: redis.settings.defaultTtlMs, path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive }, prefixProblem }
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive } = {
+    ...app.initialConfig,
+    ...app.initialConfig.routerOptions,
+  }
+  return {
+    defaultTtlMs: redis.settings.defaultTtlMs,
+    path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive },
+    prefixProblem,
+  }
 }
 
-function attach(route: RouteOptions, redis: Redis, refresher: Refresher, defaults: RouteDefaults, logger: Logger): void {
+function attach(
+  route: RouteOptions,
+  redis: Redis,
+  refresher: Refresher,
+  defaults: RouteDefaults,
+  logger: Logger,
+): void {
   const { cache, cachePut, cacheEvict } = route.config ?? {}
   if (cache !== undefined) attachCache(route, cache, redis, refresher, defaults, logger)
   if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, redis, defaults)
@@ -106,7 +121,9 @@ function attachCache(
 ): void {
   const name = routeName(route)
   if (methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
-    throw new OptionsError(`config.cache of ${name}`, ['only GET responses are cached; use cachePut or cacheEvict on a route that writes'])
+    throw new OptionsError(`config.cache of ${name}`, [
+      'only GET responses are cached; use cachePut or cacheEvict on a route that writes',
+    ])
   }
   const policy = resolvePolicy(`config.cache of ${name}`, options, defaults)
   const cache = new RouteCache(redis.space(policy.prefix), policy, { name, logger, refreshes: true, stripsHead: true })
@@ -123,10 +140,13 @@ function attachWrite(
   const name = routeName(route)
   const word = put === undefined ? 'cacheEvict' : 'cachePut'
   if (methodsOf(route).some((method) => SAFE_METHODS.has(method))) {
-    throw new OptionsError(`config.${word} of ${name}`, [`${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`])
+    throw new OptionsError(`config.${word} of ${name}`, [
+      `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`,
+    ])
   }
   const putPolicy = put === undefined ? undefined : resolvePolicy(`config.cachePut of ${name}`, put, defaults)
-  const evictPolicy = evict === undefined ? undefined : resolveEvictPolicy(`config.cacheEvict of ${name}`, evict, defaults)
+  const evictPolicy =
+    evict === undefined ? undefined : resolveEvictPolicy(`config.cacheEvict of ${name}`, evict, defaults)
   const write = new RouteWrite(
     putPolicy === undefined ? undefined : { space: redis.space(putPolicy.prefix), policy: putPolicy },
     evictPolicy === undefined ? undefined : { space: redis.space(evictPolicy.prefix), policy: evictPolicy },

@@ -39,7 +39,11 @@ export class Refresher {
     const token = randomUUID()
     this.#runs.set(token, run)
     try {
-      await this.#app.inject({ method: 'GET', url: request.originalUrl, headers: { ...keyedFields(request, run), [FIELD]: token } })
+      await this.#app.inject({
+        method: 'GET',
+        url: request.originalUrl,
+        headers: { ...keyedFields(request, run), [FIELD]: token },
+      })
     } catch {
       // The handler's failure is its own to log; the stale entry stays.
     } finally {

@@ -168,5 +168,7 @@ function wholeBody(payload: unknown): Buffer | undefined {
 }
 
 function asReadable(payload: unknown): Readable {
-  return typeof (payload as Readable).pipe === 'function' ? (payload as Readable) : Readable.fromWeb(payload as ReadableStream)
+  return typeof (payload as Readable).pipe === 'function'
+    ? (payload as Readable)
+    : Readable.fromWeb(payload as ReadableStream)
 }

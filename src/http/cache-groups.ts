@@ -3,9 +3,9 @@ import type { HeaderList } from './contract.js'
 import { joinedField } from './header-list.js'
 
 /** What one entry carries; RFC 9875 section 2 asks for at least 32. */
-export const CACHE_GROUPS_MAX = 128
+const CACHE_GROUPS_MAX = 128
 /** Length of a name; RFC 9875 section 2 asks for at least 32. */
-export const CACHE_GROUP_LENGTH_MAX = 256
+const CACHE_GROUP_LENGTH_MAX = 256
 
 /** Groups the response is in (RFC 9875 section 2). */
 export function cacheGroups(headers: HeaderList): readonly string[] {

@@ -9,7 +9,7 @@ import type { HttpPolicy } from './http-policy.js'
 import { explicitLifetime } from './lifetime.js'
 import type { RefusalReason } from './reasons.js'
 import { refusesCookies } from './set-cookie.js'
-import { UNDERSTOOD_STATUSES } from './status-code.js'
+import { HANDLER_STATUSES } from './status-code.js'
 import { varyNames } from './vary.js'
 
 type Refusal = RefusalReason | undefined
@@ -43,7 +43,7 @@ function standsForGet(request: RequestHead, response: ResponseHead, rules: Gover
 export function statusRefusal(response: ResponseHead, rules: Governing, policy: HttpPolicy): Refusal {
   const { status } = response
   if (status < 200 || status === 304) return 'status'
-  if (rules.directives.mustUnderstand && !UNDERSTOOD_STATUSES.has(status)) return 'status'
+  if (rules.directives.mustUnderstand && !HANDLER_STATUSES.has(status)) return 'status'
   if (status !== 206) return undefined
   const part = parseContentRange(firstField(response.headers, 'content-range'))
   return policy.partial && part !== undefined ? undefined : 'partial'

@@ -4,9 +4,6 @@ import { parseHttpDate } from './http-date.js'
 import type { HttpPolicy } from './http-policy.js'
 import { defaultNormaliser } from './vary-value.js'
 
-/** Variants of one URI; more are seldom hit and cost as much (a hostile Vary value is a new variant each time). */
-export const VARIANTS_MAX = 32
-
 /**
  * Names in the response's Vary, and the route's: lower case, sorted, each once. `*` where no request can match (RFC
  * 9111 section 4.1).

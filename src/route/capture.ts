@@ -19,7 +19,8 @@ export class Capture {
 
   write(chunk: Uint8Array | string): void {
     if (!this.#open) return
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    const bytes =
+      typeof chunk === 'string' ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     this.#bytes += bytes.length
     if (this.#bytes > this.#limit) return this.#giveUp(this.#end.tooLong)
     this.#chunks.push(bytes)

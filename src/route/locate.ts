@@ -38,7 +38,7 @@ function location<Req>(
 }
 
 /** The key of the path, or of the parts that the route's own function names. */
-export function baseKey<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
+function baseKey<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
   if (policy.key === undefined) return pathKey(request.target, policy.path, hostOf(request, policy))
   const parts = policy.key(request.native)
   return isPromise(parts) ? parts.then(checkedKey) : checkedKey(parts)
@@ -51,7 +51,7 @@ export function hostOf<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>):
 /** A key function that gives no key is a mistake of the application, told as such and never shared between requests. */
 export function checkedKey(parts: Key): string {
   const problem = keyProblem(parts)
-  if (problem !== undefined) throw new OptionsError('result of the route\'s key function', [problem])
+  if (problem !== undefined) throw new OptionsError("result of the route's key function", [problem])
   return customKey(parts)
 }
 
@@ -71,7 +71,8 @@ function groupsOf(group: string | readonly string[] | undefined): readonly strin
 
 /** Why these cannot be the groups of one entry, or undefined. */
 export function groupsProblem(names: readonly unknown[]): string | undefined {
-  if (names.length > GROUPS_PER_ENTRY_MAX) return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
+  if (names.length > GROUPS_PER_ENTRY_MAX)
+    return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
   return names.map(groupProblem).find((problem) => problem !== undefined)
 }
 

@@ -19,7 +19,10 @@ export interface KeyOptions<Req> {
 }
 
 /** Groups of an entry: one, several, or a function of the request. */
-export type GroupOption<Req> = string | readonly string[] | ((request: Req) => Eventually<string | readonly string[] | undefined>)
+export type GroupOption<Req> =
+  | string
+  | readonly string[]
+  | ((request: Req) => Eventually<string | readonly string[] | undefined>)
 
 /** Options that say how a response is kept and told about; see docs/http.md. */
 export type ResponseOptions = Pick<
@@ -89,4 +92,7 @@ export type EvictGroup<Req> = string | readonly string[] | FromResult<Req, strin
 
 /** Options of `cacheEvict`: what a successful write invalidates. At least one of `group` and `key`. */
 export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
-  ({ group: EvictGroup<Req>; key?: EvictKey<Req> | undefined } | { group?: EvictGroup<Req> | undefined; key: EvictKey<Req> })
+  (
+    | { group: EvictGroup<Req>; key?: EvictKey<Req> | undefined }
+    | { group?: EvictGroup<Req> | undefined; key: EvictKey<Req> }
+  )

@@ -56,7 +56,11 @@ export function resolvePolicy<Req>(
 }
 
 /** Options of `cacheEvict`. */
-export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOptions<Req>, defaults: RouteDefaults): EvictPolicy<Req> {
+export function resolveEvictPolicy<Req>(
+  where: string,
+  options: CacheEvictOptions<Req>,
+  defaults: RouteDefaults,
+): EvictPolicy<Req> {
   const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object with `group`, `key` or both'])
   checkNames(options, EVICT_OPTIONS, problems)
@@ -68,7 +72,8 @@ export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOption
   if (key !== undefined && key !== 'path' && typeof key !== 'function' && !Array.isArray(key)) {
     problems.push("key: must be 'path', a list of key parts, or a function of the request and the result")
   }
-  if (mode !== undefined && mode !== 'hard' && mode !== 'soft') problems.push(`mode: ${String(mode)} is not one of hard, soft`)
+  if (mode !== undefined && mode !== 'hard' && mode !== 'soft')
+    problems.push(`mode: ${String(mode)} is not one of hard, soft`)
   const policy = {
     ...resolveKey({ ...options, key: undefined }, defaults, problems),
     group: options.group,
@@ -82,8 +87,28 @@ export function resolveEvictPolicy<Req>(where: string, options: CacheEvictOption
 const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
 const ENTRY_OPTIONS = new Set([
   ...KEY_OPTIONS,
-  ...['private', 'enabled', 'earlyRefresh', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'staleOnError', 'retain', 'jitter'],
-  ...['statuses', 'override', 'heuristic', 'maxBodyBytes', 'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie'],
+  ...[
+    'private',
+    'enabled',
+    'earlyRefresh',
+    'ttl',
+    'staleWhileRevalidate',
+    'staleIfError',
+    'staleOnError',
+    'retain',
+    'jitter',
+  ],
+  ...[
+    'statuses',
+    'override',
+    'heuristic',
+    'maxBodyBytes',
+    'maxHeaderBytes',
+    'clientDirectives',
+    'vary',
+    'auth',
+    'setCookie',
+  ],
   ...['encoded', 'etag', 'statusHeader', 'cacheStatus', 'freshnessHeaders', 'targets'],
 ])
 const EVICT_OPTIONS = new Set([...KEY_OPTIONS, 'mode'])
@@ -95,7 +120,8 @@ function checkNames(options: object, known: ReadonlySet<string>, problems: strin
 
 function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, problems: string[]): KeyPolicy<Req> {
   for (const name of ['key', 'per'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function') problems.push(`${name}: must be a function of the request`)
+    if (options[name] !== undefined && typeof options[name] !== 'function')
+      problems.push(`${name}: must be a function of the request`)
   }
   const prefixProblem = options.prefix === undefined ? undefined : defaults.prefixProblem(options.prefix)
   if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
@@ -113,13 +139,15 @@ function checkQuery(query: KeyOptions<unknown>['query'], problems: string[]): vo
       problems.push(`query.${name}: must be a list of parameter names`)
     }
   }
-  if (query.ignore !== undefined && query.only !== undefined) problems.push('query: `ignore` and `only` exclude each other')
+  if (query.ignore !== undefined && query.only !== undefined)
+    problems.push('query: `ignore` and `only` exclude each other')
 }
 
 function checkGroup(group: unknown, problems: string[]): void {
   if (group === undefined || typeof group === 'function') return
   const names: readonly unknown[] = Array.isArray(group) ? group : [group]
-  if (names.length > GROUPS_PER_ENTRY_MAX) problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
+  if (names.length > GROUPS_PER_ENTRY_MAX)
+    problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
   for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
 }
 

@@ -107,7 +107,9 @@ export class RouteCache<Req> {
   }
 
   #lookAgain({ request, plan, location, looks }: Visit<Req>): MaybePromise<Lookup> {
-    return looks < LOOKS_MAX ? this.#lookAt(request, plan, location, looks + 1) : this.#alone({ request, plan }, 'unusable')
+    return looks < LOOKS_MAX
+      ? this.#lookAt(request, plan, location, looks + 1)
+      : this.#alone({ request, plan }, 'unusable')
   }
 
   #weigh(visit: Visit<Req>, look: Look): MaybePromise<Lookup> {
@@ -137,13 +139,16 @@ export class RouteCache<Req> {
       return this.#fill(visit, replacing(entry), verdict.reason, { entry, verdict })
     }
     const early = verdict.reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
-    if (verdict.action === 'fresh' && !early) return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale')
+    if (verdict.action === 'fresh' && !early)
+      return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale')
     const how = early ? 'hit' : 'stale'
     if (visit.plan.head) return this.#hit(visit, entry, how)
     const refresh = this.#refresh(visit, entry).catch(() => undefined)
     if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry, how), refresh }
     // Who gets the lease runs the handler itself; everybody else is served the stale entry.
-    return refresh.then((run) => (run === undefined ? this.#hit(visit, entry, how) : { outcome: 'miss', reason: verdict.reason, run }))
+    return refresh.then((run) =>
+      run === undefined ? this.#hit(visit, entry, how) : { outcome: 'miss', reason: verdict.reason, run },
+    )
   }
 
   #hit({ request, plan }: Asked<Req>, entry: Entry, kind: ReplayHow['kind']): Hit {
@@ -186,7 +191,10 @@ export class RouteCache<Req> {
     return this.#space.acquire(place, absent, {
       accept: (entry, softened) => {
         if (entry.kind === 'variants') return place.base === undefined
-        return entry.kind === 'response' && judge(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
+        return (
+          entry.kind === 'response' &&
+          judge(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
+        )
       },
       groupTtlMs: longestLifeMs(this.policy.http),
       waitMs,
@@ -207,8 +215,10 @@ export class RouteCache<Req> {
       },
       pass: (fill) => void this.#track(fill.pass(this.#space.now()), fill),
       refuse: (reason) => this.#logRefusal(reason),
-      acceptGroups: (names) => names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
-      standIn: ({ entry, verdict }) => replay(entry, plan, request, this.policy.http, this.#space.now(), { kind: 'error', verdict }),
+      acceptGroups: (names) =>
+        names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
+      standIn: ({ entry, verdict }) =>
+        replay(entry, plan, request, this.policy.http, this.#space.now(), { kind: 'error', verdict }),
     }
     return new Run(request, plan, grant?.fill, before, controls)
   }
@@ -245,7 +255,11 @@ export class RouteCache<Req> {
    * The variant is claimed before the root is seen, so that nobody who waited for it runs the handler again.
    */
   async #storeLearned(fill: Fill, entry: Entry, ttlMs: number, names: readonly string[], target: Place): Promise<void> {
-    const acquired = await this.#space.acquire(target, unseen(target.groups), { accept: () => true, groupTtlMs: ttlMs, waitMs: 0 })
+    const acquired = await this.#space.acquire(target, unseen(target.groups), {
+      accept: () => true,
+      groupTtlMs: ttlMs,
+      waitMs: 0,
+    })
     const family = await this.#root(fill, names, target.base as string, ttlMs)
     if (acquired.state !== 'fill') return
     if (family === undefined) return acquired.fill.release()
@@ -266,7 +280,10 @@ export class RouteCache<Req> {
   }
 }
 
-const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = { 'hit-for-pass': 'hit-for-pass', outage: 'outage' }
+const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
+  'hit-for-pass': 'hit-for-pass',
+  outage: 'outage',
+}
 
 function makeEntry({ decision, body, groups: added }: Stored, groups: readonly string[], stamp: number): Entry {
   return {

@@ -3,7 +3,16 @@ import { pathKey } from '../cache/key.js'
 import type { Place } from '../cache/place.js'
 import type { Space, Target } from '../cache/space.js'
 import type { Write } from '../cache/write.js'
-import { decideStore, type HeaderList, isSuccess, planWrite, present, type ResponseHead, type Storable, toStored } from '../http/index.js'
+import {
+  decideStore,
+  type HeaderList,
+  isSuccess,
+  planWrite,
+  present,
+  type ResponseHead,
+  type Storable,
+  toStored,
+} from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { checkedKey, encodeGroups, hostOf, locate, placeOf } from './locate.js'
@@ -60,10 +69,18 @@ export class RouteWrite<Req> {
     const place = location.principal === null ? undefined : placeOf(request, location, names, put.policy.http)
     const write = place === undefined ? undefined : await put.space.announce(place.key)
     const announced = { place, write, names }
-    return new WriteRun((answer) => this.#finish(request, answer, put, announced), () => void write?.cancel().catch(() => {}))
+    return new WriteRun(
+      (answer) => this.#finish(request, answer, put, announced),
+      () => void write?.cancel().catch(() => {}),
+    )
   }
 
-  async #finish(request: CacheRequest<Req>, answer: WriteAnswer, put: PutTarget<Req>, announced: Announced): Promise<HeaderList> {
+  async #finish(
+    request: CacheRequest<Req>,
+    answer: WriteAnswer,
+    put: PutTarget<Req>,
+    announced: Announced,
+  ): Promise<HeaderList> {
     const response = { status: answer.status, headers: answer.headers() }
     const result = new Result(answer)
     const decided = this.#decide(request, response, result.body(), put, announced)
@@ -73,11 +90,18 @@ export class RouteWrite<Req> {
   }
 
   /** The fields of the answer to the write itself, with its status. */
-  #present(request: CacheRequest<Req>, response: ResponseHead, { space, policy }: PutTarget<Req>, stored: boolean): HeaderList {
+  #present(
+    request: CacheRequest<Req>,
+    response: ResponseHead,
+    { space, policy }: PutTarget<Req>,
+    stored: boolean,
+  ): HeaderList {
     const decision = { store: false, reason: 'method', forKey: false } as const
     const plan = planWrite(request, policy.http)
     const { headers } = present(request, plan, response, undefined, decision, policy.http, space.now())
-    return stored ? headers.map((text, index) => (text === 'BYPASS' && isStatusField(headers[index - 1]) ? 'MISS' : text)) : headers
+    return stored
+      ? headers.map((text, index) => (text === 'BYPASS' && isStatusField(headers[index - 1]) ? 'MISS' : text))
+      : headers
   }
 
   async #commit(
@@ -132,7 +156,11 @@ export class RouteWrite<Req> {
   }
 
   /** Without `per`, the path itself: with it go the entries of all principals and all variants. */
-  async #evictKey(request: CacheRequest<Req>, key: 'path' | readonly KeyPart[], policy: EvictPolicy<Req>): Promise<string> {
+  async #evictKey(
+    request: CacheRequest<Req>,
+    key: 'path' | readonly KeyPart[],
+    policy: EvictPolicy<Req>,
+  ): Promise<string> {
     const base = key === 'path' ? pathKey(request.target, policy.path, hostOf(request, policy)) : checkedKey(key)
     const principal = policy.per === undefined ? undefined : await policy.per(request.native)
     if (principal === undefined || principal === '') return base

@@ -63,7 +63,13 @@ export class Run {
   /** The lease is somebody else's to end from here on. */
   #settled = false
 
-  constructor(request: CacheRequest<unknown>, plan: RequestPlan, fill: Fill | undefined, before: Before | undefined, controls: RunControls) {
+  constructor(
+    request: CacheRequest<unknown>,
+    plan: RequestPlan,
+    fill: Fill | undefined,
+    before: Before | undefined,
+    controls: RunControls,
+  ) {
     this.#request = request
     this.#plan = plan
     this.#fill = fill
@@ -104,7 +110,10 @@ export class Run {
   }
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
-  stream(response: ResponseHead, ambient: ReadonlySet<string> = NONE): { readonly headers: HeaderList; readonly capture: Capture | undefined } {
+  stream(
+    response: ResponseHead,
+    ambient: ReadonlySet<string> = NONE,
+  ): { readonly headers: HeaderList; readonly capture: Capture | undefined } {
     const now = this.#controls.now()
     const decision = this.#decide(response, undefined, now)
     const { headers } = this.#present(response, decision, undefined, now)
@@ -115,7 +124,8 @@ export class Run {
     const capture = new Capture(this.#controls.policy.maxBodyBytes, {
       complete: (body) => void this.#settle(withBody(decision, body, this.#controls.policy), body, ambient),
       abort: () => this.abandon(),
-      tooLong: () => void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
+      tooLong: () =>
+        void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
     })
     return { headers, capture }
   }

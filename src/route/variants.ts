@@ -93,7 +93,7 @@ function makeMarker(names: readonly string[], stamp: number, now: number): Entry
   }
 }
 
-export function namesOf(marker: Entry): readonly string[] {
+function namesOf(marker: Entry): readonly string[] {
   const list = marker.headers[1] ?? ''
   return list === '' ? [] : list.split(',')
 }

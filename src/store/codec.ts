@@ -16,10 +16,7 @@ import type { Entry, EntryKind, Stamp } from './entry.js'
  */
 export const ENTRY_FORMAT = 1
 export const HEAD_BYTES = 64
-/** Bytes 8 to 23, stored at and stamp, tell one fill from another. */
-export const IDENTITY_START = 8
-export const IDENTITY_END = 23
-export const FRESH_UNTIL_OFFSET = 24
+const FRESH_UNTIL_OFFSET = 24
 
 const KINDS: readonly EntryKind[] = ['response', 'value', 'pass', 'variants']
 

@@ -5,7 +5,7 @@ import type { Claim, Claimed, Found, Invalidated, Publication, Published, Store,
 import { isValid } from './validity.js'
 
 /** Default budget of the embedded store: 64 MiB of entries. */
-export const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
+const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 
 /** What an entry costs beside its texts and body: objects, map slots. */
 const ENTRY_OVERHEAD_BYTES = 400
@@ -119,7 +119,8 @@ export class MemoryStore implements Store {
       this.#put(key, write.entry, write.ttlMs)
     }
     const others = lease?.kind === 'contested' ? lease.writers - 1 : lease?.kind === 'writer' && !own ? 1 : 0
-    if (others > 0 && lease !== undefined) this.#setLease(key, { kind: 'contested', writers: others, until: lease.until })
+    if (others > 0 && lease !== undefined)
+      this.#setLease(key, { kind: 'contested', writers: others, until: lease.until })
     else this.#endLease(key)
     return own && write !== undefined ? 'stored' : 'fenced'
   }
@@ -155,7 +156,8 @@ export class MemoryStore implements Store {
       if (this.#lease(key)?.kind === 'fill') this.#endLease(key)
       const name = this.#keys.entry(key)
       const kept = this.#memory.entries.get(name)
-      if (kept !== undefined) this.#memory.entries.set(name, { ...kept, entry: { ...kept.entry, freshUntil: now, memo: undefined } })
+      if (kept !== undefined)
+        this.#memory.entries.set(name, { ...kept, entry: { ...kept.entry, freshUntil: now, memo: undefined } })
       return kept !== undefined
     }).length
   }

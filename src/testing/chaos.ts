@@ -2,7 +2,20 @@ import { UnavailableError } from '../errors.js'
 import type { Store } from '../store/port.js'
 
 const VERBS = [
-  'read', 'claim', 'publish', 'renew', 'release', 'announce', 'complete', 'set', 'evict', 'prolong', 'soften', 'invalidate', 'listen', 'sweep',
+  'read',
+  'claim',
+  'publish',
+  'renew',
+  'release',
+  'announce',
+  'complete',
+  'set',
+  'evict',
+  'prolong',
+  'soften',
+  'invalidate',
+  'listen',
+  'sweep',
 ] as const satisfies readonly (keyof Store)[]
 
 export type Verb = (typeof VERBS)[number]

@@ -21,7 +21,8 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
   const clock = testClock()
 
   async function make(options: RedisOptions = {}): Promise<Redis> {
-    const store = where === 'memory' ? { url: 'memory:' } : { url: server.url, prefix: `test:${randomUUID()}`, commandTimeout: 5 }
+    const store =
+      where === 'memory' ? { url: 'memory:' } : { url: server.url, prefix: `test:${randomUUID()}`, commandTimeout: 5 }
     const redis = await createRedis({ ...store, now: clock.now, logger: silentLogger, ...options }).connect()
     open.push(redis)
     return redis
@@ -194,7 +195,11 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
     ['a value of undefined', (redis: Redis) => redis.cache.set('k', undefined), ValueError],
     ['a duration without meaning', (redis: Redis) => redis.cache.set('k', 1, { ttl: 'soon' as never }), OptionsError],
     ['a group without a name', (redis: Redis) => redis.cache.deleteGroup(''), OptionsError],
-    ['a thousand groups', (redis: Redis) => redis.cache.set('k', 1, { group: Array.from({ length: 1000 }, (_, n) => `g${n}`) }), OptionsError],
+    [
+      'a thousand groups',
+      (redis: Redis) => redis.cache.set('k', 1, { group: Array.from({ length: 1000 }, (_, n) => `g${n}`) }),
+      OptionsError,
+    ],
   ])('%s is refused with the rule', async (_, call, kind) => {
     await expect(call(await make())).rejects.toThrow(kind)
   })
@@ -208,7 +213,13 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
       fc.record({ do: fc.constant('get' as const), key }),
       fc.record({ do: fc.constant('delete' as const), key }),
       fc.record({ do: fc.constant('deleteGroup' as const), group }),
-      fc.record({ do: fc.constant('getOrSet' as const), key, group, value: fc.nat(100), ttl: fc.constantFrom(0, 5, 50) }),
+      fc.record({
+        do: fc.constant('getOrSet' as const),
+        key,
+        group,
+        value: fc.nat(100),
+        ttl: fc.constantFrom(0, 5, 50),
+      }),
       fc.record({ do: fc.constant('advance' as const), ms: fc.constantFrom(1000, 6000, 60_000) }),
       fc.record({ do: fc.constant('clear' as const) }),
     )

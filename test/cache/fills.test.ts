@@ -19,10 +19,17 @@ interface Processes {
 function processes(timing = { leaseMs: 5000, waitMs: 5000 }): Processes {
   const memory = new Memory()
   const store = new MemoryStore(memory, 'test')
-  return { store, one: new Fills(store, Date.now, timing), two: new Fills(new MemoryStore(memory, 'test'), Date.now, timing) }
+  return {
+    store,
+    one: new Fills(store, Date.now, timing),
+    two: new Fills(new MemoryStore(memory, 'test'), Date.now, timing),
+  }
 }
 
-function acquire(fills: Fills, more: { waitMs?: number; signal?: AbortSignal; accept?: () => boolean } = {}): Promise<Acquired> {
+function acquire(
+  fills: Fills,
+  more: { waitMs?: number; signal?: AbortSignal; accept?: () => boolean } = {},
+): Promise<Acquired> {
   return fills.acquire(PLACE, ABSENT, { accept: () => true, groupTtlMs: 60_000, ...more })
 }
 
@@ -88,7 +95,7 @@ test('a wait ends at its limit, and the caller runs alone', async () => {
   expect(await acquire(two)).toEqual({ state: 'alone', reason: 'wait-limit' })
 })
 
-test('a caller that goes away ends its own wait and nobody else\'s', async () => {
+test("a caller that goes away ends its own wait and nobody else's", async () => {
   const { one } = processes()
   const fill = await lead(one)
   const leaving = new AbortController()

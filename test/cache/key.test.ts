@@ -8,7 +8,34 @@ import { KEY_MAX } from '../../src/cache/encoding.js'
 const nasty = fc.oneof(
   fc.string({ maxLength: 12 }),
   fc.string({ unit: 'binary', maxLength: 8 }),
-  fc.string({ unit: fc.constantFrom('/', '?', '&', '=', '|', ':', '!', '#', '%', '{', '}', '*', '[', ']', '\\', '2', 'F', 'f', 'u', ',', '(', ')', '\ud800'), maxLength: 8 }),
+  fc.string({
+    unit: fc.constantFrom(
+      '/',
+      '?',
+      '&',
+      '=',
+      '|',
+      ':',
+      '!',
+      '#',
+      '%',
+      '{',
+      '}',
+      '*',
+      '[',
+      ']',
+      '\\',
+      '2',
+      'F',
+      'f',
+      'u',
+      ',',
+      '(',
+      ')',
+      '\ud800',
+    ),
+    maxLength: 8,
+  }),
 )
 
 const SAFE = /^[A-Za-z0-9\-._~/@:$&'()+,;=%!#|?]*$/
@@ -65,10 +92,19 @@ describe('keys of paths', () => {
 
   test('I1: different paths and query multisets never share a key; equal ones always do', () => {
     const text = nasty.map((value) => value.replaceAll(/[?#&]/g, '').replaceAll('%', '%25'))
-    const request = fc.record({ path: text, pairs: fc.array(text.filter((pair) => pair !== ''), { maxLength: 4 }) })
+    const request = fc.record({
+      path: text,
+      pairs: fc.array(
+        text.filter((pair) => pair !== ''),
+        { maxLength: 4 },
+      ),
+    })
     const meaning = (r: { path: string; pairs: string[] }): string => JSON.stringify([r.path, [...r.pairs].sort()])
     const key = (r: { path: string; pairs: string[] }): string => pathKey(`/${r.path}?${r.pairs.join('&')}`)
-    fc.assert(fc.property(request, request, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))), { numRuns: 2000 })
+    fc.assert(
+      fc.property(request, request, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))),
+      { numRuns: 2000 },
+    )
     fc.assert(fc.property(request, (a) => key(a) === key({ path: a.path, pairs: [...a.pairs].reverse() })))
   })
 
@@ -88,7 +124,11 @@ describe('keys of parts', () => {
       fc.boolean(),
       fc.constant(null),
       fc.array(tie('part'), { maxLength: 3 }),
-      fc.dictionary(fc.string({ maxLength: 3 }).filter((name) => name !== '__proto__'), tie('part'), { maxKeys: 3 }),
+      fc.dictionary(
+        fc.string({ maxLength: 3 }).filter((name) => name !== '__proto__'),
+        tie('part'),
+        { maxKeys: 3 },
+      ),
     ),
   })).part
 
@@ -97,26 +137,43 @@ describe('keys of parts', () => {
     if (value === null) return null
     if (Array.isArray(value)) return value.map((inner) => meaning(inner as Key))
     if (typeof value !== 'object') return String(value)
-    return { sorted: Object.entries(value as Record<string, Key>).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, inner]) => [name, meaning(inner)]) }
+    return {
+      sorted: Object.entries(value as Record<string, Key>)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, inner]) => [name, meaning(inner)]),
+    }
   }
   const same = (a: Key, b: Key): boolean => JSON.stringify(meaning([a])) === JSON.stringify(meaning([b]))
 
   test('I1: different parts never share a key; equal ones always do', () => {
     fc.assert(
-      fc.property(fc.array(part, { minLength: 1, maxLength: 3 }), fc.array(part, { minLength: 1, maxLength: 3 }), (a, b) => {
-        const equal = same(a, b)
-        return (customKey(a) === customKey(b)) === equal && (valueKey('n', a) === valueKey('n', b)) === equal
-      }),
+      fc.property(
+        fc.array(part, { minLength: 1, maxLength: 3 }),
+        fc.array(part, { minLength: 1, maxLength: 3 }),
+        (a, b) => {
+          const equal = same(a, b)
+          return (customKey(a) === customKey(b)) === equal && (valueKey('n', a) === valueKey('n', b)) === equal
+        },
+      ),
       { numRuns: 3000 },
     )
   })
 
   test('parameters count by name, not by order, and undefined ones not at all', () => {
-    expect(customKey(['users', { page: 2, sort: 'name', filter: undefined }])).toBe(customKey(['users', { sort: 'name', page: '2' }]))
+    expect(customKey(['users', { page: 2, sort: 'name', filter: undefined }])).toBe(
+      customKey(['users', { sort: 'name', page: '2' }]),
+    )
   })
 
   test('routes, custom keys, values and namespaces never meet', () => {
-    const keys = [pathKey('/a'), customKey('/a'), customKey('a'), valueKey('', 'a'), valueKey('a', ''), valueKey('a', 'a')]
+    const keys = [
+      pathKey('/a'),
+      customKey('/a'),
+      customKey('a'),
+      valueKey('', 'a'),
+      valueKey('a', ''),
+      valueKey('a', 'a'),
+    ]
     expect(new Set(keys).size).toBe(keys.length)
   })
 
@@ -142,7 +199,9 @@ describe('variants', () => {
   })
 
   test('RFC 9111 4.1: an absent field is not an empty one', () => {
-    expect(variantKey('/a', { fields: [['accept', undefined]] })).not.toBe(variantKey('/a', { fields: [['accept', '']] }))
+    expect(variantKey('/a', { fields: [['accept', undefined]] })).not.toBe(
+      variantKey('/a', { fields: [['accept', '']] }),
+    )
   })
 
   test('credentials that select a variant are digested', () => {
@@ -150,17 +209,36 @@ describe('variants', () => {
   })
 
   test('I1: different selections never share a key', () => {
-    const fields = fc.uniqueArray(fc.tuple(fc.constantFrom('accept', 'accept-language', 'cookie', 'per', 'host'), fc.option(nasty, { nil: undefined })), { selector: ([name]) => name, maxLength: 3 })
+    const fields = fc.uniqueArray(
+      fc.tuple(
+        fc.constantFrom('accept', 'accept-language', 'cookie', 'per', 'host'),
+        fc.option(nasty, { nil: undefined }),
+      ),
+      { selector: ([name]) => name, maxLength: 3 },
+    )
     const selector = fc.record({ principal: fc.option(nasty, { nil: undefined }), fields })
     const meaning = (s: { principal: string | undefined; fields: [string, string | undefined][] }): string =>
       JSON.stringify([s.principal ?? null, s.fields.map(([name, value]) => [name, value ?? null])])
-    fc.assert(fc.property(selector, selector, (a, b) => (meaning(a) === meaning(b)) === (variantKey('/a', a) === variantKey('/a', b))), { numRuns: 2000 })
+    fc.assert(
+      fc.property(
+        selector,
+        selector,
+        (a, b) => (meaning(a) === meaning(b)) === (variantKey('/a', a) === variantKey('/a', b)),
+      ),
+      { numRuns: 2000 },
+    )
   })
 })
 
 describe('groups', () => {
   test('names of any characters are told apart, and from namespaces', () => {
-    fc.assert(fc.property(nasty, nasty, (a, b) => (a === b) === (encodeGroup(a) === encodeGroup(b)) && encodeGroup(a) !== namespaceGroup(b)))
+    fc.assert(
+      fc.property(
+        nasty,
+        nasty,
+        (a, b) => (a === b) === (encodeGroup(a) === encodeGroup(b)) && encodeGroup(a) !== namespaceGroup(b),
+      ),
+    )
   })
 
   test('an encoded name has no space, comma or line feed, which separate names in an entry', () => {

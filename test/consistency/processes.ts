@@ -10,8 +10,21 @@ interface Base {
 
 export type Order = Base &
   (
-    | { readonly task: 'race'; readonly protocol: ProtocolName; readonly keys: number; readonly readers: number; readonly writers: number; readonly writes: number }
-    | { readonly task: 'stampede'; readonly callers: number; readonly handlerMs: number; readonly storable: boolean; readonly startAt: number }
+    | {
+        readonly task: 'race'
+        readonly protocol: ProtocolName
+        readonly keys: number
+        readonly readers: number
+        readonly writers: number
+        readonly writes: number
+      }
+    | {
+        readonly task: 'stampede'
+        readonly callers: number
+        readonly handlerMs: number
+        readonly storable: boolean
+        readonly startAt: number
+      }
     | { readonly task: 'write-through'; readonly naive: boolean; readonly rounds: number; readonly processes: number }
   )
 
@@ -49,7 +62,10 @@ async function answer(child: ChildProcess, onRunning: (child: ChildProcess) => v
   return message
 }
 
-function nextOutcome(child: ChildProcess, onRunning: (child: ChildProcess) => void): Promise<Outcome | { error: string }> {
+function nextOutcome(
+  child: ChildProcess,
+  onRunning: (child: ChildProcess) => void,
+): Promise<Outcome | { error: string }> {
   return new Promise((resolve) => {
     child.on('message', (message: Outcome | { error: string } | { running: number }) => {
       if ('running' in message) onRunning(child)

@@ -9,7 +9,12 @@ export interface Protocol {
   invalidate(key: string): Promise<void>
 }
 
-export type ProtocolName = 'redwell-key' | 'redwell-group' | 'delete-then-set' | 'counter-when-storing' | 'timestamp-when-storing'
+export type ProtocolName =
+  | 'redwell-key'
+  | 'redwell-group'
+  | 'delete-then-set'
+  | 'counter-when-storing'
+  | 'timestamp-when-storing'
 
 const TTL_MS = 60_000
 
@@ -57,7 +62,10 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
     case 'timestamp-when-storing':
       return {
         async read(key, load) {
-          const [cached, invalidatedAt] = await Promise.all([client.get(at('value', key)), client.get(at('invalidated', key))])
+          const [cached, invalidatedAt] = await Promise.all([
+            client.get(at('value', key)),
+            client.get(at('invalidated', key)),
+          ])
           const [value, storedAt] = (cached ?? '').split('@').map(Number)
           if (cached !== null && (storedAt ?? 0) > Number(invalidatedAt ?? 0)) return value ?? Number.NaN
           const loaded = await load()

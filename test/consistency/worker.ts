@@ -36,7 +36,11 @@ async function run(order: Order): Promise<Outcome> {
 
 const SILENT = { info: () => {}, warn: () => {}, error: () => {} }
 
-async function race(order: Extract<Order, { task: 'race' }>, redis: ReturnType<typeof createRedis>, database: Database): Promise<Outcome> {
+async function race(
+  order: Extract<Order, { task: 'race' }>,
+  redis: ReturnType<typeof createRedis>,
+  database: Database,
+): Promise<Outcome> {
   const protocol = makeProtocol(order.protocol, redis, order.prefix)
   const keys = Array.from({ length: order.keys }, (_, index) => `k${index}`)
   const pick = (): string => keys[Math.floor(Math.random() * keys.length)] as string
@@ -68,12 +72,18 @@ async function race(order: Extract<Order, { task: 'race' }>, redis: ReturnType<t
       await pause(2)
     }
   }
-  await Promise.all([...Array.from({ length: order.writers }, (_, index) => write(index)), ...Array.from({ length: order.readers }, () => read())])
+  await Promise.all([
+    ...Array.from({ length: order.writers }, (_, index) => write(index)),
+    ...Array.from({ length: order.readers }, () => read()),
+  ])
   return { reads, loads, stale, waitedMs: [] }
 }
 
 /** Many callers of one cold key at once. The handler counts itself in Redis, so that runs of all processes add up. */
-async function stampede(order: Extract<Order, { task: 'stampede' }>, redis: ReturnType<typeof createRedis>): Promise<Outcome> {
+async function stampede(
+  order: Extract<Order, { task: 'stampede' }>,
+  redis: ReturnType<typeof createRedis>,
+): Promise<Outcome> {
   const client = redis.client as RedisClientType
   const runs = `${order.prefix}:runs`
   const startAt = order.startAt

@@ -7,7 +7,11 @@ import { type Database, pause } from './database.js'
 import type { Order, Outcome } from './processes.js'
 
 /** Writers of one key that commit, and store what they committed, each at its own pace. */
-export async function runWriteThroughs(order: Extract<Order, { task: 'write-through' }>, redis: Redis, database: Database): Promise<Outcome> {
+export async function runWriteThroughs(
+  order: Extract<Order, { task: 'write-through' }>,
+  redis: Redis,
+  database: Database,
+): Promise<Outcome> {
   const client = redis.client as RedisClientType
   for (let index = 0; index < order.rounds; index += 1) {
     const key = `w${index}`
@@ -24,7 +28,13 @@ export async function runWriteThroughs(order: Extract<Order, { task: 'write-thro
       await pause(6)
       if (write === undefined) throw new Error('not announced')
       const body = Buffer.from(JSON.stringify(version))
-      const entry = makeEntry({ kind: 'value', headers: ['coder', 'json'], stamp: write.stamp, body, groups: entryGroups([encodeGroup('w')]) })
+      const entry = makeEntry({
+        kind: 'value',
+        headers: ['coder', 'json'],
+        stamp: write.stamp,
+        body,
+        groups: entryGroups([encodeGroup('w')]),
+      })
       await redis.space().commit(write, { entry, ttlMs: 60_000 }, {})
     }
     await database.complete(key, index)

@@ -60,7 +60,10 @@ test('insisting on Redis at start fails with its address, and without the passwo
   const port = await freePort()
   const app = Fastify()
   app.register(redwell, { url: `redis://user:secret@127.0.0.1:${port}`, connect: true, connectTimeout: '100ms' })
-  const error = await app.ready().then(() => undefined, (reason: Error) => reason)
+  const error = await app.ready().then(
+    () => undefined,
+    (reason: Error) => reason,
+  )
   expect(error?.message).toContain(`127.0.0.1:${port}`)
   expect(JSON.stringify([error?.message, error?.stack])).not.toContain('secret')
   await app.close().catch(() => {})
@@ -107,22 +110,26 @@ test('I2 over an outage: what was written while Redis was away is not answered w
   await expect.poll(async () => (await ask()).cache).toBe('HIT')
 })
 
-test.each(['failing', 'losingReplies'] as const)('a store whose calls are %s never breaks a request and never serves what a write replaced', async (fault) => {
-  const stores: ChaosStore[] = []
-  const inner = memoryStores()
-  const store = (prefix: string): ChaosStore => {
-    const wrapped = chaos(inner(prefix))
-    stores.push(wrapped)
-    return wrapped
-  }
-  const { app, ask, write } = await start({ store })
-  await ask()
-  stores[0]?.[fault]()
-  for (const method of ['PUT', 'PATCH'] as const) expect((await app.inject({ method, url: '/x' })).statusCode).toBe(200)
-  expect(await ask()).toMatchObject({ status: 200, body: 'version 3' })
-  stores[0]?.healthy()
-  for (let round = 0; round < 10; round += 1) expect((await ask()).body).toBe('version 3')
-  await expect.poll(async () => (await ask()).cache).toBe('HIT')
-  expect(await write()).toBe(200)
-  expect((await ask()).body).toBe('version 4')
-})
+test.each(['failing', 'losingReplies'] as const)(
+  'a store whose calls are %s never breaks a request and never serves what a write replaced',
+  async (fault) => {
+    const stores: ChaosStore[] = []
+    const inner = memoryStores()
+    const store = (prefix: string): ChaosStore => {
+      const wrapped = chaos(inner(prefix))
+      stores.push(wrapped)
+      return wrapped
+    }
+    const { app, ask, write } = await start({ store })
+    await ask()
+    stores[0]?.[fault]()
+    for (const method of ['PUT', 'PATCH'] as const)
+      expect((await app.inject({ method, url: '/x' })).statusCode).toBe(200)
+    expect(await ask()).toMatchObject({ status: 200, body: 'version 3' })
+    stores[0]?.healthy()
+    for (let round = 0; round < 10; round += 1) expect((await ask()).body).toBe('version 3')
+    await expect.poll(async () => (await ask()).cache).toBe('HIT')
+    expect(await write()).toBe(200)
+    expect((await ask()).body).toBe('version 4')
+  },
+)

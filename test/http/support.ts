@@ -20,7 +20,6 @@ import {
   type StoreFacts,
   toStored,
   type Verdict,
-  withBody,
 } from '../../src/http/index.js'
 
 /** Wednesday, and a whole second: HTTP-dates have no fractions. */
@@ -158,5 +157,3 @@ export function value(message: { readonly headers: HeaderList }, name: string): 
 export function names(message: { readonly headers: HeaderList }): string[] {
   return message.headers.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
 }
-
-export { withBody }

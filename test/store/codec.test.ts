@@ -4,7 +4,13 @@ import { decodeEntry, decodeStamp, ENTRY_FORMAT, encodeEntry, HEAD_BYTES } from 
 import type { Entry } from '../../src/store/entry.js'
 import { makeEntry } from '../support/entries.js'
 
-const latin1 = fc.string({ unit: fc.integer({ min: 1, max: 255 }).filter((code) => code !== 10).map((code) => String.fromCharCode(code)), maxLength: 12 })
+const latin1 = fc.string({
+  unit: fc
+    .integer({ min: 1, max: 255 })
+    .filter((code) => code !== 10)
+    .map((code) => String.fromCharCode(code)),
+  maxLength: 12,
+})
 const instant = fc.oneof(fc.double({ min: 0, max: 1e15, noNaN: true }), fc.constant(Infinity))
 
 const entry: fc.Arbitrary<Entry> = fc.record({
@@ -29,7 +35,12 @@ test('every entry decodes to what was encoded', () => {
 })
 
 test('foreign, truncated, extended and other-format strings are no entries, and never throw', () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void expect(decodeEntry(Buffer.from(bytes.fill(7, 0, 1)))).toBeUndefined()))
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 300 }),
+      (bytes) => void expect(decodeEntry(Buffer.from(bytes.fill(7, 0, 1)))).toBeUndefined(),
+    ),
+  )
   fc.assert(
     fc.property(entry, fc.nat(), (one, cut) => {
       const bytes = encodeEntry(one) as Buffer

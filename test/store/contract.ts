@@ -31,13 +31,28 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
 
     afterEach(() => under.close())
 
-    async function find(key: string, groups: readonly string[] = ['']): Promise<{ entry: Entry | undefined; hard: (number | undefined)[] }> {
+    async function find(
+      key: string,
+      groups: readonly string[] = [''],
+    ): Promise<{ entry: Entry | undefined; hard: (number | undefined)[] }> {
       const found = await store.read([key], groups)
       return { entry: found.entries[0], hard: found.stamps.map((stamp) => stamp?.hard) }
     }
 
-    function claim(key: string, token = 'token', more: Partial<Claim> = {}, on: Store = store): ReturnType<Store['claim']> {
-      return on.claim(key, { token, leaseMs: LEASE_MS, seen: undefined, absentGroups: [''], groupTtlMs: 60_000, ...more })
+    function claim(
+      key: string,
+      token = 'token',
+      more: Partial<Claim> = {},
+      on: Store = store,
+    ): ReturnType<Store['claim']> {
+      return on.claim(key, {
+        token,
+        leaseMs: LEASE_MS,
+        seen: undefined,
+        absentGroups: [''],
+        groupTtlMs: 60_000,
+        ...more,
+      })
     }
 
     async function fill(key: string, more: Partial<Entry> = {}, token = 'token'): Promise<Entry> {
@@ -50,7 +65,13 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
 
     test('what is published is read back, to the byte and field', async () => {
       const body = Buffer.from([0, 255, 10, 13, 128])
-      const entry = await fill('/a', { body, headers: ['X-A', '1', 'set-x', '', 'X-A', 'é'], status: 404, flags: 513, groups: ['', 'g'] })
+      const entry = await fill('/a', {
+        body,
+        headers: ['X-A', '1', 'set-x', '', 'X-A', 'é'],
+        status: 404,
+        flags: 513,
+        groups: ['', 'g'],
+      })
       const { entry: found } = await find('/a', ['', 'g'])
       expect({ ...found, memo: undefined }).toEqual({ ...entry, memo: undefined })
     })
@@ -74,7 +95,7 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect((await claim('/a', 'third', {}, under.other)).state).toBe('granted')
     })
 
-    test('a release with somebody else\'s token changes nothing', async () => {
+    test("a release with somebody else's token changes nothing", async () => {
       await claim('/a')
       await store.release('/a', 'stranger')
       expect((await claim('/a', 'second')).state).toBe('held')
@@ -271,7 +292,11 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
     })
 
     test.each([
-      ['publish', async (token: string) => void (await store.publish('/a', { token, entry: makeEntry({ stamp: 1e18 }), ttlMs: 1000, verify: false }))],
+      [
+        'publish',
+        async (token: string) =>
+          void (await store.publish('/a', { token, entry: makeEntry({ stamp: 1e18 }), ttlMs: 1000, verify: false })),
+      ],
       ['release', (token: string) => store.release('/a', token)],
       ['evict', async () => void (await store.evict(['/a']))],
       ['set', async () => void (await store.set('/a', makeEntry(), 1000))],

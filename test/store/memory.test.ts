@@ -19,8 +19,12 @@ storeContract('memory', async () => {
 test('the memory store stays within its bytes', async () => {
   const memory = new Memory({ maxBytes: 100_000 })
   const store = new MemoryStore(memory, 'test')
-  for (let index = 0; index < 100; index += 1) await store.set(`/${index}`, makeEntry({ body: Buffer.alloc(10_000) }), 60_000)
-  const found = store.read(Array.from({ length: 100 }, (_, index) => `/${index}`), [])
+  for (let index = 0; index < 100; index += 1)
+    await store.set(`/${index}`, makeEntry({ body: Buffer.alloc(10_000) }), 60_000)
+  const found = store.read(
+    Array.from({ length: 100 }, (_, index) => `/${index}`),
+    [],
+  )
   const kept = found.entries.flatMap((entry, index) => (entry === undefined ? [] : [index]))
   expect(kept.length).toBeGreaterThan(5)
   expect(kept.length).toBeLessThanOrEqual(10)

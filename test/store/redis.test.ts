@@ -51,7 +51,10 @@ test.each([
   const prefix = `test:${randomUUID()}`
   const store = new RedisStore(line, prefix)
   const key = `${prefix}:entry:/a`
-  await line.execute(command.map((text) => (text === 'KEY' ? key : text)), key)
+  await line.execute(
+    command.map((text) => (text === 'KEY' ? key : text)),
+    key,
+  )
   const { entries } = await store.read(['/a'], [''])
   expect(entries[0]).toBeUndefined()
   const claim = { token: 't', leaseMs: 5000, seen: undefined, absentGroups: [''], groupTtlMs: 60_000 }
@@ -66,13 +69,25 @@ test.each([
 test('everything in Redis has a reason to go away: entries and leases by TTL, groups outlive their entries', async () => {
   const prefix = `test:${randomUUID()}`
   const store = new RedisStore(line, prefix)
-  const claimed = await store.claim('/a', { token: 't', leaseMs: 5000, seen: undefined, absentGroups: ['', 'g'], groupTtlMs: 7_200_000 })
+  const claimed = await store.claim('/a', {
+    token: 't',
+    leaseMs: 5000,
+    seen: undefined,
+    absentGroups: ['', 'g'],
+    groupTtlMs: 7_200_000,
+  })
   const lease = `${prefix}:lease:{${prefix}:entry:/a}`
   expect(Number(await line.execute(['PTTL', lease], lease))).toBeGreaterThan(0)
   const stamp = claimed.state === 'granted' ? claimed.stamp : 0
-  await store.publish('/a', { token: 't', entry: makeEntry({ stamp, groups: ['', 'g'] }), ttlMs: 7_200_000, verify: false })
+  await store.publish('/a', {
+    token: 't',
+    entry: makeEntry({ stamp, groups: ['', 'g'] }),
+    ttlMs: 7_200_000,
+    verify: false,
+  })
   expect(await line.execute(['EXISTS', lease], lease)).toBe(0)
-  const ttl = async (key: string): Promise<number> => Number(await line.execute(['PTTL', `${prefix}:${key}`], `${prefix}:${key}`))
+  const ttl = async (key: string): Promise<number> =>
+    Number(await line.execute(['PTTL', `${prefix}:${key}`], `${prefix}:${key}`))
   const entryTtl = await ttl('entry:/a')
   expect(entryTtl).toBeGreaterThan(0)
   expect(await ttl('group:g')).toBeGreaterThan(entryTtl)

@@ -31,5 +31,5 @@ async function obey(order) {
   }
 }
 
-port.on('message', obey)
+port.on('message', (order) => void obey(order))
 port.postMessage('ready')

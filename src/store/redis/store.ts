@@ -107,7 +107,10 @@ export class RedisStore implements Store {
 
   async prolong(key: string, ttlMs: number): Promise<void> {
     const name = this.#keys.entry(key)
-    await this.#line.execute(ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT'], name)
+    await this.#line.execute(
+      ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT'],
+      name,
+    )
   }
 
   async soften(keys: readonly string[], now: number): Promise<number> {
@@ -137,7 +140,12 @@ export class RedisStore implements Store {
     return sweepStep(this.#line, this.#keys, cursor, count, now)
   }
 
-  #run(script: Script, key: string, args: readonly (string | Buffer)[], more: readonly string[] = []): Promise<unknown> {
+  #run(
+    script: Script,
+    key: string,
+    args: readonly (string | Buffer)[],
+    more: readonly string[] = [],
+  ): Promise<unknown> {
     return evaluate(this.#line, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
   }
 

@@ -13,7 +13,11 @@ export class Wakeups {
   }
 
   async listen(): Promise<void> {
-    this.#listening ??= this.#line.subscribe(this.#channel, (message) => this.#wake(message.toString('latin1')), () => this.#wakeAll())
+    this.#listening ??= this.#line.subscribe(
+      this.#channel,
+      (message) => this.#wake(message.toString('latin1')),
+      () => this.#wakeAll(),
+    )
     try {
       await this.#listening
     } catch (error) {
