@@ -13,7 +13,8 @@ const HEADERS = {
   'content-type': 'application/json; charset=utf-8',
   'content-language': 'en-GB',
   'last-modified': 'Tue, 18 Nov 2025 09:30:00 GMT',
-  vary: 'accept-language',
+  // Not Vary, which makes a second key.
+  'content-location': '/items/1',
   link: '</schemas/item>; rel="describedby"',
   'x-content-type-options': 'nosniff',
   'x-request-cost': '12',

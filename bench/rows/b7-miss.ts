@@ -21,7 +21,6 @@ const redwell: Subject = ({ redisUrl }) =>
  * What both sides spend on the handler: making the object and its JSON. Measured by itself and not as a third server: a
  * server without Redis gets its requests in other batches, and can come out dearer than one that asks Redis twice.
  */
-// oxlint-disable-next-line typescript/require-await
 const handler: Subject = async () => loop(async (n) => JSON.stringify(load(String(n))))
 
 /** Ours over theirs, both without the handler. An impossible figure is an error, never a verdict. */

@@ -6,7 +6,7 @@ import { type Absent, type Look, type Place, replacing } from './place.js'
 import type { Evicted, Space } from './space.js'
 import { jsonCoder, lifeMs, Values } from './values.js'
 import { OptionsError } from '../errors.js'
-import type { Fill } from './fills.js'
+import type { Fill } from './fill.js'
 
 export interface GetOptions {
   /** Groups the value was stored with. Naming them here saves a round trip; a value without them is a miss. */

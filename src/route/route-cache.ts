@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Acquired, AloneReason, Fill } from '../cache/fills.js'
-import { encodeGroup } from '../cache/group.js'
+import type { Fill } from '../cache/fill.js'
+import type { Acquired, AloneReason } from '../cache/fills.js'
 import { type Absent, type Look, type Place, replacing, unseen } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import {
@@ -12,7 +12,6 @@ import {
   replay,
   type ReplayHow,
   type RequestPlan,
-  toStored,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
@@ -23,7 +22,8 @@ import type { CacheRequest } from './request.js'
 import { isDueEarly } from './early-refresh.js'
 import type { BypassReason, Lookup, MissReason } from './lookup.js'
 import { REFUSALS } from './refusals.js'
-import { type Before, Run, type RunControls, type Stored } from './run.js'
+import { type Before, Run, type RunControls } from './run.js'
+import { makeEntry, type Stored } from './stored.js'
 import { union, Variants } from './variants.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -283,16 +283,6 @@ export class RouteCache<Req> {
 const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
   'hit-for-pass': 'hit-for-pass',
   outage: 'outage',
-}
-
-function makeEntry({ decision, body, groups: added }: Stored, groups: readonly string[], stamp: number): Entry {
-  return {
-    kind: 'response',
-    ...toStored(decision, body),
-    stamp,
-    family: '',
-    groups: added.length === 0 ? groups : [...new Set([...groups, ...added.map(encodeGroup)])],
-  }
 }
 
 function wantsNew({ directives }: RequestPlan): boolean {

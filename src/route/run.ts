@@ -1,4 +1,4 @@
-import type { Fill } from '../cache/fills.js'
+import type { Fill } from '../cache/fill.js'
 import { groupProblem } from '../cache/group.js'
 import { OptionsError } from '../errors.js'
 import {
@@ -21,14 +21,7 @@ import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
-
-/** A decided store: what is kept, under which right to store. */
-export interface Stored {
-  readonly decision: Storable
-  readonly body: Buffer
-  /** Groups that the handler added. */
-  readonly groups: readonly string[]
-}
+import type { Stored } from './stored.js'
 
 /** What stood at the key and could not answer. */
 export interface Before {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { Fill } from '../cache/fills.js'
+import type { Fill } from '../cache/fill.js'
 import { PREFIX_GROUP } from '../cache/group.js'
 import { type Place, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'

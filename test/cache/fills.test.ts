@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { Fills, type Acquired, type Fill } from '../../src/cache/fills.js'
+import type { Fill } from '../../src/cache/fill.js'
+import { type Acquired, Fills } from '../../src/cache/fills.js'
 import type { Absent, Place } from '../../src/cache/place.js'
 import { chaos } from '../../src/testing/chaos.js'
 import { Memory, MemoryStore } from '../../src/store/memory.js'
