@@ -34,7 +34,7 @@ type Lease = { readonly until: number } & (
 export class Memory {
   readonly now: () => number
   readonly entries: LRUCache<string, Kept>
-  readonly groups = new LRUCache<string, Stamp>({ max: GROUPS_MAX })
+  readonly groups = new Map<string, Stamp>()
   readonly leases = new Map<string, Lease>()
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
@@ -212,8 +212,20 @@ export class MemoryStore implements Store {
   }
 
   #createGroups(groups: readonly string[], stamp: number): void {
+    const all = this.#memory.groups
     for (const group of groups) {
-      if (this.#stamp(group) === undefined) this.#memory.groups.set(this.#keys.group(group), { hard: stamp, soft: 0 })
+      if (this.#stamp(group) !== undefined) continue
+      if (all.size >= GROUPS_MAX) this.#loseOldestGroup()
+      all.set(this.#keys.group(group), { hard: stamp, soft: 0 })
+    }
+  }
+
+  /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
+  #loseOldestGroup(): void {
+    for (const name of this.#memory.groups.keys()) {
+      if (name.endsWith(':group:')) continue
+      this.#memory.groups.delete(name)
+      return
     }
   }
 
