@@ -13,4 +13,9 @@ const redwell = fp(redwellPlugin, { name: 'redwell', fastify: '5.x' })
 
 export default redwell
 export { redwell }
-export type { RedwellFastifyOptions } from './plugin.js'
+export type {
+  FastifyCacheEvictOptions,
+  FastifyCacheOptions,
+  FastifyCachePutOptions,
+  RedwellFastifyOptions,
+} from './plugin.js'

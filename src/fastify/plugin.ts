@@ -23,14 +23,19 @@ export interface RedwellFastifyOptions extends Omit<RedisOptions, 'prefix'> {
   connect?: boolean | undefined
 }
 
+// Named here because the compiler drops an import that only the augmentation below uses.
+export type FastifyCacheOptions = CacheOptions<FastifyRequest>
+export type FastifyCachePutOptions = CachePutOptions<FastifyRequest>
+export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Answer this GET from the cache. */
-    cache?: CacheOptions<FastifyRequest>
+    cache?: FastifyCacheOptions
     /** Store what this write answers as the entry of its path's GET. */
-    cachePut?: CachePutOptions<FastifyRequest>
+    cachePut?: FastifyCachePutOptions
     /** Invalidate entries when this write has succeeded. */
-    cacheEvict?: CacheEvictOptions<FastifyRequest>
+    cacheEvict?: FastifyCacheEvictOptions
   }
   interface FastifyInstance {
     /** The application's Redis; `redis.client` is the node-redis client. */
