@@ -4,7 +4,7 @@ import type { FlightEnd } from './flight.js'
 import type { Place } from './place.js'
 
 /** A handler that still has not answered after this is taken for hung; its lease is not renewed any more. */
-const RENEW_FOR_MS = 300_000
+export const RENEW_FOR_MS = 300_000
 /** How long callers of a key run side by side after its value could not be stored (hit-for-pass). */
 const PASS_MS = 5000
 

@@ -87,11 +87,8 @@ export class Space {
     const { groups = [], mode = 'hard' } = target
     const keys = (target.keys ?? []).filter((key) => key !== write.key)
     try {
-      const [entries, invalidated] = await Promise.all([
-        this.#evictKeys(keys, mode),
-        groups.length === 0 ? undefined : this.#store.invalidate(groups, mode),
-      ])
-      const own = invalidated === undefined ? undefined : { groups, ...invalidated }
+      const entries = keys.length === 0 ? 0 : await this.#evictKeys(keys, mode)
+      const own = groups.length === 0 ? undefined : { groups, ...(await this.#store.invalidate(groups, mode)) }
       const published = stored === undefined ? 'fenced' : await write.store(stored.entry, stored.ttlMs, own)
       if (stored === undefined) await write.cancel()
       return { published, entries, groups: groups.length, confirmed: true }
@@ -119,18 +116,21 @@ export class Space {
   }
 
   /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
-  async evict(target: Target): Promise<Evicted> {
+  evict(target: Target): Promise<Evicted> {
     const { keys = [], groups = [], mode = 'hard' } = target
-    try {
-      const [entries] = await Promise.all([
-        this.#evictKeys(keys, mode),
-        groups.length === 0 ? undefined : this.#store.invalidate(groups, mode),
-      ])
-      return { entries, groups: groups.length, confirmed: true }
-    } catch (error) {
-      this.#unconfirmed.add(target, error)
-      return { entries: 0, groups: 0, confirmed: false }
-    }
+    const evicting = groups.length === 0 ? this.#evictKeys(keys, mode) : this.#evictBoth(keys, groups, mode)
+    return evicting.then(
+      (entries) => ({ entries, groups: groups.length, confirmed: true }),
+      (error: unknown) => {
+        this.#unconfirmed.add(target, error)
+        return { entries: 0, groups: 0, confirmed: false }
+      },
+    )
+  }
+
+  async #evictBoth(keys: readonly string[], groups: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
+    const [entries] = await Promise.all([this.#evictKeys(keys, mode), this.#store.invalidate(groups, mode)])
+    return entries
   }
 
   /** Invalidates everything under the prefix, at the cost of one group. */
@@ -152,8 +152,8 @@ export class Space {
     this.#unconfirmed.close()
   }
 
-  async #evictKeys(keys: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
-    if (keys.length === 0) return 0
+  #evictKeys(keys: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
+    if (keys.length === 0) return Promise.resolve(0)
     return mode === 'hard' ? this.#store.evict(keys) : this.#store.soften(keys, this.now())
   }
 }

@@ -1,4 +1,5 @@
 import type { Entry } from '../store/entry.js'
+import { RENEW_FOR_MS } from './fill.js'
 import type { Invalidated, Published, Store } from '../store/port.js'
 
 /** What a write itself invalidated just before it stores. */
@@ -28,7 +29,11 @@ export class Write {
     this.stamp = stamp
     this.#store = store
     this.#token = token
-    this.#renewal = setInterval(() => void store.renew(key, token, leaseMs).catch(() => {}), leaseMs / 3)
+    const startedAt = performance.now()
+    this.#renewal = setInterval(() => {
+      if (performance.now() - startedAt > RENEW_FOR_MS) clearInterval(this.#renewal)
+      else store.renew(key, token, leaseMs).catch(() => {})
+    }, leaseMs / 3)
     this.#renewal.unref()
   }
 
@@ -37,7 +42,8 @@ export class Write {
    * invalidation does not fence it, anybody else's since the handler began does.
    */
   async store(entry: Entry, ttlMs: number, invalidated?: OwnInvalidation): Promise<Published> {
-    const stamp = await this.#restamp(entry, invalidated)
+    const own = invalidated !== undefined && entry.groups.some((group) => invalidated.groups.includes(group))
+    const stamp = own ? await this.#restamp(entry, invalidated) : this.stamp
     return this.#complete(stamp === undefined ? undefined : { entry: { ...entry, stamp }, ttlMs })
   }
 
@@ -47,9 +53,7 @@ export class Write {
   }
 
   /** The stamp to store under, or undefined where a group was invalidated by somebody else since the handler began. */
-  async #restamp(entry: Entry, invalidated: OwnInvalidation | undefined): Promise<number | undefined> {
-    if (invalidated === undefined || !entry.groups.some((group) => invalidated.groups.includes(group)))
-      return this.stamp
+  async #restamp(entry: Entry, invalidated: OwnInvalidation): Promise<number | undefined> {
     const own = invalidated.before.every((stamp) => stamp === undefined || stamp.hard <= this.stamp)
     const others = entry.groups.filter((group) => !invalidated.groups.includes(group))
     const { stamps } = await this.#store.read([], others)

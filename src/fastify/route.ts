@@ -152,11 +152,17 @@ function setHeaders(reply: FastifyReply, before: HeaderList, after: HeaderList):
   else replaceHeaders(reply, after)
 }
 
-async function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  const before = { status: reply.statusCode, headers: () => readHeaders(reply), body: () => wholeBody(payload) }
-  const headers = await write.finish(before)
-  if (headers !== undefined) setHeaders(reply, readHeaders(reply), headers)
-  return payload
+function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): unknown {
+  const finishing = write.finish({
+    status: reply.statusCode,
+    headers: () => readHeaders(reply),
+    body: () => wholeBody(payload),
+  })
+  const send = (headers: HeaderList | undefined): unknown => {
+    if (headers !== undefined) setHeaders(reply, readHeaders(reply), headers)
+    return payload
+  }
+  return finishing instanceof Promise ? finishing.then(send) : send(finishing)
 }
 
 /** The bytes of a payload; undefined where it is a stream. */

@@ -15,7 +15,7 @@ import {
 } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
-import { checkedKey, encodeGroups, hostOf, locate, placeOf } from './locate.js'
+import { checkedKey, encodeGroups, hostOf, isPromise, locate, placeOf } from './locate.js'
 import type { WriteResult } from './options.js'
 import type { EvictPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -57,14 +57,17 @@ export class RouteWrite<Req> {
     return new WriteRun((answer) => this.#evictOnly(request, answer), NOTHING)
   }
 
-  async #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): Promise<undefined> {
+  #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): MaybePromise<undefined> {
     if (this.#evict === undefined || answer.status >= 400) return undefined
-    await this.#evict.space.evict(await this.#target(request, new Result(answer), this.#evict.policy))
-    return undefined
+    const { space, policy } = this.#evict
+    const named = this.#target(request, new Result(answer), policy)
+    const evicting = isPromise(named) ? named.then((all) => space.evict(all)) : space.evict(named)
+    return evicting.then(NOTHING)
   }
 
   async #announce(request: CacheRequest<Req>, put: PutTarget<Req>): Promise<WriteRun> {
-    const location = await locate(request, put.policy)
+    const located = locate(request, put.policy)
+    const location = isPromise(located) ? await located : located
     const names = this.#variants?.names(location.base) ?? []
     const place = location.principal === null ? undefined : placeOf(request, location, names, put.policy.http)
     const write = place === undefined ? undefined : await put.space.announce(place.key)
@@ -83,10 +86,14 @@ export class RouteWrite<Req> {
   ): Promise<HeaderList> {
     const response = { status: answer.status, headers: answer.headers() }
     const result = new Result(answer)
-    const decided = this.#decide(request, response, result.body(), put, announced)
-    const stored = answer.status < 400 && (await this.#commit(request, result, put, announced, decided))
-    if (answer.status >= 400) await announced.write?.cancel().catch(() => {})
-    return this.#present(request, response, put, stored)
+    try {
+      const decided = this.#decide(request, response, result.body(), put, announced)
+      const stored = answer.status < 400 && (await this.#commit(request, result, put, announced, decided))
+      return this.#present(request, response, put, stored)
+    } finally {
+      // Ends what was not committed: a failed write, or a function of the options that threw. Nothing otherwise.
+      await announced.write?.cancel().catch(() => {})
+    }
   }
 
   /** The fields of the answer to the write itself, with its status. */
@@ -147,25 +154,42 @@ export class RouteWrite<Req> {
     return decision.store && sameNames(decision.varyNames, names) ? { decision, body } : undefined
   }
 
-  async #target(request: CacheRequest<Req>, result: Result, policy: EvictPolicy<Req>): Promise<Target> {
-    const group = typeof policy.group === 'function' ? await policy.group(request.native, result) : policy.group
-    const key = typeof policy.evictKey === 'function' ? await policy.evictKey(request.native, result) : policy.evictKey
-    const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
-    const keys = key === undefined ? [] : [await this.#evictKey(request, key, policy)]
-    return { groups: names.length === 0 ? [] : encodeGroups(names), keys, mode: policy.mode }
+  /** Synchronous where nothing of it is asked of the application. */
+  #target(request: CacheRequest<Req>, result: Result, policy: EvictPolicy<Req>): MaybePromise<Target> {
+    const group = typeof policy.group === 'function' ? policy.group(request.native, result) : policy.group
+    const key = typeof policy.evictKey === 'function' ? policy.evictKey(request.native, result) : policy.evictKey
+    const principal = key === undefined || policy.per === undefined ? undefined : policy.per(request.native)
+    if (!isPromise(group) && !isPromise(key) && !isPromise(principal))
+      return target(request, policy, group, key, principal)
+    return Promise.all([group, key, principal]).then((named) => target(request, policy, ...named))
   }
+}
 
-  /** Without `per`, the path itself: with it go the entries of all principals and all variants. */
-  async #evictKey(
-    request: CacheRequest<Req>,
-    key: 'path' | readonly KeyPart[],
-    policy: EvictPolicy<Req>,
-  ): Promise<string> {
-    const base = key === 'path' ? pathKey(request.target, policy.path, hostOf(request, policy)) : checkedKey(key)
-    const principal = policy.per === undefined ? undefined : await policy.per(request.native)
-    if (principal === undefined || principal === '') return base
-    return placeOf(request, { base, principal, groups: [] }, []).key
+function target<Req>(
+  request: CacheRequest<Req>,
+  policy: EvictPolicy<Req>,
+  group: string | readonly string[] | undefined,
+  key: 'path' | readonly KeyPart[] | undefined,
+  principal: string | undefined,
+): Target {
+  const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
+  return {
+    groups: names.length === 0 ? [] : encodeGroups(names),
+    keys: key === undefined ? [] : [evictedKey(request, policy, key, principal)],
+    mode: policy.mode,
   }
+}
+
+/** Without a principal, the path itself: with it go the entries of all principals and all variants. */
+function evictedKey<Req>(
+  request: CacheRequest<Req>,
+  policy: EvictPolicy<Req>,
+  key: 'path' | readonly KeyPart[],
+  principal: string | undefined,
+): string {
+  const base = key === 'path' ? pathKey(request.target, policy.path, hostOf(request, policy)) : checkedKey(key)
+  if (principal === undefined || principal === '') return base
+  return placeOf(request, { base, principal, groups: [] }, []).key
 }
 
 interface Announced {
@@ -180,7 +204,9 @@ interface Decided {
   readonly body: Buffer
 }
 
-function NOTHING(): void {}
+function NOTHING(): undefined {
+  return undefined
+}
 
 function isStatusField(name: string | undefined): boolean {
   return name?.toLowerCase() === 'x-redis-cache'
@@ -223,11 +249,11 @@ function parseJson(body: Buffer | undefined): unknown {
 
 /** One request of a write route. */
 export class WriteRun {
-  readonly #finish: (answer: WriteAnswer) => Promise<HeaderList | undefined>
+  readonly #finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>
   readonly #cancel: () => void
   #open = true
 
-  constructor(finish: (answer: WriteAnswer) => Promise<HeaderList | undefined>, cancel: () => void) {
+  constructor(finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>, cancel: () => void) {
     this.#finish = finish
     this.#cancel = cancel
   }
@@ -236,7 +262,7 @@ export class WriteRun {
    * The handler has answered. When this resolves, what it invalidates is invalid everywhere. Gives the fields to send,
    * or undefined where they stay as they are.
    */
-  async finish(answer: WriteAnswer): Promise<HeaderList | undefined> {
+  finish(answer: WriteAnswer): MaybePromise<HeaderList | undefined> {
     if (!this.#open) return undefined
     this.#open = false
     return this.#finish(answer)

@@ -452,6 +452,18 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
       expect([a.cache, a.body, (await get(app, '/b')).cache]).toEqual(['HIT', 'new a', 'MISS'])
     })
 
+    test('a function of the options that throws after the write fails its request, and leaves nothing behind', async () => {
+      const app = await makeApp((fresh) => {
+        fresh.get('/x', { config: { cache: { ttl: 60 } } }, async () => 'x')
+        const group = (): string => {
+          throw new Error('no group')
+        }
+        fresh.put('/x', { config: { cachePut: { ttl: 60 }, cacheEvict: { group } } }, async () => 'y')
+      })
+      expect((await app.inject({ method: 'PUT', url: '/x' })).statusCode).toBe(500)
+      expect([(await get(app, '/x')).cache, (await get(app, '/x')).cache]).toEqual(['MISS', 'HIT'])
+    })
+
     test('groups and keys may come from the request and the result', async () => {
       const app = await makeApp((fresh) => {
         fresh.get<{ Params: { id: string } }>(

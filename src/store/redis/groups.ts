@@ -49,6 +49,11 @@ export class GroupStamps {
     return after
   }
 
+  /** Whether all groups of an entry are known to live long enough: then there is nothing to ask before it is stored. */
+  known(entry: Entry, ttlMs: number): boolean {
+    return entry.groups.every((group) => this.#lives(group, ttlMs))
+  }
+
   /** Whether an entry may still be stored; prolongs its groups, and creates those that its handler named first. */
   async admit(entry: Entry, ttlMs: number): Promise<boolean> {
     const unsure = entry.groups.filter((group) => !this.#lives(group, ttlMs))

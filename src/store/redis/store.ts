@@ -61,15 +61,15 @@ export class RedisStore implements Store {
   }
 
   async publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
-    if (!(await this.#groups.admit(entry, ttlMs))) {
+    if (!this.#groups.known(entry, ttlMs) && !(await this.#groups.admit(entry, ttlMs))) {
       await this.release(key, token)
       return 'fenced'
     }
     const args = [token, lifeArgument(ttlMs), bytesOf(entry, key)]
     const storing = this.#run(scripts.publish, key, [...args, ...this.#wakeArguments(key)])
-    const valid = verify ? this.#groups.allow(entry) : true
-    const [stored, stillValid] = await Promise.all([storing, valid])
-    return stored === 1 && stillValid ? 'stored' : 'fenced'
+    if (!verify) return (await storing) === 1 ? 'stored' : 'fenced'
+    const [stored, valid] = await Promise.all([storing, this.#groups.allow(entry)])
+    return stored === 1 && valid ? 'stored' : 'fenced'
   }
 
   async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
@@ -100,9 +100,15 @@ export class RedisStore implements Store {
     return (await this.#run(scripts.set, key, args)) === 1 ? stamp : undefined
   }
 
-  async evict(keys: readonly string[]): Promise<number> {
-    const counts = await Promise.all(keys.map((key) => this.#run(scripts.evict, key, this.#wakeArguments(key))))
-    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  evict(keys: readonly string[]): Promise<number> {
+    if (keys.length === 1) return this.#evictOne(keys[0] as string)
+    return Promise.all(keys.map((key) => this.#evictOne(key))).then((counts) =>
+      counts.reduce((sum, count) => sum + count, 0),
+    )
+  }
+
+  #evictOne(key: string): Promise<number> {
+    return this.#run(scripts.evict, key, this.#wakeArguments(key)).then(Number)
   }
 
   async prolong(key: string, ttlMs: number): Promise<void> {
