@@ -158,11 +158,11 @@ function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): un
     headers: () => readHeaders(reply),
     body: () => wholeBody(payload),
   })
-  const send = (headers: HeaderList | undefined): unknown => {
+  const release = (headers: HeaderList | undefined): unknown => {
     if (headers !== undefined) setHeaders(reply, readHeaders(reply), headers)
     return payload
   }
-  return finishing instanceof Promise ? finishing.then(send) : send(finishing)
+  return finishing instanceof Promise ? finishing.then(release) : release(finishing)
 }
 
 /** The bytes of a payload; undefined where it is a stream. */

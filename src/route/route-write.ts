@@ -118,9 +118,9 @@ export class RouteWrite<Req> {
     { place, write, names }: Announced,
     decided: Decided | undefined,
   ): Promise<boolean> {
-    const target = this.#evict === undefined ? {} : await this.#target(request, result, this.#evict.policy)
-    const together = this.#evict?.space === space ? target : {}
-    if (this.#evict !== undefined && this.#evict.space !== space) await this.#evict.space.evict(target)
+    const evicted = this.#evict === undefined ? {} : await this.#target(request, result, this.#evict.policy)
+    const together = this.#evict?.space === space ? evicted : {}
+    if (this.#evict !== undefined && this.#evict.space !== space) await this.#evict.space.evict(evicted)
     if (place === undefined || write === undefined) {
       const own = place === undefined ? [] : [place.key, place.base ?? place.key]
       await space.evict({ ...together, keys: [...(together.keys ?? []), ...own] })
