@@ -70,11 +70,11 @@ export interface RedisSettings {
   prefix?: string | undefined
   /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
   defaultTtl?: Duration | undefined
-  /** Warn at start when entries without expiry meet a server that cannot evict them. Default true. */
+  /** Warn at start when entries without expiry meet a server that cannot evict them. Default true. Without effect in 0.1. */
   warnUnboundedCache?: boolean | undefined
-  /** Default false. */
+  /** OpenTelemetry. Default false. Without effect in 0.1. */
   otel?: boolean | undefined
-  /** The driver's own OpenTelemetry. Default false. */
+  /** The driver's own OpenTelemetry. Default false. Without effect in 0.1. */
   otelRedis?: boolean | undefined
   /** Your own node-redis client, used as it is: you connect it and you close it. */
   client?: NodeRedis | undefined
