@@ -17,7 +17,7 @@ export class Refresher {
 
   /** The run that this request is for, if it is one of ours. */
   take(request: FastifyRequest): Run | undefined {
-    const token = request.headers[FIELD]
+    const token = this.#runs.size === 0 ? undefined : request.headers[FIELD]
     if (token === undefined) return undefined
     delete request.raw.headers[FIELD]
     const run = this.#runs.get(String(token))

@@ -4,17 +4,36 @@ import type { CacheRequest } from '../route/request.js'
 /** Fields that the cache evaluates itself; the handler must answer with the whole representation. */
 const CONDITIONALS = ['if-none-match', 'if-modified-since'] as const
 
+/** What every request is asked for: whether it says anything about caching, conditions, ranges or credentials. */
+const ASKED_OF_ALL: ReadonlySet<string> = new Set([
+  'authorization',
+  'cache-control',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'range',
+])
+const LENGTHS: readonly boolean[] = lengthsOf(ASKED_OF_ALL)
+
+function lengthsOf(names: ReadonlySet<string>): boolean[] {
+  const lengths: boolean[] = []
+  for (const { length } of names) lengths[length] = true
+  return lengths
+}
+
 /** A Fastify request as the cache sees it. */
 export class CacheableRequest implements CacheRequest<FastifyRequest> {
   readonly native: FastifyRequest
   readonly method: string
-  readonly #headers: FastifyRequest['headers']
+  readonly #saysNothing: boolean
   #hidden: Record<string, string> | undefined
 
   constructor(native: FastifyRequest) {
     this.native = native
     this.method = native.method
-    this.#headers = native.headers
+    this.#saysNothing = saysNothing(native.raw.rawHeaders)
   }
 
   /** Before any rewrite by the application: what the client sent. */
@@ -23,12 +42,14 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
   }
 
   header(name: string): string | undefined {
-    const value = this.#headers[name] ?? this.#hidden?.[name]
+    if (this.#saysNothing && ASKED_OF_ALL.has(name)) return undefined
+    const value = this.native.headers[name] ?? this.#hidden?.[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
 
   /** Takes the conditions out of the handler's sight. */
   hideConditions(): void {
+    if (this.#saysNothing) return
     const { headers } = this.native.raw
     for (const name of CONDITIONALS) {
       const value = headers[name]
@@ -37,4 +58,16 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
       delete headers[name]
     }
   }
+}
+
+/**
+ * Whether none of the fields that every request is asked for is there. Node makes its object of fields only when it is
+ * asked for one; the usual hit does without.
+ */
+function saysNothing(rawHeaders: readonly string[]): boolean {
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] as string
+    if (LENGTHS[name.length] === true && ASKED_OF_ALL.has(name.toLowerCase())) return false
+  }
+  return true
 }
