@@ -29,7 +29,12 @@ export function namespaceGroup(namespace: string): string {
 /** Groups as an entry carries them: encoded, each once, the prefix's first. */
 export function entryGroups(names: readonly string[]): readonly string[] {
   if (names.length === 0) return PREFIX_ONLY
-  return [PREFIX_GROUP, ...new Set(names.map(encodeGroup))]
+  const groups = [PREFIX_GROUP]
+  for (const name of names) {
+    const encoded = encodeGroup(name)
+    if (!groups.includes(encoded)) groups.push(encoded)
+  }
+  return groups
 }
 
 const PREFIX_ONLY: readonly string[] = [PREFIX_GROUP]

@@ -73,7 +73,11 @@ function groupsOf(group: string | readonly string[] | undefined): readonly strin
 export function groupsProblem(names: readonly unknown[]): string | undefined {
   if (names.length > GROUPS_PER_ENTRY_MAX)
     return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
-  return names.map(groupProblem).find((problem) => problem !== undefined)
+  for (const name of names) {
+    const problem = groupProblem(name)
+    if (problem !== undefined) return problem
+  }
+  return undefined
 }
 
 export function encodeGroups(names: readonly string[]): readonly string[] {
