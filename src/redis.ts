@@ -6,6 +6,7 @@ import { resolveSettings } from './connection/resolve.js'
 import type { RedisSettings, ResolvedSettings } from './connection/settings.js'
 import { UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
+import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory.js'
 import type { Store } from './store/port.js'
 import { RedisStore } from './store/redis/store.js'
@@ -15,6 +16,8 @@ export interface RedisOptions extends RedisSettings {
   logger?: Logger | undefined
   /** The store itself, in place of Redis: for tests (see `redwell/testing`). Called once for each prefix. */
   store?: ((prefix: string) => Store) | undefined
+  /** Options that routes have when they do not say otherwise, such as `{ preset: 'rfc9111' }` or `{ cacheStatus: 'shop' }`. */
+  defaults?: ResponseDefaults | undefined
   /** Milliseconds since the epoch. Default `Date.now`. For tests. */
   now?: (() => number) | undefined
 }
@@ -25,6 +28,8 @@ export class Redis implements AsyncDisposable {
   /** Values beside the routes. */
   readonly cache: CacheBackend
   readonly logger: Logger
+  /** @internal Options of all routes. */
+  readonly defaults: ResponseDefaults
   readonly #connection: Connection | undefined
   readonly #openStore: (prefix: string) => Store
   readonly #now: () => number
@@ -33,9 +38,10 @@ export class Redis implements AsyncDisposable {
 
   /** @internal Use `createRedis`. */
   constructor(options: RedisOptions = {}) {
-    const { logger = consoleLogger, store, now = Date.now, ...settings } = options
+    const { logger = consoleLogger, store, now = Date.now, defaults = {}, ...settings } = options
     this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
     this.logger = logger
+    this.defaults = defaults
     this.#now = now
     for (const warning of this.settings.warnings) logger.warn(warning)
     this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)

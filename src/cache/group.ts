@@ -26,6 +26,11 @@ export function namespaceGroup(namespace: string): string {
   return bounded(`:${encodePart(namespace)}`)
 }
 
+/** A group that a response of one origin names, where several share the cache: RFC 9875 section 2 keeps them apart. */
+export function originGroup(host: string, name: string): string {
+  return bounded(`:${encodePart(host)}:${encodePart(name)}`)
+}
+
 /** Groups as an entry carries them: encoded, each once, the prefix's first. */
 export function entryGroups(names: readonly string[]): readonly string[] {
   if (names.length === 0) return PREFIX_ONLY

@@ -115,6 +115,20 @@ export class Space {
     await this.#store.prolong(key, ttlMs)
   }
 
+  /** Notes one more variant of a path; those over the limit go. */
+  async enrol(list: string, key: string, ttlMs: number, max: number): Promise<void> {
+    const now = this.now()
+    const gone = await this.#store.enrol(list, key, now + ttlMs, max, now)
+    if (gone.length > 0) await this.#store.evict(gone)
+  }
+
+  /** The variants of a path that are still there. */
+  async enrolled(list: string, groups: readonly string[]): Promise<readonly Entry[]> {
+    const keys = await this.#store.enrolled(list, this.now())
+    const looks = await Promise.all(keys.map(async (key) => this.look({ key, groups })))
+    return looks.flatMap((found) => (found.state === 'valid' ? [found.entry] : []))
+  }
+
   /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
   evict(target: Target): Promise<Evicted> {
     const { keys = [], groups = [], mode = 'hard' } = target

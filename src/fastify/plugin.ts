@@ -1,16 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { CacheBackend } from '../cache/backend.js'
-import { prefixProblem } from '../connection/resolve.js'
 import { OptionsError, UsageError } from '../errors.js'
+import { isSafe } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { createRedis, type Redis, type RedisOptions } from '../redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
-import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
-import { RouteCache } from '../route/route-cache.js'
-import { RouteWrite } from '../route/route-write.js'
+import type { Routes, Traits } from '../route/routes.js'
+import { routesOf } from '../routes-of.js'
 import { type EarlyRoute, routesDeclaredBefore } from './early.js'
 import { Refresher } from './refresher.js'
-import { cacheReader, responseWriter, STATE, writeReader } from './route.js'
+import { cacheReader, responseWriter, STATE, unsafeWriter, writeReader } from './route.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
 export interface RedwellFastifyOptions extends Omit<RedisOptions, 'prefix'> {
@@ -71,7 +70,8 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     if (state !== undefined && 'run' in state) state.run.addGroups(names)
     return this
   })
-  app.addHook('onRoute', (route) => attach(route, redis, refresher, routeDefaults(app, redis), redis.logger))
+  const attached = { routes: routesOf(redis), refresher, traits: traitsOf(app) }
+  app.addHook('onRoute', (route) => attach(route, attached))
   app.addHook('onClose', async () => {
     await refresher.settled()
     if (given === undefined) await redis.close()
@@ -92,46 +92,40 @@ function loggerOf(app: FastifyInstance): Logger {
   }
 }
 
-function routeDefaults(app: FastifyInstance, redis: Redis): RouteDefaults {
+function traitsOf(app: FastifyInstance): Traits {
   const { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive } = {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
   }
-  return {
-    defaultTtlMs: redis.settings.defaultTtlMs,
-    path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive },
-    prefixProblem,
+  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive }, refreshes: true, stripsHead: true }
+}
+
+interface Attached {
+  readonly routes: Routes
+  readonly refresher: Refresher
+  readonly traits: Traits
+}
+
+function attach(route: RouteOptions, attached: Attached): void {
+  const { cache, cachePut, cacheEvict } = route.config ?? {}
+  if (cache !== undefined) attachCache(route, cache, attached)
+  if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, attached)
+  else if (cache === undefined && methodsOf(route).some((method) => !isSafe(method))) {
+    route.onSend = [unsafeWriter(attached.routes.unsafe), ...listOf(route.onSend)] as NonNullable<
+      RouteOptions['onSend']
+    >
   }
 }
 
-function attach(
-  route: RouteOptions,
-  redis: Redis,
-  refresher: Refresher,
-  defaults: RouteDefaults,
-  logger: Logger,
-): void {
-  const { cache, cachePut, cacheEvict } = route.config ?? {}
-  if (cache !== undefined) attachCache(route, cache, redis, refresher, defaults, logger)
-  if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, redis, defaults)
-}
-
-function attachCache(
-  route: RouteOptions,
-  options: CacheOptions<FastifyRequest>,
-  redis: Redis,
-  refresher: Refresher,
-  defaults: RouteDefaults,
-  logger: Logger,
-): void {
+function attachCache(route: RouteOptions, options: CacheOptions<FastifyRequest>, attached: Attached): void {
+  const { routes, refresher, traits } = attached
   const name = routeName(route)
-  if (methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
+  const cache = routes.cache(name, { where: `config.cache of ${name}`, options }, traits)
+  if (!cache.anyMethod && methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
     throw new OptionsError(`config.cache of ${name}`, [
-      'only GET responses are cached; use cachePut or cacheEvict on a route that writes',
+      "only GET responses are cached: use cachePut or cacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods",
     ])
   }
-  const policy = resolvePolicy(`config.cache of ${name}`, options, defaults)
-  const cache = new RouteCache(redis.space(policy.prefix), policy, { name, logger, refreshes: true, stripsHead: true })
   wrap(route, cacheReader(cache, refresher))
 }
 
@@ -139,8 +133,7 @@ function attachWrite(
   route: RouteOptions,
   put: CachePutOptions<FastifyRequest> | undefined,
   evict: CacheEvictOptions<FastifyRequest> | undefined,
-  redis: Redis,
-  defaults: RouteDefaults,
+  { routes, traits }: Attached,
 ): void {
   const name = routeName(route)
   const word = put === undefined ? 'cacheEvict' : 'cachePut'
@@ -149,12 +142,10 @@ function attachWrite(
       `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`,
     ])
   }
-  const putPolicy = put === undefined ? undefined : resolvePolicy(`config.cachePut of ${name}`, put, defaults)
-  const evictPolicy =
-    evict === undefined ? undefined : resolveEvictPolicy(`config.cacheEvict of ${name}`, evict, defaults)
-  const write = new RouteWrite(
-    putPolicy === undefined ? undefined : { space: redis.space(putPolicy.prefix), policy: putPolicy },
-    evictPolicy === undefined ? undefined : { space: redis.space(evictPolicy.prefix), policy: evictPolicy },
+  const write = routes.write(
+    put && { where: `config.cachePut of ${name}`, options: put },
+    evict && { where: `config.cacheEvict of ${name}`, options: evict },
+    traits.path,
   )
   wrap(route, writeReader(write))
 }

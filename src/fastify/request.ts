@@ -1,9 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { CacheRequest } from '../route/request.js'
 
-/** Fields that the cache evaluates itself; the handler must answer with the whole representation. */
-const CONDITIONALS = ['if-none-match', 'if-modified-since'] as const
-
 /** What every request is asked for: whether it says anything about caching, conditions, ranges or credentials. */
 const ASKED_OF_ALL: ReadonlySet<string> = new Set([
   'authorization',
@@ -28,7 +25,6 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
   readonly native: FastifyRequest
   readonly method: string
   readonly #saysNothing: boolean
-  #hidden: Record<string, string> | undefined
 
   constructor(native: FastifyRequest) {
     this.native = native
@@ -41,22 +37,14 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
     return this.native.originalUrl
   }
 
-  header(name: string): string | undefined {
-    if (this.#saysNothing && ASKED_OF_ALL.has(name)) return undefined
-    const value = this.native.headers[name] ?? this.#hidden?.[name]
-    return Array.isArray(value) ? value.join(', ') : value
+  get origin(): string {
+    return `${this.native.protocol}://${this.native.host}`
   }
 
-  /** Takes the conditions out of the handler's sight. */
-  hideConditions(): void {
-    if (this.#saysNothing) return
-    const { headers } = this.native.raw
-    for (const name of CONDITIONALS) {
-      const value = headers[name]
-      if (value === undefined) continue
-      this.#hidden = { ...this.#hidden, [name]: value }
-      delete headers[name]
-    }
+  header(name: string): string | undefined {
+    if (this.#saysNothing && ASKED_OF_ALL.has(name)) return undefined
+    const value = this.native.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
   }
 }
 

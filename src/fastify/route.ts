@@ -6,7 +6,8 @@ import type { Lookup } from '../route/lookup.js'
 import type { RouteCache } from '../route/route-cache.js'
 import type { RouteWrite, WriteRun } from '../route/route-write.js'
 import type { Capture } from '../route/capture.js'
-import type { Run } from '../route/run.js'
+import { applyRequestFields, watchFields } from '../node/request-fields.js'
+import type { Run, Streamed } from '../route/run.js'
 import { type Fields, readHeaders, replaceHeaders, toFields, writeHeaders } from './headers.js'
 import type { Refresher } from './refresher.js'
 import { CacheableRequest } from './request.js'
@@ -36,11 +37,11 @@ type SendDone = (error?: Error | null, payload?: unknown) => void
 export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refresher) {
   return function redwellCache(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const own = refresher.take(request)
-    if (own !== undefined) return begin(request, reply, new CacheableRequest(request), own, done)
+    if (own !== undefined) return begin(request, reply, own, done)
     const asked = new CacheableRequest(request)
     const decide = (lookup: Lookup): void => {
       try {
-        if (lookup.outcome !== 'hit') return begin(request, reply, asked, lookup.run, done)
+        if (lookup.outcome !== 'hit') return begin(request, reply, lookup.run, done)
         send(reply, lookup.response)
         if (lookup.refresh !== undefined) void lookup.refresh.then((run) => run && refresher.run(request, run))
       } catch (error) {
@@ -57,8 +58,9 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
   }
 }
 
-function begin(request: FastifyRequest, reply: FastifyReply, asked: CacheableRequest, run: Run, done: Done): void {
-  if (run.stores) asked.hideConditions()
+function begin(request: FastifyRequest, reply: FastifyReply, run: Run, done: Done): void {
+  applyRequestFields(request.raw, run.requestFields)
+  if (run.watched.length > 0) watchFields(request.headers, run.watched, (name) => run.noteRead(name))
   request[STATE] = { run, ambient: reply.getHeaders() }
   // A hijacked reply never reaches onSend; its lease must not outlive the connection.
   reply.raw.once('close', () => {
@@ -90,13 +92,24 @@ export function writeReader(write: RouteWrite<FastifyRequest>) {
   }
 }
 
+/** The writer of a route that writes and says nothing about caching: its URI may be cached by another route. */
+export function unsafeWriter(write: RouteWrite<unknown>) {
+  return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
+    const begun = write.begin(new CacheableRequest(request))
+    const finishing = begun instanceof Promise ? undefined : finishWrite(begun, reply, payload)
+    if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
+    else done(null, payload)
+  }
+}
+
 /** The writer: the first of a route's onSend hooks, so that it sees the response before it is compressed. */
 export function responseWriter(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
   const state = request[STATE]
   if (state === undefined) return done(null, payload)
   request[STATE] = undefined
   try {
-    const finishing = 'write' in state ? finishWrite(state.write, reply, payload) : finishRun(state, reply, payload)
+    const finishing =
+      'write' in state ? finishWrite(state.write, reply, payload) : finishRun(state, request, reply, payload)
     if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
     else done(null, finishing)
   } catch (error) {
@@ -105,19 +118,31 @@ export function responseWriter(request: FastifyRequest, reply: FastifyReply, pay
   }
 }
 
-function finishRun({ run, ambient }: RunState, reply: FastifyReply, payload: unknown): unknown {
+function finishRun(
+  { run, ambient }: RunState,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+): unknown {
   const head = { status: reply.statusCode, headers: readHeaders(reply) }
-  const body = wholeBody(payload)
+  const body = wholeBody(payload, bodiless(request, reply))
   const given = ambientNames(reply, ambient)
   if (body !== undefined) {
     const outgoing = run.finish(head, body, given)
     if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, head, sent, body, payload))
     return apply(reply, head, outgoing, body, payload)
   }
-  const { headers, capture } = run.stream(head, given)
-  setHeaders(reply, head.headers, headers)
-  if (capture === undefined) return payload
-  return pipeline(asReadable(payload), tee(capture), () => capture.abort())
+  const streamed = run.stream(head, given)
+  const release = ({ headers, capture }: Streamed): unknown => {
+    setHeaders(reply, head.headers, headers)
+    return capture === undefined ? payload : pipeline(asReadable(payload), tee(capture), () => capture.abort())
+  }
+  return streamed instanceof Promise ? streamed.then(release) : release(streamed)
+}
+
+/** Whether what a stream may carry is no content (RFC 9110 section 6.4.1). */
+function bodiless(request: FastifyRequest, reply: FastifyReply): boolean {
+  return request.method === 'HEAD' || reply.statusCode === 304 || reply.statusCode === 204
 }
 
 /** The body on its way out, copied beside. Complete before the last byte leaves: who asks next finds it stored. */
@@ -165,13 +190,16 @@ function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): un
   return finishing instanceof Promise ? finishing.then(release) : release(finishing)
 }
 
-/** The bytes of a payload; undefined where it is a stream. */
-function wholeBody(payload: unknown): Buffer | undefined {
+/** The bytes of a payload; undefined where it is a stream that carries some. */
+function wholeBody(payload: unknown, empty = false): Buffer | undefined {
   if (typeof payload === 'string') return Buffer.from(payload)
   if (payload === null || payload === undefined) return Buffer.alloc(0)
   if (Buffer.isBuffer(payload)) return payload
-  return payload instanceof Uint8Array ? Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) : undefined
+  if (payload instanceof Uint8Array) return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+  return empty ? NOTHING : undefined
 }
+
+const NOTHING = Buffer.alloc(0)
 
 function asReadable(payload: unknown): Readable {
   return typeof (payload as Readable).pipe === 'function'

@@ -40,7 +40,8 @@ export function runStatus(name: string, plan: RequestPlan, stored: boolean, run:
   const forward = plan.reason === undefined ? forwardOf(run.verdict, run.varyMiss) : OF_BYPASS[plan.reason]
   const status = run.forwardStatus === undefined ? '' : `; fwd-status=${run.forwardStatus}`
   const outcome = `${stored ? '; stored' : ''}${run.collapsed === true ? '; collapsed' : ''}`
-  return `${name}; fwd=${forward}${status}${outcome}${keyOf(run.key)}`
+  const detail = run.detail === undefined ? '' : `; detail=${run.detail}`
+  return `${name}; fwd=${forward}${status}${outcome}${detail}${keyOf(run.key)}`
 }
 
 function forwardOf(verdict: Verdict | undefined, varyMiss: boolean | undefined): Forward {

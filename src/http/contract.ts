@@ -142,8 +142,8 @@ export interface StoreFacts {
   readonly body?: Buffer | undefined
   /** The body ended early, or the handler threw. */
   readonly truncated?: boolean | undefined
-  /** The handler read a cookie or credential that is not part of the key. */
-  readonly unkeyedRead?: boolean | undefined
+  /** The field the handler read a cookie or credential from (lower case), where that is not part of the key. */
+  readonly unkeyedRead?: string | undefined
   /** Groups of the route, for `emitCacheGroups`. */
   readonly groups?: readonly string[] | undefined
   /** Draw for `jitter`, 0 to 1. Default: random. */
@@ -174,5 +174,7 @@ export interface RunFacts {
   readonly collapsed?: boolean | undefined
   /** Status the handler gave, where another one is sent. */
   readonly forwardStatus?: number | undefined
+  /** What else there is to say: why the store was not asked, or why the response was not stored. */
+  readonly detail?: string | undefined
   readonly key?: string | undefined
 }

@@ -2,6 +2,7 @@ import type { VaryNormaliser } from './vary-value.js'
 
 /** A route's options as the decisions read them; resolved once, where the route is declared. */
 export interface HttpPolicy {
+  readonly preset: 'app' | 'rfc9111'
   /** Lifetime, or lifetime by status; Infinity: until evicted. Undefined: the handler's own freshness counts. */
   readonly ttlMs: number | ReadonlyMap<number, number> | undefined
   /** Lifetime where neither route nor handler gives one; undefined: not stored. */

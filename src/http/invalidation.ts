@@ -20,11 +20,15 @@ export interface Invalidation {
 
 const NOTHING: Invalidation = Object.freeze({ targets: [], groups: [] })
 
-export type InvalidationPolicy = Pick<HttpPolicy, 'autoInvalidate' | 'invalidateLocations' | 'groupInvalidation'>
+export type InvalidationPolicy = Pick<
+  HttpPolicy,
+  'autoInvalidate' | 'invalidateLocations' | 'groupInvalidation' | 'invalidateSharedGroups'
+>
 
 /**
  * What a successful unsafe request invalidates (RFC 9111 section 4.4, RFC 9875 section 3): its URI, Location and
- * Content-Location of the same origin, and the groups the response names. `url` is absolute.
+ * Content-Location of the same origin, and the groups the response names. `url` is absolute. Its own path and query
+ * stay as they were sent: what a reader of the URI sends is compared with them.
  */
 export function invalidationOf(
   method: string,
@@ -32,24 +36,24 @@ export function invalidationOf(
   response: ResponseHead,
   policy: InvalidationPolicy,
 ): Invalidation {
-  if (isSafe(method) || !isSuccess(response.status) || !URL.canParse(url)) return NOTHING
-  const base = new URL(url)
+  if (isSafe(method) || !isSuccess(response.status)) return NOTHING
   const groups = policy.groupInvalidation ? invalidatedGroups(response.headers) : []
   if (!policy.autoInvalidate) return { targets: [], groups }
-  const targets = [target(base), ...(policy.invalidateLocations ? locations(base, response) : [])]
+  const targets = [url.replace(ORIGIN, ''), ...(policy.invalidateLocations ? locations(url, response) : [])]
   return { targets: [...new Set(targets)], groups }
 }
 
+/** Scheme and authority of an absolute URI (RFC 3986 section 3). */
+const ORIGIN = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/
+
 /** Another origin's URIs are not ours to invalidate: that would be a way to attack it. */
-function locations(base: URL, { headers }: ResponseHead): string[] {
+function locations(url: string, { headers }: ResponseHead): string[] {
+  if (!URL.canParse(url)) return []
+  const base = new URL(url)
   return ['location', 'content-location']
     .map((name) => firstField(headers, name))
     .filter((value) => value !== undefined && URL.canParse(value, base.href))
     .map((value) => new URL(value as string, base))
-    .filter((url) => url.origin === base.origin && url.origin !== 'null')
-    .map(target)
-}
-
-function target(url: URL): string {
-  return `${url.pathname}${url.search}`
+    .filter(({ origin }) => origin === base.origin && origin !== 'null')
+    .map(({ pathname, search }) => `${pathname}${search}`)
 }

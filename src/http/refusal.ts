@@ -66,9 +66,15 @@ export function prohibition(input: ProhibitionInput, policy: HttpPolicy): Refusa
   if (directives.private && !policy.personal) return 'response-private'
   if (refusesCookies(headers, input.qualified, policy)) return 'set-cookie'
   if (input.plan.authorized && !allowsSharing(directives)) return 'authorization'
-  if (input.facts.unkeyedRead === true && policy.unkeyedReads === 'refuse') return 'unkeyed-read'
+  if (readsUnkeyed(input, policy)) return 'unkeyed-read'
   if (directives.noCache && !canValidate(input, policy)) return 'response-no-cache'
   return selectionRefusal(input, policy)
+}
+
+/** Who looks at Authorization and then says that the response may be shared has answered for it (section 3.5). */
+function readsUnkeyed({ facts, rules }: ProhibitionInput, policy: HttpPolicy): boolean {
+  if (facts.unkeyedRead === undefined || policy.unkeyedReads === 'ignore') return false
+  return !(facts.unkeyedRead === 'authorization' && allowsSharing(rules.directives))
 }
 
 function canValidate({ response, qualified }: ProhibitionInput, policy: HttpPolicy): boolean {

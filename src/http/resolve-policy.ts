@@ -20,6 +20,7 @@ export function resolveHttpPolicy(options: HttpOptions, problems: string[], defa
   const name = read.choice('preset', ['app', 'rfc9111'], 'app')
   const preset = PRESETS[name]
   const policy: HttpPolicy = {
+    preset: name,
     ...resolveLifetimes(read, preset),
     defaultTtlMs: preset.useDefaultTtl ? endless(defaults.defaultTtlMs ?? 0) : undefined,
     ...resolveStorage(read, preset),

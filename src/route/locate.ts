@@ -2,7 +2,7 @@ import { encodeGroup, entryGroups, groupProblem, GROUPS_PER_ENTRY_MAX } from '..
 import { customKey, type Key, keyProblem, pathKey, variantKey } from '../cache/key.js'
 import type { Place } from '../cache/place.js'
 import { OptionsError } from '../errors.js'
-import { type HttpPolicy, selectedFields } from '../http/index.js'
+import { type HttpPolicy, type RequestHead, selectedFields } from '../http/index.js'
 import type { MaybePromise } from '../store/port.js'
 import type { KeyPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -14,6 +14,8 @@ export interface Location {
   readonly principal: string | null | undefined
   /** Encoded; the prefix's first. */
   readonly groups: readonly string[]
+  /** The same as the route names them. */
+  readonly names: readonly string[]
 }
 
 /** Synchronous where every function of the options is: a hit from memory costs no turn of the event loop. */
@@ -34,7 +36,7 @@ function location<Req>(
   group: string | readonly string[] | undefined,
 ): Location {
   const own = policy.per === undefined ? undefined : principal === undefined || principal === '' ? null : principal
-  return { base, principal: own, groups: groupsOf(group) }
+  return { base, principal: own, groups: groupsOf(group), names: namesOf(group) }
 }
 
 /** The key of the path, or of the parts that the route's own function names. */
@@ -44,8 +46,8 @@ function baseKey<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): Maybe
   return isPromise(parts) ? parts.then(checkedKey) : checkedKey(parts)
 }
 
-export function hostOf<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): string | undefined {
-  return policy.host ? (request.header('host') ?? '') : undefined
+export function hostOf(request: RequestHead, policy: { readonly host: boolean }): string | undefined {
+  return policy.host ? (request.header('host') ?? '').toLowerCase() : undefined
 }
 
 /** A key function that gives no key is a mistake of the application, told as such and never shared between requests. */
@@ -55,13 +57,20 @@ export function checkedKey(parts: Key): string {
   return customKey(parts)
 }
 
+const NONE: readonly string[] = []
+
+function namesOf(group: string | readonly string[] | undefined): readonly string[] {
+  if (group === undefined) return NONE
+  return typeof group === 'string' ? [group] : group
+}
+
 let lastNames: unknown
 let lastGroups: readonly string[] = entryGroups([])
 
 /** Encoded groups. A route's static groups are the same object at every request, so they are encoded once. */
 function groupsOf(group: string | readonly string[] | undefined): readonly string[] {
   if (group === lastNames) return lastGroups
-  const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
+  const names = namesOf(group)
   const problem = groupsProblem(names)
   if (problem !== undefined) throw new OptionsError('groups of a request', [problem])
   lastGroups = entryGroups(names)
@@ -89,7 +98,7 @@ export function encodeGroups(names: readonly string[]): readonly string[] {
 /** The place of a request's variant: by principal, and by the request fields that select the response. */
 export function placeOf<Req>(
   request: CacheRequest<Req>,
-  { base, principal, groups }: Location,
+  { base, principal, groups }: Omit<Location, 'names'>,
   names: readonly string[],
   http?: HttpPolicy,
 ): Place {

@@ -12,7 +12,7 @@ export interface KeyOptions<Req> {
   per?: ((request: Req) => Eventually<string | undefined>) | undefined
   /** First part of the keys below the application's own prefix; entries of another prefix are another world. */
   prefix?: string | undefined
-  /** Whether the Host is part of the key. Default false. */
+  /** Whether the Host is part of the key. Default false; with the `rfc9111` preset true. */
   host?: boolean | undefined
   /** Which parameters of the query count. Default: all, in any order. */
   query?: QueryRule | undefined
@@ -25,30 +25,10 @@ export type GroupOption<Req> =
   | ((request: Req) => Eventually<string | readonly string[] | undefined>)
 
 /** Options that say how a response is kept and told about; see docs/http.md. */
-export type ResponseOptions = Pick<
-  HttpOptions,
-  | 'ttl'
-  | 'staleWhileRevalidate'
-  | 'staleIfError'
-  | 'staleOnError'
-  | 'retain'
-  | 'jitter'
-  | 'statuses'
-  | 'override'
-  | 'heuristic'
-  | 'maxBodyBytes'
-  | 'maxHeaderBytes'
-  | 'clientDirectives'
-  | 'vary'
-  | 'auth'
-  | 'setCookie'
-  | 'encoded'
-  | 'etag'
-  | 'statusHeader'
-  | 'cacheStatus'
-  | 'freshnessHeaders'
-  | 'targets'
->
+export type ResponseOptions = Omit<HttpOptions, 'host' | 'per' | 'private' | 'unsafeShared'>
+
+/** Options that all routes of an application have, where a route does not say otherwise. */
+export type ResponseDefaults = ResponseOptions & Pick<HttpOptions, 'host'>
 
 interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
   /** Names that invalidate the entry, through `cacheEvict({ group })` or `cache.deleteGroup`. */
@@ -63,6 +43,8 @@ interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
 type Privacy<Req> =
   | { private?: false | undefined }
   | { private: true; per: (request: Req) => Eventually<string | undefined> }
+  /** All clients share the entry, and only other caches are told not to keep it. */
+  | { private: true; unsafeShared: true }
 
 /** Options of `cache`: what a GET route may keep, and for how long. */
 export type CacheOptions<Req> = EntryOptions<Req> & Privacy<Req>

@@ -2,11 +2,22 @@ import { GROUPS_PER_ENTRY_MAX, groupProblem } from '../cache/group.js'
 import type { PathRule } from '../cache/key.js'
 import { OptionsError } from '../errors.js'
 import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions, GroupOption, KeyOptions } from './options.js'
+import type {
+  CacheEvictOptions,
+  CacheOptions,
+  CachePutOptions,
+  GroupOption,
+  KeyOptions,
+  ResponseDefaults,
+} from './options.js'
 
 /** What the application says once for all routes. */
 export interface RouteDefaults {
   readonly defaultTtlMs: number
+  /** Options that a route has when it does not say otherwise. */
+  readonly defaults: ResponseDefaults
+  /** Whether the Host is part of a key that is not told otherwise. */
+  readonly host: boolean
   /** How the framework tells paths apart. */
   readonly path: PathRule
   /** Why a text cannot be a prefix. */
@@ -42,14 +53,15 @@ export function resolvePolicy<Req>(
 ): RoutePolicy<Req> {
   const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
-  checkNames(options, ENTRY_OPTIONS, problems)
+  checkNames(options, 'entry', problems)
   checkGroup(options.group, problems)
+  const http = resolveHttpPolicy({ ...defaults.defaults, ...options }, problems, defaults)
   const policy = {
-    ...resolveKey(options, defaults, problems),
+    ...resolveKey(options, { ...defaults, host: http.host }, problems),
     enabled: options.enabled !== false,
     group: options.group,
     earlyRefresh: fraction('earlyRefresh', options.earlyRefresh, problems),
-    http: resolveHttpPolicy(options, problems, { defaultTtlMs: defaults.defaultTtlMs }),
+    http,
   }
   if (problems.length > 0) throw new OptionsError(where, problems)
   return policy
@@ -63,7 +75,7 @@ export function resolveEvictPolicy<Req>(
 ): EvictPolicy<Req> {
   const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object with `group`, `key` or both'])
-  checkNames(options, EVICT_OPTIONS, problems)
+  checkNames(options, 'evict', problems)
   if (options.group === undefined && options.key === undefined) {
     problems.push("says nothing to evict: give `group`, or `key: 'path'` for the GET of this path")
   }
@@ -85,37 +97,23 @@ export function resolveEvictPolicy<Req>(
 }
 
 const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
-const ENTRY_OPTIONS = new Set([
-  ...KEY_OPTIONS,
-  ...[
-    'private',
-    'enabled',
-    'earlyRefresh',
-    'ttl',
-    'staleWhileRevalidate',
-    'staleIfError',
-    'staleOnError',
-    'retain',
-    'jitter',
-  ],
-  ...[
-    'statuses',
-    'override',
-    'heuristic',
-    'maxBodyBytes',
-    'maxHeaderBytes',
-    'clientDirectives',
-    'vary',
-    'auth',
-    'setCookie',
-  ],
-  ...['encoded', 'etag', 'statusHeader', 'cacheStatus', 'freshnessHeaders', 'targets'],
-])
-const EVICT_OPTIONS = new Set([...KEY_OPTIONS, 'mode'])
+const RESPONSE_OPTIONS = [
+  ...['preset', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'staleOnError', 'retain', 'jitter', 'statuses'],
+  ...['override', 'heuristic', 'maxBodyBytes', 'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie'],
+  ...['unkeyedReads', 'encoded', 'etag', 'statusHeader', 'cacheStatus', 'freshnessHeaders', 'targets', 'revalidate'],
+  ...['validateOtherVariants', 'forwardConditionals', 'partial', 'headUpdate', 'postContentLocation'],
+  ...['autoInvalidate', 'invalidateLocations', 'groupInvalidation', 'invalidateSharedGroups', 'emitCacheGroups'],
+  'collapse',
+]
+const KNOWN = {
+  entry: new Set([...KEY_OPTIONS, ...RESPONSE_OPTIONS, 'private', 'unsafeShared', 'enabled', 'earlyRefresh']),
+  evict: new Set([...KEY_OPTIONS, 'mode']),
+  defaults: new Set([...RESPONSE_OPTIONS, 'host']),
+}
 
 /** A misspelt option would silently do nothing. */
-function checkNames(options: object, known: ReadonlySet<string>, problems: string[]): void {
-  for (const name of Object.keys(options)) if (!known.has(name)) problems.push(`${name}: there is no such option`)
+export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
+  for (const name of Object.keys(options)) if (!KNOWN[of].has(name)) problems.push(`${name}: there is no such option`)
 }
 
 function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, problems: string[]): KeyPolicy<Req> {
@@ -127,7 +125,7 @@ function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, prob
   if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
   checkQuery(options.query, problems)
   const path = options.query === undefined ? defaults.path : { ...defaults.path, query: options.query }
-  return { key: options.key, per: options.per, prefix: options.prefix, host: options.host === true, path }
+  return { key: options.key, per: options.per, prefix: options.prefix, host: options.host ?? defaults.host, path }
 }
 
 function checkQuery(query: KeyOptions<unknown>['query'], problems: string[]): void {

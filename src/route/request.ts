@@ -4,6 +4,8 @@ import type { RequestHead } from '../http/index.js'
 export interface CacheRequest<Req> extends RequestHead {
   /** Path and query as the client sent them. */
   readonly target: string
+  /** Scheme and authority as the client sees them, such as `https://example.org`. */
+  readonly origin: string
   /** The framework's own request, for the functions of the options. */
   readonly native: Req
 }

@@ -1,30 +1,37 @@
 import { LRUCache } from 'lru-cache'
 import type { Fill } from '../cache/fill.js'
 import type { Acquired, AloneReason } from '../cache/fills.js'
-import { type Absent, type Look, type Place, replacing, unseen } from '../cache/place.js'
+import { type Absent, type Look, type Place, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import {
   gatewayTimeout,
   type HttpPolicy,
+  isSafe,
   judge,
   planRequest,
   type RefusalReason,
   replay,
+  type Outgoing,
   type ReplayHow,
   type RequestPlan,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
-import { type Entry, usefulUntil } from '../store/entry.js'
+import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
-import { type Location, groupsProblem, isPromise, locate, placeOf } from './locate.js'
+import { groupsProblem, hostOf, isPromise, type Location, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
+import type { CachedPaths } from './cached-paths.js'
 import { isDueEarly } from './early-refresh.js'
+import { type Destination, EntryWriter } from './entry-writer.js'
 import type { BypassReason, Lookup, MissReason } from './lookup.js'
 import { REFUSALS } from './refusals.js'
-import { type Before, Run, type RunControls } from './run.js'
-import { makeEntry, type Stored } from './stored.js'
-import { union, Variants } from './variants.js'
+import { Run } from './run.js'
+import type { Before, Conclusion, RunControls } from './run-controls.js'
+import type { Stored } from './stored.js'
+import { unkeyedFields } from './unkeyed.js'
+import { UnsafeRequest } from './unsafe-request.js'
+import { Variants } from './variants.js'
 
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
@@ -39,6 +46,8 @@ export interface RouteOptions {
   readonly refreshes: boolean
   /** Whether the framework takes the body of the answer to a HEAD away, and counts its length. */
   readonly stripsHead: boolean
+  /** Where the application's routes cache their URIs. */
+  readonly paths: CachedPaths
 }
 
 /** A request on its way: what it asks, and where its entry is. */
@@ -60,6 +69,17 @@ interface Grant {
   readonly fill: Fill
   /** Identity of the path's variants, where it was read already. */
   readonly family: string | undefined
+  /** Entries exist for other variants. */
+  readonly varyMiss?: boolean
+}
+
+/** What is known about a run beside its request. */
+interface RunContext {
+  readonly grant?: Grant | undefined
+  readonly before?: Before | undefined
+  readonly conclusion?: Conclusion | undefined
+  /** For Cache-Status: why the store was not asked. */
+  readonly detail?: string | undefined
 }
 
 /** The cache of one GET route: what is decided about its requests and its responses. */
@@ -68,6 +88,9 @@ export class RouteCache<Req> {
   readonly #space: Space
   readonly #options: RouteOptions
   readonly #variants: Variants
+  readonly #writer: EntryWriter<Req>
+  /** Credential fields that do not select an entry, where responses name no Vary of their own. */
+  readonly #watched: readonly string[]
   readonly #refused = new Set<string>()
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
   readonly #storing = new Set<Promise<void>>()
@@ -77,12 +100,21 @@ export class RouteCache<Req> {
     this.policy = policy
     this.#options = options
     this.#variants = new Variants(space, policy.http.vary)
+    this.#writer = new EntryWriter(space, policy, this.#variants)
+    this.#watched = unkeyedFields(policy.http, policy.http.vary)
+    if (policy.enabled) options.paths.add(space, policy)
+  }
+
+  /** Whether requests by all methods may come here: those that are not looked up run the handler and invalidate. */
+  get anyMethod(): boolean {
+    return this.policy.http.preset === 'rfc9111'
   }
 
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
     const plan = planRequest(request, this.policy.http)
     if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
+    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(request, plan)
     if (plan.reason !== undefined) return this.#bypass(request, plan, plan.reason)
     const located = locate(request, this.policy)
     if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
@@ -95,7 +127,28 @@ export class RouteCache<Req> {
   }
 
   #bypass(request: CacheRequest<Req>, plan: RequestPlan, reason: BypassReason): Lookup {
-    return { outcome: 'bypass', reason, run: this.#run({ request, plan }) }
+    return { outcome: 'bypass', reason, run: this.#run({ request, plan }, { detail: reason }) }
+  }
+
+  /** An unsafe method on a cached route. A POST that may become the entry of its URI's GET announces itself. */
+  #change(request: CacheRequest<Req>, plan: RequestPlan): MaybePromise<Lookup> {
+    const bypass = (conclusion: Conclusion, location?: Location): Lookup => {
+      return {
+        outcome: 'bypass',
+        reason: 'method',
+        run: this.#run(location === undefined ? { request, plan } : { request, plan, location }, { conclusion }),
+      }
+    }
+    const { http } = this.policy
+    const { paths } = this.#options
+    if (plan.stores !== 'post') return bypass(new UnsafeRequest(request, http, paths))
+    return Promise.resolve(locate(request, this.policy)).then(async (location) => {
+      const place = location.principal === null ? undefined : placeOf(request, location, http.vary, http)
+      const write = place && (await this.#space.announce(place.key))
+      if (write === undefined || place === undefined) return bypass(new UnsafeRequest(request, http, paths))
+      const announced = { space: this.#space, place, write, host: hostOf(request, this.policy) }
+      return bypass(new UnsafeRequest(request, http, paths, announced), location)
+    })
   }
 
   #lookAt(request: CacheRequest<Req>, plan: RequestPlan, location: Location, looks: number): MaybePromise<Lookup> {
@@ -143,7 +196,7 @@ export class RouteCache<Req> {
       return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale')
     const how = early ? 'hit' : 'stale'
     if (visit.plan.head) return this.#hit(visit, entry, how)
-    const refresh = this.#refresh(visit, entry).catch(() => undefined)
+    const refresh = this.#refresh(visit, { entry, verdict }).catch(() => undefined)
     if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry, how), refresh }
     // Who gets the lease runs the handler itself; everybody else is served the stale entry.
     return refresh.then((run) =>
@@ -158,28 +211,36 @@ export class RouteCache<Req> {
   }
 
   /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
-  async #refresh(visit: Visit<Req>, entry: Entry): Promise<Run | undefined> {
+  async #refresh(visit: Visit<Req>, before: Before): Promise<Run | undefined> {
+    const { entry } = before
     const { key } = visit.place
     if (this.#paused.has(key)) return undefined
     this.#paused.set(key, true)
     const acquired = await this.#acquire(visit, replacing(entry), 0)
-    return acquired.state === 'fill' ? this.#run(visit, { fill: acquired.fill, family: entry.family }) : undefined
+    return acquired.state === 'fill'
+      ? this.#run(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
+      : undefined
   }
 
   #alone(visit: Asked<Req>, reason: MissReason, before?: Before): Lookup {
     if (visit.plan.onlyIfCached) return { outcome: 'hit', response: gatewayTimeout() }
-    return { outcome: 'miss', reason, run: this.#run(visit, undefined, before) }
+    const detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
+    return { outcome: 'miss', reason, run: this.#run(visit, { before, detail }) }
   }
 
   async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<Lookup> {
     const { plan } = visit
-    if (plan.onlyIfCached || plan.head) return this.#alone(visit, reason, before)
+    const updates = plan.head && before !== undefined && this.policy.http.headUpdate
+    if (plan.onlyIfCached || (plan.head && !updates)) return this.#alone(visit, reason, before)
     // Who wants a new answer, or one for itself alone, does not wait for a run that began before.
-    const acquired = await this.#acquire(visit, absent, plan.collapsible && !wantsNew(plan) ? undefined : 0)
+    const waits = plan.collapsible && this.policy.http.collapse && !wantsNew(plan)
+    const acquired = await this.#acquire(visit, absent, waits ? undefined : 0)
     if (acquired.state === 'fill') {
-      const family = absent.marker?.kind === 'variants' ? absent.marker.family : undefined
-      const grant = { fill: acquired.fill, family }
-      return { outcome: 'miss', reason, run: this.#run(visit, grant, before) }
+      const { marker } = absent
+      const varies = marker?.kind === 'variants'
+      const family = varies ? marker.family : before?.entry.family
+      const grant = { fill: acquired.fill, family: family === '' ? undefined : family, varyMiss: varies }
+      return { outcome: 'miss', reason, run: this.#run(visit, { grant, before }) }
     }
     if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)
     if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed')
@@ -201,26 +262,50 @@ export class RouteCache<Req> {
     })
   }
 
-  #run(visit: Asked<Req> & Partial<Visit<Req>>, grant?: Grant, before?: Before): Run {
+  #run(visit: Asked<Req> & Partial<Visit<Req>>, context: RunContext = {}): Run {
     const { request, plan, location, place } = visit
+    const { grant, before, conclusion, detail } = context
+    const names = location === undefined ? NONE : this.#variants.names(location.base)
+    const to = location === undefined || place === undefined ? undefined : { request, location, place }
     const controls: RunControls = {
       policy: this.policy.http,
-      keyedFields: location === undefined ? [] : this.#variants.names(location.base),
+      keyedFields: names,
+      watched: names === this.policy.http.vary ? this.#watched : unkeyedFields(this.policy.http, names),
+      groupNames: location?.names ?? NONE,
+      varyMiss: grant?.varyMiss === true,
+      detail,
+      conclusion,
       now: this.#space.now,
-      store: (fill, stored) => {
-        if (location === undefined || place === undefined) return undefined
-        const learns = stored.decision.varyNames.some((name) => !this.#variants.names(location.base).includes(name))
-        const storing = this.#track(this.#store({ request, location, place }, fill, stored, grant?.family), fill)
-        return learns ? storing : undefined
-      },
+      store: (fill, stored) => this.#store(to, fill, stored, grant?.family),
+      replace: (fill, entry) => void this.#track(this.#writer.replace(fill, entry), fill),
       pass: (fill) => void this.#track(fill.pass(this.#space.now()), fill),
-      refuse: (reason) => this.#logRefusal(reason),
-      acceptGroups: (names) =>
-        names.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...names]) === undefined,
-      standIn: ({ entry, verdict }) =>
-        replay(entry, plan, request, this.policy.http, this.#space.now(), { kind: 'error', verdict }),
+      refuse: (reason, field) => this.#logRefusal(reason, field),
+      acceptGroups: (added) =>
+        added.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...added]) === undefined,
+      replay: (stored, kind, isStored) => {
+        const how = { kind, verdict: before?.verdict, stored: isStored }
+        return replay(stored, plan, request, this.policy.http, this.#space.now(), how)
+      },
+      mismatch: () => this.#mismatch(visit, before),
     }
     return new Run(request, plan, grant?.fill, before, controls)
+  }
+
+  #store(to: Destination<Req> | undefined, fill: Fill, stored: Stored, family?: string): Promise<void> | undefined {
+    if (to === undefined) return undefined
+    const known = this.#variants.names(to.location.base)
+    const learns = stored.decision.varyNames.some((name) => !known.includes(name))
+    this.#paused.delete(to.place.key)
+    const storing = this.#track(this.#writer.store(to, fill, stored, family), fill)
+    return learns ? storing : undefined
+  }
+
+  /** What stands there is not what the handler means: it goes, and the client is told what it was given before. */
+  async #mismatch({ request, plan, place }: Asked<Req> & Partial<Visit<Req>>, before?: Before): Promise<Outgoing> {
+    if (place !== undefined) await this.#space.evict({ keys: [place.key] })
+    if (before === undefined || before.verdict.mustRevalidate) return gatewayTimeout()
+    const how = { kind: 'error', verdict: before.verdict } as const
+    return replay(before.entry, plan, request, this.policy.http, this.#space.now(), how)
   }
 
   #track(work: Promise<unknown>, fill: Fill): Promise<void> {
@@ -232,53 +317,17 @@ export class RouteCache<Req> {
     return tracked
   }
 
-  async #store(
-    { request, location, place }: Pick<Visit<Req>, 'request' | 'location' | 'place'>,
-    fill: Fill,
-    stored: Stored,
-    family: string | undefined,
-  ): Promise<void> {
-    this.#paused.delete(place.key)
-    const entry = makeEntry(stored, place.groups, fill.stamp)
-    const ttlMs = usefulUntil(entry) - entry.storedAt
-    const names = union(this.#variants.names(location.base), stored.decision.varyNames)
-    const target = placeOf(request, location, names, this.policy.http)
-    if (target.base === undefined) return void (await fill.publish(entry, ttlMs))
-    if (target.key !== place.key) return this.#storeLearned(fill, entry, ttlMs, names, target)
-    const own = family ?? (await this.#variants.family(target.base, names, ttlMs))
-    if (own === undefined) return fill.release()
-    await Promise.all([fill.publish({ ...entry, family: own }, ttlMs), this.#variants.keep(target.base, ttlMs)])
-  }
-
-  /**
-   * The response named a Vary that this path did not have: what stands at the path becomes the root of its variants.
-   * The variant is claimed before the root is seen, so that nobody who waited for it runs the handler again.
-   */
-  async #storeLearned(fill: Fill, entry: Entry, ttlMs: number, names: readonly string[], target: Place): Promise<void> {
-    const acquired = await this.#space.acquire(target, unseen(target.groups), {
-      accept: () => true,
-      groupTtlMs: ttlMs,
-      waitMs: 0,
-    })
-    const family = await this.#root(fill, names, target.base as string, ttlMs)
-    if (acquired.state !== 'fill') return
-    if (family === undefined) return acquired.fill.release()
-    await acquired.fill.publish({ ...entry, family }, ttlMs)
-  }
-
-  async #root(fill: Fill, names: readonly string[], base: string, ttlMs: number): Promise<string | undefined> {
-    if (fill.place.key === base) return this.#variants.plant(fill, names, ttlMs)
-    await fill.release()
-    return this.#variants.family(base, names, ttlMs)
-  }
-
   /** Once for each reason: the developer should know, and the log should stay readable. */
-  #logRefusal(reason: RefusalReason): void {
-    if (this.#refused.has(reason)) return
-    this.#refused.add(reason)
-    this.#options.logger.warn(`redwell: a response of ${this.#options.name} was not stored: ${REFUSALS[reason]}`)
+  #logRefusal(reason: RefusalReason, field: string | undefined): void {
+    const name = field === undefined ? reason : `${reason}:${field}`
+    if (this.#refused.has(name)) return
+    this.#refused.add(name)
+    const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
+    this.#options.logger.warn(`redwell: a response of ${this.#options.name} was not stored: ${REFUSALS[reason]}${read}`)
   }
 }
+
+const NONE: readonly string[] = []
 
 const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
   'hit-for-pass': 'hit-for-pass',

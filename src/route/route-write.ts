@@ -6,6 +6,7 @@ import type { Write } from '../cache/write.js'
 import {
   decideStore,
   type HeaderList,
+  type InvalidationPolicy,
   isSuccess,
   planWrite,
   present,
@@ -15,6 +16,7 @@ import {
 } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
+import { type CachedPaths, invalidate, type Targets } from './cached-paths.js'
 import { checkedKey, encodeGroups, hostOf, isPromise, locate, placeOf } from './locate.js'
 import type { WriteResult } from './options.js'
 import type { EvictPolicy, RoutePolicy } from './policy.js'
@@ -31,6 +33,12 @@ export interface EvictTarget<Req> {
   readonly policy: EvictPolicy<Req>
 }
 
+/** What a successful request by an unsafe method invalidates by itself. */
+export interface OwnEffect {
+  readonly paths: CachedPaths
+  readonly policy: InvalidationPolicy
+}
+
 /** A response to a write, as far as somebody asks for it. */
 export interface WriteAnswer {
   readonly status: number
@@ -43,11 +51,13 @@ export interface WriteAnswer {
 export class RouteWrite<Req> {
   readonly #put: PutTarget<Req> | undefined
   readonly #evict: EvictTarget<Req> | undefined
+  readonly #own: OwnEffect
   readonly #variants: Variants | undefined
 
-  constructor(put: PutTarget<Req> | undefined, evict: EvictTarget<Req> | undefined) {
+  constructor(put: PutTarget<Req> | undefined, evict: EvictTarget<Req> | undefined, own: OwnEffect) {
     this.#put = put?.policy.enabled === false ? undefined : put
     this.#evict = evict
+    this.#own = own
     this.#variants = put === undefined ? undefined : new Variants(put.space, put.policy.http.vary)
   }
 
@@ -58,11 +68,42 @@ export class RouteWrite<Req> {
   }
 
   #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): MaybePromise<undefined> {
-    if (this.#evict === undefined || answer.status >= 400) return undefined
-    const { space, policy } = this.#evict
-    const named = this.#target(request, new Result(answer), policy)
-    const evicting = isPromise(named) ? named.then((all) => space.evict(all)) : space.evict(named)
-    return evicting.then(NOTHING)
+    if (answer.status >= 400) return undefined
+    const named = this.#evict && this.#target(request, new Result(answer), this.#evict.policy)
+    if (isPromise(named)) return named.then((known) => this.#invalidate(request, answer, known)).then(NOTHING)
+    const invalidating = this.#invalidate(request, answer, named)
+    return invalidating === undefined ? undefined : invalidating.then(NOTHING)
+  }
+
+  /** What the route names and what its URI's change means, prefix by prefix. */
+  #invalidate(
+    request: CacheRequest<Req>,
+    answer: WriteAnswer,
+    named: Target | undefined,
+  ): Promise<unknown> | undefined {
+    const own = this.#effects(request, answer)
+    if (own === undefined) return named && this.#evict?.space.evict(named)
+    return invalidate(this.#merge(own, named), this.#own.policy)
+  }
+
+  #effects(request: CacheRequest<Req>, answer: WriteAnswer): Targets | undefined {
+    const { paths, policy } = this.#own
+    return paths.size === 0
+      ? undefined
+      : paths.targets(request, { status: answer.status, headers: answer.headers() }, policy)
+  }
+
+  /** An author who invalidates softly means the URI as well. */
+  #merge(own: Targets, named: Target | undefined): Map<Space, Target> {
+    const mode = named?.mode ?? 'hard'
+    const all = new Map<Space, Target>([...own].map(([space, effect]) => [space, { ...effect, mode }]))
+    if (named === undefined || this.#evict === undefined) return all
+    const { keys = [], groups = [] } = all.get(this.#evict.space) ?? {}
+    return all.set(this.#evict.space, {
+      keys: [...new Set([...keys, ...(named.keys ?? [])])],
+      groups: [...new Set([...groups, ...(named.groups ?? [])])],
+      mode,
+    })
   }
 
   async #announce(request: CacheRequest<Req>, put: PutTarget<Req>): Promise<WriteRun> {
@@ -118,19 +159,24 @@ export class RouteWrite<Req> {
     { place, write, names }: Announced,
     decided: Decided | undefined,
   ): Promise<boolean> {
-    const evicted = this.#evict === undefined ? {} : await this.#target(request, result, this.#evict.policy)
-    const together = this.#evict?.space === space ? evicted : {}
-    if (this.#evict !== undefined && this.#evict.space !== space) await this.#evict.space.evict(evicted)
+    const named = this.#evict && (await this.#target(request, result, this.#evict.policy))
+    const own = [place?.key, place?.base]
+    const targets = this.#merge(this.#effects(request, result.answer) ?? new Map(), named)
+    const together: Target = targets.get(space) ?? {}
+    targets.delete(space)
+    if (targets.size > 0) await invalidate(targets, this.#own.policy)
     if (place === undefined || write === undefined) {
-      const own = place === undefined ? [] : [place.key, place.base ?? place.key]
-      await space.evict({ ...together, keys: [...(together.keys ?? []), ...own] })
+      const keys = own.filter((key) => key !== undefined)
+      await space.evict({ ...together, keys: [...(together.keys ?? []), ...keys] })
       return false
     }
     const entry = decided === undefined ? undefined : makeEntry(decided, place, write)
     const ttlMs = entry === undefined ? 0 : usefulUntil(entry) - entry.storedAt
     const family = entry === undefined ? undefined : await this.#family(space, place, names, ttlMs)
     const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs }
-    return (await space.commit(write, stored, together)).published === 'stored'
+    // Its own path is what this write stores, not what it invalidates.
+    const keys = (together.keys ?? []).filter((key) => !own.includes(key))
+    return (await space.commit(write, stored, { ...together, keys })).published === 'stored'
   }
 
   /** Other variants of the path show the representation before this write, so they end; other principals' do not. */
@@ -217,19 +263,19 @@ function makeEntry({ decision, body }: Decided, place: Place, { stamp }: Write):
 }
 
 class Result implements WriteResult {
-  readonly #answer: WriteAnswer
+  readonly answer: WriteAnswer
   #json: { readonly value: unknown } | undefined
 
   constructor(answer: WriteAnswer) {
-    this.#answer = answer
+    this.answer = answer
   }
 
   get status(): number {
-    return this.#answer.status
+    return this.answer.status
   }
 
   body(): Buffer | undefined {
-    return this.#answer.body()
+    return this.answer.body()
   }
 
   json(): unknown {

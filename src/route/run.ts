@@ -3,49 +3,37 @@ import { groupProblem } from '../cache/group.js'
 import { OptionsError } from '../errors.js'
 import {
   decideStore,
+  type Freshened,
+  freshen,
   gatewayTimeout,
   type HeaderList,
-  type HttpPolicy,
+  headUpdate,
   isFailure,
   type Outgoing,
   present,
-  type RefusalReason,
   type RequestPlan,
   type ResponseHead,
   type Storable,
   type StoreDecision,
-  type Verdict,
   withBody,
 } from '../http/index.js'
-import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
+import { type RequestFields, requestFields } from './request-fields.js'
+import type { Before, RunControls } from './run-controls.js'
 import type { Stored } from './stored.js'
 
-/** What stood at the key and could not answer. */
-export interface Before {
-  readonly entry: Entry
-  readonly verdict: Verdict
-}
-
-/** What a run needs of its route. */
-export interface RunControls {
-  readonly policy: HttpPolicy
-  readonly keyedFields: readonly string[]
-  readonly now: () => number
-  /** A promise where the answer has to wait: a path whose variants are not known yet. */
-  store(fill: Fill, stored: Stored): Promise<void> | undefined
-  /** The response may not be stored: others need not wait for one another. */
-  pass(fill: Fill): void
-  refuse(reason: RefusalReason): void
-  /** Whether an entry of the route may carry these groups beside its own. */
-  acceptGroups(names: readonly string[]): boolean
-  standIn(before: Before): Outgoing
+export interface Streamed {
+  readonly headers: HeaderList
+  /** Takes a copy of the body on its way out; undefined: nobody wants one. */
+  readonly capture: Capture | undefined
 }
 
 /** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
 export class Run {
+  /** Fields of the request that the handler has to see otherwise than the client sent them. */
+  readonly requestFields: RequestFields
   readonly #request: CacheRequest<unknown>
   readonly #plan: RequestPlan
   readonly #fill: Fill | undefined
@@ -53,6 +41,7 @@ export class Run {
   readonly #controls: RunControls
   readonly #requestedAt: number
   #groups: readonly string[] = []
+  #unkeyedRead: string | undefined
   /** The lease is somebody else's to end from here on. */
   #settled = false
 
@@ -69,6 +58,7 @@ export class Run {
     this.#before = before
     this.#controls = controls
     this.#requestedAt = controls.now()
+    this.requestFields = requestFields(plan, controls.policy, fill !== undefined, before)
   }
 
   /** Whether what the handler answers may be stored. */
@@ -79,6 +69,16 @@ export class Run {
   /** Request fields that select the response: what a refresh of it has to send. */
   get keyedFields(): readonly string[] {
     return this.#controls.keyedFields
+  }
+
+  /** Request fields whose reading by the handler is to be told to `noteRead`. Empty where it makes no difference. */
+  get watched(): readonly string[] {
+    return this.#fill === undefined ? NO_NAMES : this.#controls.watched
+  }
+
+  /** The handler has read a field that is not part of the key: its answer is for this client alone. */
+  noteRead(name: string): void {
+    this.#unkeyedRead ??= name
   }
 
   /** The handler names groups that its response belongs to. Throws OptionsError for what is no name. */
@@ -92,35 +92,39 @@ export class Run {
    * The whole response is at hand. Gives what to send. `ambient` are fields (lower case) that were set before the
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
-  finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NONE): MaybePromise<Outgoing> {
+  finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Outgoing> {
     const instead = isFailure(response.status) ? this.fail() : undefined
     if (instead !== undefined) return instead
     const now = this.#controls.now()
+    if (response.status === 304 && this.#plan.outcome === 'lookup') return this.#notModified(response, body, now)
+    if (this.#plan.head) this.#update(response, now)
     const decision = this.#decide(response, body, now)
-    const outgoing = this.#present(response, decision, body, now)
+    const concluding = this.#conclude(response, decision, body, ambient)
+    if (concluding !== undefined) {
+      return isPromise(concluding)
+        ? concluding.then((stored) => this.#present(response, decision, body, now, stored))
+        : this.#present(response, decision, body, now, concluding)
+    }
+    const outgoing = this.#present(response, decision, body, now, this.stores)
     const settling = this.#settle(decision, body, ambient)
     return settling === undefined ? outgoing : settling.then(() => outgoing)
   }
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
-  stream(
-    response: ResponseHead,
-    ambient: ReadonlySet<string> = NONE,
-  ): { readonly headers: HeaderList; readonly capture: Capture | undefined } {
+  stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
     const now = this.#controls.now()
+    if (this.#plan.head) this.#update(response, now)
     const decision = this.#decide(response, undefined, now)
-    const { headers } = this.#present(response, decision, undefined, now)
-    if (!decision.store || this.#fill === undefined) {
-      void this.#settle(decision, undefined, ambient)
-      return { headers, capture: undefined }
-    }
-    const capture = new Capture(this.#controls.policy.maxBodyBytes, {
-      complete: (body) => void this.#settle(withBody(decision, body, this.#controls.policy), body, ambient),
-      abort: () => this.abandon(),
-      tooLong: () =>
-        void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
+    const headers = (stored: boolean): Streamed => ({
+      headers: this.#present(response, decision, undefined, now, stored).headers,
+      capture: undefined,
     })
-    return { headers, capture }
+    const concluding = this.#conclude(response, decision, undefined, ambient)
+    if (concluding !== undefined) return isPromise(concluding) ? concluding.then(headers) : headers(concluding)
+    const streamed = headers(this.stores)
+    if (decision.store && this.#fill !== undefined) return { ...streamed, capture: this.#capture(decision, ambient) }
+    void this.#settle(decision, undefined, ambient)
+    return streamed
   }
 
   /**
@@ -130,7 +134,7 @@ export class Run {
   fail(): Outgoing | undefined {
     this.abandon()
     if (this.#before === undefined) return undefined
-    if (this.#before.verdict.servableOnError) return this.#controls.standIn(this.#before)
+    if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
     return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
   }
 
@@ -138,35 +142,108 @@ export class Run {
   abandon(): void {
     if (this.#settled) return
     this.#settled = true
+    this.#controls.conclusion?.cancel()
     this.#fill?.release().catch(() => {})
   }
 
-  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
+  #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
     const { policy } = this.#controls
-    const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, { body })
+    return new Capture(policy.maxBodyBytes, {
+      complete: (body) => void this.#settle(withBody(decision, body, policy), body, ambient),
+      abort: () => this.abandon(),
+      tooLong: () =>
+        void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
+    })
+  }
+
+  /**
+   * The handler says that something has not changed: the stored response, where it was asked about that (RFC 9111
+   * section 4.3.3), otherwise what the client has, which is the client's alone.
+   */
+  #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<Outgoing> {
+    const asked = this.requestFields.validates ? this.#before?.entry : undefined
+    const facts = { groups: this.#controls.groupNames }
+    const freshened =
+      asked && freshen(asked, response, this.#request, this.#plan, this.#controls.policy, now, this.#requestedAt, facts)
+    if (freshened === undefined || freshened === 'mismatch') {
+      this.abandon()
+      if (freshened === undefined) return { ...response, body }
+      return this.#controls.mismatch()
+    }
+    const outgoing = this.#controls.replay(freshened.response, 'revalidated', freshened.decision.store && this.stores)
+    const settling = this.#settleFreshened(freshened)
+    return settling === undefined ? outgoing : settling.then(() => outgoing)
+  }
+
+  #settleFreshened({ decision, response }: Freshened): Promise<void> | undefined {
+    return this.#settle(decision.store ? decision : this.#refused(decision), response.body, NO_FIELDS, this.#before)
+  }
+
+  /** A HEAD may tell that the stored GET is current, or that it is not any more (RFC 9111 section 4.3.5). */
+  #update(response: ResponseHead, now: number): void {
+    if (this.#before === undefined || this.#fill === undefined || this.#settled) return
+    const { policy } = this.#controls
+    const { entry } = this.#before
+    const update = headUpdate(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt)
+    if (update.kind === 'freshened') void this.#settleFreshened(update)
+    if (update.kind !== 'stale') return
+    this.#settled = true
+    this.#controls.replace(this.#fill, { ...entry, ...update.response })
+  }
+
+  /** Of an unsafe request: everything it changes is changed before its answer leaves. Undefined: it is none. */
+  #conclude(
+    response: ResponseHead,
+    decision: StoreDecision,
+    body: Buffer | undefined,
+    ambient: ReadonlySet<string>,
+  ): MaybePromise<boolean> | undefined {
+    const { conclusion } = this.#controls
+    if (conclusion === undefined || this.#settled) return undefined
+    this.#settled = true
+    const stored = decision.store && body !== undefined ? this.#stored(decision, body, ambient) : undefined
+    return conclusion.conclude(response, stored)
+  }
+
+  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
+    const { policy, groupNames } = this.#controls
+    const facts = { body, unkeyedRead: this.#unkeyedRead, groups: groupNames }
+    const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, facts)
     if (!decision.store) return this.#refused(decision)
     if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
     return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
   }
 
   #refused(refused: Extract<StoreDecision, { store: false }>): StoreDecision {
-    if (this.#fill !== undefined) this.#controls.refuse(refused.reason)
+    if (this.#fill !== undefined) this.#controls.refuse(refused.reason, this.#unkeyedRead)
     return refused
   }
 
-  #present(response: ResponseHead, decision: StoreDecision, body: Buffer | undefined, now: number): Outgoing {
-    const facts = { stored: this.stores, verdict: this.#before?.verdict }
-    const presented = present(this.#request, this.#plan, response, body, decision, this.#controls.policy, now, facts)
+  #present(
+    response: ResponseHead,
+    decision: StoreDecision,
+    body: Buffer | undefined,
+    now: number,
+    stored: boolean,
+  ): Outgoing {
+    const { policy, varyMiss, detail } = this.#controls
+    const reason = decision.store ? detail : (detail ?? decision.reason)
+    const facts = { stored, verdict: this.#before?.verdict, varyMiss, detail: this.#plan.reason ?? reason }
+    const presented = present(this.#request, this.#plan, response, body, decision, policy, now, facts)
     return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
   }
 
   /** What may not be stored for anybody lets all requests of the key run side by side; otherwise the next one may try. */
-  #settle(decision: StoreDecision, body: Buffer | undefined, ambient: ReadonlySet<string>): Promise<void> | undefined {
+  #settle(
+    decision: StoreDecision,
+    body: Buffer | undefined,
+    ambient: ReadonlySet<string>,
+    freshened?: Before,
+  ): Promise<void> | undefined {
     if (this.#fill === undefined || this.#settled) return undefined
     if (decision.store && body !== undefined) {
       this.#settled = true
-      const groups = [...this.#groups, ...decision.groups.filter((name) => name !== '')]
-      return this.#controls.store(this.#fill, { decision: without(decision, ambient), body, groups })
+      return this.#controls.store(this.#fill, this.#stored(decision, body, ambient, freshened))
     }
     if (decision.store || !decision.forKey) this.abandon()
     else {
@@ -175,9 +252,19 @@ export class Run {
     }
     return undefined
   }
+
+  #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Before): Stored {
+    return {
+      decision: without(decision, ambient),
+      body,
+      groups: [...this.#groups, ...decision.groups],
+      kept: freshened?.entry.groups,
+    }
+  }
 }
 
-const NONE: ReadonlySet<string> = new Set()
+const NO_FIELDS: ReadonlySet<string> = new Set()
+const NO_NAMES: readonly string[] = []
 
 function without(decision: Storable, names: ReadonlySet<string>): Storable {
   if (names.size === 0) return decision
@@ -187,4 +274,8 @@ function without(decision: Storable, names: ReadonlySet<string>): Storable {
     if (!names.has(name.toLowerCase())) kept.push(name, decision.storedHeaders[index + 1] as string)
   }
   return { ...decision, storedHeaders: kept }
+}
+
+function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof (value as Promise<T> | undefined)?.then === 'function'
 }

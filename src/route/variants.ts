@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Fill } from '../cache/fill.js'
+import { digest } from '../cache/encoding.js'
 import { PREFIX_GROUP } from '../cache/group.js'
 import { type Place, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
@@ -10,6 +11,9 @@ import type { Entry } from '../store/entry.js'
 const LEARNED_MAX = 10_000
 /** A path's `variants` entry lives at least this long, so that one short-lived variant does not end all others. */
 const LEAST_LIFE_MS = 3_600_000
+
+/** Variants of one path and principal that are kept: a request field with endless values would fill the store. */
+export const VARIANTS_MAX = 32
 
 const PREFIX_ONLY = [PREFIX_GROUP]
 
@@ -65,6 +69,22 @@ export class Variants {
     return marker.family
   }
 
+  /** Makes room for one more variant. Principals are not counted: there are as many entries as people. */
+  async admit(
+    family: string,
+    names: readonly string[],
+    place: Place,
+    principal: Principal,
+    ttlMs: number,
+  ): Promise<void> {
+    if (names.length > 0) await this.#space.enrol(listOf(family, principal), place.key, ttlMs, VARIANTS_MAX)
+  }
+
+  /** What is stored for other values of the fields that select. */
+  others(family: string, principal: Principal): Promise<readonly Entry[]> {
+    return this.#space.enrolled(listOf(family, principal), PREFIX_ONLY)
+  }
+
   /** The path's `variants` entry lives as long as the longest of its variants. */
   keep(base: string, ttlMs: number): Promise<void> {
     return this.#space.prolong(base, ttlMs)
@@ -73,6 +93,12 @@ export class Variants {
   #serves(entry: Entry, names: readonly string[]): boolean {
     return entry.kind === 'variants' && sameNames(namesOf(entry), names)
   }
+}
+
+type Principal = string | null | undefined
+
+function listOf(family: string, principal: Principal): string {
+  return principal === undefined || principal === null ? family : `${family}:${digest(principal)}`
 }
 
 function makeMarker(names: readonly string[], stamp: number, now: number): Entry {

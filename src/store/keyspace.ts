@@ -4,12 +4,14 @@ export class Keyspace {
   readonly wake: string
   readonly entries: string
   readonly groups: string
+  readonly #variants: string
 
   constructor(readonly prefix: string) {
     this.clock = `${prefix}:clock`
     this.wake = `${prefix}:wake`
     this.entries = `${prefix}:entry:`
     this.groups = `${prefix}:group:`
+    this.#variants = `${prefix}:variants:`
   }
 
   entry(key: string): string {
@@ -23,5 +25,9 @@ export class Keyspace {
 
   group(name: string): string {
     return this.groups + name
+  }
+
+  variants(list: string): string {
+    return this.#variants + list
   }
 }

@@ -13,6 +13,9 @@ const ENTRY_OVERHEAD_BYTES = 400
 /** Stamps kept; a group beyond it is a lost group, so its entries are misses. */
 const GROUPS_MAX = 100_000
 
+/** Paths whose variants are counted; a forgotten one begins to count anew. */
+const VARIANT_LISTS_MAX = 10_000
+
 export interface MemoryOptions {
   /** Budget for entries, in bytes; the least recently used go first. Default 64 MiB. */
   readonly maxBytes?: number | undefined
@@ -44,6 +47,8 @@ export class Memory {
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
   readonly waiting = new Map<string, Set<() => void>>()
+  /** Variants by path, with the ends of their lives. */
+  readonly variants = new LRUCache<string, ReadonlyMap<string, number>>({ max: VARIANT_LISTS_MAX })
 
   constructor(options: MemoryOptions = {}) {
     this.now = options.now ?? Date.now
@@ -154,6 +159,24 @@ export class MemoryStore implements Store {
     const kept = this.#memory.entries.get(name)
     const expiresAt = this.#memory.now() + ttlMs
     if (kept !== undefined && kept.expiresAt < expiresAt) this.#memory.entries.set(name, { ...kept, expiresAt })
+  }
+
+  async enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]> {
+    const others = this.#enrolled(list, now).filter(([known]) => known !== key)
+    const gone = others.slice(0, Math.max(others.length + 1 - max, 0)).map(([known]) => known)
+    const kept = others.slice(gone.length)
+    this.#memory.variants.set(this.#keys.variants(list), new Map([...kept, [key, expiresAt]]))
+    return gone
+  }
+
+  async enrolled(list: string, now: number): Promise<readonly string[]> {
+    return this.#enrolled(list, now).map(([key]) => key)
+  }
+
+  /** Those that end first come first. */
+  #enrolled(list: string, now: number): (readonly [key: string, expiresAt: number])[] {
+    const known = this.#memory.variants.get(this.#keys.variants(list)) ?? []
+    return [...known].filter(([, expiresAt]) => expiresAt > now).sort(([, one], [, other]) => one - other)
   }
 
   async soften(keys: readonly string[], now: number): Promise<number> {

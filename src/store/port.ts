@@ -89,6 +89,13 @@ export interface Store {
   evict(keys: readonly string[]): Promise<number>
   /** Lets an entry live at least this long (Infinity: for good). An absent one stays absent. */
   prolong(key: string, ttlMs: number): Promise<void>
+  /**
+   * Notes that a key holds one of the variants of a path, until it expires. Gives the keys that have to make room for
+   * it: those whose life ends first.
+   */
+  enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]>
+  /** The keys noted for a path and not expired. */
+  enrolled(list: string, now: number): Promise<readonly string[]>
   /** Makes entries stale at once, and fences what is being filled. */
   soften(keys: readonly string[], now: number): Promise<number>
   /** Invalidates every entry that carries one of the groups, at a cost that depends on the count of groups alone. */

@@ -12,6 +12,8 @@ const VERBS = [
   'set',
   'evict',
   'prolong',
+  'enrol',
+  'enrolled',
   'soften',
   'invalidate',
   'listen',

@@ -119,8 +119,8 @@ describe('what is stored', () => {
   })
 
   test('a handler that read a cookie or credential outside the key is served and not stored', () => {
-    expect(refusal({ options: R, facts: { unkeyedRead: true } })).toBe('unkeyed-read')
-    expect(refusal({ options: { ttl: 60, unkeyedReads: 'ignore' }, facts: { unkeyedRead: true } })).toBeUndefined()
+    expect(refusal({ options: R, facts: { unkeyedRead: 'cookie' } })).toBe('unkeyed-read')
+    expect(refusal({ options: { ttl: 60, unkeyedReads: 'ignore' }, facts: { unkeyedRead: 'cookie' } })).toBeUndefined()
   })
 
   test('refusals of the request say nothing about the next request of the key', () => {

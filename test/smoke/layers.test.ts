@@ -8,12 +8,15 @@ const ROOT = join(import.meta.dirname, '../..')
 const LEAVES = ['errors.ts', 'duration.ts', 'logger.ts']
 const CORE = ['redis.ts', 'route', 'http', 'cache', 'store', 'connection', ...LEAVES]
 const ADAPTERS = ['fastify', 'hono', 'express', 'nestjs']
+const FOR_ADAPTERS = ['routes-of.ts', 'node']
 
 /** What each folder and file of src may import beside itself: an arrow points only downward. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  ...Object.fromEntries(ADAPTERS.map((adapter) => [adapter, CORE])),
+  ...Object.fromEntries(ADAPTERS.map((adapter) => [adapter, [...FOR_ADAPTERS, ...CORE]])),
+  'routes-of.ts': ['redis.ts', 'route', 'connection', ...LEAVES],
+  node: ['route', 'http', ...LEAVES],
   'index.ts': CORE,
-  'redis.ts': ['cache', 'store', 'connection', ...LEAVES],
+  'redis.ts': ['route', 'cache', 'store', 'connection', ...LEAVES],
   testing: ['redis.ts', 'cache', 'store', ...LEAVES],
   route: ['http', 'cache', 'store', ...LEAVES],
   http: ['errors.ts', 'duration.ts'],

@@ -92,6 +92,27 @@ else
 end
 return 0`,
   },
+  enrol: {
+    name: 'enrol',
+    keyCount: 1,
+    sha1: '5a3e831954d6054fe994d1348cff5ea536a02a09',
+    source: `local key = KEYS[1]
+redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[3])
+redis.call('ZADD', key, ARGV[2], ARGV[1])
+local gone = {}
+local over = redis.call('ZCARD', key) - tonumber(ARGV[4])
+if over > 0 then
+  for _, variant in ipairs(redis.call('ZRANGE', key, 0, over)) do
+    if variant ~= ARGV[1] and #gone < over then
+      gone[#gone + 1] = variant
+      redis.call('ZREM', key, variant)
+    end
+  end
+end
+local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(last))) end
+return gone`,
+  },
   evict: {
     name: 'evict',
     keyCount: 2,

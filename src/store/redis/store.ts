@@ -119,6 +119,18 @@ export class RedisStore implements Store {
     )
   }
 
+  async enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]> {
+    const args = [key, expiresAt === Infinity ? '+inf' : String(expiresAt), String(now), String(max)]
+    const gone = await evaluate(this.#line, scripts.enrol, [this.#keys.variants(list)], args)
+    return (gone as readonly unknown[]).map(String)
+  }
+
+  async enrolled(list: string, now: number): Promise<readonly string[]> {
+    const name = this.#keys.variants(list)
+    const keys = await this.#line.execute(['ZRANGE', name, `(${now}`, '+inf', 'BYSCORE'], name)
+    return (keys as readonly unknown[]).map(String)
+  }
+
   async soften(keys: readonly string[], now: number): Promise<number> {
     const instant = Buffer.alloc(8)
     instant.writeDoubleLE(now)

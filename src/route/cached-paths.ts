@@ -1,0 +1,77 @@
+import { type PathRule, pathKey } from '../cache/key.js'
+import type { Space, Target } from '../cache/space.js'
+import { type InvalidationPolicy, invalidationOf, type ResponseHead } from '../http/index.js'
+import { PREFIX_GROUP } from '../cache/group.js'
+import { hostOf } from './locate.js'
+import type { KeyPolicy } from './policy.js'
+import type { CacheRequest } from './request.js'
+import { responseGroups } from './stored.js'
+
+/** What is invalidated together under one prefix. */
+export type Targets = Map<Space, { readonly keys: readonly string[]; readonly groups: readonly string[] }>
+
+interface Cached {
+  readonly space: Space
+  readonly host: boolean
+  /** Undefined: its routes make keys of their own, so that no URI can be told from them. */
+  readonly path: PathRule | undefined
+}
+
+/** Under which keys the routes of one application cache a URI: what a change of it invalidates. */
+export class CachedPaths {
+  readonly #kinds = new Map<string, Cached>()
+
+  /** How many kinds of keys there are; 0: nothing is cached. */
+  get size(): number {
+    return this.#kinds.size
+  }
+
+  /** A route is cached. Routes whose keys are made alike count once. */
+  add(space: Space, { key, path, host }: Pick<KeyPolicy<never>, 'key' | 'path' | 'host'>): void {
+    const rule = key === undefined ? path : undefined
+    this.#kinds.set(JSON.stringify([space.prefix, host, rule]), { space, host, path: rule })
+  }
+
+  /**
+   * What a successful request by an unsafe method changes (RFC 9111 section 4.4, RFC 9875 section 3). `undefined`:
+   * nothing.
+   */
+  targets(request: CacheRequest<unknown>, response: ResponseHead, policy: InvalidationPolicy): Targets | undefined {
+    const url = request.target.startsWith('/') ? request.origin + request.target : request.target
+    const named = invalidationOf(request.method, url, response, policy)
+    if (named.targets.length + named.groups.length === 0) return undefined
+    const targets: Targets = new Map()
+    for (const { space, host, path } of this.#kinds.values()) {
+      const authority = hostOf(request, { host })
+      const before = targets.get(space)
+      const keys = path === undefined ? [] : named.targets.map((uri) => pathKey(uri, path, authority))
+      targets.set(space, {
+        keys: union(before?.keys, keys),
+        groups: union(before?.groups, responseGroups(named.groups, authority)),
+      })
+    }
+    return targets
+  }
+}
+
+/** Invalidates; with `invalidateSharedGroups`, what shares a group with one of the keys as well (RFC 9875 section 2.2.1). */
+export async function invalidate(
+  targets: Iterable<readonly [Space, Target]>,
+  policy: Pick<InvalidationPolicy, 'invalidateSharedGroups'>,
+): Promise<void> {
+  const evicting = [...targets].map(async ([space, target]) => {
+    const shared = policy.invalidateSharedGroups ? await sharedGroups(space, target.keys ?? []) : []
+    await space.evict(shared.length === 0 ? target : { ...target, groups: union(target.groups, shared) })
+  })
+  await Promise.all(evicting)
+}
+
+async function sharedGroups(space: Space, keys: readonly string[]): Promise<readonly string[]> {
+  const looks = await Promise.all(keys.map(async (key) => space.look({ key, groups: [PREFIX_GROUP] })))
+  const entries = looks.flatMap((look) => (look.state === 'valid' ? [look.entry] : []))
+  return [...new Set(entries.flatMap((entry) => entry.groups.filter((group) => group !== PREFIX_GROUP)))]
+}
+
+function union(a: readonly string[] = [], b: readonly string[]): readonly string[] {
+  return a.length === 0 ? b : [...new Set([...a, ...b])]
+}

@@ -1,0 +1,41 @@
+import { type Conditions, forwardedConditions, type HttpPolicy, type RequestPlan } from '../http/index.js'
+import type { Before } from './run-controls.js'
+
+/** Request fields by lower-case name, as a handler has to see them; undefined: it must not see the field at all. */
+export interface RequestFields extends ReadonlyMap<string, string | undefined> {
+  /** They ask the handler about the stored response. */
+  readonly validates: boolean
+}
+
+class Fields extends Map<string, string | undefined> implements RequestFields {
+  readonly validates: boolean
+
+  constructor(conditions: Conditions | undefined, validates: boolean) {
+    super()
+    this.validates = validates
+    if (conditions === undefined) return
+    this.set('if-none-match', conditions.ifNoneMatch)
+    this.set('if-modified-since', conditions.ifModifiedSince)
+  }
+}
+
+const AS_IS: RequestFields = new Fields(undefined, false)
+const HIDDEN: RequestFields = new Fields({ ifNoneMatch: undefined, ifModifiedSince: undefined }, false)
+
+/**
+ * A handler that answered the client's own condition with 304 would leave nothing to store, so a run that stores hides
+ * it, and asks about the stored response instead where there is one with validators of the handler's (RFC 9111 section
+ * 4.3.1).
+ */
+export function requestFields(
+  plan: RequestPlan,
+  policy: HttpPolicy,
+  stores: boolean,
+  before: Before | undefined,
+): RequestFields {
+  const validates = before?.verdict.conditional === true && (stores || !plan.head)
+  if (!stores && !validates) return AS_IS
+  const conditions = forwardedConditions(plan, policy, before?.entry, before?.verdict)
+  if (conditions === 'as-is') return AS_IS
+  return validates ? new Fields(conditions, true) : HIDDEN
+}
