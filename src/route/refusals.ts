@@ -1,7 +1,8 @@
 import type { RefusalReason } from '../http/index.js'
+import type { Logger } from '../logger.js'
 
 /** What a log says of a response that was not stored. */
-export const REFUSALS: Readonly<Record<RefusalReason, string>> = {
+const REFUSALS: Readonly<Record<RefusalReason, string>> = {
   method: 'only responses to GET are stored',
   head: 'a HEAD has no content to store',
   'request-no-store': 'the request says no-store',
@@ -23,4 +24,25 @@ export const REFUSALS: Readonly<Record<RefusalReason, string>> = {
   'headers-too-large': 'its header fields are over `maxHeaderBytes`',
   'too-many-groups': 'it carries more groups than an entry can',
   'content-location': 'its Content-Location is not its own URI',
+}
+
+/** Says why a route's responses are not stored: once for each reason, so that the developer knows and the log stays readable. */
+export class RefusalLog {
+  readonly #route: string
+  readonly #logger: Logger
+  readonly #said = new Set<string>()
+
+  constructor(route: string, logger: Logger) {
+    this.#route = route
+    this.#logger = logger
+  }
+
+  /** `field`: what the handler read, of `unkeyed-read`. */
+  add(reason: RefusalReason, field: string | undefined): void {
+    const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
+    const text = `redwell: a response of ${this.#route} was not stored: ${REFUSALS[reason]}${read}`
+    if (this.#said.has(text)) return
+    this.#said.add(text)
+    this.#logger.warn(text)
+  }
 }

@@ -1,4 +1,5 @@
 import { type Conditions, forwardedConditions, type HttpPolicy, type RequestPlan } from '../http/index.js'
+import type { Entry } from '../store/entry.js'
 import type { Before } from './run-controls.js'
 
 /** Request fields by lower-case name, as a handler has to see them; undefined: it must not see the field at all. */
@@ -32,10 +33,12 @@ export function requestFields(
   policy: HttpPolicy,
   stores: boolean,
   before: Before | undefined,
+  others: readonly Entry[],
 ): RequestFields {
-  const validates = before?.verdict.conditional === true && (stores || !plan.head)
-  if (!stores && !validates) return AS_IS
-  const conditions = forwardedConditions(plan, policy, before?.entry, before?.verdict)
+  const conditional = before?.verdict.conditional === true && (stores || !plan.head)
+  if (!stores && !conditional) return AS_IS
+  const conditions = forwardedConditions(plan, policy, before?.entry, before?.verdict, others)
   if (conditions === 'as-is') return AS_IS
-  return validates ? new Fields(conditions, true) : HIDDEN
+  const asks = conditions.ifNoneMatch !== undefined || conditions.ifModifiedSince !== undefined
+  return asks ? new Fields(conditions, true) : HIDDEN
 }

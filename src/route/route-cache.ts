@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Fill } from '../cache/fill.js'
 import type { Acquired, AloneReason } from '../cache/fills.js'
-import { type Absent, type Look, type Place, replacing } from '../cache/place.js'
+import { type Absent, type Look, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import {
   gatewayTimeout,
@@ -9,28 +8,24 @@ import {
   isSafe,
   judge,
   planRequest,
-  type RefusalReason,
   replay,
-  type Outgoing,
   type ReplayHow,
   type RequestPlan,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
-import { groupsProblem, hostOf, isPromise, type Location, locate, placeOf } from './locate.js'
+import { isPromise, type Location, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
 import type { CachedPaths } from './cached-paths.js'
 import { isDueEarly } from './early-refresh.js'
-import { type Destination, EntryWriter } from './entry-writer.js'
 import type { BypassReason, Lookup, MissReason } from './lookup.js'
-import { REFUSALS } from './refusals.js'
-import { Run } from './run.js'
-import type { Before, Conclusion, RunControls } from './run-controls.js'
-import type { Stored } from './stored.js'
-import { unkeyedFields } from './unkeyed.js'
-import { UnsafeRequest } from './unsafe-request.js'
+import { RefusalLog } from './refusals.js'
+import type { Run } from './run.js'
+import type { Before, Conclusion } from './run-controls.js'
+import { Runs, type Visit } from './runs.js'
+import { announce, UnsafeRequest } from './unsafe-request.js'
 import { Variants } from './variants.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -50,37 +45,9 @@ export interface RouteOptions {
   readonly paths: CachedPaths
 }
 
-/** A request on its way: what it asks, and where its entry is. */
-interface Visit<Req> {
-  readonly request: CacheRequest<Req>
-  readonly plan: RequestPlan
-  readonly location: Location
-  readonly place: Place
-  /** Looks so far; variants may send it to another place. */
-  readonly looks: number
-}
-
 type Asked<Req> = Pick<Visit<Req>, 'request' | 'plan'>
 
 type Hit = Extract<Lookup, { outcome: 'hit' }>
-
-/** The right to store what a run answers. */
-interface Grant {
-  readonly fill: Fill
-  /** Identity of the path's variants, where it was read already. */
-  readonly family: string | undefined
-  /** Entries exist for other variants. */
-  readonly varyMiss?: boolean
-}
-
-/** What is known about a run beside its request. */
-interface RunContext {
-  readonly grant?: Grant | undefined
-  readonly before?: Before | undefined
-  readonly conclusion?: Conclusion | undefined
-  /** For Cache-Status: why the store was not asked. */
-  readonly detail?: string | undefined
-}
 
 /** The cache of one GET route: what is decided about its requests and its responses. */
 export class RouteCache<Req> {
@@ -88,20 +55,17 @@ export class RouteCache<Req> {
   readonly #space: Space
   readonly #options: RouteOptions
   readonly #variants: Variants
-  readonly #writer: EntryWriter<Req>
-  /** Credential fields that do not select an entry, where responses name no Vary of their own. */
-  readonly #watched: readonly string[]
-  readonly #refused = new Set<string>()
+  readonly #runs: Runs<Req>
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
-  readonly #storing = new Set<Promise<void>>()
 
   constructor(space: Space, policy: RoutePolicy<Req>, options: RouteOptions) {
     this.#space = space
     this.policy = policy
     this.#options = options
     this.#variants = new Variants(space, policy.http.vary)
-    this.#writer = new EntryWriter(space, policy, this.#variants)
-    this.#watched = unkeyedFields(policy.http, policy.http.vary)
+    this.#runs = new Runs(space, policy, this.#variants, new RefusalLog(options.name, options.logger), (key) =>
+      this.#paused.delete(key),
+    )
     if (policy.enabled) options.paths.add(space, policy)
   }
 
@@ -122,12 +86,12 @@ export class RouteCache<Req> {
   }
 
   /** Resolves when everything that was to be stored has been. */
-  async settled(): Promise<void> {
-    await Promise.allSettled([...this.#storing])
+  settled(): Promise<void> {
+    return this.#runs.settled()
   }
 
   #bypass(request: CacheRequest<Req>, plan: RequestPlan, reason: BypassReason): Lookup {
-    return { outcome: 'bypass', reason, run: this.#run({ request, plan }, { detail: reason }) }
+    return { outcome: 'bypass', reason, run: this.#runs.start({ request, plan }, { detail: reason }) }
   }
 
   /** An unsafe method on a cached route. A POST that may become the entry of its URI's GET announces itself. */
@@ -136,19 +100,15 @@ export class RouteCache<Req> {
       return {
         outcome: 'bypass',
         reason: 'method',
-        run: this.#run(location === undefined ? { request, plan } : { request, plan, location }, { conclusion }),
+        run: this.#runs.start(location === undefined ? { request, plan } : { request, plan, location }, { conclusion }),
       }
     }
     const { http } = this.policy
     const { paths } = this.#options
     if (plan.stores !== 'post') return bypass(new UnsafeRequest(request, http, paths))
-    return Promise.resolve(locate(request, this.policy)).then(async (location) => {
-      const place = location.principal === null ? undefined : placeOf(request, location, http.vary, http)
-      const write = place && (await this.#space.announce(place.key))
-      if (write === undefined || place === undefined) return bypass(new UnsafeRequest(request, http, paths))
-      const announced = { space: this.#space, place, write, host: hostOf(request, this.policy) }
-      return bypass(new UnsafeRequest(request, http, paths, announced), location)
-    })
+    return announce(request, this.policy, this.#space).then((announced) =>
+      bypass(new UnsafeRequest(request, http, paths, announced), announced?.location),
+    )
   }
 
   #lookAt(request: CacheRequest<Req>, plan: RequestPlan, location: Location, looks: number): MaybePromise<Lookup> {
@@ -218,14 +178,14 @@ export class RouteCache<Req> {
     this.#paused.set(key, true)
     const acquired = await this.#acquire(visit, replacing(entry), 0)
     return acquired.state === 'fill'
-      ? this.#run(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
+      ? this.#runs.start(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
       : undefined
   }
 
   #alone(visit: Asked<Req>, reason: MissReason, before?: Before): Lookup {
     if (visit.plan.onlyIfCached) return { outcome: 'hit', response: gatewayTimeout() }
     const detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
-    return { outcome: 'miss', reason, run: this.#run(visit, { before, detail }) }
+    return { outcome: 'miss', reason, run: this.#runs.start(visit, { before, detail }) }
   }
 
   async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<Lookup> {
@@ -240,12 +200,19 @@ export class RouteCache<Req> {
       const varies = marker?.kind === 'variants'
       const family = varies ? marker.family : before?.entry.family
       const grant = { fill: acquired.fill, family: family === '' ? undefined : family, varyMiss: varies }
-      return { outcome: 'miss', reason, run: this.#run(visit, { grant, before }) }
+      const others = varies ? await this.#others(visit, marker) : NONE
+      return { outcome: 'miss', reason, run: this.#runs.start(visit, { grant, before, others }) }
     }
     if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)
     if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed')
     this.#variants.learn(visit.location.base, acquired.entry)
     return this.#lookAgain(visit)
+  }
+
+  /** What is stored for other variants: the handler may say that one of them answers this request as well. */
+  async #others({ location }: Visit<Req>, marker: Entry): Promise<readonly Entry[]> {
+    if (!this.policy.http.validateOtherVariants) return NONE
+    return this.#variants.others(marker.family, location.principal).catch(() => NONE)
   }
 
   #acquire({ plan, place }: Visit<Req>, absent: Absent, waitMs?: number): Promise<Acquired> {
@@ -261,73 +228,9 @@ export class RouteCache<Req> {
       waitMs,
     })
   }
-
-  #run(visit: Asked<Req> & Partial<Visit<Req>>, context: RunContext = {}): Run {
-    const { request, plan, location, place } = visit
-    const { grant, before, conclusion, detail } = context
-    const names = location === undefined ? NONE : this.#variants.names(location.base)
-    const to = location === undefined || place === undefined ? undefined : { request, location, place }
-    const controls: RunControls = {
-      policy: this.policy.http,
-      keyedFields: names,
-      watched: names === this.policy.http.vary ? this.#watched : unkeyedFields(this.policy.http, names),
-      groupNames: location?.names ?? NONE,
-      varyMiss: grant?.varyMiss === true,
-      detail,
-      conclusion,
-      now: this.#space.now,
-      store: (fill, stored) => this.#store(to, fill, stored, grant?.family),
-      replace: (fill, entry) => void this.#track(this.#writer.replace(fill, entry), fill),
-      pass: (fill) => void this.#track(fill.pass(this.#space.now()), fill),
-      refuse: (reason, field) => this.#logRefusal(reason, field),
-      acceptGroups: (added) =>
-        added.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...added]) === undefined,
-      replay: (stored, kind, isStored) => {
-        const how = { kind, verdict: before?.verdict, stored: isStored }
-        return replay(stored, plan, request, this.policy.http, this.#space.now(), how)
-      },
-      mismatch: () => this.#mismatch(visit, before),
-    }
-    return new Run(request, plan, grant?.fill, before, controls)
-  }
-
-  #store(to: Destination<Req> | undefined, fill: Fill, stored: Stored, family?: string): Promise<void> | undefined {
-    if (to === undefined) return undefined
-    const known = this.#variants.names(to.location.base)
-    const learns = stored.decision.varyNames.some((name) => !known.includes(name))
-    this.#paused.delete(to.place.key)
-    const storing = this.#track(this.#writer.store(to, fill, stored, family), fill)
-    return learns ? storing : undefined
-  }
-
-  /** What stands there is not what the handler means: it goes, and the client is told what it was given before. */
-  async #mismatch({ request, plan, place }: Asked<Req> & Partial<Visit<Req>>, before?: Before): Promise<Outgoing> {
-    if (place !== undefined) await this.#space.evict({ keys: [place.key] })
-    if (before === undefined || before.verdict.mustRevalidate) return gatewayTimeout()
-    const how = { kind: 'error', verdict: before.verdict } as const
-    return replay(before.entry, plan, request, this.policy.http, this.#space.now(), how)
-  }
-
-  #track(work: Promise<unknown>, fill: Fill): Promise<void> {
-    const tracked = work
-      .catch(() => fill.release())
-      .catch(() => {})
-      .then(() => void this.#storing.delete(tracked))
-    this.#storing.add(tracked)
-    return tracked
-  }
-
-  /** Once for each reason: the developer should know, and the log should stay readable. */
-  #logRefusal(reason: RefusalReason, field: string | undefined): void {
-    const name = field === undefined ? reason : `${reason}:${field}`
-    if (this.#refused.has(name)) return
-    this.#refused.add(name)
-    const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
-    this.#options.logger.warn(`redwell: a response of ${this.#options.name} was not stored: ${REFUSALS[reason]}${read}`)
-  }
 }
 
-const NONE: readonly string[] = []
+const NONE: readonly Entry[] = []
 
 const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
   'hit-for-pass': 'hit-for-pass',

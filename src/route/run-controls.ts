@@ -29,6 +29,8 @@ export interface RunControls {
   readonly groupNames: readonly string[]
   /** Entries exist for other variants. */
   readonly varyMiss: boolean
+  /** Stored for other variants, where the handler is asked about them. */
+  readonly others: readonly Entry[]
   /** For Cache-Status: why the store was not asked. */
   readonly detail: string | undefined
   /** Of a request by an unsafe method. */

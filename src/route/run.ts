@@ -17,6 +17,7 @@ import {
   type StoreDecision,
   withBody,
 } from '../http/index.js'
+import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
@@ -28,6 +29,11 @@ export interface Streamed {
   readonly headers: HeaderList
   /** Takes a copy of the body on its way out; undefined: nobody wants one. */
   readonly capture: Capture | undefined
+}
+
+/** A stored response that the handler has validated. */
+interface Validated extends Freshened {
+  readonly entry: Entry
 }
 
 /** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
@@ -58,7 +64,7 @@ export class Run {
     this.#before = before
     this.#controls = controls
     this.#requestedAt = controls.now()
-    this.requestFields = requestFields(plan, controls.policy, fill !== undefined, before)
+    this.requestFields = requestFields(plan, controls.policy, fill !== undefined, before, controls.others)
   }
 
   /** Whether what the handler answers may be stored. */
@@ -161,22 +167,35 @@ export class Run {
    * section 4.3.3), otherwise what the client has, which is the client's alone.
    */
   #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<Outgoing> {
-    const asked = this.requestFields.validates ? this.#before?.entry : undefined
-    const facts = { groups: this.#controls.groupNames }
-    const freshened =
-      asked && freshen(asked, response, this.#request, this.#plan, this.#controls.policy, now, this.#requestedAt, facts)
-    if (freshened === undefined || freshened === 'mismatch') {
+    if (!this.requestFields.validates) {
       this.abandon()
-      if (freshened === undefined) return { ...response, body }
+      return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
+    }
+    const asked = this.#before === undefined ? this.#controls.others : [this.#before.entry]
+    const validated = this.#validate(asked, response, now)
+    if (validated === undefined) {
+      this.abandon()
       return this.#controls.mismatch()
     }
-    const outgoing = this.#controls.replay(freshened.response, 'revalidated', freshened.decision.store && this.stores)
-    const settling = this.#settleFreshened(freshened)
+    const { decision } = validated
+    const outgoing = this.#controls.replay(validated.response, 'revalidated', decision.store && this.stores)
+    const settling = this.#settleFreshened(validated)
     return settling === undefined ? outgoing : settling.then(() => outgoing)
   }
 
-  #settleFreshened({ decision, response }: Freshened): Promise<void> | undefined {
-    return this.#settle(decision.store ? decision : this.#refused(decision), response.body, NO_FIELDS, this.#before)
+  /** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
+  #validate(asked: readonly Entry[], response: ResponseHead, now: number): Validated | undefined {
+    const { policy, groupNames } = this.#controls
+    const facts = { groups: groupNames }
+    for (const entry of asked) {
+      const freshened = freshen(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt, facts)
+      if (freshened !== 'mismatch') return { ...freshened, entry }
+    }
+    return undefined
+  }
+
+  #settleFreshened({ decision, response, entry }: Validated): Promise<void> | undefined {
+    return this.#settle(decision.store ? decision : this.#refused(decision), response.body, NO_FIELDS, entry)
   }
 
   /** A HEAD may tell that the stored GET is current, or that it is not any more (RFC 9111 section 4.3.5). */
@@ -185,7 +204,7 @@ export class Run {
     const { policy } = this.#controls
     const { entry } = this.#before
     const update = headUpdate(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt)
-    if (update.kind === 'freshened') void this.#settleFreshened(update)
+    if (update.kind === 'freshened') void this.#settleFreshened({ ...update, entry })
     if (update.kind !== 'stale') return
     this.#settled = true
     this.#controls.replace(this.#fill, { ...entry, ...update.response })
@@ -238,7 +257,7 @@ export class Run {
     decision: StoreDecision,
     body: Buffer | undefined,
     ambient: ReadonlySet<string>,
-    freshened?: Before,
+    freshened?: Entry,
   ): Promise<void> | undefined {
     if (this.#fill === undefined || this.#settled) return undefined
     if (decision.store && body !== undefined) {
@@ -253,12 +272,12 @@ export class Run {
     return undefined
   }
 
-  #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Before): Stored {
+  #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Entry): Stored {
     return {
       decision: without(decision, ambient),
       body,
       groups: [...this.#groups, ...decision.groups],
-      kept: freshened?.entry.groups,
+      kept: freshened?.groups,
     }
   }
 }

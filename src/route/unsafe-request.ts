@@ -5,16 +5,32 @@ import type { HttpPolicy, ResponseHead } from '../http/index.js'
 import { usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { type CachedPaths, invalidate, type Targets } from './cached-paths.js'
+import { hostOf, type Location, locate, placeOf } from './locate.js'
+import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
 import type { Conclusion } from './run-controls.js'
 import { makeEntry, type Stored } from './stored.js'
 
 /** A POST whose response may become the entry of its URI's GET (RFC 9110 section 9.3.3). */
-export interface Announced {
+interface Announced {
   readonly space: Space
+  readonly location: Location
   readonly place: Place
   readonly write: Write
   readonly host: string | undefined
+}
+
+/** Undefined where there is nothing to announce to: no principal, or no store. */
+export async function announce<Req>(
+  request: CacheRequest<Req>,
+  policy: RoutePolicy<Req>,
+  space: Space,
+): Promise<Announced | undefined> {
+  const location = await locate(request, policy)
+  if (location.principal === null) return undefined
+  const place = placeOf(request, location, policy.http.vary, policy.http)
+  const write = await space.announce(place.key)
+  return write && { space, location, place, write, host: hostOf(request, policy) }
 }
 
 /** A request by an unsafe method on a cached route: what its success invalidates, and what it may store. */

@@ -209,6 +209,18 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect((await store.read([], ['g'])).stamps[0]?.hard).toBe(stamp)
     })
 
+    test('of the variants of a path the ones that end first make room', async () => {
+      const now = Date.now()
+      expect(await store.enrol('path', 'a', now + 3000, 2, now)).toEqual([])
+      expect(await store.enrol('path', 'b', Infinity, 2, now)).toEqual([])
+      expect(await store.enrol('path', 'a', now + 4000, 2, now)).toEqual([])
+      expect(await store.enrol('path', 'c', now + 5000, 2, now)).toEqual(['a'])
+      expect((await store.enrolled('path', now)).toSorted()).toEqual(['b', 'c'])
+      expect(await store.enrolled('path', now + 5000)).toEqual(['b'])
+      expect(await store.enrol('path', 'd', now + 9000, 2, now + 5000)).toEqual([])
+      expect(await store.enrolled('other', now)).toEqual([])
+    })
+
     test('prolonging lengthens a life, never shortens it, and does not bring anything back', async () => {
       await store.set('/a', makeEntry(), 40)
       await store.prolong('/a', 60_000)

@@ -95,7 +95,7 @@ return 0`,
   enrol: {
     name: 'enrol',
     keyCount: 1,
-    sha1: '5a3e831954d6054fe994d1348cff5ea536a02a09',
+    sha1: 'cb1b52b77d82836bb18142c554c1d178300c18b7',
     source: `local key = KEYS[1]
 redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[3])
 redis.call('ZADD', key, ARGV[2], ARGV[1])
@@ -110,7 +110,7 @@ if over > 0 then
   end
 end
 local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
-if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(last))) end
+if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, string.format('%.0f', last - ARGV[3])) end
 return gone`,
   },
   evict: {

@@ -16,5 +16,6 @@ if over > 0 then
   end
 end
 local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
-if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(last))) end
+-- The caller's clock counts, not the server's: they may differ.
+if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, string.format('%.0f', last - ARGV[3])) end
 return gone

@@ -1,0 +1,72 @@
+import type { HeaderList } from '../http/index.js'
+import type { MaybePromise } from '../store/port.js'
+import type { WriteResult } from './options.js'
+
+/** A response to a write, as far as somebody asks for it. */
+export interface WriteAnswer {
+  readonly status: number
+  headers(): HeaderList
+  /** Undefined where it is a stream. */
+  body(): Buffer | undefined
+}
+
+/** One request of a write route. */
+export class WriteRun {
+  readonly #finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>
+  readonly #cancel: () => void
+  #open = true
+
+  constructor(finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>, cancel: () => void) {
+    this.#finish = finish
+    this.#cancel = cancel
+  }
+
+  /**
+   * The handler has answered. When this resolves, what it invalidates is invalid everywhere. Gives the fields to send,
+   * or undefined where they stay as they are.
+   */
+  finish(answer: WriteAnswer): MaybePromise<HeaderList | undefined> {
+    if (!this.#open) return undefined
+    this.#open = false
+    return this.#finish(answer)
+  }
+
+  /** The handler threw, or its client went away before it answered. */
+  abandon(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#cancel()
+  }
+}
+
+/** What the functions of the options are given of an answer. */
+export class Result implements WriteResult {
+  readonly answer: WriteAnswer
+  #json: { readonly value: unknown } | undefined
+
+  constructor(answer: WriteAnswer) {
+    this.answer = answer
+  }
+
+  get status(): number {
+    return this.answer.status
+  }
+
+  body(): Buffer | undefined {
+    return this.answer.body()
+  }
+
+  json(): unknown {
+    this.#json ??= { value: parseJson(this.body()) }
+    return this.#json.value
+  }
+}
+
+function parseJson(body: Buffer | undefined): unknown {
+  if (body === undefined) return undefined
+  try {
+    return JSON.parse(body.toString()) as unknown
+  } catch {
+    return undefined
+  }
+}

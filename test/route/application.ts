@@ -1,0 +1,155 @@
+import { randomUUID } from 'node:crypto'
+import type { HeaderList, Outgoing } from '../../src/http/index.js'
+import { createRedis, type Redis, type RedisOptions } from '../../src/redis.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../src/route/options.js'
+import type { CacheRequest } from '../../src/route/request.js'
+import type { RouteCache } from '../../src/route/route-cache.js'
+import type { RouteWrite } from '../../src/route/route-write.js'
+import { routesOf } from '../../src/routes-of.js'
+import { recordingLogger } from '../support/logger.js'
+
+export interface Asked {
+  readonly method: string
+  readonly target: string
+  /** As the handler sees them. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Reads a field as a handler does that looks at credentials. */
+  read(name: string): string | undefined
+}
+
+export interface Answer {
+  readonly status?: number
+  readonly headers?: HeaderList
+  readonly body?: string
+}
+
+export type Handler = (request: Asked) => Answer | Promise<Answer>
+
+export interface Reply {
+  readonly status: number
+  readonly body: string
+  readonly headers: HeaderList
+  /** X-Redis-Cache. */
+  readonly cache: string | undefined
+  field(name: string): string | undefined
+}
+
+const ORIGIN = 'https://shop.example'
+
+/** An adapter to no framework: what routes do, without a server. */
+export class Application {
+  readonly redis: Redis
+  readonly warnings: readonly string[]
+  now = Date.parse('2026-01-01T00:00:00Z')
+
+  constructor(where: RedisOptions, options: Pick<RedisOptions, 'defaults'> = {}) {
+    const logger = recordingLogger()
+    this.warnings = logger.lines
+    this.redis = createRedis({
+      prefix: `test:${randomUUID()}`,
+      ...where,
+      ...options,
+      logger,
+      now: () => this.now,
+    })
+  }
+
+  get(
+    options: CacheOptions<Asked>,
+    handler: Handler,
+  ): (target?: string, headers?: Fields, method?: string) => Promise<Reply> {
+    const traits = { path: {}, refreshes: false, stripsHead: true }
+    const cache = routesOf(this.redis).cache<Asked>('GET /', { where: 'cache', options }, traits)
+    return (target = '/', headers = {}, method = 'GET') => serve(cache, { method, target, headers }, handler)
+  }
+
+  put(options: CachePutOptions<Asked>, handler: Handler): (target?: string, headers?: Fields) => Promise<Reply> {
+    const write = routesOf(this.redis).write<Asked>({ where: 'cachePut', options }, undefined, {})
+    return (target = '/', headers = {}) => serveWrite(write, { method: 'PUT', target, headers }, handler)
+  }
+
+  evict(options: CacheEvictOptions<Asked>, handler: Handler): (target?: string) => Promise<Reply> {
+    const write = routesOf(this.redis).write<Asked>(undefined, { where: 'cacheEvict', options }, {})
+    return (target = '/') => serveWrite(write, { method: 'DELETE', target, headers: {} }, handler)
+  }
+
+  /** A route that says nothing about caching. */
+  plain(handler: Handler): (method: string, target?: string) => Promise<Reply> {
+    return (method, target = '/') => serveWrite(routesOf(this.redis).unsafe, { method, target, headers: {} }, handler)
+  }
+}
+
+type Fields = Readonly<Record<string, string>>
+
+interface Sent {
+  readonly method: string
+  readonly target: string
+  readonly headers: Fields
+}
+
+function asked({ method, target, headers }: Sent, read: (name: string) => void = () => {}): Asked {
+  return {
+    method,
+    target,
+    headers,
+    read(name) {
+      read(name)
+      return headers[name]
+    },
+  }
+}
+
+function present(sent: Sent): CacheRequest<Asked> {
+  return {
+    method: sent.method,
+    target: sent.target,
+    origin: ORIGIN,
+    native: asked(sent),
+    header: (name) => (name === 'host' ? (sent.headers['host'] ?? 'shop.example') : sent.headers[name]),
+  }
+}
+
+async function serve(cache: RouteCache<Asked>, sent: Sent, handler: Handler): Promise<Reply> {
+  const lookup = await cache.lookup(present(sent))
+  if (lookup.outcome === 'hit') return reply(lookup.response)
+  const { run } = lookup
+  const headers: Record<string, string> = { ...sent.headers }
+  for (const [name, value] of run.requestFields) {
+    if (value === undefined) delete headers[name]
+    else headers[name] = value
+  }
+  const watched = (name: string) => {
+    if (run.watched.includes(name)) run.noteRead(name)
+  }
+  try {
+    const answer = await handler(asked({ ...sent, headers }, watched))
+    const head = { status: answer.status ?? 200, headers: answer.headers ?? [] }
+    const outgoing = await run.finish(head, Buffer.from(answer.body ?? ''))
+    await cache.settled()
+    return reply(outgoing)
+  } catch (error) {
+    const instead = run.fail()
+    if (instead === undefined) throw error
+    return reply(instead)
+  }
+}
+
+async function serveWrite(
+  write: RouteWrite<Asked> | RouteWrite<unknown>,
+  sent: Sent,
+  handler: Handler,
+): Promise<Reply> {
+  const request = present(sent)
+  const run = await write.begin(request)
+  const { status = 200, headers = [], body = '' } = await handler(request.native)
+  const changed = await run.finish({ status, headers: () => headers, body: () => Buffer.from(body) })
+  return reply({ status, headers: changed ?? headers, body: Buffer.from(body) })
+}
+
+function reply({ status, headers, body }: Outgoing): Reply {
+  const field = (name: string): string | undefined => {
+    const index = headers.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === name)
+    return index === -1 ? undefined : headers[index + 1]
+  }
+  return { status, headers, body: body === null ? '' : body.toString(), cache: field('x-redis-cache'), field }
+}
