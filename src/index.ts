@@ -8,6 +8,7 @@ export type {
   SweepOptions,
   ValueEntry,
 } from './cache/backend.js'
+export type { ExplainedEntry, ExplainRequest, Explanation } from './cache/explanation.js'
 export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
 export type { ValueOptions } from './cache/options.js'
 export type { Evicted } from './cache/space.js'
@@ -29,4 +30,11 @@ export type { Logger } from './logger.js'
 export type { BypassReason, MissReason } from './route/lookup.js'
 export { createRedis, Redis } from './redis.js'
 export type { RedisOptions } from './redis.js'
-export type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseOptions, WriteResult } from './route/options.js'
+export type {
+  CacheEvictOptions,
+  CacheOptions,
+  CachePutOptions,
+  ResponseDefaults,
+  ResponseOptions,
+  WriteResult,
+} from './route/options.js'

@@ -11,6 +11,7 @@ export function routesOf(redis: Redis): Routes {
   const { logger, defaults, settings } = redis
   const space = redis.space.bind(redis)
   const routes = new Routes({ space, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+  redis.cache.explainWith((request) => routes.explain(request))
   known.set(redis, routes)
   return routes
 }

@@ -1,11 +1,12 @@
 import type { Entry } from '../store/entry.js'
+import type { ExplainRequest, Explanation } from './explanation.js'
 import { encodeGroup, groupProblem } from './group.js'
 import type { Key } from './key.js'
 import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } from './options.js'
 import { type Absent, type Look, type Place, replacing } from './place.js'
 import type { Evicted, Space } from './space.js'
 import { jsonCoder, lifeMs, Values } from './values.js'
-import { OptionsError } from '../errors.js'
+import { OptionsError, UsageError } from '../errors.js'
 import type { Fill } from './fill.js'
 
 export interface GetOptions {
@@ -51,6 +52,7 @@ export class CacheBackend {
   readonly #values: Values
   readonly #defaultTtlMs: number
   readonly #background = new Set<Promise<unknown>>()
+  #explainer: ((request: ExplainRequest) => Promise<Explanation>) | undefined
 
   /** @internal Applications get theirs from `createRedis()` or their framework. */
   constructor(space: Space, defaultTtlMs: number) {
@@ -146,6 +148,20 @@ export class CacheBackend {
     if (look.state === 'outage') return loader({ signal: options.signal })
     if (look.state === 'absent') return this.#load(load, look, undefined)
     return this.#useOrLoad(load, look)
+  }
+
+  /**
+   * What the route cache would do with a request, and why, as data; nothing runs and nothing is stored. Rejects with
+   * UsageError where no cached route of this application answers it.
+   */
+  async explain(request: ExplainRequest): Promise<Explanation> {
+    if (this.#explainer === undefined) throw new UsageError('This application has no cached routes to explain.')
+    return this.#explainer(request)
+  }
+
+  /** @internal Cached routes tell how they decide. */
+  explainWith(explainer: (request: ExplainRequest) => Promise<Explanation>): void {
+    this.#explainer = explainer
   }
 
   /** Resolves when no refresh runs in the background any more. */

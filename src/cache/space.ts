@@ -60,6 +60,11 @@ export class Space {
     return this.#fills.size
   }
 
+  /** The name of a key in the store. */
+  name(key: string): string {
+    return `${this.prefix}:entry:${key}`
+  }
+
   look(place: Place): Look | Promise<Look> {
     const doubt = this.#unconfirmed.doubt
     return doubt === undefined ? look(this.#store, place, this.now()) : { state: 'outage', error: doubt }

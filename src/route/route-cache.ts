@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Explanation } from '../cache/explanation.js'
 import type { Acquired, AloneReason } from '../cache/fills.js'
 import { type Absent, type Look, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
@@ -20,6 +21,7 @@ import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
 import type { CachedPaths } from './cached-paths.js'
 import { isDueEarly } from './early-refresh.js'
+import { explain } from './explain.js'
 import type { BypassReason, Lookup, MissReason } from './lookup.js'
 import { RefusalLog } from './refusals.js'
 import type { Run } from './run.js'
@@ -83,6 +85,16 @@ export class RouteCache<Req> {
     const located = locate(request, this.policy)
     if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
     return this.#lookAt(request, plan, located, 1)
+  }
+
+  /** Method and template of the route. */
+  get name(): string {
+    return this.#options.name
+  }
+
+  /** What a lookup would decide, and why. */
+  explain(request: CacheRequest<Req>): Promise<Explanation> {
+    return explain({ name: this.name, policy: this.policy, space: this.#space, variants: this.#variants }, request)
   }
 
   /** Resolves when everything that was to be stored has been. */

@@ -1,6 +1,7 @@
+import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { PathRule } from '../cache/key.js'
 import type { Space } from '../cache/space.js'
-import { OptionsError } from '../errors.js'
+import { OptionsError, UsageError } from '../errors.js'
 import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { CachedPaths } from './cached-paths.js'
@@ -8,6 +9,7 @@ import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults
 import { checkNames, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
 import { RouteCache, type RouteOptions } from './route-cache.js'
 import { RouteWrite } from './route-write.js'
+import { matchTemplate } from './template.js'
 
 /** What the routes of one application share. */
 export interface RoutesContext {
@@ -37,6 +39,7 @@ export type Traits = Pick<RouteOptions, 'refreshes' | 'stripsHead'> & {
 export class Routes {
   /** Where the routes cache their URIs. */
   readonly paths = new CachedPaths()
+  readonly #caches = new Set<RouteCache<never>>()
   readonly #context: RoutesContext
   readonly #http: HttpPolicy
   #unsafe: RouteWrite<unknown> | undefined
@@ -53,7 +56,29 @@ export class Routes {
   cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: Traits): RouteCache<Req> {
     const { space, logger } = this.#context
     const policy = resolvePolicy(where, options, this.#defaults(traits.path))
-    return new RouteCache(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
+    const cache = new RouteCache(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
+    this.#caches.add(cache)
+    return cache
+  }
+
+  /** What the cache would do with a request, and why. Throws UsageError where no cached route is known that answers it. */
+  async explain(question: ExplainRequest): Promise<Explanation> {
+    const { url, method = 'GET', headers = {}, route, native } = question
+    const { origin, pathname, search } = new URL(url, 'http://localhost')
+    const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+    if (!fields.has('host')) fields.set('host', new URL(url, 'http://localhost').host)
+    for (const cache of this.#caches) {
+      const template = cache.name.slice(cache.name.indexOf(' ') + 1)
+      const params = route === undefined || route === cache.name ? matchTemplate(template, pathname) : undefined
+      if (params === undefined && route !== cache.name) continue
+      const target = `${pathname}${search}`
+      const query = Object.fromEntries(new URLSearchParams(search))
+      const standIn = { method, url: target, originalUrl: target, headers: Object.fromEntries(fields), params, query }
+      const header = (name: string) => fields.get(name)
+      return cache.explain({ method, target, origin, header, native: (native ?? standIn) as never })
+    }
+    const known = [...this.#caches].map(({ name }) => name).join(', ')
+    throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
   }
 
   /** What a route that writes stores and invalidates. */

@@ -57,9 +57,10 @@ export class Application {
   get(
     options: CacheOptions<Asked>,
     handler: Handler,
+    template = '/',
   ): (target?: string, headers?: Fields, method?: string) => Promise<Reply> {
     const traits = { path: {}, refreshes: false, stripsHead: true }
-    const cache = routesOf(this.redis).cache<Asked>('GET /', { where: 'cache', options }, traits)
+    const cache = routesOf(this.redis).cache<Asked>(`GET ${template}`, { where: 'cache', options }, traits)
     return (target = '/', headers = {}, method = 'GET') => serve(cache, { method, target, headers }, handler)
   }
 

@@ -1,0 +1,40 @@
+/** A request to ask about. */
+export interface ExplainRequest {
+  /** Default GET. */
+  readonly method?: string | undefined
+  /** Path and query, or an absolute URL where the host matters. */
+  readonly url: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Method and template of the route, such as `GET /items/:id`. Default: the first cached one whose template fits. */
+  readonly route?: string | undefined
+  /** The framework's request, for option functions that need more of it than method, URL, headers, params and query. */
+  readonly native?: unknown
+}
+
+/** What the cache would do with a request, and why. */
+export interface Explanation {
+  /** Method and template of the route. */
+  readonly route: string
+  readonly outcome: 'hit' | 'stale' | 'miss' | 'bypass'
+  /** `fresh`, `absent`, `stale`, `request-no-cache`, `outage` …; the whole list stands in docs/http.md. */
+  readonly reason: string
+  /** The key in the store; undefined where the store is not asked. */
+  readonly key: string | undefined
+  /** Request fields that select the response. */
+  readonly vary: readonly string[]
+  /** Whether the handler would be asked about the stored response, and whether that may stand in for its failure. */
+  readonly validates: boolean
+  readonly servableOnError: boolean
+  readonly entry: ExplainedEntry | undefined
+}
+
+export interface ExplainedEntry {
+  readonly status: number
+  readonly storedAt: Date
+  readonly ageMs: number
+  /** Negative: it has been stale for so long. Infinity: until it is evicted. */
+  readonly freshForMs: number
+  readonly groups: readonly string[]
+  readonly bodyBytes: number
+  readonly softened: boolean
+}
