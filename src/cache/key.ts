@@ -19,7 +19,7 @@ export interface QueryRule {
   readonly ignore?: readonly string[] | undefined
   /** The only parameters that count. */
   readonly only?: readonly string[] | undefined
-  /** Sort the pairs, so that their order makes no difference. Default true. */
+  /** Sort the pairs, so that their order makes no difference. False: the query counts as it was sent. Default true; with the `rfc9111` preset false. */
   readonly sort?: boolean | undefined
 }
 
@@ -42,7 +42,8 @@ export function pathKey(target: string, rule: PathRule = {}, host?: string): str
   const mark = origin.indexOf('?')
   const path = encodePath(normalisePath(mark === -1 ? origin : origin.slice(0, mark), rule))
   const query = mark === -1 ? '' : queryKey(origin.slice(mark + 1), rule.query)
-  const key = query === '' ? path : `${path}?${query}`
+  const bare = mark === -1 || (query === '' && rule.query?.sort !== false)
+  const key = bare ? path : `${path}?${query}`
   return bounded(host === undefined ? key : `${key}|host:${encodePart(host.toLowerCase())}`)
 }
 
@@ -62,9 +63,17 @@ function normalisePath(path: string, rule: PathRule): string {
 function queryKey(query: string, rule: QueryRule | undefined): string {
   if (query === '') return ''
   if (rule === undefined && !query.includes('&')) return encodePair(query)
-  const pairs = query.split('&').filter((pair) => pair !== '' && counts(pair, rule))
-  const encoded = pairs.map(encodePair)
-  return (rule?.sort === false ? encoded : encoded.sort()).join('&')
+  const pairs = query.split('&')
+  if (rule?.sort === false)
+    return pairs
+      .filter((pair) => counts(pair, rule))
+      .map(encodePair)
+      .join('&')
+  return pairs
+    .filter((pair) => pair !== '' && counts(pair, rule))
+    .map(encodePair)
+    .sort()
+    .join('&')
 }
 
 function counts(pair: string, rule: QueryRule | undefined): boolean {

@@ -61,13 +61,21 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
 
 function begin(request: FastifyRequest, reply: FastifyReply, run: Run, done: Done): void {
   applyRequestFields(request.raw, run.requestFields)
-  if (run.watched.length > 0) watchFields(request.headers, run.watched, (name) => run.noteRead(name))
+  watch(request, run)
   request[STATE] = { run, ambient: reply.getHeaders() }
   // A hijacked reply never reaches onSend; its lease must not outlive the connection.
   reply.raw.once('close', () => {
     if (reply.sent) run.abandon()
   })
   done()
+}
+
+/** A handler that looks at who asks answers for somebody; cookies that were parsed before it ran count as well. */
+function watch(request: FastifyRequest, run: Run): void {
+  if (run.watched.length === 0) return
+  watchFields(request.headers, run.watched, (name) => run.noteRead(name))
+  const parsed = run.watched.includes('cookie') && 'cookies' in request && request.cookies !== undefined
+  if (parsed) watchFields(request as { cookies?: unknown }, ['cookies'], () => run.noteRead('cookie'))
 }
 
 /** Hits of the same second give the same object, so what Fastify needs of it is made once. */

@@ -79,10 +79,10 @@ export interface HttpOptions {
    */
   setCookie?: 'refuse' | 'strip' | 'store' | undefined
   /**
-   * A handler that reads a cookie or credential that is not in the key: `refuse` to store, or `ignore`. Default
-   * `refuse`; `rfc9111`: `ignore`.
+   * A handler that reads a cookie or credential that is not in the key: `refuse` to store, or `ignore`. Names of more
+   * fields, such as `['x-forwarded-host']`: refuse for those as well. Default `refuse`; `rfc9111`: `ignore`.
    */
-  unkeyedReads?: 'refuse' | 'ignore' | undefined
+  unkeyedReads?: 'refuse' | 'ignore' | readonly string[] | undefined
   /**
    * A response with Content-Encoding: store it only where it varies on Accept-Encoding (`vary`), or `store` any.
    * Default `vary`; `rfc9111`: `store`.

@@ -33,6 +33,8 @@ export interface HttpPolicy {
   readonly auth: 'bypass' | 'keyed' | 'shared'
   readonly setCookie: 'refuse' | 'strip' | 'store'
   readonly unkeyedReads: 'refuse' | 'ignore'
+  /** Fields beside the credentials that a handler must not read, lower case. */
+  readonly unkeyedFields: readonly string[]
   readonly encoded: 'vary' | 'store'
   readonly etag: boolean
   readonly statusHeader: boolean

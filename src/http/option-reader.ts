@@ -81,6 +81,15 @@ export class OptionReader {
     return this.#fieldNames(name, Array.isArray(value) ? value : [value])
   }
 
+  unkeyedReads(
+    name: string,
+    fallback: 'refuse' | 'ignore',
+  ): { unkeyedReads: 'refuse' | 'ignore'; unkeyedFields: readonly string[] } {
+    const value = this.#options[name]
+    if (Array.isArray(value)) return { unkeyedReads: 'refuse', unkeyedFields: this.#fieldNames(name, value) }
+    return { unkeyedReads: this.choice(name, ['refuse', 'ignore'], fallback), unkeyedFields: [] }
+  }
+
   varyRules(name: string): ReadonlyMap<string, VaryRule> {
     const value = this.#options[name]
     if (value === undefined) return new Map()

@@ -63,7 +63,7 @@ function resolveStorage(read: OptionReader, preset: Preset) {
     maxBodyBytes: read.bytes('maxBodyBytes', preset.maxBodyBytes),
     maxHeaderBytes: read.bytes('maxHeaderBytes', preset.maxHeaderBytes),
     setCookie: read.choice('setCookie', ['refuse', 'strip', 'store'], preset.setCookie),
-    unkeyedReads: read.choice('unkeyedReads', ['refuse', 'ignore'], preset.unkeyedReads),
+    ...read.unkeyedReads('unkeyedReads', preset.unkeyedReads),
     encoded: read.choice('encoded', ['vary', 'store'], preset.encoded),
   }
 }

@@ -3,7 +3,7 @@ import type { Look } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import { judge, planRequest, type RequestPlan } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
-import { locate, placeOf } from './locate.js'
+import { isPath, locate, placeOf } from './locate.js'
 import type { BypassReason } from './lookup.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -23,6 +23,7 @@ export async function explain<Req>(route: Explained<Req>, request: CacheRequest<
   const plan = planRequest(request, policy.http)
   if (!policy.enabled) return bypass(route, 'disabled')
   if (plan.reason !== undefined) return bypass(route, plan.reason)
+  if (!isPath(request.target)) return bypass(route, 'request-target')
   const location = await locate(request, policy)
   if (location.principal === null) return bypass(route, 'no-principal')
   for (;;) {

@@ -107,6 +107,11 @@ export function placeOf<Req>(
   return { key: variantKey(base, { principal: principal ?? undefined, fields }), base, groups }
 }
 
+/** Origin-form (RFC 9112 section 3.2.1): the only one that a route and its handler understand alike. */
+export function isPath(target: string): boolean {
+  return target.charCodeAt(0) === 0x2f
+}
+
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as Promise<T> | undefined)?.then === 'function'
 }

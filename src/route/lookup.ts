@@ -4,6 +4,8 @@ import type { Run } from './run.js'
 /** Why a request does not use the cache. */
 export type BypassReason =
   | HttpBypassReason
+  /** The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways. */
+  | 'request-target'
   /** The route's `per` gave no principal for this request. */
   | 'no-principal'
   /** The route is switched off. */

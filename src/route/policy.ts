@@ -57,7 +57,7 @@ export function resolvePolicy<Req>(
   checkGroup(options.group, problems)
   const http = resolveHttpPolicy({ ...defaults.defaults, ...options }, problems, defaults)
   const policy = {
-    ...resolveKey(options, { ...defaults, host: http.host }, problems),
+    ...resolveKey(options, { ...defaults, host: http.host, path: pathRule(defaults.path, http) }, problems),
     enabled: options.enabled !== false,
     group: options.group,
     earlyRefresh: fraction('earlyRefresh', options.earlyRefresh, problems),
@@ -115,6 +115,13 @@ const KNOWN = {
 export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
   for (const name of Object.keys(options)) if (!KNOWN[of].has(name)) problems.push(`${name}: there is no such option`)
 }
+
+/** What speaks HTTP caching itself knows its queries: they count as they are sent (RFC 9111 section 2). */
+export function pathRule(path: PathRule, { preset }: Pick<HttpPolicy, 'preset'>): PathRule {
+  return { ...path, query: preset === 'rfc9111' ? EXACT : undefined }
+}
+
+const EXACT = { sort: false } as const
 
 function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, problems: string[]): KeyPolicy<Req> {
   for (const name of ['key', 'per'] as const) {

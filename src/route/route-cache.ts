@@ -16,7 +16,7 @@ import {
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
-import { isPromise, type Location, locate, placeOf } from './locate.js'
+import { isPath, isPromise, type Location, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
 import type { CachedPaths } from './cached-paths.js'
@@ -82,6 +82,7 @@ export class RouteCache<Req> {
     if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
     if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(request, plan)
     if (plan.reason !== undefined) return this.#bypass(request, plan, plan.reason)
+    if (!isPath(request.target)) return this.#bypass(request, plan, 'request-target')
     const located = locate(request, this.policy)
     if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
     return this.#lookAt(request, plan, located, 1)

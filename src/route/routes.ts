@@ -6,7 +6,7 @@ import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { CachedPaths } from './cached-paths.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
-import { checkNames, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
+import { checkNames, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
 import { RouteCache, type RouteOptions } from './route-cache.js'
 import { RouteWrite } from './route-write.js'
 import { matchTemplate } from './template.js'
@@ -106,6 +106,6 @@ export class Routes {
 
   #defaults(path: PathRule): RouteDefaults {
     const { defaultTtlMs, defaults, prefixProblem } = this.#context
-    return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path }
+    return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path: pathRule(path, this.#http) }
   }
 }

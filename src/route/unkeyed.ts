@@ -6,10 +6,17 @@ const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-ke
 const NONE: readonly string[] = []
 
 /**
- * Credential fields whose values do not select the entry: a handler that reads one gives an answer that others must not
- * be given. `names` are the fields that do select it.
+ * Fields that do not select the entry though the answer of a handler that reads one is not for everybody: credentials,
+ * and what the route names beside. `names` are the fields that do select it.
  */
 export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
-  if (policy.unkeyedReads === 'ignore' || policy.personal || policy.unsafeShared) return NONE
-  return CREDENTIALS.filter((name) => !names.includes(name) && !(name === 'authorization' && policy.auth === 'shared'))
+  if (policy.unkeyedReads === 'ignore') return NONE
+  const shared = policy.personal || policy.unsafeShared
+  const fields = [...(shared ? NONE : CREDENTIALS), ...policy.unkeyedFields]
+  return fields.filter(
+    (name) =>
+      !names.includes(name) &&
+      !(name === 'authorization' && policy.auth === 'shared') &&
+      !(name === 'host' && policy.host),
+  )
 }
