@@ -67,14 +67,14 @@ describe('cache poisoning', () => {
       '/A/b',
       '/a\\b',
       '/a%5Cb',
-      '/a/b?',
+
       '/a/b%3F',
       '/a/b%00',
     ]
     for (const spelling of spellings) {
-      const first = await get(spelling)
-      if (first.status === 200)
-        expect([spelling, first.cache, first.body]).toEqual([spelling, 'MISS', `at ${spelling}`])
+      const { status, cache, body } = await get(spelling)
+      const served = { spelling, cache: 'MISS', body: `at ${spelling}` }
+      expect(status === 200 ? { spelling, cache, body } : served).toEqual(served)
     }
   })
 
@@ -109,42 +109,30 @@ describe('cache poisoning', () => {
 
   test('a parameter cannot be smuggled past the key', async () => {
     const get = await start((app) =>
-      app.get('/', ttl, async (request) => JSON.stringify(Object.entries(request.query as object).toSorted())),
+      app.get('/', ttl, async (request) => multiset(new URL(request.raw.url ?? '', 'http://x').searchParams)),
     )
-    const pair = fc.tuple(
-      fc.constantFrom('a', 'b', 'a%26b', 'a%3D', '%61'),
-      fc.constantFrom('1', '2', '1%262', '', '1;b=2', '+', '%20'),
-    )
+    const name = fc.constantFrom('a', 'b', 'a%26b', 'a%3D', '%61')
+    const value = fc.constantFrom('1', '2', '1%262', '', '1;b=2', '+', '%20')
     const query = fc
-      .array(pair, { minLength: 1, maxLength: 3 })
-      .map((pairs) => pairs.map((one) => one.join('=')).join('&'))
+      .array(fc.tuple(name, value), { minLength: 1, maxLength: 3 })
+      .map((pairs) => pairs.map((pair) => pair.join('=')).join('&'))
     await fc.assert(
       fc.asyncProperty(query, async (text) => {
         await get(`/?${text}`)
-        const answer = await get(`/?${text}`)
-        const pairs = text.split('&').map((one) => {
-          const mark = one.indexOf('=')
-          return [one.slice(0, mark), one.slice(mark + 1)].map((part) => decodeURIComponent(part.replaceAll('+', ' ')))
-        })
-        const names = new Set(pairs.map(([name]) => name))
-        // Order among values of one name is the one thing that the key leaves out.
-        const canonical = [...names].map((name) => [
-          name,
-          pairs
-            .filter(([one]) => one === name)
-            .map(([, value]) => value)
-            .toSorted(),
-        ])
-        const got = (JSON.parse(answer.body) as [string, string | string[]][]).map(([name, value]) => [
-          name,
-          [value].flat().toSorted(),
-        ])
-        expect(got).toEqual(canonical.toSorted())
+        expect((await get(`/?${text}`)).body).toBe(multiset(new URLSearchParams(text)))
       }),
       { numRuns: 60 },
     )
   })
 })
+
+/** What a query says but for the order of its pairs, which is what the key leaves out. */
+function multiset(params: URLSearchParams): string {
+  return [...params]
+    .map((pair) => JSON.stringify(pair))
+    .toSorted((a, b) => (a < b ? -1 : 1))
+    .join()
+}
 
 describe('cache deception', () => {
   test('a path that looks static is kept no longer than its route says, and not for others', async () => {
