@@ -90,6 +90,11 @@ export class CacheBackend {
     return memoize(open, fn as (...args: Args) => Awaited<R> | Promise<Awaited<R>>, policy)
   }
 
+  /** The name of a value's key in Redis, for `redis-cli` and logs. */
+  keyOf(key: Key): string {
+    return this.#cache.keyOf(key)
+  }
+
   /** The value of a key while it is fresh, or `undefined` (or the default). `null` is a value. */
   get<T>(key: Key, options: GetOptions & { readonly default: T }): Promise<T>
   get<T = unknown>(key: Key, options?: GetOptions): Promise<T | undefined>

@@ -1,4 +1,4 @@
-import { jsonProblem } from './json-form.js'
+import { jsonProblem } from './loss.js'
 
 /** How values become bytes, and values again. `redwell/devalue` and `redwell/msgpackr` have two more. */
 export interface Coder {

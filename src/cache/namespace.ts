@@ -42,6 +42,11 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.#many = new Many(this.#cache, shared, { key: this.#key, groups })
   }
 
+  /** The name of a value's key in Redis, for `redis-cli` and logs. */
+  keyOf(key: K): string {
+    return this.#cache.keyOf(this.#key(key))
+  }
+
   /** The value of a key while it is fresh, or `undefined` (or the default). `null` is a value. */
   get<D>(key: K, options: GetOptions & { readonly default: D }): Promise<Out | D>
   get(key: K, options?: GetOptions): Promise<Out | undefined>

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
+import { Keyspace } from '../store/keyspace.js'
 import type { MatchKind, MatchStep, MaybePromise, Published, Store, SweepStep } from '../store/port.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, Fills, type Acquired, type AcquireOptions } from './fills.js'
 import { PREFIX_GROUP } from './group.js'
@@ -61,6 +62,11 @@ export class Space {
   /** Fills under way in this process. */
   get filling(): number {
     return this.#fills.size
+  }
+
+  /** The name of an entry in the store. */
+  nameOf(key: string): string {
+    return new Keyspace(this.prefix).entry(key)
   }
 
   look(place: Place): Look | Promise<Look> {

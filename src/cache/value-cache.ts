@@ -41,6 +41,11 @@ export class ValueCache {
     this.#memo = memo
   }
 
+  /** The name of the key in Redis. */
+  keyOf(key: Key): string {
+    return this.#space.nameOf(this.values.key(key))
+  }
+
   async get(key: Key, options: GetOptions & { readonly default?: unknown } = NO_OPTIONS): Promise<unknown> {
     const found = await (options.memo === undefined
       ? this.#find(key, options)
