@@ -54,3 +54,9 @@ export class ValueError extends RedwellError {
   override readonly name = 'ValueError'
   readonly code = 'ERR_REDWELL_VALUE'
 }
+
+/** A loader took longer than its `timeout`, and there was no stale value to give instead. */
+export class TimeoutError extends RedwellError {
+  override readonly name = 'TimeoutError'
+  readonly code = 'ERR_REDWELL_TIMEOUT'
+}

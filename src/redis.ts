@@ -46,7 +46,7 @@ export class Redis implements AsyncDisposable {
     for (const warning of this.settings.warnings) logger.warn(warning)
     this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)
     this.#openStore = store ?? storeOpener(this.#connection, now)
-    this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs)
+    this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs, logger)
     this.#connection?.onStatus((status) => {
       if (status === 'ready') for (const space of this.#spaces.values()) space.retry()
     })

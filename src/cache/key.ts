@@ -95,13 +95,31 @@ export function customKey(parts: Key): string {
   return bounded(`key:${encodeKey(parts)}`)
 }
 
-/** The key of a value in the data cache. */
-export function valueKey(namespace: string, key: Key): string {
-  return bounded(`value:${encodePart(namespace)}:${encodeKey(key)}`)
+/** The key of a value in the data cache. `version` is part of it, so that another version is another world. */
+export function valueKey(namespace: string, key: Key, version?: number | string): string {
+  return valueKeyUnder(valueKeyHead(namespace, version), key)
+}
+
+/** What the keys of a namespace begin with. A comma is in no encoded name, so no name can imitate a version. */
+export function valueKeyHead(namespace: string, version?: number | string): string {
+  return `value:${encodePart(namespace)}${version === undefined ? '' : `,v${encodePart(String(version))}`}:`
+}
+
+export function valueKeyUnder(head: string, key: Key): string {
+  return bounded(head + (typeof key === 'string' ? encodePart(key) : encodeKey(key)))
+}
+
+/** The key of a call without arguments; unlike that of any arguments. */
+export const NO_PARTS: Key = Object.freeze({})
+
+/** A pattern over the keys of a namespace: `*` stands for any characters, `:` separates parts, all else for itself. */
+export function valuePattern(head: string, pattern: string): string {
+  return head + pattern.split(/([*:])/).map((text, index) => (index % 2 === 1 ? text : encodePart(text))).join('')
 }
 
 /** Parts of a top-level list stand side by side: `user:42`. */
 function encodeKey(key: Key): string {
+  if (key === NO_PARTS) return '!none'
   return Array.isArray(key) ? key.map((part) => encodeKeyPart(part as KeyPart)).join(':') : encodeKeyPart(key)
 }
 

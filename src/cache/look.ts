@@ -1,5 +1,5 @@
 import type { Entry, Stamp } from '../store/entry.js'
-import type { Found, Store } from '../store/port.js'
+import type { Found, MaybePromise, Store } from '../store/port.js'
 import { isSoftened, isValid } from '../store/validity.js'
 import type { Look, Place } from './place.js'
 
@@ -13,6 +13,41 @@ export function look(store: Store, place: Place, now: number): Look | Promise<Lo
   } catch (error) {
     return outage(error)
   }
+}
+
+/** Reads many places in one trip; groups that their entries were given further, in one more. */
+export function lookMany(store: Store, places: readonly Place[], now: number): MaybePromise<readonly Look[]> {
+  const groups = groupsOf(places)
+  const assessAll = (found: Found): MaybePromise<readonly Look[]> => {
+    const stampsOf = stampsByPlace(groups, found.stamps)
+    const looks = places.map((place, index) =>
+      assess(store, place, { entries: [found.entries[index]], stamps: stampsOf(place) }, now),
+    )
+    return looks.some((one) => one instanceof Promise) ? Promise.all(looks) : (looks as Look[])
+  }
+  const nobodyKnows = (error: unknown): Look[] => places.map(() => outage(error))
+  try {
+    const keys = places.map(({ key }) => key)
+    const found = store.read(keys, groups)
+    return found instanceof Promise ? found.then(assessAll, nobodyKnows) : assessAll(found)
+  } catch (error) {
+    return nobodyKnows(error)
+  }
+}
+
+/** The groups of all places, each once. The usual case is that they all ask for the same list. */
+function groupsOf(places: readonly Place[]): readonly string[] {
+  const first = places[0]?.groups ?? NONE
+  if (places.every(({ groups }) => groups === first)) return first
+  return [...new Set(places.flatMap(({ groups }) => groups))]
+}
+
+function stampsByPlace(
+  groups: readonly string[],
+  stamps: readonly (Stamp | undefined)[],
+): (place: Place) => readonly (Stamp | undefined)[] {
+  const byGroup = new Map(groups.map((group, index) => [group, stamps[index]]))
+  return (place) => (place.groups === groups ? stamps : place.groups.map((group) => byGroup.get(group)))
 }
 
 function outage(error: unknown): Look {

@@ -10,10 +10,23 @@ export interface ValueOptions {
   group?: string | readonly string[] | undefined
   /** How long after its lifetime the value may be served while it is loaded anew. Default 0. */
   staleWhileRevalidate?: Duration | undefined
-  /** How long after its lifetime the value may be served when loading fails. Default 0. */
+  /** How long after its lifetime the value may be served when loading fails, or takes longer than `softTimeout`. Default 0. */
   staleIfError?: Duration | undefined
   /** Shortens each lifetime by a random part of up to this fraction (0 to 1), so that values do not expire together. Default 0. */
   jitter?: number | undefined
+}
+
+/** Options that describe how a value is loaded. */
+export interface LoadOptions extends ValueOptions {
+  /**
+   * Lifetime of a negative result: a loader that gives `undefined` ("there is none") or `null`. Default: `undefined` is
+   * not kept, and `null` is a value like any other.
+   */
+  negativeTtl?: Duration | undefined
+  /** After so long the caller is given the stale value (within `staleIfError`), and the loader goes on behind it. Default: never. */
+  softTimeout?: Duration | undefined
+  /** After so long the loader is aborted and its lease given up; the caller gets the stale value, or a TimeoutError. Default: never. */
+  timeout?: Duration | undefined
 }
 
 export interface ResolvedValueOptions {
@@ -23,40 +36,97 @@ export interface ResolvedValueOptions {
   readonly staleWhileRevalidateMs: number
   readonly staleIfErrorMs: number
   readonly jitter: number
+  /** Undefined: negative results are not kept. */
+  readonly negativeTtlMs: number | undefined
+  readonly softTimeoutMs: number
+  readonly timeoutMs: number
 }
 
-/** Checks options once, where they are given. Throws OptionsError with every problem. */
-export function resolveValueOptions(where: string, options: ValueOptions, defaultTtlMs: number): ResolvedValueOptions {
-  const problems: string[] = []
-  const resolved = {
-    ttlMs: options.ttl === undefined ? endless(defaultTtlMs) : lifetime(options.ttl, problems),
-    groups: resolveGroups(options.group, problems),
-    staleWhileRevalidateMs: optionalDuration('staleWhileRevalidate', options.staleWhileRevalidate, problems),
-    staleIfErrorMs: optionalDuration('staleIfError', options.staleIfError, problems),
-    jitter: resolveJitter(options.jitter, problems),
+/** What holds where nothing is said. */
+export function plainOptions(defaultTtlMs: number): ResolvedValueOptions {
+  return {
+    ttlMs: endless(defaultTtlMs),
+    groups: [],
+    staleWhileRevalidateMs: 0,
+    staleIfErrorMs: 0,
+    jitter: 0,
+    negativeTtlMs: undefined,
+    softTimeoutMs: Infinity,
+    timeoutMs: Infinity,
   }
+}
+
+/** Checks options where they are given, over those that hold otherwise; groups add up. Throws OptionsError with every problem. */
+export function resolveValueOptions(
+  where: string,
+  options: LoadOptions,
+  base: ResolvedValueOptions,
+): ResolvedValueOptions {
+  const problems: string[] = []
+  const resolved = checkValueOptions(options, base, problems)
   if (problems.length > 0) throw new OptionsError(where, problems)
   return resolved
+}
+
+export function checkValueOptions(
+  options: LoadOptions,
+  base: ResolvedValueOptions,
+  problems: string[],
+): ResolvedValueOptions {
+  const { ttl, group, jitter, negativeTtl } = options
+  return {
+    ttlMs: ttl === undefined ? base.ttlMs : lifetime('ttl', ttl, problems),
+    groups: group === undefined ? base.groups : [...base.groups, ...resolveGroups(group, problems)],
+    staleWhileRevalidateMs: span('staleWhileRevalidate', options.staleWhileRevalidate, base.staleWhileRevalidateMs, problems),
+    staleIfErrorMs: span('staleIfError', options.staleIfError, base.staleIfErrorMs, problems),
+    jitter: jitter === undefined ? base.jitter : resolveJitter(jitter, problems),
+    negativeTtlMs: negativeTtl === undefined ? base.negativeTtlMs : lifetime('negativeTtl', negativeTtl, problems),
+    softTimeoutMs: limit('softTimeout', options.softTimeout, base.softTimeoutMs, problems),
+    timeoutMs: limit('timeout', options.timeout, base.timeoutMs, problems),
+  }
 }
 
 function endless(ms: number): number {
   return ms <= 0 ? Infinity : ms
 }
 
-function lifetime(ttl: Duration, problems: string[]): number {
+function lifetime(name: string, ttl: Duration, problems: string[]): number {
   if (typeof ttl === 'number' && ttl <= 0) return Infinity
-  return endless(optionalDuration('ttl', ttl, problems))
+  return endless(span(name, ttl, 0, problems))
 }
 
-function optionalDuration(name: string, value: Duration | undefined, problems: string[]): number {
-  if (value === undefined) return 0
-  const ms = durationMs(value)
+function limit(name: string, value: Duration | undefined, base: number, problems: string[]): number {
+  if (value === undefined) return base
+  const ms = span(name, value, 0, problems)
+  if (ms === 0) problems.push(`${name}: a limit of 0 would leave no time at all`)
+  return ms > TIMER_MAX_MS ? Infinity : ms
+}
+
+/** Timers of Node.js end at once where they are set for longer (24.8 days). */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
+function span(name: string, value: Duration | undefined, base: number, problems: string[]): number {
+  if (value === undefined) return base
+  const ms = knownMs(value)
   if (ms === undefined) problems.push(`${name}: ${describe(value)} is not a duration; give ${DURATION_RULE}`)
   return ms ?? 0
 }
 
-function resolveGroups(group: string | readonly string[] | undefined, problems: string[]): readonly string[] {
-  const names: readonly unknown[] = group === undefined ? [] : Array.isArray(group) ? group : [group]
+/** Texts come again and again, at each call; over so many different ones somebody computes them. */
+const KNOWN_MAX = 256
+const known = new Map<string, number>()
+
+function knownMs(value: Duration): number | undefined {
+  if (typeof value !== 'string') return durationMs(value)
+  const found = known.get(value)
+  if (found !== undefined) return found
+  const ms = durationMs(value)
+  if (ms !== undefined && known.size < KNOWN_MAX) known.set(value, ms)
+  return ms
+}
+
+function resolveGroups(group: string | readonly string[], problems: string[]): readonly string[] {
+  const names: readonly unknown[] = Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) {
     problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
     return []
@@ -65,8 +135,7 @@ function resolveGroups(group: string | readonly string[] | undefined, problems: 
   return names as readonly string[]
 }
 
-function resolveJitter(jitter: number | undefined, problems: string[]): number {
-  if (jitter === undefined) return 0
+function resolveJitter(jitter: number, problems: string[]): number {
   if (typeof jitter === 'number' && jitter >= 0 && jitter <= 1) return jitter
   problems.push(`jitter: ${describe(jitter)} is not a fraction from 0 to 1`)
   return 0

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
-import type { Published, Store, SweepStep } from '../store/port.js'
+import { Keyspace } from '../store/keyspace.js'
+import type { MatchKind, MatchStep, MaybePromise, Published, Store, SweepStep } from '../store/port.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, Fills, type Acquired, type AcquireOptions } from './fills.js'
 import { PREFIX_GROUP } from './group.js'
-import { look } from './look.js'
+import { Changes } from './changes.js'
+import { look, lookMany } from './look.js'
 import type { Absent, Look, Place } from './place.js'
 import { Unconfirmed } from './unconfirmed.js'
 import { Write } from './write.js'
@@ -41,6 +43,8 @@ export interface Committed extends Evicted {
 export class Space {
   readonly prefix: string
   readonly now: () => number
+  /** What this process has changed. */
+  readonly changes = new Changes()
   readonly #store: Store
   readonly #fills: Fills
   readonly #leaseMs: number
@@ -60,14 +64,21 @@ export class Space {
     return this.#fills.size
   }
 
-  /** The name of a key in the store. */
-  name(key: string): string {
-    return `${this.prefix}:entry:${key}`
+  /** The name of an entry in the store. */
+  nameOf(key: string): string {
+    return new Keyspace(this.prefix).entry(key)
   }
 
   look(place: Place): Look | Promise<Look> {
     const doubt = this.#unconfirmed.doubt
     return doubt === undefined ? look(this.#store, place, this.now()) : { state: 'outage', error: doubt }
+  }
+
+  /** Many places in one trip. */
+  lookMany(places: readonly Place[]): MaybePromise<readonly Look[]> {
+    const doubt = this.#unconfirmed.doubt
+    if (doubt === undefined) return lookMany(this.#store, places, this.now())
+    return places.map(() => ({ state: 'outage', error: doubt }))
   }
 
   /** The right to fill a place, or what somebody else filled it with meanwhile. */
@@ -89,6 +100,16 @@ export class Space {
    * be invalidated and given a new entry by one and the same write.
    */
   async commit(write: Write, stored: { entry: Entry; ttlMs: number } | undefined, target: Target): Promise<Committed> {
+    const committed = await this.#commit(write, stored, target)
+    this.#changed({ ...target, keys: [...(target.keys ?? []), write.key] })
+    return committed
+  }
+
+  async #commit(
+    write: Write,
+    stored: { entry: Entry; ttlMs: number } | undefined,
+    target: Target,
+  ): Promise<Committed> {
     const { groups = [], mode = 'hard' } = target
     const keys = (target.keys ?? []).filter((key) => key !== write.key)
     try {
@@ -112,6 +133,8 @@ export class Space {
       // It may or may not have arrived; what stood there before must not come back.
       this.#unconfirmed.add({ keys: [key] })
       throw error
+    } finally {
+      this.#changed({ keys: [key] })
     }
   }
 
@@ -139,9 +162,13 @@ export class Space {
     const { keys = [], groups = [], mode = 'hard' } = target
     const evicting = groups.length === 0 ? this.#evictKeys(keys, mode) : this.#evictBoth(keys, groups, mode)
     return evicting.then(
-      (entries) => ({ entries, groups: groups.length, confirmed: true }),
+      (entries) => {
+        this.#changed(target)
+        return { entries, groups: groups.length, confirmed: true }
+      },
       (error: unknown) => {
         this.#unconfirmed.add(target, error)
+        this.#changed(target)
         return { entries: 0, groups: 0, confirmed: false }
       },
     )
@@ -162,6 +189,11 @@ export class Space {
     return this.#store.sweep(cursor, count, this.now())
   }
 
+  /** One bounded step over the keys that match a glob pattern of Redis. */
+  match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
+    return this.#store.match(kind, pattern, cursor, count)
+  }
+
   /** The store has come back: what could not be confirmed is tried at once. */
   retry(): void {
     this.#unconfirmed.retry()
@@ -169,6 +201,10 @@ export class Space {
 
   close(): void {
     this.#unconfirmed.close()
+  }
+
+  #changed({ keys = [], groups = [] }: Target): void {
+    this.changes.note(keys, groups.length > 0)
   }
 
   #evictKeys(keys: readonly string[], mode: 'hard' | 'soft'): Promise<number> {

@@ -1,99 +1,243 @@
 import { ValueError } from '../errors.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
+import type { MaybePromise } from '../store/port.js'
+import { type Coder, jsonCoder } from './coder.js'
+import { type Compressor, type Packed, unpack } from './compression.js'
 import { entryGroups, namespaceGroup } from './group.js'
-import { type Key, keyProblem, valueKey } from './key.js'
+import { deepFreeze, isPrimitive } from './immutable.js'
+import { type Key, keyProblem, valueKeyHead, valueKeyUnder, valuePattern } from './key.js'
 import type { ResolvedValueOptions } from './options.js'
 import type { Place } from './place.js'
+import { describeIssues, type StandardSchema } from './schema.js'
 
-/** How values become bytes. */
-export interface Coder {
-  /** Stands in the entry; an entry of another coder is a miss. */
-  readonly name: string
-  encode(value: unknown): Buffer
-  decode(bytes: Buffer): unknown
+/** How the values of one namespace are kept. */
+export interface ValueFormat {
+  /** Empty for the values that are in no namespace. */
+  readonly namespace: string
+  readonly version?: number | string | undefined
+  readonly coder?: Coder | undefined
+  readonly schema?: StandardSchema | undefined
+  readonly compressor?: Compressor | undefined
+  /** Told of each stored value that fails the schema. */
+  readonly onInvalid?: ((reason: string) => void) | undefined
 }
 
-export const jsonCoder: Coder = {
-  name: 'json',
-  encode(value) {
-    const text: unknown = JSON.stringify(value)
-    if (typeof text !== 'string') throw new TypeError(`JSON has no form for ${typeof value}`)
-    return Buffer.from(text)
-  },
-  decode: (bytes) => JSON.parse(bytes.toString()) as unknown,
+/** What an entry holds. */
+export type Decoded =
+  | { readonly state: 'value'; readonly value: unknown }
+  /** It is known that there is nothing. */
+  | { readonly state: 'negative'; readonly value: undefined }
+  /** Of another coder or format, or damaged. */
+  | { readonly state: 'undecodable'; readonly value: undefined }
+  /** The schema does not accept it (any more). */
+  | { readonly state: 'invalid'; readonly value: undefined }
+
+/** A value in the form it is stored in. */
+export interface Encoded extends Packed {
+  readonly flags: number
+}
+
+/*
+ * Flags of a value's entry. Bit 0: a negative result, no body. Bit 1: the value is the bytes themselves, whatever the
+ * coder. Bits 4 to 7: the codec it is compressed with, 0 for none.
+ */
+const NEGATIVE_FLAG = 1
+const BYTES_FLAG = 2
+const CODEC_SHIFT = 4
+
+const NEGATIVE: Decoded = { state: 'negative', value: undefined }
+const UNDECODABLE: Decoded = { state: 'undecodable', value: undefined }
+const INVALID: Decoded = { state: 'invalid', value: undefined }
+export const ENCODED_NEGATIVE: Encoded = { body: Buffer.alloc(0), codec: 0, flags: NEGATIVE_FLAG }
+
+/** What is kept beside an entry that lives in this process: who decoded it, and to what. */
+interface Memo {
+  readonly by: Values
+  readonly decoded: Decoded
 }
 
 /** Places and entries of the values of one namespace. */
 export class Values {
-  readonly #namespace: string
+  readonly namespace: string
+  readonly #format: ValueFormat
   readonly #coder: Coder
+  readonly #headers: readonly string[]
+  readonly #keyHead: string
+  /** What entries without further groups carry. */
   readonly #groups: readonly string[]
 
-  constructor(namespace: string, coder: Coder) {
-    this.#namespace = namespace
-    this.#coder = coder
-    this.#groups = namespace === '' ? [] : [namespaceGroup(namespace)]
+  constructor(format: ValueFormat) {
+    this.namespace = format.namespace
+    this.#format = format
+    this.#coder = format.coder ?? jsonCoder
+    this.#headers = ['coder', this.#coder.name]
+    this.#keyHead = valueKeyHead(format.namespace, format.version)
+    this.#groups = format.namespace === '' ? entryGroups([]) : [...entryGroups([]), namespaceGroup(format.namespace)]
   }
 
   key(key: Key): string {
-    const problem = keyProblem(key)
-    if (problem !== undefined) throw new ValueError(`${this.#where(key)}: ${problem}.`)
-    return valueKey(this.#namespace, key)
+    if (typeof key !== 'string') {
+      const problem = keyProblem(key)
+      if (problem !== undefined) throw new ValueError(`${this.#where(key)}: ${problem}.`)
+    }
+    return valueKeyUnder(this.#keyHead, key)
   }
 
   place(key: Key, groups: readonly string[]): Place {
     return { key: this.key(key), groups: this.#entryGroups(groups) }
   }
 
-  /** The entry for a value, without its stamp. Throws ValueError where the coder has no form for it. */
-  entry(key: Key, value: unknown, options: ResolvedValueOptions, now: number): Entry {
-    const freshUntil = now + options.ttlMs * (1 - options.jitter * Math.random())
+  /** A glob pattern of Redis over the keys of the namespace. */
+  pattern(pattern: string): string {
+    return valuePattern(this.#keyHead, pattern)
+  }
+
+  /** How messages name a key. */
+  nameOf(key: Key): string {
+    return `key ${describeKey(key)} in ${this.namespace === '' ? 'the cache' : `namespace '${this.namespace}'`}`
+  }
+
+  /** What the schema makes of a value that is to be stored. Throws ValueError where it does not accept it. */
+  check(key: Key, value: unknown): MaybePromise<unknown> {
+    if (this.#format.schema === undefined) return value
+    const result = this.#format.schema['~standard'].validate(value)
+    return result instanceof Promise ? result.then((end) => this.#accepted(key, end)) : this.#accepted(key, result)
+  }
+
+  /** The stored form of a value. Throws ValueError where the coder has none for it. */
+  encode(key: Key, value: unknown): MaybePromise<Encoded> {
+    if (value === undefined)
+      throw new ValueError(`${this.#where(key)} is undefined, which stands for "there is none": delete the key, or store null.`)
+    const bytes = value instanceof Uint8Array
+    const flags = bytes ? BYTES_FLAG : 0
+    const packed = (this.#format.compressor ?? PLAIN).pack(bytes ? asBuffer(value) : this.#encode(key, value))
+    return packed instanceof Promise ? packed.then((end) => ({ ...end, flags })) : { ...packed, flags }
+  }
+
+  /** The entry for a stored form, without its stamp. */
+  entry(encoded: Encoded, options: ResolvedValueOptions, now: number): Entry {
     return {
       kind: 'value',
-      flags: 0,
+      flags: encoded.flags | (encoded.codec << CODEC_SHIFT),
       status: 0,
-      storedAt: now,
+      ...instants(options, now),
       stamp: 0,
-      freshUntil,
-      staleUntil: freshUntil + options.staleWhileRevalidateMs,
-      errorUntil: freshUntil + options.staleIfErrorMs,
       initialAgeMs: 0,
       family: '',
       groups: this.#entryGroups(options.groups),
-      headers: ['coder', this.#coder.name],
-      body: this.#encode(key, value),
+      headers: this.#headers,
+      body: encoded.body,
+      memo: undefined,
     }
   }
 
-  /** The value in an entry; undefined where it is not one of this coder's, or does not decode. */
-  decode(entry: Entry): { readonly value: unknown } | undefined {
-    if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return undefined
+  /** An entry whose value was found unchanged, with a new lifetime. */
+  renewed(entry: Entry, options: ResolvedValueOptions, now: number): Entry {
+    return { ...entry, ...instants(options, now), groups: this.#entryGroups(options.groups), memo: undefined }
+  }
+
+  /** What is in an entry. `shared`: frozen, and the same object as long as this process keeps the entry. */
+  decode(entry: Entry, shared: boolean): MaybePromise<Decoded> {
+    const memo = entry.memo as Memo | undefined
+    if (memo !== undefined && memo.by === this) return memo.decoded
+    if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
+    if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
     try {
-      return { value: this.#coder.decode(entry.body) }
+      const decoded = this.#decode(entry)
+      if (decoded instanceof Promise) return decoded.then((end) => this.#keep(entry, end, shared), undecodable)
+      return this.#keep(entry, decoded, shared)
     } catch {
-      return undefined
+      return UNDECODABLE
     }
+  }
+
+  #decode(entry: Entry): MaybePromise<Decoded> {
+    const codec = entry.flags >> CODEC_SHIFT
+    if (codec === 0) return this.#read(entry, entry.body)
+    const body = unpack({ body: entry.body, codec })
+    return body instanceof Promise ? body.then((bytes) => this.#read(entry, bytes)) : this.#read(entry, body)
+  }
+
+  #read(entry: Entry, body: Buffer): MaybePromise<Decoded> {
+    // A copy: the entry belongs to everybody, and what is given away may be written to.
+    const value = entry.flags & BYTES_FLAG ? Buffer.from(body) : this.#coder.decode(body)
+    if (this.#format.schema === undefined) return { state: 'value', value }
+    const result = this.#format.schema['~standard'].validate(value)
+    return result instanceof Promise ? result.then((end) => this.#believed(end)) : this.#believed(result)
+  }
+
+  #believed(result: Validated): Decoded {
+    if (result.issues === undefined) return { state: 'value', value: result.value }
+    this.#format.onInvalid?.(describeIssues(result.issues))
+    return INVALID
+  }
+
+  #keep(entry: Entry, decoded: Decoded, shared: boolean): Decoded {
+    if (decoded.state !== 'value') return decoded
+    if (isPrimitive(decoded.value) || (shared && deepFreeze(decoded.value)))
+      entry.memo = { by: this, decoded } satisfies Memo
+    return decoded
+  }
+
+  #accepted(key: Key, result: Validated): unknown {
+    if (result.issues === undefined) return result.value
+    throw new ValueError(`${this.#where(key)} fails its schema: ${describeIssues(result.issues)}.`)
   }
 
   #entryGroups(groups: readonly string[]): readonly string[] {
-    return this.#groups.length === 0 ? entryGroups(groups) : [...entryGroups(groups), ...this.#groups]
+    if (groups.length === 0) return this.#groups
+    return this.namespace === '' ? entryGroups(groups) : [...entryGroups(groups), this.#groups[1] as string]
   }
 
   #encode(key: Key, value: unknown): Buffer {
     try {
-      return this.#coder.encode(value)
+      return asBuffer(this.#coder.encode(value))
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      throw new ValueError(`${this.#where(key)}: the ${this.#coder.name} coder cannot encode it: ${reason}.`, {
+      throw new ValueError(`${this.#where(key)} cannot be encoded by the ${this.#coder.name} coder: ${reason}.`, {
         cause: error,
       })
     }
   }
 
   #where(key: Key): string {
-    const name = this.#namespace === '' ? 'cache' : `namespace '${this.#namespace}'`
-    return `The value of ${JSON.stringify(key) ?? typeof key} in ${name}`
+    return `The value of ${this.nameOf(key)}`
   }
+}
+
+type Validated = Awaited<ReturnType<StandardSchema['~standard']['validate']>>
+
+const PLAIN: Compressor = { pack: (body) => ({ body, codec: 0 }) }
+
+const undecodable = (): Decoded => UNDECODABLE
+
+function instants(
+  { ttlMs, jitter, staleWhileRevalidateMs, staleIfErrorMs }: ResolvedValueOptions,
+  now: number,
+): Pick<Entry, 'storedAt' | 'freshUntil' | 'staleUntil' | 'errorUntil'> {
+  const freshUntil = now + ttlMs * (jitter === 0 ? 1 : 1 - jitter * Math.random())
+  return {
+    storedAt: now,
+    freshUntil,
+    staleUntil: freshUntil + staleWhileRevalidateMs,
+    errorUntil: freshUntil + staleIfErrorMs,
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+const KEY_SHOWN_MAX = 100
+
+function describeKey(key: unknown): string {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(key, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part))
+  } catch {
+    // A key that contains itself is one of the wrong ones.
+  }
+  return (text ?? typeof key).slice(0, KEY_SHOWN_MAX)
 }
 
 /** How long the store has to keep an entry. */

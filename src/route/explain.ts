@@ -32,7 +32,7 @@ export async function explain<Req>(route: Explained<Req>, request: CacheRequest<
     const look = await route.space.look(place)
     const marker = markerOf(look)
     if (marker !== undefined && route.variants.learn(location.base, marker)) continue
-    return { ...NOTHING, route: route.name, key: route.space.name(place.key), vary, ...weigh(route, plan, look) }
+    return { ...NOTHING, route: route.name, key: route.space.nameOf(place.key), vary, ...weigh(route, plan, look) }
   }
 }
 

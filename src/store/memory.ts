@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Entry, Stamp } from './entry.js'
 import { Keyspace } from './keyspace.js'
-import type { Claim, Claimed, Found, Invalidated, Publication, Published, Store, SweepStep } from './port.js'
+import type { Claim, Claimed, Found, Invalidated, MatchKind, MatchStep, Publication, Published, Store, SweepStep } from './port.js'
 import { isValid } from './validity.js'
 
 /** Default budget of the embedded store: 64 MiB of entries. */
@@ -222,6 +222,13 @@ export class MemoryStore implements Store {
     return { cursor: '0', scanned: names.length, removed: dead.length }
   }
 
+  async match(kind: MatchKind, pattern: string): Promise<MatchStep> {
+    const start = this.#keys.entries
+    const names = [...this.#memory[kind].keys()].filter((name) => name.startsWith(start))
+    const matches = globRegExp(pattern)
+    return { cursor: '0', keys: names.map((name) => name.slice(start.length)).filter((key) => matches.test(key)) }
+  }
+
   readonly #entry = (key: string): Entry | undefined => {
     const name = this.#keys.entries + key
     const kept = this.#memory.entries.peek(name)
@@ -288,4 +295,10 @@ export class MemoryStore implements Store {
     if (lease.kind === 'writer') this.#setLease(key, { kind: 'contested', writers: 1, until: lease.until })
     return true
   }
+}
+
+/** `*` is any characters, and everything else itself. */
+function globRegExp(pattern: string): RegExp {
+  const literals = pattern.split('*').map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${literals.join('.*')}$`, 's')
 }

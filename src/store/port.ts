@@ -52,6 +52,16 @@ export interface SweepStep {
   readonly removed: number
 }
 
+/** What a pattern is looked for in: entries that are there, or leases of those that are being filled. */
+export type MatchKind = 'entries' | 'leases'
+
+export interface MatchStep {
+  /** Where the next step begins; `'0'` at the end. */
+  readonly cursor: string
+  /** Keys of entries, each of them at least once over all steps if it was there from the first to the last. */
+  readonly keys: readonly string[]
+}
+
 /**
  * Where the entries of one prefix live. Keys and groups arrive encoded (see cache/key.ts). Every verb is one round
  * trip in the ordinary case, works on a cluster (no step needs two keys in one slot but an entry and its lease), and
@@ -108,4 +118,6 @@ export interface Store {
 
   /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
   sweep(cursor: string, count: number, now: number): Promise<SweepStep>
+  /** Keys that match a glob pattern (with `*` alone), a bounded number of keys looked at in a step. */
+  match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep>
 }

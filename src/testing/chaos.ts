@@ -18,6 +18,7 @@ const VERBS = [
   'invalidate',
   'listen',
   'sweep',
+  'match',
 ] as const satisfies readonly (keyof Store)[]
 
 export type Verb = (typeof VERBS)[number]

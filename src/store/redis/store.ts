@@ -2,12 +2,13 @@ import { evaluate, type Script } from '../../connection/script.js'
 import { decodeEntry, encodeEntry, entryIdentity } from '../codec.js'
 import type { Entry } from '../entry.js'
 import { Keyspace } from '../keyspace.js'
-import type { Claim, Claimed, Found, Invalidated, Publication, Published, Store, SweepStep } from '../port.js'
+import type { Claim, Claimed, Found, Invalidated, MatchKind, MatchStep, Publication, Published, Store, SweepStep } from '../port.js'
 import { ValueError } from '../../errors.js'
 import { GroupStamps } from './groups.js'
 import { type Line, TurnReader } from './reader.js'
+import { Scan } from './scan.js'
 import { scripts } from './scripts.js'
-import { sweepStep } from './sweep.js'
+import { matchStep, sweepStep } from './sweep.js'
 import { Wakeups } from './wakeups.js'
 
 const ANY_ENTRY = Buffer.from('*')
@@ -20,8 +21,10 @@ export class RedisStore implements Store {
   readonly #entries: TurnReader<Entry>
   readonly #groups: GroupStamps
   readonly #wakeups: Wakeups
+  readonly #scan: Scan
   /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
   readonly #clockKey: readonly string[]
+  #clockOfTurn: Promise<unknown> | undefined
 
   constructor(line: Line, prefix: string) {
     this.prefix = prefix
@@ -30,6 +33,7 @@ export class RedisStore implements Store {
     this.#entries = new TurnReader(line, decodeEntry)
     this.#groups = new GroupStamps(line, this.#keys)
     this.#wakeups = new Wakeups(line, this.#keys.wake)
+    this.#scan = new Scan(line)
     this.#clockKey = line.topology === 'cluster' ? [] : [this.#keys.clock]
   }
 
@@ -94,8 +98,7 @@ export class RedisStore implements Store {
   }
 
   async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
-    const clock = toNumber(await evaluate(this.#line, scripts.clock, [this.#keys.clock], []))
-    const stamp = await this.#groups.ensure(entry.groups, clock, ttlMs)
+    const stamp = await this.#groups.ensure(entry.groups, toNumber(await this.#turnClock()), ttlMs)
     const args = [lifeArgument(ttlMs), bytesOf({ ...entry, stamp }, key), ...this.#wakeArguments(key)]
     return (await this.#run(scripts.set, key, args)) === 1 ? stamp : undefined
   }
@@ -155,7 +158,11 @@ export class RedisStore implements Store {
   }
 
   sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
-    return sweepStep(this.#line, this.#keys, cursor, count, now)
+    return sweepStep(this.#line, this.#scan, this.#keys, cursor, count, now)
+  }
+
+  match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
+    return matchStep(this.#scan, this.#keys, kind, pattern, cursor, count)
   }
 
   #run(
@@ -169,6 +176,17 @@ export class RedisStore implements Store {
 
   #runOnLease(script: Script, key: string, args: readonly string[]): Promise<unknown> {
     return evaluate(this.#line, script, [this.#keys.lease(key)], args)
+  }
+
+  /** One reading for all who ask in one turn of the event loop: they asked before it was sent (see TurnReader). */
+  #turnClock(): Promise<unknown> {
+    if (this.#clockOfTurn === undefined) {
+      this.#clockOfTurn = evaluate(this.#line, scripts.clock, [this.#keys.clock], [])
+      setImmediate(() => {
+        this.#clockOfTurn = undefined
+      })
+    }
+    return this.#clockOfTurn
   }
 
   #separateClock(): Promise<unknown> | undefined {

@@ -1,35 +1,55 @@
 import { decodeEntry, decodeStamp } from '../codec.js'
 import type { Entry, Stamp } from '../entry.js'
 import type { Keyspace } from '../keyspace.js'
-import type { SweepStep } from '../port.js'
+import type { MatchKind, MatchStep, SweepStep } from '../port.js'
 import { isValid } from '../validity.js'
 import type { Line } from './reader.js'
+import type { Scan } from './scan.js'
 
 /**
  * One step of a sweep: SCAN a bounded number of keys, remove the entries that no reader can accept any more. Only
- * entries without an end of life need it; the others go by their TTL. On a cluster each step covers one node's keys.
+ * entries without an end of life need it; the others go by their TTL.
  */
 export async function sweepStep(
   line: Line,
+  scan: Scan,
   keys: Keyspace,
   cursor: string,
   count: number,
   now: number,
 ): Promise<SweepStep> {
-  const pattern = `${keys.entries.replace(/[\\*?[\]]/g, '\\$&')}*`
-  const reply = await line.execute(['SCAN', cursor, 'MATCH', pattern, 'COUNT', String(count)], undefined)
-  const [next, found] = reply as unknown as [Buffer, Buffer[]]
-  const dead = await selectDead(
-    line,
-    keys,
-    found.map((key) => key.toString('latin1')),
-    now,
-  )
+  const { cursor: next, keys: found } = await scan.step(cursor, `${escapeGlob(keys.entries)}*`, count)
+  const dead = await selectDead(line, keys, found, now)
   for (const key of dead) await line.execute(['UNLINK', key], key)
-  return { cursor: next.toString('latin1'), scanned: found.length, removed: dead.length }
+  return { cursor: next, scanned: found.length, removed: dead.length }
 }
 
-async function selectDead(line: Line, keys: Keyspace, found: string[], now: number): Promise<string[]> {
+/** One step over the entries (or the leases) whose keys match; gives the keys as the cache knows them. */
+export async function matchStep(
+  scan: Scan,
+  keys: Keyspace,
+  kind: MatchKind,
+  pattern: string,
+  cursor: string,
+  count: number,
+): Promise<MatchStep> {
+  const [head, tail] = kind === 'entries' ? [keys.entries, ''] : leaseFrame(keys)
+  const step = await scan.step(cursor, `${escapeGlob(head)}${pattern}${tail}`, count)
+  const end = tail.length === 0 ? undefined : -tail.length
+  return { cursor: step.cursor, keys: step.keys.map((name) => name.slice(head.length, end)) }
+}
+
+/** What stands before and after an entry's key in the name of its lease. */
+function leaseFrame(keys: Keyspace): [head: string, tail: string] {
+  const [head, tail] = keys.lease('*').split('*')
+  return [head as string, tail as string]
+}
+
+function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]]/g, '\\$&')
+}
+
+async function selectDead(line: Line, keys: Keyspace, found: readonly string[], now: number): Promise<string[]> {
   const entries = await Promise.all(found.map(async (key) => [key, await fetch(line, key, decodeEntry)] as const))
   const names = [...new Set(entries.flatMap(([, entry]) => entry?.groups ?? []))]
   const stamps = new Map<string, Stamp | undefined>()

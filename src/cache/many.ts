@@ -1,0 +1,237 @@
+import { UsageError } from '../errors.js'
+import type { Background } from './background.js'
+import type { BatchContext, BatchLoader, GetOrSetManyOptions, ReadOptions, ValueEntry } from './contract.js'
+import type { Fill } from './fill.js'
+import type { Key } from './key.js'
+import { contextOf, Decisions, LazySignal, runWithin } from './loader.js'
+import { type Loads, previousOf, type Stale, type Wanted } from './loads.js'
+import type { Absent, Look } from './place.js'
+import type { Space } from './space.js'
+import type { Shared, ValueCache } from './value-cache.js'
+
+/** One key of a call for many, with all the places in the caller's list where it stands. */
+interface Item<K> extends Wanted {
+  readonly named: K
+  readonly indexes: readonly number[]
+}
+
+/** A value that this caller loads; without a fill it stores nothing. */
+interface Task<K> {
+  readonly item: Item<K>
+  readonly stale: Stale | undefined
+  readonly fill: Fill | undefined
+}
+
+/** How a caller's key becomes a key of the cache, and the groups its value is in. */
+export interface Naming<K> {
+  key(named: K): Key
+  groups(named: K): readonly string[]
+}
+
+/** Calls for many values at once: one trip to read them, one call of the loader for those that are not there. */
+export class Many<K> {
+  readonly #cache: ValueCache
+  readonly #loads: Loads
+  readonly #space: Space
+  readonly #background: Background
+  readonly #naming: Naming<K>
+
+  constructor(cache: ValueCache, { space, background }: Shared, naming: Naming<K>) {
+    this.#cache = cache
+    this.#loads = cache.loads
+    this.#space = space
+    this.#background = background
+    this.#naming = naming
+  }
+
+  async get(keys: readonly K[], options: ReadOptions & { readonly default?: unknown }): Promise<unknown[]> {
+    const entries = await this.#entries(keys, options)
+    return entries.map((entry) => (entry.outcome === 'hit' ? entry.value : options.default))
+  }
+
+  async #entries(keys: readonly K[], options: ReadOptions): Promise<ValueEntry<unknown>[]> {
+    const items = this.#items('getMany', keys, options)
+    const looks = await this.#look(items)
+    const entries = new Array<ValueEntry<unknown>>(keys.length)
+    const describe = async (item: Item<K>, look: Look): Promise<void> => {
+      const entry = await this.#cache.describe(look, item.shared)
+      for (const index of item.indexes) entries[index] = entry
+    }
+    await Promise.all(items.map((item, index) => describe(item, looks[index] as Look)))
+    return entries
+  }
+
+  /** Each key's value, or why it has none, in the order of the keys. */
+  async getOrSet<T>(
+    keys: readonly K[],
+    loader: BatchLoader<K, T>,
+    options: GetOrSetManyOptions,
+  ): Promise<PromiseSettledResult<T>[]> {
+    const items = this.#items('getOrSetMany', keys, options)
+    const looks = await this.#look(items)
+    const answers = await this.#answers(items, looks, loader, options)
+    const settled = await Promise.allSettled(answers)
+    const results = new Array<PromiseSettledResult<T>>(keys.length)
+    items.forEach(({ indexes }, nth) => {
+      for (const index of indexes) results[index] = settled[nth] as PromiseSettledResult<T>
+    })
+    return results
+  }
+
+  /** A promise for each item. Those that are loaded here share one call of the loader. */
+  async #answers<T>(
+    items: readonly Item<K>[],
+    looks: readonly Look[],
+    loader: BatchLoader<K, T>,
+    options: GetOrSetManyOptions,
+  ): Promise<Promise<T>[]> {
+    const batch = new Batch<K, T>(this.#loads, loader)
+    const behind: { item: Item<K>; stale: Stale; absent: Absent }[] = []
+    const plans = await Promise.all(items.map((item, index) => this.#loads.plan(item, looks[index] as Look)))
+    const answers = await Promise.all(
+      plans.map(async (plan, index): Promise<() => Promise<T>> => {
+        const item = items[index] as Item<K>
+        if (plan.do === 'give') return () => Promise.resolve(plan.value as T)
+        if (plan.do === 'alone') return batch.add({ item, stale: undefined, fill: undefined })
+        if (plan.do === 'load') return this.#load(batch, item, plan)
+        behind.push({ item, stale: plan.stale, absent: plan.absent })
+        return () => Promise.resolve(plan.stale.value as T)
+      }),
+    )
+    if (behind.length > 0) this.#background.add(this.#refresh(behind, loader))
+    batch.run(options.signal)
+    return answers.map((answer) => answer())
+  }
+
+  /** Ours to load, or somebody else's: then it is waited for while ours are loaded, never the other way round. */
+  async #load<T>(
+    batch: Batch<K, T>,
+    item: Item<K>,
+    { stale, absent }: { stale: Stale | undefined; absent: Absent },
+  ): Promise<() => Promise<T>> {
+    const acquired = await this.#loads.acquire(item, absent, 0)
+    const busy = acquired.state === 'found' || (acquired.state === 'alone' && acquired.reason === 'busy')
+    if (busy) {
+      const waiting = this.#wait(item, stale, absent, batch)
+      // It may fail before the answers are collected.
+      waiting.catch(() => {})
+      return () => this.#loads.orStale(item, stale, waiting)
+    }
+    const loading = batch.add({ item, stale, fill: acquired.state === 'fill' ? acquired.fill : undefined })
+    return () => this.#loads.orStale(item, stale, loading())
+  }
+
+  /**
+   * Who waits holds no lease of another key but those that are being loaded, so that two callers never wait for one
+   * another. A key whose holder gave up is loaded by itself.
+   */
+  #wait<T>(item: Item<K>, stale: Stale | undefined, absent: Absent, batch: Batch<K, T>): Promise<T> {
+    return this.#loads.loadOne(item, absent, (fill) => {
+      const single = new Batch<K, T>(this.#loads, batch.loader)
+      const loading = single.add({ item, stale, fill })
+      single.run(item.signal)
+      return loading()
+    })
+  }
+
+  async #refresh<T>(
+    behind: readonly { item: Item<K>; stale: Stale; absent: Absent }[],
+    loader: BatchLoader<K, T>,
+  ): Promise<void> {
+    const batch = new Batch<K, T>(this.#loads, loader)
+    const acquiring = behind.map(async ({ item, stale, absent }) => {
+      const acquired = await this.#loads.acquire({ ...item, signal: undefined }, absent, 0)
+      return acquired.state === 'fill' ? batch.add({ item, stale, fill: acquired.fill }) : undefined
+    })
+    const loading = await Promise.all(acquiring)
+    batch.run(undefined)
+    await Promise.allSettled(loading.map((answer) => answer?.()))
+  }
+
+  #items(operation: string, keys: readonly K[], options: GetOrSetManyOptions): Item<K>[] {
+    const resolved = this.#cache.resolve(operation, options)
+    const shared = options.shared ?? this.#cache.defaults.shared
+    const items = new Map<string, Item<K> & { indexes: number[] }>()
+    keys.forEach((named, index) => {
+      const key = this.#naming.key(named)
+      const own = this.#naming.groups(named)
+      const all = own.length === 0 ? resolved : { ...resolved, groups: [...resolved.groups, ...own] }
+      const place = this.#cache.values.place(key, all.groups)
+      const known = items.get(place.key)
+      if (known !== undefined) known.indexes.push(index)
+      else items.set(place.key, { named, key, place, options: all, signal: options.signal, shared, indexes: [index] })
+    })
+    return [...items.values()]
+  }
+
+  #look(items: readonly Item<K>[]): readonly Look[] | Promise<readonly Look[]> {
+    return items.length === 0 ? [] : this.#space.lookMany(items.map(({ place }) => place))
+  }
+}
+
+/** One call of a loader for many keys, and what each of them got from it. */
+class Batch<K, T> {
+  readonly loader: BatchLoader<K, T>
+  readonly #loads: Loads
+  readonly #tasks: Task<K>[] = []
+  #loaded: Promise<Loaded<T>> | undefined
+
+  constructor(loads: Loads, loader: BatchLoader<K, T>) {
+    this.#loads = loads
+    this.loader = loader
+  }
+
+  /** Gives the way to the answer, which is there once the batch runs. */
+  add(task: Task<K>): () => Promise<T> {
+    const index = this.#tasks.push(task) - 1
+    return () => this.#answer(task, index)
+  }
+
+  run(signal: AbortSignal | undefined): void {
+    if (this.#tasks.length === 0) return
+    this.#loaded = this.#load(signal)
+    // Each answer has it, too; where nobody asks for one it must not count as unhandled.
+    this.#loaded.catch(() => {})
+  }
+
+  async #load(caller: AbortSignal | undefined): Promise<Loaded<T>> {
+    const signal = new LazySignal()
+    const decisions = this.#tasks.map(({ item }) => new Decisions(item.options))
+    const items = this.#tasks.map(({ stale }, index) =>
+      contextOf<T>(signal, decisions[index] as Decisions, previousOf<T>(stale)),
+    )
+    const context: BatchContext<T> = {
+      items,
+      get signal() {
+        return signal.signal
+      },
+      store: (options) => decisions.forEach((one) => one.store(options)),
+      noStore: () => items.forEach((one) => one.noStore()),
+    }
+    const keys = this.#tasks.map(({ item }) => item.named)
+    const { timeoutMs } = (this.#tasks[0] as Task<K>).item.options
+    const limits = { timeoutMs, signal: caller, what: () => `${keys.length} keys` }
+    const values = await runWithin(limits, signal, () => this.loader(keys, context))
+    if (!Array.isArray(values) || values.length !== keys.length)
+      throw new UsageError(`The loader of getOrSetMany must give a list with one value for each of its ${keys.length} keys.`)
+    return { values, decisions }
+  }
+
+  async #answer({ item, stale, fill }: Task<K>, index: number): Promise<T> {
+    try {
+      const { values, decisions } = await (this.#loaded as Promise<Loaded<T>>)
+      const value: unknown = values[index]
+      if (value instanceof Error) throw value
+      return (await this.#loads.conclude(item, stale, value, decisions[index] as Decisions, fill)) as T
+    } catch (error) {
+      await fill?.release().catch(() => {})
+      throw error
+    }
+  }
+}
+
+interface Loaded<T> {
+  readonly values: readonly (T | Error)[]
+  readonly decisions: readonly Decisions[]
+}
+

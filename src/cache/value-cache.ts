@@ -1,0 +1,201 @@
+import { UsageError } from '../errors.js'
+import type { Entry } from '../store/entry.js'
+import type { Background } from './background.js'
+import type { GetOptions, GetOrSetOptions, ReadOptions, SetItem, SetOptions, SetResult, ValueEntry } from './contract.js'
+import type { Key } from './key.js'
+import type { Loader } from './loader.js'
+import { isKnown, Loads, type Wanted } from './loads.js'
+import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } from './options.js'
+import type { Look, Place } from './place.js'
+import type { RequestMemo } from './request-memo.js'
+import type { Evicted, Space } from './space.js'
+import { type Decoded, type Encoded, lifeMs, type Values } from './values.js'
+import { WriteStamp } from './write-stamp.js'
+
+/** What the caches of one backend have in common. */
+export interface Shared {
+  readonly space: Space
+  readonly background: Background
+  readonly memo: RequestMemo
+}
+
+/** How the values of one namespace are kept when nothing else is said. */
+export interface ValueDefaults {
+  readonly options: ResolvedValueOptions
+  readonly shared: boolean
+}
+
+/** The values of one namespace, without their types. Everything that is done to a value is done here or in `Loads`. */
+export class ValueCache {
+  readonly values: Values
+  readonly loads: Loads
+  readonly defaults: ValueDefaults
+  readonly #space: Space
+  readonly #memo: RequestMemo
+
+  constructor({ space, background, memo }: Shared, values: Values, defaults: ValueDefaults) {
+    this.values = values
+    this.loads = new Loads(space, values, background)
+    this.defaults = defaults
+    this.#space = space
+    this.#memo = memo
+  }
+
+  /** The name of the key in Redis. */
+  keyOf(key: Key): string {
+    return this.#space.nameOf(this.values.key(key))
+  }
+
+  async get(key: Key, options: GetOptions & { readonly default?: unknown } = NO_OPTIONS): Promise<unknown> {
+    const found = await (options.memo === undefined
+      ? this.#find(key, options)
+      : this.#memo.answer(options.memo, 'get', this.values.key(key), () => this.#find(key, options)))
+    return found === undefined ? options.default : found.value
+  }
+
+  async getEntry(key: Key, options: ReadOptions = NO_OPTIONS): Promise<ValueEntry<unknown>> {
+    const look = await this.#space.look(this.#place('getEntry', key, options))
+    return this.describe(look, this.#isShared(options))
+  }
+
+  /** Seconds; undefined where there is nothing fresh. */
+  async ttl(key: Key, options: ReadOptions = NO_OPTIONS): Promise<number | undefined> {
+    const entry = await this.getEntry(key, options)
+    return entry.outcome === 'hit' || (entry.outcome === 'negative' && entry.ttlMs > 0) ? entry.ttlMs / 1000 : undefined
+  }
+
+  async set(key: Key, value: unknown, options: SetOptions = NO_OPTIONS): Promise<SetResult> {
+    const resolved = this.resolve('set', options)
+    const place = this.values.key(key)
+    const encoded = await this.#form(key, value)
+    if (options.ifUnchangedSince !== undefined) return this.#setUnder(options.ifUnchangedSince, place, encoded, resolved)
+    return this.#store(place, encoded, resolved)
+  }
+
+  /** Nothing is stored where one of the values cannot be. */
+  async setMany(items: Iterable<SetItem>, options: ValueOptions = NO_OPTIONS): Promise<SetResult[]> {
+    const base = this.resolve('setMany', options)
+    const forms = [...items].map(async ([key, value, own]) => ({
+      place: this.values.key(key),
+      resolved: own === undefined ? base : resolveValueOptions('options of setMany', own, base),
+      encoded: await this.#form(key, value),
+    }))
+    const stored = (await Promise.all(forms)).map((form) => this.#store(form.place, form.encoded, form.resolved))
+    return Promise.all(stored)
+  }
+
+  async announce(key: Key): Promise<WriteStamp> {
+    const place = this.values.key(key)
+    return new WriteStamp(place, await this.#space.announce(place))
+  }
+
+  async evict(keys: readonly Key[], mode: 'hard' | 'soft'): Promise<Evicted> {
+    return this.#space.evict({ keys: keys.map((key) => this.values.key(key)), mode })
+  }
+
+  /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
+  async getOrSet<T>(key: Key, loader: Loader<T>, options: GetOrSetOptions = NO_OPTIONS): Promise<T> {
+    if (options.memo !== undefined) return this.#remembered(options.memo, key, loader, options)
+    const wanted = this.#wanted(key, options)
+    const looking = this.#space.look(wanted.place)
+    const look = looking instanceof Promise ? await looking : looking
+    const fresh = this.#fresh(look, wanted.shared)
+    const decoded = fresh instanceof Promise ? await fresh : fresh
+    if (decoded !== undefined && isKnown(decoded)) return decoded.value as T
+    return this.loads.getOrLoad(wanted, look, loader)
+  }
+
+  resolve(operation: string, options: ValueOptions): ResolvedValueOptions {
+    if (options === NO_OPTIONS) return this.defaults.options
+    return resolveValueOptions(`options of ${operation}`, options, this.defaults.options)
+  }
+
+  #remembered<T>(memo: object, key: Key, loader: Loader<T>, options: GetOrSetOptions): Promise<T> {
+    const ask = (): Promise<T> => this.getOrSet(key, loader, { ...options, memo: undefined })
+    return this.#memo.answer(memo, 'getOrSet', this.values.key(key), ask)
+  }
+
+  #wanted(key: Key, options: GetOrSetOptions): Wanted {
+    const resolved = this.resolve('getOrSet', options)
+    const place = this.values.place(key, resolved.groups)
+    return { key, place, options: resolved, signal: options.signal, shared: this.#isShared(options) }
+  }
+
+  #place(operation: string, key: Key, options: ReadOptions): Place {
+    const groups = options.group === undefined ? this.defaults.options.groups : this.resolve(operation, options).groups
+    return this.values.place(key, groups)
+  }
+
+  #isShared({ shared }: ReadOptions): boolean {
+    return shared ?? this.defaults.shared
+  }
+
+  async #find(key: Key, options: ReadOptions): Promise<{ readonly value: unknown } | undefined> {
+    const looking = this.#space.look(this.#place('get', key, options))
+    const look = looking instanceof Promise ? await looking : looking
+    const fresh = this.#fresh(look, this.#isShared(options))
+    const decoded = fresh instanceof Promise ? await fresh : fresh
+    return decoded?.state === 'value' ? decoded : undefined
+  }
+
+  #fresh(look: Look, shared: boolean): ReturnType<Values['decode']> | undefined {
+    if (look.state !== 'valid' || look.softened) return undefined
+    const { entry } = look
+    return entry.kind === 'value' && this.#space.now() < entry.freshUntil ? this.values.decode(entry, shared) : undefined
+  }
+
+  async #form(key: Key, value: unknown): Promise<Encoded> {
+    return this.values.encode(key, await this.values.check(key, value))
+  }
+
+  async #store(place: string, encoded: Encoded, options: ResolvedValueOptions): Promise<SetResult> {
+    const now = this.#space.now()
+    const entry = this.values.entry(encoded, options, now)
+    try {
+      return (await this.#space.set(place, entry, lifeMs(entry, now))) === 'stored' ? STORED : CONTESTED
+    } catch {
+      return OUTAGE
+    }
+  }
+
+  async #setUnder(
+    stamp: WriteStamp,
+    place: string,
+    encoded: Encoded,
+    options: ResolvedValueOptions,
+  ): Promise<SetResult> {
+    if (stamp.key !== place) throw new UsageError('`ifUnchangedSince` was announced for another key.')
+    if (stamp.write === undefined) {
+      await this.#space.evict({ keys: [place] })
+      return OUTAGE
+    }
+    const now = this.#space.now()
+    const entry = { ...this.values.entry(encoded, options, now), stamp: stamp.write.stamp }
+    const { published, confirmed } = await this.#space.commit(stamp.write, { entry, ttlMs: lifeMs(entry, now) }, {})
+    if (!confirmed) return OUTAGE
+    return published === 'stored' ? STORED : CONTESTED
+  }
+
+  async describe(look: Look, shared: boolean): Promise<ValueEntry<unknown>> {
+    if (look.state === 'outage') return { outcome: 'miss', reason: 'outage', value: undefined }
+    if (look.state === 'absent' || look.entry.kind === 'pass')
+      return { outcome: 'miss', reason: 'absent', value: undefined }
+    const decoded = await this.values.decode(look.entry, shared)
+    return this.#outcome(decoded, look.entry, look.softened)
+  }
+
+  #outcome(decoded: Decoded, entry: Entry, softened: boolean): ValueEntry<unknown> {
+    if (decoded.state === 'undecodable' || decoded.state === 'invalid')
+      return { outcome: 'miss', reason: decoded.state, value: undefined }
+    const now = this.#space.now()
+    const ageMs = now - entry.storedAt
+    const ttlMs = softened ? 0 : Math.max(entry.freshUntil - now, 0)
+    if (decoded.state === 'negative') return { outcome: 'negative', value: undefined, ageMs, ttlMs }
+    return { outcome: ttlMs > 0 ? 'hit' : 'stale', value: decoded.value, ageMs, ttlMs }
+  }
+}
+
+const NO_OPTIONS = {}
+const STORED: SetResult = { stored: true }
+const CONTESTED: SetResult = { stored: false, reason: 'contested' }
+const OUTAGE: SetResult = { stored: false, reason: 'outage' }
