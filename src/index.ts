@@ -13,6 +13,7 @@ export type { ValueOptions } from './cache/options.js'
 export type { Evicted } from './cache/space.js'
 export type { NodeRedis } from './connection/client.js'
 export type { ConnectionStatus } from './connection/connection.js'
+export type { ConnectionCounters } from './connection/counters.js'
 export type {
   ClusterOptions,
   Credentials,

@@ -15,23 +15,25 @@ const OF_ALL_NODES = new Set(['SCAN'])
 
 /**
  * One primary of a cluster, asked directly: the driver's own way makes a plan for each command, and waits where the
- * node is away. A redirection is left to the driver, which then learns the new topology.
+ * node is away. A redirection is left to the driver, which then learns the new topology; `follow: false` makes it an
+ * error all the same, for who has to know which node answered.
  */
-export function clusterPort(cluster: RedisClusterType, node: ClusterNode): Port {
+export function clusterPort(cluster: RedisClusterType, node: ClusterNode, follow = true): Port {
   const whole = cluster.withCommandOptions(REPLIES_AS_BYTES)
   const view = viewer()
   const send = async (args: readonly CommandArgument[], key: string | undefined): Promise<Reply> => {
     const client = node.client
+    const again = (): Promise<Reply> => whole.sendCommand(key, false, args as CommandArgument[])
     if (client?.isReady !== true) return offline(node.address)
     try {
       return (await view(client as RedisClientType).sendCommand(args)) as Reply
     } catch (error) {
       const code = isReply(error) ? codeOf(error) : undefined
-      if (code === 'TRYAGAIN') return tryAgain(() => whole.sendCommand(key, false, args as CommandArgument[]), error)
+      if (code === 'TRYAGAIN') return tryAgain(again, error)
       if (code !== 'MOVED' && code !== 'ASK') throw error
-      return whole
-        .sendCommand(key, false, args as CommandArgument[])
-        .catch((refused: unknown) => tryAgain(() => whole.sendCommand(key, false, args as CommandArgument[]), refused))
+      const elsewhere = await again().catch((refused: unknown) => tryAgain(again, refused))
+      if (follow) return elsewhere
+      throw error
     }
   }
   return {

@@ -30,6 +30,9 @@ const CONNECT_PAUSE_MS = 250
 /** A driver for sentinels does not say that a connection to the master is back; it is asked, while it is away. */
 const LOOK_MS = 50
 
+/** A command that waits for replicas has its own deadline for that. */
+const REPLICATED_LIMIT = 2
+
 const LIFE_EVENTS = [
   'connect',
   'end',
@@ -65,18 +68,22 @@ export class Connection {
   #looking: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
-  constructor(settings: ResolvedSettings, logger: Logger) {
+  /** `invalidations`: a line whose commands count as answered when as many replicas have them as the settings say. */
+  constructor(settings: ResolvedSettings, logger: Logger, use: 'everything' | 'invalidations' = 'everything') {
     this.#settings = settings
     this.#where = whereIs(settings)
     this.#log = new StatusLog(logger, this.#where)
-    this.#own = settings.client === undefined
-    this.client = settings.client ?? makeClient(settings)
+    const extra = use === 'invalidations'
+    this.#own = settings.client === undefined || extra
+    this.client = (extra ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
     this.topology = topologyOf(this.client)
-    this.#deadlines = new Deadlines(settings.commandTimeoutMs)
+    const limitMs = extra ? REPLICATED_LIMIT * settings.commandTimeoutMs : settings.commandTimeoutMs
+    this.#deadlines = new Deadlines(limitMs)
     this.#watch = new ServerWatch(settings, this.#where, logger)
-    this.#lanes = lanesOf(this.client, this.topology, this.#where, {
+    const replicas = extra ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined
+    this.#lanes = lanesOf(this.client, this.topology, { where: this.#where, replicas }, {
       deadlines: this.#deadlines,
-      limitMs: settings.commandTimeoutMs,
+      limitMs,
       counters: this.#counters,
       onGreeted: (facts) => this.#watch.greeted(facts),
       onChange: () => this.#judge(),

@@ -126,6 +126,10 @@ export class Lane {
 
   /** An answer that says no is the caller's business; that the server does not serve is the breaker's. */
   #judge(error: unknown): Error {
+    if (error instanceof UnavailableError) {
+      this.#breaker.answered()
+      return error
+    }
     if (isReply(error) && !saysAway(error)) {
       this.#breaker.answered()
       if (codeOf(error) === 'NOPERM') this.#options.onForbidden(error.message)

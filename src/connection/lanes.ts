@@ -3,6 +3,7 @@ import type { NodeRedis, Topology } from './client.js'
 import { type ClusterNode, clusterPort } from './cluster-port.js'
 import { Lane, type LaneOptions, type Port } from './lane.js'
 import { sentinelPort, standalonePort } from './ports.js'
+import { type Replicas, replicated } from './replicated.js'
 import { slotOf } from './slot.js'
 
 /** The servers behind a client: one, or every primary of a cluster. */
@@ -16,14 +17,24 @@ export interface Lanes {
   stop(): void
 }
 
-export function lanesOf(client: NodeRedis, topology: Topology, where: string, options: LaneOptions): Lanes {
+export interface Place {
+  readonly where: string
+  /** Commands count as answered once replicas have them. */
+  readonly replicas: Replicas | undefined
+}
+
+export function lanesOf(client: NodeRedis, topology: Topology, place: Place, options: LaneOptions): Lanes {
+  const { where, replicas } = place
+  const sure = (port: Port): Port => (replicas === undefined ? port : replicated(port, replicas))
   switch (topology) {
-    case 'cluster':
-      return new ClusterLanes(client as RedisClusterType, options)
+    case 'cluster': {
+      const cluster = client as RedisClusterType
+      return new ClusterLanes(cluster, (node) => sure(clusterPort(cluster, node, replicas === undefined)), options)
+    }
     case 'sentinel':
-      return new OneLane(sentinelPort(client as RedisSentinelType, where), options)
+      return new OneLane(sure(sentinelPort(client as RedisSentinelType, where)), options)
     default:
-      return new OneLane(standalonePort(client as RedisClientType, where), options)
+      return new OneLane(sure(standalonePort(client as RedisClientType, where)), options)
   }
 }
 
@@ -57,12 +68,14 @@ class OneLane implements Lanes {
 /** A lane for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
 class ClusterLanes implements Lanes {
   readonly #cluster: RedisClusterType
+  readonly #portOf: (node: ClusterNode) => Port
   readonly #options: LaneOptions
   readonly #lanes = new Map<ClusterNode, Lane>()
   #next = 0
 
-  constructor(cluster: RedisClusterType, options: LaneOptions) {
+  constructor(cluster: RedisClusterType, portOf: (node: ClusterNode) => Port, options: LaneOptions) {
     this.#cluster = cluster
+    this.#portOf = portOf
     this.#options = options
   }
 
@@ -92,6 +105,7 @@ class ClusterLanes implements Lanes {
 
   #look(node: ClusterNode, renewed: string | undefined): void {
     const lane = this.#laneOf(node)
+    this.#open(node)
     if (node.address === renewed && lane.port.isReady()) lane.renewed()
     else lane.refresh()
   }
@@ -106,7 +120,7 @@ class ClusterLanes implements Lanes {
   #laneOf(node: ClusterNode): Lane {
     const known = this.#lanes.get(node)
     if (known !== undefined) return known
-    const lane = new Lane(clusterPort(this.#cluster, node), this.#options)
+    const lane = new Lane(this.#portOf(node), this.#options)
     this.#lanes.set(node, lane)
     this.#open(node)
     return lane

@@ -2,12 +2,14 @@
 export class Keyspace {
   readonly clock: string
   readonly wake: string
+  readonly lives: string
   readonly entries: string
   readonly groups: string
 
   constructor(readonly prefix: string) {
     this.clock = `${prefix}:clock`
     this.wake = `${prefix}:wake`
+    this.lives = `${prefix}:lives`
     this.entries = `${prefix}:entry:`
     this.groups = `${prefix}:group:`
   }
