@@ -30,6 +30,7 @@ export type { Evicted } from './cache/space.js'
 export type { WriteStamp } from './cache/write-stamp.js'
 export type { NodeRedis } from './connection/client.js'
 export type { ConnectionStatus } from './connection/connection.js'
+export type { ConnectionCounters } from './connection/counters.js'
 export type {
   ClusterOptions,
   Credentials,

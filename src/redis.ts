@@ -2,6 +2,7 @@ import { CacheBackend } from './cache/backend.js'
 import { Space } from './cache/space.js'
 import type { NodeRedis } from './connection/client.js'
 import { Connection, type ConnectionStatus } from './connection/connection.js'
+import { type ConnectionCounters, noCounts } from './connection/counters.js'
 import { resolveSettings } from './connection/resolve.js'
 import type { RedisSettings, ResolvedSettings } from './connection/settings.js'
 import { UsageError } from './errors.js'
@@ -31,6 +32,8 @@ export class Redis implements AsyncDisposable {
   /** @internal Options of all routes. */
   readonly defaults: ResponseDefaults
   readonly #connection: Connection | undefined
+  /** Where invalidations wait for replicas. */
+  readonly #sure: Connection | undefined
   readonly #openStore: (prefix: string) => Store
   readonly #now: () => number
   readonly #spaces = new Map<string, Space>()
@@ -45,7 +48,8 @@ export class Redis implements AsyncDisposable {
     this.#now = now
     for (const warning of this.settings.warnings) logger.warn(warning)
     this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)
-    this.#openStore = store ?? storeOpener(this.#connection, now)
+    this.#sure = this.#connection === undefined ? undefined : sureLine(this.settings)
+    this.#openStore = store ?? storeOpener(this.#connection, this.#sure, now)
     this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs, logger)
     this.#connection?.onStatus((status) => {
       if (status === 'ready') for (const space of this.#spaces.values()) space.retry()
@@ -67,6 +71,11 @@ export class Redis implements AsyncDisposable {
     return this.#connection?.status ?? 'ready'
   }
 
+  /** What befell the cache's commands since the start. */
+  get counters(): ConnectionCounters {
+    return this.#connection?.counters ?? noCounts()
+  }
+
   /** Round trip in milliseconds. Rejects with UnavailableError where Redis does not answer within the command's deadline. */
   async ping(): Promise<number> {
     return (await this.#connection?.ping()) ?? 0
@@ -74,13 +83,14 @@ export class Redis implements AsyncDisposable {
 
   /** Waits until Redis answers; rejects with UnavailableError when it does not. Without it the connection is made in the background. */
   async connect(): Promise<this> {
-    await this.#connection?.connect()
+    await Promise.all([this.#connection?.connect(), this.#sure?.connect()])
     return this
   }
 
   /** Begins to connect, if that has not begun. */
   start(): this {
     this.#connection?.start()
+    this.#sure?.start()
     return this
   }
 
@@ -95,7 +105,7 @@ export class Redis implements AsyncDisposable {
     await this.cache.settled()
     this.#closed = true
     for (const space of this.#spaces.values()) space.close()
-    await this.#connection?.close()
+    await Promise.all([this.#connection?.close(), this.#sure?.close()])
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -113,8 +123,19 @@ export class Redis implements AsyncDisposable {
   }
 }
 
-function storeOpener(connection: Connection | undefined, now: () => number): (prefix: string) => Store {
-  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix)
+function sureLine(settings: ResolvedSettings): Connection | undefined {
+  return settings.waitForReplicas === 0 ? undefined : new Connection(settings, SILENT, 'invalidations')
+}
+
+/** The main line says what is to be said of the same servers. */
+const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
+
+function storeOpener(
+  connection: Connection | undefined,
+  sure: Connection | undefined,
+  now: () => number,
+): (prefix: string) => Store {
+  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix, sure)
   const memory = new Memory({ now })
   return (prefix) => new MemoryStore(memory, prefix)
 }

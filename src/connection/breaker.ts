@@ -9,7 +9,7 @@ export type BreakerState = 'closed' | 'open' | 'half-open'
 const MISSES_TO_OPEN = 3
 /** After a trial that failed the next probe waits, so that a server that answers only probes is not tried all the time. */
 const PAUSE_FIRST_MS = 100
-const PAUSE_MAX_MS = 5000
+const PAUSE_MAX_MS = 1000
 
 /** Stops sending to a server that does not answer in time, and finds out by itself when it does again. */
 export class Breaker {

@@ -7,6 +7,7 @@ const TYPES = {
   username: 'string',
   password: 'string',
   warnUnboundedCache: 'boolean',
+  trustRestarts: 'boolean',
   otel: 'boolean',
   otelRedis: 'boolean',
   credentials: 'function',

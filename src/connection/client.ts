@@ -16,6 +16,9 @@ const PINGS_PER_TIMEOUT = 3
 /** Told to the server by CLIENT SETINFO, beside the driver's own name. */
 const CLIENT_TAG = 'redwell'
 
+/** How often the sentinels are asked who the master is, beside what they tell by themselves. */
+const SENTINEL_SCAN_MS = 2000
+
 const RECONNECT_FIRST_MS = 25
 const RECONNECT_MAX_MS = 250
 /** Keeps the processes of one service from coming back in step. */
@@ -105,6 +108,8 @@ function makeCluster(settings: ResolvedSettings): RedisClusterType {
     rootNodes: settings.nodes.map(({ host, port }) => ({ socket: { host, port } })),
     defaults: { ...commonOptions(settings), socket: socketOptions(settings) },
     topologyRefreshOnReconnectionAttemptStrategy: 1,
+    // Otherwise the driver waits for every node before it goes on, and one that is away would hold up all others.
+    minimizeConnections: true,
   })
 }
 
@@ -113,6 +118,14 @@ function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
   return driver().createSentinel({
     RESP: settings.resp as 3,
     name: masterName,
+    // The driver gives up looking for a master after a while; this makes it begin again.
+    scanInterval: SENTINEL_SCAN_MS,
+    // It tells of a lost connection to the master in no other way.
+    passthroughClientErrorEvents: true,
+    // One connection to the master for all commands, as with one server; otherwise each waits for the one before it.
+    // The second is for the application's own `acquire()` and `use()`.
+    masterPoolSize: 2,
+    reserveClient: true,
     sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),
     nodeClientOptions: { ...commonOptions(settings), database: settings.db, socket: socketOptions(settings) },
     // Credentials of their own, never the master's; the time limits and TLS are those of the whole deployment.

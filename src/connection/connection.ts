@@ -1,10 +1,12 @@
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { Breaker } from './breaker.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
+import { type ConnectionCounters, noCounts } from './counters.js'
 import { Deadlines } from './deadline.js'
-import { driver } from './driver.js'
-import { type Send, senderOf } from './send.js'
+import type { Lane } from './lane.js'
+import { type Lanes, lanesOf } from './lanes.js'
+import { type Reachable, whatIsWrong, whereIs } from './report.js'
+import { ServerWatch } from './server-watch.js'
 import type { ResolvedSettings } from './settings.js'
 import { StatusLog } from './status-log.js'
 import { WakeLine } from './wake-line.js'
@@ -14,7 +16,8 @@ export type Reply = null | number | string | Buffer | readonly Reply[]
 
 /**
  * - `ready`: commands are answered
- * - `degraded`: connected, but the server does not answer in time; commands are not tried
+ * - `degraded`: connected, but the server does not answer in time, or not yet; on a cluster, one of its primaries is
+ *   away. Commands are tried only where they will be answered
  * - `unavailable`: not connected
  * - `closed`: for good
  */
@@ -24,15 +27,19 @@ export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 const CONNECT_PATIENCE_MS = 1000
 /** Between attempts at a cluster or at sentinels, where the driver gives up after one. */
 const CONNECT_PAUSE_MS = 250
+/** A driver for sentinels does not say that a connection to the master is back; it is asked, while it is away. */
+const LOOK_MS = 50
+
+/** A command that waits for replicas has its own deadline for that. */
+const REPLICATED_LIMIT = 2
 
 const LIFE_EVENTS = [
   'connect',
-  'ready',
   'end',
   'reconnecting',
   'terminated',
   'disconnect',
-  'node-ready',
+  'node-reconnecting',
   'node-disconnect',
   'topology-change',
 ] as const
@@ -48,30 +55,40 @@ export class Connection {
   readonly #where: string
   readonly #log: StatusLog
   readonly #own: boolean
-  readonly #send: Send
   readonly #deadlines: Deadlines
-  readonly #breaker: Breaker
+  readonly #lanes: Lanes
+  readonly #watch: ServerWatch
   readonly #wakeLine: WakeLine
+  readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
   #status: ConnectionStatus = 'unavailable'
   #started = false
   #everReady = false
   #lastError: Error | undefined
+  #looking: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
-  constructor(settings: ResolvedSettings, logger: Logger) {
+  /** `invalidations`: a line whose commands count as answered when as many replicas have them as the settings say. */
+  constructor(settings: ResolvedSettings, logger: Logger, use: 'everything' | 'invalidations' = 'everything') {
     this.#settings = settings
     this.#where = whereIs(settings)
     this.#log = new StatusLog(logger, this.#where)
-    this.#own = settings.client === undefined
-    this.client = settings.client ?? makeClient(settings)
+    const extra = use === 'invalidations'
+    this.#own = settings.client === undefined || extra
+    this.client = (extra ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
     this.topology = topologyOf(this.client)
-    this.#send = senderOf(this.client, this.topology)
-    this.#deadlines = new Deadlines(settings.commandTimeoutMs)
-    this.#breaker = new Breaker(
-      () => this.#probe(),
-      () => this.#update(),
-    )
+    const limitMs = extra ? REPLICATED_LIMIT * settings.commandTimeoutMs : settings.commandTimeoutMs
+    this.#deadlines = new Deadlines(limitMs)
+    this.#watch = new ServerWatch(settings, this.#where, logger)
+    const replicas = extra ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined
+    this.#lanes = lanesOf(this.client, this.topology, { where: this.#where, replicas }, {
+      deadlines: this.#deadlines,
+      limitMs,
+      counters: this.#counters,
+      onGreeted: (facts) => this.#watch.greeted(facts),
+      onChange: () => this.#judge(),
+      onForbidden: (message) => this.#watch.forbidden(message),
+    })
     this.#wakeLine = new WakeLine(this.client, this.topology, settings, logger)
     this.#listen()
   }
@@ -80,28 +97,29 @@ export class Connection {
     return this.#status
   }
 
+  get counters(): ConnectionCounters {
+    return { ...this.#counters }
+  }
+
+  /** Another number whenever a server was restarted, promoted or met for the first time; see `lives`. */
+  get generation(): number {
+    return this.#watch.generation
+  }
+
+  /** The lives of servers that this process has met, as names; each restart and each promotion begins another. */
+  get lives(): readonly string[] {
+    return this.#watch.lives
+  }
+
+  /** An entry without expiry is stored; the operator is told once where the server cannot evict it. */
+  unbounded(): void {
+    this.#watch.unbounded()
+  }
+
   /** Sends a command under the deadline. Rejects with UnavailableError when Redis cannot answer, at once where that is known. */
   execute(args: readonly CommandArgument[], key: string | undefined): Promise<Reply> {
-    if (this.#status !== 'ready') return Promise.reject(this.#unavailable())
-    return new Promise((resolve, reject) => {
-      const pending = this.#deadlines.add(() => {
-        this.#breaker.missed()
-        reject(new UnavailableError('deadline', `Redis did not answer within ${this.#settings.commandTimeoutMs} ms.`))
-      })
-      this.#send(args, key).then(
-        (reply) => {
-          if (!pending.settle()) return
-          this.#breaker.answered()
-          resolve(reply)
-        },
-        (error: unknown) => {
-          if (!pending.settle()) return
-          if (isReply(error)) this.#breaker.answered()
-          else this.#breaker.missed()
-          reject(isReply(error) ? error : lost(error))
-        },
-      )
-    })
+    const lane = this.#status === 'closed' ? undefined : this.#lanes.of(key)
+    return lane === undefined ? Promise.reject(this.#unavailable()) : lane.execute(args, key)
   }
 
   /**
@@ -109,7 +127,7 @@ export class Connection {
    * confirmed; `onReset` is called when the connection was lost and is back, so messages may be missing.
    */
   subscribe(channel: string, listener: (message: Buffer) => void, onReset: () => void): Promise<() => Promise<void>> {
-    if (this.#status !== 'ready') return Promise.reject(this.#unavailable())
+    if (this.#status !== 'ready' && this.#status !== 'degraded') return Promise.reject(this.#unavailable())
     return this.#wakeLine.subscribe(channel, listener, onReset)
   }
 
@@ -151,7 +169,8 @@ export class Connection {
 
   async #close(): Promise<void> {
     this.#setStatus('closed')
-    this.#breaker.stop()
+    clearInterval(this.#looking)
+    this.#lanes.stop()
     await Promise.all([this.#wakeLine.close(), this.#own ? closeClient(this.client) : undefined])
     await this.#deadlines.idle()
     // The error listener of our own client stays: what it still says must not end the process.
@@ -186,23 +205,15 @@ export class Connection {
     }
   }
 
-  async #probe(): Promise<boolean> {
-    const startedAt = performance.now()
-    try {
-      await this.#send(['PING'], undefined)
-    } catch (error) {
-      if (!isReply(error)) throw error
-    }
-    return performance.now() - startedAt <= this.#settings.commandTimeoutMs
-  }
-
   #listen(): void {
-    this.client.on('error', this.#fail)
+    for (const event of FAILURE_EVENTS) this.client.on(event, this.#fail)
+    for (const event of READY_EVENTS) this.client.on(event, this.#renewed)
     for (const event of LIFE_EVENTS) this.client.on(event, this.#update)
   }
 
   #unlisten(): void {
-    this.client.off('error', this.#fail)
+    for (const event of FAILURE_EVENTS) this.client.off(event, this.#fail)
+    for (const event of READY_EVENTS) this.client.off(event, this.#renewed)
     for (const event of LIFE_EVENTS) this.client.off(event, this.#update)
   }
 
@@ -212,18 +223,40 @@ export class Connection {
     if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())
   }
 
-  readonly #update = (): void => {
+  /** A connection is a new one, which may lead to another server than before, or to one that was restarted. */
+  readonly #renewed = (node?: { readonly host: string; readonly port: number }): void => {
+    this.#refresh(node === undefined ? '' : `${node.host}:${node.port}`)
+  }
+
+  readonly #update = (): void => this.#refresh()
+
+  #refresh(renewed?: string): void {
     if (this.#status === 'closed') return
-    if (!this.client.isReady) return this.#setStatus('unavailable')
-    if (this.#status === 'unavailable') this.#breaker.reconnected()
-    this.#setStatus(this.#breaker.state === 'open' ? 'degraded' : 'ready')
+    this.#lanes.refresh(renewed)
+    this.#judge()
+  }
+
+  #judge(): void {
+    if (this.#status === 'closed' || !this.#started) return
+    const lanes = this.#lanes.all()
+    this.#setStatus(statusOf(lanes))
+    this.#keepLooking()
+  }
+
+  #keepLooking(): void {
+    const away = this.topology === 'sentinel' && this.#status !== 'ready'
+    if (away) this.#looking ??= setInterval(this.#update, LOOK_MS).unref()
+    else {
+      clearInterval(this.#looking)
+      this.#looking = undefined
+    }
   }
 
   #setStatus(status: ConnectionStatus): void {
     const previous = this.#status
     if (status === previous) return
     this.#status = status
-    this.#log.changed(status, this.#reason())
+    this.#log.changed(status, status === 'degraded' ? whatIsWrong(this.#lanes.all()) : this.#reason())
     if (status === 'ready') {
       this.#everReady = true
       this.#lastError = undefined
@@ -234,7 +267,7 @@ export class Connection {
   #unavailable(): UnavailableError {
     if (this.#status === 'closed') return new UnavailableError('closed', 'The connection to Redis was closed.')
     if (this.#status === 'degraded')
-      return new UnavailableError('breaker-open', `Redis at ${this.#where} does not answer in time.`)
+      return new UnavailableError('breaker-open', `Redis at ${this.#where} ${whatIsWrong(this.#lanes.all())}.`)
     const message = `Redis at ${this.#where} is not connected (${this.#reason()}).`
     return new UnavailableError('not-ready', message, { cause: this.#lastError })
   }
@@ -248,25 +281,10 @@ export class Connection {
   }
 }
 
-function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
-  if (client !== undefined) return 'the given client'
-  const addresses = (sentinel?.nodes ?? nodes).map(
-    ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
-  )
-  return `${sentinel === undefined ? '' : 'sentinel '}${addresses.join(', ')}`
-}
+const FAILURE_EVENTS = ['error', 'node-error'] as const
+const READY_EVENTS = ['ready', 'node-ready'] as const
 
-/** An answer of the server that says no, such as OOM or READONLY; everything else means that no answer came. */
-function isReply(error: unknown): error is Error {
-  // By name as well: a client that was given may come from another copy of the driver.
-  return error instanceof driver().ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
-}
-
-const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])
-
-function lost(error: unknown): UnavailableError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new UnavailableError('error', `The command did not reach Redis or its reply was lost: ${reason}`, {
-    cause: error,
-  })
+function statusOf(lanes: readonly (Reachable & Pick<Lane, 'state'>)[]): ConnectionStatus {
+  if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
+  return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }

@@ -23,8 +23,10 @@ const DEFAULT_SOCKET_TIMEOUT_MS = 3000
 /** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
 const CLUSTER_SOCKET_TIMEOUT_MS = 1500
 const PREFIX_MAX = 64
+/** More than anybody runs; a larger number is a time-out written in the wrong place. */
+const REPLICAS_MAX = 100
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake'])
+const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives'])
 
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
 export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
@@ -45,6 +47,8 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     sentinel: settings.sentinel === undefined ? undefined : resolveSentinel(settings.sentinel, problems),
     maxConnections: resolveInteger('maxConnections', settings.maxConnections, 1, Number.MAX_SAFE_INTEGER, problems),
     ...resolveTimes(settings, kind, problems),
+    waitForReplicas: resolveInteger('waitForReplicas', settings.waitForReplicas, 0, REPLICAS_MAX, problems) ?? 0,
+    trustRestarts: settings.trustRestarts ?? false,
     resp: resolveProtocol(settings.resp, problems),
     prefix: resolvePrefix(settings.prefix ?? 'redwell', problems),
     defaultTtlMs: duration('defaultTtl', settings.defaultTtl, 0, problems),

@@ -64,13 +64,23 @@ export interface RedisSettings {
   connectTimeout?: Duration | undefined
   /** How long one command of the cache may take before the request goes on without it. Default 50 ms. */
   commandTimeout?: Duration | undefined
+  /**
+   * How many replicas must have an invalidation (`WAIT`) before it counts as confirmed: with 1 or more a failover does
+   * not lose it. While fewer acknowledge, what it covers is not served by this process. Default 0: none.
+   */
+  waitForReplicas?: number | undefined
+  /**
+   * Whether entries that were there before Redis was restarted or failed over are believed. Such a server may have lost
+   * the last invalidations. Default false: the first process that meets it invalidates everything under the prefix.
+   */
+  trustRestarts?: boolean | undefined
   /** Redis protocol. 2 for servers without HELLO. Default 3. */
   resp?: 2 | 3 | undefined
   /** First part of every key. Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string | undefined
   /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
   defaultTtl?: Duration | undefined
-  /** Warn at start when entries without expiry meet a server that cannot evict them. Default true. Without effect in 0.1. */
+  /** Warn when the first entry without expiry is stored on a server that cannot evict it. Default true. */
   warnUnboundedCache?: boolean | undefined
   /** OpenTelemetry. Default false. Without effect in 0.1. */
   otel?: boolean | undefined
@@ -114,6 +124,8 @@ export interface ResolvedSettings {
   readonly socketTimeoutMs: number
   readonly connectTimeoutMs: number
   readonly commandTimeoutMs: number
+  readonly waitForReplicas: number
+  readonly trustRestarts: boolean
   readonly resp: 2 | 3
   readonly prefix: string
   readonly defaultTtlMs: number

@@ -15,7 +15,7 @@ export class StatusLog {
   changed(status: ConnectionStatus, reason: string): void {
     if (status === 'closed') return
     if (status === 'ready') return this.#back()
-    this.#lost(status === 'degraded' ? 'does not answer in time' : `is unavailable (${reason})`)
+    this.#lost(status === 'degraded' ? reason : `is unavailable (${reason})`)
   }
 
   /** The first connection could not be made. Further attempts say nothing. */

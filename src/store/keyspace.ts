@@ -2,6 +2,7 @@
 export class Keyspace {
   readonly clock: string
   readonly wake: string
+  readonly lives: string
   readonly entries: string
   readonly groups: string
   readonly #variants: string
@@ -9,6 +10,7 @@ export class Keyspace {
   constructor(readonly prefix: string) {
     this.clock = `${prefix}:clock`
     this.wake = `${prefix}:wake`
+    this.lives = `${prefix}:lives`
     this.entries = `${prefix}:entry:`
     this.groups = `${prefix}:group:`
     this.#variants = `${prefix}:variants:`

@@ -43,6 +43,8 @@ test('without anything given there is a Redis on localhost', () => {
     prefix: 'redwell',
     defaultTtlMs: 0,
     warnUnboundedCache: true,
+    waitForReplicas: 0,
+    trustRestarts: false,
     otel: false,
     otelRedis: false,
     client: undefined,

@@ -12,7 +12,12 @@ export interface RedisServerOptions {
   readonly args?: readonly string[]
   /** Keep the data over a restart. Default false. */
   readonly persistent?: boolean
+  /** `sentinel` runs the file `sentinel.conf` of its folder in place of a server. */
+  readonly program?: 'server' | 'sentinel'
 }
+
+/** Another server program runs the same tests, such as a Valkey or a newer Redis. */
+const PROGRAM = process.env['REDWELL_TEST_REDIS_SERVER'] ?? 'redis-server'
 
 const running = new Set<ChildProcess>()
 const dirs = new Set<string>()
@@ -65,11 +70,12 @@ export class RedisServer {
       ...keep,
       ...(this.#options.args ?? []),
     ]
-    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] })
+    const own = this.#options.program === 'sentinel' ? [join(this.dir, 'sentinel.conf'), '--sentinel'] : args
+    const child = spawn(PROGRAM, own, { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#child = child
     running.add(child)
     child.once('exit', () => running.delete(child))
-    await ready(child)
+    await ready(child, this.#options.program === 'sentinel' ? '+monitor' : 'Ready to accept connections')
   }
 
   /** Asks it to end, as an operator would. */
@@ -114,12 +120,12 @@ export class RedisServer {
   }
 }
 
-async function ready(child: ChildProcess): Promise<void> {
+async function ready(child: ChildProcess, sign: string): Promise<void> {
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
   const log: string[] = []
   for await (const line of lines) {
     log.push(line)
-    if (line.includes('Ready to accept connections')) {
+    if (line.includes(sign)) {
       child.stdout?.resume()
       return
     }

@@ -4,6 +4,7 @@ import type { Entry, Stamp } from '../entry.js'
 import type { Keyspace } from '../keyspace.js'
 import { type Line, TurnReader } from './reader.js'
 import { scripts } from './scripts.js'
+import { surely } from './surely.js'
 
 /** A group lives at least this long, so that a busy short-lived route does not prolong it at every store. */
 const LEAST_LIFE_MS = 3_600_000
@@ -14,13 +15,15 @@ const KNOWN_MAX = 10_000
 /** The stamps of the groups of one prefix, and their life: as long as the longest entry that names them. */
 export class GroupStamps {
   readonly #line: Line
+  readonly #sure: Line
   readonly #keys: Keyspace
   readonly #reader: TurnReader<Stamp>
   /** Group to the instant up to which it was last seen to live. A group lost before then shows as a missing stamp. */
   readonly #livesUntil = new Map<string, number>()
 
-  constructor(line: Line, keys: Keyspace) {
+  constructor(line: Line, keys: Keyspace, sure: Line) {
     this.#line = line
+    this.#sure = sure
     this.#keys = keys
     this.#reader = new TurnReader(line, decodeStamp)
   }
@@ -74,7 +77,9 @@ export class GroupStamps {
 
   async raise(groups: readonly string[], stamp: number, mode: 'hard' | 'soft'): Promise<(Stamp | undefined)[]> {
     const before = await Promise.all(
-      groups.map((group) => evaluate(this.#line, scripts.raise, [this.#keys.group(group)], [String(stamp), mode])),
+      groups.map((group) =>
+        surely(this.#line, this.#sure, scripts.raise, [this.#keys.group(group)], [String(stamp), mode]),
+      ),
     )
     return before.map((reply) => (Buffer.isBuffer(reply) ? decodeStamp(reply) : undefined))
   }

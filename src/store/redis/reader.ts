@@ -1,7 +1,7 @@
 import type { CommandArgument, Connection, Reply } from '../../connection/connection.js'
 
 /** What the store asks of the line to Redis. */
-export type Line = Pick<Connection, 'topology' | 'execute' | 'subscribe'>
+export type Line = Pick<Connection, 'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded'>
 
 /**
  * GETs that share what is asked for twice in one turn of the event loop: the stamp of a group that many requests of

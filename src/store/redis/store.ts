@@ -5,39 +5,53 @@ import { Keyspace } from '../keyspace.js'
 import type { Claim, Claimed, Found, Invalidated, MatchKind, MatchStep, Publication, Published, Store, SweepStep } from '../port.js'
 import { ValueError } from '../../errors.js'
 import { GroupStamps } from './groups.js'
+import { Lives } from './lives.js'
 import { type Line, TurnReader } from './reader.js'
 import { Scan } from './scan.js'
 import { scripts } from './scripts.js'
 import { matchStep, sweepStep } from './sweep.js'
+import { surely } from './surely.js'
 import { Wakeups } from './wakeups.js'
 
 const ANY_ENTRY = Buffer.from('*')
+/** The group that every entry is in. */
+const EVERYTHING: readonly string[] = ['']
 
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
   readonly prefix: string
   readonly #line: Line
+  /** Carries what removes or replaces; with `waitForReplicas` a line of its own. */
+  readonly #sure: Line
   readonly #keys: Keyspace
   readonly #entries: TurnReader<Entry>
   readonly #groups: GroupStamps
   readonly #wakeups: Wakeups
   readonly #scan: Scan
+  readonly #lives: Lives
   /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
   readonly #clockKey: readonly string[]
   #clockOfTurn: Promise<unknown> | undefined
 
-  constructor(line: Line, prefix: string) {
+  constructor(line: Line, prefix: string, sure: Line = line) {
     this.prefix = prefix
     this.#line = line
+    this.#sure = sure
     this.#keys = new Keyspace(prefix)
     this.#entries = new TurnReader(line, decodeEntry)
-    this.#groups = new GroupStamps(line, this.#keys)
+    this.#groups = new GroupStamps(line, this.#keys, sure)
     this.#wakeups = new Wakeups(line, this.#keys.wake)
     this.#scan = new Scan(line)
+    this.#lives = new Lives(line, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
     this.#clockKey = line.topology === 'cluster' ? [] : [this.#keys.clock]
   }
 
   read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
+    const learning = this.#lives.learning
+    return learning === undefined ? this.#read(keys, groups) : learning.then(() => this.read(keys, groups))
+  }
+
+  #read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
     const single = keys.length === 1 ? this.#entries.get(this.#keys.entry(keys[0] as string)) : undefined
     if (single !== undefined && groups.length === 1) return this.#readOne(single, groups[0] as string)
     const entries = single?.then((entry) => [entry]) ?? this.#entries.getMany(keys.map((key) => this.#keys.entry(key)))
@@ -53,10 +67,12 @@ export class RedisStore implements Store {
   }
 
   async claim(key: string, claim: Claim): Promise<Claimed> {
+    if (this.#lives.learning !== undefined) await this.#lives.learned()
     const seen = claim.seen === 'any' ? ANY_ENTRY : entryIdentity(claim.seen)
     const clock = this.#separateClock()
     const reply = await this.#run(scripts.claim, key, [claim.token, String(claim.leaseMs), seen], this.#clockKey)
     const [state, detail] = reply as [number, unknown]
+    this.#lives.keep()
     const stamp = clock === undefined ? detail : await clock
     if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
     if (state === 2) return { state: 'changed' }
@@ -65,6 +81,7 @@ export class RedisStore implements Store {
   }
 
   async publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
+    this.#noteLife(ttlMs)
     if (!this.#groups.known(entry, ttlMs) && !(await this.#groups.admit(entry, ttlMs))) {
       await this.release(key, token)
       return 'fenced'
@@ -85,8 +102,9 @@ export class RedisStore implements Store {
   }
 
   async announce(key: string, token: string, leaseMs: number): Promise<number> {
+    if (this.#lives.learning !== undefined) await this.#lives.learned()
     const clock = this.#separateClock()
-    const reply = await this.#run(scripts.announce, key, [token, String(leaseMs)], this.#clockKey)
+    const reply = await this.#runSurely(scripts.announce, key, [token, String(leaseMs)], this.#clockKey)
     return toNumber(clock === undefined ? reply : await clock)
   }
 
@@ -94,13 +112,15 @@ export class RedisStore implements Store {
     const admitted = write !== undefined && (await this.#groups.admit(write.entry, write.ttlMs))
     const bytes = admitted ? bytesOf(write.entry, key) : ''
     const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key)]
-    return (await this.#run(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
+    return (await this.#runSurely(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
   }
 
   async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
+    if (this.#lives.learning !== undefined) await this.#lives.learned()
+    this.#noteLife(ttlMs)
     const stamp = await this.#groups.ensure(entry.groups, toNumber(await this.#turnClock()), ttlMs)
     const args = [lifeArgument(ttlMs), bytesOf({ ...entry, stamp }, key), ...this.#wakeArguments(key)]
-    return (await this.#run(scripts.set, key, args)) === 1 ? stamp : undefined
+    return (await this.#runSurely(scripts.set, key, args)) === 1 ? stamp : undefined
   }
 
   evict(keys: readonly string[]): Promise<number> {
@@ -111,7 +131,7 @@ export class RedisStore implements Store {
   }
 
   #evictOne(key: string): Promise<number> {
-    return this.#run(scripts.evict, key, this.#wakeArguments(key)).then(Number)
+    return this.#runSurely(scripts.evict, key, this.#wakeArguments(key)).then(Number)
   }
 
   async prolong(key: string, ttlMs: number): Promise<void> {
@@ -138,15 +158,33 @@ export class RedisStore implements Store {
     const instant = Buffer.alloc(8)
     instant.writeDoubleLE(now)
     const counts = await Promise.all(
-      keys.map((key) => this.#run(scripts.soften, key, [instant, ...this.#wakeArguments(key)])),
+      keys.map((key) => this.#runSurely(scripts.soften, key, [instant, ...this.#wakeArguments(key)])),
     )
     return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
   /** The clock first: a fill that reads the clock after this advance began after the commit that it reports. */
   async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
-    const stamp = toNumber(await evaluate(this.#line, scripts.advance, [this.#keys.clock], []))
-    return { stamp, before: await this.#groups.raise(groups, stamp, mode) }
+    try {
+      const stamp = toNumber(await surely(this.#line, this.#sure, scripts.advance, [this.#keys.clock], []))
+      return { stamp, before: await this.#groups.raise(groups, stamp, mode) }
+    } catch (error) {
+      if (!isFull(error)) throw error
+      return this.#forget(groups)
+    }
+  }
+
+  /**
+   * A server whose memory is full takes no stamps, but it removes keys. Without its stamp no entry of a group is valid;
+   * and the clock, once lost, goes on from the server's time, so that a group created again is newer than all of them.
+   */
+  async #forget(groups: readonly string[]): Promise<Invalidated> {
+    await this.#sure.execute(['UNLINK', this.#keys.clock], this.#keys.clock)
+    await Promise.all(
+      groups.map((group) => this.#sure.execute(['UNLINK', this.#keys.group(group)], this.#keys.group(group))),
+    )
+    this.#groups.forget(groups)
+    return { stamp: 0, before: groups.map(() => undefined) }
   }
 
   listen(): Promise<void> {
@@ -163,6 +201,19 @@ export class RedisStore implements Store {
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
     return matchStep(this.#scan, this.#keys, kind, pattern, cursor, count)
+  }
+
+  #noteLife(ttlMs: number): void {
+    if (ttlMs === Infinity) this.#line.unbounded()
+  }
+
+  #runSurely(
+    script: Script,
+    key: string,
+    args: readonly (string | Buffer)[],
+    more: readonly string[] = [],
+  ): Promise<unknown> {
+    return surely(this.#line, this.#sure, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
   }
 
   #run(
@@ -203,6 +254,11 @@ export class RedisStore implements Store {
 
 /** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
 function ignore(): void {}
+
+/** The reply of a server that has reached its maxmemory and may evict nothing. */
+function isFull(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('OOM')
+}
 
 function lifeArgument(ttlMs: number): string {
   return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))

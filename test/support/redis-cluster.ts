@@ -1,0 +1,113 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { freePort, type RedisServer, startRedis } from './redis-server.js'
+
+const run = promisify(execFile)
+
+/** How soon a cluster's nodes take one of them for dead. Short, so that a test need not wait for an operator's choice. */
+const NODE_TIMEOUT_MS = 1000
+
+/** Six nodes, three primaries with a replica each, made by `redis-cli --cluster create` as an operator makes one. */
+export class RedisCluster {
+  readonly nodes: readonly RedisServer[]
+
+  private constructor(nodes: readonly RedisServer[]) {
+    this.nodes = nodes
+  }
+
+  static async start(): Promise<RedisCluster> {
+    const nodes = await Promise.all(Array.from({ length: 6 }, () => startClusterNode()))
+    const cluster = new RedisCluster(nodes)
+    try {
+      await cluster.cli('--cluster', 'create', ...nodes.map(addressOf), '--cluster-replicas', '1', '--cluster-yes')
+      for (const node of nodes) await settled(node)
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  get url(): string {
+    return `redis://${this.nodes.map(addressOf).join(',')}`
+  }
+
+  cli(...args: string[]): Promise<string> {
+    return redisCli(...args)
+  }
+
+  /** Who is a primary now, in the order of their slots. */
+  async primaries(): Promise<readonly RedisServer[]> {
+    const asked = this.nodes.find(({ pid }) => pid !== undefined) as RedisServer
+    const lines = (await this.ask(asked, 'CLUSTER', 'NODES')).trim().split('\n').map((line) => line.split(' '))
+    const primaries = lines.filter((fields) => /master/.test(fields[2] ?? '') && !/fail/.test(fields[2] ?? '') && fields[8] !== undefined)
+    const inOrder = primaries.toSorted((a, b) => Number.parseInt(a[8] ?? '', 10) - Number.parseInt(b[8] ?? '', 10))
+    return inOrder.map((fields) => this.#byPort(Number(/:(\d+)@/.exec(fields[1] ?? '')?.[1])))
+  }
+
+  /** The node id by which a cluster knows a server. */
+  async idOf(server: RedisServer): Promise<string> {
+    return (await this.ask(server, 'CLUSTER', 'MYID')).trim()
+  }
+
+  ask(server: RedisServer, ...command: string[]): Promise<string> {
+    return redisCli('-p', String(server.port), ...command)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.close()))
+  }
+
+  #byPort(port: number): RedisServer {
+    const node = this.nodes.find((one) => one.port === port)
+    if (node === undefined) throw new Error(`no node on port ${port}`)
+    return node
+  }
+}
+
+export async function redisCli(...args: string[]): Promise<string> {
+  const { stdout } = await run('redis-cli', args)
+  return stdout
+}
+
+/** Nodes speak to one another on the port this much above their own. */
+const BUS_OFFSET = 10_000
+
+/** A node that belongs to no cluster yet. */
+export async function startClusterNode(): Promise<RedisServer> {
+  let port = await freePort()
+  while (port + BUS_OFFSET > 65_535) port = await freePort()
+  return startRedis({
+    port,
+    args: [
+      '--cluster-enabled',
+      'yes',
+      '--cluster-node-timeout',
+      String(NODE_TIMEOUT_MS),
+      '--cluster-replica-validity-factor',
+      '0',
+      '--repl-diskless-sync-delay',
+      '0',
+    ],
+  })
+}
+
+function addressOf(server: RedisServer): string {
+  return `127.0.0.1:${server.port}`
+}
+
+const POLL_MS = 50
+
+async function settled(node: RedisServer): Promise<void> {
+  for (;;) {
+    const [info, nodes, replication] = await Promise.all([
+      redisCli('-p', String(node.port), 'CLUSTER', 'INFO'),
+      redisCli('-p', String(node.port), 'CLUSTER', 'NODES'),
+      redisCli('-p', String(node.port), 'INFO', 'replication'),
+    ])
+    const replicas = nodes.match(/slave/g)?.length === 3
+    const linked = !replication.includes('role:slave') || replication.includes('master_link_status:up')
+    if (info.includes('cluster_state:ok') && replicas && linked) return
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  }
+}
