@@ -56,7 +56,7 @@ export class Client {
       message,
       async next() {
         const { done, value } = await chunks.next()
-        return done === true ? undefined : (value as Buffer).toString()
+        return done === true ? undefined : value.toString()
       },
       abort() {
         message.on('error', () => {})

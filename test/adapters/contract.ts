@@ -62,16 +62,6 @@ export function contract(host: Host): void {
         return { ...app, client: new Client(app.port) }
       },
     }
-    for (const [about, tests] of Object.entries({
-      reading,
-      sharing,
-      bodies,
-      writing,
-      stale,
-      outage,
-      applications,
-      mistakes,
-    }))
-      describe(about, () => tests(bed))
+    for (const tests of [reading, sharing, bodies, writing, stale, outage, applications, mistakes]) tests(bed)
   })
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Bed } from '../contract.js'
 import type { Route } from '../host.js'
 
@@ -20,16 +20,27 @@ export function mistakes({ host, start }: Bed): void {
     await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*not empty[^]*soon/)
   })
 
-  test.each([
+  const misplaced = [
     ['cache on a write', { method: 'POST', cache: { ttl: 60 } }, /only GET/],
     ['cachePut on a read', { method: 'GET', cachePut: { ttl: 60 } }, /belongs on a route that writes/],
     ['cacheEvict on a read', { method: 'GET', cacheEvict: { group: 'g' } }, /belongs on a route that writes/],
-  ])('a word on a route of the wrong method is an error, not a silence: %s', async (_, route, message) => {
-    const wrong = { path: '/x', handler: () => 'x', ...route } as Route
-    if (host.traits.knowsMethods) return expect(start([wrong])).rejects.toThrow(message)
-    const { client } = await start([wrong], { onError: (error) => ({ status: 500, text: error.message }) })
-    const answer = await client.ask('/x', { method: wrong.method })
-    expect([answer.status, answer.text]).toEqual([500, expect.stringMatching(message)])
+  ] as const
+  const misplacedRoute = (route: object) => ({ path: '/x', handler: () => 'x', ...route }) as unknown as Route
+
+  describe.runIf(host.traits.knowsMethods)('a word on a route of the wrong method is told when it is declared', () => {
+    test.each(misplaced)('%s', async (_, route, message) => {
+      await expect(start([misplacedRoute(route)])).rejects.toThrow(message)
+    })
+  })
+
+  describe.runIf(!host.traits.knowsMethods)('a word on a route of the wrong method fails its requests', () => {
+    test.each(misplaced)('%s', async (_, route, message) => {
+      const { client } = await start([misplacedRoute(route)], {
+        onError: (error) => ({ status: 500, text: error.message }),
+      })
+      const answer = await client.ask('/x', { method: route.method })
+      expect([answer.status, answer.text]).toEqual([500, expect.stringMatching(message)])
+    })
   })
 
   test("a key function that throws fails its request with the framework's own error handling", async () => {

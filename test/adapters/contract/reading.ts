@@ -282,7 +282,8 @@ export function reading({ host, start }: Bed): void {
     release()
     const answers = await Promise.all(asking)
     expect(new Set(answers.map(({ text }) => text))).toEqual(new Set(['run 1']))
-    expect(answers.map(({ cache }) => cache).sort()).toEqual([...Array<string>(7).fill('HIT'), 'MISS'])
+    expect(answers.filter(({ cache }) => cache === 'MISS')).toHaveLength(1)
+    expect(answers.filter(({ cache }) => cache === 'HIT')).toHaveLength(7)
     expect(runs).toBe(1)
   })
 

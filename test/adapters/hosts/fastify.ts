@@ -4,8 +4,17 @@ import compress from '@fastify/compress'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import redwell, { type RedwellFastifyOptions } from '../../../src/fastify/index.js'
 import { Redis, type RedisOptions } from '../../../src/index.js'
-import { type Answer, type AppSpec, type Call, type Host, type Route, toAnswer, toBytes, toFields } from '../host.js'
-import { withCalls } from '../host.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  toFields,
+  withCalls,
+} from '../host.js'
 
 export const fastifyHost: Host = {
   name: 'Fastify',
