@@ -1,5 +1,6 @@
 import { gunzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
+import { recordingLogger } from '../../support/logger.js'
 import type { Bed } from '../contract.js'
 import type { Line, Route } from '../host.js'
 
@@ -18,6 +19,36 @@ export function sharing({ start }: Bed): void {
     expect([answer.cache, answer.text]).toEqual(['BYPASS', 'Bearer ann'])
     expect((await client.get('/x')).text).toBe('nobody')
   })
+
+  test.each(['cookie', 'authorization', 'x-api-key'])(
+    'I5: a handler that reads %s answers for somebody: it is served, not stored, and the developer is told',
+    async (name) => {
+      const logger = recordingLogger()
+      const { client } = await start(
+        [
+          {
+            method: 'GET',
+            path: '/whoami',
+            cache: { ttl: 60 },
+            handler: (call) => `you are ${call.header(name) ?? 'nobody'}`,
+          },
+          { method: 'GET', path: '/plain', cache: { ttl: 60 }, handler: () => 'plain' },
+        ],
+        { redis: { logger } },
+      )
+      const ask = (value: string) => client.get('/whoami', name === 'authorization' ? {} : { [name]: value })
+      for (const value of ['ann', 'bob']) {
+        const answer = await ask(value)
+        expect([answer.text, answer.cache]).toEqual([
+          `you are ${name === 'authorization' ? 'nobody' : value}`,
+          'BYPASS',
+        ])
+      }
+      const told = logger.lines.filter((line) => line.includes(name) && line.includes('GET /whoami'))
+      expect(told).toHaveLength(1)
+      for (const cache of ['MISS', 'HIT']) expect((await client.get('/plain', { cookie: 'a=1' })).cache).toBe(cache)
+    },
+  )
 
   test('each principal of a private route has its own entry, and who is nobody has none', async () => {
     const { client } = await start([

@@ -8,7 +8,7 @@ export function stale({ host, start }: Bed): void {
     const route: Route = {
       method: 'GET',
       path: '/x',
-      cache: { ttl: 10, staleWhileRevalidate: 60, vary: 'x-keyed' },
+      cache: { ttl: 10, staleWhileRevalidate: 60, vary: 'x-keyed', unkeyedReads: 'ignore' },
       handler: (call) => {
         seen.push([call.header('cookie'), call.header('x-keyed')].join())
         return `run ${seen.length}`
@@ -146,6 +146,33 @@ export function stale({ host, start }: Bed): void {
     await expect.poll(() => redis.space().filling).toBe(0)
     expect([(await client.get('/x')).text, (await client.get('/x')).text, runs <= 3]).toEqual(['good', 'good', true])
     await expect.poll(async () => (await client.get('/x')).cache).not.toBe('MISS')
+  })
+
+  test('RFC 9111 4.3.1: the handler is asked whether what is stored still holds, and its 304 is enough', async () => {
+    let now = Date.now()
+    const seen: string[] = []
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 10, retain: 60 },
+          handler: (call) => {
+            seen.push(call.header('if-none-match') ?? 'none')
+            const headers = [['etag', '"v1"']] as const
+            return call.header('if-none-match') === '"v1"' ? { status: 304, headers } : { headers, text: 'whole' }
+          },
+        },
+      ],
+      { redis: { now: () => now } },
+    )
+    await client.get('/x')
+    now += 20_000
+    const revalidated = await client.get('/x')
+    expect([revalidated.status, revalidated.text, revalidated.headers['etag']]).toEqual([200, 'whole', '"v1"'])
+    expect(await client.get('/x')).toMatchObject({ text: 'whole', cache: 'HIT' })
+    expect((await client.get('/x', { 'if-none-match': '"v1"' })).status).toBe(304)
+    expect(seen).toEqual(['none', '"v1"'])
   })
 
   test("an error goes to the framework's own handling where nothing stands in", async () => {

@@ -170,6 +170,30 @@ export function writing({ start }: Bed): void {
     expect([(await client.get('/u/1')).cache, (await client.get('/u/2')).cache]).toEqual(['HIT', 'MISS'])
   })
 
+  test('RFC 9111 4.4: a successful unsafe request invalidates its URI, whatever its route says', async () => {
+    let fails = true
+    const { client } = await start([
+      { method: 'GET', path: '/p/:id', cache: { ttl: 60 }, handler: ({ params }) => `${params['id']}` },
+      {
+        method: 'POST',
+        path: '/p/:id',
+        handler: () => {
+          if (fails) throw new Error('not written')
+          return 'written'
+        },
+      },
+      { method: 'PUT', path: '/p/:id', cacheEvict: { group: 'other' }, handler: () => 'written' },
+    ])
+    for (const id of ['1', '2']) await client.get(`/p/${id}`)
+    expect((await client.ask('/p/1', { method: 'POST' })).status).toBe(500)
+    expect((await client.get('/p/1')).cache).toBe('HIT')
+    fails = false
+    expect(await client.ask('/p/1', { method: 'POST' })).toMatchObject({ text: 'written', cache: undefined })
+    expect([(await client.get('/p/1')).cache, (await client.get('/p/2')).cache]).toEqual(['MISS', 'HIT'])
+    expect((await client.ask('/p/2', { method: 'PUT' })).text).toBe('written')
+    expect([(await client.get('/p/1')).cache, (await client.get('/p/2')).cache]).toEqual(['HIT', 'MISS'])
+  })
+
   test('groups that only the handler knows invalidate its entry too', async () => {
     const { client, redis } = await start([
       {
