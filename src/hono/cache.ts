@@ -77,7 +77,7 @@ async function finish(c: Context, own: Run, ambient: ReadonlyMap<string, string>
   if (fields.has('x-hono-already-sent') || (c.error !== undefined && status < 400)) return own.abandon()
   const head = { status, headers: listFields(fields) }
   const given = new Set([...ambient.keys()].filter((name) => fields.get(name) === ambient.get(name)))
-  const body = await readBody(stream)
+  const body = await readBody(stream, fields.has('transfer-encoding'))
   if (Buffer.isBuffer(body)) {
     const outgoing = await own.finish(head, body, given)
     return replace(c, outgoing.body, outgoing.status, outgoing.headers)

@@ -30,7 +30,7 @@ declare module 'hono' {
 }
 
 export function getOwn<Name extends keyof OwnVariables>(c: Context, name: Name): OwnVariables[Name] | undefined {
-  return c.get(name) as OwnVariables[Name] | undefined
+  return c.get(name)
 }
 
 export function setOwn<Name extends keyof OwnVariables>(c: Context, name: Name, value: OwnVariables[Name]): void {

@@ -28,7 +28,9 @@ export class CacheableRequest implements CacheRequest<Context> {
   get target(): string {
     const { path, url } = this.native.req
     const mark = url.indexOf('?', AUTHORITY)
-    const target = mark === -1 ? path : path + url.slice(mark)
+    const end = url.indexOf('#', AUTHORITY)
+    const query = mark === -1 ? '' : url.slice(mark, end === -1 ? undefined : end)
+    const target = query === '' ? path : path + query
     const sent = messageOf(this.native)?.url
     return sent === undefined || sent === target ? target : mountPath(sent, url) + target
   }
@@ -73,7 +75,7 @@ export function present(c: Context, run: Run): () => void {
   if (run.watched.length > 0) {
     const read = (name: string): void => run.noteRead(name)
     watchHeaders(c.req.raw.headers, run.watched, read)
-    if (message !== undefined) watchFields(message.headers as Record<string, unknown>, run.watched, read)
+    if (message !== undefined) watchFields(message.headers, run.watched, read)
   }
   return () => {
     if (run.requestFields.size > 0) c.req.raw = raw

@@ -83,12 +83,13 @@ export interface Rest {
 
 /**
  * The body of a response, if it is there already. Responses do not tell a text from a stream, and a stream must not be
- * waited for; so what cannot be read to its end within this turn of the event loop is one.
+ * waited for; so what cannot be read to its end within this turn of the event loop is one. `streams`: its author says so.
  */
-export async function readBody(body: ReadableStream<Uint8Array> | null): Promise<Buffer | Rest> {
+export async function readBody(body: ReadableStream<Uint8Array> | null, streams: boolean): Promise<Buffer | Rest> {
   if (body === null) return Buffer.alloc(0)
   const reader = body.getReader()
   const chunks: Uint8Array[] = []
+  if (streams) return { chunks, pending: undefined, reader }
   const turn = nextTurn()
   for (let reads = 0; reads < READS_MAX; reads += 1) {
     const pending = reader.read()

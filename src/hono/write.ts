@@ -2,7 +2,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { UsageError } from '../errors.js'
 import { isSafe } from '../http/index.js'
 import type { CacheEvictOptions, CachePutOptions } from '../route/options.js'
-import type { WriteRun } from '../route/route-write.js'
+import type { WriteRun } from '../route/write-run.js'
 import { DeclaredWrite } from '../routes-of.js'
 import { getOwn, routeName, routesIn, setOwn, traitsOf } from './context.js'
 import { CacheableRequest } from './request.js'
@@ -78,7 +78,7 @@ async function end(c: Context, { declared, run }: Writing): Promise<void> {
   const { res } = c
   if (c.error !== undefined && res.status < 400) return
   const fields = listFields(res.headers)
-  const read = declared.readsBody ? await readBody(res.body) : undefined
+  const read = declared.readsBody ? await readBody(res.body, res.headers.has('transfer-encoding')) : undefined
   const body = Buffer.isBuffer(read) ? read : undefined
   const headers = await run.finish({ status: res.status, headers: () => fields, body: () => body })
   if (read !== undefined)

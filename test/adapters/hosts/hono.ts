@@ -81,7 +81,7 @@ function declare(app: Hono, route: Route, inside: MiddlewareHandler[]): void {
 function callOf(c: Context): Call {
   return {
     method: c.req.method,
-    params: c.req.param() as Record<string, string>,
+    params: c.req.param(),
     header: (name) => c.req.header(name),
     json: () => c.req.json(),
     cacheGroups: (...names) => cacheGroups(c, ...names),
