@@ -1,6 +1,10 @@
 import { prefixProblem } from './connection/resolve.js'
 import type { Redis } from './redis.js'
-import { Routes } from './route/routes.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from './route/options.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './route/policy.js'
+import type { RouteCache } from './route/route-cache.js'
+import type { RouteWrite } from './route/route-write.js'
+import { type Declared, Routes, type Traits } from './route/routes.js'
 
 const known = new WeakMap<Redis, Routes>()
 
@@ -14,4 +18,69 @@ export function routesOf(redis: Redis): Routes {
   redis.cache.explainWith((request) => routes.explain(request))
   known.set(redis, routes)
   return routes
+}
+
+/** Enough to check options by, where no Redis is known yet. */
+const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
+
+/** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
+export class DeclaredCache<Req> {
+  readonly #declared: Declared<CacheOptions<Req>>
+  readonly #bound = new WeakMap<Routes, Map<string, RouteCache<Req>>>()
+
+  constructor(declared: Declared<CacheOptions<Req>>) {
+    resolvePolicy(declared.where, declared.options, UNBOUND)
+    this.#declared = declared
+  }
+
+  /** `name`: method and template of the route that uses them. */
+  on(routes: Routes, name: string, traits: () => Traits): RouteCache<Req> {
+    let caches = this.#bound.get(routes)
+    if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
+    let cache = caches.get(name)
+    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits())))
+    return cache
+  }
+}
+
+/** Options of `cachePut`, of `cacheEvict`, or of both on one route, checked as those of `cache` are. */
+export class DeclaredWrite<Req> {
+  readonly #put: Declared<CachePutOptions<Req>> | undefined
+  readonly #evict: Declared<CacheEvictOptions<Req>> | undefined
+  readonly #bound = new WeakMap<Routes, RouteWrite<Req>>()
+  readonly #joined = new WeakMap<DeclaredWrite<Req>, DeclaredWrite<Req>>()
+
+  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
+    if (put !== undefined) resolvePolicy(put.where, put.options, UNBOUND)
+    if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
+    this.#put = put
+    this.#evict = evict
+  }
+
+  /** Whether the answer's body is asked for. */
+  get readsBody(): boolean {
+    const { group, key } = this.#evict?.options ?? {}
+    return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
+  }
+
+  on(routes: Routes, traits: () => Traits): RouteWrite<Req> {
+    let write = this.#bound.get(routes)
+    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
+    return write
+  }
+
+  /**
+   * The one write that a `cachePut` and a `cacheEvict` on the same route are: only together can they store an entry in a
+   * group that they invalidate. Undefined: they do not complete each other.
+   */
+  join(other: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
+    if (this.#put !== undefined && other.#put !== undefined) return undefined
+    if (this.#evict !== undefined && other.#evict !== undefined) return undefined
+    let joint = this.#joined.get(other)
+    if (joint === undefined) {
+      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
+      this.#joined.set(other, joint)
+    }
+    return joint
+  }
 }

@@ -27,7 +27,12 @@ export function replay(
   if (clientHasIt(stored, plan, facts.etag, now)) return facts.notModified(whole)
   if (plan.range !== undefined && rangeApplies(stored, plan.ifRange, now)) return ranged(stored, whole, plan.range)
   return plan.head
-    ? { ...whole, headers: [...whole.headers, 'Content-Length', String(stored.body.length)], body: null }
+    ? {
+        ...whole,
+        headers: [...whole.headers, 'Content-Length', String(stored.body.length)],
+        body: null,
+        memo: undefined,
+      }
     : whole
 }
 

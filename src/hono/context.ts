@@ -1,0 +1,60 @@
+import type { Context } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import type { CacheBackend } from '../cache/backend.js'
+import { UsageError } from '../errors.js'
+import type { Redis } from '../redis.js'
+import type { Routes, Traits } from '../route/routes.js'
+import type { Run } from '../route/run.js'
+import { routesOf } from '../routes-of.js'
+import type { Refresher } from './refresher.js'
+import type { Writing } from './write.js'
+
+/** What handlers find in `c.var`. */
+export interface RedwellVariables {
+  /** The application's Redis; `redis.client` is the node-redis client. */
+  redis: Redis
+  /** Values beside the routes. */
+  cache: CacheBackend
+}
+
+/** What the middlewares of one request tell each other, beside it. */
+interface OwnVariables {
+  'redwell.refresher': Refresher
+  /** The handler run that the innermost `cache` waits for. */
+  'redwell.run': Run | undefined
+  'redwell.writing': Writing
+}
+
+declare module 'hono' {
+  interface ContextVariableMap extends RedwellVariables {}
+}
+
+export function getOwn<Name extends keyof OwnVariables>(c: Context, name: Name): OwnVariables[Name] | undefined {
+  return c.get(name)
+}
+
+export function setOwn<Name extends keyof OwnVariables>(c: Context, name: Name, value: OwnVariables[Name]): void {
+  c.set(name, value)
+}
+
+/** The routes of the application whose Redis the context holds. */
+export function routesIn(c: Context, word: string): Routes {
+  const redis = c.get('redis') as Redis | undefined
+  if (redis === undefined) {
+    throw new UsageError(
+      `${word} of ${routeName(c)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
+    )
+  }
+  return routesOf(redis)
+}
+
+/** Method and template of the route that a middleware was declared on; `ALL` where that was `app.use`. */
+export function routeName(c: Context): string {
+  const route = matchedRoutes(c)[c.req.routeIndex]
+  return route === undefined ? c.req.path : `${route.method} ${route.path}`
+}
+
+/** Paths are told apart by Hono itself: see `CacheableRequest.target`. */
+export function traitsOf(c: Context): Traits {
+  return { path: {}, refreshes: getOwn(c, 'redwell.refresher') !== undefined, stripsHead: false }
+}

@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import { Redis, type RedisOptions } from '../../src/index.js'
+import { silentLogger } from '../support/logger.js'
+import { sharedRedis } from '../support/redis-server.js'
+import { Client } from './client.js'
+import { applications } from './contract/applications.js'
+import { bodies } from './contract/bodies.js'
+import { mistakes } from './contract/mistakes.js'
+import { outage } from './contract/outage.js'
+import { reading } from './contract/reading.js'
+import { sharing } from './contract/sharing.js'
+import { stale } from './contract/stale.js'
+import { writing } from './contract/writing.js'
+import type { AppSpec, Host, HostedApp, Route } from './host.js'
+
+export interface Started extends HostedApp {
+  readonly client: Client
+}
+
+export interface Bed {
+  readonly host: Host
+  readonly store: 'memory' | 'redis'
+  /** Settings of a cache that nobody else uses. */
+  settings(): RedisOptions
+  /** An application of these routes, stopped when the test ends. */
+  start(
+    routes: readonly Route[],
+    more?: Partial<Omit<AppSpec, 'redis'>> & { redis?: RedisOptions | Redis },
+  ): Promise<Started>
+  /** Called when the test ends, in reverse order. */
+  after(cleanup: () => unknown): void
+}
+
+/** What every adapter must do, on every store. */
+export function contract(host: Host): void {
+  let server: Awaited<ReturnType<typeof sharedRedis>>
+  const cleanups: (() => unknown)[] = []
+
+  beforeAll(async () => {
+    server = await sharedRedis()
+  })
+  afterAll(() => server.close())
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  })
+
+  describe.each(['memory', 'redis'] as const)(`${host.name} on %s`, (store) => {
+    const settings = (): RedisOptions =>
+      store === 'memory'
+        ? { url: 'memory:', logger: silentLogger }
+        : { url: server.url, prefix: `test:${randomUUID()}`, commandTimeout: 5, logger: silentLogger }
+    const bed: Bed = {
+      host,
+      store,
+      settings,
+      after: (cleanup) => void cleanups.push(cleanup),
+      async start(routes, { redis, ...more } = {}) {
+        const own = redis instanceof Redis ? redis : { ...settings(), ...redis }
+        const app = await host.start({ redis: own, routes, ...more })
+        cleanups.push(() => app.close())
+        return { ...app, client: new Client(app.port) }
+      },
+    }
+    for (const tests of [reading, sharing, bodies, writing, stale, outage, applications, mistakes]) tests(bed)
+  })
+}

@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest'
+import type { Bed } from '../contract.js'
+import type { Route } from '../host.js'
+
+export function mistakes({ host, start }: Bed): void {
+  test.each([
+    ['an evict that evicts nothing', { method: 'DELETE', cacheEvict: {} }, /nothing to evict/],
+    ['private without per', { method: 'GET', cache: { ttl: 60, private: true } }, /`per`/],
+    ['a duration without meaning', { method: 'GET', cache: { ttl: '5 minutes' } }, /not a duration/],
+    ['an option that does not exist', { method: 'GET', cache: { tll: 60 } }, /tll: there is no such option/],
+    ['an empty group', { method: 'PUT', cachePut: { ttl: 1, group: '' } }, /not empty/],
+    ['a prefix that cannot be one', { method: 'GET', cache: { ttl: 1, prefix: 'a{b}' } }, /prefix/],
+  ])('told when the route is declared: %s', async (_, route, message) => {
+    const wrong = { path: '/x', handler: () => 'x', ...route } as unknown as Route
+    await expect(start([wrong])).rejects.toThrow(message)
+  })
+
+  test('every problem is told at once', async () => {
+    const wrong = { method: 'GET', path: '/x', cache: { ttl: 'soon', group: '', tll: 1 }, handler: () => 'x' }
+    await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*not empty[^]*soon/)
+  })
+
+  const misplaced = [
+    ['cache on a write', { method: 'POST', cache: { ttl: 60 } }, /only GET/],
+    ['cachePut on a read', { method: 'GET', cachePut: { ttl: 60 } }, /belongs on a route that writes/],
+    ['cacheEvict on a read', { method: 'GET', cacheEvict: { group: 'g' } }, /belongs on a route that writes/],
+  ] as const
+  const misplacedRoute = (route: object) => ({ path: '/x', handler: () => 'x', ...route }) as unknown as Route
+
+  describe.runIf(host.traits.knowsMethods)('a word on a route of the wrong method is told when it is declared', () => {
+    test.each(misplaced)('%s', async (_, route, message) => {
+      await expect(start([misplacedRoute(route)])).rejects.toThrow(message)
+    })
+  })
+
+  describe.runIf(!host.traits.knowsMethods)('a word on a route of the wrong method fails its requests', () => {
+    test.each(misplaced)('%s', async (_, route, message) => {
+      const { client } = await start([misplacedRoute(route)], {
+        onError: (error) => ({ status: 500, text: error.message }),
+      })
+      const answer = await client.ask('/x', { method: route.method })
+      expect([answer.status, answer.text]).toEqual([500, expect.stringMatching(message)])
+    })
+  })
+
+  test("a key function that throws fails its request with the framework's own error handling", async () => {
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/sync',
+          cache: {
+            ttl: 60,
+            key: () => {
+              throw new Error('no key')
+            },
+          },
+          handler: () => 'x',
+        },
+        {
+          method: 'GET',
+          path: '/async',
+          cache: { ttl: 60, key: () => Promise.reject(new Error('no key')) },
+          handler: () => 'x',
+        },
+      ],
+      { onError: ({ message }) => ({ status: 418, text: message }) },
+    )
+    for (const path of ['/sync', '/async'])
+      expect(await client.get(path)).toMatchObject({ status: 418, text: 'no key' })
+  })
+
+  test('a name that is no group is an error of the handler that gave it', async () => {
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 60 },
+          handler: (call) => {
+            call.cacheGroups('')
+            return 'x'
+          },
+        },
+      ],
+      { onError: ({ message }) => ({ status: 418, text: message }) },
+    )
+    expect((await client.get('/x')).status).toBe(418)
+  })
+}

@@ -1,0 +1,195 @@
+import { expect, test } from 'vitest'
+import type { Bed } from '../contract.js'
+import type { Route } from '../host.js'
+
+export function stale({ host, start }: Bed): void {
+  function refreshing(): { readonly seen: string[]; readonly route: Route } {
+    const seen: string[] = []
+    const route: Route = {
+      method: 'GET',
+      path: '/x',
+      cache: { ttl: 10, staleWhileRevalidate: 60, vary: 'x-keyed', unkeyedReads: 'ignore' },
+      handler: (call) => {
+        seen.push([call.header('cookie'), call.header('x-keyed')].join())
+        return `run ${seen.length}`
+      },
+    }
+    return { seen, route }
+  }
+
+  test.runIf(host.traits.refreshes)(
+    'staleWhileRevalidate serves the old entry and refreshes it without the credentials of who asked',
+    async () => {
+      let now = Date.now()
+      const { seen, route } = refreshing()
+      const { client } = await start([route], { redis: { now: () => now } })
+      const ask = () => client.get('/x', { cookie: 'theme=dark', 'x-keyed': 'k' })
+      expect([(await ask()).cache, (await ask()).cache]).toEqual(['MISS', 'HIT'])
+      now += 20_000
+      expect(await ask()).toMatchObject({ text: 'run 1', cache: 'HIT' })
+      await expect.poll(async () => (await ask()).text).toBe('run 2')
+      expect(seen).toEqual(['theme=dark,k', ',k'])
+    },
+  )
+
+  test.runIf(!host.traits.refreshes)('staleWhileRevalidate: one request pays for the refresh', async () => {
+    let now = Date.now()
+    const { client } = await start([refreshing().route], { redis: { now: () => now } })
+    const ask = () => client.get('/x', { 'x-keyed': 'k' })
+    expect([(await ask()).cache, (await ask()).cache]).toEqual(['MISS', 'HIT'])
+    now += 20_000
+    expect(await ask()).toMatchObject({ text: 'run 2', cache: 'MISS' })
+    expect(await ask()).toMatchObject({ text: 'run 2', cache: 'HIT' })
+  })
+
+  test('while somebody refreshes, everybody else is served the old entry at once', async () => {
+    let now = Date.now()
+    let runs = 0
+    let release = (): void => {}
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 10, staleWhileRevalidate: 60 },
+          handler: async () => {
+            const run = ++runs
+            if (run === 2) await held
+            return `run ${run}`
+          },
+        },
+      ],
+      { redis: { now: () => now } },
+    )
+    await client.get('/x')
+    now += 20_000
+    const paying = client.get('/x')
+    await expect.poll(() => runs).toBe(2)
+    expect(await client.get('/x')).toMatchObject({ text: 'run 1', cache: 'HIT' })
+    release()
+    await paying
+    await expect.poll(async () => (await client.get('/x')).text).toBe('run 2')
+    expect(runs).toBe(2)
+  })
+
+  test('a personal route is refreshed by one request of its owner', async () => {
+    let now = Date.now()
+    let runs = 0
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/me',
+          cache: { ttl: 10, staleWhileRevalidate: 60, per: (call) => call.header('x-user') },
+          handler: (call) => `${call.header('x-user')} ${++runs}`,
+        },
+      ],
+      { redis: { now: () => now } },
+    )
+    const ask = () => client.get('/me', { 'x-user': 'ann' })
+    await ask()
+    await expect.poll(async () => (await ask()).cache).toBe('HIT')
+    now += 20_000
+    expect([(await ask()).text, (await ask()).text, runs]).toEqual(['ann 2', 'ann 2', 2])
+  })
+
+  test.each(['throws', 500, 503] as const)(
+    'staleIfError answers for a handler that %s until its span ends',
+    async (how) => {
+      let now = Date.now()
+      let fails = false
+      const { client } = await start(
+        [
+          {
+            method: 'GET',
+            path: '/x',
+            cache: { ttl: 10, staleIfError: 60 },
+            handler: () => {
+              if (!fails) return 'good'
+              if (how === 'throws') throw new Error('origin is down')
+              return { status: how, text: 'bad' }
+            },
+          },
+        ],
+        { redis: { now: () => now } },
+      )
+      const good = await client.get('/x')
+      fails = true
+      now += 20_000
+      const standIn = await client.get('/x')
+      expect([standIn.status, standIn.text, standIn.cache]).toEqual([200, 'good', 'HIT'])
+      expect(standIn.headers['content-type']).toBe(good.headers['content-type'])
+      now += 60_000
+      expect((await client.get('/x')).status).toBe(how === 'throws' ? 500 : how)
+    },
+  )
+
+  test.each(['throws', 500] as const)('a handler that %s is not stored, and its lease ends with it', async (how) => {
+    let runs = 0
+    const { client, redis } = await start([
+      {
+        method: 'GET',
+        path: '/x',
+        cache: { ttl: 60 },
+        handler: () => {
+          runs += 1
+          if (runs > 1) return 'good'
+          if (how === 'throws') throw new Error('not yet')
+          return { status: how, text: 'not yet' }
+        },
+      },
+    ])
+    expect((await client.get('/x')).status).toBe(500)
+    await expect.poll(() => redis.space().filling).toBe(0)
+    expect([(await client.get('/x')).text, (await client.get('/x')).text, runs <= 3]).toEqual(['good', 'good', true])
+    await expect.poll(async () => (await client.get('/x')).cache).not.toBe('MISS')
+  })
+
+  test('RFC 9111 4.3.1: the handler is asked whether what is stored still holds, and its 304 is enough', async () => {
+    let now = Date.now()
+    const seen: string[] = []
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 10, retain: 60 },
+          handler: (call) => {
+            seen.push(call.header('if-none-match') ?? 'none')
+            const headers = [['etag', '"v1"']] as const
+            return call.header('if-none-match') === '"v1"' ? { status: 304, headers } : { headers, text: 'whole' }
+          },
+        },
+      ],
+      { redis: { now: () => now } },
+    )
+    await client.get('/x')
+    now += 20_000
+    const revalidated = await client.get('/x')
+    expect([revalidated.status, revalidated.text, revalidated.headers['etag']]).toEqual([200, 'whole', '"v1"'])
+    expect(await client.get('/x')).toMatchObject({ text: 'whole', cache: 'HIT' })
+    expect((await client.get('/x', { 'if-none-match': '"v1"' })).status).toBe(304)
+    expect(seen).toEqual(['none', '"v1"'])
+  })
+
+  test("an error goes to the framework's own handling where nothing stands in", async () => {
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 60 },
+          handler: () => {
+            throw new Error('teapot')
+          },
+        },
+      ],
+      { onError: ({ message }) => ({ status: 418, text: message }) },
+    )
+    for (let round = 0; round < 2; round += 1)
+      expect(await client.get('/x')).toMatchObject({ status: 418, text: 'teapot' })
+  })
+}

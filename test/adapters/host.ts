@@ -1,0 +1,130 @@
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis, RedisOptions } from '../../src/index.js'
+
+/*
+ * What the contract suite needs of a framework. To add a host:
+ *
+ * 1. `hosts/<name>.ts` exports a `Host`. `start` builds an application as the framework's users would write it, on
+ *    redwell's adapter, and serves it on 127.0.0.1. It declares the routes in the order given; options whose functions
+ *    take a `Call` are turned into the framework's own with `withCalls`; what handlers return is sent with the
+ *    framework's own means (its JSON, its text, its streams), because that is what the adapter has to recognise.
+ * 2. `<name>.test.ts` calls `contract(host)`.
+ * 3. Differences that are the framework's and no fault of the adapter are `traits`; a test asks for a trait only where
+ *    no behaviour could be common. A framework with more than one server has one host for each.
+ */
+
+/** A host: a framework's adapter on a real server. */
+export interface Host {
+  readonly name: string
+  readonly traits: Traits
+  /** Rejects with what the declaration of a route throws. */
+  start(spec: AppSpec): Promise<HostedApp>
+}
+
+export interface Traits {
+  /** The adapter can run a handler in the background; if not, one request pays for a refresh. */
+  readonly refreshes: boolean
+  /** Several lines of one field leave as several lines. If not, they leave as one list, but for Set-Cookie. */
+  readonly repeatsLines: boolean
+  /** The adapter learns a route's method when the route is declared: a wrong one is an error there, not at a request. */
+  readonly knowsMethods: boolean
+  /** The head of a streamed answer leaves before its first byte. */
+  readonly headBeforeBody: boolean
+}
+
+export interface AppSpec {
+  /** Settings for the adapter's own connection, or a handle that exists. */
+  readonly redis: RedisOptions | Redis
+  /** Wait for Redis before the first request. Default true. */
+  readonly connect?: boolean
+  readonly routes: readonly Route[]
+  /** Runs for every request before the cache and sets these fields, as a request id or CORS would be. */
+  readonly ambient?: (call: Call) => readonly Line[]
+  /**
+   * The framework's usual compression. `outside`: the cache sees plain bodies. `inside`: it sees what the compression
+   * made of them.
+   */
+  readonly compression?: 'inside' | 'outside'
+  /** The framework's own handling of errors. */
+  readonly onError?: (error: Error) => Answer
+}
+
+export interface HostedApp {
+  readonly port: number
+  /** What handlers are given as Redis and cache, in the framework's own way. */
+  readonly redis: Redis
+  /** Stops the server as the framework's users would, and with it the connection, where it is the adapter's own. */
+  close(): Promise<void>
+}
+
+export interface Route {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
+  /** Parameters as `:name`. */
+  readonly path: string
+  readonly cache?: CacheOptions<Call>
+  readonly cachePut?: CachePutOptions<Call>
+  readonly cacheEvict?: CacheEvictOptions<Call>
+  /** Guards the route where the framework's users would put it: before the cache. Answers where it refuses. */
+  readonly guard?: (call: Call) => Answer | undefined
+  readonly handler: (call: Call) => Answer | string | Promise<Answer | string>
+}
+
+/** A request as handlers see it, in any framework. */
+export interface Call {
+  readonly method: string
+  readonly params: Readonly<Record<string, string>>
+  header(name: string): string | undefined
+  /** The body as JSON. */
+  json(): Promise<unknown>
+  /** The framework's response helper. */
+  cacheGroups(...names: string[]): void
+}
+
+export type Line = readonly [name: string, value: string]
+
+/** What a handler answers; a string is a text with status 200. At most one kind of body. */
+export interface Answer {
+  readonly status?: number
+  readonly headers?: readonly Line[]
+  readonly text?: string
+  readonly json?: unknown
+  readonly bytes?: Buffer
+  readonly stream?: AsyncIterable<string | Buffer>
+}
+
+/** Options with functions of a Call as options with functions of the framework's request. */
+export function withCalls<Options extends object, Req>(
+  options: Options,
+  callOf: (request: Req) => Call,
+): ForRequest<Options, Req> {
+  const entries = Object.entries(options).map(([name, value]) => [
+    name,
+    typeof value === 'function' && name !== 'vary'
+      ? (request: Req, ...rest: unknown[]) =>
+          (value as (call: Call, ...rest: unknown[]) => unknown)(callOf(request), ...rest)
+      : (value as unknown),
+  ])
+  return Object.fromEntries(entries) as ForRequest<Options, Req>
+}
+
+type ForRequest<Options, Req> =
+  Options extends CacheOptions<Call>
+    ? CacheOptions<Req> & CachePutOptions<Req> & CacheEvictOptions<Req>
+    : CacheEvictOptions<Req>
+
+/** Lines as an object: several lines of one name are a list. */
+export function toFields(lines: readonly Line[] = []): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = {}
+  for (const [name, value] of lines) {
+    const before = fields[name]
+    fields[name] = before === undefined ? value : [before, value].flat()
+  }
+  return fields
+}
+
+export function toAnswer(answer: Answer | string): Answer {
+  return typeof answer === 'string' ? { text: answer } : answer
+}
+
+export async function* toBytes(pieces: AsyncIterable<string | Buffer>): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) yield typeof piece === 'string' ? Buffer.from(piece) : piece
+}

@@ -1,0 +1,98 @@
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
+import compress from '@fastify/compress'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import redwell, { type RedwellFastifyOptions } from '../../../src/fastify/index.js'
+import { Redis, type RedisOptions } from '../../../src/index.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  toFields,
+  withCalls,
+} from '../host.js'
+
+export const fastifyHost: Host = {
+  name: 'Fastify',
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false },
+  async start(spec) {
+    const app = Fastify({ forceCloseConnections: true })
+    try {
+      await build(app, spec)
+      await app.listen({ host: '127.0.0.1', port: 0 })
+    } catch (error) {
+      await app.close()
+      throw error
+    }
+    const { port } = app.addresses()[0] as { port: number }
+    return { port, redis: app.redis, close: () => app.close() }
+  },
+}
+
+async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
+  const { redis, connect = true, ambient, onError } = spec
+  await app.register(redwell, { ...(redis instanceof Redis ? { redis } : settingsOf(redis)), connect })
+  if (ambient !== undefined) {
+    app.addHook('onRequest', async (request, reply) => {
+      for (const [name, value] of ambient(callOf(request))) reply.header(name, value)
+    })
+  }
+  if (spec.compression === 'outside') await app.register(compress, { threshold: 0 })
+  if (spec.compression === 'inside') app.addHook('onSend', encode)
+  if (onError !== undefined) app.setErrorHandler((error, _, reply) => send(reply, onError(error as Error)))
+  for (const route of spec.routes) declare(app, route)
+}
+
+/** Fastify's own type of `prefix`, which every plugin has, excludes undefined. */
+function settingsOf({ prefix, ...rest }: RedisOptions): RedwellFastifyOptions {
+  return prefix === undefined ? rest : { ...rest, prefix }
+}
+
+/** A hook of the application's own runs before those of a route, so before the cache sees the answer. */
+async function encode(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  if (request.headers['accept-encoding'] !== 'gzip' || typeof payload !== 'string') return payload
+  reply.headers({ 'content-encoding': 'gzip', vary: 'accept-encoding' }).removeHeader('content-length')
+  return gzipSync(payload)
+}
+
+function declare(app: FastifyInstance, { method, path, cache, cachePut, cacheEvict, guard, handler }: Route): void {
+  app.route({
+    method,
+    url: path,
+    config: {
+      ...(cache && { cache: withCalls(cache, callOf) }),
+      ...(cachePut && { cachePut: withCalls(cachePut, callOf) }),
+      ...(cacheEvict && { cacheEvict: withCalls(cacheEvict, callOf) }),
+    },
+    ...(guard && {
+      preHandler: async (request, reply) => {
+        const refusal = guard(callOf(request))
+        return refusal === undefined ? undefined : send(reply, refusal)
+      },
+    }),
+    handler: async (request, reply) => send(reply, toAnswer(await handler(callOf(request, reply)))),
+  })
+}
+
+function callOf(request: FastifyRequest, reply?: FastifyReply): Call {
+  return {
+    method: request.method,
+    params: request.params as Record<string, string>,
+    header(name) {
+      const value = request.headers[name]
+      return Array.isArray(value) ? value.join(', ') : value
+    },
+    json: async () => request.body,
+    cacheGroups: (...names) => void reply?.cacheGroups(...names),
+  }
+}
+
+function send(reply: FastifyReply, { status = 200, headers, text, json, bytes, stream }: Answer): FastifyReply {
+  reply.code(status).headers(toFields(headers))
+  if (stream !== undefined) return reply.send(Readable.from(toBytes(stream)))
+  return reply.send(text ?? json ?? bytes)
+}

@@ -1,0 +1,99 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
+import { createAdaptorServer } from '@hono/node-server'
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import { compress } from 'hono/compress'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { cache, cacheEvict, cacheGroups, cachePut, redwell, type RedwellMiddleware } from '../../../src/hono/index.js'
+import { Redis } from '../../../src/index.js'
+import { type Answer, type AppSpec, type Call, type Host, type Route, toAnswer, toBytes, withCalls } from '../host.js'
+
+export const honoHost: Host = {
+  name: 'Hono on Node',
+  traits: { refreshes: true, repeatsLines: false, knowsMethods: false, headBeforeBody: true },
+  async start(spec) {
+    const app = new Hono()
+    const connected = redwell({
+      ...(spec.redis instanceof Redis ? { redis: spec.redis } : spec.redis),
+      fetch: app.fetch,
+    })
+    try {
+      if (spec.connect !== false) await connected.redis.connect()
+      build(app, connected, spec)
+    } catch (error) {
+      await connected.close()
+      throw error
+    }
+    const server = createAdaptorServer({ fetch: app.fetch })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return {
+      port: (server.address() as AddressInfo).port,
+      redis: connected.redis,
+      async close() {
+        server.close()
+        if ('closeAllConnections' in server) server.closeAllConnections()
+        await connected.close()
+      },
+    }
+  },
+}
+
+function build(app: Hono, connected: RedwellMiddleware, { routes, ambient, compression, onError }: AppSpec): void {
+  if (compression === 'outside') app.use(compress())
+  app.use(connected)
+  if (ambient !== undefined) {
+    app.use(async (c, next) => {
+      for (const [name, value] of ambient(callOf(c))) c.header(name, value)
+      await next()
+    })
+  }
+  app.onError((error, c) => (onError === undefined ? c.text('Internal Server Error', 500) : send(c, onError(error))))
+  for (const route of routes) declare(app, route, compression === 'inside' ? [encode] : [])
+}
+
+const encode: MiddlewareHandler = async (c, next) => {
+  await next()
+  if (c.req.header('accept-encoding') !== 'gzip') return
+  c.res = new Response(gzipSync(await c.res.arrayBuffer()), c.res)
+  c.res.headers.set('content-encoding', 'gzip')
+  c.res.headers.set('vary', 'accept-encoding')
+}
+
+function declare(app: Hono, route: Route, inside: MiddlewareHandler[]): void {
+  const { method, path, guard } = route
+  const words: MiddlewareHandler[] = []
+  if (guard !== undefined) {
+    words.push(async (c, next) => {
+      const refusal = guard(callOf(c))
+      if (refusal !== undefined) return send(c, refusal)
+      await next()
+    })
+  }
+  if (route.cache !== undefined) words.push(cache(withCalls(route.cache, callOf)))
+  if (route.cachePut !== undefined) words.push(cachePut(withCalls(route.cachePut, callOf)))
+  if (route.cacheEvict !== undefined) words.push(cacheEvict(withCalls(route.cacheEvict, callOf)))
+  app.on(method, [path], ...words, ...inside, async (c) => send(c, toAnswer(await route.handler(callOf(c)))))
+}
+
+function callOf(c: Context): Call {
+  return {
+    method: c.req.method,
+    params: c.req.param(),
+    header: (name) => c.req.header(name),
+    json: () => c.req.json(),
+    cacheGroups: (...names) => cacheGroups(c, ...names),
+  }
+}
+
+function send(c: Context, { status = 200, headers = [], text, json, bytes, stream }: Answer): Response {
+  c.status(status as ContentfulStatusCode)
+  for (const [name, value] of headers) c.header(name, value, { append: true })
+  if (stream !== undefined) return c.body(Readable.toWeb(Readable.from(toBytes(stream))) as ReadableStream)
+  if (json !== undefined) return c.json(json)
+  if (bytes !== undefined) return c.body(new Uint8Array(bytes))
+  if (text === undefined) return c.body(null)
+  return headers.some(([name]) => name === 'content-type') ? c.body(text) : c.text(text)
+}
