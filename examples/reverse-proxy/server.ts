@@ -1,0 +1,59 @@
+import { METHODS } from 'node:http'
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import redwell from 'redwell/fastify'
+import { readSettings, stopSignal } from './settings.js'
+import { endToEnd, forward } from './upstream.js'
+
+const { host, port, upstream, redisUrl, preset } = readSettings(process.env)
+
+const app = fastify({
+  logger: { level: 'warn' },
+  // One route for every target there is, also for those that a router would refuse or decode.
+  rewriteUrl: () => '/',
+  forceCloseConnections: true,
+})
+
+// Content is the upstream's to read, of whatever method and media type.
+for (const method of METHODS) if (method !== 'CONNECT') app.addHttpMethod(method, { overrideExisting: true })
+
+await app.register(redwell, { url: redisUrl })
+
+// In `app`, a GET is what is cached; a shared cache of RFC 9111 also has something to do when a resource is changed.
+const cached = preset === 'app' ? ['GET', 'HEAD'] : app.supportedMethods
+const others = app.supportedMethods.filter((method) => !cached.includes(method))
+app.route({ url: '/', method: cached, config: { cache: { preset } }, handler })
+if (others.length > 0) app.route({ url: '/', method: others, handler })
+
+const origin = await app.listen({ host, port })
+process.stdout.write(`${preset} cache on ${origin} in front of ${upstream.origin}\n`)
+await stopSignal()
+await app.close()
+
+async function handler(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const response = await forward(upstream, {
+    method: request.method,
+    target: request.originalUrl,
+    rawHeaders: request.raw.rawHeaders,
+    headers: request.headers,
+    body: request.raw,
+    signal: clientGone(reply),
+  })
+  const lines = endToEnd(response.rawHeaders)
+  for (let index = 0; index < lines.length; index += 2) append(reply, lines[index] as string, lines[index + 1] as string)
+  // Not `reply.code`, which refuses what is of no registered class of status.
+  reply.raw.statusCode = response.statusCode as number
+  reply.raw.statusMessage = response.statusMessage as string
+  return reply.send(response)
+}
+
+/** Lines of one name stay several lines. */
+function append(reply: FastifyReply, name: string, value: string): void {
+  const before = reply.getHeader(name)
+  reply.header(name, before === undefined ? value : [before, value].flat())
+}
+
+function clientGone({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  raw.once('close', () => gone.abort())
+  return gone.signal
+}
