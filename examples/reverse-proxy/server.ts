@@ -10,7 +10,6 @@ const app = fastify({
   logger: { level: 'warn' },
   // One route for every target there is, also for those that a router would refuse or decode.
   rewriteUrl: () => '/',
-  forceCloseConnections: true,
 })
 
 // Content is the upstream's to read, of whatever method and media type.
@@ -30,19 +29,10 @@ await stopSignal()
 await app.close()
 
 async function handler(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const response = await forward(upstream, {
-    method: request.method,
-    target: request.originalUrl,
-    rawHeaders: request.raw.rawHeaders,
-    headers: request.headers,
-    body: request.raw,
-    signal: clientGone(reply),
-  })
-  const lines = endToEnd(response.rawHeaders)
-  for (let index = 0; index < lines.length; index += 2) append(reply, lines[index] as string, lines[index + 1] as string)
+  const response = await forward(upstream, request.originalUrl, request.raw, request.headers, reply.raw)
+  for (const [name, value] of endToEnd(response.rawHeaders)) append(reply, name, value)
   // Not `reply.code`, which refuses what is of no registered class of status.
   reply.raw.statusCode = response.statusCode as number
-  reply.raw.statusMessage = response.statusMessage as string
   return reply.send(response)
 }
 
@@ -50,10 +40,4 @@ async function handler(request: FastifyRequest, reply: FastifyReply): Promise<Fa
 function append(reply: FastifyReply, name: string, value: string): void {
   const before = reply.getHeader(name)
   reply.header(name, before === undefined ? value : [before, value].flat())
-}
-
-function clientGone({ raw }: FastifyReply): AbortSignal {
-  const gone = new AbortController()
-  raw.once('close', () => gone.abort())
-  return gone.signal
 }
