@@ -26,6 +26,8 @@ import type { Before, RunControls } from './run-controls.js'
 import type { Stored } from './stored.js'
 
 export interface Streamed {
+  /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
+  readonly instead?: Outgoing | undefined
   readonly headers: HeaderList
   /** Takes a copy of the body on its way out; undefined: nobody wants one. */
   readonly capture: Capture | undefined
@@ -118,6 +120,8 @@ export class Run {
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
+    const instead = isFailure(response.status) ? this.fail() : undefined
+    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
     const now = this.#controls.now()
     if (this.#plan.head) this.#update(response, now)
     const decision = this.#decide(response, undefined, now)
@@ -125,6 +129,8 @@ export class Run {
       headers: this.#present(response, decision, undefined, now, stored).headers,
       capture: undefined,
     })
+    const later = this.#concludeLater(response, decision, ambient)
+    if (later !== undefined) return { ...headers(true), capture: later }
     const concluding = this.#conclude(response, decision, undefined, ambient)
     if (concluding !== undefined) return isPromise(concluding) ? concluding.then(headers) : headers(concluding)
     const streamed = headers(this.stores)
@@ -222,6 +228,22 @@ export class Run {
     this.#settled = true
     const stored = decision.store && body !== undefined ? this.#stored(decision, body, ambient) : undefined
     return conclusion.conclude(response, stored)
+  }
+
+  /** Of an unsafe request whose answer is what a GET would give: when its body is complete. */
+  #concludeLater(response: ResponseHead, decision: StoreDecision, ambient: ReadonlySet<string>): Capture | undefined {
+    const { conclusion, policy } = this.#controls
+    if (conclusion === undefined || !decision.store || this.#settled) return undefined
+    this.#settled = true
+    const unstored = (): void => void conclusion.conclude(response, undefined)
+    return new Capture(policy.maxBodyBytes, {
+      complete: (body) => {
+        const whole = withBody(decision, body, policy)
+        return conclusion.conclude(response, whole.store ? this.#stored(whole, body, ambient) : undefined)
+      },
+      abort: unstored,
+      tooLong: unstored,
+    })
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
