@@ -27,7 +27,11 @@ const { values: options } = parseArgs({
 
 /** Tests that fail are run once more, few at a time: on a busy machine three seconds can be five. */
 const PARALLEL_AGAIN = '10'
-const PROXIES = { interim: 'examples/reverse-proxy/interim.ts', fastify: 'examples/reverse-proxy/server.ts', hono: 'examples/reverse-proxy/hono.ts' }
+const PROXIES = {
+  interim: 'examples/reverse-proxy/interim.ts',
+  fastify: 'examples/reverse-proxy/server.ts',
+  hono: 'examples/reverse-proxy/hono.ts',
+}
 
 const folder = options.suite ?? fetchSuite()
 if (folder === undefined) {

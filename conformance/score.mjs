@@ -13,7 +13,11 @@ export function judge(sections, results) {
       .map((test) => ({ id: test.id, name: test.name, kind: test.kind ?? 'required', section, test })),
   )
   const byId = new Map(tests.map((entry) => [entry.id, entry]))
-  return tests.map((entry) => ({ ...entry, outcome: outcomeOf(entry, byId, results), message: messageOf(entry, results) }))
+  return tests.map((entry) => ({
+    ...entry,
+    outcome: outcomeOf(entry, byId, results),
+    message: messageOf(entry, results),
+  }))
 }
 
 function outcomeOf({ id, test }, byId, results) {

@@ -29,15 +29,19 @@ await stopSignal()
 await app.close()
 
 async function handler(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const response = await forward(upstream, request.originalUrl, request.raw, request.headers, reply.raw)
-  for (const [name, value] of endToEnd(response.rawHeaders)) append(reply, name, value)
+  const response = await forward(upstream, request.originalUrl, request.raw, reply.raw)
+  reply.headers(fieldsOf(response.rawHeaders))
   // Not `reply.code`, which refuses what is of no registered class of status.
   reply.raw.statusCode = response.statusCode as number
   return reply.send(response)
 }
 
 /** Lines of one name stay several lines. */
-function append(reply: FastifyReply, name: string, value: string): void {
-  const before = reply.getHeader(name)
-  reply.header(name, before === undefined ? value : [before, value].flat())
+function fieldsOf(rawHeaders: readonly string[]): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = {}
+  for (const [name, value] of endToEnd(rawHeaders)) {
+    const before = fields[name.toLowerCase()]
+    fields[name.toLowerCase()] = before === undefined ? value : [before, value].flat()
+  }
+  return fields
 }

@@ -13,21 +13,17 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   ...['proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
 ])
 
-/** What the cache takes out of a request, or puts in, to have a stored response validated or completed. */
-const CONDITIONS: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since', 'if-range', 'range'])
-
 /** Methods whose requests have no content unless a field says so; the others say `Content-Length: 0`. */
 const WITHOUT_CONTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE'])
 
 /**
- * Sends a request on as its client sent it. Resolves with the head of the response, its body still to be read; rejects
- * with BadGateway where none came. What the cache asks in place of the client is in `fields`, not in the raw lines.
+ * Sends a request on as its client sent it, but for the conditions that the cache puts in their place. Resolves with the
+ * head of the response, its body still to be read; rejects with BadGateway where none came.
  */
 export function forward(
   upstream: URL,
   target: string,
   request: http.IncomingMessage,
-  fields: http.IncomingHttpHeaders,
   answer: http.ServerResponse,
 ): Promise<http.IncomingMessage> {
   const { request: send, Agent } = upstream.protocol === 'https:' ? https : http
@@ -35,7 +31,7 @@ export function forward(
     const outbound = send(upstream, {
       method: request.method,
       path: target,
-      headers: requestLines(request, fields),
+      headers: requestLines(request),
       // A kept connection may be closed by the upstream just as it is used, and to try again is not ours to decide.
       agent: new Agent({ keepAlive: false }),
     })
@@ -55,15 +51,11 @@ export function endToEnd(rawHeaders: readonly string[]): [name: string, value: s
   return lines.filter(([name]) => !own.has(name.toLowerCase()))
 }
 
-function requestLines({ method = '', rawHeaders }: http.IncomingMessage, fields: http.IncomingHttpHeaders): string[] {
-  const lines = endToEnd(rawHeaders).filter(
-    ([name, value]) => !CONDITIONS.has(name.toLowerCase()) || fields[name.toLowerCase()] === value,
-  )
-  const kept = new Set(lines.map(([name]) => name.toLowerCase()))
-  for (const name of CONDITIONS) if (fields[name] !== undefined && !kept.has(name)) lines.push([name, String(fields[name])])
+function requestLines({ method = '', rawHeaders, headers }: http.IncomingMessage): string[] {
+  const lines = endToEnd(rawHeaders)
   // Where the content ends is said anew on each connection (RFC 9112 section 6).
-  if (fields['transfer-encoding'] !== undefined) lines.push(['Transfer-Encoding', 'chunked'])
-  else if (!kept.has('content-length') && !WITHOUT_CONTENT.has(method)) lines.push(['Content-Length', '0'])
+  if (headers['transfer-encoding'] !== undefined) lines.push(['Transfer-Encoding', 'chunked'])
+  else if (headers['content-length'] === undefined && !WITHOUT_CONTENT.has(method)) lines.push(['Content-Length', '0'])
   return lines.flat()
 }
 

@@ -69,10 +69,7 @@ const OF_THE_BYTES = new Set(['content-encoding', 'content-md5', 'content-range'
  */
 function updated(stored: StoredResponse, headers: HeaderList, now: number): HeaderList {
   const named = listMembers(joinedField(headers, 'connection'))
-  const update = keepFields(
-    headers,
-    (name) => !isNeverStored(name) && !OF_THE_BYTES.has(name) && !named.includes(name),
-  )
+  const update = keepFields(headers, (name) => !isNeverStored(name) && !OF_THE_BYTES.has(name) && !named.includes(name))
   return mergeFields(
     keepFields(stored.headers, (name) => !isOutdated(name, stored, headers, now)),
     update,

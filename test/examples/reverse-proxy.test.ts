@@ -186,23 +186,31 @@ describe.each(Object.keys(VARIANTS) as Variant[])('%s: what passes', (variant) =
     expect(headers['keep-alive']).not.toBe('timeout=7')
   })
 
-  test.each(['/%zz', '//a//b?', '/%2e%2e/x', '/a?b=c&b=%20&&', "/;'()[]|"])('the target %s is sent as it is', async (target) => {
-    await proxy.ask(target)
-    expect(upstream.seen[0]?.target).toBe(target)
-  })
+  test.each(['/%zz', '//a//b?', '/%2e%2e/x', '/a?b=c&b=%20&&', "/;'()[]|"])(
+    'the target %s is sent as it is',
+    async (target) => {
+      await proxy.ask(target)
+      expect(upstream.seen[0]?.target).toBe(target)
+    },
+  )
 
-  test.each(['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'M-SEARCH'])('%s: content goes through byte for byte', async (method) => {
-    const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => index % 256))
-    upstream.answer = (_, response) => void response.end(upstream.seen[0]?.body)
-    const lines: [string, string][] = [
-      ['Content-Type', 'not a media type'],
-      ['Content-Length', String(bytes.length)],
-    ]
-    const { body } = await proxy.ask(path, { method, lines, body: bytes })
-    expect(upstream.seen[0]).toMatchObject({ method, body: bytes })
-    expect(linesOf(upstream.seen[0]?.lines ?? [], 'content-type', 'content-length', 'transfer-encoding')).toEqual(lines)
-    expect(body.equals(bytes)).toBe(true)
-  })
+  test.each(['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'M-SEARCH'])(
+    '%s: content goes through byte for byte',
+    async (method) => {
+      const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => index % 256))
+      upstream.answer = (_, response) => void response.end(upstream.seen[0]?.body)
+      const lines: [string, string][] = [
+        ['Content-Type', 'not a media type'],
+        ['Content-Length', String(bytes.length)],
+      ]
+      const { body } = await proxy.ask(path, { method, lines, body: bytes })
+      expect(upstream.seen[0]).toMatchObject({ method, body: bytes })
+      expect(linesOf(upstream.seen[0]?.lines ?? [], 'content-type', 'content-length', 'transfer-encoding')).toEqual(
+        lines,
+      )
+      expect(body.equals(bytes)).toBe(true)
+    },
+  )
 
   test('content of unknown length and a request without content keep what they are', async () => {
     await proxy.ask(path, { method: 'PUT', lines: [['Transfer-Encoding', 'chunked']], body: 'some' })
@@ -330,7 +338,7 @@ describe.each(Object.keys(VARIANTS) as Variant[])('%s: rfc9111 on Redis', (varia
     (await proxy.ask(target, { lines })).headers['x-redis-cache']
 
   test('keeps what the upstream allows, as long as it allows it, and nothing else', async () => {
-    expect([await cached(path), await cached(path)]).toEqual(['BYPASS', 'BYPASS'])
+    expect([await cached(`${path}/no`), await cached(`${path}/no`)]).toEqual(['BYPASS', 'BYPASS'])
     upstream.answer = (_, response) => void response.writeHead(200, { 'Cache-Control': 'max-age=60' }).end()
     expect([await cached(path), await cached(path), await cached(`${path}?x`)]).toEqual(['MISS', 'HIT', 'MISS'])
     expect(await cached(path, [['Cache-Control', 'no-cache']])).toBe('MISS')
@@ -338,9 +346,7 @@ describe.each(Object.keys(VARIANTS) as Variant[])('%s: rfc9111 on Redis', (varia
 
   test('hosts do not share', async () => {
     upstream.answer = (request, response) =>
-      void response
-        .writeHead(200, { 'Cache-Control': 'max-age=60', 'Content-Length': '3' })
-        .end(request.headers.host)
+      void response.writeHead(200, { 'Cache-Control': 'max-age=60', 'Content-Length': '3' }).end(request.headers.host)
     const ask = async (host: string): Promise<string> => {
       const socket = connect(proxy.port, '127.0.0.1')
       socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
@@ -386,7 +392,7 @@ describe.each(Object.keys(VARIANTS) as Variant[])('%s: rfc9111 on Redis', (varia
     const second = await proxy.ask(path)
     expect(first.headers['cache-status']).toBe('redwell; fwd=uri-miss; stored')
     expect(second.headers['cache-status']).toMatch(/^redwell; hit; ttl=(59|60)$/)
-    expect((await proxy.ask(path, { method: 'POST' })).headers['cache-status']).toBe('redwell; fwd=method')
+    expect((await proxy.ask(path, { method: 'POST' })).headers['cache-status']).toMatch(/^redwell; fwd=method/)
   })
 })
 
