@@ -161,7 +161,7 @@ export class Run {
   #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
     const { policy } = this.#controls
     return new Capture(policy.maxBodyBytes, {
-      complete: (body) => void this.#settle(withBody(decision, body, policy), body, ambient),
+      complete: (body) => this.#settle(withBody(decision, body, policy), body, ambient),
       abort: () => this.abandon(),
       tooLong: () =>
         void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
