@@ -1,7 +1,7 @@
 import { METHODS } from 'node:http'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import redwell from 'redwell/fastify'
-import { readSettings, stopSignal } from './settings.js'
+import { cacheOptions, readSettings, stopSignal } from './settings.js'
 import { endToEnd, forward } from './upstream.js'
 
 const { host, port, upstream, redisUrl, preset } = readSettings(process.env)
@@ -20,7 +20,7 @@ await app.register(redwell, { url: redisUrl })
 // In `app`, a GET is what is cached; a shared cache of RFC 9111 also has something to do when a resource is changed.
 const cached = preset === 'app' ? ['GET', 'HEAD'] : app.supportedMethods
 const others = app.supportedMethods.filter((method) => !cached.includes(method))
-app.route({ url: '/', method: cached, config: { cache: { preset } }, handler })
+app.route({ url: '/', method: cached, config: { cache: cacheOptions(preset) }, handler })
 if (others.length > 0) app.route({ url: '/', method: others, handler })
 
 const origin = await app.listen({ host, port })

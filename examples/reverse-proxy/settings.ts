@@ -1,3 +1,5 @@
+import type { FastifyCacheOptions } from 'redwell/fastify'
+
 /** What both variants of the proxy are told by environment variables. */
 export interface Settings {
   readonly host: string
@@ -22,6 +24,14 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     preset,
   }
 }
+
+/** No TTL: the upstream says what may be kept. In `rfc9111` also to gateways alone, by the fields that were made for them. */
+export function cacheOptions(preset: Settings['preset']): Pick<FastifyCacheOptions, 'preset' | 'targets'> {
+  return preset === 'app' ? { preset } : { preset, targets: GATEWAY_FIELDS }
+}
+
+/** redwell's own, RFC 9213's, and the W3C's older one; the first that is there and well-formed counts. */
+const GATEWAY_FIELDS = ['Redis-Cache-Control', 'CDN-Cache-Control', 'Surrogate-Control']
 
 export function stopSignal(): Promise<void> {
   return new Promise((stop) => {

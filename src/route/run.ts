@@ -101,7 +101,7 @@ export class Run {
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
   finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Outgoing> {
-    const instead = isFailure(response.status) ? this.fail() : undefined
+    const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
     const now = this.#controls.now()
     if (response.status === 304 && this.#plan.outcome === 'lookup') return this.#notModified(response, body, now)
@@ -120,7 +120,7 @@ export class Run {
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
-    const instead = isFailure(response.status) ? this.fail() : undefined
+    const instead = this.#insteadOf(response)
     if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
     const now = this.#controls.now()
     if (this.#plan.head) this.#update(response, now)
@@ -145,6 +145,16 @@ export class Run {
    */
   fail(): Outgoing | undefined {
     this.abandon()
+    return this.#standIn()
+  }
+
+  #insteadOf({ status }: ResponseHead): Outgoing | undefined {
+    const instead = isFailure(status) ? this.#standIn() : undefined
+    if (instead !== undefined) this.abandon()
+    return instead
+  }
+
+  #standIn(): Outgoing | undefined {
     if (this.#before === undefined) return undefined
     if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
     return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
@@ -250,7 +260,8 @@ export class Run {
     const { policy, groupNames } = this.#controls
     const facts = { body, unkeyedRead: this.#unkeyedRead, groups: groupNames }
     const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, facts)
-    if (!decision.store) return this.#refused(decision)
+    // A failure is no reason for others not to wait for one another.
+    if (!decision.store) return this.#refused(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
     return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
   }

@@ -386,6 +386,33 @@ describe.each(Object.keys(VARIANTS) as Variant[])('%s: rfc9111 on Redis', (varia
     expect([await cached(path), await cached(`${path}/made`)]).toEqual(['MISS', 'MISS'])
   })
 
+  test('RFC 9110 9.3.3: a POST that says it is the GET of its own URI is stored as that; one that fails changes nothing', async () => {
+    upstream.answer = (request, response) => {
+      if (request.headers['x-fail'] !== undefined) response.writeHead(500).end()
+      else response.writeHead(200, { 'Cache-Control': 'max-age=60', 'Content-Location': path }).end('posted')
+    }
+    await proxy.ask(path, { method: 'POST', lines: [['Content-Length', '1']], body: 'x' })
+    await proxy.ask(path, { method: 'POST', lines: [['X-Fail', '1']] })
+    expect(await proxy.ask(path)).toMatchObject({ body: Buffer.from('posted'), headers: { 'x-redis-cache': 'HIT' } })
+  })
+
+  test('RFC 9213 2.2: what is said to gateways alone counts for this one, and is passed on', async () => {
+    const fields = { 'Cache-Control': 'no-store', 'CDN-Cache-Control': 'max-age=60' }
+    upstream.answer = (_, response) => void response.writeHead(200, fields).end()
+    await proxy.ask(path)
+    const { headers } = await proxy.ask(path)
+    expect(headers).toMatchObject({
+      'x-redis-cache': 'HIT',
+      'cdn-cache-control': 'max-age=60',
+      'cache-control': 'no-store',
+    })
+  })
+
+  test('a failure that says how long it lasts is kept that long', async () => {
+    upstream.answer = (_, response) => void response.writeHead(503, { 'Cache-Control': 'max-age=60' }).end('down')
+    expect([await cached(path), await cached(path)]).toEqual(['MISS', 'HIT'])
+  })
+
   test('Cache-Status says what happened', async () => {
     upstream.answer = (_, response) => void response.writeHead(200, { 'Cache-Control': 'max-age=60' }).end()
     const first = await proxy.ask(path)
