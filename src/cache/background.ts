@@ -3,9 +3,7 @@ export class Background {
   readonly #running = new Set<Promise<unknown>>()
 
   add(work: Promise<unknown>): void {
-    const running = work
-      .catch(() => {})
-      .finally(() => this.#running.delete(running))
+    const running = work.catch(() => {}).finally(() => this.#running.delete(running))
     this.#running.add(running)
   }
 

@@ -99,8 +99,11 @@ const NEVER: Compressor = { pack: (body) => ({ body, codec: 0 }) }
 /** Checks `compression`, adding to the problems. */
 export function resolveCompression(option: boolean | CompressionOptions | undefined, problems: string[]): Compressor {
   if (option === undefined || option === false) return NEVER
-  const { threshold = DEFAULT_THRESHOLD_BYTES, codec: name = 'brotli', level = DEFAULT_LEVEL } =
-    option === true ? {} : option
+  const {
+    threshold = DEFAULT_THRESHOLD_BYTES,
+    codec: name = 'brotli',
+    level = DEFAULT_LEVEL,
+  } = option === true ? {} : option
   if (!(threshold >= 0)) problems.push(`compression.threshold: ${String(threshold)} is not a number of bytes`)
   if (!Object.hasOwn(CODECS, name)) {
     problems.push(`compression.codec: '${String(name)}' is none of 'brotli', 'deflate', 'zstd'`)

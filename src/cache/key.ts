@@ -114,7 +114,13 @@ export const NO_PARTS: Key = Object.freeze({})
 
 /** A pattern over the keys of a namespace: `*` stands for any characters, `:` separates parts, all else for itself. */
 export function valuePattern(head: string, pattern: string): string {
-  return head + pattern.split(/([*:])/).map((text, index) => (index % 2 === 1 ? text : encodePart(text))).join('')
+  return (
+    head +
+    pattern
+      .split(/([*:])/)
+      .map((text, index) => (index % 2 === 1 ? text : encodePart(text)))
+      .join('')
+  )
 }
 
 /** Parts of a top-level list stand side by side: `user:42`. */

@@ -72,7 +72,11 @@ export class Loads {
         this.#background.add(this.#refresh(wanted, plan, loader))
         return plan.stale.value as T
       case 'load':
-        return this.orStale(wanted, plan.stale, this.loadOne(wanted, plan.absent, (fill) => this.#fill(wanted, plan.stale, fill, loader)))
+        return this.orStale(
+          wanted,
+          plan.stale,
+          this.loadOne(wanted, plan.absent, (fill) => this.#fill(wanted, plan.stale, fill, loader)),
+        )
       case 'alone':
         return this.#fill(wanted, undefined, undefined, loader)
     }
@@ -155,11 +159,7 @@ export class Loads {
   }
 
   /** Waits for whoever loads it already, or runs `load`: with a fill, or without one to store nothing. */
-  async loadOne<T>(
-    wanted: Wanted,
-    absent: Absent,
-    load: (fill: Fill | undefined) => Promise<T>,
-  ): Promise<T> {
+  async loadOne<T>(wanted: Wanted, absent: Absent, load: (fill: Fill | undefined) => Promise<T>): Promise<T> {
     const acquired = await this.acquire(wanted, absent)
     if (acquired.state === 'fill') return load(acquired.fill)
     const taken = acquired.state === 'found' ? await this.#taken(wanted, acquired.entry) : undefined

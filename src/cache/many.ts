@@ -213,7 +213,9 @@ class Batch<K, T> {
     const limits = { timeoutMs, signal: caller, what: () => `${keys.length} keys` }
     const values = await runWithin(limits, signal, () => this.loader(keys, context))
     if (!Array.isArray(values) || values.length !== keys.length)
-      throw new UsageError(`The loader of getOrSetMany must give a list with one value for each of its ${keys.length} keys.`)
+      throw new UsageError(
+        `The loader of getOrSetMany must give a list with one value for each of its ${keys.length} keys.`,
+      )
     return { values, decisions }
   }
 
@@ -234,4 +236,3 @@ interface Loaded<T> {
   readonly values: readonly (T | Error)[]
   readonly decisions: readonly Decisions[]
 }
-

@@ -5,7 +5,10 @@ import type { Namespace } from './namespace.js'
 import type { Evicted } from './space.js'
 
 /** How the results of a function are kept. */
-export type MemoizeOptions<Args extends readonly unknown[]> = Omit<NamespaceOptions<Args>, 'key' | 'group' | 'shared'> & {
+export type MemoizeOptions<Args extends readonly unknown[]> = Omit<
+  NamespaceOptions<Args>,
+  'key' | 'group' | 'shared'
+> & {
   /** Name of the namespace: the same for the same function in every process and version of the application. */
   readonly name: string
   /** Groups of a result: fixed, or a function of the arguments. */

@@ -68,7 +68,8 @@ function coderProblems(coder: unknown): string[] {
 }
 
 function versionProblems(version: unknown): string[] {
-  const good = version === undefined || (typeof version === 'number' && Number.isFinite(version)) || typeof version === 'string'
+  const good =
+    version === undefined || (typeof version === 'number' && Number.isFinite(version)) || typeof version === 'string'
   return good ? [] : ['version: must be a number or a text']
 }
 

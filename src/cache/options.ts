@@ -77,7 +77,12 @@ export function checkValueOptions(
   return {
     ttlMs: ttl === undefined ? base.ttlMs : lifetime('ttl', ttl, problems),
     groups: group === undefined ? base.groups : [...base.groups, ...resolveGroups(group, problems)],
-    staleWhileRevalidateMs: span('staleWhileRevalidate', options.staleWhileRevalidate, base.staleWhileRevalidateMs, problems),
+    staleWhileRevalidateMs: span(
+      'staleWhileRevalidate',
+      options.staleWhileRevalidate,
+      base.staleWhileRevalidateMs,
+      problems,
+    ),
     staleIfErrorMs: span('staleIfError', options.staleIfError, base.staleIfErrorMs, problems),
     jitter: jitter === undefined ? base.jitter : resolveJitter(jitter, problems),
     negativeTtlMs: negativeTtl === undefined ? base.negativeTtlMs : lifetime('negativeTtl', negativeTtl, problems),

@@ -86,10 +86,13 @@ export class Space {
     return this.#fills.acquire(place, absent, options)
   }
 
-  /** Begins a write-through. Undefined when the store is away: then the key has to be evicted when it ends. */
-  async announce(key: string): Promise<Write | undefined> {
+  /**
+   * Begins a write-through. Undefined when the store is away: then the key has to be evicted when it ends. `keeps`:
+   * what stands there may be served until the write has succeeded.
+   */
+  async announce(key: string, keeps = false): Promise<Write | undefined> {
     try {
-      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID())
+      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID(), keeps)
     } catch {
       return undefined
     }
@@ -105,11 +108,7 @@ export class Space {
     return committed
   }
 
-  async #commit(
-    write: Write,
-    stored: { entry: Entry; ttlMs: number } | undefined,
-    target: Target,
-  ): Promise<Committed> {
+  async #commit(write: Write, stored: { entry: Entry; ttlMs: number } | undefined, target: Target): Promise<Committed> {
     const { groups = [], mode = 'hard' } = target
     const keys = (target.keys ?? []).filter((key) => key !== write.key)
     try {

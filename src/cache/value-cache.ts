@@ -1,7 +1,15 @@
 import { UsageError } from '../errors.js'
 import type { Entry } from '../store/entry.js'
 import type { Background } from './background.js'
-import type { GetOptions, GetOrSetOptions, ReadOptions, SetItem, SetOptions, SetResult, ValueEntry } from './contract.js'
+import type {
+  GetOptions,
+  GetOrSetOptions,
+  ReadOptions,
+  SetItem,
+  SetOptions,
+  SetResult,
+  ValueEntry,
+} from './contract.js'
 import type { Key } from './key.js'
 import type { Loader } from './loader.js'
 import { isKnown, Loads, type Wanted } from './loads.js'
@@ -68,7 +76,8 @@ export class ValueCache {
     const resolved = this.resolve('set', options)
     const place = this.values.key(key)
     const encoded = await this.#form(key, value)
-    if (options.ifUnchangedSince !== undefined) return this.#setUnder(options.ifUnchangedSince, place, encoded, resolved)
+    if (options.ifUnchangedSince !== undefined)
+      return this.#setUnder(options.ifUnchangedSince, place, encoded, resolved)
     return this.#store(place, encoded, resolved)
   }
 
@@ -141,7 +150,9 @@ export class ValueCache {
   #fresh(look: Look, shared: boolean): ReturnType<Values['decode']> | undefined {
     if (look.state !== 'valid' || look.softened) return undefined
     const { entry } = look
-    return entry.kind === 'value' && this.#space.now() < entry.freshUntil ? this.values.decode(entry, shared) : undefined
+    return entry.kind === 'value' && this.#space.now() < entry.freshUntil
+      ? this.values.decode(entry, shared)
+      : undefined
   }
 
   async #form(key: Key, value: unknown): Promise<Encoded> {

@@ -107,7 +107,9 @@ export class Values {
   /** The stored form of a value. Throws ValueError where the coder has none for it. */
   encode(key: Key, value: unknown): MaybePromise<Encoded> {
     if (value === undefined)
-      throw new ValueError(`${this.#where(key)} is undefined, which stands for "there is none": delete the key, or store null.`)
+      throw new ValueError(
+        `${this.#where(key)} is undefined, which stands for "there is none": delete the key, or store null.`,
+      )
     const bytes = value instanceof Uint8Array
     const flags = bytes ? BYTES_FLAG : 0
     const packed = (this.#format.compressor ?? PLAIN).pack(bytes ? asBuffer(value) : this.#encode(key, value))

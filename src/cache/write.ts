@@ -1,6 +1,6 @@
 import type { Entry } from '../store/entry.js'
 import { RENEW_FOR_MS } from './fill.js'
-import type { Invalidated, Published, Store } from '../store/port.js'
+import type { Invalidated, PendingWrite, Published, Store } from '../store/port.js'
 
 /** What a write itself invalidated just before it stores. */
 export interface OwnInvalidation extends Invalidated {
@@ -20,8 +20,9 @@ export class Write {
   readonly #renewal: NodeJS.Timeout
   #open = true
 
-  static async begin(store: Store, leaseMs: number, key: string, token: string): Promise<Write> {
-    return new Write(store, leaseMs, key, token, await store.announce(key, token, leaseMs))
+  /** `keeps`: what stands there may be served until the write has succeeded, and after it has failed. */
+  static async begin(store: Store, leaseMs: number, key: string, token: string, keeps: boolean): Promise<Write> {
+    return new Write(store, leaseMs, key, token, await store.announce(key, token, leaseMs, keeps))
   }
 
   private constructor(store: Store, leaseMs: number, key: string, token: string, stamp: number) {
@@ -47,9 +48,14 @@ export class Write {
     return this.#complete(stamp === undefined ? undefined : { entry: { ...entry, stamp }, ttlMs })
   }
 
-  /** Ends without storing: the handler failed, or its response may not be stored. */
+  /** Ends without storing: the handler failed, or its response may not be stored. What stands there goes. */
   async cancel(): Promise<void> {
     await this.#complete(undefined)
+  }
+
+  /** Ends without having changed anything: what stands there stays. */
+  async abandon(): Promise<void> {
+    await this.#complete(undefined, true)
   }
 
   /** The stamp to store under, or undefined where a group was invalidated by somebody else since the handler began. */
@@ -61,10 +67,10 @@ export class Write {
     return own && untouched ? invalidated.stamp : undefined
   }
 
-  async #complete(write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+  async #complete(write: PendingWrite | undefined, keeps = false): Promise<Published> {
     if (!this.#open) return 'fenced'
     this.#open = false
     clearInterval(this.#renewal)
-    return this.#store.complete(this.key, this.#token, write)
+    return this.#store.complete(this.key, this.#token, write, keeps)
   }
 }

@@ -81,14 +81,19 @@ export class Connection {
     this.#deadlines = new Deadlines(limitMs)
     this.#watch = new ServerWatch(settings, this.#where, logger)
     const replicas = extra ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined
-    this.#lanes = lanesOf(this.client, this.topology, { where: this.#where, replicas }, {
-      deadlines: this.#deadlines,
-      limitMs,
-      counters: this.#counters,
-      onGreeted: (facts) => this.#watch.greeted(facts),
-      onChange: () => this.#judge(),
-      onForbidden: (message) => this.#watch.forbidden(message),
-    })
+    this.#lanes = lanesOf(
+      this.client,
+      this.topology,
+      { where: this.#where, replicas },
+      {
+        deadlines: this.#deadlines,
+        limitMs,
+        counters: this.#counters,
+        onGreeted: (facts) => this.#watch.greeted(facts),
+        onChange: () => this.#judge(),
+        onForbidden: (message) => this.#watch.forbidden(message),
+      },
+    )
     this.#wakeLine = new WakeLine(this.client, this.topology, settings, logger)
     this.#listen()
   }

@@ -20,7 +20,7 @@ interface RunState {
 }
 
 /** What a request carries between its hooks; nothing where it was answered from the cache. */
-export type RequestState = RunState | { readonly write: WriteRun }
+export type RequestState = RunState | { readonly write: WriteRun } | { readonly hit: Buffer }
 
 /** The property of a request that holds its state. */
 export const STATE = Symbol('redwell.state')
@@ -43,7 +43,7 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
     const decide = (lookup: Lookup): void => {
       try {
         if (lookup.outcome !== 'hit') return begin(request, reply, lookup.run, done)
-        send(reply, lookup.response)
+        send(request, reply, lookup.response)
         if (lookup.refresh !== undefined) void lookup.refresh.then((run) => run && refresher.run(request, run))
       } catch (error) {
         done(error as Error)
@@ -79,10 +79,14 @@ function watch(request: FastifyRequest, run: Run): void {
 }
 
 /** Hits of the same second give the same object, so what Fastify needs of it is made once. */
-function send(reply: FastifyReply, outgoing: Outgoing): void {
+function send(request: FastifyRequest, reply: FastifyReply, outgoing: Outgoing): void {
   outgoing.memo ??= toFields(outgoing.headers)
-  reply.code(outgoing.status).headers(outgoing.memo as Fields)
-  reply.send(outgoing.body ?? undefined)
+  const fields = outgoing.memo as Fields
+  reply.code(outgoing.status).headers(fields)
+  if (outgoing.body === null || fields['content-type'] !== undefined) return void reply.send(outgoing.body ?? undefined)
+  // Fastify names a media type for bytes that have none; the miss had none, either. So they come after that.
+  request[STATE] = { hit: outgoing.body }
+  reply.send(undefined)
 }
 
 /** The announcer of a write route: the last of its preHandler hooks. */
@@ -116,6 +120,7 @@ export function responseWriter(request: FastifyRequest, reply: FastifyReply, pay
   const state = request[STATE]
   if (state === undefined) return done(null, payload)
   request[STATE] = undefined
+  if ('hit' in state) return done(null, state.hit)
   try {
     const finishing =
       'write' in state ? finishWrite(state.write, reply, payload) : finishRun(state, request, reply, payload)
@@ -142,7 +147,11 @@ function finishRun(
     return apply(reply, head, outgoing, body, payload)
   }
   const streamed = run.stream(head, given)
-  const release = ({ headers, capture }: Streamed): unknown => {
+  const release = ({ instead, headers, capture }: Streamed): unknown => {
+    if (instead !== undefined) {
+      asReadable(payload).destroy()
+      return apply(reply, head, instead, NOTHING, payload)
+    }
     setHeaders(reply, head.headers, headers)
     return capture === undefined ? payload : pipeline(asReadable(payload), tee(capture), () => capture.abort())
   }
@@ -162,8 +171,9 @@ function tee(capture: Capture): Transform {
       next(null, chunk)
     },
     flush(next) {
-      capture.complete()
-      next()
+      const done = capture.complete()
+      if (done instanceof Promise) done.then(() => next(), next)
+      else next()
     },
   })
 }

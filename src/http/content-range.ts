@@ -19,3 +19,7 @@ export function parseContentRange(value: string | undefined): ContentRange | und
   const valid = range.first <= range.last && (range.complete === undefined || range.last < range.complete)
   return valid ? range : undefined
 }
+
+export function formatContentRange({ first, last, complete }: ContentRange): string {
+  return `bytes ${first}-${last}/${complete ?? '*'}`
+}

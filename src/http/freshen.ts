@@ -60,10 +60,16 @@ function isAbout(stored: StoredResponse, headers: HeaderList, now: number): bool
   return modified === undefined || ownModified === undefined || modified === ownModified
 }
 
-/** Each field of the 304 replaces the stored ones, but Content-Length and what is of the connection (section 3.2). */
+/** What is said of the stored bytes; a 304, which brings none, cannot make it true of others. */
+const OF_THE_BYTES = new Set(['content-encoding', 'content-md5', 'content-range', 'content-digest'])
+
+/**
+ * Each field of the 304 replaces the stored ones, but Content-Length and what is of the connection (RFC 9111 section
+ * 3.2), and, as that section allows for the stored response's integrity, what describes its bytes.
+ */
 function updated(stored: StoredResponse, headers: HeaderList, now: number): HeaderList {
   const named = listMembers(joinedField(headers, 'connection'))
-  const update = keepFields(headers, (name) => !isNeverStored(name) && !named.includes(name))
+  const update = keepFields(headers, (name) => !isNeverStored(name) && !OF_THE_BYTES.has(name) && !named.includes(name))
   return mergeFields(
     keepFields(stored.headers, (name) => !isOutdated(name, stored, headers, now)),
     update,

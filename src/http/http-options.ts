@@ -44,7 +44,7 @@ export interface HttpOptions {
   override?: 'lifetime' | 'all' | undefined
   /**
    * Lifetime as this fraction of the time since Last-Modified, where the response says nothing (RFC 9111 section
-   * 4.2.2). Default: none.
+   * 4.2.2). Default: none; `rfc9111`: 0.1.
    */
   heuristic?: number | undefined
   /** A longer body is served whole and not stored. Bytes. Default 10 MiB. */

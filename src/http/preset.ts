@@ -42,6 +42,8 @@ const BODY_BYTES_MAX = 10 * 1024 * 1024
 const HEADER_BYTES_MAX = 8 * 1024
 /** Long enough that a client's next visit can still be answered by a validation. */
 const RETAIN_MS = 3_600_000
+/** The share of the time since Last-Modified that RFC 9111 section 4.2.2 calls typical. */
+const HEURISTIC = 0.1
 
 const APP: Preset = {
   useDefaultTtl: true,
@@ -81,6 +83,7 @@ const RFC9111: Preset = {
   useDefaultTtl: false,
   retainMs: RETAIN_MS,
   statuses: 'any',
+  heuristic: HEURISTIC,
   setCookie: 'store',
   unkeyedReads: 'ignore',
   encoded: 'store',

@@ -1,7 +1,7 @@
-import { parseRange, type Slice, sliceOf, sliceOfPart } from './byte-range.js'
+import { parseRange, sliceOf, sliceOfPart } from './byte-range.js'
 import { replayStatus, statusFields } from './cache-status.js'
 import { clientHasIt, rangeApplies } from './condition.js'
-import { parseContentRange } from './content-range.js'
+import { type ContentRange, formatContentRange, parseContentRange } from './content-range.js'
 import type { HeaderList, Outgoing, ReplayHow, RequestHead, RequestPlan, StoredResponse } from './contract.js'
 import { Flag, hasFlag } from './flag.js'
 import { ageSeconds, withFreshness } from './freshness-fields.js'
@@ -101,7 +101,7 @@ function ranged(stored: StoredResponse, whole: Outgoing, range: string): Outgoin
   const slice = sliceOf(spec, length)
   if (slice === 'whole') return whole
   if (slice === 'unsatisfiable') return unsatisfiable(whole.headers, length)
-  return partOf(whole.headers, slice, String(length), stored.body.subarray(slice.first, slice.last + 1))
+  return partOf(whole.headers, { ...slice, complete: length }, stored.body.subarray(slice.first, slice.last + 1))
 }
 
 /** A range inside a stored 206. */
@@ -112,16 +112,11 @@ function narrowed(stored: StoredResponse, whole: Outgoing, range: string): Outgo
   if (part === undefined || slice === undefined) return whole
   const headers = keepFields(whole.headers, (name) => name !== 'content-range')
   const body = stored.body.subarray(slice.first - part.first, slice.last + 1 - part.first)
-  return partOf(headers, slice, part.complete === undefined ? '*' : String(part.complete), body)
+  return partOf(headers, { ...slice, complete: part.complete }, body)
 }
 
-function partOf(headers: HeaderList, slice: Slice, complete: string, body: Buffer): Outgoing {
-  return {
-    status: 206,
-    headers: [...headers, 'Content-Range', `bytes ${slice.first}-${slice.last}/${complete}`],
-    body,
-    memo: undefined,
-  }
+function partOf(headers: HeaderList, part: ContentRange, body: Buffer): Outgoing {
+  return { status: 206, headers: [...headers, 'Content-Range', formatContentRange(part)], body, memo: undefined }
 }
 
 /** No field of the representation but what says how long it is; what speaks of caching and of selection stays. */

@@ -1,5 +1,8 @@
+import type { MaybePromise } from '../store/port.js'
+
 interface CaptureEnd {
-  readonly complete: (body: Buffer) => void
+  /** A promise where the last byte has to wait. */
+  readonly complete: (body: Buffer) => MaybePromise<unknown>
   readonly abort: () => void
   readonly tooLong: () => void
 }
@@ -26,12 +29,13 @@ export class Capture {
     this.#chunks.push(bytes)
   }
 
-  /** The body ended where it should. */
-  complete(): void {
-    if (!this.#open) return
+  /** The body ended where it should. A promise, where there is one, resolves when the last byte may leave. */
+  complete(): MaybePromise<unknown> {
+    if (!this.#open) return undefined
     this.#open = false
-    this.#end.complete(this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks))
+    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks)
     this.#chunks = []
+    return this.#end.complete(body)
   }
 
   /** It ended early: a part is never stored. */

@@ -26,6 +26,8 @@ import type { Before, RunControls } from './run-controls.js'
 import type { Stored } from './stored.js'
 
 export interface Streamed {
+  /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
+  readonly instead?: Outgoing | undefined
   readonly headers: HeaderList
   /** Takes a copy of the body on its way out; undefined: nobody wants one. */
   readonly capture: Capture | undefined
@@ -99,7 +101,7 @@ export class Run {
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
   finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Outgoing> {
-    const instead = isFailure(response.status) ? this.fail() : undefined
+    const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
     const now = this.#controls.now()
     if (response.status === 304 && this.#plan.outcome === 'lookup') return this.#notModified(response, body, now)
@@ -118,6 +120,8 @@ export class Run {
 
   /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
+    const instead = this.#insteadOf(response)
+    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
     const now = this.#controls.now()
     if (this.#plan.head) this.#update(response, now)
     const decision = this.#decide(response, undefined, now)
@@ -125,6 +129,8 @@ export class Run {
       headers: this.#present(response, decision, undefined, now, stored).headers,
       capture: undefined,
     })
+    const later = this.#concludeLater(response, decision, ambient)
+    if (later !== undefined) return { ...headers(true), capture: later }
     const concluding = this.#conclude(response, decision, undefined, ambient)
     if (concluding !== undefined) return isPromise(concluding) ? concluding.then(headers) : headers(concluding)
     const streamed = headers(this.stores)
@@ -139,6 +145,16 @@ export class Run {
    */
   fail(): Outgoing | undefined {
     this.abandon()
+    return this.#standIn()
+  }
+
+  #insteadOf({ status }: ResponseHead): Outgoing | undefined {
+    const instead = isFailure(status) ? this.#standIn() : undefined
+    if (instead !== undefined) this.abandon()
+    return instead
+  }
+
+  #standIn(): Outgoing | undefined {
     if (this.#before === undefined) return undefined
     if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
     return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
@@ -155,7 +171,7 @@ export class Run {
   #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
     const { policy } = this.#controls
     return new Capture(policy.maxBodyBytes, {
-      complete: (body) => void this.#settle(withBody(decision, body, policy), body, ambient),
+      complete: (body) => this.#settle(withBody(decision, body, policy), body, ambient),
       abort: () => this.abandon(),
       tooLong: () =>
         void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
@@ -224,11 +240,28 @@ export class Run {
     return conclusion.conclude(response, stored)
   }
 
+  /** Of an unsafe request whose answer is what a GET would give: when its body is complete. */
+  #concludeLater(response: ResponseHead, decision: StoreDecision, ambient: ReadonlySet<string>): Capture | undefined {
+    const { conclusion, policy } = this.#controls
+    if (conclusion === undefined || !decision.store || this.#settled) return undefined
+    this.#settled = true
+    const unstored = (): void => void conclusion.conclude(response, undefined)
+    return new Capture(policy.maxBodyBytes, {
+      complete: (body) => {
+        const whole = withBody(decision, body, policy)
+        return conclusion.conclude(response, whole.store ? this.#stored(whole, body, ambient) : undefined)
+      },
+      abort: unstored,
+      tooLong: unstored,
+    })
+  }
+
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
     const { policy, groupNames } = this.#controls
     const facts = { body, unkeyedRead: this.#unkeyedRead, groups: groupNames }
     const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, facts)
-    if (!decision.store) return this.#refused(decision)
+    // A failure is no reason for others not to wait for one another.
+    if (!decision.store) return this.#refused(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
     return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
   }

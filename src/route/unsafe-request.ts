@@ -29,7 +29,7 @@ export async function announce<Req>(
   const location = await locate(request, policy)
   if (location.principal === null) return undefined
   const place = placeOf(request, location, policy.http.vary, policy.http)
-  const write = await space.announce(place.key)
+  const write = await space.announce(place.key, true)
   return write && { space, location, place, write, host: hostOf(request, policy) }
 }
 
@@ -49,12 +49,17 @@ export class UnsafeRequest implements Conclusion {
 
   conclude(response: ResponseHead, stored: Stored | undefined): MaybePromise<boolean> {
     const targets = this.#paths.targets(this.#request, response, this.#policy)
+    if (targets === undefined && stored === undefined) {
+      this.cancel()
+      return false
+    }
     if (this.#announced !== undefined) return this.#commit(this.#announced, stored, targets ?? new Map())
     return targets === undefined ? false : invalidate(targets, this.#policy).then(() => false)
   }
 
+  /** It has changed nothing. */
   cancel(): void {
-    this.#announced?.write.cancel().catch(() => {})
+    this.#announced?.write.abandon().catch(() => {})
   }
 
   /** Everything else goes first, so that what the write stores stays. */

@@ -1,7 +1,19 @@
 import { LRUCache } from 'lru-cache'
 import type { Entry, Stamp } from './entry.js'
 import { Keyspace } from './keyspace.js'
-import type { Claim, Claimed, Found, Invalidated, MatchKind, MatchStep, Publication, Published, Store, SweepStep } from './port.js'
+import type {
+  Claim,
+  Claimed,
+  Found,
+  Invalidated,
+  MatchKind,
+  MatchStep,
+  PendingWrite,
+  Publication,
+  Published,
+  Store,
+  SweepStep,
+} from './port.js'
 import { isValid } from './validity.js'
 
 /** Default budget of the embedded store: 64 MiB of entries. */
@@ -110,19 +122,20 @@ export class MemoryStore implements Store {
     if (lease?.kind === 'fill' && lease.token === token) this.#endLease(key)
   }
 
-  async announce(key: string, token: string, leaseMs: number): Promise<number> {
+  async announce(key: string, token: string, leaseMs: number, keeps = false): Promise<number> {
     const lease = this.#lease(key)
     const until = this.#memory.now() + leaseMs
     const writers = lease?.kind === 'contested' ? lease.writers + 1 : 2
     const alone = lease === undefined || lease.kind === 'fill'
     this.#setLease(key, alone ? { kind: 'writer', token, until } : { kind: 'contested', writers, until })
-    this.#drop(key)
+    if (!keeps) this.#drop(key)
     return this.#memory.clock
   }
 
-  async complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+  async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
     const lease = this.#lease(key)
-    this.#drop(key)
+    if (keeps && (lease === undefined || lease.kind === 'fill')) return 'fenced'
+    if (!keeps) this.#drop(key)
     const own = lease?.kind === 'writer' && lease.token === token
     if (own && write !== undefined) {
       this.#createGroups(write.entry.groups, this.#memory.clock)

@@ -62,6 +62,12 @@ export interface MatchStep {
   readonly keys: readonly string[]
 }
 
+/** What a writer stores when it ends. */
+export interface PendingWrite {
+  readonly entry: Entry
+  readonly ttlMs: number
+}
+
 /**
  * Where the entries of one prefix live. Keys and groups arrive encoded (see cache/key.ts). Every verb is one round
  * trip in the ordinary case, works on a cluster (no step needs two keys in one slot but an entry and its lease), and
@@ -82,12 +88,15 @@ export interface Store {
   release(key: string, token: string): Promise<void>
 
   /**
-   * A writer of a key begins: its entry and any fill's lease go, and no fill is granted until the writer completes.
-   * Gives the stamp that the writer stores under.
+   * A writer of a key begins: its entry (unless it `keeps` it until the end) and any fill's lease go, and no fill is
+   * granted until the writer completes. Gives the stamp that the writer stores under.
    */
-  announce(key: string, token: string, leaseMs: number): Promise<number>
-  /** A writer ends. Its entry is stored only if no other writer of the key was active since it began. */
-  complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published>
+  announce(key: string, token: string, leaseMs: number, keeps?: boolean): Promise<number>
+  /**
+   * A writer ends. Its entry is stored only if no other writer of the key was active since it began; otherwise what
+   * stands there goes, unless the writer `keeps` it, because it has changed nothing.
+   */
+  complete(key: string, token: string, write: PendingWrite | undefined, keeps?: boolean): Promise<Published>
 
   /**
    * Stores without a lease, as the truth of now; a fill in flight is fenced. Gives the stamp it was stored under, or

@@ -151,23 +151,26 @@ async function setUp(atEnd: AtEnd, options?: RedisServerOptions, trustRestarts =
 }
 
 describe.concurrent('under each fault no request fails, no answer is old, and the cache comes back', () => {
-  test.for(FAULTS.map((fault) => [fault.name, fault] as const))('%s', { timeout: 60_000 }, async ([, fault], { expect, onTestFinished }) => {
-    const { server, happens, ends, away } = fault
-    const place = await setUp(onTestFinished, server)
-    const { traffic } = place
-    await happens(place)
-    if (away) {
-      const { app } = traffic.services[0] as (typeof traffic.services)[number]
-      await traffic.more(200)
-      if (ends !== undefined) expect(await isHit(app)).toBe(false)
-    }
-    await ends?.(place)
-    await traffic.cached()
-    const findings = await traffic.stop()
-    expect(problemsIn(findings)).toEqual([])
-    for (const { lines } of traffic.services)
-      expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
-  })
+  test.for(FAULTS.map((fault) => [fault.name, fault] as const))(
+    '%s',
+    { timeout: 60_000 },
+    async ([, fault], { expect, onTestFinished }) => {
+      const { server, happens, ends, away } = fault
+      const place = await setUp(onTestFinished, server)
+      const { traffic } = place
+      await happens(place)
+      if (away) {
+        const { app } = traffic.services[0] as (typeof traffic.services)[number]
+        await traffic.more(200)
+        if (ends !== undefined) expect(await isHit(app)).toBe(false)
+      }
+      await ends?.(place)
+      await traffic.cached()
+      const findings = await traffic.stop()
+      expect(problemsIn(findings)).toEqual([])
+      for (const { lines } of traffic.services) expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
+    },
+  )
 })
 
 async function isHit(app: Traffic['services'][number]['app']): Promise<boolean> {
@@ -176,12 +179,16 @@ async function isHit(app: Traffic['services'][number]['app']): Promise<boolean> 
   return second.headers['x-redis-cache'] === 'HIT'
 }
 
-test('believed, old data of a restarted server is served: the check above is one', { timeout: 60_000 }, async ({ expect, onTestFinished }) => {
-  const { server, cli, traffic } = await setUp(onTestFinished, undefined, true)
-  await cli('SAVE')
-  await traffic.more(300)
-  await server.kill()
-  await server.start()
-  await traffic.cached()
-  expect((await traffic.stop()).stale).toBeGreaterThan(0)
-})
+test(
+  'believed, old data of a restarted server is served: the check above is one',
+  { timeout: 60_000 },
+  async ({ expect, onTestFinished }) => {
+    const { server, cli, traffic } = await setUp(onTestFinished, undefined, true)
+    await cli('SAVE')
+    await traffic.more(300)
+    await server.kill()
+    await server.start()
+    await traffic.cached()
+    expect((await traffic.stop()).stale).toBeGreaterThan(0)
+  },
+)

@@ -155,7 +155,8 @@ export class Traffic {
     const atLeast = this.#truth.atLeast(item, own)
     const began = performance.now()
     const answer = await app.inject(`/${item}`)
-    const { item: answered, version } = answer.statusCode === 200 ? answer.json<{ item: string; version: number }>() : {}
+    const { item: answered, version } =
+      answer.statusCode === 200 ? answer.json<{ item: string; version: number }>() : {}
     const { findings } = this
     findings.reads += 1
     findings.slowestMs = Math.max(findings.slowestMs, performance.now() - began)

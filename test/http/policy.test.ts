@@ -31,6 +31,7 @@ describe('options of a route', () => {
     expect(policyOf({ preset: 'rfc9111' })).toMatchObject({
       defaultTtlMs: undefined,
       statuses: 'any',
+      heuristic: 0.1,
       setCookie: 'store',
       unkeyedReads: 'ignore',
       cacheStatus: 'redwell',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseContentRange } from '../../src/http/content-range.js'
-import { date, hit, names, refusal, request, response, stored, value, verdictOf } from './support.js'
+import { BODY, date, hit, names, refusal, request, response, stored, value, verdictOf } from './support.js'
 
 describe('Range on a hit', () => {
   const R = { options: { ttl: 60 } }
@@ -114,6 +114,27 @@ describe('206 from the handler (RFC 9111 3.3)', () => {
     expect(verdictOf(entry, { options, request: request({ range: 'bytes=12-13', 'if-range': '"v2"' }) }).action).toBe(
       'unusable',
     )
+  })
+
+  test.each([
+    ['bytes 4-9/10', 5, 'bytes=-5', '01234', 'bytes 4-8/9'],
+    ['bytes 4-9/10', 5, 'bytes=6-', '234', 'bytes 6-8/9'],
+    ['bytes 4-9/20', 5, 'bytes=6-8', '234', 'bytes 6-8/20'],
+    ['bytes 4-9/*', 5, 'bytes=6-8', '234', 'bytes 6-8/*'],
+  ])('never says more than it has: %s with %i bytes', (said, length, range, body, contentRange) => {
+    const short = response(['Cache-Control', 'max-age=60', 'Content-Range', said], 206)
+    const asked = { options, request: request({ range }) }
+    const answer = hit(stored({ ...asked, response: short, body: BODY.subarray(0, length) }), asked)
+    expect([answer.status, String(answer.body), value(answer, 'content-range')]).toEqual([206, body, contentRange])
+  })
+
+  test.each([
+    ['bytes 4-9/10', 7],
+    ['bytes 4-9/10', 0],
+  ])('is not stored where it has more than it says, or nothing: %s with %i bytes', (said, length) => {
+    const wrong = response(['Cache-Control', 'max-age=60', 'Content-Range', said], 206)
+    const body = BODY.subarray(0, length)
+    expect(refusal({ options, request: ranged, response: wrong, body })).toBe('partial')
   })
 
   test('Content-Range is read strictly', () => {

@@ -30,6 +30,16 @@ function matches(entry: StoredResponse, headers: readonly string[]): boolean {
 }
 
 describe('a 304 from the handler', () => {
+  test('RFC 9111 3.2: what describes the stored bytes stays as it is, or as absent as it is', () => {
+    const own = ['Content-MD5', 'old', 'Content-Digest', 'old']
+    const { response: fresh } = refresh(stored({ response: H('max-age=10', 'ETag', '"v1"', ...own) }), [
+      ...['ETag', '"v1"', 'Content-MD5', 'new', 'content-digest', 'new'],
+      ...['Content-Encoding', 'gzip', 'Content-Range', 'bytes 0-1/2'],
+    ])
+    expect([value(fresh, 'content-md5'), value(fresh, 'content-digest')]).toEqual(['old', 'old'])
+    expect([value(fresh, 'content-encoding'), value(fresh, 'content-range')]).toEqual([undefined, undefined])
+  })
+
   test('RFC 9111 3.2: every field of it replaces the stored one, but Content-Length and what is of the connection', () => {
     const entry = stored({
       response: H('max-age=10', 'ETag', '"v1"', 'X-A', '1', 'X-A', '2', 'X-B', '1', 'Link', '<a>'),

@@ -268,6 +268,43 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect((await claim('/a', 'reader')).state).toBe('granted')
     })
 
+    test('a writer that keeps the entry lets it be read until it stores another', async () => {
+      await fill('/a', { status: 201 })
+      const stamp = await store.announce('/a', 'writer', LEASE_MS, true)
+      expect((await find('/a')).entry?.status).toBe(201)
+      expect((await claim('/a', 'reader', {}, under.other)).state).toBe('held')
+      const written = { entry: makeEntry({ stamp, status: 202 }), ttlMs: 1000 }
+      expect(await store.complete('/a', 'writer', written)).toBe('stored')
+      expect((await find('/a')).entry?.status).toBe(202)
+    })
+
+    test('a writer that keeps the entry and changed nothing leaves it, and everybody else as they are', async () => {
+      await fill('/a', { status: 201 })
+      await store.announce('/a', 'one', LEASE_MS, true)
+      expect(await store.complete('/a', 'one', undefined, true)).toBe('fenced')
+      expect((await find('/a')).entry?.status).toBe(201)
+      await store.announce('/b', 'late', 30, true)
+      await under.outlive(30)
+      const reader = await claim('/b', 'reader')
+      await store.complete('/b', 'late', undefined, true)
+      const entry = makeEntry({ stamp: reader.state === 'granted' ? reader.stamp : 0 })
+      expect(await store.publish('/b', { token: 'reader', entry, ttlMs: 1000, verify: false })).toBe('stored')
+    })
+
+    test('a writer that kept the entry and stores nothing ends it; two of them end it as well', async () => {
+      await fill('/a')
+      await store.announce('/a', 'one', LEASE_MS, true)
+      expect(await store.complete('/a', 'one', undefined)).toBe('fenced')
+      expect((await find('/a')).entry).toBeUndefined()
+      await fill('/a')
+      const stamp = await store.announce('/a', 'one', LEASE_MS, true)
+      await under.other.announce('/a', 'two', LEASE_MS, true)
+      expect(await store.complete('/a', 'one', { entry: makeEntry({ stamp }), ttlMs: 1000 })).toBe('fenced')
+      expect((await find('/a')).entry).toBeUndefined()
+      await under.other.complete('/a', 'two', undefined, true)
+      expect((await claim('/a', 'reader')).state).toBe('granted')
+    })
+
     test('a writer whose lease ran out does not store, and ends the fill that began meanwhile', async () => {
       const stamp = await store.announce('/a', 'writer', 30)
       await under.outlive(30)

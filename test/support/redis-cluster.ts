@@ -39,8 +39,13 @@ export class RedisCluster {
   /** Who is a primary now, in the order of their slots. */
   async primaries(): Promise<readonly RedisServer[]> {
     const asked = this.nodes.find(({ pid }) => pid !== undefined) as RedisServer
-    const lines = (await this.ask(asked, 'CLUSTER', 'NODES')).trim().split('\n').map((line) => line.split(' '))
-    const primaries = lines.filter((fields) => /master/.test(fields[2] ?? '') && !/fail/.test(fields[2] ?? '') && fields[8] !== undefined)
+    const lines = (await this.ask(asked, 'CLUSTER', 'NODES'))
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '))
+    const primaries = lines.filter(
+      (fields) => /master/.test(fields[2] ?? '') && !/fail/.test(fields[2] ?? '') && fields[8] !== undefined,
+    )
     const inOrder = primaries.toSorted((a, b) => Number.parseInt(a[8] ?? '', 10) - Number.parseInt(b[8] ?? '', 10))
     return inOrder.map((fields) => this.#byPort(Number(/:(\d+)@/.exec(fields[1] ?? '')?.[1])))
   }

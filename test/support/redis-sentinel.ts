@@ -19,7 +19,11 @@ export class SentinelTrio {
   readonly sentinels: readonly RedisServer[]
   readonly #options: SentinelOptions
 
-  private constructor(servers: readonly [RedisServer, RedisServer], sentinels: readonly RedisServer[], options: SentinelOptions) {
+  private constructor(
+    servers: readonly [RedisServer, RedisServer],
+    sentinels: readonly RedisServer[],
+    options: SentinelOptions,
+  ) {
     this.servers = servers
     this.sentinels = sentinels
     this.#options = options

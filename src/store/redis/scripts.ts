@@ -16,13 +16,13 @@ return new`,
   announce: {
     name: 'announce',
     keyCount: 2,
-    sha1: 'fbb1057a02d35ee5ed497f77717f3f40043b322c',
+    sha1: '9253f30b36e49031ab708f971cb353ed7ab12913',
     source: `local lease = redis.call('GET', KEYS[2]) or 'f0'
 local kind, waited = string.sub(lease, 1, 1), string.sub(lease, 2, 2)
 local new = 'w' .. waited .. ARGV[1]
 if kind == 'w' then new = 'x' .. waited .. '2' end
 if kind == 'x' then new = 'x' .. waited .. ((tonumber(string.sub(lease, 3)) or 1) + 1) end
-redis.call('DEL', KEYS[1])
+if ARGV[3] ~= '1' then redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[2], new, 'PX', ARGV[2])
 if not KEYS[3] then return false end
 local clock = redis.call('GET', KEYS[3])
@@ -71,7 +71,7 @@ return clock`,
   complete: {
     name: 'complete',
     keyCount: 2,
-    sha1: '2cd3e73dcc736d6e489470494e3c11a5918d446c',
+    sha1: '624f15e3456bdefa21aa8e080cbefd27826d1b47',
     source: `local lease = redis.call('GET', KEYS[2]) or 'f0'
 local kind, waited = string.sub(lease, 1, 1), string.sub(lease, 2, 2)
 if kind == 'w' and string.sub(lease, 3) == ARGV[1] and ARGV[3] ~= '' then
@@ -80,7 +80,8 @@ if kind == 'w' and string.sub(lease, 3) == ARGV[1] and ARGV[3] ~= '' then
   if waited == '1' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
   return 1
 end
-redis.call('DEL', KEYS[1])
+if ARGV[6] == '1' and kind == 'f' then return 0 end
+if ARGV[6] ~= '1' then redis.call('DEL', KEYS[1]) end
 local others = 0
 if kind == 'x' then others = (tonumber(string.sub(lease, 3)) or 1) - 1 end
 if kind == 'w' and string.sub(lease, 3) ~= ARGV[1] then others = 1 end

@@ -2,7 +2,19 @@ import { evaluate, type Script } from '../../connection/script.js'
 import { decodeEntry, encodeEntry, entryIdentity } from '../codec.js'
 import type { Entry } from '../entry.js'
 import { Keyspace } from '../keyspace.js'
-import type { Claim, Claimed, Found, Invalidated, MatchKind, MatchStep, Publication, Published, Store, SweepStep } from '../port.js'
+import type {
+  Claim,
+  Claimed,
+  Found,
+  Invalidated,
+  MatchKind,
+  MatchStep,
+  PendingWrite,
+  Publication,
+  Published,
+  Store,
+  SweepStep,
+} from '../port.js'
 import { ValueError } from '../../errors.js'
 import { GroupStamps } from './groups.js'
 import { Lives } from './lives.js'
@@ -101,17 +113,18 @@ export class RedisStore implements Store {
     await this.#runOnLease(scripts.release, key, [token, ...this.#wakeArguments(key)])
   }
 
-  async announce(key: string, token: string, leaseMs: number): Promise<number> {
+  async announce(key: string, token: string, leaseMs: number, keeps = false): Promise<number> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
     const clock = this.#separateClock()
-    const reply = await this.#runSurely(scripts.announce, key, [token, String(leaseMs)], this.#clockKey)
+    const args = [token, String(leaseMs), keeps ? '1' : '']
+    const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
     return toNumber(clock === undefined ? reply : await clock)
   }
 
-  async complete(key: string, token: string, write: { entry: Entry; ttlMs: number } | undefined): Promise<Published> {
+  async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
     const admitted = write !== undefined && (await this.#groups.admit(write.entry, write.ttlMs))
     const bytes = admitted ? bytesOf(write.entry, key) : ''
-    const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key)]
+    const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key), keeps ? '1' : '']
     return (await this.#runSurely(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
   }
 

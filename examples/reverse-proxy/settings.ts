@@ -1,0 +1,40 @@
+import type { FastifyCacheOptions } from 'redwell/fastify'
+
+/** What both variants of the proxy are told by environment variables. */
+export interface Settings {
+  readonly host: string
+  readonly port: number
+  readonly upstream: URL
+  readonly redisUrl: string
+  readonly preset: 'app' | 'rfc9111'
+}
+
+/** Throws what is wrong with a variable. An empty one is one that is not set. */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const text = (name: string, fallback: string): string => env[name]?.trim() || fallback
+  const port = Number(text('PORT', '8080'))
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new TypeError(`PORT=${env['PORT']} is no port`)
+  const preset = text('PRESET', 'rfc9111')
+  if (preset !== 'app' && preset !== 'rfc9111') throw new TypeError(`PRESET=${preset} is not one of app, rfc9111`)
+  return {
+    host: text('HOST', '127.0.0.1'),
+    port,
+    upstream: new URL(text('UPSTREAM_URL', 'http://127.0.0.1:8000')),
+    redisUrl: text('REDIS_URL', 'memory:'),
+    preset,
+  }
+}
+
+/** No TTL: the upstream says what may be kept. In `rfc9111` also to gateways alone, by the fields that were made for them. */
+export function cacheOptions(preset: Settings['preset']): Pick<FastifyCacheOptions, 'preset' | 'targets'> {
+  return preset === 'app' ? { preset } : { preset, targets: GATEWAY_FIELDS }
+}
+
+/** redwell's own, RFC 9213's, and the W3C's older one; the first that is there and well-formed counts. */
+const GATEWAY_FIELDS = ['Redis-Cache-Control', 'CDN-Cache-Control', 'Surrogate-Control']
+
+export function stopSignal(): Promise<void> {
+  return new Promise((stop) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop())
+  })
+}
