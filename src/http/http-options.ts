@@ -23,7 +23,10 @@ export interface HttpOptions {
    * 504. Default 0.
    */
   staleIfError?: Duration | undefined
-  /** Keep any retained entry to stand in for a failing handler, without a `stale-if-error`. Default false. */
+  /**
+   * Keep any retained entry to stand in for a failing handler, where no `stale-if-error` says how long (RFC 9111 section
+   * 4.2.4). Default false; `rfc9111`: true.
+   */
   staleOnError?: boolean | undefined
   /**
    * How long after its lifetime an entry is kept for validation and for `max-stale`. Default 0; `rfc9111`,

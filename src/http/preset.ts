@@ -84,6 +84,7 @@ const RFC9111: Preset = {
   retainMs: RETAIN_MS,
   statuses: 'any',
   heuristic: HEURISTIC,
+  staleOnError: true,
   setCookie: 'store',
   unkeyedReads: 'ignore',
   encoded: 'store',

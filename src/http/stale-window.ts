@@ -54,9 +54,10 @@ function windowMs(seconds: number | undefined, lifetime: Lifetime, { targeted }:
   return seconds !== undefined && (lifetime.by === 'handler' || targeted) ? seconds * 1000 : optionMs
 }
 
+/** `staleOnError` is for those that name no window themselves. */
 function errorWindowMs({ lifetime, governing }: WindowInput, policy: HttpPolicy): number {
-  const ms = windowMs(governing.directives.staleIfError, lifetime, governing, policy.sieMs)
-  return policy.staleOnError ? Math.max(ms, policy.retainMs) : ms
+  const optionMs = policy.staleOnError ? Math.max(policy.sieMs, policy.retainMs) : policy.sieMs
+  return windowMs(governing.directives.staleIfError, lifetime, governing, optionMs)
 }
 
 /** Until when a stored response may stand in for a failure. */

@@ -29,12 +29,16 @@ function read(dictionary: Dictionary): ResponseDirectives {
   const reader = responseDirectiveReader()
   for (const [name, member] of dictionary) {
     if (isInnerList(member)) reader.read(name, '')
-    else if (member[0] !== false) reader.read(name, argumentOf(member[0]))
+    else if (member[0] !== false) reader.read(name, argumentOf(name, member[0]))
   }
   return reader.result()
 }
 
-function argumentOf(value: unknown): string | undefined {
+/** Lifetimes are Integers: a String that looks like one is as ill-formed as any other. */
+const LIFETIMES = new Set(['max-age', 's-maxage', 'stale-while-revalidate', 'stale-if-error'])
+
+function argumentOf(name: string, value: unknown): string | undefined {
   if (value === true) return undefined
-  return typeof value === 'number' || typeof value === 'string' ? String(value) : ''
+  if (typeof value === 'number') return String(value)
+  return typeof value === 'string' && !LIFETIMES.has(name) ? value : ''
 }

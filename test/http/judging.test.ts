@@ -187,6 +187,19 @@ describe('stale-if-error (RFC 5861 4)', () => {
     expect(verdictOf(stored(always), { ...always, now: at(3660) }).servableOnError).toBe(false)
   })
 
+  test('RFC 9111 4.2.4: rfc9111 serves stale what cannot be validated, but no longer than a stale-if-error says', () => {
+    const gateway = { options: { preset: 'rfc9111' as const } }
+    const unnamed = { ...gateway, response: H('max-age=60') }
+    expect(verdictOf(stored(unnamed), { ...unnamed, now: at(3600) }).servableOnError).toBe(true)
+    const named = { ...gateway, response: H('max-age=60, stale-if-error=20') }
+    expect(verdictOf(stored(named), { ...named, now: at(79) }).servableOnError).toBe(true)
+    expect(verdictOf(stored(named), { ...named, now: at(80) }).servableOnError).toBe(false)
+    for (const never of ['must-revalidate', 'proxy-revalidate', 's-maxage=60', 'stale-if-error=0']) {
+      const bound = { ...gateway, response: H(`max-age=60, ${never}`, 'ETag', '"v1"') }
+      expect(verdictOf(stored(bound), { ...bound, now: at(61) }).servableOnError).toBe(false)
+    }
+  })
+
   test("the client's own stale-if-error is honoured for what is still there", () => {
     const kept = { options: { ttl: 60, retain: '1h' as const } }
     expect(verdictOf(stored(kept), { ...kept, now: at(70), request: asks('stale-if-error=20') }).servableOnError).toBe(

@@ -32,6 +32,7 @@ describe('options of a route', () => {
       defaultTtlMs: undefined,
       statuses: 'any',
       heuristic: 0.1,
+      staleOnError: true,
       setCookie: 'store',
       unkeyedReads: 'ignore',
       cacheStatus: 'redwell',
