@@ -2,7 +2,9 @@ import type { ServerResponse } from 'node:http'
 import type { Request, Response } from 'express'
 import { OptionsError } from '../errors.js'
 import { sendAnswer } from '../node/fields.js'
-import { DeclaredCache, DeclaredEvict, DeclaredPut, DeclaredWrite } from '../node/declared.js'
+import { prefixProblem } from '../connection/resolve.js'
+import { isSafe } from '../http/index.js'
+import { checkCache, checkEvict, DeclaredCache, DeclaredWrite } from '../node/declared.js'
 import { visit } from '../node/reader.js'
 import { NodeRequest } from '../node/request.js'
 import { addGroups, isRunning } from '../node/run-responder.js'
@@ -15,8 +17,6 @@ export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>
 export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Request<P>>
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
-
 /**
  * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
  * Options are checked here; throws OptionsError with all that is wrong.
@@ -25,19 +25,22 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
  */
 export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): Middleware {
-  const declared = new DeclaredCache('options of cache', options as CacheOptions<Request>)
+  const given = { where: 'options of cache', options: options as CacheOptions<Request> }
+  checkCache(given, prefixProblem)
+  const declared = new DeclaredCache(given)
   return function redwellCache(raw, response, next) {
     const [req, res] = [raw as Request, response as Response]
-    if (raw.method !== 'GET' && raw.method !== 'HEAD') {
-      return next(misplaced('cache', req, 'only GET responses are cached; use cachePut or cacheEvict on a route that writes'))
-    }
     // Where a router and a route both say `cache`, the first that a request meets counts.
     if (res.headersSent || isRunning(res)) return next()
     try {
       const host = hostOf(req, res)
+      const routeCache = declared.on(host, routeOf(req) ?? host, () => routeName(req))
+      if (req.method !== 'GET' && req.method !== 'HEAD' && !routeCache.anyMethod) {
+        return next(misplaced('cache', req, ONLY_GET))
+      }
       visit({
         host,
-        cache: declared.on(host, routeOf(req) ?? host, () => routeName(req)),
+        cache: routeCache,
         request: new NodeRequest(req, req),
         res,
         dispatch: rootOf(req.app),
@@ -58,7 +61,8 @@ export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): M
  * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
  */
 export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<P>): Middleware {
-  const declared = new DeclaredPut('options of cachePut', options as CachePutOptions<Request>)
+  const declared = { where: 'options of cachePut', options: options as CachePutOptions<Request> }
+  checkCache(declared, prefixProblem)
   return writer('cachePut', new DeclaredWrite(declared, undefined))
 }
 
@@ -69,7 +73,8 @@ export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<
  * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
  */
 export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOptions<P>): Middleware {
-  const declared = new DeclaredEvict('options of cacheEvict', options as CacheEvictOptions<Request>)
+  const declared = { where: 'options of cacheEvict', options: options as CacheEvictOptions<Request> }
+  checkEvict(declared, prefixProblem)
   return writer('cacheEvict', new DeclaredWrite(undefined, declared))
 }
 
@@ -86,7 +91,7 @@ export function cacheGroups(res: ServerResponse, ...names: string[]): void {
 function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request>): Middleware {
   return function redwellWrite(raw, response, next) {
     const [req, res] = [raw as Request, response as Response]
-    if (SAFE_METHODS.has(req.method)) {
+    if (isSafe(req.method)) {
       return next(misplaced(word, req, `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`))
     }
     if (res.headersSent) return next()
@@ -98,6 +103,9 @@ function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request
     }
   }
 }
+
+const ONLY_GET =
+  "only GET responses are cached: use cachePut or cacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
 
 /** What Express keeps of the route that is being answered; nothing while a router's own middleware runs. */
 interface Route {

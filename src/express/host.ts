@@ -1,7 +1,9 @@
 import type { Application, Request, Response } from 'express'
 import { UsageError } from '../errors.js'
-import { Host } from '../node/declared.js'
+import type { Host } from '../node/declared.js'
+import { Refresher } from '../node/refresher.js'
 import type { Redis } from '../redis.js'
+import { routesOf } from '../routes-of.js'
 
 const hosts = new WeakMap<Redis, Host>()
 
@@ -14,7 +16,8 @@ export function hostOf(req: Request, res: Response): Host {
   let host = hosts.get(redis)
   if (host === undefined) {
     // Where Express takes /items/ for /items, so does the key. It is not asked about case: parameters always keep theirs.
-    host = new Host(redis, { ignoreTrailingSlash: !req.app.enabled('strict routing') })
+    const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
+    host = { routes: routesOf(redis), traits: { path, refreshes: true, stripsHead: false }, refresher: new Refresher() }
     hosts.set(redis, host)
   }
   return host

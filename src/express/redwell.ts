@@ -1,12 +1,14 @@
-import type { Response } from 'express'
+import type { Request, Response } from 'express'
 import type { CacheBackend } from '../cache/backend.js'
+import { isSafe } from '../http/index.js'
+import { NodeRequest } from '../node/request.js'
+import { invalidateBy } from '../node/unsafe.js'
 import { createRedis, type Redis, type RedisOptions } from '../redis.js'
-import { settled } from './host.js'
+import { hostOf, settled } from './host.js'
 import type { Middleware } from './middleware.js'
 
 declare global {
   // The way @types/express lets others name what is on res.locals.
-  // oxlint-disable-next-line typescript/no-namespace
   namespace Express {
     interface Locals {
       /** The application's Redis; `redis.client` is the node-redis client. */
@@ -43,10 +45,12 @@ export interface RedwellMiddleware extends Middleware, AsyncDisposable {
 export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware {
   const { redis: given, ...settings } = options
   const redis = given ?? createRedis(settings)
-  const middleware: Middleware = function redwellLocals(_req, res, next) {
-    const { locals } = res as Response
+  const middleware: Middleware = function redwellLocals(raw, response, next) {
+    const [req, res] = [raw as Request, response as Response]
+    const { locals } = res
     locals.redis ??= redis
     locals.cache ??= locals.redis.cache
+    if (!isSafe(req.method)) invalidateBy(hostOf(req, res), new NodeRequest(req, req), res, next)
     next()
   }
   const close = async (): Promise<void> => {

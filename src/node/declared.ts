@@ -1,113 +1,98 @@
-import type { PathRule } from '../cache/key.js'
-import { prefixProblem } from '../connection/resolve.js'
-import type { Redis } from '../redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
 import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
-import { RouteCache } from '../route/route-cache.js'
-import { type EvictTarget, type PutTarget, RouteWrite } from '../route/route-write.js'
-import { Refresher } from './refresher.js'
+import type { RouteCache } from '../route/route-cache.js'
+import type { RouteWrite } from '../route/route-write.js'
+import type { Declared, Routes, Traits } from '../route/routes.js'
+import type { Refresher } from './refresher.js'
 
-/** One application's Redis, and what the application says once for all routes. */
-export class Host {
-  readonly redis: Redis
-  readonly refresher = new Refresher()
-  readonly defaults: RouteDefaults
-
-  constructor(redis: Redis, path: PathRule) {
-    this.redis = redis
-    this.defaults = { defaultTtlMs: redis.settings.defaultTtlMs, path, prefixProblem }
-  }
+/** One application: its routes, and what its framework is like. */
+export interface Host {
+  readonly routes: Routes
+  readonly traits: Traits
+  readonly refresher: Refresher
 }
 
-/** Enough to check options by, where no Redis is known yet. */
-const UNBOUND: RouteDefaults = { defaultTtlMs: 0, path: {}, prefixProblem }
+/** Why a text cannot be a prefix. */
+type PrefixProblem = RouteDefaults['prefixProblem']
 
-/** A route as its framework has declared it: the same object at each of its requests. */
+/** Throws OptionsError with every problem. Where options are declared before any application is known. */
+export function checkCache<Req>(
+  { where, options }: Declared<CacheOptions<Req> | CachePutOptions<Req>>,
+  prefixProblem: PrefixProblem,
+): void {
+  resolvePolicy(where, options, unbound(prefixProblem))
+}
+
+/** As `checkCache`. */
+export function checkEvict<Req>(
+  { where, options }: Declared<CacheEvictOptions<Req>>,
+  prefixProblem: PrefixProblem,
+): void {
+  resolveEvictPolicy(where, options, unbound(prefixProblem))
+}
+
+function unbound(prefixProblem: PrefixProblem): RouteDefaults {
+  return { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
+}
+
+/** Every `cache` that was declared in this process, in order. */
+const declarations: WeakRef<DeclaredCache<never>>[] = []
+
+/** How far each application knows them. */
+const known = new WeakMap<Host, number>()
+
+/**
+ * Lets an application know under which keys its routes cache, before the first request of each: what a write has to
+ * invalidate may have been stored by another process. Routes of other applications in this process do no harm.
+ */
+export function expectDeclared(host: Host): void {
+  const from = known.get(host) ?? 0
+  if (from === declarations.length) return
+  known.set(host, declarations.length)
+  for (const declared of declarations.slice(from)) declared.deref()?.expectOn(host)
+}
+
+/** A route as its framework has it: the same object at each of its requests. */
 type RouteIdentity = object
 
-/** What options declared once are to each application, and there to each route that uses them. */
-class PerRoute<T> {
-  readonly #known = new WeakMap<Host, WeakMap<RouteIdentity, T>>()
-
-  get(host: Host, route: RouteIdentity, make: () => T): T {
-    let routes = this.#known.get(host)
-    if (routes === undefined) this.#known.set(host, (routes = new WeakMap()))
-    let made = routes.get(route)
-    if (made === undefined) routes.set(route, (made = make()))
-    return made
-  }
-}
-
-/** Options of `cache`, checked where they are declared. */
+/** Options of `cache` that were declared once: a cache of its own for each application and route that uses them. */
 export class DeclaredCache<Req> {
-  readonly #where: string
-  readonly #options: CacheOptions<Req>
-  readonly #caches = new PerRoute<RouteCache<Req>>()
+  readonly #declared: Declared<CacheOptions<Req>>
+  readonly #caches = new WeakMap<Host, WeakMap<RouteIdentity, RouteCache<Req>>>()
 
-  constructor(where: string, options: CacheOptions<Req>) {
-    resolvePolicy(where, options, UNBOUND)
-    this.#where = where
-    this.#options = options
+  constructor(declared: Declared<CacheOptions<Req>>) {
+    this.#declared = declared
+    declarations.push(new WeakRef<DeclaredCache<never>>(this))
   }
 
+  expectOn({ routes, traits }: Host): void {
+    routes.expect(this.#declared, traits.path)
+  }
+
+  /** `name`: method and template. */
   on(host: Host, route: RouteIdentity, name: () => string): RouteCache<Req> {
-    return this.#caches.get(host, route, () => {
-      const policy = resolvePolicy(this.#where, this.#options, host.defaults)
-      const { redis } = host
-      const options = { name: name(), logger: redis.logger, refreshes: true, stripsHead: false }
-      return new RouteCache(redis.space(policy.prefix), policy, options)
-    })
+    let routes = this.#caches.get(host)
+    if (routes === undefined) this.#caches.set(host, (routes = new WeakMap()))
+    let cache = routes.get(route)
+    if (cache === undefined) routes.set(route, (cache = host.routes.cache(name(), this.#declared, host.traits)))
+    return cache
   }
 }
 
-/** Options of `cachePut`, checked where they are declared. */
-export class DeclaredPut<Req> {
-  readonly #where: string
-  readonly #options: CachePutOptions<Req>
-
-  constructor(where: string, options: CachePutOptions<Req>) {
-    resolvePolicy(where, options, UNBOUND)
-    this.#where = where
-    this.#options = options
-  }
-
-  on(host: Host): PutTarget<Req> {
-    const policy = resolvePolicy(this.#where, this.#options, host.defaults)
-    return { space: host.redis.space(policy.prefix), policy }
-  }
-}
-
-/** Options of `cacheEvict`, checked where they are declared. */
-export class DeclaredEvict<Req> {
-  readonly #where: string
-  readonly #options: CacheEvictOptions<Req>
-
-  constructor(where: string, options: CacheEvictOptions<Req>) {
-    resolveEvictPolicy(where, options, UNBOUND)
-    this.#where = where
-    this.#options = options
-  }
-
-  on(host: Host): EvictTarget<Req> {
-    const policy = resolveEvictPolicy(this.#where, this.#options, host.defaults)
-    return { space: host.redis.space(policy.prefix), policy }
-  }
-}
-
-/** What a write route declares: one of the two, or both. */
+/** What a write route declares: `cachePut`, `cacheEvict`, or both. */
 export class DeclaredWrite<Req> {
-  readonly put: DeclaredPut<Req> | undefined
-  readonly evict: DeclaredEvict<Req> | undefined
+  readonly put: Declared<CachePutOptions<Req>> | undefined
+  readonly evict: Declared<CacheEvictOptions<Req>> | undefined
   readonly #writes = new WeakMap<Host, RouteWrite<Req>>()
 
-  constructor(put: DeclaredPut<Req> | undefined, evict: DeclaredEvict<Req> | undefined) {
+  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
     this.put = put
     this.evict = evict
   }
 
   on(host: Host): RouteWrite<Req> {
     let write = this.#writes.get(host)
-    if (write === undefined) this.#writes.set(host, (write = new RouteWrite(this.put?.on(host), this.evict?.on(host))))
+    if (write === undefined) this.#writes.set(host, (write = host.routes.write(this.put, this.evict, host.traits.path)))
     return write
   }
 }

@@ -1,27 +1,22 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { HeaderList, Outgoing, ResponseHead } from '../http/index.js'
+import type { Eventually } from '../route/options.js'
 import type { Capture } from '../route/capture.js'
-import type { MaybePromise } from '../store/port.js'
+import type { Streamed } from '../route/run.js'
 import { addFields, putLengthLast, readFields, removeBodyFields, replaceFields } from './fields.js'
-
-/** The head of a body that is on its way: the fields to send, and who copies the body. */
-export interface Streamed {
-  readonly headers: HeaderList
-  readonly capture?: Capture | undefined
-}
 
 /** What decides about a response while its handler writes it. */
 export interface Responder {
   /** Names (lower case) of the fields that this answer has whatever is sent in place of the handler's. */
   ambient(): ReadonlySet<string>
   /** The whole response is at hand, and nothing of it was sent. Gives what is sent; its `body` may be the one given. */
-  whole(head: ResponseHead, body: Buffer): MaybePromise<Pick<Outgoing, 'status' | 'headers' | 'body'>>
+  whole(head: ResponseHead, body: Buffer): Eventually<Pick<Outgoing, 'status' | 'headers' | 'body'>>
   /** The head is there, and the body comes in pieces. */
-  streamed(head: ResponseHead): MaybePromise<Streamed>
+  streamed(head: ResponseHead): Eventually<Streamed>
   /** The connection is gone. */
   closed(): void
   /** `whole` or `streamed` failed, and nothing was sent. */
-  failed(error: unknown): void
+  readonly failed: (error: unknown) => void
 }
 
 type Done = (error?: Error | null) => void
@@ -44,7 +39,7 @@ const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
  *
  * `writeHead` decides nothing: what it says is set on the response, so that `writeHead` and `end` are one answer.
  */
-export class Interception {
+class Interception {
   readonly #res: ServerResponse
   readonly #responder: Responder
   readonly #original: Methods
@@ -61,16 +56,19 @@ export class Interception {
   constructor(res: ServerResponse, responder: Responder) {
     this.#res = res
     this.#responder = responder
-    this.#original = { write: res.write, end: res.end, writeHead: res.writeHead, flushHeaders: res.flushHeaders } as Methods
+    this.#original = methodsOf(res)
     this.#own = {
       write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
       end: (chunk, encoding, callback) => this.#end(chunk, encoding, callback),
       writeHead: (...args) => this.#writeHead(args),
       flushHeaders: () => this.#flushHeaders(),
     }
-    Object.assign(res, this.#own)
-    if (res.destroyed || res.closed) responder.closed()
-    else res.once('close', () => this.#close())
+  }
+
+  begin(): void {
+    Object.assign(this.#res, this.#own)
+    if (this.#res.destroyed || this.#res.closed) this.#responder.closed()
+    else this.#res.once('close', () => this.#close())
   }
 
   #writeHead(args: Parameters<WriteHead>): ServerResponse {
@@ -147,8 +145,8 @@ export class Interception {
   }
 
   /** `late`: the handler went on in the meantime. */
-  #decide<T>(ask: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
-    let decided: MaybePromise<T>
+  #decide<T>(ask: () => Eventually<T>, act: (decided: T, late: boolean) => void): void {
+    let decided: Eventually<T>
     try {
       decided = ask()
     } catch (error) {
@@ -212,8 +210,19 @@ export class Interception {
   }
 }
 
+/** From here on, what is written to a response goes by its responder. */
+export function intercept(res: ServerResponse, responder: Responder): void {
+  new Interception(res, responder).begin()
+}
+
 const NOTHING = Buffer.alloc(0)
 const NONE: ReadonlySet<string> = new Set()
+
+function methodsOf(res: Methods): Methods {
+  const methods: Partial<Record<keyof Methods, unknown>> = {}
+  for (const name of METHODS) methods[name] = res[name]
+  return methods as Methods
+}
 
 function headOf(res: ServerResponse): ResponseHead {
   return { status: res.statusCode, headers: readFields(res) }
@@ -224,7 +233,7 @@ function areEqual(a: HeaderList, b: HeaderList): boolean {
 }
 
 /** The Content-Length that a handler has declared. */
-export function declaredLength(headers: HeaderList): number | undefined {
+function declaredLength(headers: HeaderList): number | undefined {
   const index = headers.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === 'content-length')
   return index === -1 ? undefined : Number(headers[index + 1])
 }

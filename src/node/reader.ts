@@ -17,15 +17,10 @@ export interface Visit<Req extends PlatformRequest> extends RunOptions {
   /** Answers a request of our own, for a refresh in the background. */
   readonly dispatch: Dispatch
   /** The cache answers; the handler must not run. */
-  hit(outgoing: Outgoing): void
+  readonly hit: (outgoing: Outgoing) => void
   /** The handler runs. */
-  proceed(): void
+  readonly proceed: () => void
 }
-
-const CONDITIONS = [
-  ['if-none-match', undefined],
-  ['if-modified-since', undefined],
-] as const
 
 /** Looks a request up, and either answers it or lets its handler run; what that writes ends the run. */
 export function visit<Req extends PlatformRequest>(asked: Visit<Req>): void {
@@ -33,7 +28,8 @@ export function visit<Req extends PlatformRequest>(asked: Visit<Req>): void {
     const own = asked.host.refresher.take(asked.request.raw)
     if (own !== undefined) return begin(asked, own)
     const lookup = asked.cache.lookup(asked.request)
-    if (lookup instanceof Promise) lookup.then((found) => decide(asked, found)).catch(asked.failed)
+    if (lookup instanceof Promise)
+      lookup.then((found) => decide(asked, found)).catch((error: unknown) => asked.failed(error))
     else decide(asked, lookup)
   } catch (error) {
     asked.failed(error)
@@ -48,7 +44,7 @@ function decide<Req extends PlatformRequest>(asked: Visit<Req>, lookup: Lookup):
 }
 
 function begin<Req extends PlatformRequest>(asked: Visit<Req>, run: Run): void {
-  if (run.stores) asked.request.change(CONDITIONS)
+  asked.request.prepareFor(run)
   endRunWith(asked.res, run, asked)
   asked.proceed()
 }

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Outgoing, ResponseHead } from '../http/index.js'
-import type { Run } from '../route/run.js'
-import type { MaybePromise } from '../store/port.js'
-import { declaredLength, Interception, type Responder, type Streamed } from './interception.js'
+import type { Eventually } from '../route/options.js'
+import type { Run, Streamed } from '../route/run.js'
+import { intercept, type Responder } from './interception.js'
 
 /** Which run a response ends, for those who add to it while its handler runs. */
 const runs = new WeakMap<ServerResponse, Run>()
@@ -20,13 +20,13 @@ export function addGroups(res: ServerResponse, names: readonly string[]): void {
 export interface RunOptions {
   /** The fields that were set before the route's own. Default: those that are set now. */
   readonly ambient?: Readonly<Record<string, unknown>> | undefined
-  failed(error: unknown): void
+  readonly failed: (error: unknown) => void
 }
 
 /** From here on, what is written to this response ends the run. */
 export function endRunWith(res: ServerResponse, run: Run, options: RunOptions): void {
   runs.set(res, run)
-  new Interception(res, new RunResponder(res, run, options))
+  intercept(res, new RunResponder(res, run, options))
 }
 
 class RunResponder implements Responder {
@@ -51,22 +51,15 @@ class RunResponder implements Responder {
     return this.#ambient
   }
 
-  whole(head: ResponseHead, body: Buffer): MaybePromise<Outgoing> {
-    // A part of what was announced is never stored.
-    if (!this.#isBodyless(head.status) && (declaredLength(head.headers) ?? body.length) !== body.length)
-      this.#run.abandon()
+  whole(head: ResponseHead, body: Buffer): Eventually<Outgoing> {
     return this.#run.finish(head, body, this.ambient())
   }
 
-  streamed(head: ResponseHead): MaybePromise<Streamed> {
+  streamed(head: ResponseHead): Eventually<Streamed> {
     return this.#run.stream(head, this.ambient())
   }
 
   closed(): void {
     this.#run.abandon()
-  }
-
-  #isBodyless(status: number): boolean {
-    return status === 204 || status === 304 || this.#res.req.method === 'HEAD'
   }
 }

@@ -10,8 +10,8 @@ export interface Writing<Req extends PlatformRequest> {
   readonly write: DeclaredWrite<Req>
   readonly request: NodeRequest<Req>
   readonly res: ServerResponse
-  proceed(): void
-  failed(error: unknown): void
+  readonly proceed: () => void
+  readonly failed: (error: unknown) => void
 }
 
 interface Pending {
@@ -20,6 +20,11 @@ interface Pending {
 }
 
 const pending = new WeakMap<ServerResponse, Pending>()
+
+/** Whether what the route declares is done with this response. */
+export function isWriting(res: ServerResponse): boolean {
+  return pending.has(res)
+}
 
 /**
  * Announces a write, and sends its answer when it is done. A `cachePut` and a `cacheEvict` that one request meets are
@@ -31,7 +36,7 @@ export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
   if (joint !== undefined) before?.run.abandon()
   const declared = joint ?? asked.write
   const start = (run: WriteRun): void => {
-    const now: Pending = { write: declared as unknown as DeclaredWrite<never>, run }
+    const now: Pending = { write: declared, run }
     if (joint !== undefined && before !== undefined) Object.assign(before, now)
     else {
       pending.set(asked.res, now)
@@ -41,7 +46,7 @@ export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
   }
   try {
     const begun = declared.on(asked.host).begin(asked.request)
-    if (begun instanceof Promise) begun.then(start).catch(asked.failed)
+    if (begun instanceof Promise) begun.then(start).catch((error: unknown) => asked.failed(error))
     else start(begun)
   } catch (error) {
     asked.failed(error)
