@@ -25,6 +25,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   readonly #headers: IncomingHttpHeaders
   /** Watched fields, which the cache reads without being watched. */
   #watched: IncomingHttpHeaders | undefined
+  #unwatched = false
 
   constructor(native: Req, raw: IncomingMessage) {
     this.native = native
@@ -50,9 +51,17 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
     const { watched } = run
     if (watched.length === 0) return
     this.#watched = Object.fromEntries(watched.map((name) => [name, this.#headers[name]]))
-    watchFields(this.#headers, watched, (name) => run.noteRead(name))
+    const read = (name: string): void => {
+      if (!this.#unwatched) run.noteRead(name)
+    }
+    watchFields(this.#headers, watched, read)
     if (!watched.includes('cookie') && !watched.includes('authorization')) return
-    for (const name of DERIVED) watchProperty(this.native, name, () => run.noteRead(`request.${name}`))
+    for (const name of DERIVED) watchProperty(this.native, name, () => read(`request.${name}`))
+  }
+
+  /** The handler is done: who reads on is not answering. */
+  endWatch(): void {
+    this.#unwatched = true
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { HeaderList, Outgoing, ResponseHead } from '../http/index.js'
 import type { Eventually } from '../route/options.js'
-import type { WriteRun } from '../route/route-write.js'
+import type { WriteRun } from '../route/write-run.js'
 import type { Streamed } from '../route/run.js'
 import { intercept, type Responder } from './interception.js'
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { WriteRun } from '../route/route-write.js'
+import type { WriteRun } from '../route/write-run.js'
 import { DeclaredWrite, type Host } from './declared.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 import { endWriteWith } from './write-responder.js'
