@@ -99,6 +99,7 @@ export class RedwellInterceptor implements NestInterceptor {
 
   #read({ plan, request, response, res, next }: Arrival, cache: RouteCache<HttpRequest>): Promise<Answer> {
     return new Promise((resolve, reject) => {
+      const set = response.getHeaders()
       let begun = false
       visit({
         host: this.host,
@@ -106,11 +107,11 @@ export class RedwellInterceptor implements NestInterceptor {
         request,
         res,
         dispatch: dispatchOf(this.#adapter),
-        ambient: without(response.getHeaders(), plan.ownFields),
+        ambient: without(set, plan.ownFields),
         hit: (outgoing) => {
           begun = true
           if (plan.answersItself && response.raw === undefined) sendAnswer(res, outgoing)
-          else answerWith(res, outgoing, plan.ownFields)
+          else answerWith(res, outgoing, set, plan.ownFields)
           if (plan.answersItself && response.raw !== undefined) response.send()
           if (plan.renders) skipRendering(response)
           resolve(of(undefined))

@@ -33,6 +33,13 @@ describe("Express's own answers", () => {
     expect(await client.get('/x')).toMatchObject({ status: 200, cache: 'HIT', text: '{"some":"thing"}' })
   })
 
+  test('HEAD after a hit has the length of the GET', async () => {
+    const { client } = await start((app) => app.get('/x', cache({ ttl: 60 }), (_req, res) => void res.send('12345')))
+    for (const outcome of ['MISS', 'HIT']) expect((await client.get('/x')).cache).toBe(outcome)
+    const head = await client.ask('/x', { method: 'HEAD' })
+    expect([head.cache, head.headers['content-length'], head.text]).toEqual(['HIT', '5', ''])
+  })
+
   test("without Express's ETag there is one of ours, the same on each hit", async () => {
     const { client } = await start((app) => {
       app.set('etag', false)

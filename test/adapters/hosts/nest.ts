@@ -37,7 +37,17 @@ import {
   type HttpRequest,
   RedwellModule,
 } from '../../../src/nestjs/index.js'
-import { type Answer, type AppSpec, type Call, type Host, type Route, toAnswer, toBytes, toFields, withCalls } from '../host.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  toFields,
+  withCalls,
+} from '../host.js'
 
 type Platform = 'express' | 'fastify'
 
