@@ -81,6 +81,12 @@ export class Routes {
     throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
   }
 
+  /** A route will be cached with these options: what invalidates its URIs has to know from the start. */
+  expect<Req>({ where, options }: Declared<CacheOptions<Req>>, path: PathRule): void {
+    const policy = resolvePolicy(where, options, this.#defaults(path))
+    if (policy.enabled) this.paths.add(this.#context.space(policy.prefix), policy)
+  }
+
   /** What a route that writes stores and invalidates. */
   write<Req>(
     put: Declared<CachePutOptions<Req>> | undefined,

@@ -1,0 +1,130 @@
+import type { ServerResponse } from 'node:http'
+import type { Request, Response } from 'express'
+import { OptionsError } from '../errors.js'
+import { sendAnswer } from '../node/fields.js'
+import { prefixProblem } from '../connection/resolve.js'
+import { isSafe } from '../http/index.js'
+import { checkCache, checkEvict, DeclaredCache, DeclaredWrite } from '../node/declared.js'
+import { visit } from '../node/reader.js'
+import { NodeRequest } from '../node/request.js'
+import { addGroups, isRunning } from '../node/run-responder.js'
+import { write } from '../node/writer.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
+import { hostOf, rootOf } from './host.js'
+import type { Middleware } from './middleware.js'
+
+export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>>
+export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Request<P>>
+export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
+
+/**
+ * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
+ * Options are checked here; throws OptionsError with all that is wrong.
+ *
+ * @example
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): Middleware {
+  const given = { where: 'options of cache', options: options as CacheOptions<Request> }
+  checkCache(given, prefixProblem)
+  const declared = new DeclaredCache(given)
+  return function redwellCache(raw, response, next) {
+    const [req, res] = [raw as Request, response as Response]
+    // Where a router and a route both say `cache`, the first that a request meets counts.
+    if (res.headersSent || isRunning(res)) return next()
+    try {
+      const host = hostOf(req, res)
+      const routeCache = declared.on(host, routeOf(req) ?? host, () => routeName(req))
+      if (req.method !== 'GET' && req.method !== 'HEAD' && !routeCache.anyMethod) {
+        return next(misplaced('cache', req, ONLY_GET))
+      }
+      visit({
+        host,
+        cache: routeCache,
+        request: new NodeRequest(req, req),
+        res,
+        dispatch: rootOf(req.app),
+        hit: (outgoing) => sendAnswer(res, outgoing),
+        proceed: next,
+        failed: next,
+      })
+    } catch (error) {
+      next(error)
+    }
+  }
+}
+
+/**
+ * Stores what a PUT or POST answers as the entry of its path's GET. Safe methods pass.
+ *
+ * @example
+ * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<P>): Middleware {
+  const declared = { where: 'options of cachePut', options: options as CachePutOptions<Request> }
+  checkCache(declared, prefixProblem)
+  return writer('cachePut', new DeclaredWrite(declared, undefined))
+}
+
+/**
+ * Invalidates entries when a write has succeeded, before its response is released. Safe methods pass.
+ *
+ * @example
+ * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
+ */
+export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOptions<P>): Middleware {
+  const declared = { where: 'options of cacheEvict', options: options as CacheEvictOptions<Request> }
+  checkEvict(declared, prefixProblem)
+  return writer('cacheEvict', new DeclaredWrite(undefined, declared))
+}
+
+/**
+ * Adds groups to the entry that this response becomes, for those that only the handler knows.
+ *
+ * @example
+ * cacheGroups(res, `owner:${row.owner}`)
+ */
+export function cacheGroups(res: ServerResponse, ...names: string[]): void {
+  addGroups(res, names)
+}
+
+function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request>): Middleware {
+  return function redwellWrite(raw, response, next) {
+    const [req, res] = [raw as Request, response as Response]
+    if (isSafe(req.method)) {
+      return next(misplaced(word, req, `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`))
+    }
+    if (res.headersSent) return next()
+    try {
+      const request = new NodeRequest(req, req)
+      write({ host: hostOf(req, res), write: declared, request, res, proceed: next, failed: next })
+    } catch (error) {
+      next(error)
+    }
+  }
+}
+
+const ONLY_GET =
+  "only GET responses are cached: use cachePut or cacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
+
+/** What Express keeps of the route that is being answered; nothing while a router's own middleware runs. */
+interface Route {
+  readonly path: string | RegExp | readonly (string | RegExp)[]
+  readonly methods: Readonly<Record<string, boolean | undefined>>
+}
+
+function routeOf(req: Request): Route | undefined {
+  return req.route as Route | undefined
+}
+
+/** On a router, or a route for all methods, a word passes by the methods it is not for; on one method's it is a mistake. */
+function misplaced(word: string, req: Request, problem: string): OptionsError | undefined {
+  const route = routeOf(req)
+  if (route === undefined || route.methods['_all'] === true) return undefined
+  return new OptionsError(`${word} of ${routeName(req)}`, [problem])
+}
+
+/** Method and template, for logs. */
+function routeName(req: Request): string {
+  return `${req.method} ${req.baseUrl}${routeOf(req)?.path.toString() ?? ''}`
+}

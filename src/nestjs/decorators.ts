@@ -1,0 +1,73 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common'
+import { prefixProblem } from '../connection/resolve.js'
+import { checkCache, checkEvict } from '../node/declared.js'
+import { addGroups } from '../node/run-responder.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
+import type { Declared } from '../route/routes.js'
+import { type HttpRequest, rawResponse } from './platform.js'
+
+/** Marks a method of a controller, or all methods of one. */
+export type CacheDecorator = MethodDecorator & ClassDecorator
+
+export const CACHED = 'redwell:cached'
+export const CACHE_PUT = 'redwell:cache-put'
+export const CACHE_EVICT = 'redwell:cache-evict'
+
+/** What the decorators leave behind. */
+export interface Declarations {
+  readonly [CACHED]: Declared<CacheOptions<HttpRequest>>
+  readonly [CACHE_PUT]: Declared<CachePutOptions<HttpRequest>>
+  readonly [CACHE_EVICT]: Declared<CacheEvictOptions<HttpRequest>>
+}
+
+/**
+ * Answers a GET from the cache, after all guards have run. On a controller: all its GETs that do not say otherwise.
+ * Functions of the options are given the platform's request. Throws OptionsError with all that is wrong.
+ *
+ * @example
+ * @Get(':id')
+ * @Cached({ ttl: '5m', group: 'products' })
+ * find(@Param('id') id: string) { … }
+ */
+export function Cached<Req = HttpRequest>(options: CacheOptions<Req>): CacheDecorator {
+  const declared = { where: 'options of @Cached', options }
+  checkCache(declared, prefixProblem)
+  return SetMetadata(CACHED, declared)
+}
+
+/** Stores what a PUT or POST answers as the entry of its path's GET. */
+export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): MethodDecorator {
+  const declared = { where: 'options of @CachePut', options }
+  checkCache(declared, prefixProblem)
+  return SetMetadata(CACHE_PUT, declared)
+}
+
+/**
+ * Invalidates entries when a write has succeeded, before its response is released.
+ *
+ * @example
+ * @Delete(':id')
+ * @CacheEvict({ key: 'path', group: 'lists' })
+ * remove(@Param('id') id: string) { … }
+ */
+export function CacheEvict<Req = HttpRequest>(options: CacheEvictOptions<Req>): MethodDecorator {
+  const declared = { where: 'options of @CacheEvict', options }
+  checkEvict(declared, prefixProblem)
+  return SetMetadata(CACHE_EVICT, declared)
+}
+
+/** Adds groups to the entry that this response becomes, for those that only the handler knows. */
+export type AddGroups = (...names: string[]) => void
+
+/**
+ * A parameter that adds groups to the entry of this response.
+ *
+ * @example
+ * find(@Param('id') id: string, @CacheGroups() addGroups: AddGroups) { addGroups(`owner:${row.owner}`) }
+ */
+export const CacheGroups: () => ParameterDecorator = createParamDecorator(
+  (_data: unknown, context: ExecutionContext): AddGroups => {
+    const res = rawResponse(context.switchToHttp().getResponse())
+    return (...names) => addGroups(res, names)
+  },
+)

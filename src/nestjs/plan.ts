@@ -1,0 +1,123 @@
+import { RequestMethod, type Type } from '@nestjs/common'
+import {
+  HEADERS_METADATA,
+  METHOD_METADATA,
+  PATH_METADATA,
+  RENDER_METADATA,
+  RESPONSE_PASSTHROUGH_METADATA,
+  ROUTE_ARGS_METADATA,
+  SSE_METADATA,
+} from '@nestjs/common/constants.js'
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
+import { OptionsError } from '../errors.js'
+import { DeclaredWrite, type Host } from '../node/declared.js'
+import type { RouteCache } from '../route/route-cache.js'
+import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations } from './decorators.js'
+import type { HttpRequest } from './platform.js'
+
+/** A method of a controller. */
+export type Handler = (...args: never[]) => unknown
+
+/** What a handler's decorators say. */
+export interface Plan {
+  readonly cache: RouteCache<HttpRequest> | undefined
+  readonly write: DeclaredWrite<HttpRequest> | undefined
+  /** Names (lower case) of the fields that `@Header` sets: they are the representation's. */
+  readonly ownFields: ReadonlySet<string>
+  /** The handler has `@Res()` or `@Next()`, so that Nest sends nothing. */
+  readonly answersItself: boolean
+  readonly renders: boolean
+}
+
+/** Reads the decorators of a handler. Throws OptionsError for what cannot be meant. */
+export function planOf(controller: Type, handler: Handler, host: Host): Plan {
+  const name = nameOf(controller, handler)
+  const cached = cachedOf(controller, handler, name)
+  const put = own(handler, CACHE_PUT)
+  const evict = own(handler, CACHE_EVICT)
+  const method = methodOf(handler)
+  if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
+    throw misplaced(put === undefined ? '@CacheEvict' : '@CachePut', name, WRITES)
+  }
+  const cache = cached && host.routes.cache(name, cached, host.traits)
+  if (cache !== undefined && !reads(method) && !cache.anyMethod) throw misplaced('@Cached', name, READS)
+  return {
+    cache,
+    write: (put ?? evict) === undefined ? undefined : new DeclaredWrite(put, evict),
+    ownFields: new Set(fieldsOf(handler)),
+    answersItself: answersItself(controller, handler),
+    renders: Reflect.getMetadata(RENDER_METADATA, handler) !== undefined,
+  }
+}
+
+const READS =
+  "only GET responses are cached: use @CachePut or @CacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
+const WRITES = 'belongs on a route that writes (POST, PUT, PATCH, DELETE)'
+const STREAMS = 'a stream of events is never over, so there is nothing to store'
+
+/** Whether a decorator of ours is on it. */
+export function isDeclared(target: object): boolean {
+  return [CACHED, CACHE_PUT, CACHE_EVICT].some((key) => Reflect.getMetadata(key, target) !== undefined)
+}
+
+/** Whether requests come to it. */
+export function isRoute(handler: Handler): boolean {
+  return methodOf(handler) !== undefined
+}
+
+/** Its own `@Cached`, or, for its GETs, that of the controller. */
+function cachedOf(controller: Type, handler: Handler, name: string): Declarations[typeof CACHED] | undefined {
+  const streams = Reflect.getMetadata(SSE_METADATA, handler) === true
+  const declared = own(handler, CACHED)
+  if (declared !== undefined && streams) throw misplaced('@Cached', name, STREAMS)
+  if (declared !== undefined) return declared
+  return reads(methodOf(handler)) && !streams ? own(controller, CACHED) : undefined
+}
+
+function reads(method: RequestMethod | undefined): boolean {
+  return method === RequestMethod.GET || method === RequestMethod.HEAD || method === RequestMethod.ALL
+}
+
+function own<K extends keyof Declarations>(target: object, key: K): Declarations[K] | undefined {
+  return Reflect.getMetadata(key, target) as Declarations[K] | undefined
+}
+
+function methodOf(handler: Handler): RequestMethod | undefined {
+  return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
+}
+
+function misplaced(word: string, name: string, problem: string): OptionsError {
+  return new OptionsError(`${word} of ${name}`, [problem === WRITES ? `${word} ${problem}` : problem])
+}
+
+/** Method and template, for logs. */
+function nameOf(controller: Type, handler: Handler): string {
+  const method = methodOf(handler)
+  const parts = [controller, handler].map((target) =>
+    String([Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0]),
+  )
+  const path = parts.flatMap((part) => part.split('/')).filter((part) => part !== '')
+  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${path.join('/')}`
+}
+
+function fieldsOf(handler: Handler): string[] {
+  const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
+  return fields.map(({ name }) => name.toLowerCase())
+}
+
+function answersItself(controller: Type, handler: Handler): boolean {
+  const name = methodName(controller.prototype as object, handler)
+  if (Reflect.getMetadata(RESPONSE_PASSTHROUGH_METADATA, controller, name) === true) return false
+  const args = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, name) ?? {}) as object
+  const kinds = Object.keys(args).map((key) => Number(key.split(':')[0]))
+  return kinds.includes(RouteParamtypes.RESPONSE) || kinds.includes(RouteParamtypes.NEXT)
+}
+
+/** Under which name the controller has it: a decorator may have put another function in its place. */
+function methodName(prototype: object, handler: Handler): string {
+  for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const found = Object.entries(Object.getOwnPropertyDescriptors(at)).find(([, { value }]) => value === handler)
+    if (found !== undefined) return found[0]
+  }
+  return handler.name
+}

@@ -1,0 +1,88 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { CacheRequest } from '../route/request.js'
+import type { Run } from '../route/run.js'
+import { applyRequestFields, watchFields } from './request-fields.js'
+
+/** What the requests of frameworks on `node:http` have in common. */
+export interface PlatformRequest {
+  readonly headers: IncomingHttpHeaders
+  /** Path and query as the client sent them, whatever routers and rewrites made of them. */
+  readonly originalUrl: string
+  readonly protocol: string
+  /** Host and port, of the proxy where the application trusts it. */
+  readonly host: string
+}
+
+/** What libraries make of credentials before a handler sees the request. */
+const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
+
+/** A request of a framework on `node:http` as the cache sees it. */
+export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Req> {
+  readonly native: Req
+  readonly raw: IncomingMessage
+  readonly method: string
+  readonly target: string
+  readonly #headers: IncomingHttpHeaders
+  /** Watched fields, which the cache reads without being watched. */
+  #watched: IncomingHttpHeaders | undefined
+  #unwatched = false
+
+  constructor(native: Req, raw: IncomingMessage) {
+    this.native = native
+    this.raw = raw
+    this.method = raw.method ?? 'GET'
+    this.target = native.originalUrl
+    // What a middleware made of them, such as a token that it took from a cookie.
+    this.#headers = native.headers
+  }
+
+  get origin(): string {
+    return `${this.native.protocol}://${this.native.host}`
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#watched !== undefined && name in this.#watched ? this.#watched[name] : this.#headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  /** Shows the handler what it has to see, and tells the run when it looks at who is asking. */
+  prepareFor(run: Run): void {
+    applyRequestFields(this.raw, run.requestFields)
+    const { watched } = run
+    if (watched.length === 0) return
+    this.#watched = Object.fromEntries(watched.map((name) => [name, this.#headers[name]]))
+    const read = (name: string): void => {
+      if (!this.#unwatched) run.noteRead(name)
+    }
+    watchFields(this.#headers, watched, read)
+    if (!watched.includes('cookie') && !watched.includes('authorization')) return
+    for (const name of DERIVED) watchProperty(this.native, name, () => read(`request.${name}`))
+  }
+
+  /** The handler is done: who reads on is not answering. */
+  endWatch(): void {
+    this.#unwatched = true
+  }
+}
+
+/** Tells when a property is read, whether the object has it or not, of its own or by its class. */
+function watchProperty(target: object, name: string, read: () => void): void {
+  const own = Object.getOwnPropertyDescriptor(target, name)
+  if (own?.configurable === false) return
+  const parent: object = Object.getPrototypeOf(target) as object
+  let set = own !== undefined && 'value' in own
+  let value: unknown = own?.value
+  Object.defineProperty(target, name, {
+    configurable: true,
+    enumerable: own?.enumerable ?? false,
+    get() {
+      read()
+      if (set) return value
+      return own?.get === undefined ? Reflect.get(parent, name, target) : (own.get.call(target) as unknown)
+    },
+    set(next: unknown) {
+      set = true
+      value = next
+    },
+  })
+}

@@ -1,0 +1,4 @@
+import { contract } from './contract.js'
+import { expressHost } from './hosts/express.js'
+
+contract(expressHost)

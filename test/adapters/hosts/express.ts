@@ -1,0 +1,120 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import compression from 'compression'
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express'
+import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../../src/express/index.js'
+import { Redis } from '../../../src/index.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  toFields,
+  withCalls,
+} from '../host.js'
+
+export const expressHost: Host = {
+  name: 'Express',
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false },
+  async start(spec) {
+    const app = express()
+    const { redis: given } = spec
+    const cached = redwell(given instanceof Redis ? { redis: given } : given)
+    try {
+      build(app.use(cached), spec)
+      if (spec.connect !== false) await cached.redis.connect()
+    } catch (error) {
+      await cached.close()
+      throw error
+    }
+    const server = app.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return {
+      port: (server.address() as AddressInfo).port,
+      redis: cached.redis,
+      async close() {
+        await stop(server)
+        await cached.close()
+      },
+    }
+  },
+}
+
+async function stop(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = once(server, 'close')
+  server.close()
+  server.closeAllConnections()
+  await closed
+}
+
+function build(app: Express, { routes, ambient, compression: compressed, onError }: AppSpec): void {
+  if (ambient !== undefined) {
+    app.use((req, res, next) => {
+      for (const [name, value] of ambient(callOf(req, res))) res.append(name, value)
+      next()
+    })
+  }
+  if (compressed === 'outside') app.use(compression({ threshold: 0 }))
+  for (const route of routes) declare(app, route, compressed === 'inside')
+  const handleError: ErrorRequestHandler = async (error: Error, _req, res, next) => {
+    if (res.headersSent) next(error)
+    else if (onError === undefined) res.status(500).json({ error: error.message })
+    else await send(res, onError(error))
+  }
+  app.use(handleError)
+}
+
+function declare(app: Express, route: Route, compressed: boolean): void {
+  const handlers: RequestHandler[] = [express.json()]
+  if (route.guard !== undefined) handlers.push(guarded(route.guard))
+  if (route.cache !== undefined) handlers.push(cache(withCalls(route.cache, callOf)))
+  if (route.cachePut !== undefined) handlers.push(cachePut(withCalls(route.cachePut, callOf)))
+  if (route.cacheEvict !== undefined) handlers.push(cacheEvict(withCalls(route.cacheEvict, callOf)))
+  if (compressed) handlers.push(compression({ threshold: 0 }))
+  const method = route.method.toLowerCase() as 'get' | 'put' | 'post' | 'patch' | 'delete'
+  app[method](route.path, ...handlers, async (req, res) => send(res, toAnswer(await route.handler(callOf(req, res)))))
+}
+
+function guarded(guard: NonNullable<Route['guard']>): RequestHandler {
+  return (req, res, next) => {
+    const refusal = guard(callOf(req, res))
+    if (refusal === undefined) next()
+    else send(res, refusal).catch(next)
+  }
+}
+
+function callOf(req: Request, res?: Response): Call {
+  return {
+    method: req.method,
+    params: req.params as Record<string, string>,
+    header(name) {
+      return req.get(name)
+    },
+    json: async () => req.body as unknown,
+    cacheGroups: (...names) => {
+      if (res !== undefined) cacheGroups(res, ...names)
+    },
+  }
+}
+
+async function send(res: Response, { status = 200, headers, text, json, bytes, stream }: Answer): Promise<void> {
+  res.status(status).set(toFields(headers))
+  if (stream !== undefined) return pipeline(Readable.from(toBytes(stream)), res)
+  if (json !== undefined) res.json(json)
+  else if (text !== undefined) (res.hasHeader('content-type') ? res : res.type('text/plain')).send(text)
+  else if (bytes !== undefined) res.send(bytes)
+  else res.end()
+}

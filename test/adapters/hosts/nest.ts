@@ -1,0 +1,217 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
+import {
+  type ArgumentsHost,
+  type CallHandler,
+  type CanActivate,
+  Catch,
+  Controller,
+  Delete,
+  type ExceptionFilter,
+  type ExecutionContext,
+  Get,
+  type INestApplication,
+  type NestInterceptor,
+  Patch,
+  Post,
+  Put,
+  Req,
+  Res,
+  StreamableFile,
+  type Type,
+  UseGuards,
+} from '@nestjs/common'
+import { HttpAdapterHost, NestFactory } from '@nestjs/core'
+import type { NestExpressApplication } from '@nestjs/platform-express'
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
+import compression from 'compression'
+import type { FastifyReply } from 'fastify'
+import { Redis } from '../../../src/index.js'
+import {
+  type AddGroups,
+  CacheEvict,
+  CacheGroups,
+  CachePut,
+  Cached,
+  type HttpRequest,
+  RedwellModule,
+} from '../../../src/nestjs/index.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  toFields,
+  withCalls,
+} from '../host.js'
+
+type Platform = 'express' | 'fastify'
+
+/** The response of either platform, as far as handlers here use it. */
+interface NestResponse {
+  status(code: number): unknown
+  readonly raw?: ServerResponse
+}
+
+const VERBS = { GET: Get, PUT: Put, POST: Post, PATCH: Patch, DELETE: Delete }
+
+export const nestHost = (platform: Platform): Host => ({
+  name: `Nest on ${platform === 'express' ? 'Express' : 'Fastify'}`,
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false },
+  async start(spec) {
+    const app = await create(platform, spec)
+    try {
+      configure(app, platform, spec)
+      await app.listen(0, '127.0.0.1')
+    } catch (error) {
+      await app.close()
+      throw error
+    }
+    const { port } = new URL(await app.getUrl())
+    return { port: Number(port), redis: app.get(Redis), close: () => app.close() }
+  },
+})
+
+async function create(platform: Platform, { redis, connect = true, routes }: AppSpec): Promise<INestApplication> {
+  const options = redis instanceof Redis ? { redis } : redis
+  const module = {
+    imports: [RedwellModule.forRoot({ ...options, connect })],
+    controllers: [controllerOf(routes)],
+  }
+  const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const
+  if (platform === 'express') return NestFactory.create<NestExpressApplication>(module, settings)
+  const adapter = new FastifyAdapter({ forceCloseConnections: true })
+  return NestFactory.create<NestFastifyApplication>(module, adapter, settings)
+}
+
+function configure(app: INestApplication, platform: Platform, spec: AppSpec): void {
+  const { ambient, compression: compressed, onError } = spec
+  if (ambient !== undefined) {
+    app.use((req: IncomingMessage, res: ServerResponse, next: () => void) => {
+      for (const [name, value] of ambient(callOf(req as unknown as HttpRequest))) res.appendHeader(name, value)
+      next()
+    })
+  }
+  if (compressed === 'outside') app.use(compression({ threshold: 0 }))
+  if (compressed === 'inside' && platform === 'express') app.useGlobalInterceptors(new Compressing())
+  if (compressed === 'inside' && platform === 'fastify') {
+    const instance = (app as NestFastifyApplication).getHttpAdapter().getInstance()
+    instance.addHook('onSend', async (request, reply, payload) =>
+      encode(request.headers['accept-encoding'], reply, payload),
+    )
+  }
+  app.useGlobalFilters(new Answering(app.get(HttpAdapterHost), onError))
+}
+
+/** Compression of a route's own, so behind the cache. */
+class Compressing implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler) {
+    const http = context.switchToHttp()
+    compression({ threshold: 0 })(http.getRequest(), http.getResponse(), () => {})
+    return next.handle()
+  }
+}
+
+function encode(accepted: string | string[] | undefined, reply: FastifyReply, payload: unknown): unknown {
+  if (accepted !== 'gzip' || typeof payload !== 'string') return payload
+  reply.headers({ 'content-encoding': 'gzip', vary: 'accept-encoding' }).removeHeader('content-length')
+  return gzipSync(payload)
+}
+
+class Refusal extends Error {
+  readonly answer: Answer
+
+  constructor(answer: Answer) {
+    super('refused')
+    this.answer = answer
+  }
+}
+
+class Answering implements ExceptionFilter {
+  readonly #host: HttpAdapterHost
+  readonly #onError: AppSpec['onError']
+
+  constructor(host: HttpAdapterHost, onError: AppSpec['onError']) {
+    this.#host = host
+    this.#onError = onError
+  }
+
+  catch(error: Error, host: ArgumentsHost): void {
+    const { text, status = 500 } =
+      error instanceof Refusal ? error.answer : (this.#onError?.(error) ?? { text: error.message })
+    this.#host.httpAdapter.reply(host.switchToHttp().getResponse(), text, status)
+  }
+}
+
+Catch()(Answering)
+
+function controllerOf(routes: readonly Route[]): Type {
+  class Routes {}
+  for (const [index, route] of routes.entries()) declare(Routes, `route${index}`, route)
+  Controller()(Routes)
+  return Routes
+}
+
+/** What a class with decorators in its text comes down to. */
+function declare(controller: Type, name: string, route: Route): void {
+  const prototype = controller.prototype as object
+  const value = async (request: HttpRequest, response: NestResponse, addGroups: AddGroups) =>
+    send(response, toAnswer(await route.handler(callOf(request, addGroups))))
+  Object.defineProperty(prototype, name, { value, configurable: true, writable: true, enumerable: false })
+  for (const decorate of decorators(route)) {
+    decorate(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
+  }
+  Req()(prototype, name, 0)
+  Res({ passthrough: true })(prototype, name, 1)
+  CacheGroups()(prototype, name, 2)
+}
+
+function decorators({ method, path, cache, cachePut, cacheEvict, guard }: Route): MethodDecorator[] {
+  return [
+    VERBS[method](path),
+    ...(cache === undefined ? [] : [Cached(withCalls(cache, callOf))]),
+    ...(cachePut === undefined ? [] : [CachePut(withCalls(cachePut, callOf))]),
+    ...(cacheEvict === undefined ? [] : [CacheEvict(withCalls(cacheEvict, callOf))]),
+    ...(guard === undefined ? [] : [UseGuards(guardOf(guard))]),
+  ]
+}
+
+function guardOf(guard: NonNullable<Route['guard']>): CanActivate {
+  return {
+    canActivate(context) {
+      const refusal = guard(callOf(context.switchToHttp().getRequest()))
+      if (refusal !== undefined) throw new Refusal(refusal)
+      return true
+    },
+  }
+}
+
+function callOf(request: HttpRequest, addGroups?: AddGroups): Call {
+  return {
+    method: request.method,
+    params: request.params as Record<string, string>,
+    header(name) {
+      const value = request.headers[name]
+      return Array.isArray(value) ? value.join(', ') : value
+    },
+    json: async () => request.body,
+    cacheGroups: (...names) => addGroups?.(...names),
+  }
+}
+
+function send(response: NestResponse, { status = 200, headers, text, json, bytes, stream }: Answer): unknown {
+  response.status(status)
+  const fields = toFields(headers)
+  if (text !== undefined && !Object.keys(fields).includes('content-type')) fields['content-type'] = 'text/plain'
+  for (const [name, value] of Object.entries(fields)) {
+    if (response.raw === undefined) (response as ServerResponse & NestResponse).setHeader(name, value)
+    else (response as FastifyReply).header(name, value)
+  }
+  if (stream !== undefined) return new StreamableFile(Readable.from(toBytes(stream)))
+  if (bytes !== undefined) return new StreamableFile(bytes)
+  return text ?? json
+}

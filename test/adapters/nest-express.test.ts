@@ -1,0 +1,4 @@
+import { contract } from './contract.js'
+import { nestHost } from './hosts/nest.js'
+
+contract(nestHost('express'))

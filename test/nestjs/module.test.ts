@@ -1,0 +1,223 @@
+import { Controller, Get, Inject, Injectable, Module } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
+import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus'
+import { Test } from '@nestjs/testing'
+import { describe, expect, test } from 'vitest'
+import { CacheBackend, createRedis, Redis } from '../../src/index.js'
+import {
+  Cached,
+  getRedisToken,
+  InjectRedis,
+  RedwellHealthIndicator,
+  RedwellModule,
+  type RedwellModuleOptions,
+  type RedwellOptionsFactory,
+} from '../../src/nestjs/index.js'
+import { silentLogger } from '../support/logger.js'
+import { startRedis } from '../support/redis-server.js'
+import { moduleOf, start } from './app.js'
+
+const MEMORY: RedwellModuleOptions = { url: 'memory:', logger: silentLogger }
+
+@Injectable()
+class Service {
+  readonly redis: Redis
+  readonly cache: CacheBackend
+
+  constructor(@InjectRedis() redis: Redis, @Inject(CacheBackend) cache: CacheBackend) {
+    this.redis = redis
+    this.cache = cache
+  }
+}
+
+/** A module without imports of its own: what it injects is global. */
+@Module({ providers: [Service], exports: [Service] })
+class Feature {}
+
+async function compile(...imports: NonNullable<Parameters<typeof Test.createTestingModule>[0]['imports']>) {
+  return Test.createTestingModule({ imports }).compile()
+}
+
+describe('injection', () => {
+  test('Redis and CacheBackend are there in every module', async () => {
+    const module = await compile(RedwellModule.forRoot(MEMORY), Feature)
+    const service = module.get(Service)
+    expect(service.redis).toBeInstanceOf(Redis)
+    expect(service.cache).toBe(service.redis.cache)
+    expect(module.get(getRedisToken())).toBe(service.redis)
+    await module.close()
+    expect(service.redis.status).toBe('closed')
+  })
+
+  test('global: false keeps them to the modules that import it', async () => {
+    await expect(compile(RedwellModule.forRoot({ ...MEMORY, global: false }), Feature)).rejects.toThrow(/resolve/)
+    @Module({ imports: [RedwellModule.forRoot({ ...MEMORY, global: false })], providers: [Service] })
+    class Own {}
+    const module = await compile(Own)
+    expect(module.get(Service).redis).toBeInstanceOf(Redis)
+    await module.close()
+  })
+
+  test('a Redis with a name stands beside the one that routes are cached on', async () => {
+    @Injectable()
+    class Two {
+      readonly one: Redis
+      readonly other: Redis
+
+      constructor(@InjectRedis() one: Redis, @InjectRedis('sessions') other: Redis) {
+        this.one = one
+        this.other = other
+      }
+    }
+    const sessions = RedwellModule.forRoot({ ...MEMORY, name: 'sessions', prefix: 'sessions' })
+    @Module({ imports: [RedwellModule.forRoot(MEMORY), sessions], providers: [Two] })
+    class Own {}
+    const module = await compile(Own)
+    const { one, other } = module.get(Two)
+    expect([one.settings.prefix, other.settings.prefix]).toEqual(['redwell', 'sessions'])
+    await module.close()
+    expect([one.status, other.status]).toEqual(['closed', 'closed'])
+  })
+})
+
+describe('forRootAsync', () => {
+  @Injectable()
+  class Config implements RedwellOptionsFactory {
+    createRedwellOptions(): RedwellModuleOptions {
+      return { ...MEMORY, prefix: 'configured' }
+    }
+  }
+  @Module({ providers: [Config], exports: [Config] })
+  class ConfigModule {}
+
+  test.each([
+    [
+      'useFactory',
+      {
+        imports: [ConfigModule],
+        inject: [Config],
+        useFactory: async (config: Config) => config.createRedwellOptions(),
+      },
+    ],
+    ['useExisting', { imports: [ConfigModule], useExisting: Config }],
+    ['useClass', { useClass: Config }],
+  ])('%s', async (_, options) => {
+    const module = await compile(RedwellModule.forRootAsync(options))
+    expect(module.get(Redis).settings.prefix).toBe('configured')
+    await module.close()
+  })
+
+  test('one of them is needed, and one is enough', () => {
+    expect(() => RedwellModule.forRootAsync({})).toThrow(/one of/)
+    expect(() => RedwellModule.forRootAsync({ useClass: Config, useFactory: () => MEMORY })).toThrow(/one of/)
+  })
+
+  test('wrong settings are told when the application starts', async () => {
+    await expect(compile(RedwellModule.forRoot({ url: 'http://localhost' }))).rejects.toThrow(/redis:\/\//)
+  })
+})
+
+describe('tests of an application', () => {
+  @Controller('x')
+  class Plain {
+    @Get()
+    @Cached({ ttl: 60 })
+    get() {
+      return 'x'
+    }
+  }
+  @Module({ imports: [RedwellModule.forRoot({ url: 'redis://127.0.0.1:1' })], controllers: [Plain] })
+  class AppModule {}
+
+  test('overrideProvider puts another Redis in the place of the real one, which is never made', async () => {
+    const own = createRedis({ url: 'memory:' })
+    const module = await Test.createTestingModule({ imports: [AppModule] })
+      .overrideProvider(getRedisToken())
+      .useValue(own)
+      .compile()
+    const app = module.createNestApplication({ logger: false })
+    await app.init()
+    expect(app.get(CacheBackend)).toBe(own.cache)
+    await app.close()
+    expect(own.status).toBe('ready')
+    await own.close()
+  })
+
+  test('a handle that was given stays open', async () => {
+    const redis = createRedis({ url: 'memory:' })
+    const { app } = await start('express', moduleOf({}, { redis }))
+    expect(app.get(Redis)).toBe(redis)
+    await app.close()
+    expect(redis.status).toBe('ready')
+    await redis.close()
+  })
+})
+
+describe('life', () => {
+  test('`connect` fails a start without Redis; without it the application serves', async () => {
+    const settings = { url: 'redis://127.0.0.1:1', logger: silentLogger, connectTimeout: '200ms' } as const
+    await expect(compile(RedwellModule.forRoot({ ...settings, connect: true }))).rejects.toThrow()
+    const { app } = await start('express', moduleOf({}, settings))
+    await app.close()
+    expect(app.get(Redis).status).toBe('closed')
+  })
+
+  test('an application context without HTTP has Redis as well', async () => {
+    const context = await NestFactory.createApplicationContext(moduleOf({ imports: [Feature] }), { logger: false })
+    expect(context.get(Service).redis.status).toBe('ready')
+    await context.close()
+    expect(context.get(Service).redis.status).toBe('closed')
+  })
+})
+
+describe('health', () => {
+  @Controller('health')
+  class Health {
+    readonly #health: HealthCheckService
+    readonly #redis: RedwellHealthIndicator
+
+    constructor(
+      @Inject(HealthCheckService) health: HealthCheckService,
+      @Inject(RedwellHealthIndicator) redis: RedwellHealthIndicator,
+    ) {
+      this.#health = health
+      this.#redis = redis
+    }
+
+    @Get()
+    @HealthCheck()
+    check() {
+      return this.#health.check([() => this.#redis.check()])
+    }
+
+    @Get('lenient')
+    @HealthCheck()
+    lenient() {
+      return this.#health.check([() => this.#redis.check('cache', { away: 'degraded' })])
+    }
+  }
+
+  test('Terminus is told how Redis is', async () => {
+    const server = await startRedis()
+    const module = moduleOf(
+      { imports: [TerminusModule.forRoot({ logger: false })], controllers: [Health] },
+      { url: server.url, connect: true },
+    )
+    const { client } = await start('fastify', module)
+    const healthy = await client.get('/health')
+    expect([healthy.status, JSON.parse(healthy.text)]).toEqual([
+      200,
+      expect.objectContaining({
+        status: 'ok',
+        info: { redis: { status: 'up', redis: 'ready', latencyMs: expect.any(Number) as number } },
+      }),
+    ])
+    await server.close()
+    await expect.poll(async () => (await client.get('/health')).status).toBe(503)
+    const lenient = await client.get('/health/lenient')
+    expect([lenient.status, JSON.parse(lenient.text)]).toMatchObject([
+      200,
+      { status: 'degraded', details: { cache: { status: 'degraded' } } },
+    ])
+  })
+})
