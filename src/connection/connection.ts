@@ -243,9 +243,15 @@ export class Connection {
 
   #judge(): void {
     if (this.#status === 'closed' || !this.#started) return
-    const lanes = this.#lanes.all()
-    this.#setStatus(statusOf(lanes))
+    const status = statusOf(this.#lanes.all())
+    // The primaries of a cluster are connected one after the other; that is no news as long as none of them fails.
+    const beginning = status === 'degraded' && !this.#everReady && !this.#failing()
+    this.#setStatus(beginning ? 'unavailable' : status)
     this.#keepLooking()
+  }
+
+  #failing(): boolean {
+    return this.#lastError !== undefined || this.#lanes.all().some(({ state }) => state === 'degraded')
   }
 
   #keepLooking(): void {
