@@ -39,7 +39,7 @@ export class RedisCluster {
 
   /** Who is a primary now, in the order of their slots. */
   async primaries(): Promise<readonly RedisServer[]> {
-    const asked = this.nodes.find(({ pid }) => pid !== undefined) as RedisServer
+    const asked = this.nodes.find(({ answers }) => answers) as RedisServer
     const lines = (await this.ask(asked, 'CLUSTER', 'NODES'))
       .trim()
       .split('\n')
@@ -49,6 +49,13 @@ export class RedisCluster {
     )
     const inOrder = primaries.toSorted((a, b) => Number.parseInt(a[8] ?? '', 10) - Number.parseInt(b[8] ?? '', 10))
     return inOrder.map((fields) => this.#byPort(Number(/:(\d+)@/.exec(fields[1] ?? '')?.[1])))
+  }
+
+  /** Resolves when all nodes have the same picture of their cluster. */
+  async agreed(): Promise<void> {
+    const [{ port }] = this.nodes as [RedisServer]
+    const agree = () => this.cli('--cluster', 'check', `127.0.0.1:${port}`).then((said) => !said.includes('[ERR]'))
+    while (!(await agree().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 
   /** The node id by which a cluster knows a server. */
