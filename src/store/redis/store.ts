@@ -18,6 +18,7 @@ import type {
 import { ValueError } from '../../errors.js'
 import { GroupStamps } from './groups.js'
 import { Lives } from './lives.js'
+import { Orphans } from './orphans.js'
 import { type Line, TurnReader } from './reader.js'
 import { Scan } from './scan.js'
 import { scripts } from './scripts.js'
@@ -41,6 +42,7 @@ export class RedisStore implements Store {
   readonly #wakeups: Wakeups
   readonly #scan: Scan
   readonly #lives: Lives
+  readonly #orphans = new Orphans()
   /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
   readonly #clockKey: readonly string[]
   #clockOfTurn: Promise<unknown> | undefined
@@ -84,6 +86,15 @@ export class RedisStore implements Store {
 
   async claim(key: string, claim: Claim): Promise<Claimed> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
+    try {
+      return await this.#claim(key, claim)
+    } catch (error) {
+      this.#orphans.add(claim.token, claim.leaseMs, () => this.release(key, claim.token))
+      throw error
+    }
+  }
+
+  async #claim(key: string, claim: Claim): Promise<Claimed> {
     const seen = claim.seen === 'any' ? ANY_ENTRY : entryIdentity(claim.seen)
     const clock = this.#separateClock()
     const reply = await this.#run(scripts.claim, key, [claim.token, String(claim.leaseMs), seen], this.#clockKey)
@@ -124,8 +135,13 @@ export class RedisStore implements Store {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
     const clock = this.#separateClock()
     const args = [token, String(leaseMs), keeps ? '1' : '']
-    const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
-    return toNumber(clock === undefined ? reply : await clock)
+    try {
+      const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
+      return toNumber(clock === undefined ? reply : await clock)
+    } catch (error) {
+      this.#orphans.add(token, leaseMs, () => this.complete(key, token, undefined))
+      throw error
+    }
   }
 
   async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
