@@ -62,7 +62,7 @@ export class Write {
   async #restamp(entry: Entry, invalidated: OwnInvalidation): Promise<number | undefined> {
     const own = invalidated.before.every((stamp) => stamp === undefined || stamp.hard <= this.stamp)
     const others = entry.groups.filter((group) => !invalidated.groups.includes(group))
-    const { stamps } = await this.#store.read([], others)
+    const { stamps } = await this.#store.read([this.key], others)
     const untouched = stamps.every((stamp) => stamp !== undefined && stamp.hard <= this.stamp)
     return own && untouched ? invalidated.stamp : undefined
   }

@@ -122,10 +122,6 @@ function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
     scanInterval: SENTINEL_SCAN_MS,
     // It tells of a lost connection to the master in no other way.
     passthroughClientErrorEvents: true,
-    // One connection to the master for all commands, as with one server; otherwise each waits for the one before it.
-    // The second is for the application's own `acquire()` and `use()`.
-    masterPoolSize: 2,
-    reserveClient: true,
     sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),
     nodeClientOptions: { ...commonOptions(settings), database: settings.db, socket: socketOptions(settings) },
     // Credentials of their own, never the master's; the time limits and TLS are those of the whole deployment.

@@ -27,7 +27,7 @@ export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 const CONNECT_PATIENCE_MS = 1000
 /** Between attempts at a cluster or at sentinels, where the driver gives up after one. */
 const CONNECT_PAUSE_MS = 250
-/** A driver for sentinels does not say that a connection to the master is back; it is asked, while it is away. */
+/** The driver does not say that sentinels have named a master; it is asked, while there is none. */
 const LOOK_MS = 50
 
 /** A command that waits for replicas has its own deadline for that. */
@@ -243,9 +243,15 @@ export class Connection {
 
   #judge(): void {
     if (this.#status === 'closed' || !this.#started) return
-    const lanes = this.#lanes.all()
-    this.#setStatus(statusOf(lanes))
+    const status = statusOf(this.#lanes.all())
+    // The primaries of a cluster are connected one after the other; that is no news as long as none of them fails.
+    const beginning = status === 'degraded' && !this.#everReady && !this.#failing()
+    this.#setStatus(beginning ? 'unavailable' : status)
     this.#keepLooking()
+  }
+
+  #failing(): boolean {
+    return this.#lastError !== undefined || this.#lanes.all().some(({ state }) => state === 'degraded')
   }
 
   #keepLooking(): void {

@@ -18,6 +18,8 @@ export interface Port {
   readonly send: Send
   /** A node of a cluster answers for another primary's keys by a redirection; a lone replica would answer with old data. */
   readonly mayBeReplica: boolean
+  /** Calls back when the connection was lost, or (`renewed`) is a new one, where the driver's client does not say so. */
+  watch?(changed: (renewed: boolean) => void): void
 }
 
 /**
@@ -53,6 +55,7 @@ export class Lane {
   constructor(port: Port, options: LaneOptions) {
     this.port = port
     this.#options = options
+    port.watch?.((renewed) => (renewed ? this.renewed() : this.refresh()))
     this.#breaker = new Breaker(
       () => this.#probe(),
       (state) => {

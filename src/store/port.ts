@@ -76,6 +76,7 @@ export interface PendingWrite {
 export interface Store {
   readonly prefix: string
 
+  /** The stamps are those that count for the last of the keys: a store may keep them in several places. */
   read(keys: readonly string[], groups: readonly string[]): MaybePromise<Found>
 
   /** Takes the lease of a key and reads the clock. A fill stores under the stamp it is granted. */

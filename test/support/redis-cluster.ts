@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
+import { createServer } from 'node:net'
 import { promisify } from 'node:util'
-import { freePort, type RedisServer, startRedis } from './redis-server.js'
+import { type RedisServer, startRedis } from './redis-server.js'
 
 const run = promisify(execFile)
 
@@ -38,7 +39,7 @@ export class RedisCluster {
 
   /** Who is a primary now, in the order of their slots. */
   async primaries(): Promise<readonly RedisServer[]> {
-    const asked = this.nodes.find(({ pid }) => pid !== undefined) as RedisServer
+    const asked = this.nodes.find(({ answers }) => answers) as RedisServer
     const lines = (await this.ask(asked, 'CLUSTER', 'NODES'))
       .trim()
       .split('\n')
@@ -48,6 +49,13 @@ export class RedisCluster {
     )
     const inOrder = primaries.toSorted((a, b) => Number.parseInt(a[8] ?? '', 10) - Number.parseInt(b[8] ?? '', 10))
     return inOrder.map((fields) => this.#byPort(Number(/:(\d+)@/.exec(fields[1] ?? '')?.[1])))
+  }
+
+  /** Resolves when all nodes have the same picture of their cluster. */
+  async agreed(): Promise<void> {
+    const [{ port }] = this.nodes as [RedisServer]
+    const agree = () => this.cli('--cluster', 'check', `127.0.0.1:${port}`).then((said) => !said.includes('[ERR]'))
+    while (!(await agree().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 
   /** The node id by which a cluster knows a server. */
@@ -77,25 +85,39 @@ export async function redisCli(...args: string[]): Promise<string> {
 
 /** Nodes speak to one another on the port this much above their own. */
 const BUS_OFFSET = 10_000
+/** Both ports are below those that the system gives to connections, so that none of these takes one in between. */
+const PORTS = { from: 20_000, count: 2700 }
+
+async function freePair(): Promise<number> {
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * PORTS.count)
+    if ((await isFree(port)) && (await isFree(port + BUS_OFFSET))) return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
 
 /** A node that belongs to no cluster yet. */
 export async function startClusterNode(): Promise<RedisServer> {
-  let port = await freePort()
-  while (port + BUS_OFFSET > 65_535) port = await freePort()
-  return startRedis({
-    port,
-    args: [
-      '--cluster-enabled',
-      'yes',
-      '--cluster-node-timeout',
-      String(NODE_TIMEOUT_MS),
-      '--cluster-replica-validity-factor',
-      '0',
-      '--repl-diskless-sync-delay',
-      '0',
-    ],
-  })
+  return startRedis({ port: await freePair(), args: CLUSTER_NODE })
 }
+
+const CLUSTER_NODE = [
+  '--cluster-enabled',
+  'yes',
+  '--cluster-node-timeout',
+  String(NODE_TIMEOUT_MS),
+  '--cluster-replica-validity-factor',
+  '0',
+  '--repl-diskless-sync-delay',
+  '0',
+]
 
 function addressOf(server: RedisServer): string {
   return `127.0.0.1:${server.port}`

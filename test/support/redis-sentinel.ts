@@ -38,7 +38,7 @@ export class SentinelTrio {
     })
     const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(master.port, options)))
     const trio = new SentinelTrio([master, replica], sentinels, options)
-    await trio.#settled()
+    await trio.settled()
     return trio
   }
 
@@ -67,7 +67,7 @@ export class SentinelTrio {
   }
 
   /** Every sentinel knows the others and the replica: only then can they fail over. */
-  async #settled(): Promise<void> {
+  async settled(): Promise<void> {
     for (const { port } of this.sentinels) {
       for (;;) {
         const info = await redisCli(...authArgs(this.#options.sentinelPassword), '-p', String(port), 'INFO', 'sentinel')

@@ -44,6 +44,7 @@ export class RedisServer {
   readonly dir: string
   readonly #options: RedisServerOptions
   #child: ChildProcess | undefined
+  #paused = false
 
   constructor(port: number, options: RedisServerOptions) {
     this.port = port
@@ -55,6 +56,11 @@ export class RedisServer {
 
   get pid(): number | undefined {
     return this.#child?.pid
+  }
+
+  /** Running, and not paused. */
+  get answers(): boolean {
+    return this.#child !== undefined && !this.#paused
   }
 
   /** Resolves when the server accepts connections. */
@@ -90,10 +96,12 @@ export class RedisServer {
 
   /** It hangs: connections stay open and nothing is answered. */
   pause(): void {
+    this.#paused = true
     this.#child?.kill('SIGSTOP')
   }
 
   resume(): void {
+    this.#paused = false
     this.#child?.kill('SIGCONT')
   }
 

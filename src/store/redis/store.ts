@@ -18,6 +18,7 @@ import type {
 import { ValueError } from '../../errors.js'
 import { GroupStamps } from './groups.js'
 import { Lives } from './lives.js'
+import { Orphans } from './orphans.js'
 import { type Line, TurnReader } from './reader.js'
 import { Scan } from './scan.js'
 import { scripts } from './scripts.js'
@@ -41,6 +42,7 @@ export class RedisStore implements Store {
   readonly #wakeups: Wakeups
   readonly #scan: Scan
   readonly #lives: Lives
+  readonly #orphans = new Orphans()
   /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
   readonly #clockKey: readonly string[]
   #clockOfTurn: Promise<unknown> | undefined
@@ -49,7 +51,7 @@ export class RedisStore implements Store {
     this.prefix = prefix
     this.#line = line
     this.#sure = sure
-    this.#keys = new Keyspace(prefix)
+    this.#keys = new Keyspace(prefix, line.topology === 'cluster')
     this.#entries = new TurnReader(line, decodeEntry)
     this.#groups = new GroupStamps(line, this.#keys, sure)
     this.#wakeups = new Wakeups(line, this.#keys.wake)
@@ -65,14 +67,18 @@ export class RedisStore implements Store {
 
   #read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
     const single = keys.length === 1 ? this.#entries.get(this.#keys.entry(keys[0] as string)) : undefined
-    if (single !== undefined && groups.length === 1) return this.#readOne(single, groups[0] as string)
+    const last = keys.at(-1) ?? ''
+    if (single !== undefined && groups.length === 1) return this.#readOne(single, groups[0] as string, last)
     const entries = single?.then((entry) => [entry]) ?? this.#entries.getMany(keys.map((key) => this.#keys.entry(key)))
-    return Promise.all([entries, this.#groups.read(groups)]).then(([found, stamps]) => ({ entries: found, stamps }))
+    return Promise.all([entries, this.#groups.read(groups, last)]).then(([found, stamps]) => ({
+      entries: found,
+      stamps,
+    }))
   }
 
   /** The usual case, without the arrays of promises. */
-  async #readOne(reading: Promise<Entry | undefined>, group: string): Promise<Found> {
-    const stamping = this.#groups.readOne(group)
+  async #readOne(reading: Promise<Entry | undefined>, group: string, key: string): Promise<Found> {
+    const stamping = this.#groups.readOne(group, key)
     stamping.catch(ignore)
     const entry = await reading
     return { entries: [entry], stamps: [await stamping] }
@@ -80,6 +86,15 @@ export class RedisStore implements Store {
 
   async claim(key: string, claim: Claim): Promise<Claimed> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
+    try {
+      return await this.#claim(key, claim)
+    } catch (error) {
+      this.#orphans.add(claim.token, claim.leaseMs, () => this.release(key, claim.token))
+      throw error
+    }
+  }
+
+  async #claim(key: string, claim: Claim): Promise<Claimed> {
     const seen = claim.seen === 'any' ? ANY_ENTRY : entryIdentity(claim.seen)
     const clock = this.#separateClock()
     const reply = await this.#run(scripts.claim, key, [claim.token, String(claim.leaseMs), seen], this.#clockKey)
@@ -88,20 +103,23 @@ export class RedisStore implements Store {
     const stamp = clock === undefined ? detail : await clock
     if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
     if (state === 2) return { state: 'changed' }
-    this.#groups.forget(claim.absentGroups)
-    return { state: 'granted', stamp: await this.#groups.ensure(claim.absentGroups, toNumber(stamp), claim.groupTtlMs) }
+    this.#groups.forget(claim.absentGroups, key)
+    return {
+      state: 'granted',
+      stamp: await this.#groups.ensure(claim.absentGroups, key, toNumber(stamp), claim.groupTtlMs),
+    }
   }
 
   async publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
     this.#noteLife(ttlMs)
-    if (!this.#groups.known(entry, ttlMs) && !(await this.#groups.admit(entry, ttlMs))) {
+    if (!this.#groups.known(entry, key, ttlMs) && !(await this.#groups.admit(entry, key, ttlMs))) {
       await this.release(key, token)
       return 'fenced'
     }
     const args = [token, lifeArgument(ttlMs), bytesOf(entry, key)]
     const storing = this.#run(scripts.publish, key, [...args, ...this.#wakeArguments(key)])
     if (!verify) return (await storing) === 1 ? 'stored' : 'fenced'
-    const [stored, valid] = await Promise.all([storing, this.#groups.allow(entry)])
+    const [stored, valid] = await Promise.all([storing, this.#groups.allow(entry, key)])
     return stored === 1 && valid ? 'stored' : 'fenced'
   }
 
@@ -117,12 +135,17 @@ export class RedisStore implements Store {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
     const clock = this.#separateClock()
     const args = [token, String(leaseMs), keeps ? '1' : '']
-    const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
-    return toNumber(clock === undefined ? reply : await clock)
+    try {
+      const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
+      return toNumber(clock === undefined ? reply : await clock)
+    } catch (error) {
+      this.#orphans.add(token, leaseMs, () => this.complete(key, token, undefined))
+      throw error
+    }
   }
 
   async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
-    const admitted = write !== undefined && (await this.#groups.admit(write.entry, write.ttlMs))
+    const admitted = write !== undefined && (await this.#groups.admit(write.entry, key, write.ttlMs))
     const bytes = admitted ? bytesOf(write.entry, key) : ''
     const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key), keeps ? '1' : '']
     return (await this.#runSurely(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
@@ -131,7 +154,7 @@ export class RedisStore implements Store {
   async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
     this.#noteLife(ttlMs)
-    const stamp = await this.#groups.ensure(entry.groups, toNumber(await this.#turnClock()), ttlMs)
+    const stamp = await this.#groups.ensure(entry.groups, key, toNumber(await this.#turnClock()), ttlMs)
     const args = [lifeArgument(ttlMs), bytesOf({ ...entry, stamp }, key), ...this.#wakeArguments(key)]
     return (await this.#runSurely(scripts.set, key, args)) === 1 ? stamp : undefined
   }
@@ -193,10 +216,7 @@ export class RedisStore implements Store {
    */
   async #forget(groups: readonly string[]): Promise<Invalidated> {
     await this.#sure.execute(['UNLINK', this.#keys.clock], this.#keys.clock)
-    await Promise.all(
-      groups.map((group) => this.#sure.execute(['UNLINK', this.#keys.group(group)], this.#keys.group(group))),
-    )
-    this.#groups.forget(groups)
+    await this.#groups.remove(groups)
     return { stamp: 0, before: groups.map(() => undefined) }
   }
 

@@ -51,18 +51,18 @@ function escapeGlob(text: string): string {
 
 async function selectDead(line: Line, keys: Keyspace, found: readonly string[], now: number): Promise<string[]> {
   const entries = await Promise.all(found.map(async (key) => [key, await fetch(line, key, decodeEntry)] as const))
-  const names = [...new Set(entries.flatMap(([, entry]) => entry?.groups ?? []))]
+  const groupsOf = (key: string, entry: Entry | undefined): string[] =>
+    (entry?.groups ?? []).map((group) => keys.group(group, key.slice(keys.entries.length)))
+  const names = new Set(entries.flatMap(([key, entry]) => groupsOf(key, entry)))
   const stamps = new Map<string, Stamp | undefined>()
-  await Promise.all(names.map(async (name) => stamps.set(name, await fetch(line, keys.group(name), decodeStamp))))
-  return entries.filter(([, entry]) => entry !== undefined && isDead(entry, stamps, now)).map(([key]) => key)
-}
-
-function isDead(entry: Entry, stamps: ReadonlyMap<string, Stamp | undefined>, now: number): boolean {
-  return !isValid(
-    entry,
-    entry.groups.map((group) => stamps.get(group)),
-    now,
-  )
+  await Promise.all([...names].map(async (name) => stamps.set(name, await fetch(line, name, decodeStamp))))
+  const isDead = (key: string, entry: Entry): boolean =>
+    !isValid(
+      entry,
+      groupsOf(key, entry).map((name) => stamps.get(name)),
+      now,
+    )
+  return entries.filter(([key, entry]) => entry !== undefined && isDead(key, entry)).map(([key]) => key)
 }
 
 async function fetch<T>(line: Line, key: string, decode: (bytes: Buffer) => T | undefined): Promise<T | undefined> {

@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { createRedis, type Redis } from '../../src/redis.js'
+import { recordingLogger } from '../support/logger.js'
+import { redisCli } from '../support/redis-cluster.js'
+import { type RedisServer, startRedis } from '../support/redis-server.js'
+
+/** The rule as the page on operations gives it: what is documented is what is tested. */
+const RULE = /ACL SETUSER shop .*?```/s.exec(readFileSync('docs/operations.md', 'utf8'))?.[0] ?? ''
+const COMMANDS = [...RULE.matchAll(/\+([a-z|]+)/g)].map(([, name]) => name as string)
+/** Of no use to one server; see the page. */
+const ELSEWHERE = new Set(['cluster|slots', 'asking', 'wait', 'client|setinfo'])
+const NEEDED = COMMANDS.filter((name) => !ELSEWHERE.has(name))
+
+let server: RedisServer
+const cli = (...command: string[]): Promise<string> => redisCli('-p', String(server.port), ...command)
+
+beforeAll(async () => {
+  server = await startRedis()
+})
+afterAll(() => server.close())
+
+async function setUser(name: string, commands: readonly string[]): Promise<void> {
+  const said = await cli('ACL', 'SETUSER', name, 'on', '>secret', `~${name}:*`, `&${name}:*`, '-@all', ...commands.map((command) => `+${command}`))
+  expect(said.trim()).toBe('OK')
+  await cli('ACL', 'LOG', 'RESET')
+}
+
+function open(name: string): { redis: Redis; lines: readonly string[] } {
+  const logger = recordingLogger()
+  const url = `redis://${name}:secret@127.0.0.1:${server.port}`
+  const redis = createRedis({ url, prefix: name, logger, commandTimeout: '5s' })
+  onTestFinished(() => redis.close())
+  return { redis, lines: logger.lines }
+}
+
+/** All that the cache ever asks of a server. */
+async function useAll(redis: Redis, other: Redis): Promise<void> {
+  const { cache } = redis
+  await Promise.all([redis.connect(), other.connect()].map((connecting) => connecting.catch(() => {})))
+  await redis.ping().catch(() => {})
+  await cache.set('unbounded', 1, { ttl: 0, group: 'g' })
+  await cache.set('a', 1, { ttl: 60, group: 'g' })
+  await cache.get('a')
+  const slow = (): Promise<number> => new Promise((resolve) => setTimeout(() => resolve(1), 50))
+  await Promise.all([redis, other].map((one) => one.cache.getOrSet('slow', slow, { ttl: 60 })))
+  await cache.getOrSet('failing', () => Promise.reject(new Error('no value')), { ttl: 60 }).catch(() => {})
+  await cache.expire('a')
+  await cache.delete('a')
+  await cache.expireGroup('g')
+  await cache.deleteGroup('g')
+  await cache.sweep().catch(() => {})
+  const space = redis.space()
+  const write = await space.announce('=w')
+  if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
+  await redis.space().prolong('=unbounded', Infinity).catch(() => {})
+  await redis.space().prolong('=unbounded', 1000).catch(() => {})
+  await redis.client.ping()
+  await cache.clear()
+}
+
+async function refused(): Promise<string> {
+  return cli('ACL', 'LOG')
+}
+
+describe('the documented permissions', () => {
+  test('are enough: nothing is refused, and nothing is said', async () => {
+    await setUser('shop', NEEDED)
+    const [one, other] = [open('shop'), open('shop')]
+    await useAll(one.redis, other.redis)
+    expect((await refused()).trim()).toBe('')
+    expect([...one.lines, ...other.lines].filter((line) => line.includes('NOPERM'))).toEqual([])
+    expect(one.redis.status).toBe('ready')
+  })
+
+  test.each(NEEDED)('without %s something is refused, and no call fails', async (command) => {
+    const name = `without-${command.replaceAll('|', '-')}`
+    await setUser(name, NEEDED.filter((needed) => needed !== command))
+    const [one, other] = [open(name), open(name)]
+    await useAll(one.redis, other.redis).catch((error: unknown) => {
+      // The raw client speaks as the server does.
+      expect(String(error)).toMatch(/NOPERM|closed|offline/i)
+    })
+    expect(await refused()).toContain(command.replace('|', ' ').split(' ')[0])
+  })
+})
+
+test('other keys and channels are out of reach', async () => {
+  await setUser('shop', NEEDED)
+  const client = open('shop').redis
+  await client.connect()
+  await expect((client.client as { get(key: string): Promise<unknown> }).get('else:a')).rejects.toThrow(/NOPERM|permission/)
+})
+
+test('a user without the permissions is told once what is missing, and its requests are served', async () => {
+  await setUser('poor', ['hello', 'ping', 'info'])
+  const { redis, lines } = open('poor')
+  await redis.connect()
+  for (let index = 0; index < 5; index += 1) expect(await redis.cache.getOrSet('a', () => 1, { ttl: 60 })).toBe(1)
+  const said = lines.filter((line) => line.includes('NOPERM'))
+  expect(said.length).toBeGreaterThan(0)
+  expect(new Set(said).size).toBe(said.length)
+})
