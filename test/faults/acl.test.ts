@@ -21,7 +21,17 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 async function setUser(name: string, commands: readonly string[]): Promise<void> {
-  const said = await cli('ACL', 'SETUSER', name, 'on', '>secret', `~${name}:*`, `&${name}:*`, '-@all', ...commands.map((command) => `+${command}`))
+  const said = await cli(
+    'ACL',
+    'SETUSER',
+    name,
+    'on',
+    '>secret',
+    `~${name}:*`,
+    `&${name}:*`,
+    '-@all',
+    ...commands.map((command) => `+${command}`),
+  )
   expect(said.trim()).toBe('OK')
   await cli('ACL', 'LOG', 'RESET')
 }
@@ -53,8 +63,14 @@ async function useAll(redis: Redis, other: Redis): Promise<void> {
   const space = redis.space()
   const write = await space.announce('=w')
   if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
-  await redis.space().prolong('=unbounded', Infinity).catch(() => {})
-  await redis.space().prolong('=unbounded', 1000).catch(() => {})
+  await redis
+    .space()
+    .prolong('=unbounded', Infinity)
+    .catch(() => {})
+  await redis
+    .space()
+    .prolong('=unbounded', 1000)
+    .catch(() => {})
   await redis.client.ping()
   await cache.clear()
 }
@@ -75,7 +91,10 @@ describe('the documented permissions', () => {
 
   test.each(NEEDED)('without %s something is refused, and no call fails', async (command) => {
     const name = `without-${command.replaceAll('|', '-')}`
-    await setUser(name, NEEDED.filter((needed) => needed !== command))
+    await setUser(
+      name,
+      NEEDED.filter((needed) => needed !== command),
+    )
     const [one, other] = [open(name), open(name)]
     await useAll(one.redis, other.redis).catch((error: unknown) => {
       // The raw client speaks as the server does.
@@ -89,7 +108,9 @@ test('other keys and channels are out of reach', async () => {
   await setUser('shop', NEEDED)
   const client = open('shop').redis
   await client.connect()
-  await expect((client.client as { get(key: string): Promise<unknown> }).get('else:a')).rejects.toThrow(/NOPERM|permission/)
+  await expect((client.client as { get(key: string): Promise<unknown> }).get('else:a')).rejects.toThrow(
+    /NOPERM|permission/,
+  )
 })
 
 test('a user without the permissions is told once what is missing, and its requests are served', async () => {
