@@ -14,7 +14,7 @@ export async function start(args, options = {}) {
   child.stderr.on('data', (chunk) => log.push(chunk))
   const lines = createInterface({ input: child.stdout })
   const first = await Promise.race([once(lines, 'line'), exited.then(() => undefined)])
-  if (first === undefined) throw new Error(`${args.join(' ')} ended at once:\n${Buffer.concat(log)}`)
+  if (first === undefined) throw new Error(`${args.join(' ')} ended at once:\n${Buffer.concat(log).toString()}`)
   child.stdout.resume()
   const stop = async () => {
     running.delete(child)

@@ -57,7 +57,7 @@ async function measure() {
       tell(await run(base))
     } finally {
       await proxy.stop()
-      if (options.json !== undefined) save(`${options.json}.log`, `${proxy.log()}`)
+      if (options.json !== undefined) save(`${options.json}.log`, proxy.log())
     }
   } finally {
     await origin.stop()

@@ -2,6 +2,9 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import { Socket } from 'node:net'
 
+/** A request as it came in; one of Node's, or what is like it. */
+export type Inbound = Pick<http.IncomingMessage, 'method' | 'rawHeaders' | 'headers' | 'pipe'>
+
 /** The upstream gave no response that could be passed on. */
 export class BadGateway extends Error {
   readonly statusCode = 502
@@ -23,8 +26,8 @@ const WITHOUT_CONTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
 export function forward(
   upstream: URL,
   target: string,
-  request: http.IncomingMessage,
-  answer: http.ServerResponse,
+  request: Inbound,
+  answer: http.ServerResponse | undefined,
 ): Promise<http.IncomingMessage> {
   const { request: send, Agent } = upstream.protocol === 'https:' ? https : http
   return new Promise((resolve, reject) => {
@@ -37,8 +40,8 @@ export function forward(
     })
     outbound.once('response', resolve)
     outbound.once('error', (cause) => reject(new BadGateway(`upstream: ${cause.message}`, { cause })))
-    outbound.on('information', (interim) => passOn(interim, answer))
-    answer.once('close', () => outbound.destroy())
+    outbound.on('information', (interim) => answer && passOn(interim, answer))
+    answer?.once('close', () => outbound.destroy())
     request.pipe(outbound)
   })
 }
@@ -51,7 +54,7 @@ export function endToEnd(rawHeaders: readonly string[]): [name: string, value: s
   return lines.filter(([name]) => !own.has(name.toLowerCase()))
 }
 
-function requestLines({ method = '', rawHeaders, headers }: http.IncomingMessage): string[] {
+function requestLines({ method = '', rawHeaders, headers }: Inbound): string[] {
   const lines = endToEnd(rawHeaders)
   // Where the content ends is said anew on each connection (RFC 9112 section 6).
   if (headers['transfer-encoding'] !== undefined) lines.push(['Transfer-Encoding', 'chunked'])

@@ -26,7 +26,11 @@ interface OwnVariables {
 }
 
 declare module 'hono' {
-  interface ContextVariableMap extends RedwellVariables {}
+  // Member by member: a program may hold both the sources and the built package, as ours does.
+  interface ContextVariableMap {
+    redis: RedwellVariables['redis']
+    cache: RedwellVariables['cache']
+  }
 }
 
 export function getOwn<Name extends keyof OwnVariables>(c: Context, name: Name): OwnVariables[Name] | undefined {

@@ -3,8 +3,10 @@ import type { RouteCache } from '../route/route-cache.js'
 import type { Run } from '../route/run.js'
 import { messageOf } from './request.js'
 
-/** `app.fetch`, of the application whose handlers are to run. */
-export type Fetch = (request: Request, env?: unknown, executionCtx?: ExecutionContext) => Response | Promise<Response>
+/** `app.fetch`, of the application whose handlers are to run. A method's type, so that any `Bindings` fit. */
+export type Fetch = {
+  fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
+}['fetch']
 
 interface Refresh {
   readonly run: Run
