@@ -20,7 +20,15 @@ export function fetchSuite() {
     overrides: { [SUITE]: { npm: `npm:node-fetch@${FETCH}`, 'node-fetch': FETCH } },
   }
   writeFileSync(join(home, 'package.json'), JSON.stringify(manifest))
-  const quiet = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
+  const quiet = [
+    '--ignore-scripts',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--fetch-retries=1',
+    '--fetch-timeout=30000',
+  ]
   if (npm(['install', ...quiet], { cwd: home }) === 0) return folder
   rmSync(home, { recursive: true, force: true })
   return undefined

@@ -25,9 +25,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   }
 }
 
-/** No TTL: the upstream says what may be kept. In `rfc9111` also to gateways alone, by the fields that were made for them. */
-export function cacheOptions(preset: Settings['preset']): Pick<FastifyCacheOptions, 'preset' | 'targets'> {
-  return preset === 'app' ? { preset } : { preset, targets: GATEWAY_FIELDS }
+/**
+ * No lifetime and no entity-tag: those are the upstream's to give. In `rfc9111` it may also speak to gateways alone, by
+ * the fields that were made for them.
+ */
+export function cacheOptions(preset: Settings['preset']): Pick<FastifyCacheOptions, 'preset' | 'etag' | 'targets'> {
+  return { preset, etag: false, ...(preset === 'rfc9111' && { targets: GATEWAY_FIELDS }) }
 }
 
 /** redwell's own, RFC 9213's, and the W3C's older one; the first that is there and well-formed counts. */
