@@ -26,19 +26,19 @@ const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, pat
 /** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
 export class DeclaredCache<Req> {
   readonly #declared: Declared<CacheOptions<Req>>
-  readonly #bound = new WeakMap<Routes, Map<string, RouteCache<Req>>>()
+  readonly #bound = new WeakMap<Routes, WeakMap<object, RouteCache<Req>>>()
 
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
     this.#declared = declared
   }
 
-  /** `name`: method and template of the route that uses them. */
-  on(routes: Routes, name: string, traits: () => Traits): RouteCache<Req> {
+  /** `route`: the same object at each request of a route. `name`: its method and template. */
+  on(routes: Routes, route: object, name: () => string, traits: () => Traits): RouteCache<Req> {
     let caches = this.#bound.get(routes)
-    if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
-    let cache = caches.get(name)
-    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits())))
+    if (caches === undefined) this.#bound.set(routes, (caches = new WeakMap()))
+    let cache = caches.get(route)
+    if (cache === undefined) caches.set(route, (cache = routes.cache(name(), this.#declared, traits())))
     return cache
   }
 }

@@ -4,7 +4,7 @@ import { isSafe } from '../http/index.js'
 import type { CacheEvictOptions, CachePutOptions } from '../route/options.js'
 import type { WriteRun } from '../route/write-run.js'
 import { DeclaredWrite } from '../routes-of.js'
-import { getOwn, routeName, routesIn, setOwn, traitsOf } from './context.js'
+import { getOwn, nameOf, routeOf, routesIn, setOwn, traitsOf } from './context.js'
 import { CacheableRequest } from './request.js'
 import { listFields, passOn, readBody, replace } from './response.js'
 
@@ -68,9 +68,9 @@ function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
 
 /** `app.use` meets all methods; on a route of its own, a safe one is a mistake. */
 function refuseMisplaced(c: Context, word: string): void {
-  const name = routeName(c)
-  if (name.startsWith('ALL ')) return
-  throw new UsageError(`${word} on ${name}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
+  const route = routeOf(c)
+  if (route.method === 'ALL') return
+  throw new UsageError(`${word} on ${nameOf(route)}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
 }
 
 /** Success is a status below 400 and no throw. */
