@@ -33,12 +33,16 @@ export class DeclaredCache<Req> {
     this.#declared = declared
   }
 
-  /** `route`: the same object at each request of a route. `name`: its method and template. */
-  on(routes: Routes, route: object, name: () => string, traits: () => Traits): RouteCache<Req> {
+  /** `route`: the same object at each request of a route; described when it is met first, by method and template. */
+  on(routes: Routes, route: object, describe: () => readonly [name: string, traits: Traits]): RouteCache<Req> {
     let caches = this.#bound.get(routes)
     if (caches === undefined) this.#bound.set(routes, (caches = new WeakMap()))
     let cache = caches.get(route)
-    if (cache === undefined) caches.set(route, (cache = routes.cache(name(), this.#declared, traits())))
+    if (cache === undefined) {
+      const [name, traits] = describe()
+      cache = routes.cache(name, this.#declared, traits)
+      caches.set(route, cache)
+    }
     return cache
   }
 }
