@@ -26,23 +26,19 @@ const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, pat
 /** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
 export class DeclaredCache<Req> {
   readonly #declared: Declared<CacheOptions<Req>>
-  readonly #bound = new WeakMap<Routes, WeakMap<object, RouteCache<Req>>>()
+  readonly #bound = new WeakMap<Routes, Map<string, RouteCache<Req>>>()
 
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
     this.#declared = declared
   }
 
-  /** `route`: the same object at each request of a route; described when it is met first, by method and template. */
-  on(routes: Routes, route: object, describe: () => readonly [name: string, traits: Traits]): RouteCache<Req> {
+  /** `name`: method and template of the route that uses them. */
+  on(routes: Routes, name: string, traits: () => Traits): RouteCache<Req> {
     let caches = this.#bound.get(routes)
-    if (caches === undefined) this.#bound.set(routes, (caches = new WeakMap()))
-    let cache = caches.get(route)
-    if (cache === undefined) {
-      const [name, traits] = describe()
-      cache = routes.cache(name, this.#declared, traits)
-      caches.set(route, cache)
-    }
+    if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
+    let cache = caches.get(name)
+    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits())))
     return cache
   }
 }

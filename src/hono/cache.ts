@@ -24,7 +24,7 @@ export function cache(options: HonoCacheOptions): MiddlewareHandler {
   return async function redwellCache(c, next) {
     const routes = routesIn(c, 'cache')
     const route = routeOf(c)
-    const cached = declared.on(routes, route, () => [nameOf(route), traitsOf(c)])
+    const cached = declared.on(routes, nameOf(route), () => traitsOf(c))
     if (c.req.method !== 'GET' && c.req.method !== 'HEAD' && !cached.anyMethod) return pass(route, next)
     const refresh = getOwn(c, 'redwell.refresher')?.refreshOf(c.req.raw)
     if (refresh !== undefined) return refresh.cache === cached ? run(c, next, refresh.run, cached) : next()

@@ -51,9 +51,13 @@ export function routeOf(c: Context): RouterRoute {
   return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
 }
 
+const names = new WeakMap<RouterRoute, string>()
+
 /** Method and template of a route; the method is `ALL` where that was `app.use`. */
-export function nameOf({ method, path }: RouterRoute): string {
-  return `${method} ${path}`
+export function nameOf(route: RouterRoute): string {
+  let name = names.get(route)
+  if (name === undefined) names.set(route, (name = `${route.method} ${route.path}`))
+  return name
 }
 
 /** Paths are told apart by Hono itself: see `CacheableRequest.target`. */
