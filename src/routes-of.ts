@@ -23,6 +23,23 @@ export function routesOf(redis: Redis): Routes {
 /** Enough to check options by, where no Redis is known yet. */
 const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
 
+/** Every `cache` of this process that was declared before its Redis was known, in order. */
+const declarations: WeakRef<DeclaredCache<never>>[] = []
+
+/** How many of them an application has been told of. */
+const expected = new WeakMap<Routes, number>()
+
+/**
+ * Tells an application under which keys its routes will cache, before the first request of each: what a write has to
+ * invalidate may have been stored by another process. Routes of other applications in this process do no harm.
+ */
+export function expectDeclared(routes: Routes, traits: Traits): void {
+  const from = expected.get(routes) ?? 0
+  if (from === declarations.length) return
+  expected.set(routes, declarations.length)
+  for (const declared of declarations.slice(from)) declared.deref()?.expectOn(routes, traits)
+}
+
 /** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
 export class DeclaredCache<Req> {
   readonly #declared: Declared<CacheOptions<Req>>
@@ -31,6 +48,11 @@ export class DeclaredCache<Req> {
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
     this.#declared = declared
+    declarations.push(new WeakRef<DeclaredCache<never>>(this))
+  }
+
+  expectOn(routes: Routes, { path }: Traits): void {
+    routes.expect(this.#declared, path)
   }
 
   /** `name`: method and template of the route that uses them. */

@@ -2,14 +2,13 @@ import type { ServerResponse } from 'node:http'
 import type { Request, Response } from 'express'
 import { OptionsError } from '../errors.js'
 import { sendAnswer } from '../node/fields.js'
-import { prefixProblem } from '../connection/resolve.js'
 import { isSafe } from '../http/index.js'
-import { checkCache, checkEvict, DeclaredCache, DeclaredWrite } from '../node/declared.js'
 import { visit } from '../node/reader.js'
 import { NodeRequest } from '../node/request.js'
-import { addGroups, isRunning } from '../node/run-responder.js'
+import { addGroups, giveWay } from '../node/run-responder.js'
 import { write } from '../node/writer.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
+import { DeclaredCache, DeclaredWrite } from '../routes-of.js'
 import { hostOf, rootOf } from './host.js'
 import type { Middleware } from './middleware.js'
 
@@ -25,19 +24,17 @@ export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
  */
 export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): Middleware {
-  const given = { where: 'options of cache', options: options as CacheOptions<Request> }
-  checkCache(given, prefixProblem)
-  const declared = new DeclaredCache(given)
+  const declared = new DeclaredCache({ where: 'options of cache', options: options as CacheOptions<Request> })
   return function redwellCache(raw, response, next) {
     const [req, res] = [raw as Request, response as Response]
-    // Where a router and a route both say `cache`, the first that a request meets counts.
-    if (res.headersSent || isRunning(res)) return next()
+    if (res.headersSent) return next()
     try {
       const host = hostOf(req, res)
-      const routeCache = declared.on(host, routeOf(req) ?? host, () => routeName(req))
+      const routeCache = declared.on(host.routes, routeName(req), () => host.traits)
       if (req.method !== 'GET' && req.method !== 'HEAD' && !routeCache.anyMethod) {
         return next(misplaced('cache', req, ONLY_GET))
       }
+      giveWay(res)
       visit({
         host,
         cache: routeCache,
@@ -62,7 +59,6 @@ export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): M
  */
 export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<P>): Middleware {
   const declared = { where: 'options of cachePut', options: options as CachePutOptions<Request> }
-  checkCache(declared, prefixProblem)
   return writer('cachePut', new DeclaredWrite(declared, undefined))
 }
 
@@ -74,7 +70,6 @@ export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<
  */
 export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOptions<P>): Middleware {
   const declared = { where: 'options of cacheEvict', options: options as CacheEvictOptions<Request> }
-  checkEvict(declared, prefixProblem)
   return writer('cacheEvict', new DeclaredWrite(undefined, declared))
 }
 
@@ -97,7 +92,7 @@ function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request
     if (res.headersSent) return next()
     try {
       const request = new NodeRequest(req, req)
-      write({ host: hostOf(req, res), write: declared, request, res, proceed: next, failed: next })
+      write({ host: hostOf(req, res), declared, request, res, proceed: next, failed: next })
     } catch (error) {
       next(error)
     }
@@ -124,7 +119,26 @@ function misplaced(word: string, req: Request, problem: string): OptionsError | 
   return new OptionsError(`${word} of ${routeName(req)}`, [problem])
 }
 
-/** Method and template, for logs. */
+/** Each route has its name from its first request: a router may be mounted where parameters stand. */
+const names = new WeakMap<Route, string>()
+
+/** Method and template. */
 function routeName(req: Request): string {
-  return `${req.method} ${req.baseUrl}${routeOf(req)?.path.toString() ?? ''}`
+  const route = routeOf(req)
+  if (route === undefined) return 'ALL /*'
+  let name = names.get(route)
+  if (name === undefined) {
+    const method = req.method === 'HEAD' ? 'GET' : req.method
+    names.set(route, (name = `${method} ${mountPath(req)}${route.path.toString()}`))
+  }
+  return name
+}
+
+/** Where the router is mounted, with the names of parameters in the place of their values as far as they are known. */
+function mountPath({ baseUrl, params }: Request): string {
+  const named = new Map(Object.entries(params).map(([name, value]) => [value, name]))
+  return baseUrl
+    .split('/')
+    .map((part) => (named.has(part) ? `:${named.get(part)}` : part))
+    .join('/')
 }

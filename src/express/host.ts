@@ -1,6 +1,6 @@
 import type { Application, Request, Response } from 'express'
 import { UsageError } from '../errors.js'
-import type { Host } from '../node/declared.js'
+import type { Host } from '../node/host.js'
 import { Refresher } from '../node/refresher.js'
 import type { Redis } from '../redis.js'
 import { routesOf } from '../routes-of.js'

@@ -4,6 +4,7 @@ import { isSafe } from '../http/index.js'
 import { NodeRequest } from '../node/request.js'
 import { invalidateBy } from '../node/unsafe.js'
 import { createRedis, type Redis, type RedisOptions } from '../redis.js'
+import { expectDeclared } from '../routes-of.js'
 import { hostOf, settled } from './host.js'
 import type { Middleware } from './middleware.js'
 
@@ -50,7 +51,11 @@ export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware 
     const { locals } = res
     locals.redis ??= redis
     locals.cache ??= locals.redis.cache
-    if (!isSafe(req.method)) invalidateBy(hostOf(req, res), new NodeRequest(req, req), res, next)
+    if (!isSafe(req.method)) {
+      const host = hostOf(req, res)
+      expectDeclared(host.routes, host.traits)
+      invalidateBy(host, new NodeRequest(req, req), res, next)
+    }
     next()
   }
   const close = async (): Promise<void> => {

@@ -1,9 +1,7 @@
 import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common'
-import { prefixProblem } from '../connection/resolve.js'
-import { checkCache, checkEvict } from '../node/declared.js'
 import { addGroups } from '../node/run-responder.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
-import type { Declared } from '../route/routes.js'
+import { DeclaredCache, DeclaredWrite } from '../routes-of.js'
 import { type HttpRequest, rawResponse } from './platform.js'
 
 /** Marks a method of a controller, or all methods of one. */
@@ -15,9 +13,9 @@ export const CACHE_EVICT = 'redwell:cache-evict'
 
 /** What the decorators leave behind. */
 export interface Declarations {
-  readonly [CACHED]: Declared<CacheOptions<HttpRequest>>
-  readonly [CACHE_PUT]: Declared<CachePutOptions<HttpRequest>>
-  readonly [CACHE_EVICT]: Declared<CacheEvictOptions<HttpRequest>>
+  readonly [CACHED]: DeclaredCache<HttpRequest>
+  readonly [CACHE_PUT]: DeclaredWrite<HttpRequest>
+  readonly [CACHE_EVICT]: DeclaredWrite<HttpRequest>
 }
 
 /**
@@ -30,16 +28,12 @@ export interface Declarations {
  * find(@Param('id') id: string) { … }
  */
 export function Cached<Req = HttpRequest>(options: CacheOptions<Req>): CacheDecorator {
-  const declared = { where: 'options of @Cached', options }
-  checkCache(declared, prefixProblem)
-  return SetMetadata(CACHED, declared)
+  return SetMetadata(CACHED, new DeclaredCache({ where: 'options of @Cached', options }))
 }
 
 /** Stores what a PUT or POST answers as the entry of its path's GET. */
 export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): MethodDecorator {
-  const declared = { where: 'options of @CachePut', options }
-  checkCache(declared, prefixProblem)
-  return SetMetadata(CACHE_PUT, declared)
+  return SetMetadata(CACHE_PUT, new DeclaredWrite({ where: 'options of @CachePut', options }, undefined))
 }
 
 /**
@@ -51,9 +45,7 @@ export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): Meth
  * remove(@Param('id') id: string) { … }
  */
 export function CacheEvict<Req = HttpRequest>(options: CacheEvictOptions<Req>): MethodDecorator {
-  const declared = { where: 'options of @CacheEvict', options }
-  checkEvict(declared, prefixProblem)
-  return SetMetadata(CACHE_EVICT, declared)
+  return SetMetadata(CACHE_EVICT, new DeclaredWrite(undefined, { where: 'options of @CacheEvict', options }))
 }
 
 /** Adds groups to the entry that this response becomes, for those that only the handler knows. */

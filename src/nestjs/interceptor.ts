@@ -10,7 +10,7 @@ import {
 } from '@nestjs/common'
 import { HttpAdapterHost } from '@nestjs/core'
 import { type Observable, of, tap } from 'rxjs'
-import type { Host } from '../node/declared.js'
+import type { Host } from '../node/host.js'
 import { sendAnswer } from '../node/fields.js'
 import { visit } from '../node/reader.js'
 import { Refresher } from '../node/refresher.js'
@@ -131,7 +131,7 @@ export class RedwellInterceptor implements NestInterceptor {
       let begun = false
       write({
         host: this.host,
-        write: declared,
+        declared,
         request,
         res,
         proceed: () => {

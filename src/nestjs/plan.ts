@@ -10,8 +10,9 @@ import {
 } from '@nestjs/common/constants.js'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError } from '../errors.js'
-import { DeclaredWrite, type Host } from '../node/declared.js'
+import type { Host } from '../node/host.js'
 import type { RouteCache } from '../route/route-cache.js'
+import type { DeclaredWrite } from '../routes-of.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations } from './decorators.js'
 import type { HttpRequest } from './platform.js'
 
@@ -39,11 +40,11 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
   if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
     throw misplaced(put === undefined ? '@CacheEvict' : '@CachePut', name, WRITES)
   }
-  const cache = cached && host.routes.cache(name, cached, host.traits)
+  const cache = cached?.on(host.routes, name, () => host.traits)
   if (cache !== undefined && !reads(method) && !cache.anyMethod) throw misplaced('@Cached', name, READS)
   return {
     cache,
-    write: (put ?? evict) === undefined ? undefined : new DeclaredWrite(put, evict),
+    write: put === undefined || evict === undefined ? (put ?? evict) : put.join(evict),
     ownFields: new Set(fieldsOf(handler)),
     answersItself: answersItself(controller, handler),
     renders: Reflect.getMetadata(RENDER_METADATA, handler) !== undefined,

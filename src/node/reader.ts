@@ -3,7 +3,7 @@ import type { Outgoing } from '../http/index.js'
 import type { Lookup } from '../route/lookup.js'
 import type { RouteCache } from '../route/route-cache.js'
 import type { Run } from '../route/run.js'
-import type { Host } from './declared.js'
+import type { Host } from './host.js'
 import type { Dispatch } from './refresher.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 import { endRunWith, type RunOptions } from './run-responder.js'
@@ -45,6 +45,6 @@ function decide<Req extends PlatformRequest>(asked: Visit<Req>, lookup: Lookup):
 
 function begin<Req extends PlatformRequest>(asked: Visit<Req>, run: Run): void {
   asked.request.prepareFor(run)
-  endRunWith(asked.res, run, asked)
+  endRunWith(asked.res, run, asked.request, asked)
   asked.proceed()
 }

@@ -26,6 +26,9 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   /** Watched fields, which the cache reads without being watched. */
   #watched: IncomingHttpHeaders | undefined
   #unwatched = false
+  /** Fields that the handler sees otherwise than the client sent them. */
+  readonly #before = new Map<string, string | string[] | undefined>()
+  #rawHeaders: string[] | undefined
 
   constructor(native: Req, raw: IncomingMessage) {
     this.native = native
@@ -47,6 +50,8 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
 
   /** Shows the handler what it has to see, and tells the run when it looks at who is asking. */
   prepareFor(run: Run): void {
+    for (const name of run.requestFields.keys()) this.#before.set(name, this.#headers[name])
+    if (run.requestFields.size > 0) this.#rawHeaders = this.raw.rawHeaders
     applyRequestFields(this.raw, run.requestFields)
     const { watched } = run
     if (watched.length === 0) return
@@ -57,6 +62,16 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
     watchFields(this.#headers, watched, read)
     if (!watched.includes('cookie') && !watched.includes('authorization')) return
     for (const name of DERIVED) watchProperty(this.native, name, () => read(`request.${name}`))
+  }
+
+  /** As the client sent it. */
+  restore(): void {
+    this.endWatch()
+    for (const [name, value] of this.#before) {
+      if (value === undefined) delete this.raw.headers[name]
+      else this.raw.headers[name] = value
+    }
+    if (this.#rawHeaders !== undefined) this.raw.rawHeaders = this.#rawHeaders
   }
 
   /** The handler is done: who reads on is not answering. */

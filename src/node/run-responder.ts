@@ -2,19 +2,37 @@ import type { ServerResponse } from 'node:http'
 import type { Outgoing, ResponseHead } from '../http/index.js'
 import type { Eventually } from '../route/options.js'
 import type { Run, Streamed } from '../route/run.js'
+import type { NodeRequest, PlatformRequest } from './request.js'
 import { intercept, type Responder } from './interception.js'
 
-/** Which run a response ends, for those who add to it while its handler runs. */
-const runs = new WeakMap<ServerResponse, Run>()
+interface Running {
+  readonly run: Run
+  readonly request: Prepared
+}
 
-/** Whether a handler runs for the cache already. */
+/** A request as its handler sees it, and as it was. */
+type Prepared = Pick<NodeRequest<PlatformRequest>, 'restore'>
+
+/** Which run a response ends: the innermost. */
+const running = new WeakMap<ServerResponse, Running>()
+
+/** Whether a handler runs for the cache. */
 export function isRunning(res: ServerResponse): boolean {
-  return runs.has(res)
+  return running.has(res)
 }
 
 /** Adds groups to the entry that a response becomes, if it becomes one. */
 export function addGroups(res: ServerResponse, names: readonly string[]): void {
-  runs.get(res)?.addGroups(names)
+  running.get(res)?.run.addGroups(names)
+}
+
+/** Where a router and a route both cache, the inner one decides: what the outer one has begun is over. */
+export function giveWay(res: ServerResponse): void {
+  const outer = running.get(res)
+  if (outer === undefined) return
+  running.delete(res)
+  outer.run.abandon()
+  outer.request.restore()
 }
 
 export interface RunOptions {
@@ -24,8 +42,8 @@ export interface RunOptions {
 }
 
 /** From here on, what is written to this response ends the run. */
-export function endRunWith(res: ServerResponse, run: Run, options: RunOptions): void {
-  runs.set(res, run)
+export function endRunWith(res: ServerResponse, run: Run, request: Prepared, options: RunOptions): void {
+  running.set(res, { run, request })
   intercept(res, new RunResponder(res, run, options))
 }
 
@@ -52,14 +70,20 @@ class RunResponder implements Responder {
   }
 
   whole(head: ResponseHead, body: Buffer): Eventually<Outgoing> {
+    if (this.#hasGivenWay) return { ...head, body }
     return this.#run.finish(head, body, this.ambient())
   }
 
   streamed(head: ResponseHead): Eventually<Streamed> {
+    if (this.#hasGivenWay) return { headers: head.headers, capture: undefined }
     return this.#run.stream(head, this.ambient())
   }
 
   closed(): void {
     this.#run.abandon()
+  }
+
+  get #hasGivenWay(): boolean {
+    return running.get(this.#res)?.run !== this.#run
   }
 }

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { isSafe, type Outgoing, type ResponseHead } from '../http/index.js'
 import type { Eventually } from '../route/options.js'
 import type { Streamed } from '../route/run.js'
-import { expectDeclared, type Host } from './declared.js'
+import type { Host } from './host.js'
 import { intercept, type Responder } from './interception.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 import { isRunning } from './run-responder.js'
@@ -18,7 +18,6 @@ export function invalidateBy<Req extends PlatformRequest>(
   failed: (error: unknown) => void,
 ): void {
   if (isSafe(request.method) || watched.has(res) || res.headersSent) return
-  expectDeclared(host)
   if (host.routes.paths.size === 0) return
   watched.add(res)
   intercept(res, new UnsafeResponder(host, request, res, failed))

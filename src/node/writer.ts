@@ -1,13 +1,22 @@
 import type { ServerResponse } from 'node:http'
+import type { RouteWrite } from '../route/route-write.js'
+import type { Routes, Traits } from '../route/routes.js'
 import type { WriteRun } from '../route/write-run.js'
-import { DeclaredWrite, type Host } from './declared.js'
+import type { Host } from './host.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 import { endWriteWith } from './write-responder.js'
+
+/** A `cachePut`, a `cacheEvict`, or both. */
+export interface Declaration<Req> {
+  on(routes: Routes, traits: () => Traits): RouteWrite<Req>
+  /** What two of them on one route are together; undefined where each stands for itself. */
+  join(other: Declaration<Req>): Declaration<Req> | undefined
+}
 
 /** A request on its way to a route that writes. */
 export interface Writing<Req extends PlatformRequest> {
   readonly host: Host
-  readonly write: DeclaredWrite<Req>
+  readonly declared: Declaration<Req>
   readonly request: NodeRequest<Req>
   readonly res: ServerResponse
   readonly proceed: () => void
@@ -15,7 +24,7 @@ export interface Writing<Req extends PlatformRequest> {
 }
 
 interface Pending {
-  write: DeclaredWrite<never>
+  declared: Declaration<never>
   run: WriteRun
 }
 
@@ -32,11 +41,11 @@ export function isWriting(res: ServerResponse): boolean {
  */
 export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
   const before = pending.get(asked.res)
-  const joint = before === undefined ? undefined : join(before.write as unknown as DeclaredWrite<Req>, asked.write)
+  const joint = (before?.declared as Declaration<Req> | undefined)?.join(asked.declared)
   if (joint !== undefined) before?.run.abandon()
-  const declared = joint ?? asked.write
+  const declared = joint ?? asked.declared
   const start = (run: WriteRun): void => {
-    const now: Pending = { write: declared, run }
+    const now: Pending = { declared, run }
     if (joint !== undefined && before !== undefined) Object.assign(before, now)
     else {
       pending.set(asked.res, now)
@@ -45,23 +54,10 @@ export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
     asked.proceed()
   }
   try {
-    const begun = declared.on(asked.host).begin(asked.request)
+    const begun = declared.on(asked.host.routes, () => asked.host.traits).begin(asked.request)
     if (begun instanceof Promise) begun.then(start).catch((error: unknown) => asked.failed(error))
     else start(begun)
   } catch (error) {
     asked.failed(error)
   }
-}
-
-const joined = new WeakMap<object, WeakMap<object, object>>()
-
-/** The write that two declarations are together; undefined where each is one of its own. */
-function join<Req>(a: DeclaredWrite<Req>, b: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
-  if ((a.put === undefined) === (b.put === undefined) || (a.evict === undefined) === (b.evict === undefined))
-    return undefined
-  let known = joined.get(a)
-  if (known === undefined) joined.set(a, (known = new WeakMap()))
-  let joint = known.get(b)
-  if (joint === undefined) known.set(b, (joint = new DeclaredWrite(a.put ?? b.put, a.evict ?? b.evict)))
-  return joint as DeclaredWrite<Req>
 }

@@ -1,4 +1,4 @@
-import { type INestApplication, type ModuleMetadata, Module, type Type } from '@nestjs/common'
+import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { afterEach } from 'vitest'
@@ -20,14 +20,15 @@ afterEach(async () => {
 })
 
 /** A module of these parts, with redwell on the embedded store. */
-export function moduleOf(metadata: ModuleMetadata, options: RedwellModuleOptions = {}): Type {
-  class AppModule {}
+export function moduleOf(metadata: ModuleMetadata, options: RedwellModuleOptions = {}): ModuleMetadata {
   const redwell = RedwellModule.forRoot({ url: 'memory:', logger: silentLogger, ...options })
-  Module({ ...metadata, imports: [redwell, ...(metadata.imports ?? [])] })(AppModule)
-  return AppModule
+  return { ...metadata, imports: [redwell, ...(metadata.imports ?? [])] }
 }
 
-export async function create(platform: Platform, module: Type): Promise<INestApplication> {
+/** A class, or what stands in its decorator. */
+type RootModule = Type | ModuleMetadata
+
+export async function create(platform: Platform, module: RootModule): Promise<INestApplication> {
   const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const
   const app =
     platform === 'express'
@@ -40,7 +41,7 @@ export async function create(platform: Platform, module: Type): Promise<INestApp
 /** An application that is stopped when the test ends. */
 export async function start(
   platform: Platform,
-  module: Type,
+  module: RootModule,
   configure: (app: INestApplication) => void = () => {},
 ): Promise<Started> {
   const app = await create(platform, module)

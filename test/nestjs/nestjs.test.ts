@@ -228,10 +228,10 @@ describe.each(PLATFORMS)('Nest on %s', (platform) => {
         return 'set'
       }
     }
-    const of = (name: 'get' | 'set') => Object.getOwnPropertyDescriptor(Plain.prototype, name) as PropertyDescriptor
-    Get()(Plain.prototype, 'get', of('get'))
-    Cached({ ttl: 60 })(Plain.prototype, 'get', of('get'))
-    Post()(Plain.prototype, 'set', of('set'))
+    const at = (name: 'get' | 'set') => Object.getOwnPropertyDescriptor(Plain.prototype, name) as PropertyDescriptor
+    Get()(Plain.prototype, 'get', at('get'))
+    Cached({ ttl: 60 })(Plain.prototype, 'get', at('get'))
+    Post()(Plain.prototype, 'set', at('set'))
     Controller('plain')(Plain)
     const { client } = await start(platform, moduleOf({ controllers: [Plain] }))
     await client.get('/plain')

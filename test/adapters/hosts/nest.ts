@@ -150,9 +150,9 @@ class Answering implements ExceptionFilter {
 Catch()(Answering)
 
 function controllerOf(routes: readonly Route[]): Type {
+  @Controller()
   class Routes {}
   for (const [index, route] of routes.entries()) declare(Routes, `route${index}`, route)
-  Controller()(Routes)
   return Routes
 }
 
