@@ -6,7 +6,7 @@ import { UsageError } from '../errors.js'
 import type { Redis } from '../redis.js'
 import type { Routes, Traits } from '../route/routes.js'
 import type { Run } from '../route/run.js'
-import { routesOf } from '../routes-of.js'
+import { expectDeclared, routesOf } from '../routes-of.js'
 import type { Refresher } from './refresher.js'
 import type { Writing } from './write.js'
 
@@ -49,6 +49,13 @@ export function routesIn(c: Context, word: string): Routes {
 /** The route that a middleware was declared on. */
 export function routeOf(c: Context): RouterRoute {
   return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
+}
+
+/** As `routesIn`, for a request that may invalidate what routes cache that this process has not met yet. */
+export function writtenRoutesIn(c: Context, word: string): Routes {
+  const routes = routesIn(c, word)
+  expectDeclared(routes, traitsOf(c))
+  return routes
 }
 
 const names = new WeakMap<RouterRoute, string>()
