@@ -48,18 +48,22 @@ function kept(conditions: string, measured: ReadonlySet<string>): string[] {
   if (!existsSync(RESULTS)) return []
   const text = readFileSync(RESULTS, 'utf8')
   if (!text.includes(conditions)) return []
-  return text.split('\n').filter((row) => /^\| B\d+ \|/.test(row) && !measured.has(idOf(row)))
+  return text.split('\n').filter((row) => /^\| B\d+(-\w+)? \|/.test(row) && !measured.has(idOf(row)))
 }
 
 function idOf(row: string): string {
   return row.split('|')[1]?.trim() ?? ''
 }
 
+function numberOf(row: string): number {
+  return Number(/\d+/.exec(idOf(row))?.[0])
+}
+
 /** Writes the results, keeping lines of rows that this run left out. */
 export function writeResults(outcomes: readonly Outcome[], options: BenchOptions): void {
   const conditions = environment(options)
   const rows = [...kept(conditions, new Set(outcomes.map(({ id }) => id))), ...outcomes.map(line)]
-  rows.sort((a, b) => Number(idOf(a).slice(1)) - Number(idOf(b).slice(1)))
+  rows.sort((a, b) => numberOf(a) - numberOf(b))
   writeFileSync(
     RESULTS,
     `# Bench results

@@ -1,8 +1,10 @@
+import { hitRow } from '../harness/hit-row.js'
 import { LARGE_BYTES } from '../harness/items.js'
-import { redisHitRow } from '../harness/redis-hit.js'
+import { cachedItems, handwrittenHit } from '../harness/variants.js'
 
-export default redisHitRow({
+export default hitRow({
   id: 'B3',
   what: 'hit from Redis, 50 KB, against GET and send by hand',
-  bytes: LARGE_BYTES,
+  ours: cachedItems(LARGE_BYTES),
+  base: handwrittenHit(LARGE_BYTES),
 })

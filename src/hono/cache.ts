@@ -1,10 +1,11 @@
 import type { Context, MiddlewareHandler, Next } from 'hono'
+import type { RouterRoute } from 'hono/types'
 import { UsageError } from '../errors.js'
 import type { CacheOptions } from '../route/options.js'
 import type { RouteCache } from '../route/route-cache.js'
 import type { Run } from '../route/run.js'
 import { DeclaredCache } from '../routes-of.js'
-import { getOwn, routeName, routesIn, setOwn, traitsOf } from './context.js'
+import { getOwn, nameOf, routeOf, routesIn, setOwn, traitsOf } from './context.js'
 import { keepAlive } from './refresher.js'
 import { CacheableRequest, present } from './request.js'
 import { ambientFields, answer, listFields, passOn, readBody, replace } from './response.js'
@@ -22,27 +23,28 @@ export function cache(options: HonoCacheOptions): MiddlewareHandler {
   const declared = new DeclaredCache({ where: 'options of cache', options })
   return async function redwellCache(c, next) {
     const routes = routesIn(c, 'cache')
-    const cached = declared.on(routes, routeName(c), () => traitsOf(c))
-    if (c.req.method !== 'GET' && c.req.method !== 'HEAD' && !cached.anyMethod) return pass(c, next)
-    // Where `app.use` and a route both say `cache`, the inner one decides.
-    getOwn(c, 'redwell.run')?.abandon()
+    const route = routeOf(c)
+    const cached = declared.on(routes, nameOf(route), () => traitsOf(c))
+    if (c.req.method !== 'GET' && c.req.method !== 'HEAD' && !cached.anyMethod) return pass(route, next)
     const refresh = getOwn(c, 'redwell.refresher')?.refreshOf(c.req.raw)
     if (refresh !== undefined) return refresh.cache === cached ? run(c, next, refresh.run, cached) : next()
+    // Where `app.use` and a route both say `cache`, the inner one decides.
+    const outer = getOwn(c, 'redwell.run')
+    outer?.abandon()
     const looking = cached.lookup(new CacheableRequest(c))
     const lookup = looking instanceof Promise ? await looking : looking
     if (lookup.outcome !== 'hit') return run(c, next, lookup.run, cached)
-    setOwn(c, 'redwell.run', undefined)
+    if (outer !== undefined) setOwn(c, 'redwell.run', undefined)
     answer(c, lookup.response)
     if (lookup.refresh !== undefined) refreshLater(c, cached, lookup.refresh)
   }
 }
 
 /** `app.use` meets all methods; on a route of its own, another method is a mistake. */
-function pass(c: Context, next: Next): Promise<void> {
-  const name = routeName(c)
-  if (name.startsWith('ALL ')) return next()
+function pass(route: RouterRoute, next: Next): Promise<void> {
+  if (route.method === 'ALL') return next()
   throw new UsageError(
-    `cache on ${name}: only GET responses are cached. Use cachePut or cacheEvict on a route that writes.`,
+    `cache on ${nameOf(route)}: only GET responses are cached. Use cachePut or cacheEvict on a route that writes.`,
   )
 }
 
@@ -61,7 +63,7 @@ async function run(c: Context, next: Next, own: Run, cached: RouteCache<Context>
     // An inner `cache` has taken over.
     if (getOwn(c, 'redwell.run') !== own) return
     await finish(c, own, ambient)
-    keepAlive(c, cached.settled())
+    keepAlive(c, () => cached.settled())
   } catch (error) {
     const instead = own.fail()
     if (instead === undefined) throw error

@@ -1,21 +1,14 @@
 import type { Context } from 'hono'
 import { matchedRoutes } from 'hono/route'
+import type { RouterRoute } from 'hono/types'
 import type { CacheBackend } from '../cache/backend.js'
 import { UsageError } from '../errors.js'
 import type { Redis } from '../redis.js'
 import type { Routes, Traits } from '../route/routes.js'
 import type { Run } from '../route/run.js'
-import { routesOf } from '../routes-of.js'
+import { expectDeclared, routesOf } from '../routes-of.js'
 import type { Refresher } from './refresher.js'
 import type { Writing } from './write.js'
-
-/** What handlers find in `c.var`. */
-export interface RedwellVariables {
-  /** The application's Redis; `redis.client` is the node-redis client. */
-  redis: Redis
-  /** Values beside the routes. */
-  cache: CacheBackend
-}
 
 /** What the middlewares of one request tell each other, beside it. */
 interface OwnVariables {
@@ -26,10 +19,11 @@ interface OwnVariables {
 }
 
 declare module 'hono' {
-  // Member by member: a program may hold both the sources and the built package, as ours does.
   interface ContextVariableMap {
-    redis: RedwellVariables['redis']
-    cache: RedwellVariables['cache']
+    /** The application's Redis; `redis.client` is the node-redis client. */
+    redis: Redis
+    /** Values beside the routes. */
+    cache: CacheBackend
   }
 }
 
@@ -46,16 +40,31 @@ export function routesIn(c: Context, word: string): Routes {
   const redis = c.get('redis') as Redis | undefined
   if (redis === undefined) {
     throw new UsageError(
-      `${word} of ${routeName(c)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
+      `${word} of ${nameOf(routeOf(c))} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
     )
   }
   return routesOf(redis)
 }
 
-/** Method and template of the route that a middleware was declared on; `ALL` where that was `app.use`. */
-export function routeName(c: Context): string {
-  const route = matchedRoutes(c)[c.req.routeIndex]
-  return route === undefined ? c.req.path : `${route.method} ${route.path}`
+/** The route that a middleware was declared on. */
+export function routeOf(c: Context): RouterRoute {
+  return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
+}
+
+/** As `routesIn`, for a request that may invalidate what routes cache that this process has not met yet. */
+export function writtenRoutesIn(c: Context, word: string): Routes {
+  const routes = routesIn(c, word)
+  expectDeclared(routes, traitsOf(c))
+  return routes
+}
+
+const names = new WeakMap<RouterRoute, string>()
+
+/** Method and template of a route; the method is `ALL` where that was `app.use`. */
+export function nameOf(route: RouterRoute): string {
+  let name = names.get(route)
+  if (name === undefined) names.set(route, (name = `${route.method} ${route.path}`))
+  return name
 }
 
 /** Paths are told apart by Hono itself: see `CacheableRequest.target`. */

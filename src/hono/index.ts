@@ -1,6 +1,5 @@
 export { cache, cacheGroups } from './cache.js'
 export type { HonoCacheOptions } from './cache.js'
-export type { RedwellVariables } from './context.js'
 export { redwell } from './setup.js'
 export type { RedwellHonoOptions, RedwellMiddleware } from './setup.js'
 export { cacheEvict, cachePut } from './write.js'

@@ -36,7 +36,7 @@ export class Refresher {
     if (this.#running.size >= RUNNING_MAX) return run.abandon()
     const running = this.#run(c, { run, cache }).finally(() => this.#running.delete(running))
     this.#running.add(running)
-    keepAlive(c, running)
+    keepAlive(c, () => running)
   }
 
   /** Resolves when no refresh runs any more. */
@@ -67,11 +67,13 @@ function keyedFields({ req }: Context, run: Run): Record<string, string> {
 }
 
 /** Where the platform ends work with the answer, asks it to wait for this. */
-export function keepAlive(c: Context, work: Promise<unknown>): void {
-  executionContext(c)?.waitUntil(work)
+export function keepAlive(c: Context, work: () => Promise<unknown>): void {
+  executionContext(c)?.waitUntil(work())
 }
 
+/** Hono throws where there is none, and an error costs as much as all else about a miss; Node has none. */
 function executionContext(c: Context): ExecutionContext | undefined {
+  if (messageOf(c) !== undefined) return undefined
   try {
     return c.executionCtx
   } catch {

@@ -32,7 +32,8 @@ export class CacheableRequest implements CacheRequest<Context> {
     const query = mark === -1 ? '' : url.slice(mark, end === -1 ? undefined : end)
     const target = query === '' ? path : path + query
     const sent = messageOf(this.native)?.url
-    return sent === undefined || sent === target ? target : mountPath(sent, url) + target
+    if (sent === undefined || sent === target) return target
+    return sent.startsWith('/') ? mountPath(sent, url) + target : sent
   }
 
   get origin(): string {
@@ -68,18 +69,26 @@ function pathOf(url: string): string {
 export function present(c: Context, run: Run): () => void {
   const { raw } = c.req
   const message = messageOf(c)
-  if (run.requestFields.size > 0) {
-    c.req.raw = new Request(raw, { headers: changed(raw.headers, run.requestFields) })
-    if (message !== undefined) applyRequestFields(message, run.requestFields)
+  const fields = run.requestFields
+  if (differs(raw.headers, fields)) {
+    c.req.raw = new Request(raw, { headers: changed(raw.headers, fields) })
+    if (message !== undefined) applyRequestFields(message, fields)
   }
   if (run.watched.length > 0) {
     const read = (name: string): void => run.noteRead(name)
     watchHeaders(c.req.raw.headers, run.watched, read)
     if (message !== undefined) watchFields(message.headers, run.watched, read)
   }
+  const shown = c.req.raw
   return () => {
-    if (run.requestFields.size > 0) c.req.raw = raw
+    if (c.req.raw === shown) c.req.raw = raw
   }
+}
+
+/** Usually what has to be hidden is not there. */
+function differs(headers: Headers, fields: RequestFields): boolean {
+  for (const [name, value] of fields) if (value !== undefined || headers.has(name)) return true
+  return false
 }
 
 function changed(headers: Headers, fields: RequestFields): Headers {

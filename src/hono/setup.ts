@@ -36,12 +36,11 @@ export function redwell(options: RedwellHonoOptions = {}): RedwellMiddleware {
   const { redis: given, fetch, ...settings } = options
   const redis = given ?? createRedis(settings)
   const refresher = fetch === undefined ? undefined : new Refresher(fetch)
-  const middleware: MiddlewareHandler = async function redwellVariables(c, next) {
+  const middleware: MiddlewareHandler = function redwellVariables(c, next) {
     if (c.get('redis') === undefined) c.set('redis', redis)
     if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
     if (refresher !== undefined) setOwn(c, 'redwell.refresher', refresher)
-    await next()
-    if (!isSafe(c.req.method)) await endUnsafe(c)
+    return isSafe(c.req.method) ? next() : next().then(() => endUnsafe(c))
   }
   const close = async (): Promise<void> => {
     await refresher?.settled()

@@ -4,7 +4,7 @@ import { isSafe } from '../http/index.js'
 import type { CacheEvictOptions, CachePutOptions } from '../route/options.js'
 import type { WriteRun } from '../route/write-run.js'
 import { DeclaredWrite } from '../routes-of.js'
-import { getOwn, routeName, routesIn, setOwn, traitsOf } from './context.js'
+import { getOwn, nameOf, routeOf, setOwn, traitsOf, writtenRoutesIn } from './context.js'
 import { CacheableRequest } from './request.js'
 import { listFields, passOn, readBody, replace } from './response.js'
 
@@ -39,7 +39,7 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 
 function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
   const begin = async (c: Context, declared: DeclaredWrite<Context>): Promise<Writing> => {
-    const write = declared.on(routesIn(c, word), () => traitsOf(c))
+    const write = declared.on(writtenRoutesIn(c, word), () => traitsOf(c))
     return { declared, run: await write.begin(new CacheableRequest(c)) }
   }
   return async function redwellWrite(c, next) {
@@ -68,9 +68,9 @@ function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
 
 /** `app.use` meets all methods; on a route of its own, a safe one is a mistake. */
 function refuseMisplaced(c: Context, word: string): void {
-  const name = routeName(c)
-  if (name.startsWith('ALL ')) return
-  throw new UsageError(`${word} on ${name}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
+  const route = routeOf(c)
+  if (route.method === 'ALL') return
+  throw new UsageError(`${word} on ${nameOf(route)}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
 }
 
 /** Success is a status below 400 and no throw. */
@@ -90,6 +90,6 @@ export async function endUnsafe(c: Context): Promise<void> {
   const { res, error } = c
   if (getOwn(c, 'redwell.writing') !== undefined || getOwn(c, 'redwell.run') !== undefined || error !== undefined)
     return
-  const run = await routesIn(c, 'redwell').unsafe.begin(new CacheableRequest(c))
+  const run = await writtenRoutesIn(c, 'redwell').unsafe.begin(new CacheableRequest(c))
   await run.finish({ status: res.status, headers: () => listFields(res.headers), body: () => undefined })
 }

@@ -28,6 +28,23 @@ export function applications({ store, settings, start, after }: Bed): void {
     expect(await a.client.get('/x')).toMatchObject({ text: 'a', cache: 'MISS' })
   })
 
+  test.each(['POST', 'PATCH'])(
+    'a %s invalidates what another process has stored, before any GET here',
+    async (method) => {
+      const redis = common()
+      const routes: Route[] = [
+        GET('x'),
+        { method: 'POST', path: '/x', handler: () => 'written' },
+        { method: 'PATCH', path: '/x', cacheEvict: { group: 'other' }, handler: () => 'written' },
+      ]
+      const a = await start(routes, { redis })
+      const b = await start(routes, { redis })
+      for (const cache of ['MISS', 'HIT']) expect((await a.client.get('/x')).cache).toBe(cache)
+      await b.client.ask('/x', { method })
+      expect((await a.client.get('/x')).cache).toBe('MISS')
+    },
+  )
+
   test('two applications in one process with prefixes of their own know nothing of each other', async () => {
     const redis = common()
     const a = await start([GET('a'), PUT], { redis: { ...redis, prefix: `${redis.prefix ?? 'test'}:a` } })
