@@ -1,5 +1,5 @@
 import { evaluate, type Script } from '../../connection/script.js'
-import { decodeEntry, encodeEntry, entryIdentity } from '../codec.js'
+import { decodeEntry, entryIdentity } from '../codec.js'
 import type { Entry } from '../entry.js'
 import { Keyspace } from '../keyspace.js'
 import type {
@@ -15,7 +15,7 @@ import type {
   Store,
   SweepStep,
 } from '../port.js'
-import { ValueError } from '../../errors.js'
+import { bytesOf, isFull, lifeArgument, toNumber } from './arguments.js'
 import { GroupStamps } from './groups.js'
 import { Lives } from './lives.js'
 import { Orphans } from './orphans.js'
@@ -295,22 +295,3 @@ export class RedisStore implements Store {
 
 /** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
 function ignore(): void {}
-
-/** The reply of a server that has reached its maxmemory and may evict nothing. */
-function isFull(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('OOM')
-}
-
-function lifeArgument(ttlMs: number): string {
-  return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))
-}
-
-function toNumber(reply: unknown): number {
-  return Number(String(reply))
-}
-
-function bytesOf(entry: Entry, key: string): Buffer {
-  const bytes = encodeEntry(entry)
-  if (bytes === undefined) throw new ValueError(`The entry of ${key} has a header field that HTTP does not allow.`)
-  return bytes
-}
