@@ -10,9 +10,6 @@ export type ClusterNode = RedisClusterType['masters'][number]
 /** While a slot moves, a script whose keys are on both sides is refused; it is tried again after each of these. */
 const TRY_AGAIN_MS = [2, 5, 15]
 
-/** What is asked of all nodes one after the other; the driver keeps the cursor. */
-const OF_ALL_NODES = new Set(['SCAN'])
-
 /**
  * One primary of a cluster, asked directly: the driver's own way makes a plan for each command, and waits where the
  * node is away. A redirection is left to the driver, which then learns the new topology; `follow: false` makes it an
@@ -40,8 +37,7 @@ export function clusterPort(cluster: RedisClusterType, node: ClusterNode, follow
     where: node.address,
     mayBeReplica: true,
     isReady: () => node.client?.isReady === true,
-    send: (args, key) =>
-      OF_ALL_NODES.has(String(args[0])) ? whole.sendCommand(key, false, args as CommandArgument[]) : send(args, key),
+    send,
   }
 }
 

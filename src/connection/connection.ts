@@ -5,6 +5,7 @@ import { type ConnectionCounters, noCounts } from './counters.js'
 import { Deadlines } from './deadline.js'
 import type { Lane } from './lane.js'
 import { type Lanes, lanesOf } from './lanes.js'
+import { isReply } from './reply-error.js'
 import { type Reachable, whatIsWrong, whereIs } from './report.js'
 import { ServerWatch } from './server-watch.js'
 import type { ResolvedSettings } from './settings.js'
@@ -226,6 +227,7 @@ export class Connection {
     this.#lastError = error instanceof Error ? error : new Error(String(error))
     this.#update()
     if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())
+    if (isReply(error)) this.#log.refused(error.message)
   }
 
   /** A connection is a new one, which may lead to another server than before, or to one that was restarted. */

@@ -1,5 +1,5 @@
 /** Slots of a cluster, and the polynomial of its CRC16 (XMODEM), as the Redis Cluster specification has them. */
-const SLOTS = 16_384
+export const SLOTS = 16_384
 const POLYNOMIAL = 0x1021
 
 const CRC16 = Uint16Array.from({ length: 256 }, (_, byte) => {

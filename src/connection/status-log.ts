@@ -6,6 +6,7 @@ export class StatusLog {
   readonly #logger: Logger
   readonly #where: string
   #lostAt: number | undefined
+  #refusal: string | undefined
 
   constructor(logger: Logger, where: string) {
     this.#logger = logger
@@ -20,7 +21,16 @@ export class StatusLog {
 
   /** The first connection could not be made. Further attempts say nothing. */
   neverConnected(reason: string): void {
-    if (this.#lostAt === undefined) this.#lost(`is unavailable (${reason})`)
+    if (this.#lostAt !== undefined) return
+    this.#lost(`is unavailable (${reason})`)
+    this.#refusal = reason
+  }
+
+  /** The server answered, and does not let us in: another cause than the one said when it was lost. Said once. */
+  refused(reason: string): void {
+    if (this.#lostAt === undefined || this.#refusal === reason) return
+    this.#refusal = reason
+    this.#logger.warn(`redwell: Redis at ${this.#where} refuses the connection (${reason})`)
   }
 
   #lost(what: string): void {
@@ -32,6 +42,7 @@ export class StatusLog {
     if (this.#lostAt === undefined) return
     const awayMs = Math.round(performance.now() - this.#lostAt)
     this.#lostAt = undefined
+    this.#refusal = undefined
     this.#logger.info(`redwell: Redis at ${this.#where} is back after ${awayMs} ms`)
   }
 }

@@ -1,8 +1,8 @@
-import { slotOf } from '../connection/slot.js'
+import { slotOf, SLOTS } from '../connection/slot.js'
 
 /** Slots of a cluster that share one copy of the stamp of everything; resharding moves slots by such ranges, mostly. */
 const SLOTS_PER_COPY_BITS = 8
-const COPIES = 16_384 >> SLOTS_PER_COPY_BITS
+const COPIES = SLOTS >> SLOTS_PER_COPY_BITS
 
 /** A hash tag for each range of slots, by brute force: the first numbers that fall into them. */
 let tags: readonly string[] | undefined

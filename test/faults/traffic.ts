@@ -5,7 +5,6 @@ import redwell from '../../src/fastify/index.js'
 import type { RedisSettings } from '../../src/connection/settings.js'
 import { recordingLogger } from '../support/logger.js'
 
-const ITEMS = 8
 const READERS = 4
 /** A request takes a few milliseconds without a fault. Longer than this it hangs, on however busy a machine. */
 const HANG_MS = 5000
@@ -20,6 +19,13 @@ export interface Findings {
   /** Answers that were none, or for another item, or of a version that nobody wrote. */
   wrong: number
   slowestMs: number
+}
+
+/** What the cache added to a request, beside its handler. */
+export interface Timing {
+  readonly addedMs: number
+  readonly endedAt: number
+  readonly cache: unknown
 }
 
 /** The source of truth, and what every process, or only the one that wrote, must see by now. */
@@ -53,6 +59,13 @@ function raise(map: Map<string, number>, item: string, version: number): void {
 /** Registers what a test leaves behind: of a concurrent test, its own context's. */
 export type AtEnd = (cleanup: () => Promise<void>) => void
 
+interface Answer {
+  readonly item: string
+  readonly version: number
+  /** How long the handler took that made it. */
+  readonly tookMs: number
+}
+
 type Settings = RedisSettings & { prefix: string }
 
 /** One process of a service, as far as a cache can tell: an application with a connection of its own. */
@@ -76,10 +89,11 @@ class Service {
       '/:item',
       { config: { cache: { ttl: 60, group: (request) => [`of-${(request.params as { item: string }).item}`] } } },
       async ({ params }) => {
+        const began = performance.now()
         await delay(Math.random() * 2)
         const version = truth.current(params.item)
         await delay(Math.random() * 4)
-        return { item: params.item, version }
+        return { item: params.item, version, tookMs: performance.now() - began }
       },
     )
     app.put<{ Params: { item: string } }>('/:item', async ({ params }) => {
@@ -96,23 +110,28 @@ class Service {
 export class Traffic {
   readonly services: readonly Service[]
   readonly findings: Findings = { reads: 0, writes: 0, hits: 0, stale: 0, wrong: 0, slowestMs: 0 }
+  /** Told of each read, where somebody measures. */
+  onRead: ((timing: Timing) => void) | undefined
   readonly #truth: Truth
   readonly #waiting: { at: number; resolve: () => void }[] = []
   #running = true
   #ended: Promise<unknown> = Promise.resolve()
 
-  private constructor(services: readonly Service[], truth: Truth) {
+  readonly #items: number
+
+  private constructor(services: readonly Service[], truth: Truth, items: number) {
     this.services = services
+    this.#items = items
     this.#truth = truth
   }
 
   /** Begins once both are connected. */
-  static async start(options: RedisSettings, atEnd: AtEnd): Promise<Traffic> {
+  static async start(options: RedisSettings, atEnd: AtEnd, items = 8): Promise<Traffic> {
     const truth = new Truth()
     const settings = { ...options, prefix: `fault:${randomUUID()}` }
     const services = [await Service.start(truth, settings, atEnd), await Service.start(truth, settings, atEnd)]
     await Promise.all(services.map(({ app }) => app.redis.connect()))
-    const traffic = new Traffic(services, truth)
+    const traffic = new Traffic(services, truth, items)
     traffic.#begin()
     atEnd(async () => void (await traffic.stop()))
     return traffic
@@ -151,16 +170,19 @@ export class Traffic {
   }
 
   async #read({ app, own }: Service): Promise<void> {
-    const item = pick()
+    const item = pick(this.#items)
     const atLeast = this.#truth.atLeast(item, own)
     const began = performance.now()
     const answer = await app.inject(`/${item}`)
-    const { item: answered, version } =
-      answer.statusCode === 200 ? answer.json<{ item: string; version: number }>() : {}
+    const { item: answered, version, tookMs = 0 } = answer.statusCode === 200 ? answer.json<Answer>() : {}
     const { findings } = this
+    const endedAt = performance.now()
+    const cache = answer.headers['x-redis-cache']
     findings.reads += 1
-    findings.slowestMs = Math.max(findings.slowestMs, performance.now() - began)
-    if (answer.headers['x-redis-cache'] === 'HIT') findings.hits += 1
+    findings.slowestMs = Math.max(findings.slowestMs, endedAt - began)
+    if (cache === 'HIT') findings.hits += 1
+    const addedMs = endedAt - began - (cache === 'HIT' ? 0 : tookMs)
+    this.onRead?.({ addedMs, endedAt, cache })
     if (answered !== item || version === undefined || version > this.#truth.current(item)) findings.wrong += 1
     else if (version < atLeast) findings.stale += 1
     for (const waiting of this.#waiting.filter(({ at }) => at <= findings.reads)) {
@@ -170,7 +192,7 @@ export class Traffic {
   }
 
   async #write({ app, own }: Service): Promise<void> {
-    const item = pick()
+    const item = pick(this.#items)
     const began = performance.now()
     const answer = await app.inject({ method: 'PUT', url: `/${item}` })
     this.findings.writes += 1
@@ -185,8 +207,8 @@ export class Traffic {
   }
 }
 
-function pick(): string {
-  return `item-${Math.floor(Math.random() * ITEMS)}`
+function pick(items: number): string {
+  return `item-${Math.floor(Math.random() * items)}`
 }
 
 /** Nothing failed, nothing hung, nothing was old: what has to hold whatever happened to Redis. */

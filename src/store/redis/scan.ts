@@ -1,4 +1,4 @@
-import { slotOf, SLOTS } from './slot.js'
+import { slotOf, SLOTS } from '../../connection/slot.js'
 import type { Line } from './reader.js'
 
 export interface ScanStep {

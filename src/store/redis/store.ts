@@ -1,5 +1,5 @@
 import { evaluate, type Script } from '../../connection/script.js'
-import { decodeEntry, encodeEntry, entryIdentity } from '../codec.js'
+import { decodeEntry, entryIdentity } from '../codec.js'
 import type { Entry } from '../entry.js'
 import { Keyspace } from '../keyspace.js'
 import type {
@@ -15,7 +15,7 @@ import type {
   Store,
   SweepStep,
 } from '../port.js'
-import { ValueError } from '../../errors.js'
+import { bytesOf, isFull, lifeArgument, toNumber } from './arguments.js'
 import { GroupStamps } from './groups.js'
 import { Lives } from './lives.js'
 import { Orphans } from './orphans.js'
@@ -86,12 +86,7 @@ export class RedisStore implements Store {
 
   async claim(key: string, claim: Claim): Promise<Claimed> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
-    try {
-      return await this.#claim(key, claim)
-    } catch (error) {
-      this.#orphans.add(claim.token, claim.leaseMs, () => this.release(key, claim.token))
-      throw error
-    }
+    return this.#orphans.watch(this.#claim(key, claim), claim.token, () => this.#release(key, claim.token))
   }
 
   async #claim(key: string, claim: Claim): Promise<Claimed> {
@@ -110,10 +105,15 @@ export class RedisStore implements Store {
     }
   }
 
-  async publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
+  publish(key: string, publication: Publication): Promise<Published> {
+    const { token, ttlMs } = publication
     this.#noteLife(ttlMs)
+    return this.#orphans.watch(this.#publish(key, publication), token, () => this.#release(key, token))
+  }
+
+  async #publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
     if (!this.#groups.known(entry, key, ttlMs) && !(await this.#groups.admit(entry, key, ttlMs))) {
-      await this.release(key, token)
+      await this.#release(key, token)
       return 'fenced'
     }
     const args = [token, lifeArgument(ttlMs), bytesOf(entry, key)]
@@ -127,24 +127,32 @@ export class RedisStore implements Store {
     return (await this.#runOnLease(scripts.renew, key, [token, String(leaseMs)])) === 1
   }
 
-  async release(key: string, token: string): Promise<void> {
+  release(key: string, token: string): Promise<void> {
+    return this.#orphans.watch(this.#release(key, token), token, () => this.#release(key, token))
+  }
+
+  async #release(key: string, token: string): Promise<void> {
     await this.#runOnLease(scripts.release, key, [token, ...this.#wakeArguments(key)])
   }
 
   async announce(key: string, token: string, leaseMs: number, keeps = false): Promise<number> {
     if (this.#lives.learning !== undefined) await this.#lives.learned()
-    const clock = this.#separateClock()
-    const args = [token, String(leaseMs), keeps ? '1' : '']
-    try {
-      const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
-      return toNumber(clock === undefined ? reply : await clock)
-    } catch (error) {
-      this.#orphans.add(token, leaseMs, () => this.complete(key, token, undefined))
-      throw error
-    }
+    const announcing = this.#announce(key, [token, String(leaseMs), keeps ? '1' : ''])
+    return this.#orphans.watch(announcing, token, () => this.#complete(key, token, undefined, false))
   }
 
-  async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
+  async #announce(key: string, args: readonly string[]): Promise<number> {
+    const clock = this.#separateClock()
+    const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
+    return toNumber(clock === undefined ? reply : await clock)
+  }
+
+  complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
+    const completing = this.#complete(key, token, write, keeps)
+    return this.#orphans.watch(completing, token, () => this.#complete(key, token, undefined, false))
+  }
+
+  async #complete(key: string, token: string, write: PendingWrite | undefined, keeps: boolean): Promise<Published> {
     const admitted = write !== undefined && (await this.#groups.admit(write.entry, key, write.ttlMs))
     const bytes = admitted ? bytesOf(write.entry, key) : ''
     const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key), keeps ? '1' : '']
@@ -287,22 +295,3 @@ export class RedisStore implements Store {
 
 /** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
 function ignore(): void {}
-
-/** The reply of a server that has reached its maxmemory and may evict nothing. */
-function isFull(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('OOM')
-}
-
-function lifeArgument(ttlMs: number): string {
-  return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))
-}
-
-function toNumber(reply: unknown): number {
-  return Number(String(reply))
-}
-
-function bytesOf(entry: Entry, key: string): Buffer {
-  const bytes = encodeEntry(entry)
-  if (bytes === undefined) throw new ValueError(`The entry of ${key} has a header field that HTTP does not allow.`)
-  return bytes
-}
