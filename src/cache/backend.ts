@@ -1,3 +1,4 @@
+import type { CacheStats } from '../diagnostics/telemetry.js'
 import { UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { Background } from './background.js'
@@ -216,6 +217,16 @@ export class CacheBackend {
   /** @internal Cached routes tell how they decide. */
   explainWith(explainer: (request: ExplainRequest) => Promise<Explanation>): void {
     this.#explainer = explainer
+  }
+
+  /** What routes and namespaces did since the start, or since `resetStats`: hits, misses by reason, stores, latency. */
+  stats(): CacheStats {
+    return this.#shared.space.telemetry.stats()
+  }
+
+  /** Begins the numbers of `stats` anew. OpenTelemetry's counters go on. */
+  resetStats(): void {
+    this.#shared.space.telemetry.reset()
   }
 
   /** Resolves when no refresh runs in the background any more. */
