@@ -68,7 +68,9 @@ function queries(): readonly (readonly [where: string, expr: string])[] {
   const panels = dashboard.panels.flatMap(({ title, targets }) =>
     targets.map(({ expr }) => [`panel ${title}`, expr] as const),
   )
-  const rules = readFileSync(`${FOLDER}alerts.yml`, 'utf8').split(/^ +- alert: /m).slice(1)
+  const rules = readFileSync(`${FOLDER}alerts.yml`, 'utf8')
+    .split(/^ +- alert: /m)
+    .slice(1)
   const alerts = rules.map((rule) => {
     const [, expr = ''] = /expr: (?:>-\s)?([\s\S]*?)\n +(?:for|labels):/.exec(rule) ?? []
     return [`alert ${rule.slice(0, rule.indexOf('\n'))}`, expr.replaceAll(/\s+/g, ' ')] as const
@@ -78,7 +80,8 @@ function queries(): readonly (readonly [where: string, expr: string])[] {
 
 /** Names that a query asks for, with the labels it names beside each. */
 function* selectors(expr: string): Generator<readonly [name: RegExp, labels: readonly string[]]> {
-  const labelsOf = (text = ''): string[] => [...text.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g)].map(([, label]) => label ?? '')
+  const labelsOf = (text = ''): string[] =>
+    [...text.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g)].map(([, label]) => label ?? '')
   for (const [, pattern = '', rest] of expr.matchAll(/\{__name__=~"([^"]+)"([^}]*)\}/g))
     yield [new RegExp(`^${pattern}$`), labelsOf(rest)]
   const plain = expr.replaceAll(/\{__name__[^}]*\}/g, '')
@@ -97,7 +100,11 @@ describe('dashboard and alerts', () => {
 
   test('every metric of the table is emitted', () => {
     const names = new Set([...emitted.keys()].map((name) => name.replace(/_(?:total|bucket|sum|count)$/, '')))
-    expect([...names].toSorted()).toEqual(Object.values(METRIC).map((name) => name.replaceAll('.', '_')).toSorted())
+    expect([...names].toSorted()).toEqual(
+      Object.values(METRIC)
+        .map((name) => name.replaceAll('.', '_'))
+        .toSorted(),
+    )
   })
 
   test.each(queries())('%s asks for what there is', (_, expr) => {
@@ -108,7 +115,9 @@ describe('dashboard and alerts', () => {
       expect(found, `${name.source} is not emitted`).toBeDefined()
       expect(labels.filter((label) => !ADDED.has(label) && !found?.[1].has(label))).toEqual([])
     }
-    const grouped = [...expr.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(',').map((one) => one.trim()))
+    const grouped = [...expr.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = '']) =>
+      list.split(',').map((one) => one.trim()),
+    )
     const all = new Set([...emitted.values()].flatMap((labels) => [...labels]))
     expect(grouped.filter((label) => !ADDED.has(label) && !all.has(label))).toEqual([])
     expect(expr.split('(')).toHaveLength(expr.split(')').length)
@@ -116,14 +125,18 @@ describe('dashboard and alerts', () => {
   })
 
   test('every metric has a panel', () => {
-    const asked = queries().filter(([where]) => where.startsWith('panel')).flatMap(([, expr]) => [...selectors(expr)])
+    const asked = queries()
+      .filter(([where]) => where.startsWith('panel'))
+      .flatMap(([, expr]) => [...selectors(expr)])
     const shown = (name: string): boolean => asked.some(([selector]) => selector.test(name))
     expect([...emitted.keys()].filter((name) => !/_(?:sum|count)$/.test(name) && !shown(name))).toEqual([])
   })
 
   test('every alert stands in the documentation', () => {
     const docs = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8')
-    const alerts = queries().filter(([where]) => where.startsWith('alert')).map(([where]) => where.slice('alert '.length))
+    const alerts = queries()
+      .filter(([where]) => where.startsWith('alert'))
+      .map(([where]) => where.slice('alert '.length))
     expect(alerts.length).toBeGreaterThan(5)
     expect(alerts.filter((name) => !docs.includes(`\`${name}\``))).toEqual([])
   })
@@ -143,9 +156,12 @@ test('the application serves its metrics, and they are those of the dashboard', 
       child.once('exit', () => reject(new Error('the example ended')))
     })
     const scrape = async () => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
-    await vi.waitFor(async () => expect(await scrape()).toMatch(/redwell_cache_requests_total\{[^}]*cache_outcome="hit"/), {
-      timeout: 30_000,
-    })
+    await vi.waitFor(
+      async () => expect(await scrape()).toMatch(/redwell_cache_requests_total\{[^}]*cache_outcome="hit"/),
+      {
+        timeout: 30_000,
+      },
+    )
     const all = read(await emitAll())
     for (const [name, labels] of read(await scrape())) {
       expect(all.has(name), name).toBe(true)
