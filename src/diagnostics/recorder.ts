@@ -120,7 +120,7 @@ export class Recorder {
     what: Stored | undefined,
     run: () => Promise<T>,
   ): Promise<T> {
-    const scope = begin('put', this.origin)
+    const scope = this.origin.kind === 'route' ? begin('put', this.origin) : this.#begin('set')
     const startedAt = performance.now()
     try {
       const committed = await (scope === undefined ? run() : runIn(scope, run))
@@ -271,6 +271,16 @@ export class Looking {
 
   found(found: Found): void {
     this.#recorder.looked(this, found)
+  }
+
+  /** One of several lookups that are made together. Told of by itself; the whole ends with `end`. */
+  part(): Looking {
+    return new Looking(this.#recorder, this.operation, undefined, this.weight, this.startedAt)
+  }
+
+  /** All parts have been looked at. */
+  end(): void {
+    this.scope?.end(undefined)
   }
 
   failed(error: unknown): void {

@@ -1,4 +1,4 @@
-import type { CacheEvictOptions, CacheOptions, CachePutOptions, RedisOptions } from '../../src/index.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis, RedisOptions } from '../../src/index.js'
 
 /** A framework's adapter on a real server: what telemetry has to be the same on. */
 export interface Host {
@@ -8,6 +8,7 @@ export interface Host {
 
 export interface Hosted {
   readonly port: number
+  readonly redis: Redis
   close(): Promise<void>
 }
 

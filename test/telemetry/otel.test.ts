@@ -212,6 +212,46 @@ describe.each(HOSTS)('$name', (host) => {
     })
   })
 
+  test('calls of the data cache have spans of their own, with the driver inside and the loader beside', async () => {
+    observe({ groups: true })
+    const { redis } = await serve([], onRedis())
+    const users = redis.cache.namespace('users', { ttl: '1m' })
+    const load = () => {
+      trace.getTracer('app').startSpan('loader').end()
+      return 'one'
+    }
+    await users.getOrSet(1, load, { group: 'people' })
+    await users.get(1)
+    await users.set(2, 'two')
+    await users.delete(2)
+    await redis.cache.deleteGroup('people')
+    const names = sdk.spans.map(({ name }) => name).filter((name) => name.startsWith('cache.'))
+    expect(names).toEqual([
+      'cache.backend.get_or_set',
+      'cache.set',
+      'cache.backend.get',
+      'cache.backend.set',
+      'cache.backend.delete',
+      'cache.backend.delete_group',
+    ])
+    const [getOrSet] = sdk.named('cache.backend.get_or_set')
+    expect(getOrSet?.attributes).toEqual({
+      'cache.namespace': 'users',
+      'cache.outcome': 'miss',
+      'cache.reason': 'absent',
+      'cache.hit': false,
+      'cache.groups': ['people', ':users'],
+    })
+    expect(parentOf(sdk.named('redis GET')[0]!, sdk.spans)).toBe(getOrSet)
+    expect(sdk.named('loader')[0]?.parentSpanContext).toBeUndefined()
+    expect(sdk.named('cache.backend.get')[0]?.attributes).toMatchObject({
+      'cache.outcome': 'hit',
+      'cache.reason': 'fresh',
+    })
+    expect(sdk.spans.filter(isError)).toEqual([])
+    expect(await sdk.points(METRIC.evictions)).toHaveLength(2)
+  })
+
   describe('metrics', () => {
     test('count requests by outcome and reason, writes, and bytes', async () => {
       observe()

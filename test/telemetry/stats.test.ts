@@ -1,11 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Histogram } from '../../src/diagnostics/histogram.js'
 import { Telemetry } from '../../src/diagnostics/telemetry.js'
 import redwell, { type RedwellFastifyOptions } from '../../src/fastify/index.js'
+import { createRedis } from '../../src/index.js'
 import { chaos, type ChaosStore, memoryStores, testClock } from '../../src/testing/index.js'
 import { silentLogger } from '../support/logger.js'
+import { sharedRedis } from '../support/redis-server.js'
 
 const apps: FastifyInstance[] = []
 
@@ -161,5 +164,65 @@ describe('bounds', () => {
     for (const ms of [0, -1, Number.NaN, 1e12, Infinity]) histogram.record(ms)
     expect(histogram.count).toBe(5)
     expect(histogram.quantile(0.1)).toBeGreaterThanOrEqual(0)
+  })
+})
+
+describe('the numbers of a namespace', () => {
+  test.each(['memory', 'redis'])('hits, misses by reason, stores and evictions of values, on %s', async (store) => {
+    const server = store === 'redis' ? await sharedRedis() : undefined
+    const where =
+      server === undefined ? { url: 'memory:' } : { url: server.url, prefix: `test:${randomUUID()}`, commandTimeout: 5 }
+    await using redis = await createRedis({ logger: silentLogger, ...where }).connect()
+    const users = redis.cache.namespace('users', { ttl: '1m' })
+    await users.getOrSet(1, () => 'one')
+    await users.getOrSet(1, () => 'never')
+    await users.get(1)
+    await users.get(2)
+    await users.has(2)
+    await users.set(3, 'three')
+    await users.getMany([1, 3, 4])
+    await users.getOrSetMany([1, 5], (keys) => keys.map(String))
+    await users.delete(1)
+    await users.clear()
+    await redis.cache.set('plain', 1, { ttl: '1m' })
+    await redis.cache.deleteGroup(['a', 'b'])
+    const { namespaces } = redis.cache.stats()
+    expect(namespaces['users']).toMatchObject({
+      hits: 5,
+      misses: { absent: 5 },
+      stores: 3,
+      evictions: { keys: 1, groups: 1, unconfirmed: 0 },
+    })
+    expect(namespaces['default']).toMatchObject({ stores: 1, evictions: { keys: 0, groups: 2 } })
+    await server?.close()
+  })
+
+  test('callers that wait for a load are collapsed, and a failing loader yields a stale value', async () => {
+    const clock = testClock()
+    await using redis = createRedis({ url: 'memory:', logger: silentLogger, now: clock.now })
+    const load = async (): Promise<string> => {
+      await new Promise((resolve) => setImmediate(resolve))
+      return 'value'
+    }
+    const options = { ttl: '1m', staleWhileRevalidate: '1m', staleIfError: '1h' } as const
+    await Promise.all([1, 2, 3].map(() => redis.cache.getOrSet('k', load, options)))
+    expect(redis.cache.stats().namespaces['default']).toMatchObject({ hits: 2, collapsed: 2, misses: { absent: 1 } })
+    clock.advance(90_000)
+    await redis.cache.getOrSet('k', load, options)
+    await redis.cache.settled()
+    expect(redis.cache.stats().namespaces['default']).toMatchObject({ stale: 1, refreshes: 1, stores: 2 })
+    clock.advance(600_000)
+    const fail = () => Promise.reject(new Error('no database'))
+    expect(await redis.cache.getOrSet('k', fail, options)).toBe('value')
+    expect(redis.cache.stats().namespaces['default']).toMatchObject({ misses: { absent: 1, stale: 1 }, standIns: 1 })
+  })
+
+  test('an outage is a reason of its own', async () => {
+    const broken = (prefix: string) => chaos(memoryStores()(prefix)).failing()
+    await using redis = createRedis({ store: broken, logger: silentLogger })
+    expect(await redis.cache.getOrSet('k', () => 'loaded', { ttl: '1m' })).toBe('loaded')
+    await redis.cache.get('k')
+    await redis.cache.set('k', 1)
+    expect(redis.cache.stats().namespaces['default']).toMatchObject({ misses: { outage: 2 }, failedStores: 1 })
   })
 })

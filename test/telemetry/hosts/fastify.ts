@@ -11,7 +11,7 @@ export const fastifyHost: Host = {
       app.route({ ...declaration(route), handler: async (request) => route.handler(call(request)) })
     await app.listen({ host: '127.0.0.1', port: 0 })
     const { port } = app.addresses()[0] as { port: number }
-    return { port, close: () => app.close() }
+    return { port, redis: app.redis, close: () => app.close() }
   },
 }
 
