@@ -40,7 +40,7 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
   const begin = async (c: Context, declared: DeclaredWrite<Context>): Promise<Writing> => {
     const write = declared.on(routesIn(c, word), () => traitsOf(c))
-    return { declared, run: await write.begin(new CacheableRequest(c)) }
+    return { declared, run: await write.begin(new CacheableRequest(c, routeName(c))) }
   }
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) {

@@ -43,7 +43,7 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
   if (cache !== undefined && !reads(method) && !cache.anyMethod) throw misplaced('@Cached', name, READS)
   return {
     cache,
-    write: (put ?? evict) === undefined ? undefined : new DeclaredWrite(put, evict),
+    write: (put ?? evict) === undefined ? undefined : new DeclaredWrite(put, evict, name),
     ownFields: new Set(fieldsOf(handler)),
     answersItself: answersItself(controller, handler),
     renders: Reflect.getMetadata(RENDER_METADATA, handler) !== undefined,

@@ -85,14 +85,25 @@ export class DeclaredWrite<Req> {
   readonly evict: Declared<CacheEvictOptions<Req>> | undefined
   readonly #writes = new WeakMap<Host, RouteWrite<Req>>()
 
-  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
+  readonly #name: string | undefined
+
+  /** `name` is the route's, where it is known; otherwise its requests tell it. */
+  constructor(
+    put: Declared<CachePutOptions<Req>> | undefined,
+    evict: Declared<CacheEvictOptions<Req>> | undefined,
+    name?: string,
+  ) {
     this.put = put
     this.evict = evict
+    this.#name = name
   }
 
   on(host: Host): RouteWrite<Req> {
     let write = this.#writes.get(host)
-    if (write === undefined) this.#writes.set(host, (write = host.routes.write(this.put, this.evict, host.traits.path)))
+    if (write === undefined) {
+      write = host.routes.write(this.put, this.evict, host.traits.path, this.#name)
+      this.#writes.set(host, write)
+    }
     return write
   }
 }

@@ -46,8 +46,8 @@ export class RouteWrite<Req> {
   readonly #evict: EvictTarget<Req> | undefined
   readonly #own: OwnEffect
   readonly #variants: Variants | undefined
-  /** Undefined: what happens counts where it happens, under no name. */
-  readonly #recorder: Recorder | undefined
+  readonly #space: Space | undefined
+  readonly #name: string
 
   /** `name` is the route's in telemetry: method and template. */
   constructor(
@@ -56,7 +56,8 @@ export class RouteWrite<Req> {
     own: OwnEffect,
     name: string = UNNAMED,
   ) {
-    this.#recorder = (put ?? evict)?.space.telemetry.route(name)
+    this.#space = (put ?? evict)?.space
+    this.#name = name
     this.#put = put?.policy.enabled === false ? undefined : put
     this.#evict = evict
     this.#own = own
@@ -84,13 +85,18 @@ export class RouteWrite<Req> {
     named: Target | undefined,
   ): Promise<unknown> | undefined {
     const own = this.#effects(request, answer)
-    if (own === undefined) return named && this.#evict && this.#end(this.#evict.space, named)
-    return invalidate(this.#merge(own, named), this.#own.policy, this.#recorder)
+    if (own === undefined) return named && this.#evict && this.#end(request, this.#evict.space, named)
+    return invalidate(this.#merge(own, named), this.#own.policy, this.#recorder(request))
   }
 
   /** What was cached under these names ends. */
-  #end(space: Space, named: Target): Promise<Evicted> {
-    return this.#recorder?.evict('evict', named, (target) => space.evict(target)) ?? space.evict(named)
+  #end(request: CacheRequest<Req>, space: Space, named: Target): Promise<Evicted> {
+    return this.#recorder(request)?.evict('evict', named, (target) => space.evict(target)) ?? space.evict(named)
+  }
+
+  /** Undefined where the route declares nothing: then what happens counts where it happens. */
+  #recorder({ route }: CacheRequest<Req>): Recorder | undefined {
+    return this.#space?.telemetry.route(route ?? this.#name)
   }
 
   #effects(request: CacheRequest<Req>, answer: WriteAnswer): Targets | undefined {
@@ -171,10 +177,10 @@ export class RouteWrite<Req> {
     const targets = this.#merge(this.#effects(request, result.answer) ?? new Map(), named)
     const together: Target = targets.get(space) ?? {}
     targets.delete(space)
-    if (targets.size > 0) await invalidate(targets, this.#own.policy, this.#recorder)
+    if (targets.size > 0) await invalidate(targets, this.#own.policy, this.#recorder(request))
     if (place === undefined || write === undefined) {
       const keys = own.filter((key) => key !== undefined)
-      await this.#end(space, { ...together, keys: [...(together.keys ?? []), ...keys] })
+      await this.#end(request, space, { ...together, keys: [...(together.keys ?? []), ...keys] })
       return false
     }
     const entry = decided === undefined ? undefined : makeEntry(decided, place, write)
@@ -186,7 +192,7 @@ export class RouteWrite<Req> {
     const target = { ...together, keys }
     const commit = () => space.commit(write, stored, target)
     const what = stored && { key: place.key, ...stored }
-    return (await (this.#recorder?.put(target, what, commit) ?? commit())).published === 'stored'
+    return (await (this.#recorder(request)?.put(target, what, commit) ?? commit())).published === 'stored'
   }
 
   /** Other variants of the path show the representation before this write, so they end; other principals' do not. */

@@ -10,11 +10,14 @@ import { sharedRedis } from '../support/redis-server.js'
 import { silentLogger } from '../support/logger.js'
 import { chaos, memoryStores, testClock, type ChaosStore } from '../../src/testing/index.js'
 import { ask } from './ask.js'
-import type { Host, Hosted, Route } from './host.js'
-import { fastifyHost } from './hosts/fastify.js'
+import type { Answer, Host, HostedApp, Route } from '../adapters/host.js'
+import { expressHost } from '../adapters/hosts/express.js'
+import { fastifyHost } from '../adapters/hosts/fastify.js'
+import { honoHost } from '../adapters/hosts/hono.js'
+import { nestHost } from '../adapters/hosts/nest.js'
 import { isError, parentOf, requireHttp, Sdk } from './sdk.js'
 
-const HOSTS: readonly Host[] = [fastifyHost]
+const HOSTS: readonly Host[] = [fastifyHost, honoHost, expressHost, nestHost('express'), nestHost('fastify')]
 
 let sdk: Sdk
 let server: Awaited<ReturnType<typeof sharedRedis>>
@@ -67,7 +70,7 @@ describe.each(HOSTS)('$name', (host) => {
     stops.push(() => on?.stop())
   }
 
-  async function serve(routes: readonly Route[], redis: RedisOptions = { url: 'memory:' }): Promise<Hosted> {
+  async function serve(routes: readonly Route[], redis: RedisOptions = { url: 'memory:' }): Promise<HostedApp> {
     const hosted = await host.start({ redis: { logger: silentLogger, ...redis }, routes })
     stops.push(() => hosted.close())
     return hosted
@@ -81,7 +84,7 @@ describe.each(HOSTS)('$name', (host) => {
     cache: { ttl: '1m', group: 'products' },
     handler: ({ params }) => {
       trace.getTracer('app').startSpan('handler').end()
-      return { id: params['id'] }
+      return { json: { id: params['id'] } }
     },
   }
 
@@ -159,7 +162,7 @@ describe.each(HOSTS)('$name', (host) => {
           method: 'PUT',
           path: '/products/:id',
           cachePut: { ttl: '5m', group: 'products' },
-          handler: () => ({ put: 1 }),
+          handler: () => ({ json: { put: 1 } }),
         },
         {
           method: 'DELETE',
@@ -312,9 +315,9 @@ describe.each(HOSTS)('$name', (host) => {
       const gate = new Promise<void>((resolve) => {
         release = resolve
       })
-      const handler = async (): Promise<unknown> => {
+      const handler = async (): Promise<Answer> => {
         await gate
-        return { slow: true }
+        return { json: { slow: true } }
       }
       const { port } = await serve([{ method: 'GET', path: '/slow', cache: { ttl: '1m' }, handler }])
       const all = [1, 2, 3].map(() => ask(port, 'GET', '/slow'))
@@ -372,7 +375,7 @@ describe.each(HOSTS)('$name', (host) => {
           per: ({ header }) => header('x-user'),
           key: ({ params }) => ['things', params['id'] ?? ''],
         },
-        handler: () => ({ secret: 'told' }),
+        handler: () => ({ json: { secret: 'told' } }),
       },
       {
         method: 'DELETE',
