@@ -40,6 +40,8 @@ export type {
   TlsOptions,
 } from './connection/settings.js'
 export type { Duration } from './duration.js'
+export type { ByReason, Latency, OriginStats } from './diagnostics/counts.js'
+export type { CacheStats } from './diagnostics/telemetry.js'
 export {
   OptionsError,
   RedwellError,

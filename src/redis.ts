@@ -5,9 +5,11 @@ import { Connection, type ConnectionStatus } from './connection/connection.js'
 import { type ConnectionCounters, noCounts } from './connection/counters.js'
 import { resolveSettings } from './connection/resolve.js'
 import type { RedisSettings, ResolvedSettings } from './connection/settings.js'
+import { Telemetry } from './diagnostics/telemetry.js'
 import { UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
 import type { ResponseDefaults } from './route/options.js'
+import type { Otel } from './otel/otel.js'
 import { Memory, MemoryStore } from './store/memory.js'
 import type { Store } from './store/port.js'
 import { RedisStore } from './store/redis/store.js'
@@ -36,6 +38,8 @@ export class Redis implements AsyncDisposable {
   readonly #sure: Connection | undefined
   readonly #openStore: (prefix: string) => Store
   readonly #now: () => number
+  readonly #telemetry: Telemetry
+  readonly #otel: Promise<Otel | undefined> | undefined
   readonly #spaces = new Map<string, Space>()
   #closed = false
 
@@ -46,7 +50,9 @@ export class Redis implements AsyncDisposable {
     this.logger = logger
     this.defaults = defaults
     this.#now = now
+    this.#telemetry = new Telemetry(now)
     for (const warning of this.settings.warnings) logger.warn(warning)
+    this.#otel = this.settings.otel ? switchOn(logger) : undefined
     this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)
     this.#sure = this.#connection === undefined ? undefined : sureLine(this.settings)
     this.#openStore = store ?? storeOpener(this.#connection, this.#sure, now)
@@ -83,6 +89,7 @@ export class Redis implements AsyncDisposable {
 
   /** Waits until Redis answers; rejects with UnavailableError when it does not. Without it the connection is made in the background. */
   async connect(): Promise<this> {
+    await this.observed()
     await Promise.all([this.#connection?.connect(), this.#sure?.connect()])
     return this
   }
@@ -106,10 +113,16 @@ export class Redis implements AsyncDisposable {
     this.#closed = true
     for (const space of this.#spaces.values()) space.close()
     await Promise.all([this.#connection?.close(), this.#sure?.close()])
+    ;(await this.#otel)?.stop()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** @internal Resolves when telemetry sees what happens: its code is loaded where a setting asks for it, and nowhere else. */
+  async observed(): Promise<void> {
+    await this.#otel
   }
 
   /** @internal What is cached under the application's prefix, or under one of a route below it. */
@@ -117,7 +130,7 @@ export class Redis implements AsyncDisposable {
     const name = prefix === undefined ? this.settings.prefix : `${this.settings.prefix}:${prefix}`
     const known = this.#spaces.get(name)
     if (known !== undefined) return known
-    const space = new Space(this.#openStore(name), { now: this.#now, logger: this.logger })
+    const space = new Space(this.#openStore(name), { now: this.#now, logger: this.logger, telemetry: this.#telemetry })
     this.#spaces.set(name, space)
     return space
   }
@@ -129,6 +142,16 @@ function sureLine(settings: ResolvedSettings): Connection | undefined {
 
 /** The main line says what is to be said of the same servers. */
 const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
+
+async function switchOn(logger: Logger): Promise<Otel | undefined> {
+  try {
+    const { otelFromSettings } = await import('./otel/otel.js')
+    return otelFromSettings((message) => logger.warn(message))
+  } catch (error) {
+    logger.warn(`redwell: OpenTelemetry could not be switched on: ${String(error)}`)
+    return undefined
+  }
+}
 
 function storeOpener(
   connection: Connection | undefined,

@@ -72,11 +72,19 @@ export class DeclaredWrite<Req> {
   readonly #bound = new WeakMap<Routes, RouteWrite<Req>>()
   readonly #joined = new WeakMap<DeclaredWrite<Req>, DeclaredWrite<Req>>()
 
-  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
+  readonly #name: string | undefined
+
+  /** `name` is the route's, where it is known; otherwise its requests tell it. */
+  constructor(
+    put: Declared<CachePutOptions<Req>> | undefined,
+    evict: Declared<CacheEvictOptions<Req>> | undefined,
+    name?: string,
+  ) {
     if (put !== undefined) resolvePolicy(put.where, put.options, UNBOUND)
     if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
     this.#put = put
     this.#evict = evict
+    this.#name = name
   }
 
   /** Whether the answer's body is asked for. */
@@ -87,7 +95,8 @@ export class DeclaredWrite<Req> {
 
   on(routes: Routes, traits: () => Traits): RouteWrite<Req> {
     let write = this.#bound.get(routes)
-    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
+    if (write === undefined)
+      this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path, this.#name)))
     return write
   }
 
@@ -100,7 +109,7 @@ export class DeclaredWrite<Req> {
     if (this.#evict !== undefined && other.#evict !== undefined) return undefined
     let joint = this.#joined.get(other)
     if (joint === undefined) {
-      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
+      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict, this.#name ?? other.#name)
       this.#joined.set(other, joint)
     }
     return joint

@@ -1,3 +1,4 @@
+import type { CacheStats } from '../diagnostics/telemetry.js'
 import { UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { Background } from './background.js'
@@ -13,7 +14,7 @@ import type {
   ValueEntry,
 } from './contract.js'
 import type { ExplainRequest, Explanation } from './explanation.js'
-import { checkedGroups } from './group.js'
+import { checkedGroups, PREFIX_GROUP } from './group.js'
 import type { Frozen } from './immutable.js'
 import type { Key } from './key.js'
 import type { Loader } from './loader.js'
@@ -25,7 +26,7 @@ import type { NamespaceOptions } from './namespace-options.js'
 import { plainOptions, type ValueOptions } from './options.js'
 import { RequestMemo } from './request-memo.js'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.js'
-import type { Evicted, Space } from './space.js'
+import type { Evicted, Space, Target } from './space.js'
 import { type Shared, ValueCache } from './value-cache.js'
 import { Values } from './values.js'
 import type { WriteStamp } from './write-stamp.js'
@@ -129,7 +130,7 @@ export class CacheBackend {
 
   /** Whether there is a fresh value. */
   async has(key: Key, options?: ReadOptions): Promise<boolean> {
-    return (await this.#cache.getEntry(key, options)).outcome === 'hit'
+    return (await this.#cache.getEntry(key, options, 'has')).outcome === 'hit'
   }
 
   /** Seconds for which the value (or the knowledge that there is none) is still fresh; Infinity without an end, undefined where there is none. */
@@ -153,17 +154,17 @@ export class CacheBackend {
 
   /** Invalidates every entry, value or response, that carries one of the groups. Costs the same for one entry and a million. */
   async deleteGroup(group: string | readonly string[]): Promise<Evicted> {
-    return this.#shared.space.evict({ groups: checkedGroups(group) })
+    return this.#evict('deleteGroup', { groups: checkedGroups(group) })
   }
 
   /** Makes every entry that carries one of the groups stale at once: those with `staleWhileRevalidate` are served while they are made anew. */
   async expireGroup(group: string | readonly string[]): Promise<Evicted> {
-    return this.#shared.space.evict({ groups: checkedGroups(group), mode: 'soft' })
+    return this.#evict('expireGroup', { groups: checkedGroups(group), mode: 'soft' })
   }
 
   /** Invalidates everything under the prefix, responses and values, at the cost of one group. */
   clear(): Promise<Evicted> {
-    return this.#shared.space.clear()
+    return this.#evict('clear', { groups: [PREFIX_GROUP] })
   }
 
   /** For operators: deletes the values (of no namespace) whose keys match, such as `'report:*'`, by going through all keys of Redis in small steps. Gives how many went. */
@@ -218,8 +219,22 @@ export class CacheBackend {
     this.#explainer = explainer
   }
 
+  /** What routes and namespaces did since the start, or since `resetStats`: hits, misses by reason, stores, latency. */
+  stats(): CacheStats {
+    return this.#shared.space.telemetry.stats()
+  }
+
+  /** Begins the numbers of `stats` anew. OpenTelemetry's counters go on. */
+  resetStats(): void {
+    this.#shared.space.telemetry.reset()
+  }
+
   /** Resolves when no refresh runs in the background any more. */
   settled(): Promise<void> {
     return this.#shared.background.settled()
+  }
+
+  #evict(operation: string, target: Target): Promise<Evicted> {
+    return this.#cache.recorder.evict(operation, target, (named) => this.#shared.space.evict(named))
   }
 }

@@ -1,3 +1,4 @@
+import type { Recorder } from '../diagnostics/recorder.js'
 import type { Entry } from '../store/entry.js'
 import type { Published, Store } from '../store/port.js'
 import type { FlightEnd } from './flight.js'
@@ -12,6 +13,7 @@ interface FlightControls {
   waiters(): number
   leave(): void
   end(end: FlightEnd): void
+  readonly recorder: Recorder | undefined
 }
 
 /** The right to fill one key, held until one of publish, pass or release is called. */
@@ -41,7 +43,8 @@ export class Fill {
     if (!this.#close()) return 'fenced'
     try {
       const verify = this.#flight.waiters() > 0
-      const published = await this.#store.publish(this.place.key, { token: this.#token, entry, ttlMs, verify })
+      const publish = () => this.#store.publish(this.place.key, { token: this.#token, entry, ttlMs, verify })
+      const published = await this.#recorded(entry, ttlMs, publish)
       this.#flight.end(endOfPublication(published, entry))
       return published
     } catch (error) {
@@ -70,6 +73,13 @@ export class Fill {
     if (!this.#close()) return
     this.#flight.end({ state: 'released' })
     await this.#store.release(this.place.key, this.#token)
+  }
+
+  /** Only what is served again is told of: not the notes and roots that we leave for ourselves. */
+  #recorded(entry: Entry, ttlMs: number, publish: () => Promise<Published>): Promise<Published> {
+    const { recorder } = this.#flight
+    if (recorder === undefined || (entry.kind !== 'response' && entry.kind !== 'value')) return publish()
+    return recorder.store('fill', { key: this.place.key, entry, ttlMs }, publish)
   }
 
   /** From here on nobody joins: who asks now reads the store, behind what is being written to it. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Recorder } from '../diagnostics/recorder.js'
 import type { Entry } from '../store/entry.js'
 import type { Store } from '../store/port.js'
 import { Fill } from './fill.js'
@@ -29,6 +30,8 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
   /** How long groups created for this fill must live: the entry's whole life. */
   readonly groupTtlMs: number
+  /** Told of the wait, and of what is stored. */
+  readonly recorder?: Recorder | undefined
 }
 
 export type AloneReason = 'hit-for-pass' | 'wait-limit' | 'aborted' | 'outage' | 'unusable' | 'busy'
@@ -70,7 +73,8 @@ export class Fills {
         continue
       }
       if (waitMs === 0) return { state: 'alone', reason: 'busy' }
-      const end = await flight.wait(giveUpAt - this.#now(), options.signal)
+      const waiting = flight.wait(giveUpAt - this.#now(), options.signal)
+      const end = await (options.recorder?.wait('process', waiting) ?? waiting)
       if (end.state === 'stored') return reuse(end.entry, options)
       if (end.state === 'pass') return { state: 'alone', reason: 'hit-for-pass' }
       if (end.state !== 'released') return { state: 'alone', reason: end.state }
@@ -89,7 +93,8 @@ export class Fills {
     const token = randomUUID()
     try {
       const claimed = await this.#claim(place, absent, token, giveUpAt, options, flight)
-      if (claimed.state === 'granted') return { state: 'fill', fill: this.#fill(place, token, claimed.stamp, flight) }
+      if (claimed.state === 'granted')
+        return { state: 'fill', fill: this.#fill(place, token, claimed.stamp, flight, options) }
       this.#land(place.key, flight, claimed.state === 'again' ? { state: 'released' } : endOf(claimed))
       return claimed
     } catch {
@@ -108,7 +113,7 @@ export class Fills {
   ): Promise<Granted | Exclude<Acquired, { state: 'fill' }> | typeof AGAIN> {
     let seen: Absent = first
     let changes = 0
-    const waiter = new Waiter(this.#store, place.key)
+    const waiter = new Waiter(this.#store, place.key, options.recorder)
     try {
       for (;;) {
         const claimed = await this.#store.claim(place.key, {
@@ -144,11 +149,12 @@ export class Fills {
     }
   }
 
-  #fill(place: Place, token: string, stamp: number, flight: Flight): Fill {
+  #fill(place: Place, token: string, stamp: number, flight: Flight, { recorder }: AcquireOptions): Fill {
     return new Fill(this.#store, place, token, stamp, this.#timing.leaseMs, {
       waiters: () => flight.waiters,
       leave: () => this.#leave(place.key, flight),
       end: (end) => flight.end(end),
+      recorder,
     })
   }
 
@@ -185,13 +191,15 @@ function endOf(acquired: Exclude<Acquired, { state: 'fill' }>): FlightEnd {
 class Waiter {
   readonly #store: Store
   readonly #key: string
+  readonly #recorder: Recorder | undefined
   #stop: (() => void) | undefined
   #woken = Promise.resolve()
   #wake: () => void = () => {}
 
-  constructor(store: Store, key: string) {
+  constructor(store: Store, key: string, recorder: Recorder | undefined) {
     this.#store = store
     this.#key = key
+    this.#recorder = recorder
   }
 
   async wait(limitMs: number, signal: AbortSignal | undefined): Promise<'armed' | 'woken' | 'limit' | 'aborted'> {
@@ -201,7 +209,8 @@ class Waiter {
       this.#stop = this.#store.onWake(this.#key, () => this.#wake())
       return 'armed'
     }
-    const end = await withLimit(this.#woken, limitMs, signal)
+    const waiting = withLimit(this.#woken, limitMs, signal)
+    const end = await (this.#recorder?.wait('other-process', waiting) ?? waiting)
     this.#rearm()
     if (end === undefined) return 'woken'
     return end.state === 'aborted' ? 'aborted' : 'limit'

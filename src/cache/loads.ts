@@ -1,11 +1,14 @@
+import type { Found, Looking, Recorder } from '../diagnostics/recorder.js'
 import type { Entry } from '../store/entry.js'
 import type { Fill } from './fill.js'
+import type { Acquired } from './fills.js'
 import type { Background } from './background.js'
 import type { Key } from './key.js'
 import { contextOf, Decisions, LazySignal, type Loader, type Previous, runWithin, soonEnough } from './loader.js'
 import type { ResolvedValueOptions } from './options.js'
 import { type Absent, type Look, type Place, replacing } from './place.js'
 import type { Space } from './space.js'
+import { whyMissed } from './value-found.js'
 import { type Decoded, type Encoded, ENCODED_NEGATIVE, lifeMs, type Values } from './values.js'
 
 /** One value that is asked for. */
@@ -16,6 +19,8 @@ export interface Wanted {
   readonly signal: AbortSignal | undefined
   /** Whether what is given may be the same frozen object for everybody. */
   readonly shared: boolean
+  /** The lookup that ends when it is decided who loads. */
+  readonly asking?: Looking | undefined
 }
 
 /** A value that is not fresh any more, with the entry it was in. */
@@ -29,42 +34,45 @@ export interface Stale {
 
 /** What is to be done about a wanted value. */
 export type Plan =
-  | { readonly do: 'give'; readonly value: unknown }
+  | { readonly do: 'give'; readonly value: unknown; readonly entry: Entry }
   /** Give the stale value, and load behind it. */
   | { readonly do: 'refresh'; readonly stale: Stale; readonly absent: Absent }
-  | { readonly do: 'load'; readonly stale: Stale | undefined; readonly absent: Absent }
+  | { readonly do: 'load'; readonly stale: Stale | undefined; readonly absent: Absent; readonly reason: string }
   /** Load, and store nothing. */
-  | { readonly do: 'alone' }
+  | { readonly do: 'alone'; readonly reason: string }
 
 /** How values come to be: who loads, what is stored, and what callers are given when that fails. */
 export class Loads {
   readonly #space: Space
   readonly #values: Values
   readonly #background: Background
+  readonly #recorder: Recorder
 
-  constructor(space: Space, values: Values, background: Background) {
+  constructor(space: Space, values: Values, background: Background, recorder: Recorder) {
     this.#space = space
     this.#values = values
     this.#background = background
+    this.#recorder = recorder
   }
 
   async plan(wanted: Wanted, look: Look): Promise<Plan> {
-    if (look.state === 'outage') return ALONE
-    if (look.state === 'absent') return { do: 'load', stale: undefined, absent: look }
+    if (look.state === 'outage') return { do: 'alone', reason: 'outage' }
+    if (look.state === 'absent') return { do: 'load', stale: undefined, absent: look, reason: 'absent' }
     const { entry, softened } = look
-    if (entry.kind === 'pass') return ALONE
+    if (entry.kind === 'pass') return { do: 'alone', reason: 'hit-for-pass' }
     const decoded = await this.#values.decode(entry, wanted.shared)
     const absent = replacing(entry)
-    if (!isKnown(decoded)) return { do: 'load', stale: undefined, absent }
+    if (!isKnown(decoded)) return { do: 'load', stale: undefined, absent, reason: decoded.state }
     const now = this.#space.now()
-    if (now < entry.freshUntil && !softened) return { do: 'give', value: decoded.value }
+    if (now < entry.freshUntil && !softened) return { do: 'give', value: decoded.value, entry }
     const stale = { entry, value: decoded.value, ageMs: now - entry.storedAt, standsIn: now < entry.errorUntil }
     const servable = now < entry.staleUntil && wanted.options.staleWhileRevalidateMs > 0
-    return { do: servable ? 'refresh' : 'load', stale, absent }
+    return servable ? { do: 'refresh', stale, absent } : { do: 'load', stale, absent, reason: whyMissed(look) }
   }
 
   async getOrLoad<T>(wanted: Wanted, look: Look, loader: Loader<T>): Promise<T> {
     const plan = await this.plan(wanted, look)
+    tellPlan(wanted, plan)
     switch (plan.do) {
       case 'give':
         return plan.value as T
@@ -75,7 +83,7 @@ export class Loads {
         return this.orStale(
           wanted,
           plan.stale,
-          this.loadOne(wanted, plan.absent, (fill) => this.#fill(wanted, plan.stale, fill, loader)),
+          this.loadOne(wanted, plan, (fill) => this.#fill(wanted, plan.stale, fill, loader)),
         )
       case 'alone':
         return this.#fill(wanted, undefined, undefined, loader)
@@ -91,9 +99,11 @@ export class Loads {
       const soon = await soonEnough(loading, softTimeoutMs)
       if (soon !== undefined) return soon.value
       this.#background.add(loading)
+      this.#recorder.standsIn()
       return stale.value as T
     } catch (error) {
       if (wanted.signal?.aborted === true) throw error
+      this.#recorder.standsIn()
       return stale.value as T
     }
   }
@@ -104,6 +114,7 @@ export class Loads {
       accept: (entry, softened) => !softened && this.#space.now() < entry.freshUntil,
       groupTtlMs: Math.max(ttlMs, negativeTtlMs) + Math.max(staleIfErrorMs, staleWhileRevalidateMs),
       signal: wanted.signal,
+      recorder: this.#recorder,
       waitMs: waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs),
     })
   }
@@ -155,14 +166,27 @@ export class Loads {
   async #refresh<T>(wanted: Wanted, { stale, absent }: { stale: Stale; absent: Absent }, loader: Loader<T>) {
     const own = { ...wanted, signal: undefined }
     const acquired = await this.acquire(own, absent, 0)
-    if (acquired.state === 'fill') await this.#fill(own, stale, acquired.fill, loader)
+    if (acquired.state !== 'fill') return
+    this.#recorder.refreshes('stale')
+    await this.#fill(own, stale, acquired.fill, loader)
   }
 
   /** Waits for whoever loads it already, or runs `load`: with a fill, or without one to store nothing. */
-  async loadOne<T>(wanted: Wanted, absent: Absent, load: (fill: Fill | undefined) => Promise<T>): Promise<T> {
-    const acquired = await this.acquire(wanted, absent)
-    if (acquired.state === 'fill') return load(acquired.fill)
+  async loadOne<T>(
+    wanted: Wanted,
+    { absent, reason }: { readonly absent: Absent; readonly reason: string },
+    load: (fill: Fill | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { asking, place } = wanted
+    const acquired = await (asking === undefined
+      ? this.acquire(wanted, absent)
+      : asking.run(() => this.acquire(wanted, absent)))
+    if (acquired.state === 'fill') {
+      asking?.found({ outcome: 'miss', reason, place })
+      return load(acquired.fill)
+    }
     const taken = acquired.state === 'found' ? await this.#taken(wanted, acquired.entry) : undefined
+    asking?.found(acquiredFound(acquired, taken !== undefined, place))
     return taken === undefined ? load(undefined) : (taken.value as T)
   }
 
@@ -193,6 +217,22 @@ export function previousOf<T>(stale: Stale | undefined): Previous<T> | undefined
   return stale === undefined ? undefined : { value: stale.value as T, ageMs: stale.ageMs }
 }
 
-const ALONE: Plan = { do: 'alone' }
+/** What telemetry is told of a plan that needs nobody's lease. */
+export function tellPlan({ asking, place }: Wanted, plan: Plan): void {
+  if (plan.do === 'give') asking?.found({ outcome: 'hit', reason: 'fresh', entry: plan.entry, place })
+  else if (plan.do === 'refresh')
+    asking?.found({ outcome: 'stale', reason: 'stale-while-revalidate', entry: plan.stale.entry, place })
+  else if (plan.do === 'alone') asking?.found({ outcome: 'miss', reason: plan.reason, place })
+}
+
+/** What telemetry is told of somebody who got no lease: somebody else's value, or why there is none. */
+export function acquiredFound(acquired: Exclude<Acquired, { state: 'fill' }>, taken: boolean, place: Place): Found {
+  if (acquired.state === 'found')
+    return taken
+      ? { outcome: 'hit', reason: 'collapsed', entry: acquired.entry, place }
+      : { outcome: 'miss', reason: 'undecodable', place }
+  const told = acquired.reason === 'outage' || acquired.reason === 'hit-for-pass'
+  return { outcome: 'miss', reason: told ? acquired.reason : 'wait', place }
+}
 
 function ignore(): void {}

@@ -4,8 +4,9 @@ import type { BatchContext, BatchLoader, GetOrSetManyOptions, ReadOptions, Value
 import type { Fill } from './fill.js'
 import type { Key } from './key.js'
 import { contextOf, Decisions, LazySignal, runWithin } from './loader.js'
-import { type Loads, previousOf, type Stale, type Wanted } from './loads.js'
+import { acquiredFound, type Loads, previousOf, type Stale, tellPlan, type Wanted } from './loads.js'
 import type { Absent, Look } from './place.js'
+import { entryFound } from './value-found.js'
 import type { Space } from './space.js'
 import type { Shared, ValueCache } from './value-cache.js'
 
@@ -20,6 +21,13 @@ interface Task<K> {
   readonly item: Item<K>
   readonly stale: Stale | undefined
   readonly fill: Fill | undefined
+}
+
+/** What is to be loaded, and why. */
+interface ToLoad {
+  readonly stale: Stale | undefined
+  readonly absent: Absent
+  readonly reason: string
 }
 
 /** How a caller's key becomes a key of the cache, and the groups its value is in. */
@@ -51,10 +59,13 @@ export class Many<K> {
 
   async #entries(keys: readonly K[], options: ReadOptions): Promise<ValueEntry<unknown>[]> {
     const items = this.#items('getMany', keys, options)
-    const looks = await this.#look(items)
+    const asking = this.#cache.recorder.start('getMany')
+    const looks = await asking.run(() => this.#look(items))
+    asking.end()
     const entries = new Array<ValueEntry<unknown>>(keys.length)
     const describe = async (item: Item<K>, look: Look): Promise<void> => {
       const entry = await this.#cache.describe(look, item.shared)
+      asking.part().found(entryFound(entry, look, item.place))
       for (const index of item.indexes) entries[index] = entry
     }
     await Promise.all(items.map((item, index) => describe(item, looks[index] as Look)))
@@ -67,8 +78,11 @@ export class Many<K> {
     loader: BatchLoader<K, T>,
     options: GetOrSetManyOptions,
   ): Promise<PromiseSettledResult<T>[]> {
-    const items = this.#items('getOrSetMany', keys, options)
-    const looks = await this.#look(items)
+    const plain = this.#items('getOrSetMany', keys, options)
+    const asking = this.#cache.recorder.start('getOrSetMany')
+    const items = plain.map((item) => ({ ...item, asking: asking.part() }))
+    const looks = await asking.run(() => this.#look(items))
+    asking.end()
     const answers = await this.#answers(items, looks, loader, options)
     const settled = await Promise.allSettled(answers)
     const results = new Array<PromiseSettledResult<T>>(keys.length)
@@ -91,6 +105,7 @@ export class Many<K> {
     const answers = await Promise.all(
       plans.map(async (plan, index): Promise<() => Promise<T>> => {
         const item = items[index] as Item<K>
+        tellPlan(item, plan)
         if (plan.do === 'give') return () => Promise.resolve(plan.value as T)
         if (plan.do === 'alone') return batch.add({ item, stale: undefined, fill: undefined })
         if (plan.do === 'load') return this.#load(batch, item, plan)
@@ -104,19 +119,17 @@ export class Many<K> {
   }
 
   /** Ours to load, or somebody else's: then it is waited for while ours are loaded, never the other way round. */
-  async #load<T>(
-    batch: Batch<K, T>,
-    item: Item<K>,
-    { stale, absent }: { stale: Stale | undefined; absent: Absent },
-  ): Promise<() => Promise<T>> {
+  async #load<T>(batch: Batch<K, T>, item: Item<K>, { stale, absent, reason }: ToLoad): Promise<() => Promise<T>> {
     const acquired = await this.#loads.acquire(item, absent, 0)
     const busy = acquired.state === 'found' || (acquired.state === 'alone' && acquired.reason === 'busy')
     if (busy) {
-      const waiting = this.#wait(item, stale, absent, batch)
+      const waiting = this.#wait(item, { stale, absent, reason }, batch)
       // It may fail before the answers are collected.
       waiting.catch(() => {})
       return () => this.#loads.orStale(item, stale, waiting)
     }
+    const missed = { outcome: 'miss', reason, place: item.place } as const
+    item.asking?.found(acquired.state === 'fill' ? missed : acquiredFound(acquired, false, item.place))
     const loading = batch.add({ item, stale, fill: acquired.state === 'fill' ? acquired.fill : undefined })
     return () => this.#loads.orStale(item, stale, loading())
   }
@@ -125,8 +138,9 @@ export class Many<K> {
    * Who waits holds no lease of another key but those that are being loaded, so that two callers never wait for one
    * another. A key whose holder gave up is loaded by itself.
    */
-  #wait<T>(item: Item<K>, stale: Stale | undefined, absent: Absent, batch: Batch<K, T>): Promise<T> {
-    return this.#loads.loadOne(item, absent, (fill) => {
+  #wait<T>(item: Item<K>, plan: ToLoad, batch: Batch<K, T>): Promise<T> {
+    const { stale } = plan
+    return this.#loads.loadOne(item, plan, (fill) => {
       const single = new Batch<K, T>(this.#loads, batch.loader)
       const loading = single.add({ item, stale, fill })
       single.run(item.signal)
@@ -141,7 +155,9 @@ export class Many<K> {
     const batch = new Batch<K, T>(this.#loads, loader)
     const acquiring = behind.map(async ({ item, stale, absent }) => {
       const acquired = await this.#loads.acquire({ ...item, signal: undefined }, absent, 0)
-      return acquired.state === 'fill' ? batch.add({ item, stale, fill: acquired.fill }) : undefined
+      if (acquired.state !== 'fill') return undefined
+      this.#cache.recorder.refreshes('stale')
+      return batch.add({ item, stale, fill: acquired.fill })
     })
     const loading = await Promise.all(acquiring)
     batch.run(undefined)

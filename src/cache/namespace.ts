@@ -16,7 +16,7 @@ import type { Loader } from './loader.js'
 import { Many } from './many.js'
 import { type NamespaceOptions, resolveNamespace } from './namespace-options.js'
 import type { ResolvedValueOptions, ValueOptions } from './options.js'
-import type { Evicted, Space } from './space.js'
+import type { Evicted, Space, Target } from './space.js'
 import { type Shared, ValueCache } from './value-cache.js'
 import { deleteMatching, type MatchOptions } from './matching.js'
 import type { WriteStamp } from './write-stamp.js'
@@ -79,7 +79,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
 
   /** Whether there is a fresh value. */
   async has(key: K, options?: ReadOptions): Promise<boolean> {
-    return (await this.getEntry(key, options)).outcome === 'hit'
+    return (await this.#cache.getEntry(this.#key(key), this.#grouped(key, options), 'has')).outcome === 'hit'
   }
 
   /** Seconds for which the value (or the knowledge that there is none) is still fresh; Infinity without an end, undefined where there is none. */
@@ -103,12 +103,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
 
   /** Invalidates all values of the namespace, of every version, at the cost of one group. */
   clear(): Promise<Evicted> {
-    return this.#space.evict({ groups: [namespaceGroup(this.name)] })
+    return this.#evict('clear', { groups: [namespaceGroup(this.name)] })
   }
 
   /** Makes all values of the namespace stale at once. */
   expireAll(): Promise<Evicted> {
-    return this.#space.evict({ groups: [namespaceGroup(this.name)], mode: 'soft' })
+    return this.#evict('expireAll', { groups: [namespaceGroup(this.name)], mode: 'soft' })
   }
 
   /** For operators: deletes the values whose keys match, such as `'42:*'`, by going through all keys of Redis in small steps. Gives how many went. */
@@ -137,6 +137,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options: GetOrSetManyOptions = {},
   ): Promise<PromiseSettledResult<Out>[]> {
     return this.#many.getOrSet(keys, loader as unknown as BatchLoader<K, Out>, options)
+  }
+
+  #evict(operation: string, target: Target): Promise<Evicted> {
+    return this.#cache.recorder.evict(operation, target, (named) => this.#space.evict(named))
   }
 
   #groupsOf(key: K): readonly string[] {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Telemetry } from '../diagnostics/telemetry.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
@@ -16,6 +17,7 @@ export interface SpaceOptions {
   readonly logger: Logger
   readonly leaseMs?: number | undefined
   readonly waitMs?: number | undefined
+  readonly telemetry?: Telemetry | undefined
 }
 
 /** What an invalidation names. Keys and groups are encoded. */
@@ -43,6 +45,7 @@ export interface Committed extends Evicted {
 export class Space {
   readonly prefix: string
   readonly now: () => number
+  readonly telemetry: Telemetry
   /** What this process has changed. */
   readonly changes = new Changes()
   readonly #store: Store
@@ -53,6 +56,7 @@ export class Space {
   constructor(store: Store, options: SpaceOptions) {
     this.prefix = store.prefix
     this.now = options.now
+    this.telemetry = options.telemetry ?? new Telemetry(options.now)
     this.#store = store
     this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS
     this.#fills = new Fills(store, options.now, { leaseMs: this.#leaseMs, waitMs: options.waitMs ?? DEFAULT_WAIT_MS })

@@ -1,3 +1,4 @@
+import { publishRetry } from '../diagnostics/connection.js'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { Store } from '../store/port.js'
@@ -90,6 +91,7 @@ export class Unconfirmed {
       // Still away. The change of state has been logged; the next try is scheduled below.
     }
     this.#running = false
+    publishRetry(this.#store.prefix, this.#keys.size + this.#groups.size)
     if (this.#keys.size + this.#groups.size > 0) this.#schedule()
     else this.#settle()
   }

@@ -1,3 +1,4 @@
+import type { Recorder } from '../diagnostics/recorder.js'
 import { UsageError } from '../errors.js'
 import type { Entry } from '../store/entry.js'
 import type { Background } from './background.js'
@@ -17,6 +18,7 @@ import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } fro
 import type { Look, Place } from './place.js'
 import type { RequestMemo } from './request-memo.js'
 import type { Evicted, Space } from './space.js'
+import { entryFound, freshFound } from './value-found.js'
 import { type Decoded, type Encoded, lifeMs, type Values } from './values.js'
 import { WriteStamp } from './write-stamp.js'
 
@@ -38,12 +40,14 @@ export class ValueCache {
   readonly values: Values
   readonly loads: Loads
   readonly defaults: ValueDefaults
+  readonly recorder: Recorder
   readonly #space: Space
   readonly #memo: RequestMemo
 
   constructor({ space, background, memo }: Shared, values: Values, defaults: ValueDefaults) {
     this.values = values
-    this.loads = new Loads(space, values, background)
+    this.recorder = space.telemetry.namespace(values.namespace)
+    this.loads = new Loads(space, values, background, this.recorder)
     this.defaults = defaults
     this.#space = space
     this.#memo = memo
@@ -61,14 +65,18 @@ export class ValueCache {
     return found === undefined ? options.default : found.value
   }
 
-  async getEntry(key: Key, options: ReadOptions = NO_OPTIONS): Promise<ValueEntry<unknown>> {
-    const look = await this.#space.look(this.#place('getEntry', key, options))
-    return this.describe(look, this.#isShared(options))
+  async getEntry(key: Key, options: ReadOptions = NO_OPTIONS, operation = 'getEntry'): Promise<ValueEntry<unknown>> {
+    const place = this.#place('getEntry', key, options)
+    const looking = this.recorder.start(operation)
+    const look = await looking.run(() => this.#space.look(place))
+    const entry = await this.describe(look, this.#isShared(options))
+    looking.found(entryFound(entry, look, place))
+    return entry
   }
 
   /** Seconds; undefined where there is nothing fresh. */
   async ttl(key: Key, options: ReadOptions = NO_OPTIONS): Promise<number | undefined> {
-    const entry = await this.getEntry(key, options)
+    const entry = await this.getEntry(key, options, 'ttl')
     return entry.outcome === 'hit' || (entry.outcome === 'negative' && entry.ttlMs > 0) ? entry.ttlMs / 1000 : undefined
   }
 
@@ -99,19 +107,22 @@ export class ValueCache {
   }
 
   async evict(keys: readonly Key[], mode: 'hard' | 'soft'): Promise<Evicted> {
-    return this.#space.evict({ keys: keys.map((key) => this.values.key(key)), mode })
+    const target = { keys: keys.map((key) => this.values.key(key)), mode }
+    return this.recorder.evict(mode === 'soft' ? 'expire' : 'delete', target, (named) => this.#space.evict(named))
   }
 
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
   async getOrSet<T>(key: Key, loader: Loader<T>, options: GetOrSetOptions = NO_OPTIONS): Promise<T> {
     if (options.memo !== undefined) return this.#remembered(options.memo, key, loader, options)
     const wanted = this.#wanted(key, options)
-    const looking = this.#space.look(wanted.place)
+    const asking = this.recorder.start('getOrSet')
+    const looking = asking.run(() => this.#space.look(wanted.place))
     const look = looking instanceof Promise ? await looking : looking
     const fresh = this.#fresh(look, wanted.shared)
     const decoded = fresh instanceof Promise ? await fresh : fresh
-    if (decoded !== undefined && isKnown(decoded)) return decoded.value as T
-    return this.loads.getOrLoad(wanted, look, loader)
+    if (decoded === undefined || !isKnown(decoded)) return this.loads.getOrLoad({ ...wanted, asking }, look, loader)
+    asking.found(freshFound(look, decoded, wanted.place))
+    return decoded.value as T
   }
 
   resolve(operation: string, options: ValueOptions): ResolvedValueOptions {
@@ -140,10 +151,13 @@ export class ValueCache {
   }
 
   async #find(key: Key, options: ReadOptions): Promise<{ readonly value: unknown } | undefined> {
-    const looking = this.#space.look(this.#place('get', key, options))
+    const place = this.#place('get', key, options)
+    const asking = this.recorder.start('get')
+    const looking = asking.run(() => this.#space.look(place))
     const look = looking instanceof Promise ? await looking : looking
     const fresh = this.#fresh(look, this.#isShared(options))
     const decoded = fresh instanceof Promise ? await fresh : fresh
+    asking.found(freshFound(look, decoded, place))
     return decoded?.state === 'value' ? decoded : undefined
   }
 
@@ -162,8 +176,10 @@ export class ValueCache {
   async #store(place: string, encoded: Encoded, options: ResolvedValueOptions): Promise<SetResult> {
     const now = this.#space.now()
     const entry = this.values.entry(encoded, options, now)
+    const ttlMs = lifeMs(entry, now)
     try {
-      return (await this.#space.set(place, entry, lifeMs(entry, now))) === 'stored' ? STORED : CONTESTED
+      const set = () => this.#space.set(place, entry, ttlMs)
+      return (await this.recorder.store('set', { key: place, entry, ttlMs }, set)) === 'stored' ? STORED : CONTESTED
     } catch {
       return OUTAGE
     }
@@ -177,12 +193,14 @@ export class ValueCache {
   ): Promise<SetResult> {
     if (stamp.key !== place) throw new UsageError('`ifUnchangedSince` was announced for another key.')
     if (stamp.write === undefined) {
-      await this.#space.evict({ keys: [place] })
+      await this.recorder.evict('set', { keys: [place] }, (target) => this.#space.evict(target))
       return OUTAGE
     }
     const now = this.#space.now()
     const entry = { ...this.values.entry(encoded, options, now), stamp: stamp.write.stamp }
-    const { published, confirmed } = await this.#space.commit(stamp.write, { entry, ttlMs: lifeMs(entry, now) }, {})
+    const [write, stored] = [stamp.write, { entry, ttlMs: lifeMs(entry, now) }]
+    const commit = () => this.#space.commit(write, stored, {})
+    const { published, confirmed } = await this.recorder.put({}, { key: place, ...stored }, commit)
     if (!confirmed) return OUTAGE
     return published === 'stored' ? STORED : CONTESTED
   }

@@ -14,7 +14,7 @@ const PAUSE_MAX_MS = 1000
 /** Stops sending to a server that does not answer in time, and finds out by itself when it does again. */
 export class Breaker {
   readonly #probe: () => Promise<boolean>
-  readonly #onChange: (state: BreakerState) => void
+  readonly #onChange: (state: BreakerState, previous: BreakerState) => void
   #state: BreakerState = 'closed'
   #misses = 0
   #failedTrials = 0
@@ -23,7 +23,7 @@ export class Breaker {
   #pause: NodeJS.Timeout | undefined
 
   /** `probe` settles when the server answered, and says whether that was in time; rejects when no answer will come. */
-  constructor(probe: () => Promise<boolean>, onChange: (state: BreakerState) => void) {
+  constructor(probe: () => Promise<boolean>, onChange: (state: BreakerState, previous: BreakerState) => void) {
     this.#probe = probe
     this.#onChange = onChange
   }
@@ -61,10 +61,11 @@ export class Breaker {
   }
 
   #become(state: BreakerState): void {
+    const previous = this.#state
     this.#state = state
     this.#misses = 0
     clearTimeout(this.#pause)
-    this.#onChange(state)
+    this.#onChange(state, previous)
   }
 
   #probeLater(): void {

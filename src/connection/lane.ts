@@ -1,3 +1,4 @@
+import { publishBreaker } from '../diagnostics/connection.js'
 import { UnavailableError } from '../errors.js'
 import { Breaker } from './breaker.js'
 import type { Counting } from './counters.js'
@@ -58,7 +59,8 @@ export class Lane {
     port.watch?.((renewed) => (renewed ? this.renewed() : this.refresh()))
     this.#breaker = new Breaker(
       () => this.#probe(),
-      (state) => {
+      (state, previous) => {
+        publishBreaker(port.where, state, previous)
         if (state === 'open') options.counters.opened += 1
         this.#settle()
       },
@@ -124,6 +126,7 @@ export class Lane {
   stop(): void {
     this.#connection += 1
     clearTimeout(this.#pause)
+    if (this.#breaker.state !== 'closed') publishBreaker(this.port.where, 'closed', this.#breaker.state)
     this.#breaker.stop()
   }
 

@@ -82,9 +82,9 @@ export interface RedisSettings {
   defaultTtl?: Duration | undefined
   /** Warn when the first entry without expiry is stored on a server that cannot evict it. Default true. */
   warnUnboundedCache?: boolean | undefined
-  /** OpenTelemetry. Default false. Without effect in 0.1. */
+  /** OpenTelemetry: spans and metrics of all caches of the process; see `redwell/otel`. Default false. */
   otel?: boolean | undefined
-  /** The driver's own OpenTelemetry. Default false. Without effect in 0.1. */
+  /** The driver's own OpenTelemetry metrics, of all node-redis clients made from then on. Default false. */
   otelRedis?: boolean | undefined
   /** Your own node-redis client, used as it is: you connect it and you close it. */
   client?: NodeRedis | undefined

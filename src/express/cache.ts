@@ -91,7 +91,7 @@ function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request
     }
     if (res.headersSent) return next()
     try {
-      const request = new NodeRequest(req, req)
+      const request = new NodeRequest(req, req, routeName(req))
       write({ host: hostOf(req, res), declared, request, res, proceed: next, failed: next })
     } catch (error) {
       next(error)

@@ -76,6 +76,7 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     await refresher.settled()
     if (given === undefined) await redis.close()
   })
+  await redis.observed()
   if (connect) await redis.connect()
 }
 
@@ -146,6 +147,7 @@ function attachWrite(
     put && { where: `config.cachePut of ${name}`, options: put },
     evict && { where: `config.cacheEvict of ${name}`, options: evict },
     traits.path,
+    name,
   )
   wrap(route, writeReader(write))
 }

@@ -19,6 +19,7 @@ interface OwnVariables {
 }
 
 declare module 'hono' {
+  // Member by member: a program may hold both the sources and the built package, as ours does.
   interface ContextVariableMap {
     /** The application's Redis; `redis.client` is the node-redis client. */
     redis: Redis

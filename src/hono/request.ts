@@ -12,11 +12,13 @@ const AUTHORITY = 8
 export class CacheableRequest implements CacheRequest<Context> {
   readonly native: Context
   readonly method: string
+  readonly route: string | undefined
   readonly #headers: Headers
 
-  constructor(native: Context) {
+  constructor(native: Context, route?: string) {
     const { raw } = native.req
     this.native = native
+    this.route = route
     this.method = raw.method
     this.#headers = raw.headers
   }

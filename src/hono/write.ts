@@ -40,7 +40,7 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
   const begin = async (c: Context, declared: DeclaredWrite<Context>): Promise<Writing> => {
     const write = declared.on(writtenRoutesIn(c, word), () => traitsOf(c))
-    return { declared, run: await write.begin(new CacheableRequest(c)) }
+    return { declared, run: await write.begin(new CacheableRequest(c, nameOf(routeOf(c)))) }
   }
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) {

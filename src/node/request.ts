@@ -22,6 +22,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   readonly raw: IncomingMessage
   readonly method: string
   readonly target: string
+  readonly route: string | undefined
   readonly #headers: IncomingHttpHeaders
   /** Watched fields, which the cache reads without being watched. */
   #watched: IncomingHttpHeaders | undefined
@@ -30,11 +31,12 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   readonly #before = new Map<string, string | string[] | undefined>()
   #rawHeaders: string[] | undefined
 
-  constructor(native: Req, raw: IncomingMessage) {
+  constructor(native: Req, raw: IncomingMessage, route?: string) {
     this.native = native
     this.raw = raw
     this.method = raw.method ?? 'GET'
     this.target = native.originalUrl
+    this.route = route
     // What a middleware made of them, such as a token that it took from a cookie.
     this.#headers = native.headers
   }

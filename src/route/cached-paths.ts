@@ -1,5 +1,6 @@
 import { type PathRule, pathKey } from '../cache/key.js'
 import type { Space, Target } from '../cache/space.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import { type InvalidationPolicy, invalidationOf, type ResponseHead } from '../http/index.js'
 import { PREFIX_GROUP } from '../cache/group.js'
 import { hostOf } from './locate.js'
@@ -58,13 +59,18 @@ export class CachedPaths {
 export async function invalidate(
   targets: Iterable<readonly [Space, Target]>,
   policy: Pick<InvalidationPolicy, 'invalidateSharedGroups'>,
+  recorder: Recorder | undefined,
 ): Promise<void> {
   const evicting = [...targets].map(async ([space, target]) => {
     const shared = policy.invalidateSharedGroups ? await sharedGroups(space, target.keys ?? []) : []
-    await space.evict(shared.length === 0 ? target : { ...target, groups: union(target.groups, shared) })
+    const all = shared.length === 0 ? target : { ...target, groups: union(target.groups, shared) }
+    await (recorder ?? space.telemetry.route(UNNAMED)).evict('evict', all, (named) => space.evict(named))
   })
   await Promise.all(evicting)
 }
+
+/** In telemetry: routes that have no declaration of ours, or whose adapter does not tell their names. */
+export const UNNAMED = 'undeclared'
 
 async function sharedGroups(space: Space, keys: readonly string[]): Promise<readonly string[]> {
   const looks = await Promise.all(keys.map(async (key) => space.look({ key, groups: [PREFIX_GROUP] })))

@@ -1,6 +1,7 @@
 import type { Fill } from '../cache/fill.js'
 import { type Place, unseen } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import { hostOf, type Location, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
@@ -20,11 +21,13 @@ export class EntryWriter<Req> {
   readonly #space: Space
   readonly #policy: RoutePolicy<Req>
   readonly #variants: Variants
+  readonly #recorder: Recorder
 
-  constructor(space: Space, policy: RoutePolicy<Req>, variants: Variants) {
+  constructor(space: Space, policy: RoutePolicy<Req>, variants: Variants, recorder: Recorder) {
     this.#space = space
     this.#policy = policy
     this.#variants = variants
+    this.#recorder = recorder
   }
 
   /** Stores under the right of a fill. `family`: identity of the path's variants, where it was read already. */
@@ -58,6 +61,7 @@ export class EntryWriter<Req> {
       accept: () => true,
       groupTtlMs: ttlMs,
       waitMs: 0,
+      recorder: this.#recorder,
     })
     const family = await this.#root(fill, names, target.base as string, ttlMs)
     if (acquired.state !== 'fill') return

@@ -1,4 +1,6 @@
+import type { Place } from '../cache/place.js'
 import type { BypassReason as HttpBypassReason, Outgoing, VerdictReason } from '../http/index.js'
+import type { Entry } from '../store/entry.js'
 import type { Run } from './run.js'
 
 /** Why a request does not use the cache. */
@@ -24,10 +26,29 @@ export type MissReason =
   /** Another request's run took longer than this one waits, or gave nothing it may use. */
   | 'wait'
 
+/** Why the handler does not run. */
+export type HitReason =
+  | VerdictReason
+  /** Another request's run that was under way gave the answer. */
+  | 'collapsed'
+  /** There is no answer, and the client forbids the run that would make one: 504 (RFC 9111 section 5.2.1.7). */
+  | 'only-if-cached'
+
 /** What becomes of a request. */
 export type Lookup =
   /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
-  | { readonly outcome: 'hit'; readonly response: Outgoing; readonly refresh?: Promise<Run | undefined> }
+  | (Seen & {
+      readonly outcome: 'hit'
+      readonly reason: HitReason
+      readonly response: Outgoing
+      readonly refresh?: Promise<Run | undefined>
+    })
   /** Run the handler and end the run with its response. */
-  | { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: Run }
+  | (Seen & { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: Run })
   | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: Run }
+
+/** What the decision rests on, for those who look on. */
+interface Seen {
+  readonly place?: Place | undefined
+  readonly entry?: Entry | undefined
+}

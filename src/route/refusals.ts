@@ -1,3 +1,4 @@
+import type { Recorder } from '../diagnostics/recorder.js'
 import type { RefusalReason } from '../http/index.js'
 import type { Logger } from '../logger.js'
 
@@ -30,15 +31,18 @@ const REFUSALS: Readonly<Record<RefusalReason, string>> = {
 export class RefusalLog {
   readonly #route: string
   readonly #logger: Logger
+  readonly #recorder: Recorder
   readonly #said = new Set<string>()
 
-  constructor(route: string, logger: Logger) {
+  constructor(route: string, logger: Logger, recorder: Recorder) {
     this.#route = route
     this.#logger = logger
+    this.#recorder = recorder
   }
 
   /** `field`: what the handler read, of `unkeyed-read`. */
   add(reason: RefusalReason, field: string | undefined): void {
+    this.#recorder.refused(reason)
     const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
     const text = `redwell: a response of ${this.#route} was not stored: ${REFUSALS[reason]}${read}`
     if (this.#said.has(text)) return

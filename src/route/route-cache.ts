@@ -3,6 +3,7 @@ import type { Explanation } from '../cache/explanation.js'
 import type { Acquired, AloneReason } from '../cache/fills.js'
 import { type Absent, type Look, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import {
   gatewayTimeout,
   type HttpPolicy,
@@ -22,13 +23,14 @@ import type { CacheRequest } from './request.js'
 import type { CachedPaths } from './cached-paths.js'
 import { isDueEarly } from './early-refresh.js'
 import { explain } from './explain.js'
-import type { BypassReason, Lookup, MissReason } from './lookup.js'
+import type { BypassReason, HitReason, Lookup, MissReason } from './lookup.js'
 import { RefusalLog } from './refusals.js'
 import type { Run } from './run.js'
 import type { Before, Conclusion } from './run-controls.js'
 import { Runs, type Visit } from './runs.js'
 import { announce, UnsafeRequest } from './unsafe-request.js'
 import { Variants } from './variants.js'
+import { watched } from './watched.js'
 
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
@@ -56,6 +58,7 @@ export class RouteCache<Req> {
   readonly policy: RoutePolicy<Req>
   readonly #space: Space
   readonly #options: RouteOptions
+  readonly #recorder: Recorder
   readonly #variants: Variants
   readonly #runs: Runs<Req>
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
@@ -64,10 +67,10 @@ export class RouteCache<Req> {
     this.#space = space
     this.policy = policy
     this.#options = options
+    this.#recorder = space.telemetry.route(options.name)
     this.#variants = new Variants(space, policy.http.vary)
-    this.#runs = new Runs(space, policy, this.#variants, new RefusalLog(options.name, options.logger), (key) =>
-      this.#paused.delete(key),
-    )
+    const refusals = new RefusalLog(options.name, options.logger, this.#recorder)
+    this.#runs = new Runs(space, policy, this.#variants, refusals, this.#recorder, (key) => this.#paused.delete(key))
     if (policy.enabled) options.paths.add(space, policy)
   }
 
@@ -78,6 +81,10 @@ export class RouteCache<Req> {
 
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
+    return watched(this.#recorder, () => this.#lookup(request))
+  }
+
+  #lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
     const plan = planRequest(request, this.policy.http)
     if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
     if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(request, plan)
@@ -118,9 +125,9 @@ export class RouteCache<Req> {
     }
     const { http } = this.policy
     const { paths } = this.#options
-    if (plan.stores !== 'post') return bypass(new UnsafeRequest(request, http, paths))
+    if (plan.stores !== 'post') return bypass(new UnsafeRequest(request, http, paths, this.#recorder))
     return announce(request, this.policy, this.#space).then((announced) =>
-      bypass(new UnsafeRequest(request, http, paths, announced), announced?.location),
+      bypass(new UnsafeRequest(request, http, paths, this.#recorder, announced), announced?.location),
     )
   }
 
@@ -166,39 +173,41 @@ export class RouteCache<Req> {
     }
     const early = verdict.reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
     if (verdict.action === 'fresh' && !early)
-      return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale')
+      return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale', verdict.reason)
     const how = early ? 'hit' : 'stale'
-    if (visit.plan.head) return this.#hit(visit, entry, how)
-    const refresh = this.#refresh(visit, { entry, verdict }).catch(() => undefined)
-    if (this.#options.refreshes && this.policy.per === undefined) return { ...this.#hit(visit, entry, how), refresh }
+    if (visit.plan.head) return this.#hit(visit, entry, how, verdict.reason)
+    const refresh = this.#refresh(visit, { entry, verdict }, early ? 'early' : 'stale').catch(() => undefined)
+    const hit = (): Hit => this.#hit(visit, entry, how, verdict.reason)
+    if (this.#options.refreshes && this.policy.per === undefined) return { ...hit(), refresh }
     // Who gets the lease runs the handler itself; everybody else is served the stale entry.
     return refresh.then((run) =>
-      run === undefined ? this.#hit(visit, entry, how) : { outcome: 'miss', reason: verdict.reason, run },
+      run === undefined ? hit() : { outcome: 'miss', reason: verdict.reason, run, place: visit.place },
     )
   }
 
-  #hit({ request, plan }: Asked<Req>, entry: Entry, kind: ReplayHow['kind']): Hit {
+  #hit({ request, plan, place }: Visit<Req>, entry: Entry, kind: ReplayHow['kind'], reason: HitReason): Hit {
     const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
     const how = kind === 'hit' ? undefined : { kind }
-    return { outcome: 'hit', response: replay(entry, asked, request, this.policy.http, this.#space.now(), how) }
+    const response = replay(entry, asked, request, this.policy.http, this.#space.now(), how)
+    return { outcome: 'hit', reason, response, entry, place }
   }
 
   /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
-  async #refresh(visit: Visit<Req>, before: Before): Promise<Run | undefined> {
+  async #refresh(visit: Visit<Req>, before: Before, why: 'stale' | 'early'): Promise<Run | undefined> {
     const { entry } = before
     const { key } = visit.place
     if (this.#paused.has(key)) return undefined
     this.#paused.set(key, true)
     const acquired = await this.#acquire(visit, replacing(entry), 0)
-    return acquired.state === 'fill'
-      ? this.#runs.start(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
-      : undefined
+    if (acquired.state !== 'fill') return undefined
+    this.#recorder.refreshes(why)
+    return this.#runs.start(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
   }
 
-  #alone(visit: Asked<Req>, reason: MissReason, before?: Before): Lookup {
-    if (visit.plan.onlyIfCached) return { outcome: 'hit', response: gatewayTimeout() }
+  #alone(visit: Asked<Req> & Partial<Visit<Req>>, reason: MissReason, before?: Before): Lookup {
+    if (visit.plan.onlyIfCached) return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout() }
     const detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
-    return { outcome: 'miss', reason, run: this.#runs.start(visit, { before, detail }) }
+    return { outcome: 'miss', reason, run: this.#runs.start(visit, { before, detail }), place: visit.place }
   }
 
   async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<Lookup> {
@@ -214,10 +223,10 @@ export class RouteCache<Req> {
       const family = varies ? marker.family : before?.entry.family
       const grant = { fill: acquired.fill, family: family === '' ? undefined : family, varyMiss: varies }
       const others = varies ? await this.#others(visit, marker) : NONE
-      return { outcome: 'miss', reason, run: this.#runs.start(visit, { grant, before, others }) }
+      return { outcome: 'miss', reason, run: this.#runs.start(visit, { grant, before, others }), place: visit.place }
     }
     if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)
-    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed')
+    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed', 'collapsed')
     this.#variants.learn(visit.location.base, acquired.entry)
     return this.#lookAgain(visit)
   }
@@ -239,6 +248,7 @@ export class RouteCache<Req> {
       },
       groupTtlMs: longestLifeMs(this.policy.http),
       waitMs,
+      recorder: this.#recorder,
     })
   }
 }

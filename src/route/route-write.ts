@@ -1,8 +1,9 @@
 import type { KeyPart } from '../cache/key.js'
 import { pathKey } from '../cache/key.js'
 import type { Place } from '../cache/place.js'
-import type { Space, Target } from '../cache/space.js'
+import type { Evicted, Space, Target } from '../cache/space.js'
 import type { Write } from '../cache/write.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import {
   decideStore,
   type HeaderList,
@@ -16,7 +17,7 @@ import {
 } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
-import { type CachedPaths, invalidate, type Targets } from './cached-paths.js'
+import { type CachedPaths, invalidate, type Targets, UNNAMED } from './cached-paths.js'
 import { checkedKey, encodeGroups, hostOf, isPromise, locate, placeOf } from './locate.js'
 import type { EvictPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -45,8 +46,18 @@ export class RouteWrite<Req> {
   readonly #evict: EvictTarget<Req> | undefined
   readonly #own: OwnEffect
   readonly #variants: Variants | undefined
+  readonly #space: Space | undefined
+  readonly #name: string
 
-  constructor(put: PutTarget<Req> | undefined, evict: EvictTarget<Req> | undefined, own: OwnEffect) {
+  /** `name` is the route's in telemetry: method and template. */
+  constructor(
+    put: PutTarget<Req> | undefined,
+    evict: EvictTarget<Req> | undefined,
+    own: OwnEffect,
+    name: string = UNNAMED,
+  ) {
+    this.#space = (put ?? evict)?.space
+    this.#name = name
     this.#put = put?.policy.enabled === false ? undefined : put
     this.#evict = evict
     this.#own = own
@@ -74,8 +85,18 @@ export class RouteWrite<Req> {
     named: Target | undefined,
   ): Promise<unknown> | undefined {
     const own = this.#effects(request, answer)
-    if (own === undefined) return named && this.#evict?.space.evict(named)
-    return invalidate(this.#merge(own, named), this.#own.policy)
+    if (own === undefined) return named && this.#evict && this.#end(request, this.#evict.space, named)
+    return invalidate(this.#merge(own, named), this.#own.policy, this.#recorder(request))
+  }
+
+  /** What was cached under these names ends. */
+  #end(request: CacheRequest<Req>, space: Space, named: Target): Promise<Evicted> {
+    return this.#recorder(request)?.evict('evict', named, (target) => space.evict(target)) ?? space.evict(named)
+  }
+
+  /** Undefined where the route declares nothing: then what happens counts where it happens. */
+  #recorder({ route }: CacheRequest<Req>): Recorder | undefined {
+    return this.#space?.telemetry.route(route ?? this.#name)
   }
 
   #effects(request: CacheRequest<Req>, answer: WriteAnswer): Targets | undefined {
@@ -156,10 +177,10 @@ export class RouteWrite<Req> {
     const targets = this.#merge(this.#effects(request, result.answer) ?? new Map(), named)
     const together: Target = targets.get(space) ?? {}
     targets.delete(space)
-    if (targets.size > 0) await invalidate(targets, this.#own.policy)
+    if (targets.size > 0) await invalidate(targets, this.#own.policy, this.#recorder(request))
     if (place === undefined || write === undefined) {
       const keys = own.filter((key) => key !== undefined)
-      await space.evict({ ...together, keys: [...(together.keys ?? []), ...keys] })
+      await this.#end(request, space, { ...together, keys: [...(together.keys ?? []), ...keys] })
       return false
     }
     const entry = decided === undefined ? undefined : makeEntry(decided, place, write)
@@ -168,7 +189,10 @@ export class RouteWrite<Req> {
     const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs }
     // Its own path is what this write stores, not what it invalidates.
     const keys = (together.keys ?? []).filter((key) => !own.includes(key))
-    return (await space.commit(write, stored, { ...together, keys })).published === 'stored'
+    const target = { ...together, keys }
+    const commit = () => space.commit(write, stored, target)
+    const what = stored && { key: place.key, ...stored }
+    return (await (this.#recorder(request)?.put(target, what, commit) ?? commit())).published === 'stored'
   }
 
   /** Other variants of the path show the representation before this write, so they end; other principals' do not. */

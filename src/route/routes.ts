@@ -87,11 +87,12 @@ export class Routes {
     if (policy.enabled) this.paths.add(this.#context.space(policy.prefix), policy)
   }
 
-  /** What a route that writes stores and invalidates. */
+  /** What a route that writes stores and invalidates. `name`, for telemetry: method and template. */
   write<Req>(
     put: Declared<CachePutOptions<Req>> | undefined,
     evict: Declared<CacheEvictOptions<Req>> | undefined,
     path: PathRule,
+    name?: string,
   ): RouteWrite<Req> {
     const { space } = this.#context
     const defaults = this.#defaults(path)
@@ -101,6 +102,7 @@ export class Routes {
       putPolicy && { space: space(putPolicy.prefix), policy: putPolicy },
       evictPolicy && { space: space(evictPolicy.prefix), policy: evictPolicy },
       { paths: this.paths, policy: this.#http },
+      name,
     )
   }
 

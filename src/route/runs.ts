@@ -1,6 +1,7 @@
 import type { Fill } from '../cache/fill.js'
 import type { Place } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import { gatewayTimeout, type Outgoing, replay, type RequestPlan } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
 import { type Destination, EntryWriter } from './entry-writer.js'
@@ -54,6 +55,7 @@ export class Runs<Req> {
   readonly #variants: Variants
   readonly #writer: EntryWriter<Req>
   readonly #refusals: RefusalLog
+  readonly #recorder: Recorder
   readonly #stored: (key: string) => void
   /** Credential fields that do not select an entry, where responses name no Vary of their own. */
   readonly #watched: readonly string[]
@@ -64,13 +66,15 @@ export class Runs<Req> {
     policy: RoutePolicy<Req>,
     variants: Variants,
     refusals: RefusalLog,
+    recorder: Recorder,
     stored: (key: string) => void,
   ) {
     this.#space = space
     this.#policy = policy
     this.#variants = variants
-    this.#writer = new EntryWriter(space, policy, variants)
+    this.#writer = new EntryWriter(space, policy, variants, recorder)
     this.#refusals = refusals
+    this.#recorder = recorder
     this.#stored = stored
     this.#watched = unkeyedFields(policy.http, policy.http.vary)
   }
@@ -98,6 +102,7 @@ export class Runs<Req> {
       acceptGroups: (added) =>
         added.length === 0 || groupsProblem([...(place?.groups.slice(1) ?? []), ...added]) === undefined,
       replay: (stored, kind, isStored) => {
+        if (kind === 'error') this.#recorder.standsIn()
         const how = { kind, verdict: before?.verdict, stored: isStored }
         return replay(stored, plan, request, this.#policy.http, this.#space.now(), how)
       },

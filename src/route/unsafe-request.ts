@@ -1,6 +1,7 @@
 import type { Place } from '../cache/place.js'
 import type { Space, Target } from '../cache/space.js'
 import type { Write } from '../cache/write.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import type { HttpPolicy, ResponseHead } from '../http/index.js'
 import { usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
@@ -38,12 +39,20 @@ export class UnsafeRequest implements Conclusion {
   readonly #request: CacheRequest<unknown>
   readonly #policy: HttpPolicy
   readonly #paths: CachedPaths
+  readonly #recorder: Recorder
   readonly #announced: Announced | undefined
 
-  constructor(request: CacheRequest<unknown>, policy: HttpPolicy, paths: CachedPaths, announced?: Announced) {
+  constructor(
+    request: CacheRequest<unknown>,
+    policy: HttpPolicy,
+    paths: CachedPaths,
+    recorder: Recorder,
+    announced?: Announced,
+  ) {
     this.#request = request
     this.#policy = policy
     this.#paths = paths
+    this.#recorder = recorder
     this.#announced = announced
   }
 
@@ -54,7 +63,7 @@ export class UnsafeRequest implements Conclusion {
       return false
     }
     if (this.#announced !== undefined) return this.#commit(this.#announced, stored, targets ?? new Map())
-    return targets === undefined ? false : invalidate(targets, this.#policy).then(() => false)
+    return targets === undefined ? false : invalidate(targets, this.#policy, this.#recorder).then(() => false)
   }
 
   /** It has changed nothing. */
@@ -67,13 +76,15 @@ export class UnsafeRequest implements Conclusion {
     const { space, place, write, host } = announced
     const own: Target = targets.get(space) ?? {}
     targets.delete(space)
-    await invalidate(targets, this.#policy)
+    await invalidate(targets, this.#policy, this.#recorder)
     // A variant needs a root that the announcement has just taken away; the next reader makes both.
     const plain = place.base === undefined && stored?.decision.varyNames.length === 0
     const entry = plain && stored && makeEntry(stored, place.groups, host, write.stamp)
     const given =
       entry === undefined || entry === false ? undefined : { entry, ttlMs: usefulUntil(entry) - entry.storedAt }
     const keys = (own.keys ?? []).filter((key) => key !== write.key)
-    return (await space.commit(write, given, { ...own, keys })).published === 'stored'
+    const target = { ...own, keys }
+    const what = given && { key: place.key, ...given }
+    return (await this.#recorder.put(target, what, () => space.commit(write, given, target))).published === 'stored'
   }
 }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
 const LEAVES = ['errors.ts', 'duration.ts', 'logger.ts']
-const CORE = ['redis.ts', 'route', 'http', 'cache', 'store', 'connection', ...LEAVES]
+const CORE = ['redis.ts', 'otel', 'route', 'http', 'cache', 'store', 'connection', 'diagnostics', ...LEAVES]
 const ADAPTERS = ['fastify', 'hono', 'express', 'nestjs']
 const FOR_ADAPTERS = ['routes-of.ts', 'node']
 
@@ -16,24 +16,30 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'routes-of.ts': ['redis.ts', 'route', 'connection', ...LEAVES],
   node: ['route', 'http', ...LEAVES],
   'index.ts': CORE,
-  'redis.ts': ['route', 'cache', 'store', 'connection', ...LEAVES],
+  'redis.ts': ['otel', 'route', 'cache', 'store', 'connection', 'diagnostics', ...LEAVES],
   testing: ['redis.ts', 'cache', 'store', ...LEAVES],
-  route: ['http', 'cache', 'store', ...LEAVES],
+  otel: ['diagnostics', ...LEAVES],
+  route: ['http', 'cache', 'store', 'diagnostics', ...LEAVES],
   http: ['errors.ts', 'duration.ts'],
-  cache: ['store', ...LEAVES],
+  cache: ['store', 'diagnostics', ...LEAVES],
   store: ['connection', ...LEAVES],
-  connection: LEAVES,
+  connection: ['diagnostics', ...LEAVES],
+  diagnostics: [],
   'errors.ts': [],
   'duration.ts': [],
   'logger.ts': [],
 }
 
-const PACKAGES = ['fastify', 'hono', 'express', '@nestjs/common', '@redis/client', 'redwell', 'redwell/fastify']
+const PACKAGES = [
+  ...['fastify', 'hono', 'express', '@nestjs/common', '@opentelemetry/api', '@redis/client'],
+  ...['redwell', 'redwell/fastify'],
+]
 const OWN_PACKAGE: Record<string, string> = {
   fastify: 'fastify',
   hono: 'hono',
   express: 'express',
   nestjs: '@nestjs/common',
+  otel: '@opentelemetry/api',
   connection: '@redis/client',
 }
 

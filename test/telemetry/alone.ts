@@ -1,0 +1,46 @@
+// A process of its own: an application with telemetry on, under a fault that a test cannot make in its own process.
+// Arguments: the fault, the URL of Redis. Prints what happened as JSON.
+import { subscribe } from 'node:diagnostics_channel'
+import Module from 'node:module'
+import Fastify from 'fastify'
+
+const [, , fault, url = 'memory:'] = process.argv
+
+interface Resolver {
+  _resolveFilename(id: string, ...rest: unknown[]): string
+}
+
+/** As if OpenTelemetry were not installed. */
+function hideApi(): void {
+  const resolver = Module as unknown as Resolver
+  const resolve = resolver._resolveFilename.bind(resolver)
+  resolver._resolveFilename = (id, ...rest) => {
+    if (!id.startsWith('@opentelemetry/')) return resolve(id, ...rest)
+    throw Object.assign(new Error(`Cannot find module '${id}'`), { code: 'MODULE_NOT_FOUND' })
+  }
+}
+
+if (fault === 'no-api') hideApi()
+const uncaught: string[] = []
+process.on('uncaughtException', (error) => void uncaught.push(error.message))
+const emitted: string[] = []
+process.on('warning', ({ message }) => void emitted.push(message))
+
+const { default: redwell } = await import('../../src/fastify/index.js')
+const { otel } = await import('../../src/otel/index.js')
+if (fault === 'raw-listener') {
+  subscribe('redwell:lookup', () => {
+    throw new Error('raw listener')
+  })
+}
+const warned: string[] = []
+const logger = { info: () => {}, warn: (message: string) => void warned.push(message), error: () => {} }
+const app = Fastify()
+await app.register(redwell, { url, logger, otel: true, otelRedis: true, connect: true, commandTimeout: 5 })
+otel()
+app.get('/a', { config: { cache: { ttl: '1m' } } }, async () => 'a')
+const statuses: number[] = []
+for (let n = 0; n < 3; n += 1) statuses.push((await app.inject('/a')).statusCode)
+await app.close()
+await new Promise((resolve) => setImmediate(resolve))
+console.log(JSON.stringify({ statuses, warned, emitted, uncaught }))
