@@ -72,19 +72,11 @@ export class DeclaredWrite<Req> {
   readonly #bound = new WeakMap<Routes, RouteWrite<Req>>()
   readonly #joined = new WeakMap<DeclaredWrite<Req>, DeclaredWrite<Req>>()
 
-  readonly #name: string | undefined
-
-  /** `name` is the route's, where it is known; otherwise its requests tell it. */
-  constructor(
-    put: Declared<CachePutOptions<Req>> | undefined,
-    evict: Declared<CacheEvictOptions<Req>> | undefined,
-    name?: string,
-  ) {
+  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
     if (put !== undefined) resolvePolicy(put.where, put.options, UNBOUND)
     if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
     this.#put = put
     this.#evict = evict
-    this.#name = name
   }
 
   /** Whether the answer's body is asked for. */
@@ -95,8 +87,7 @@ export class DeclaredWrite<Req> {
 
   on(routes: Routes, traits: () => Traits): RouteWrite<Req> {
     let write = this.#bound.get(routes)
-    if (write === undefined)
-      this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path, this.#name)))
+    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
     return write
   }
 
@@ -109,7 +100,7 @@ export class DeclaredWrite<Req> {
     if (this.#evict !== undefined && other.#evict !== undefined) return undefined
     let joint = this.#joined.get(other)
     if (joint === undefined) {
-      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict, this.#name ?? other.#name)
+      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
       this.#joined.set(other, joint)
     }
     return joint

@@ -65,8 +65,8 @@ export class RedwellInterceptor implements NestInterceptor {
     const res = rawResponse(response)
     if (res.headersSent || isRunning(res) || isWriting(res)) return next.handle()
     const native = http.getRequest<HttpRequest>()
-    const request = new NodeRequest(native, rawRequest(native))
     const plan = this.plan(context.getClass(), context.getHandler() as Handler)
+    const request = new NodeRequest(native, rawRequest(native), plan.name)
     const arrival = { plan, request, response, res, next }
     invalidateBy(this.host, request, res, (error) => this.#fail(res, error))
     if (plan.cache !== undefined) return this.#read(arrival, plan.cache)

@@ -21,6 +21,8 @@ export type Handler = (...args: never[]) => unknown
 
 /** What a handler's decorators say. */
 export interface Plan {
+  /** Method and template of the route. */
+  readonly name: string
   readonly cache: RouteCache<HttpRequest> | undefined
   readonly write: DeclaredWrite<HttpRequest> | undefined
   /** Names (lower case) of the fields that `@Header` sets: they are the representation's. */
@@ -43,6 +45,7 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
   const cache = cached?.on(host.routes, name, () => host.traits)
   if (cache !== undefined && !reads(method) && !cache.anyMethod) throw misplaced('@Cached', name, READS)
   return {
+    name,
     cache,
     write: put === undefined || evict === undefined ? (put ?? evict) : put.join(evict),
     ownFields: new Set(fieldsOf(handler)),
