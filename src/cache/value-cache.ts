@@ -12,8 +12,15 @@ import type {
 } from './contract.js'
 import type { Key } from './key.js'
 import type { Loader } from './loader.js'
-import { isKnown, Loads, type Wanted } from './loads.js'
-import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } from './options.js'
+import { isKnown, Loads } from './loads.js'
+import {
+  type LoadOptions,
+  type ResolvedValueOptions,
+  resolveValueOptions,
+  sayings,
+  saysTheSame,
+  type ValueOptions,
+} from './options.js'
 import type { Look, Place } from './place.js'
 import type { RequestMemo } from './request-memo.js'
 import type { Evicted, Space } from './space.js'
@@ -40,6 +47,8 @@ export class ValueCache {
   readonly defaults: ValueDefaults
   readonly #space: Space
   readonly #memo: RequestMemo
+  /** Calls in a loop say the same again and again. */
+  #last: { readonly options: LoadOptions; readonly resolved: ResolvedValueOptions } | undefined
 
   constructor({ space, background, memo }: Shared, values: Values, defaults: ValueDefaults) {
     this.values = values
@@ -105,29 +114,29 @@ export class ValueCache {
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
   async getOrSet<T>(key: Key, loader: Loader<T>, options: GetOrSetOptions = NO_OPTIONS): Promise<T> {
     if (options.memo !== undefined) return this.#remembered(options.memo, key, loader, options)
-    const wanted = this.#wanted(key, options)
-    const looking = this.#space.look(wanted.place)
+    const resolved = this.resolve('getOrSet', options)
+    const place = this.values.place(key, resolved.groups)
+    const shared = this.#isShared(options)
+    const now = this.#space.now()
+    const looking = this.#space.look(place, now)
     const look = looking instanceof Promise ? await looking : looking
-    const fresh = this.#fresh(look, wanted.shared)
+    const fresh = this.#fresh(look, shared, now)
     const decoded = fresh instanceof Promise ? await fresh : fresh
     if (decoded !== undefined && isKnown(decoded)) return decoded.value as T
-    return this.loads.getOrLoad(wanted, look, loader)
+    return this.loads.getOrLoad({ key, place, options: resolved, signal: options.signal, shared }, look, loader)
   }
 
-  resolve(operation: string, options: ValueOptions): ResolvedValueOptions {
+  resolve(operation: string, options: LoadOptions): ResolvedValueOptions {
     if (options === NO_OPTIONS) return this.defaults.options
-    return resolveValueOptions(`options of ${operation}`, options, this.defaults.options)
+    if (this.#last !== undefined && saysTheSame(options, this.#last.options)) return this.#last.resolved
+    const resolved = resolveValueOptions(`options of ${operation}`, options, this.defaults.options)
+    this.#last = { options: sayings(options), resolved }
+    return resolved
   }
 
   #remembered<T>(memo: object, key: Key, loader: Loader<T>, options: GetOrSetOptions): Promise<T> {
     const ask = (): Promise<T> => this.getOrSet(key, loader, { ...options, memo: undefined })
     return this.#memo.answer(memo, 'getOrSet', this.values.key(key), ask)
-  }
-
-  #wanted(key: Key, options: GetOrSetOptions): Wanted {
-    const resolved = this.resolve('getOrSet', options)
-    const place = this.values.place(key, resolved.groups)
-    return { key, place, options: resolved, signal: options.signal, shared: this.#isShared(options) }
   }
 
   #place(operation: string, key: Key, options: ReadOptions): Place {
@@ -140,19 +149,18 @@ export class ValueCache {
   }
 
   async #find(key: Key, options: ReadOptions): Promise<{ readonly value: unknown } | undefined> {
-    const looking = this.#space.look(this.#place('get', key, options))
+    const now = this.#space.now()
+    const looking = this.#space.look(this.#place('get', key, options), now)
     const look = looking instanceof Promise ? await looking : looking
-    const fresh = this.#fresh(look, this.#isShared(options))
+    const fresh = this.#fresh(look, this.#isShared(options), now)
     const decoded = fresh instanceof Promise ? await fresh : fresh
     return decoded?.state === 'value' ? decoded : undefined
   }
 
-  #fresh(look: Look, shared: boolean): ReturnType<Values['decode']> | undefined {
+  #fresh(look: Look, shared: boolean, now: number): ReturnType<Values['decode']> | undefined {
     if (look.state !== 'valid' || look.softened) return undefined
     const { entry } = look
-    return entry.kind === 'value' && this.#space.now() < entry.freshUntil
-      ? this.values.decode(entry, shared)
-      : undefined
+    return entry.kind === 'value' && now < entry.freshUntil ? this.values.decode(entry, shared) : undefined
   }
 
   async #form(key: Key, value: unknown): Promise<Encoded> {
