@@ -120,9 +120,11 @@ export class ValueCache {
     const now = this.#space.now()
     const looking = this.#space.look(place, now)
     const look = looking instanceof Promise ? await looking : looking
-    const fresh = this.#fresh(look, shared, now)
-    const decoded = fresh instanceof Promise ? await fresh : fresh
-    if (decoded !== undefined && isKnown(decoded)) return decoded.value as T
+    if (look.state === 'valid' && !look.softened && now < look.entry.freshUntil) {
+      const known = this.values.recall(look.entry, shared) ?? this.values.decode(look.entry, shared)
+      const decoded = known instanceof Promise ? await known : known
+      if (isKnown(decoded)) return decoded.value as T
+    }
     return this.loads.getOrLoad({ key, place, options: resolved, signal: options.signal, shared }, look, loader)
   }
 

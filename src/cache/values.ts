@@ -155,10 +155,16 @@ export class Values {
     return { ...entry, ...instants(options, now), groups: this.#entryGroups(options.groups), memo: undefined }
   }
 
+  /** What an entry was decoded to before, where that may be given again. */
+  recall(entry: Entry, shared: boolean): Decoded | undefined {
+    const memo = entry.memo as Memo | undefined
+    return memo !== undefined && memo.by === this && (shared || !memo.shared) ? memo : undefined
+  }
+
   /** What is in an entry. `shared`: frozen, and the same object as long as this process keeps the entry. */
   decode(entry: Entry, shared: boolean): MaybePromise<Decoded> {
-    const memo = entry.memo as Memo | undefined
-    if (memo !== undefined && memo.by === this && (shared || !memo.shared)) return memo
+    const known = this.recall(entry, shared)
+    if (known !== undefined) return known
     if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
     if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
     try {
