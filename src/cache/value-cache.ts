@@ -194,7 +194,10 @@ export class ValueCache {
     const entry = { ...this.values.entry(encoded, options, now), stamp: stamp.write.stamp }
     const { published, confirmed } = await this.#space.commit(stamp.write, { entry, ttlMs: lifeMs(entry, now) }, {})
     if (!confirmed) return OUTAGE
-    return published === 'stored' ? STORED : CONTESTED
+    if (published !== 'stored') return CONTESTED
+    // A group that was invalidated since the announcement fences the entry only when it is read; it is said now.
+    const look = await this.#space.look({ key: place, groups: entry.groups })
+    return look.state === 'absent' ? CONTESTED : STORED
   }
 
   async describe(look: Look, shared: boolean): Promise<ValueEntry<unknown>> {

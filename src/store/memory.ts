@@ -229,7 +229,8 @@ export class MemoryStore implements Store {
     return keys.filter((key) => {
       if (this.#lease(key)?.kind === 'fill') this.#endLease(key)
       const kept = this.#index.get(key)
-      if (kept?.entry !== undefined) this.#keep(key, { ...kept.entry, freshUntil: now, memo: undefined }, kept.expiresAt)
+      if (kept?.entry !== undefined)
+        this.#keep(key, { ...kept.entry, freshUntil: now, memo: undefined }, kept.expiresAt)
       return kept !== undefined
     }).length
   }

@@ -10,7 +10,13 @@ describe.each(['memory', 'redis'])('many values at once, on %s', (where) => {
 
   test('setMany and getMany keep the order, and tell what is not there', async () => {
     const { cache } = await make()
-    expect(await cache.setMany([['a', 1], [['b', 2], null], ['c', 'x']])).toEqual(Array(3).fill({ stored: true }))
+    expect(
+      await cache.setMany([
+        ['a', 1],
+        [['b', 2], null],
+        ['c', 'x'],
+      ]),
+    ).toEqual(Array(3).fill({ stored: true }))
     expect(await cache.getMany(['c', 'none', ['b', 2], 'a', 'c'])).toEqual(['x', undefined, null, 1, 'x'])
     expect(await cache.getMany(['a', 'none'], { default: 0 })).toEqual([1, 0])
     expect(await cache.getMany([])).toEqual([])
@@ -19,7 +25,13 @@ describe.each(['memory', 'redis'])('many values at once, on %s', (where) => {
 
   test('setMany: options for all, and for one; groups of both invalidate it', async () => {
     const { cache } = await make()
-    await cache.setMany([['a', 1], ['b', 2, { ttl: '1s', group: 'own' }]], { ttl: '1m', group: 'all' })
+    await cache.setMany(
+      [
+        ['a', 1],
+        ['b', 2, { ttl: '1s', group: 'own' }],
+      ],
+      { ttl: '1m', group: 'all' },
+    )
     expect([await cache.ttl('a'), await cache.ttl('b')]).toEqual([60, 1])
     expect(await cache.getMany(['a', 'b'], { group: 'all' })).toEqual([1, 2])
     await cache.deleteGroup('own')
@@ -30,14 +42,28 @@ describe.each(['memory', 'redis'])('many values at once, on %s', (where) => {
 
   test('setMany stores nothing where one value cannot be stored', async () => {
     const { cache } = await make()
-    await expect(cache.setMany([['a', 1], ['b', new Map()]])).rejects.toThrow(ValueError)
-    await expect(cache.setMany([['a', 1], ['b', 2, { ttl: 'soon' as '1s' }]])).rejects.toThrow(OptionsError)
+    await expect(
+      cache.setMany([
+        ['a', 1],
+        ['b', new Map()],
+      ]),
+    ).rejects.toThrow(ValueError)
+    await expect(
+      cache.setMany([
+        ['a', 1],
+        ['b', 2, { ttl: 'soon' as '1s' }],
+      ]),
+    ).rejects.toThrow(OptionsError)
     expect(await cache.has('a')).toBe(false)
   })
 
   test('deleteMany tells how many there were', async () => {
     const { cache } = await make()
-    await cache.setMany([['a', 1], ['b', 2], ['c', 3]])
+    await cache.setMany([
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+    ])
     expect(await cache.deleteMany(['a', 'c', 'none'])).toEqual({ entries: 2, groups: 0, confirmed: true })
     expect(await cache.getMany(['a', 'b', 'c'])).toEqual([undefined, 2, undefined])
   })
