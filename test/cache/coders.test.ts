@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import zlib from 'node:zlib'
+import type { RedisClientType } from '@redis/client'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { devalueCoder } from '../../src/cache/coders/devalue.js'
@@ -11,7 +12,10 @@ import { backends } from './support.js'
 
 const rich = () => ({
   at: new Date(1e12),
-  byId: new Map<unknown, unknown>([[1, { a: [undefined] }], ['b', new Set(['x'])]]),
+  byId: new Map<unknown, unknown>([
+    [1, { a: [undefined] }],
+    ['b', new Set(['x'])],
+  ]),
   big: 2n ** 70n,
   small: 5n,
   bytes: new Uint8Array([1, 2, 255]),
@@ -50,7 +54,9 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
     const refused = await values.set(['eu', 7], value).catch((error: unknown) => error as Error)
     expect(refused).toBeInstanceOf(ValueError)
     const { message } = refused as Error
-    expect(message).toContain(`The value of key ["eu",7] in namespace 'orders' cannot be encoded by the ${name} coder: `)
+    expect(message).toContain(
+      `The value of key ["eu",7] in namespace 'orders' cannot be encoded by the ${name} coder: `,
+    )
     expect(message.slice(0, -1)).toMatch(reason)
     expect(await values.has(['eu', 7])).toBe(false)
   })
@@ -63,7 +69,14 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
 
   test('what JSON has a form for goes through it', async () => {
     const { cache } = await make()
-    const value = { at: new Date(5), url: new URL('http://a/b'), gone: undefined, own: new (class Point { x = 1 })() }
+    const value = {
+      at: new Date(5),
+      url: new URL('http://a/b'),
+      gone: undefined,
+      own: new (class Point {
+        x = 1
+      })(),
+    }
     await cache.set('k', value)
     expect(await cache.get('k')).toEqual({ at: '1970-01-01T00:00:00.005Z', url: 'http://a/b', own: { x: 1 } })
   })
@@ -84,8 +97,17 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
   test('an entry of another coder, or one that does not decode, is a miss and is loaded anew', async () => {
     const { cache } = await make()
     await cache.namespace('n', { coder: devalueCoder }).set('k', 1)
-    expect(await cache.namespace('n').getEntry('k')).toEqual({ outcome: 'miss', reason: 'undecodable', value: undefined })
-    const broken: Coder = { ...jsonCoder, decode: () => { throw new Error('broken') } }
+    expect(await cache.namespace('n').getEntry('k')).toEqual({
+      outcome: 'miss',
+      reason: 'undecodable',
+      value: undefined,
+    })
+    const broken: Coder = {
+      ...jsonCoder,
+      decode: () => {
+        throw new Error('broken')
+      },
+    }
     await cache.namespace('n').set('k', 1)
     const values = cache.namespace<number>('n', { coder: broken })
     expect((await values.getEntry('k')).outcome).toBe('miss')
@@ -116,10 +138,15 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
       const values = redis.cache.namespace<Buffer>('n', { compression })
       await values.set('k', value)
       expect(Buffer.compare((await values.get('k')) as Buffer, value)).toBe(0)
-      return where === 'memory' ? undefined : Number(await redis.client.sendCommand(['STRLEN', values.keyOf('k')] as never))
+      return where === 'memory' ? undefined : await (redis.client as RedisClientType).strLen(values.keyOf('k'))
     }
     const [below, above, noise] = [Buffer.alloc(4095), Buffer.alloc(4096), randomBytes(8192)]
-    const sizes = [await bytesOf(true, below), await bytesOf(true, above), await bytesOf(true, noise), await bytesOf({ threshold: 10 }, below)]
+    const sizes = [
+      await bytesOf(true, below),
+      await bytesOf(true, above),
+      await bytesOf(true, noise),
+      await bytesOf({ threshold: 10 }, below),
+    ]
     if (where === 'memory') return
     expect(sizes[0]).toBeGreaterThan(4095)
     expect(sizes[1]).toBeLessThan(500)

@@ -8,7 +8,7 @@ import { recordingLogger } from '../support/logger.js'
 import { backends, counting } from './support.js'
 
 describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
-  const { clock, make, beside } = backends(where)
+  const { make, beside } = backends(where)
 
   test('keeps its values apart from those of others, and clears them alone', async () => {
     const { cache } = await make()
@@ -140,7 +140,7 @@ describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
 
   test('a memo is beside one object, and sees what this process writes', async () => {
     const { cache } = await make()
-    const users = cache.namespace('users', { group: 'people' })
+    const users = cache.namespace<number>('users', { group: 'people' })
     const request = {}
     const { load } = counting()
     const ask = () => users.getOrSet(1, load, { memo: request })
@@ -191,7 +191,7 @@ describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
       calls.push(args)
       return args.join()
     }
-    const quick = cache.memoize(slow, { name: 'slow', ttl: '1m', group: (first) => `first:${first}` })
+    const quick = cache.memoize(slow, { name: 'slow', ttl: '1m', group: (...args) => `first:${args[0]}` })
     for (const args of [[], [''], ['a'], ['a', 'b'], ['a:b'], ['a', 'b', undefined], [1], ['1']] as (
       | string
       | number
