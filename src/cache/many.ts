@@ -173,7 +173,8 @@ export class Many<K> {
 class Batch<K, T> {
   readonly loader: BatchLoader<K, T>
   readonly #loads: Loads
-  readonly #tasks: Task<K>[] = []
+  #tasks: Task<K>[] = []
+  #indexes = new Map<Task<K>, number>()
   #loaded: Promise<Loaded<T>> | undefined
 
   constructor(loads: Loads, loader: BatchLoader<K, T>) {
@@ -183,12 +184,15 @@ class Batch<K, T> {
 
   /** Gives the way to the answer, which is there once the batch runs. */
   add(task: Task<K>): () => Promise<T> {
-    const index = this.#tasks.push(task) - 1
-    return () => this.#answer(task, index)
+    this.#tasks.push(task)
+    return () => this.#answer(task)
   }
 
   run(signal: AbortSignal | undefined): void {
     if (this.#tasks.length === 0) return
+    // Leases come in any order; the loader gets its keys in that of the caller.
+    this.#tasks = this.#tasks.toSorted((a, b) => (a.item.indexes[0] as number) - (b.item.indexes[0] as number))
+    this.#indexes = new Map(this.#tasks.map((task, index) => [task, index]))
     this.#loaded = this.#load(signal)
     // Each answer has it, too; where nobody asks for one it must not count as unhandled.
     this.#loaded.catch(() => {})
@@ -219,7 +223,9 @@ class Batch<K, T> {
     return { values, decisions }
   }
 
-  async #answer({ item, stale, fill }: Task<K>, index: number): Promise<T> {
+  async #answer(task: Task<K>): Promise<T> {
+    const { item, stale, fill } = task
+    const index = this.#indexes.get(task) as number
     try {
       const { values, decisions } = await (this.#loaded as Promise<Loaded<T>>)
       const value: unknown = values[index]
