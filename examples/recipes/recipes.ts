@@ -37,9 +37,9 @@ export async function intermediate(
   const totals = await cache.getOrSet(
     ['totals', year], // the expensive half, shared by every question about that year
     async () => {
-      const totals: Record<number, number> = {}
-      for (const order of await db.orders(year)) totals[order.productId] = (totals[order.productId] ?? 0) + order.amount
-      return totals
+      const sums: Record<number, number> = {}
+      for (const order of await db.orders(year)) sums[order.productId] = (sums[order.productId] ?? 0) + order.amount
+      return sums
     },
     { ttl: '1h', group: 'orders' },
   )

@@ -15,9 +15,9 @@ export interface LoadContext {
   /** Aborted when the caller's signal is, or at the loader's time limit. */
   readonly signal: AbortSignal
   /** Changes how this value is kept: a lifetime that comes with the data, a group that only the data names. */
-  store(options: StoreOptions): void
+  readonly store: (options: StoreOptions) => void
   /** The value is given to its caller, and not stored. */
-  noStore(): void
+  readonly noStore: () => void
 }
 
 /** What the loader of one value is given. `T` is what it gives, `Out` what readers get, where a schema makes a difference. */
@@ -25,7 +25,7 @@ export interface LoaderContext<T = unknown, Out = T> extends LoadContext {
   /** The stale value that this load is to replace, where it is still at hand. */
   readonly previous: Previous<Out> | undefined
   /** `return context.unchanged()`: the previous value is still right, and lives for another lifetime. Throws UsageError where there is none. */
-  unchanged(): T
+  readonly unchanged: () => T
 }
 
 export type Loader<T, Out = T> = (context: LoaderContext<T, Out>) => T | Promise<T>
@@ -109,7 +109,7 @@ export async function runWithin<T>(limits: Limits, signal: LazySignal, run: () =
   const stopped = new Promise<never>((_, reject) => {
     const end = (reason: unknown): void => {
       signal.abort(reason)
-      reject(reason as Error)
+      reject(reason)
     }
     const abort = (): void => end(caller?.reason)
     caller?.addEventListener('abort', abort, { once: true })
@@ -138,7 +138,7 @@ export function soonEnough<T>(promise: Promise<T>, limitMs: number): Promise<{ r
       },
       (error: unknown) => {
         clearTimeout(timer)
-        reject(error as Error)
+        reject(error)
       },
     )
   })

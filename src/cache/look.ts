@@ -25,7 +25,7 @@ export function lookMany(store: Store, places: readonly Place[], now: number): M
     const looks = places.map((place, index) =>
       assess(store, place, { entries: [found.entries[index]], stamps: stampsOf(place) }, now),
     )
-    return looks.some((one) => one instanceof Promise) ? Promise.all(looks) : (looks as Look[])
+    return looks.some((one) => one instanceof Promise) ? Promise.all(looks.map(async (one) => one)) : (looks as Look[])
   }
   const nobodyKnows = (error: unknown): Look[] => places.map(() => outage(error))
   try {

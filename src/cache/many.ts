@@ -5,6 +5,7 @@ import type { Fill } from './fill.js'
 import type { Key } from './key.js'
 import { contextOf, Decisions, LazySignal, runWithin } from './loader.js'
 import { type Loads, previousOf, type Stale, type Wanted } from './loads.js'
+import { type ResolvedValueOptions, resolveValueOptions } from './options.js'
 import type { Absent, Look } from './place.js'
 import type { Space } from './space.js'
 import type { Shared, ValueCache } from './value-cache.js'
@@ -52,7 +53,7 @@ export class Many<K> {
   async #entries(keys: readonly K[], options: ReadOptions): Promise<ValueEntry<unknown>[]> {
     const items = this.#items('getMany', keys, options)
     const looks = await this.#look(items)
-    const entries = new Array<ValueEntry<unknown>>(keys.length)
+    const entries: ValueEntry<unknown>[] = []
     const describe = async (item: Item<K>, look: Look): Promise<void> => {
       const entry = await this.#cache.describe(look, item.shared)
       for (const index of item.indexes) entries[index] = entry
@@ -71,7 +72,7 @@ export class Many<K> {
     const looks = await this.#look(items)
     const answers = await this.#answers(items, looks, loader, options)
     const settled = await Promise.allSettled(answers)
-    const results = new Array<PromiseSettledResult<T>>(keys.length)
+    const results: PromiseSettledResult<T>[] = []
     items.forEach(({ indexes }, nth) => {
       for (const index of indexes) results[index] = settled[nth] as PromiseSettledResult<T>
     })
@@ -145,7 +146,7 @@ export class Many<K> {
     })
     const loading = await Promise.all(acquiring)
     batch.run(undefined)
-    await Promise.allSettled(loading.map((answer) => answer?.()))
+    await Promise.allSettled(loading.flatMap((answer) => (answer === undefined ? [] : [answer()])))
   }
 
   #items(operation: string, keys: readonly K[], options: GetOrSetManyOptions): Item<K>[] {
@@ -155,7 +156,7 @@ export class Many<K> {
     keys.forEach((named, index) => {
       const key = this.#naming.key(named)
       const own = this.#naming.groups(named)
-      const all = own.length === 0 ? resolved : { ...resolved, groups: [...resolved.groups, ...own] }
+      const all = own.length === 0 ? resolved : withGroups(operation, resolved, own)
       const place = this.#cache.values.place(key, all.groups)
       const known = items.get(place.key)
       if (known !== undefined) known.indexes.push(index)
@@ -167,6 +168,10 @@ export class Many<K> {
   #look(items: readonly Item<K>[]): readonly Look[] | Promise<readonly Look[]> {
     return items.length === 0 ? [] : this.#space.lookMany(items.map(({ place }) => place))
   }
+}
+
+function withGroups(operation: string, options: ResolvedValueOptions, group: readonly string[]): ResolvedValueOptions {
+  return resolveValueOptions(`options of ${operation}`, { group }, options)
 }
 
 /** One call of a loader for many keys, and what each of them got from it. */

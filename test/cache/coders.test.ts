@@ -47,7 +47,14 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
     ['msgpackr', msgpackrCoder, { f: () => 1 }, /a function at \.f has no stored form/],
     ['msgpackr', msgpackrCoder, circular(), /contains itself/],
     ['devalue', devalueCoder, { f: () => 1 }, /function/],
-    ['devalue', devalueCoder, new (class Account {})(), /non-POJO/],
+    [
+      'devalue',
+      devalueCoder,
+      new (class Account {
+        owner = 'ann'
+      })(),
+      /non-POJO/,
+    ],
   ])('%s: what it cannot encode is an error that names namespace and key', async (name, coder, value, reason) => {
     const { cache } = await make()
     const values = cache.namespace('orders', { coder })

@@ -155,6 +155,18 @@ describe.each(['memory', 'redis'])('the limits of a loader, on %s', (where) => {
     expect(await cache.getOrSet('k', () => 'in time', options)).toBe('in time')
   })
 
+  test('a refresh that hangs does not keep the application from ending', async () => {
+    const { cache } = await make()
+    const options = { ttl: 10, staleWhileRevalidate: 100 }
+    await cache.getOrSet('k', () => 'old', options)
+    clock.advance(20_000)
+    expect(await cache.getOrSet('k', () => never, { ...options, timeout: '30ms' })).toBe('old')
+    await cache.settled(1)
+    expect(await cache.getOrSet('k', () => 'not mine', options)).toBe('old')
+    await cache.settled()
+    expect(await cache.getOrSet('k', () => 'new', { ttl: 10 })).toBe('new')
+  })
+
   test('softTimeout without a stale value waits', async () => {
     const { cache } = await make()
     const loading = deferred<string>()

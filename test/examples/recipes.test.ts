@@ -12,15 +12,15 @@ const lamp: recipes.Product = { id: 1, name: 'Lamp', price: 20, stock: 9, catego
 function database(changes: Partial<recipes.Product> = {}) {
   const product = { ...lamp, ...changes }
   return {
-    product: vi.fn(async (id: number) => (id === 1 ? product : undefined)),
+    product: vi.fn<recipes.Database['product']>(async (id) => (id === 1 ? product : undefined)),
     products: vi.fn(
       async (ids: readonly number[]) => new Map(ids.filter((id) => id < 10).map((id) => [id, { ...lamp, id }])),
     ),
-    orders: vi.fn(async () => [
+    orders: vi.fn<recipes.Database['orders']>(async () => [
       { productId: 1, amount: 2 },
       { productId: 1, amount: 3 },
     ]),
-    updatePrice: vi.fn(async (_: number, price: number) => ({ ...product, price })),
+    updatePrice: vi.fn<recipes.Database['updatePrice']>(async (_, price) => ({ ...product, price })),
   }
 }
 
@@ -69,7 +69,7 @@ describe.each(['memory', 'redis'])('recipes on %s', (where) => {
 
   test('existence check', async () => {
     const { cache } = await make()
-    const handle = vi.fn(async () => {})
+    const handle = vi.fn<() => Promise<void>>(async () => {})
     expect(await recipes.exists(cache, 'a', handle)).toBe(true)
     expect(await recipes.exists(cache, 'a', handle)).toBe(false)
     expect(handle).toHaveBeenCalledTimes(1)

@@ -17,7 +17,6 @@ import {
 import { silentLogger } from '../support/logger.js'
 
 declare module 'vitest' {
-  // oxlint-disable-next-line typescript/no-empty-object-type -- how Vitest wants its matchers to be extended
   interface Matchers<T> extends CacheMatchers<T> {}
 }
 
