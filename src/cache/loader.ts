@@ -107,11 +107,11 @@ export async function runWithin<T>(limits: Limits, signal: LazySignal, run: () =
   caller?.throwIfAborted()
   let stop = (): void => {}
   const stopped = new Promise<never>((_, reject) => {
-    const end = (reason: unknown): void => {
+    const end = (reason: Error): void => {
       signal.abort(reason)
       reject(reason)
     }
-    const abort = (): void => end(caller?.reason)
+    const abort = (): void => end(caller?.reason as Error)
     caller?.addEventListener('abort', abort, { once: true })
     const late = (): void => end(new TimeoutError(`The loader of ${what()} did not end within ${timeoutMs} ms.`))
     const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timeoutMs)
@@ -136,7 +136,7 @@ export function soonEnough<T>(promise: Promise<T>, limitMs: number): Promise<{ r
         clearTimeout(timer)
         resolve({ value })
       },
-      (error: unknown) => {
+      (error: Error) => {
         clearTimeout(timer)
         reject(error)
       },

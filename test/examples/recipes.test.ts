@@ -13,8 +13,8 @@ function database(changes: Partial<recipes.Product> = {}) {
   const product = { ...lamp, ...changes }
   return {
     product: vi.fn<recipes.Database['product']>(async (id) => (id === 1 ? product : undefined)),
-    products: vi.fn(
-      async (ids: readonly number[]) => new Map(ids.filter((id) => id < 10).map((id) => [id, { ...lamp, id }])),
+    products: vi.fn<recipes.Database['products']>(
+      async (ids) => new Map(ids.filter((id) => id < 10).map((id) => [id, { ...lamp, id }])),
     ),
     orders: vi.fn<recipes.Database['orders']>(async () => [
       { productId: 1, amount: 2 },
