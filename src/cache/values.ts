@@ -8,7 +8,7 @@ import { deepFreeze, isPrimitive } from './immutable.js'
 import { type Key, keyProblem, valueKeyHead, valueKeyUnder, valuePattern } from './key.js'
 import type { ResolvedValueOptions } from './options.js'
 import type { Place } from './place.js'
-import { describeIssues, type StandardSchema } from './schema.js'
+import { describePlaces, type StandardSchema } from './schema.js'
 
 /** How the values of one namespace are kept. */
 export interface ValueFormat {
@@ -193,7 +193,7 @@ export class Values {
 
   #believed(result: Validated): Decoded {
     if (result.issues === undefined) return { state: 'value', value: result.value }
-    this.#format.onInvalid?.(describeIssues(result.issues))
+    this.#format.onInvalid?.(describePlaces(result.issues))
     return INVALID
   }
 
@@ -207,7 +207,12 @@ export class Values {
 
   #accepted(key: Key, result: Validated): unknown {
     if (result.issues === undefined) return result.value
-    throw new ValueError(`${this.#where(key)} fails its schema: ${describeIssues(result.issues)}.`)
+    throw new ValueError(
+      `${this.#where(key)} fails its schema ${describePlaces(result.issues)}; the issues are the cause.`,
+      {
+        cause: result.issues,
+      },
+    )
   }
 
   #entryGroups(groups: readonly string[]): readonly string[] {
