@@ -24,7 +24,7 @@ export interface Packed {
  * Where reading costs no more CPU time than the bytes it saves take on a line of 1 Gbit/s (measured: Brotli 1, JSON of
  * 4 KiB to 38 %, 18 us to read). Below it a value only becomes slower.
  */
-export const DEFAULT_THRESHOLD_BYTES = 4096
+const DEFAULT_THRESHOLD_BYTES = 4096
 const DEFAULT_LEVEL = 1
 /** Over it the thread pool does the work: these bytes take about half a millisecond, in which nobody else is served. */
 const OFF_THREAD_BYTES = 128 * 1024
