@@ -5,6 +5,10 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^redwell$/, replacement: new URL('./src/index.ts', import.meta.url).pathname },
+      {
+        find: /^redwell\/(devalue|msgpackr)$/,
+        replacement: `${new URL('./src/cache/coders/', import.meta.url).pathname}$1.ts`,
+      },
       { find: /^redwell\/([a-z]+)$/, replacement: `${new URL('./src/', import.meta.url).pathname}$1/index.ts` },
     ],
   },

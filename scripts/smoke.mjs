@@ -24,6 +24,7 @@ if (process.argv.includes('--size')) {
 } else {
   checkSize()
   checkCore()
+  checkCoders()
   checkFastify()
   say('smoke test passed')
 }
@@ -96,6 +97,33 @@ function checkCore() {
     if (warned.length !== (there ? 0 : 2)) throw new Error('expected a warning of each: ' + warned.join())`
   runModule(core, 'telemetry.mjs', observe)
   say('without OpenTelemetry, switching it on is a warning')
+}
+
+function checkCoders() {
+  runModule(
+    core,
+    'testing.mjs',
+    `const { assertCached } = await import('redwell/testing')
+    const redis = (await import('redwell')).createRedis({ url: 'memory:' })
+    await redis.cache.set('a', 1)
+    await assertCached(redis.cache, 'a', 1)
+    await redis.close()`,
+  )
+  runModule(
+    project('coders', ['devalue', 'msgpackr']),
+    'coders.mjs',
+    `import { createRedis } from 'redwell'
+    import { devalueCoder } from 'redwell/devalue'
+    import { msgpackrCoder } from 'redwell/msgpackr'
+    const redis = createRedis({ url: 'memory:' })
+    for (const coder of [devalueCoder, msgpackrCoder]) {
+      const values = redis.cache.namespace(coder.name, { coder })
+      await values.set('a', new Map([['at', new Date(5)]]))
+      if ((await values.get('a')).get('at').getTime() !== 5) throw new Error(coder.name)
+    }
+    await redis.close()`,
+  )
+  say('redwell/devalue and redwell/msgpackr work with their packages, and say which is missing')
 }
 
 function checkFastify() {

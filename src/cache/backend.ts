@@ -31,6 +31,9 @@ import { type Shared, ValueCache } from './value-cache.js'
 import { Values } from './values.js'
 import type { WriteStamp } from './write-stamp.js'
 
+/** How long an application that ends waits for refreshes. */
+const SETTLE_MS = 5000
+
 type Sharing = { readonly shared: true }
 
 /** Values of the application beside its routes: the same store, the same groups, the same rules. Redis trouble never throws. */
@@ -229,9 +232,9 @@ export class CacheBackend {
     this.#shared.space.telemetry.reset()
   }
 
-  /** Resolves when no refresh runs in the background any more. */
-  settled(): Promise<void> {
-    return this.#shared.background.settled()
+  /** Resolves when no refresh runs in the background any more, or after so many milliseconds (default 5000). */
+  settled(limitMs: number = SETTLE_MS): Promise<void> {
+    return this.#shared.background.settled(limitMs)
   }
 
   #evict(operation: string, target: Target): Promise<Evicted> {

@@ -1,13 +1,11 @@
 /** Read-only all the way down, as a shared value is. */
-export type Frozen<T> = T extends (infer Item)[]
-  ? readonly Frozen<Item>[]
-  : T extends readonly unknown[]
-    ? { readonly [Index in keyof T]: Frozen<T[Index]> }
-    : T extends Date | Uint8Array | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown> | ((...args: never) => unknown)
-      ? T
-      : T extends object
-        ? { readonly [Name in keyof T]: Frozen<T[Name]> }
-        : T
+export type Frozen<T> = T extends readonly unknown[]
+  ? { readonly [Index in keyof T]: Frozen<T[Index]> }
+  : T extends Date | Uint8Array | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown> | ((...args: never) => unknown)
+    ? T
+    : T extends object
+      ? { readonly [Name in keyof T]: Frozen<T[Name]> }
+      : T
 
 /** Nobody can change it: text, number, boolean, null. */
 export function isPrimitive(value: unknown): boolean {

@@ -15,9 +15,9 @@ export interface LoadContext {
   /** Aborted when the caller's signal is, or at the loader's time limit. */
   readonly signal: AbortSignal
   /** Changes how this value is kept: a lifetime that comes with the data, a group that only the data names. */
-  store(options: StoreOptions): void
+  readonly store: (options: StoreOptions) => void
   /** The value is given to its caller, and not stored. */
-  noStore(): void
+  readonly noStore: () => void
 }
 
 /** What the loader of one value is given. `T` is what it gives, `Out` what readers get, where a schema makes a difference. */
@@ -25,7 +25,7 @@ export interface LoaderContext<T = unknown, Out = T> extends LoadContext {
   /** The stale value that this load is to replace, where it is still at hand. */
   readonly previous: Previous<Out> | undefined
   /** `return context.unchanged()`: the previous value is still right, and lives for another lifetime. Throws UsageError where there is none. */
-  unchanged(): T
+  readonly unchanged: () => T
 }
 
 export type Loader<T, Out = T> = (context: LoaderContext<T, Out>) => T | Promise<T>
@@ -107,11 +107,11 @@ export async function runWithin<T>(limits: Limits, signal: LazySignal, run: () =
   caller?.throwIfAborted()
   let stop = (): void => {}
   const stopped = new Promise<never>((_, reject) => {
-    const end = (reason: unknown): void => {
+    const end = (reason: Error): void => {
       signal.abort(reason)
-      reject(reason as Error)
+      reject(reason)
     }
-    const abort = (): void => end(caller?.reason)
+    const abort = (): void => end(caller?.reason as Error)
     caller?.addEventListener('abort', abort, { once: true })
     const late = (): void => end(new TimeoutError(`The loader of ${what()} did not end within ${timeoutMs} ms.`))
     const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timeoutMs)
@@ -136,9 +136,9 @@ export function soonEnough<T>(promise: Promise<T>, limitMs: number): Promise<{ r
         clearTimeout(timer)
         resolve({ value })
       },
-      (error: unknown) => {
+      (error: Error) => {
         clearTimeout(timer)
-        reject(error as Error)
+        reject(error)
       },
     )
   })

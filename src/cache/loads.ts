@@ -144,8 +144,7 @@ export class Loads {
     const { options } = decisions
     const kept = decisions.stored && (value !== undefined || options.negativeTtlMs !== undefined)
     if (!kept) await fill?.pass(now).catch(ignore)
-    if (!kept && !wanted.shared) return value
-    if (fill === undefined && !wanted.shared) return value
+    if (!wanted.shared && (!kept || fill === undefined)) return value
     const encoded = value === undefined ? ENCODED_NEGATIVE : await this.#values.encode(wanted.key, value)
     const entry = this.#entry(encoded, negative, options)
     if (kept && fill !== undefined) await this.#publish(fill, entry)

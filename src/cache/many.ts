@@ -5,6 +5,7 @@ import type { Fill } from './fill.js'
 import type { Key } from './key.js'
 import { contextOf, Decisions, LazySignal, runWithin } from './loader.js'
 import { acquiredFound, type Loads, previousOf, type Stale, tellPlan, type Wanted } from './loads.js'
+import { type ResolvedValueOptions, resolveValueOptions } from './options.js'
 import type { Absent, Look } from './place.js'
 import { entryFound } from './value-found.js'
 import type { Space } from './space.js'
@@ -62,7 +63,7 @@ export class Many<K> {
     const asking = this.#cache.recorder.start('getMany')
     const looks = await asking.run(() => this.#look(items))
     asking.end()
-    const entries = new Array<ValueEntry<unknown>>(keys.length)
+    const entries: ValueEntry<unknown>[] = []
     const describe = async (item: Item<K>, look: Look): Promise<void> => {
       const entry = await this.#cache.describe(look, item.shared)
       asking.part().found(entryFound(entry, look, item.place))
@@ -85,7 +86,7 @@ export class Many<K> {
     asking.end()
     const answers = await this.#answers(items, looks, loader, options)
     const settled = await Promise.allSettled(answers)
-    const results = new Array<PromiseSettledResult<T>>(keys.length)
+    const results: PromiseSettledResult<T>[] = []
     items.forEach(({ indexes }, nth) => {
       for (const index of indexes) results[index] = settled[nth] as PromiseSettledResult<T>
     })
@@ -161,7 +162,7 @@ export class Many<K> {
     })
     const loading = await Promise.all(acquiring)
     batch.run(undefined)
-    await Promise.allSettled(loading.map((answer) => answer?.()))
+    await Promise.allSettled(loading.flatMap((answer) => (answer === undefined ? [] : [answer()])))
   }
 
   #items(operation: string, keys: readonly K[], options: GetOrSetManyOptions): Item<K>[] {
@@ -171,7 +172,7 @@ export class Many<K> {
     keys.forEach((named, index) => {
       const key = this.#naming.key(named)
       const own = this.#naming.groups(named)
-      const all = own.length === 0 ? resolved : { ...resolved, groups: [...resolved.groups, ...own] }
+      const all = own.length === 0 ? resolved : withGroups(operation, resolved, own)
       const place = this.#cache.values.place(key, all.groups)
       const known = items.get(place.key)
       if (known !== undefined) known.indexes.push(index)
@@ -185,11 +186,16 @@ export class Many<K> {
   }
 }
 
+function withGroups(operation: string, options: ResolvedValueOptions, group: readonly string[]): ResolvedValueOptions {
+  return resolveValueOptions(`options of ${operation}`, { group }, options)
+}
+
 /** One call of a loader for many keys, and what each of them got from it. */
 class Batch<K, T> {
   readonly loader: BatchLoader<K, T>
   readonly #loads: Loads
-  readonly #tasks: Task<K>[] = []
+  #tasks: Task<K>[] = []
+  #indexes = new Map<Task<K>, number>()
   #loaded: Promise<Loaded<T>> | undefined
 
   constructor(loads: Loads, loader: BatchLoader<K, T>) {
@@ -199,12 +205,15 @@ class Batch<K, T> {
 
   /** Gives the way to the answer, which is there once the batch runs. */
   add(task: Task<K>): () => Promise<T> {
-    const index = this.#tasks.push(task) - 1
-    return () => this.#answer(task, index)
+    this.#tasks.push(task)
+    return () => this.#answer(task)
   }
 
   run(signal: AbortSignal | undefined): void {
     if (this.#tasks.length === 0) return
+    // Leases come in any order; the loader gets its keys in that of the caller.
+    this.#tasks = this.#tasks.toSorted((a, b) => (a.item.indexes[0] as number) - (b.item.indexes[0] as number))
+    this.#indexes = new Map(this.#tasks.map((task, index) => [task, index]))
     this.#loaded = this.#load(signal)
     // Each answer has it, too; where nobody asks for one it must not count as unhandled.
     this.#loaded.catch(() => {})
@@ -235,7 +244,9 @@ class Batch<K, T> {
     return { values, decisions }
   }
 
-  async #answer({ item, stale, fill }: Task<K>, index: number): Promise<T> {
+  async #answer(task: Task<K>): Promise<T> {
+    const { item, stale, fill } = task
+    const index = this.#indexes.get(task) as number
     try {
       const { values, decisions } = await (this.#loaded as Promise<Loaded<T>>)
       const value: unknown = values[index]

@@ -74,7 +74,7 @@ function versionProblems(version: unknown): string[] {
 }
 
 function invalidMessage(name: string, reason: string): string {
-  return `redwell: a stored value of namespace '${name}' fails its schema (${reason}); it is a miss. Raise the namespace's \`version\` with its schema; this is said once`
+  return `redwell: a stored value of namespace '${name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; this is said once`
 }
 
 function once(say: (reason: string) => void): (reason: string) => void {

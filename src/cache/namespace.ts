@@ -93,7 +93,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   async deleteMany(keys: readonly K[]): Promise<Evicted> {
-    return this.#cache.evict(keys.map(this.#key), 'hard')
+    return this.#cache.evict(
+      keys.map((key) => this.#key(key)),
+      'hard',
+    )
   }
 
   /** Makes a value stale at once: within its `staleWhileRevalidate` it is served while it is loaded anew. */

@@ -91,6 +91,27 @@ export function checkValueOptions(
   }
 }
 
+/** The options alone, without what else a caller's object holds on to (a request, a signal). */
+export function sayings(options: LoadOptions): LoadOptions {
+  const { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout } = options
+  return { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout }
+}
+
+/** True where two sets of options are equal for sure. A list of groups may be changed by its owner, so it never is. */
+export function saysTheSame(a: LoadOptions, b: LoadOptions): boolean {
+  return (
+    a.ttl === b.ttl &&
+    a.group === b.group &&
+    typeof a.group !== 'object' &&
+    a.staleWhileRevalidate === b.staleWhileRevalidate &&
+    a.staleIfError === b.staleIfError &&
+    a.jitter === b.jitter &&
+    a.negativeTtl === b.negativeTtl &&
+    a.softTimeout === b.softTimeout &&
+    a.timeout === b.timeout
+  )
+}
+
 function endless(ms: number): number {
   return ms <= 0 ? Infinity : ms
 }

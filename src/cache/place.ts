@@ -10,6 +10,8 @@ export interface Place {
   readonly base?: string | undefined
   /** Encoded groups the entry must carry; the prefix's first. */
   readonly groups: readonly string[]
+  /** The store's own: see `Spot`. */
+  slot?: unknown
 }
 
 export type Look =

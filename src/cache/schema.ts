@@ -22,16 +22,15 @@ export type SchemaInput<S extends StandardSchema> = NonNullable<S['~standard']['
 /** What is read under the schema. */
 export type SchemaOutput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['output']
 
-const ISSUES_SHOWN = 3
+const PLACES_SHOWN = 3
 
-/** `name: too short; tags[0]: not a text`. Paths and rules, never the value. */
-export function describeIssues(issues: readonly SchemaIssue[]): string {
-  const shown = issues.slice(0, ISSUES_SHOWN).map(({ message, path = [] }) => {
-    const steps = path.map((step) => String(typeof step === 'object' ? step.key : step))
-    return steps.length === 0 ? message : `${steps.join('.')}: ${message}`
-  })
-  const more = issues.length - shown.length
-  return `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`
+/** `at name, tags.0`: where the schema was not met. The libraries' messages stay out of it: some quote the value. */
+export function describePlaces(issues: readonly SchemaIssue[]): string {
+  const places = issues.map(({ path = [] }) => path.map((step) => String(typeof step === 'object' ? step.key : step)))
+  const named = [...new Set(places.filter((steps) => steps.length > 0).map((steps) => steps.join('.')))]
+  if (named.length === 0) return 'as a whole'
+  const more = named.length - PLACES_SHOWN
+  return `at ${named.slice(0, PLACES_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
 /** Why something given as a schema is none, or undefined. */

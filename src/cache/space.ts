@@ -73,9 +73,9 @@ export class Space {
     return new Keyspace(this.prefix).entry(key)
   }
 
-  look(place: Place): Look | Promise<Look> {
+  look(place: Place, now: number = this.now()): Look | Promise<Look> {
     const doubt = this.#unconfirmed.doubt
-    return doubt === undefined ? look(this.#store, place, this.now()) : { state: 'outage', error: doubt }
+    return doubt === undefined ? look(this.#store, place, now) : { state: 'outage', error: doubt }
   }
 
   /** Many places in one trip. */

@@ -13,8 +13,15 @@ import type {
 } from './contract.js'
 import type { Key } from './key.js'
 import type { Loader } from './loader.js'
-import { isKnown, Loads, type Wanted } from './loads.js'
-import { type ResolvedValueOptions, resolveValueOptions, type ValueOptions } from './options.js'
+import { isKnown, Loads } from './loads.js'
+import {
+  type LoadOptions,
+  type ResolvedValueOptions,
+  resolveValueOptions,
+  sayings,
+  saysTheSame,
+  type ValueOptions,
+} from './options.js'
 import type { Look, Place } from './place.js'
 import type { RequestMemo } from './request-memo.js'
 import type { Evicted, Space } from './space.js'
@@ -43,6 +50,8 @@ export class ValueCache {
   readonly recorder: Recorder
   readonly #space: Space
   readonly #memo: RequestMemo
+  /** Calls in a loop say the same again and again. */
+  #last: { readonly options: LoadOptions; readonly resolved: ResolvedValueOptions } | undefined
 
   constructor({ space, background, memo }: Shared, values: Values, defaults: ValueDefaults) {
     this.values = values
@@ -114,31 +123,36 @@ export class ValueCache {
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
   async getOrSet<T>(key: Key, loader: Loader<T>, options: GetOrSetOptions = NO_OPTIONS): Promise<T> {
     if (options.memo !== undefined) return this.#remembered(options.memo, key, loader, options)
-    const wanted = this.#wanted(key, options)
+    const resolved = this.resolve('getOrSet', options)
+    const place = this.values.place(key, resolved.groups)
+    const shared = this.#isShared(options)
+    const now = this.#space.now()
     const asking = this.recorder.start('getOrSet')
-    const looking = asking.run(() => this.#space.look(wanted.place))
+    const looking = asking.run(() => this.#space.look(place, now))
     const look = looking instanceof Promise ? await looking : looking
-    const fresh = this.#fresh(look, wanted.shared)
-    const decoded = fresh instanceof Promise ? await fresh : fresh
-    if (decoded === undefined || !isKnown(decoded)) return this.loads.getOrLoad({ ...wanted, asking }, look, loader)
-    asking.found(freshFound(look, decoded, wanted.place))
-    return decoded.value as T
+    if (look.state === 'valid' && !look.softened && now < look.entry.freshUntil) {
+      const known = this.values.recall(look.entry, shared) ?? this.values.decode(look.entry, shared)
+      const decoded = known instanceof Promise ? await known : known
+      if (isKnown(decoded)) {
+        asking.found(freshFound(look, decoded, place))
+        return decoded.value as T
+      }
+    }
+    const wanted = { key, place, options: resolved, signal: options.signal, shared, asking }
+    return this.loads.getOrLoad(wanted, look, loader)
   }
 
-  resolve(operation: string, options: ValueOptions): ResolvedValueOptions {
+  resolve(operation: string, options: LoadOptions): ResolvedValueOptions {
     if (options === NO_OPTIONS) return this.defaults.options
-    return resolveValueOptions(`options of ${operation}`, options, this.defaults.options)
+    if (this.#last !== undefined && saysTheSame(options, this.#last.options)) return this.#last.resolved
+    const resolved = resolveValueOptions(`options of ${operation}`, options, this.defaults.options)
+    this.#last = { options: sayings(options), resolved }
+    return resolved
   }
 
   #remembered<T>(memo: object, key: Key, loader: Loader<T>, options: GetOrSetOptions): Promise<T> {
     const ask = (): Promise<T> => this.getOrSet(key, loader, { ...options, memo: undefined })
     return this.#memo.answer(memo, 'getOrSet', this.values.key(key), ask)
-  }
-
-  #wanted(key: Key, options: GetOrSetOptions): Wanted {
-    const resolved = this.resolve('getOrSet', options)
-    const place = this.values.place(key, resolved.groups)
-    return { key, place, options: resolved, signal: options.signal, shared: this.#isShared(options) }
   }
 
   #place(operation: string, key: Key, options: ReadOptions): Place {
@@ -151,22 +165,21 @@ export class ValueCache {
   }
 
   async #find(key: Key, options: ReadOptions): Promise<{ readonly value: unknown } | undefined> {
+    const now = this.#space.now()
     const place = this.#place('get', key, options)
     const asking = this.recorder.start('get')
-    const looking = asking.run(() => this.#space.look(place))
+    const looking = asking.run(() => this.#space.look(place, now))
     const look = looking instanceof Promise ? await looking : looking
-    const fresh = this.#fresh(look, this.#isShared(options))
+    const fresh = this.#fresh(look, this.#isShared(options), now)
     const decoded = fresh instanceof Promise ? await fresh : fresh
     asking.found(freshFound(look, decoded, place))
     return decoded?.state === 'value' ? decoded : undefined
   }
 
-  #fresh(look: Look, shared: boolean): ReturnType<Values['decode']> | undefined {
+  #fresh(look: Look, shared: boolean, now: number): ReturnType<Values['decode']> | undefined {
     if (look.state !== 'valid' || look.softened) return undefined
     const { entry } = look
-    return entry.kind === 'value' && this.#space.now() < entry.freshUntil
-      ? this.values.decode(entry, shared)
-      : undefined
+    return entry.kind === 'value' && now < entry.freshUntil ? this.values.decode(entry, shared) : undefined
   }
 
   async #form(key: Key, value: unknown): Promise<Encoded> {
@@ -202,7 +215,10 @@ export class ValueCache {
     const commit = () => this.#space.commit(write, stored, {})
     const { published, confirmed } = await this.recorder.put({}, { key: place, ...stored }, commit)
     if (!confirmed) return OUTAGE
-    return published === 'stored' ? STORED : CONTESTED
+    if (published !== 'stored') return CONTESTED
+    // A group that was invalidated since the announcement fences the entry only when it is read; it is said now.
+    const look = await this.#space.look({ key: place, groups: entry.groups })
+    return look.state === 'absent' ? CONTESTED : STORED
   }
 
   async describe(look: Look, shared: boolean): Promise<ValueEntry<unknown>> {

@@ -8,7 +8,7 @@ import { deepFreeze, isPrimitive } from './immutable.js'
 import { type Key, keyProblem, valueKeyHead, valueKeyUnder, valuePattern } from './key.js'
 import type { ResolvedValueOptions } from './options.js'
 import type { Place } from './place.js'
-import { describeIssues, type StandardSchema } from './schema.js'
+import { describePlaces, type StandardSchema } from './schema.js'
 
 /** How the values of one namespace are kept. */
 export interface ValueFormat {
@@ -50,10 +50,18 @@ const UNDECODABLE: Decoded = { state: 'undecodable', value: undefined }
 const INVALID: Decoded = { state: 'invalid', value: undefined }
 export const ENCODED_NEGATIVE: Encoded = { body: Buffer.alloc(0), codec: 0, flags: NEGATIVE_FLAG }
 
-/** What is kept beside an entry that lives in this process: who decoded it, and to what. */
+/** Keys whose place is remembered; over that all are forgotten. */
+const PLACES_MAX = 2000
+/** Longer keys are not remembered: they would be most of the memory. */
+const PLACE_LENGTH_MAX = 128
+
+/** What is kept beside an entry that lives in this process: what it was decoded to. */
 interface Memo {
+  readonly state: 'value'
+  readonly value: unknown
   readonly by: Values
-  readonly decoded: Decoded
+  /** Frozen for those who asked for a shared value; others are given one of their own. */
+  readonly shared: boolean
 }
 
 /** Places and entries of the values of one namespace. */
@@ -63,6 +71,8 @@ export class Values {
   readonly #coder: Coder
   readonly #headers: readonly string[]
   readonly #keyHead: string
+  /** Encoding a key costs more than all else of a hit from memory. */
+  readonly #places = new Map<string, Place>()
   /** What entries without further groups carry. */
   readonly #groups: readonly string[]
 
@@ -76,14 +86,14 @@ export class Values {
   }
 
   key(key: Key): string {
-    if (typeof key !== 'string') {
-      const problem = keyProblem(key)
-      if (problem !== undefined) throw new ValueError(`${this.#where(key)}: ${problem}.`)
-    }
+    if (typeof key === 'string') return (this.#places.get(key) ?? this.#remember(key)).key
+    const problem = keyProblem(key)
+    if (problem !== undefined) throw new ValueError(`${this.#where(key)}: ${problem}.`)
     return valueKeyUnder(this.#keyHead, key)
   }
 
   place(key: Key, groups: readonly string[]): Place {
+    if (typeof key === 'string' && groups.length === 0) return this.#places.get(key) ?? this.#remember(key)
     return { key: this.key(key), groups: this.#entryGroups(groups) }
   }
 
@@ -95,6 +105,13 @@ export class Values {
   /** How messages name a key. */
   nameOf(key: Key): string {
     return `key ${describeKey(key)} in ${this.namespace === '' ? 'the cache' : `namespace '${this.namespace}'`}`
+  }
+
+  #remember(key: string): Place {
+    const place: Place = { key: valueKeyUnder(this.#keyHead, key), groups: this.#groups, slot: undefined }
+    if (this.#places.size >= PLACES_MAX) this.#places.clear()
+    if (key.length <= PLACE_LENGTH_MAX) this.#places.set(key, place)
+    return place
   }
 
   /** What the schema makes of a value that is to be stored. Throws ValueError where it does not accept it. */
@@ -138,10 +155,16 @@ export class Values {
     return { ...entry, ...instants(options, now), groups: this.#entryGroups(options.groups), memo: undefined }
   }
 
+  /** What an entry was decoded to before, where that may be given again. */
+  recall(entry: Entry, shared: boolean): Decoded | undefined {
+    const memo = entry.memo as Memo | undefined
+    return memo !== undefined && memo.by === this && (shared || !memo.shared) ? memo : undefined
+  }
+
   /** What is in an entry. `shared`: frozen, and the same object as long as this process keeps the entry. */
   decode(entry: Entry, shared: boolean): MaybePromise<Decoded> {
-    const memo = entry.memo as Memo | undefined
-    if (memo !== undefined && memo.by === this) return memo.decoded
+    const known = this.recall(entry, shared)
+    if (known !== undefined) return known
     if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
     if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
     try {
@@ -170,20 +193,26 @@ export class Values {
 
   #believed(result: Validated): Decoded {
     if (result.issues === undefined) return { state: 'value', value: result.value }
-    this.#format.onInvalid?.(describeIssues(result.issues))
+    this.#format.onInvalid?.(describePlaces(result.issues))
     return INVALID
   }
 
   #keep(entry: Entry, decoded: Decoded, shared: boolean): Decoded {
     if (decoded.state !== 'value') return decoded
-    if (isPrimitive(decoded.value) || (shared && deepFreeze(decoded.value)))
-      entry.memo = { by: this, decoded } satisfies Memo
+    const primitive = isPrimitive(decoded.value)
+    if (primitive || (shared && deepFreeze(decoded.value)))
+      entry.memo = { state: 'value', value: decoded.value, by: this, shared: !primitive } satisfies Memo
     return decoded
   }
 
   #accepted(key: Key, result: Validated): unknown {
     if (result.issues === undefined) return result.value
-    throw new ValueError(`${this.#where(key)} fails its schema: ${describeIssues(result.issues)}.`)
+    throw new ValueError(
+      `${this.#where(key)} fails its schema ${describePlaces(result.issues)}; the issues are the cause.`,
+      {
+        cause: result.issues,
+      },
+    )
   }
 
   #entryGroups(groups: readonly string[]): readonly string[] {

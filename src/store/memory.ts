@@ -1,88 +1,45 @@
-import { LRUCache } from 'lru-cache'
-import type { Entry, Stamp } from './entry.js'
+import { GROUPS_MAX, type Kept, type Lease, Memory } from './embedded.js'
+import { type Entry, type Stamp, usefulUntil } from './entry.js'
 import { Keyspace } from './keyspace.js'
 import type {
   Claim,
   Claimed,
   Found,
   Invalidated,
+  LocalReader,
   MatchKind,
   MatchStep,
   PendingWrite,
   Publication,
   Published,
+  Spot,
   Store,
   SweepStep,
 } from './port.js'
 import { isValid } from './validity.js'
 
-/** Default budget of the embedded store: 64 MiB of entries. */
-const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
+export { Memory }
+export type { MemoryOptions } from './embedded.js'
 
-/** What an entry costs beside its texts and body: objects, map slots. */
-const ENTRY_OVERHEAD_BYTES = 400
-
-/** Stamps kept; a group beyond it is a lost group, so its entries are misses. */
-const GROUPS_MAX = 100_000
-
-/** Paths whose variants are counted; a forgotten one begins to count anew. */
-const VARIANT_LISTS_MAX = 10_000
-
-export interface MemoryOptions {
-  /** Budget for entries, in bytes; the least recently used go first. Default 64 MiB. */
-  readonly maxBytes?: number | undefined
-  /** Milliseconds since the epoch. Default `Date.now`. */
-  readonly now?: (() => number) | undefined
-}
-
-interface Kept {
-  readonly entry: Entry
-  readonly expiresAt: number
-  /** When it was last moved to the front of the order of eviction. */
-  touchedAt: number
-}
-
-/** A hot entry is moved to the front this often and not at each hit: moving costs more than all else of a hit. */
-const TOUCH_EVERY_MS = 1000
-
-type Lease = { readonly until: number } & (
-  | { readonly kind: 'fill' | 'writer'; readonly token: string }
-  | { readonly kind: 'contested'; readonly writers: number }
-)
-
-/** The embedded server: what all prefixes of one application share. */
-export class Memory {
-  readonly now: () => number
-  readonly entries: LRUCache<string, Kept>
-  readonly groups = new Map<string, Stamp>()
-  readonly leases = new Map<string, Lease>()
-  /** One logical clock for all prefixes: nothing here can be lost. */
-  clock: number
-  readonly waiting = new Map<string, Set<() => void>>()
-  /** Variants by path, with the ends of their lives. */
-  readonly variants = new LRUCache<string, ReadonlyMap<string, number>>({ max: VARIANT_LISTS_MAX })
-
-  constructor(options: MemoryOptions = {}) {
-    this.now = options.now ?? Date.now
-    this.clock = this.now() * 1000
-    this.entries = new LRUCache({ maxSize: options.maxBytes ?? DEFAULT_MEMORY_BYTES, sizeCalculation: sizeOf })
-  }
-}
-
-function sizeOf({ entry }: Kept, key: string): number {
-  const texts = entry.headers.reduce((sum, text) => sum + text.length, key.length)
-  return ENTRY_OVERHEAD_BYTES + texts + entry.body.length
-}
+/**
+ * A hot entry is moved to the front after so many (one in 16) of the entries were replaced, and not at each hit: moving
+ * costs more than all else of a hit, and the order matters only to those who store.
+ */
+const TOUCH_SHIFT = 4
 
 /** Entries of one prefix in this process. The same protocol as in Redis, so that what is tested here holds there. */
 export class MemoryStore implements Store {
   readonly prefix: string
   readonly #memory: Memory
   readonly #keys: Keyspace
+  readonly #index: Map<string, Kept>
+  readonly local: LocalReader
 
   constructor(memory: Memory, prefix: string) {
     this.prefix = prefix
     this.#memory = memory
+    this.#index = memory.index(prefix)
+    this.local = { entry: this.#entryAt, stamp: this.#stamp }
     this.#keys = new Keyspace(prefix)
   }
 
@@ -168,10 +125,9 @@ export class MemoryStore implements Store {
   }
 
   async prolong(key: string, ttlMs: number): Promise<void> {
-    const name = this.#keys.entry(key)
-    const kept = this.#memory.entries.get(name)
+    const kept = this.#index.get(key)
     const expiresAt = this.#memory.now() + ttlMs
-    if (kept !== undefined && kept.expiresAt < expiresAt) this.#memory.entries.set(name, { ...kept, expiresAt })
+    if (kept?.entry !== undefined && kept.expiresAt < expiresAt) this.#keep(key, kept.entry, expiresAt)
   }
 
   async enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]> {
@@ -195,10 +151,9 @@ export class MemoryStore implements Store {
   async soften(keys: readonly string[], now: number): Promise<number> {
     return keys.filter((key) => {
       if (this.#lease(key)?.kind === 'fill') this.#endLease(key)
-      const name = this.#keys.entry(key)
-      const kept = this.#memory.entries.get(name)
-      if (kept !== undefined)
-        this.#memory.entries.set(name, { ...kept, entry: { ...kept.entry, freshUntil: now, memo: undefined } })
+      const kept = this.#index.get(key)
+      if (kept?.entry !== undefined)
+        this.#keep(key, { ...kept.entry, freshUntil: now, memo: undefined }, kept.expiresAt)
       return kept !== undefined
     }).length
   }
@@ -226,31 +181,40 @@ export class MemoryStore implements Store {
   }
 
   async sweep(_cursor: string, _count: number, now: number): Promise<SweepStep> {
-    const names = [...this.#memory.entries.keys()].filter((name) => name.startsWith(this.#keys.entries))
-    const dead = names.filter((name) => {
-      const entry = this.#memory.entries.peek(name)?.entry
-      return entry !== undefined && !isValid(entry, entry.groups.map(this.#stamp), now)
-    })
-    for (const name of dead) this.#memory.entries.delete(name)
-    return { cursor: '0', scanned: names.length, removed: dead.length }
+    const all = [...this.#index.values()]
+    const dead = all.filter(({ entry }) => entry !== undefined && !isValid(entry, entry.groups.map(this.#stamp), now))
+    for (const { key } of dead) this.#drop(key)
+    return { cursor: '0', scanned: all.length, removed: dead.length }
   }
 
   async match(kind: MatchKind, pattern: string): Promise<MatchStep> {
     const start = this.#keys.entries
-    const names = [...this.#memory[kind].keys()].filter((name) => name.startsWith(start))
+    const leased = [...this.#memory.leases.keys()].filter((name) => name.startsWith(start))
+    const keys = kind === 'entries' ? [...this.#index.keys()] : leased.map((name) => name.slice(start.length))
     const matches = globRegExp(pattern)
-    return { cursor: '0', keys: names.map((name) => name.slice(start.length)).filter((key) => matches.test(key)) }
+    return { cursor: '0', keys: keys.filter((key) => matches.test(key)) }
+  }
+
+  readonly #entryAt = (spot: Spot): Entry | undefined => {
+    let kept = spot.slot as Kept | undefined
+    if (kept === undefined || kept.entry === undefined) {
+      kept = this.#index.get(spot.key)
+      spot.slot = kept
+    }
+    return kept === undefined ? undefined : this.#entryOf(kept)
   }
 
   readonly #entry = (key: string): Entry | undefined => {
-    const name = this.#keys.entries + key
-    const kept = this.#memory.entries.peek(name)
-    if (kept === undefined) return undefined
-    const now = this.#memory.now()
-    if (kept.expiresAt <= now) return undefined
-    if (now - kept.touchedAt >= TOUCH_EVERY_MS) {
-      kept.touchedAt = now
-      this.#memory.entries.get(name)
+    const kept = this.#index.get(key)
+    return kept === undefined ? undefined : this.#entryOf(kept)
+  }
+
+  #entryOf(kept: Kept): Entry | undefined {
+    if (!kept.endsItself && kept.expiresAt <= this.#memory.now()) return undefined
+    const { entries, stores } = this.#memory
+    if (stores - kept.touchedAt > entries.size >> TOUCH_SHIFT) {
+      kept.touchedAt = stores
+      entries.get(this.#keys.entry(kept.key))
     }
     return kept.entry
   }
@@ -259,9 +223,19 @@ export class MemoryStore implements Store {
 
   #put(key: string, entry: Entry, ttlMs: number): void {
     // A copy: the handler keeps its buffer, and a small slice would keep a whole socket chunk alive.
-    const now = this.#memory.now()
-    const kept = { entry: { ...entry, body: Buffer.from(entry.body) }, expiresAt: now + ttlMs, touchedAt: now }
-    this.#memory.entries.set(this.#keys.entry(key), kept)
+    this.#keep(key, { ...entry, body: Buffer.from(entry.body) }, this.#memory.now() + ttlMs)
+  }
+
+  #keep(key: string, entry: Entry, expiresAt: number): void {
+    const memory = this.#memory
+    const endsItself = usefulUntil(entry) <= expiresAt
+    const kept = { index: this.#index, key, entry, expiresAt, endsItself, touchedAt: memory.stores }
+    const name = this.#keys.entry(key)
+    memory.entries.set(name, kept)
+    memory.stores += 1
+    // What is too large for the whole budget is not taken, and what stood there before is gone.
+    if (memory.entries.has(name)) this.#index.set(key, kept)
+    else this.#index.delete(key)
   }
 
   #drop(key: string): boolean {

@@ -5,11 +5,14 @@ import { type Entry, type Stamp, usefulUntil } from './entry.js'
  * not newer than its own. A missing stamp is doubt, and doubt is a miss.
  */
 export function isValid(entry: Entry, stamps: readonly (Stamp | undefined)[], now: number): boolean {
-  if (now >= usefulUntil(entry)) return false
-  return stamps.every((stamp) => stamp !== undefined && stamp.hard <= entry.stamp)
+  if (now >= entry.freshUntil && now >= usefulUntil(entry)) return false
+  // Loops, not callbacks: this runs at every hit.
+  for (const stamp of stamps) if (stamp === undefined || stamp.hard > entry.stamp) return false
+  return true
 }
 
 /** Softly invalidated: still valid, not fresh any more. */
 export function isSoftened(entry: Entry, stamps: readonly (Stamp | undefined)[]): boolean {
-  return stamps.some((stamp) => stamp !== undefined && stamp.soft > entry.stamp)
+  for (const stamp of stamps) if (stamp !== undefined && stamp.soft > entry.stamp) return true
+  return false
 }

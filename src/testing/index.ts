@@ -1,6 +1,8 @@
 import { Memory, type MemoryOptions, MemoryStore } from '../store/memory.js'
 import type { Store } from '../store/port.js'
 
+export { assertCached, assertCacheOutcome, assertNotCached, assertStale, cacheMatchers } from './assertions.js'
+export type { CacheMatchers, CacheOutcome, Readable, ResponseLike } from './assertions.js'
 export { chaos } from './chaos.js'
 export type { ChaosStore, Verb } from './chaos.js'
 export { testClock } from './clock.js'

@@ -390,5 +390,42 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       const { entries } = await store.read(['/dead', '/live'], [])
       expect(entries.map((entry) => entry === undefined)).toEqual([true, false])
     })
+
+    test('finds entries and leases by a pattern, and only those of its prefix', async () => {
+      const keys = ['value:a:1', 'value:a:2', 'value:ab:1', 'value:a!2A:1']
+      for (const key of keys) await store.set(key, makeEntry(), 60_000)
+      await claim('value:a:3')
+      const match = async (kind: 'entries' | 'leases', pattern: string) => {
+        const found = new Set<string>()
+        let cursor = '0'
+        do {
+          const step = await store.match(kind, pattern, cursor, 1)
+          for (const key of step.keys) found.add(key)
+          cursor = step.cursor
+        } while (cursor !== '0')
+        return [...found].toSorted()
+      }
+      expect(await match('entries', 'value:a:*')).toEqual(['value:a:1', 'value:a:2'])
+      expect(await match('entries', '*:1')).toEqual(['value:a!2A:1', 'value:a:1', 'value:ab:1'])
+      expect(await match('entries', 'value:a:1')).toEqual(['value:a:1'])
+      expect(await match('leases', '*')).toEqual(['value:a:3'])
+      expect(await match('entries', 'value:(a')).toEqual([])
+    })
+
+    test('what is read without a promise is what read gives', async () => {
+      if (store.local === undefined) return
+      const spot = { key: '/a' }
+      expect(store.local.entry(spot)).toBeUndefined()
+      for (const status of [201, 202]) {
+        await store.set('/a', makeEntry({ status }), 60_000)
+        expect(store.local.entry(spot)?.status).toBe(status)
+        expect(store.local.entry(spot)).toBe((await find('/a')).entry)
+      }
+      await store.soften(['/a'], 5)
+      expect(store.local.entry(spot)?.freshUntil).toBe(5)
+      await store.evict(['/a'])
+      expect(store.local.entry(spot)).toBeUndefined()
+      expect(store.local.stamp('')).toEqual((await store.read([], [''])).stamps[0])
+    })
   })
 }

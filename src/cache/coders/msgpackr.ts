@@ -1,6 +1,6 @@
 import { Packr } from 'msgpackr'
-import type { Coder } from '../cache/coder.js'
-import { lossProblem } from '../cache/loss.js'
+import type { Coder } from '../coder.js'
+import { lossProblem } from '../loss.js'
 
 /**
  * Records are defined in each message and shared with none: what is shared lives in the packer's memory, and another

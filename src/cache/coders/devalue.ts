@@ -1,5 +1,5 @@
 import { parse, stringify } from 'devalue'
-import type { Coder } from '../cache/coder.js'
+import type { Coder } from '../coder.js'
 
 /**
  * Keeps what JSON loses: Date, Map, Set, bigint, typed arrays, URL, RegExp, `undefined`, NaN, and values that contain
