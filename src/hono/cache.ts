@@ -84,8 +84,10 @@ async function finish(c: Context, own: Run, ambient: ReadonlyMap<string, string>
     const outgoing = await own.finish(head, body, given)
     return replace(c, outgoing.body, outgoing.status, outgoing.headers)
   }
-  const { headers, capture } = await own.stream(head, given)
-  replace(c, passOn(body, capture), status, headers)
+  const { instead, headers, capture } = await own.stream(head, given)
+  if (instead === undefined) return replace(c, passOn(body, capture), status, headers)
+  void body.reader.cancel().catch(() => {})
+  replace(c, instead.body, instead.status, instead.headers)
 }
 
 /**

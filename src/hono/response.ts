@@ -126,7 +126,7 @@ export function passOn({ chunks, pending, reader }: Rest, capture: Capture | und
       async pull(controller) {
         try {
           const chunk = await next()
-          if (chunk === undefined) capture?.complete()
+          if (chunk === undefined) await capture?.complete()
           else capture?.write(chunk)
           if (chunk === undefined) controller.close()
           else controller.enqueue(chunk)

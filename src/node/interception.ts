@@ -135,13 +135,28 @@ class Interception {
     this.#state = 'judging'
     this.#decide(
       () => this.#responder.streamed(head),
-      ({ headers, capture }, late) => {
+      ({ instead, headers, capture }, late) => {
+        if (instead !== undefined) return this.#answerInstead(instead)
         this.#setFields(head.headers, headers, late)
         this.#capture = capture
         this.#bytesLeft = declaredLength(head.headers)
         this.#pass()
       },
     )
+  }
+
+  /** What the handler still writes goes nowhere; a pipe into the response ends with the response. */
+  #answerInstead({ status, headers, body }: Outgoing): void {
+    this.#waiting = []
+    this.#restore()
+    this.#res.statusCode = status
+    this.#res.statusMessage = ''
+    replaceFields(this.#res, headers, this.#responder.ambient())
+    if (status === 304) removeBodyFields(this.#res)
+    else if (body !== null) this.#res.setHeader('Content-Length', body.length)
+    this.#original.end.call(this.#res, body)
+    this.#state = 'answered'
+    Object.assign(this.#res, this.#own)
   }
 
   /** `late`: the handler went on in the meantime. */
@@ -167,11 +182,16 @@ class Interception {
     if (this.#capture !== undefined && isChunk(chunk)) this.#copy(chunk, encoding)
     const capture = this.#capture
     this.#capture = undefined
+    const end = (): void => {
+      this.#restore()
+      this.#original.end.call(this.#res, chunk, encoding, callback)
+    }
+    const isComplete = this.#bytesLeft === undefined || this.#bytesLeft === 0
+    if (!isComplete) capture?.abort()
     // Complete before the last byte leaves: who asks next finds it stored.
-    if (this.#bytesLeft === undefined || this.#bytesLeft === 0) capture?.complete()
-    else capture?.abort()
-    this.#restore()
-    this.#original.end.call(this.#res, chunk, encoding, callback)
+    const completing = isComplete ? capture?.complete() : undefined
+    if (completing instanceof Promise) completing.then(end, end)
+    else end()
   }
 
   #copy(chunk: Chunk, encoding: Encoding): void {

@@ -6,6 +6,8 @@ import type { Line } from '../host.js'
 class Tap implements AsyncIterable<string> {
   readonly #pieces: (string | Error | undefined)[] = []
   #wake = (): void => {}
+  /** Somebody reads it, or has. */
+  begun = false
   /** Nobody reads it any more. */
   closed = false
 
@@ -22,6 +24,7 @@ class Tap implements AsyncIterable<string> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<string> {
+    this.begun = true
     try {
       for (;;) {
         while (this.#pieces.length === 0) {
@@ -211,6 +214,34 @@ export function bodies({ host, start }: Bed): void {
       .toBe(0)
     expect((await asking).text).toMatch(/^run [12]$/)
     expect((await client.get('/x')).cache).toBe('HIT')
+  })
+
+  test('RFC 5861 4: a stored response stands in for a failure that streams, and its stream ends', async () => {
+    let now = Date.now()
+    const tap = new Tap().send('down ', 'and ', 'more')
+    let runs = 0
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 10, staleIfError: 60 },
+          handler: () => {
+            runs += 1
+            return runs === 1 ? 'good' : { status: 503, headers: [['content-type', 'text/x']], stream: tap }
+          },
+        },
+      ],
+      { redis: { now: () => now } },
+    )
+    const good = await client.get('/x')
+    now += 20_000
+    const standIn = await client.get('/x')
+    expect([standIn.status, standIn.text, standIn.cache, runs]).toEqual([200, 'good', 'HIT', 2])
+    expect(standIn.headers['content-type']).toBe(good.headers['content-type'])
+    tap.send('late')
+    await expect.poll(() => tap.closed || !tap.begun).toBe(true)
+    expect((await client.get('/x')).text).toBe('good')
   })
 
   test('a stream that breaks is not stored', async () => {
