@@ -123,7 +123,7 @@ function checkCoders() {
     }
     await redis.close()`,
   )
-  say('redwell/devalue and redwell/msgpackr work with their packages, and say which is missing')
+  say('redwell/testing works, and with their packages redwell/devalue and redwell/msgpackr')
 }
 
 function checkFastify() {

@@ -55,10 +55,12 @@ function stampsByPlace(
 /** A hit in this process' memory: the same rules as those of `assess` and validity, in one pass and without a list. */
 function lookHere(local: LocalReader, place: Place, now: number): Look | undefined {
   const entry = local.entry(place)
-  if (entry === undefined || now >= entry.freshUntil || !belongs(entry, place, undefined)) return undefined
+  if (entry === undefined || now >= entry.freshUntil) return undefined
+  const { groups } = entry
+  if (groups !== place.groups && !belongs(entry, place, undefined)) return undefined
   let softened = false
-  for (const group of entry.groups) {
-    const stamp = local.stamp(group)
+  for (let index = 0; index < groups.length; index += 1) {
+    const stamp = local.stamp(groups[index] as string)
     if (stamp === undefined || stamp.hard > entry.stamp) return undefined
     if (stamp.soft > entry.stamp) softened = true
   }

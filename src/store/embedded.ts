@@ -48,6 +48,8 @@ export class Memory {
   readonly leases = new Map<string, Lease>()
   /** Entries stored so far. */
   stores = 0
+  /** After how many further ones a hot entry is moved to the front of the order of eviction. */
+  touchAfter = 0
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
   readonly waiting = new Map<string, Set<() => void>>()

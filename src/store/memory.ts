@@ -211,10 +211,9 @@ export class MemoryStore implements Store {
 
   #entryOf(kept: Kept): Entry | undefined {
     if (!kept.endsItself && kept.expiresAt <= this.#memory.now()) return undefined
-    const { entries, stores } = this.#memory
-    if (stores - kept.touchedAt > entries.size >> TOUCH_SHIFT) {
-      kept.touchedAt = stores
-      entries.get(this.#keys.entry(kept.key))
+    if (this.#memory.stores - kept.touchedAt > this.#memory.touchAfter) {
+      kept.touchedAt = this.#memory.stores
+      this.#memory.entries.get(this.#keys.entry(kept.key))
     }
     return kept.entry
   }
@@ -233,6 +232,7 @@ export class MemoryStore implements Store {
     const name = this.#keys.entry(key)
     memory.entries.set(name, kept)
     memory.stores += 1
+    memory.touchAfter = memory.entries.size >> TOUCH_SHIFT
     // What is too large for the whole budget is not taken, and what stood there before is gone.
     if (memory.entries.has(name)) this.#index.set(key, kept)
     else this.#index.delete(key)
