@@ -26,6 +26,8 @@ if (process.argv.includes('--size')) {
   checkCore()
   checkCoders()
   checkFastify()
+  checkExpress()
+  checkNest()
   say('smoke test passed')
 }
 
@@ -128,7 +130,33 @@ function checkCoders() {
 
 function checkFastify() {
   const cwd = project('fastify', ['fastify', '@types/node'])
-  cpSync(join(root, 'test/smoke/app.ts'), join(cwd, 'app.ts'))
+  runApplication(cwd, 'app.ts')
+  say(
+    'a Fastify application in TypeScript compiles, libraries checked, and its second answer is a HIT with equal bytes',
+  )
+}
+
+function checkExpress() {
+  const cwd = project('express', ['express', '@types/express', '@types/node'])
+  runApplication(cwd, 'express.ts')
+  runModule(cwd, 'cjs.cjs', commonJs('redwell/express', ['redwell', 'cache', 'cachePut', 'cacheEvict', 'cacheGroups']))
+  say('an Express application in TypeScript compiles, libraries checked, and works; so does require(redwell/express)')
+}
+
+function checkNest() {
+  const packages = ['@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs']
+  const cwd = project('nestjs', [...packages, '@types/node'])
+  // Nest's own declarations name packages that are optional, so that they cannot be checked here.
+  runApplication(cwd, 'nestjs.ts', { experimentalDecorators: true, skipLibCheck: true })
+  runModule(cwd, 'cjs.cjs', commonJs('redwell/nestjs', ['RedwellModule', 'Cached', 'CachePut', 'CacheEvict']))
+  say(
+    'a NestJS application in TypeScript compiles without metadata of types, and works; so does require(redwell/nestjs)',
+  )
+}
+
+/** Compiles an application of test/smoke as its users would, and runs it. */
+function runApplication(cwd, file, more = {}) {
+  cpSync(join(root, 'test/smoke', file), join(cwd, file))
   const compilerOptions = {
     target: 'es2023',
     module: 'nodenext',
@@ -138,13 +166,16 @@ function checkFastify() {
     outDir: 'out',
     rootDir: '.',
     types: ['node'],
+    ...more,
   }
-  writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['app.ts'] }))
-  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], 'the TypeScript application does not compile')
-  run(cwd, ['out/app.js'], 'the TypeScript application does not work')
-  say(
-    'a Fastify application in TypeScript compiles, libraries checked, and its second answer is a HIT with equal bytes',
-  )
+  writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: [file] }))
+  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], `${file} does not compile`)
+  run(cwd, [`out/${file.replace('.ts', '.js')}`], `${file} does not work`)
+}
+
+function commonJs(module, names) {
+  return `const found = require('${module}')
+    for (const name of ${JSON.stringify(names)}) if (typeof found[name] !== 'function') throw new Error(name)`
 }
 
 function runModule(cwd, file, source) {

@@ -40,7 +40,7 @@ export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): M
         cache: routeCache,
         request: new NodeRequest(req, req),
         res,
-        dispatch: rootOf(req.app),
+        dispatch: (own, answer) => rootOf(req.app)(own, answer),
         hit: (outgoing) => sendAnswer(res, outgoing),
         proceed: next,
         failed: next,

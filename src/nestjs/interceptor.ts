@@ -10,6 +10,7 @@ import {
 } from '@nestjs/common'
 import { HttpAdapterHost } from '@nestjs/core'
 import { type Observable, of, tap } from 'rxjs'
+import { isSafe } from '../http/index.js'
 import type { Host } from '../node/host.js'
 import { sendAnswer } from '../node/fields.js'
 import { visit } from '../node/reader.js'
@@ -34,6 +35,9 @@ import {
 } from './platform.js'
 
 type Answer = Observable<unknown>
+
+/** What Nest is given in the place of a hit. */
+const ANSWERED: Answer = of(undefined)
 
 /** A request that has come to its handler, past all guards. */
 interface Arrival {
@@ -68,7 +72,7 @@ export class RedwellInterceptor implements NestInterceptor {
     const plan = this.plan(context.getClass(), context.getHandler() as Handler)
     const request = new NodeRequest(native, rawRequest(native), plan.name)
     const arrival = { plan, request, response, res, next }
-    invalidateBy(this.host, request, res, (error) => this.#fail(res, error))
+    if (!isSafe(request.method)) invalidateBy(this.host, request, res, (error) => this.#fail(res, error))
     if (plan.cache !== undefined) return this.#read(arrival, plan.cache)
     return plan.write === undefined ? next.handle() : this.#write(arrival, plan.write)
   }
@@ -99,22 +103,21 @@ export class RedwellInterceptor implements NestInterceptor {
 
   #read({ plan, request, response, res, next }: Arrival, cache: RouteCache<HttpRequest>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const set = response.getHeaders()
       let begun = false
       visit({
         host: this.host,
         cache,
         request,
         res,
-        dispatch: dispatchOf(this.#adapter),
-        ambient: without(set, plan.ownFields),
+        dispatch: (own, answer) => dispatchOf(this.#adapter)(own, answer),
+        ambient: () => without(response.getHeaders(), plan.ownFields),
         hit: (outgoing) => {
           begun = true
           if (plan.answersItself && response.raw === undefined) sendAnswer(res, outgoing)
-          else answerWith(res, outgoing, set, plan.ownFields)
+          else answerWith(res, outgoing, { fields: response.getHeaders(), own: plan.ownFields })
           if (plan.answersItself && response.raw !== undefined) response.send()
           if (plan.renders) skipRendering(response)
-          resolve(of(undefined))
+          resolve(ANSWERED)
         },
         proceed: () => {
           begun = true

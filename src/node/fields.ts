@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { HeaderList, Outgoing } from '../http/index.js'
 
 /** Fields of a response as they are set at once: lines of one name together. */
-type FieldEntries = readonly (readonly [name: string, value: string | string[]])[]
+type FieldEntries = readonly (readonly [name: string, value: string | string[], lowerCase: string])[]
 
 /** Every outgoing message has it; the types of Node 20 say so of requests alone. */
 interface RawNames extends ServerResponse {
@@ -34,12 +34,16 @@ export function readFields(res: ServerResponse): string[] {
 export function sendAnswer(res: ServerResponse, outgoing: Outgoing): void {
   if (outgoing.status === 304) removeFields(res, OF_THE_BODY)
   res.statusCode = outgoing.status
-  // Hits of the same second give the same object, so what Node needs of it is made once.
-  outgoing.memo ??= entriesOf(outgoing.headers, 0)
-  setFields(res, outgoing.memo as FieldEntries)
+  setFields(res, fieldsOf(outgoing))
   // Node would add it, but only where nobody who logs it can read it.
   if (outgoing.body !== null) res.setHeader('Content-Length', outgoing.body.length)
   res.end(outgoing.body ?? undefined)
+}
+
+/** Hits of the same second give the same object, so what Node needs of it is made once. */
+export function fieldsOf(outgoing: Outgoing): FieldEntries {
+  outgoing.memo ??= entriesOf(outgoing.headers, 0)
+  return outgoing.memo as FieldEntries
 }
 
 /** An entry has no Content-Length of its own, so a hit sends it last; for a miss to be the same it does so, too. */
@@ -76,17 +80,18 @@ function setFields(res: ServerResponse, entries: FieldEntries): void {
   for (const [name, value] of entries) res.setHeader(name, value)
 }
 
-function removeFields(res: ServerResponse, names: readonly string[]): void {
+export function removeFields(res: ServerResponse, names: readonly string[]): void {
   for (const name of names) res.removeHeader(name)
 }
 
 function entriesOf(headers: HeaderList, from: number): FieldEntries {
-  const entries = new Map<string, [string, string | string[]]>()
+  const entries = new Map<string, [string, string | string[], string]>()
   for (let index = from; index < headers.length; index += 2) {
     const name = headers[index] as string
     const value = headers[index + 1] as string
-    const before = entries.get(name.toLowerCase())
-    if (before === undefined) entries.set(name.toLowerCase(), [name, value])
+    const lower = name.toLowerCase()
+    const before = entries.get(lower)
+    if (before === undefined) entries.set(lower, [name, value, lower])
     else before[1] = [before[1], value].flat()
   }
   return [...entries.values()]

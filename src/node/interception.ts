@@ -24,7 +24,8 @@ type Chunk = string | Uint8Array
 type Encoding = BufferEncoding | Done | undefined
 type WriteHead = ServerResponse['writeHead']
 
-interface Methods {
+/** How a response is written, as plain functions. */
+export interface Methods {
   write(chunk: Chunk, encoding?: Encoding, callback?: Done): boolean
   end(chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done): ServerResponse
   writeHead(...args: Parameters<WriteHead>): ServerResponse
@@ -238,7 +239,7 @@ export function intercept(res: ServerResponse, responder: Responder): void {
 const NOTHING = Buffer.alloc(0)
 const NONE: ReadonlySet<string> = new Set()
 
-function methodsOf(res: Methods): Methods {
+export function methodsOf(res: Methods): Methods {
   const methods: Partial<Record<keyof Methods, unknown>> = {}
   for (const name of METHODS) methods[name] = res[name]
   return methods as Methods
@@ -259,7 +260,7 @@ function declaredLength(headers: HeaderList): number | undefined {
 }
 
 /** As `writeHead` of Node, with its three forms of fields, but without sending. */
-function setHead(res: ServerResponse, args: Parameters<WriteHead>): void {
+export function setHead(res: ServerResponse, args: Parameters<WriteHead>): void {
   const [status, reason] = args as unknown as [number, unknown]
   const fields = (typeof reason === 'string' ? (args as unknown[])[2] : reason) as
     | OutgoingHttpHeaders

@@ -28,7 +28,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   #watched: IncomingHttpHeaders | undefined
   #unwatched = false
   /** Fields that the handler sees otherwise than the client sent them. */
-  readonly #before = new Map<string, string | string[] | undefined>()
+  #before: Map<string, string | string[] | undefined> | undefined
   #rawHeaders: string[] | undefined
 
   constructor(native: Req, raw: IncomingMessage, route?: string) {
@@ -52,9 +52,12 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
 
   /** Shows the handler what it has to see, and tells the run when it looks at who is asking. */
   prepareFor(run: Run): void {
-    for (const name of run.requestFields.keys()) this.#before.set(name, this.#headers[name])
-    if (run.requestFields.size > 0) this.#rawHeaders = this.raw.rawHeaders
-    applyRequestFields(this.raw, run.requestFields)
+    const { requestFields } = run
+    if (requestFields.size > 0) {
+      this.#before = new Map([...requestFields.keys()].map((name) => [name, this.#headers[name]]))
+      this.#rawHeaders = this.raw.rawHeaders
+      applyRequestFields(this.raw, requestFields)
+    }
     const { watched } = run
     if (watched.length === 0) return
     this.#watched = Object.fromEntries(watched.map((name) => [name, this.#headers[name]]))
@@ -69,7 +72,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   /** As the client sent it. */
   restore(): void {
     this.endWatch()
-    for (const [name, value] of this.#before) {
+    for (const [name, value] of this.#before ?? []) {
       if (value === undefined) delete this.raw.headers[name]
       else this.raw.headers[name] = value
     }

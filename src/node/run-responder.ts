@@ -37,7 +37,7 @@ export function giveWay(res: ServerResponse): void {
 
 export interface RunOptions {
   /** The fields that were set before the route's own. Default: those that are set now. */
-  readonly ambient?: Readonly<Record<string, unknown>> | undefined
+  readonly ambient?: (() => Readonly<Record<string, unknown>>) | undefined
   readonly failed: (error: unknown) => void
 }
 
@@ -54,10 +54,10 @@ class RunResponder implements Responder {
   readonly failed: (error: unknown) => void
   #ambient: ReadonlySet<string> | undefined
 
-  constructor(res: ServerResponse, run: Run, { ambient = res.getHeaders(), failed }: RunOptions) {
+  constructor(res: ServerResponse, run: Run, { ambient, failed }: RunOptions) {
     this.#res = res
     this.#run = run
-    this.#before = ambient
+    this.#before = ambient === undefined ? res.getHeaders() : ambient()
     this.failed = failed
   }
 

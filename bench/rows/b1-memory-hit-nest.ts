@@ -1,0 +1,10 @@
+import { cachedItems, prebuilt } from '../harness/nest.js'
+import { hitRow } from '../harness/hit-row.js'
+import { SMALL_BYTES } from '../harness/items.js'
+
+export default hitRow({
+  id: 'B1-nest',
+  what: 'Nest on Express: hit from memory, 2 KB, against a prebuilt buffer',
+  ours: cachedItems('express', SMALL_BYTES, 'memory:'),
+  base: prebuilt('express', SMALL_BYTES),
+})

@@ -1,0 +1,10 @@
+import { cachedItems, handwrittenHit } from '../harness/nest.js'
+import { hitRow } from '../harness/hit-row.js'
+import { LARGE_BYTES } from '../harness/items.js'
+
+export default hitRow({
+  id: 'B3-nestfastify',
+  what: 'Nest on Fastify: hit from Redis, 50 KB, against GET and send by hand',
+  ours: cachedItems('fastify', LARGE_BYTES),
+  base: handwrittenHit('fastify', LARGE_BYTES),
+})

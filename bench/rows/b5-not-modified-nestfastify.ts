@@ -1,0 +1,8 @@
+import { cachedItems } from '../harness/nest.js'
+import { SMALL_BYTES } from '../harness/items.js'
+import { notModifiedRow } from '../harness/not-modified-row.js'
+
+export default notModifiedRow('B5-nestfastify', {
+  redis: cachedItems('fastify', SMALL_BYTES),
+  memory: cachedItems('fastify', SMALL_BYTES, 'memory:'),
+})
