@@ -26,6 +26,7 @@ if (process.argv.includes('--size')) {
   checkCore()
   checkCoders()
   checkFastify()
+  checkHono()
   checkExpress()
   checkNest()
   say('smoke test passed')
@@ -136,6 +137,13 @@ function checkFastify() {
   )
 }
 
+function checkHono() {
+  const cwd = project('hono', ['hono', '@types/node'])
+  runApplication(cwd, 'hono.ts')
+  runModule(cwd, 'cjs.cjs', commonJs('redwell/hono', ['redwell', 'cache', 'cachePut', 'cacheEvict', 'cacheGroups']))
+  say('a Hono application in TypeScript compiles, libraries checked, and works; so does require(redwell/hono)')
+}
+
 function checkExpress() {
   const cwd = project('express', ['express', '@types/express', '@types/node'])
   runApplication(cwd, 'express.ts')
@@ -159,6 +167,7 @@ function runApplication(cwd, file, more = {}) {
   cpSync(join(root, 'test/smoke', file), join(cwd, file))
   const compilerOptions = {
     target: 'es2023',
+    lib: ['es2023', 'esnext.disposable', 'dom', 'dom.iterable'],
     module: 'nodenext',
     strict: true,
     skipLibCheck: false,
