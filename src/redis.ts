@@ -3,6 +3,7 @@ import { Space } from './cache/space.js'
 import type { NodeRedis } from './connection/client.js'
 import { Connection, type ConnectionStatus } from './connection/connection.js'
 import { type ConnectionCounters, noCounts } from './connection/counters.js'
+import { observeDriver } from './connection/driver-metrics.js'
 import { resolveSettings } from './connection/resolve.js'
 import type { RedisSettings, ResolvedSettings } from './connection/settings.js'
 import { Telemetry } from './diagnostics/telemetry.js'
@@ -53,7 +54,9 @@ export class Redis implements AsyncDisposable {
     this.#telemetry = new Telemetry(now)
     for (const warning of this.settings.warnings) logger.warn(warning)
     this.#otel = this.settings.otel ? switchOn(logger) : undefined
-    this.#connection = this.settings.kind === 'memory' ? undefined : new Connection(this.settings, logger)
+    const { kind, otelRedis } = this.settings
+    if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
+    this.#connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
     this.#sure = this.#connection === undefined ? undefined : sureLine(this.settings)
     this.#openStore = store ?? storeOpener(this.#connection, this.#sure, now)
     this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs, logger)

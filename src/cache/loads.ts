@@ -1,4 +1,5 @@
-import type { Found, Looking, Recorder } from '../diagnostics/recorder.js'
+import type { Found } from '../diagnostics/facts.js'
+import type { Looking, Recorder } from '../diagnostics/recorder.js'
 import type { Entry } from '../store/entry.js'
 import type { Fill } from './fill.js'
 import type { Acquired } from './fills.js'

@@ -1,4 +1,4 @@
-import type { Found } from '../diagnostics/recorder.js'
+import type { Found } from '../diagnostics/facts.js'
 import type { ValueEntry } from './contract.js'
 import type { Look, Place } from './place.js'
 import type { Decoded } from './values.js'

@@ -4,7 +4,6 @@ import type { Logger } from '../logger.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { type ConnectionCounters, noCounts } from './counters.js'
 import { Deadlines } from './deadline.js'
-import { observeDriver } from './driver-metrics.js'
 import type { Lane } from './lane.js'
 import { type Lanes, lanesOf } from './lanes.js'
 import { isReply } from './reply-error.js'
@@ -58,8 +57,6 @@ export class Connection {
   readonly #where: string
   readonly #log: StatusLog
   readonly #own: boolean
-  /** Of two lines to the same servers one tells how they are. */
-  readonly #tells: boolean
   readonly #deadlines: Deadlines
   readonly #lanes: Lanes
   readonly #watch: ServerWatch
@@ -80,8 +77,6 @@ export class Connection {
     this.#log = new StatusLog(logger, this.#where)
     const extra = use === 'invalidations'
     this.#own = settings.client === undefined || extra
-    this.#tells = !extra
-    if (settings.otelRedis) observeDriver((message) => logger.warn(message))
     this.client = (extra ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
     this.topology = topologyOf(this.client)
     const limitMs = extra ? REPLICATED_LIMIT * settings.commandTimeoutMs : settings.commandTimeoutMs
@@ -103,6 +98,7 @@ export class Connection {
     )
     this.#wakeLine = new WakeLine(this.client, this.topology, settings, logger)
     this.#listen()
+    if (!extra) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
   }
 
   get status(): ConnectionStatus {
@@ -276,7 +272,6 @@ export class Connection {
     if (status === previous) return
     this.#status = status
     this.#log.changed(status, status === 'degraded' ? whatIsWrong(this.#lanes.all()) : this.#reason())
-    if (this.#tells) publishStatus(this.#where, status, previous)
     if (status === 'ready') {
       this.#everReady = true
       this.#lastError = undefined

@@ -1,4 +1,4 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
+import { type Channel, channel, subscribe as listen, unsubscribe } from 'node:diagnostics_channel'
 import type { CacheEvents } from './events.js'
 
 /** Kept here for good: a channel that only its subscribers know may be collected with them. */
@@ -16,7 +16,7 @@ export const channels = {
   retry: channel('redwell:retry'),
 } as const satisfies Record<string, Channel>
 
-type Listener<Event> = (event: Event) => void
+type Listener<Event> = (event: Event) => void | Promise<void>
 
 /**
  * Calls back for each event of a channel; gives the way to stop. Unlike a plain `diagnostics_channel.subscribe`, whose
@@ -30,14 +30,15 @@ export function subscribe<Name extends keyof CacheEvents>(
   name: Name,
   listener: Listener<CacheEvents[Name]>,
 ): () => void {
-  const known = Object.values(channels).find((one) => one.name === name)
-  if (known === undefined) throw new TypeError(`There is no channel ${name}.`)
+  if (Object.values(channels).every((known) => known.name !== name)) throw new TypeError(`There is no channel ${name}.`)
   const guarded = guard(name, listener as Listener<unknown>)
-  known.subscribe(guarded)
-  return () => void known.unsubscribe(guarded)
+  listen(name, guarded)
+  return () => {
+    unsubscribe(name, guarded)
+  }
 }
 
-function guard(name: string, listener: (event: unknown) => unknown): Listener<unknown> {
+function guard(name: string, listener: Listener<unknown>): (event: unknown) => void {
   let told = false
   const tell = (error: unknown): void => {
     if (told) return

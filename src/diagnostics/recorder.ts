@@ -1,48 +1,13 @@
 import { channels } from './channels.js'
 import { Counts, type OriginStats } from './counts.js'
-import type { EvictionEvent, LookupEvent, Origin, Outcome, StoreEvent, StoreResult } from './events.js'
+import type { EvictionEvent, LookupEvent, Origin, StoreEvent, StoreResult } from './events.js'
+import type { Evicted, Evicting, Found, Stored } from './facts.js'
 import { begin, type OperationName, type Scope } from './tracer.js'
 
 /** Lookups of an origin that are all timed, so that a quiet one has exact figures. */
 const TIMED_FIRST = 1024
 /** After that one in so many (a power of two): reading the clock twice costs as much as a hit from memory. */
 const TIMED_EVERY = 16
-
-/** What telemetry asks of an entry. */
-export interface Kept {
-  readonly storedAt: number
-  readonly freshUntil: number
-  readonly groups: readonly string[]
-  readonly body: { readonly length: number }
-}
-
-/** What a lookup found. */
-export interface Found {
-  readonly outcome: Outcome
-  readonly reason: string
-  readonly entry?: Kept | undefined
-  /** Where it was looked for. */
-  readonly place?: { readonly key: string; readonly groups: readonly string[] } | undefined
-  /** Of the body that is served. Default: that of the entry of a hit. */
-  readonly bytes?: number | undefined
-}
-
-export interface Stored {
-  readonly key: string
-  readonly entry: Kept
-  readonly ttlMs: number
-}
-
-export interface Evicting {
-  readonly keys?: readonly string[] | undefined
-  readonly groups?: readonly string[] | undefined
-  readonly mode?: 'hard' | 'soft' | undefined
-}
-
-interface Evicted {
-  readonly entries: number
-  readonly confirmed: boolean
-}
 
 type MaybePromise<T> = T | Promise<T>
 

@@ -3,7 +3,7 @@ import type { EvictionEvent, LookupEvent, Origin, StoreEvent } from '../diagnost
 import type { OperationName, Scope, Tracer } from '../diagnostics/tracer.js'
 import type { Api } from './api.js'
 import { ATTRIBUTE, SCOPE, SPAN } from './names.js'
-import type { Warnings } from './warn.js'
+import { reasonOf, type Warnings } from './warn.js'
 
 export interface SpanOptions {
   readonly groups: boolean
@@ -78,7 +78,7 @@ class SpanScope implements Scope {
       this.#span.setAttributes(attributes)
     }
     if (error !== undefined) {
-      this.#span.recordException(error instanceof Error ? error : String(error))
+      this.#span.recordException(error instanceof Error ? error : reasonOf(error))
       this.#span.setStatus({ code: ERROR })
     } else if (event !== undefined && isOutage(event)) {
       this.#span.setAttribute(ATTRIBUTE.errorType, 'outage')

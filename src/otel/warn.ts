@@ -10,8 +10,14 @@ export class Warnings {
   once(message: string, error?: unknown): void {
     if (this.#said.has(message)) return
     this.#said.add(message)
-    this.#say(error === undefined ? message : `${message} ${error instanceof Error ? error.message : String(error)}`)
+    this.#say(error === undefined ? message : `${message} ${reasonOf(error)}`)
   }
+}
+
+/** What was thrown, in words. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof Error) return error.message
+  return typeof error === 'string' ? error : typeof error
 }
 
 function emit(message: string): void {

@@ -91,7 +91,7 @@ export class RouteWrite<Req> {
 
   /** What was cached under these names ends. */
   #end(request: CacheRequest<Req>, space: Space, named: Target): Promise<Evicted> {
-    return this.#recorder(request)?.evict('evict', named, (target) => space.evict(target)) ?? space.evict(named)
+    return this.#recorder(request)?.evict('evict', named, (all) => space.evict(all)) ?? space.evict(named)
   }
 
   /** Undefined where the route declares nothing: then what happens counts where it happens. */
@@ -189,10 +189,10 @@ export class RouteWrite<Req> {
     const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs }
     // Its own path is what this write stores, not what it invalidates.
     const keys = (together.keys ?? []).filter((key) => !own.includes(key))
-    const target = { ...together, keys }
-    const commit = () => space.commit(write, stored, target)
+    const rest = { ...together, keys }
+    const commit = () => space.commit(write, stored, rest)
     const what = stored && { key: place.key, ...stored }
-    return (await (this.#recorder(request)?.put(target, what, commit) ?? commit())).published === 'stored'
+    return (await (this.#recorder(request)?.put(rest, what, commit) ?? commit())).published === 'stored'
   }
 
   /** Other variants of the path show the representation before this write, so they end; other principals' do not. */

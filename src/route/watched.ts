@@ -1,4 +1,5 @@
-import type { Found, Recorder } from '../diagnostics/recorder.js'
+import type { Found } from '../diagnostics/facts.js'
+import type { Recorder } from '../diagnostics/recorder.js'
 import type { MaybePromise } from '../store/port.js'
 import type { HitReason, Lookup } from './lookup.js'
 

@@ -6,15 +6,16 @@ import Fastify from 'fastify'
 
 const [, , fault, url = 'memory:'] = process.argv
 
-interface Resolver {
-  _resolveFilename(id: string, ...rest: unknown[]): string
-}
+/** Node's own name of what turns a specifier into a file. */
+const RESOLVE = '_resolveFilename'
+
+type Resolver = Record<typeof RESOLVE, (id: string, ...rest: unknown[]) => string>
 
 /** As if OpenTelemetry were not installed. */
 function hideApi(): void {
   const resolver = Module as unknown as Resolver
-  const resolve = resolver._resolveFilename.bind(resolver)
-  resolver._resolveFilename = (id, ...rest) => {
+  const resolve = resolver[RESOLVE].bind(resolver)
+  resolver[RESOLVE] = (id, ...rest) => {
     if (!id.startsWith('@opentelemetry/')) return resolve(id, ...rest)
     throw Object.assign(new Error(`Cannot find module '${id}'`), { code: 'MODULE_NOT_FOUND' })
   }

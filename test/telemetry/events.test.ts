@@ -319,10 +319,10 @@ describe('a listener that fails', () => {
 })
 
 test('no event is built when nobody listens', () => {
-  const now = vi.fn(() => 0)
+  const now = vi.fn<() => number>(() => 0)
   const recorder = new Telemetry(now).route('GET /a')
   const entry = { storedAt: 0, freshUntil: 1, groups: [], body: Buffer.alloc(1) }
-  const groups = vi.fn(() => [])
+  const groups = vi.fn<() => string[]>(() => [])
   const watched = {
     ...entry,
     get groups() {
@@ -330,7 +330,7 @@ test('no event is built when nobody listens', () => {
     },
   }
   now.mockClear()
-  recorder.lookup(
+  void recorder.lookup(
     'get',
     () => 1,
     () => ({ outcome: 'hit', reason: 'fresh', entry: watched }),
@@ -340,7 +340,7 @@ test('no event is built when nobody listens', () => {
   expect(groups).not.toHaveBeenCalled()
   expect(now).not.toHaveBeenCalled()
   stops.push(subscribe('redwell:lookup', () => {}))
-  recorder.lookup(
+  void recorder.lookup(
     'get',
     () => 1,
     () => ({ outcome: 'hit', reason: 'fresh', entry: watched }),
