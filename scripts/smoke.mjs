@@ -78,6 +78,24 @@ function checkCore() {
     `const { createRedis } = require('redwell')\n;(async () => {${use}\nawait redis.close() })()`,
   )
   say("import and require('redwell') work with no framework installed")
+  const observe = `import { createRedis } from 'redwell'
+    import { subscribe } from 'redwell/diagnostics'
+    import { otel } from 'redwell/otel'
+    const [warned, heard] = [[], []]
+    process.on('warning', ({ message }) => warned.push(message))
+    subscribe('redwell:lookup', ({ outcome }) => heard.push(outcome))
+    otel()
+    const logger = { info() {}, warn: (message) => warned.push(message), error() {} }
+    const redis = createRedis({ url: 'memory:', otel: true, logger })
+    await redis.cache.getOrSet('a', () => 1, { ttl: '1m' })
+    await redis.close()
+    await new Promise(setImmediate)
+    if (heard.length !== 1) throw new Error('no event')
+    // A folder above may have it.
+    const there = await import('@opentelemetry/api').then(() => true, () => false)
+    if (warned.length !== (there ? 0 : 2)) throw new Error('expected a warning of each: ' + warned.join())`
+  runModule(core, 'telemetry.mjs', observe)
+  say('without OpenTelemetry, switching it on is a warning')
 }
 
 function checkFastify() {
