@@ -280,12 +280,7 @@ export class Run {
   ): Outgoing {
     const { policy, varyMiss, detail } = this.#controls
     const reason = decision.store ? detail : (detail ?? decision.reason)
-    const facts = {
-      stored,
-      verdict: this.#before?.verdict,
-      varyMiss,
-      detail: this.#plan.reason === 'method' ? undefined : (this.#plan.reason ?? reason),
-    }
+    const facts = { stored, verdict: this.#before?.verdict, varyMiss, detail: this.#plan.reason === 'method' ? undefined : (this.#plan.reason ?? reason) }
     const presented = present(this.#request, this.#plan, response, body, decision, policy, now, facts)
     return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
   }
