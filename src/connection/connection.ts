@@ -4,13 +4,13 @@ import type { Logger } from '../logger.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { type ConnectionCounters, noCounts } from './counters.js'
 import { Deadlines } from './deadline.js'
-import type { Lane } from './lane.js'
 import { type Lanes, lanesOf } from './lanes.js'
 import { isReply } from './reply-error.js'
-import { type Reachable, whatIsWrong, whereIs } from './report.js'
+import { statusOf, whatIsWrong, whereIs } from './report.js'
 import { ServerWatch } from './server-watch.js'
 import type { ResolvedSettings } from './settings.js'
 import { StatusLog } from './status-log.js'
+import { changesTo } from './status-change.js'
 import { WakeLine } from './wake-line.js'
 
 export type CommandArgument = string | Buffer
@@ -35,6 +35,11 @@ const LOOK_MS = 50
 /** A command that waits for replicas has its own deadline for that. */
 const REPLICATED_LIMIT = 2
 
+/** The longest a close waits for what is under way, command after command. */
+const DRAIN_LIMIT_MS = 1000
+
+const FAILURE_EVENTS = ['error', 'node-error'] as const
+const READY_EVENTS = ['ready', 'node-ready'] as const
 const LIFE_EVENTS = [
   'connect',
   'end',
@@ -152,7 +157,7 @@ export class Connection {
   async connect(): Promise<void> {
     this.start()
     const settled = (status: ConnectionStatus): boolean => status === 'ready' || status === 'closed'
-    if (!settled(this.#status)) await this.#changesTo(settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
+    if (!settled(this.#status)) await changesTo(this, settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
     if (this.#status !== 'ready') throw this.#unavailable()
   }
 
@@ -176,6 +181,7 @@ export class Connection {
   }
 
   async #close(): Promise<void> {
+    await this.#drain()
     this.#setStatus('closed')
     clearInterval(this.#looking)
     this.#lanes.stop()
@@ -185,19 +191,13 @@ export class Connection {
     if (!this.#own) this.#unlisten()
   }
 
-  /** Ends when the status is one of those waited for, or at the limit. */
-  async #changesTo(wanted: (status: ConnectionStatus) => boolean, limitMs: number): Promise<void> {
-    let finish = (): void => {}
-    const finished = new Promise<void>((resolve) => {
-      finish = resolve
-    })
-    const timer = setTimeout(finish, limitMs)
-    const unlisten = this.onStatus((status) => {
-      if (wanted(status)) finish()
-    })
-    await finished
-    clearTimeout(timer)
-    unlisten()
+  /** What takes several commands goes on with the next one in the turn in which the last one is answered, or the one after. */
+  async #drain(): Promise<void> {
+    const limitAt = performance.now() + DRAIN_LIMIT_MS
+    do {
+      await this.#deadlines.idle()
+      await new Promise((resolve) => setImmediate(resolve))
+    } while (this.#deadlines.busy && performance.now() < limitAt)
   }
 
   /** The driver tries one server for ever by itself; of a cluster, or of sentinels, it gives up when none answers. */
@@ -294,12 +294,4 @@ export class Connection {
     if (this.#everReady) return 'the connection was closed'
     return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }
-}
-
-const FAILURE_EVENTS = ['error', 'node-error'] as const
-const READY_EVENTS = ['ready', 'node-ready'] as const
-
-function statusOf(lanes: readonly (Reachable & Pick<Lane, 'state'>)[]): ConnectionStatus {
-  if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
-  return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }
