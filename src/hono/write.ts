@@ -38,9 +38,9 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 }
 
 function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
-  const begin = async (c: Context, declared: DeclaredWrite<Context>): Promise<Writing> => {
+  const begin = async (c: Context, declared: DeclaredWrite<Context>, before?: WriteRun): Promise<Writing> => {
     const write = declared.on(writtenRoutesIn(c, word), () => traitsOf(c))
-    return { declared, run: await write.begin(new CacheableRequest(c, nameOf(routeOf(c)))) }
+    return { declared, run: await write.begin(new CacheableRequest(c, nameOf(routeOf(c))), before) }
   }
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) {
@@ -50,8 +50,7 @@ function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
     const outer = getOwn(c, 'redwell.writing')
     const joint = outer?.declared.join(own)
     if (outer !== undefined && joint !== undefined) {
-      outer.run.abandon()
-      Object.assign(outer, await begin(c, joint))
+      Object.assign(outer, await begin(c, joint, outer.run))
       return next()
     }
     const writing = await begin(c, own)

@@ -42,7 +42,6 @@ export function isWriting(res: ServerResponse): boolean {
 export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
   const before = pending.get(asked.res)
   const joint = (before?.declared as Declaration<Req> | undefined)?.join(asked.declared)
-  if (joint !== undefined) before?.run.abandon()
   const declared = joint ?? asked.declared
   const start = (run: WriteRun): void => {
     const now: Pending = { declared, run }
@@ -54,7 +53,7 @@ export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
     asked.proceed()
   }
   try {
-    const begun = declared.on(asked.host.routes, () => asked.host.traits).begin(asked.request)
+    const begun = declared.on(asked.host.routes, () => asked.host.traits).begin(asked.request, joint && before?.run)
     if (begun instanceof Promise) begun.then(start).catch((error: unknown) => asked.failed(error))
     else start(begun)
   } catch (error) {

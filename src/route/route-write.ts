@@ -22,7 +22,7 @@ import { checkedKey, encodeGroups, hostOf, isPromise, locate, placeOf } from './
 import type { EvictPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
 import { sameNames, Variants } from './variants.js'
-import { Result, type WriteAnswer, WriteRun } from './write-run.js'
+import { type Announced, Result, type WriteAnswer, WriteRun } from './write-run.js'
 
 export interface PutTarget<Req> {
   readonly space: Space
@@ -64,10 +64,18 @@ export class RouteWrite<Req> {
     this.#variants = put === undefined ? undefined : new Variants(put.space, put.policy.http.vary)
   }
 
-  /** Called before the handler runs. A write-through announces itself here, so that overlapping ones are noticed. */
-  begin(request: CacheRequest<Req>): MaybePromise<WriteRun> {
-    if (this.#put !== undefined) return this.#announce(request, this.#put)
-    return new WriteRun((answer) => this.#evictOnly(request, answer), NOTHING)
+  /**
+   * Called before the handler runs. A write-through announces itself here, so that overlapping ones are noticed.
+   * `before`: a run of the same request that this one takes the place of, with what it has announced for the same entry.
+   */
+  begin(request: CacheRequest<Req>, before?: WriteRun): MaybePromise<WriteRun> {
+    const announced = before?.handOver()
+    if (this.#put === undefined) return new WriteRun((answer) => this.#evictOnly(request, answer))
+    return announced === undefined ? this.#announce(request, this.#put) : this.#run(request, this.#put, announced)
+  }
+
+  #run(request: CacheRequest<Req>, put: PutTarget<Req>, announced: Announced): WriteRun {
+    return new WriteRun((answer) => this.#finish(request, answer, put, announced), announced)
   }
 
   #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): MaybePromise<undefined> {
@@ -125,11 +133,7 @@ export class RouteWrite<Req> {
     const names = this.#variants?.names(location.base) ?? []
     const place = location.principal === null ? undefined : placeOf(request, location, names, put.policy.http)
     const write = place === undefined ? undefined : await put.space.announce(place.key)
-    const announced = { place, write, names }
-    return new WriteRun(
-      (answer) => this.#finish(request, answer, put, announced),
-      () => void write?.cancel().catch(() => {}),
-    )
+    return this.#run(request, put, { place, write, names })
   }
 
   async #finish(
@@ -252,13 +256,6 @@ function evictedKey<Req>(
   const base = key === 'path' ? pathKey(request.target, policy.path, hostOf(request, policy)) : checkedKey(key)
   if (principal === undefined || principal === '') return base
   return placeOf(request, { base, principal, groups: [] }, []).key
-}
-
-interface Announced {
-  readonly place: Place | undefined
-  /** Undefined where the store was away when the handler began. */
-  readonly write: Write | undefined
-  readonly names: readonly string[]
 }
 
 interface Decided {

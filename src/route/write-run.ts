@@ -1,3 +1,5 @@
+import type { Place } from '../cache/place.js'
+import type { Write } from '../cache/write.js'
 import type { HeaderList } from '../http/index.js'
 import type { MaybePromise } from '../store/port.js'
 import type { WriteResult } from './options.js'
@@ -10,15 +12,33 @@ export interface WriteAnswer {
   body(): Buffer | undefined
 }
 
+/** A write-through whose handler may run. */
+export interface Announced {
+  readonly place: Place | undefined
+  /** Undefined where the store was away when the handler began. */
+  readonly write: Write | undefined
+  readonly names: readonly string[]
+}
+
 /** One request of a write route. */
 export class WriteRun {
   readonly #finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>
-  readonly #cancel: () => void
+  readonly #announced: Announced | undefined
   #open = true
 
-  constructor(finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>, cancel: () => void) {
+  constructor(finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>, announced?: Announced) {
     this.#finish = finish
-    this.#cancel = cancel
+    this.#announced = announced
+  }
+
+  /**
+   * Leaves to another run of this request what was announced. Announced anew, it would be one of two writers, which
+   * fence each other.
+   */
+  handOver(): Announced | undefined {
+    if (!this.#open) return undefined
+    this.#open = false
+    return this.#announced
   }
 
   /**
@@ -35,7 +55,7 @@ export class WriteRun {
   abandon(): void {
     if (!this.#open) return
     this.#open = false
-    this.#cancel()
+    this.#announced?.write?.cancel().catch(() => {})
   }
 }
 

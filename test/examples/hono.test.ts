@@ -49,7 +49,7 @@ describe('the library', () => {
       headers: ANN,
       json: { title: 'Fiasco', author: 'lem' },
     })
-    expect(put.status).toBe(200)
+    expect([put.status, put.cache]).toEqual([200, 'MISS'])
     expect(await client.get('/books/fiasco')).toMatchObject({ text: put.text, cache: 'HIT' })
     expect((await client.get('/books')).text).toContain('Fiasco')
     expect((await client.get('/count')).text).toBe('4')
