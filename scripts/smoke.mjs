@@ -25,7 +25,8 @@ if (process.argv.includes('--size')) {
   checkSize()
   checkCore()
   checkCoders()
-  checkFastify()
+  checkApp('Fastify', 'fastify', 'app.ts')
+  checkApp('Hono', 'hono', 'hono.ts')
   say('smoke test passed')
 }
 
@@ -126,11 +127,13 @@ function checkCoders() {
   say('redwell/devalue and redwell/msgpackr work with their packages, and say which is missing')
 }
 
-function checkFastify() {
-  const cwd = project('fastify', ['fastify', '@types/node'])
-  cpSync(join(root, 'test/smoke/app.ts'), join(cwd, 'app.ts'))
+/** An application in TypeScript, in a project that has its framework and no other. */
+function checkApp(name, framework, file) {
+  const cwd = project(framework, [framework, '@types/node'])
+  cpSync(join(root, 'test/smoke', file), join(cwd, 'app.ts'))
   const compilerOptions = {
     target: 'es2023',
+    lib: ['es2023', 'esnext.disposable', 'dom', 'dom.iterable'],
     module: 'nodenext',
     strict: true,
     skipLibCheck: false,
@@ -140,10 +143,12 @@ function checkFastify() {
     types: ['node'],
   }
   writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['app.ts'] }))
-  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], 'the TypeScript application does not compile')
-  run(cwd, ['out/app.js'], 'the TypeScript application does not work')
+  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], `the ${name} application does not compile`)
+  run(cwd, ['out/app.js'], `the ${name} application does not work`)
+  const use = `require('redwell/${framework}')`
+  runModule(cwd, 'cjs.cjs', `if (typeof ${use} !== 'object') throw new Error('nothing is exported')`)
   say(
-    'a Fastify application in TypeScript compiles, libraries checked, and its second answer is a HIT with equal bytes',
+    `a ${name} application in TypeScript compiles, libraries checked, and its second answer is a HIT with equal bytes`,
   )
 }
 

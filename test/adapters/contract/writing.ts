@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { startRedis } from '../../support/redis-server.js'
 import type { Bed } from '../contract.js'
 import type { Route } from '../host.js'
 
@@ -50,7 +51,7 @@ function products(): Route[] {
   ]
 }
 
-export function writing({ start }: Bed): void {
+export function writing({ store, start, after }: Bed): void {
   test('a write-through is what the next GET is answered with', async () => {
     const { client, redis } = await start(products())
     await client.get('/products/1')
@@ -117,6 +118,31 @@ export function writing({ start }: Bed): void {
     const a = await client.get('/a')
     expect([a.cache, a.text, (await client.get('/b')).cache]).toEqual(['HIT', 'new a', 'MISS'])
   })
+
+  test.runIf(store === 'redis')(
+    'the first such write of a server that knows none of our scripts is stored',
+    async () => {
+      const server = await startRedis()
+      after(() => server.close())
+      const { client } = await start(
+        [
+          { method: 'GET', path: '/list', cache: { ttl: 60, group: 'lists' }, handler: () => 'list' },
+          { method: 'GET', path: '/a', cache: { ttl: 60 }, handler: () => 'a' },
+          {
+            method: 'PUT',
+            path: '/a',
+            cachePut: { ttl: 60 },
+            cacheEvict: { group: 'lists' },
+            handler: () => 'new a',
+          },
+        ],
+        { redis: { url: server.url } },
+      )
+      await client.get('/list')
+      expect((await client.ask('/a', { method: 'PUT' })).cache).toBe('MISS')
+      expect(await client.get('/a')).toMatchObject({ text: 'new a', cache: 'HIT' })
+    },
+  )
 
   test("a write-through that knows nothing of its path's variants ends them all, and they are made anew", async () => {
     let version = 1
