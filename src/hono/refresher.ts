@@ -3,10 +3,13 @@ import type { RouteCache } from '../route/route-cache.js'
 import type { Run } from '../route/run.js'
 import { messageOf } from './request.js'
 
-/** `app.fetch`, of the application whose handlers are to run. A method's type, so that any `Bindings` fit. */
-export type Fetch = {
+/** Declared as a method, because an application narrows `env` to its own bindings. */
+interface Application {
   fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
-}['fetch']
+}
+
+/** `app.fetch`, of the application whose handlers are to run. */
+export type Fetch = Application['fetch']
 
 interface Refresh {
   readonly run: Run

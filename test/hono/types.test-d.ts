@@ -59,6 +59,10 @@ describe('options', () => {
     cacheEvict({ group: (c, result) => `${c.req.path}:${result.status}` })
   })
 
+  test('app.fetch of an application with bindings of its own fits', () => {
+    redwell({ fetch: new Hono<{ Bindings: { SECRET: string } }>().fetch })
+  })
+
   test('what cannot be meant does not compile', () => {
     // @ts-expect-error a duration without a unit we know
     cache({ ttl: '5 minutes' })
