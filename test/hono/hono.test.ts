@@ -230,6 +230,16 @@ describe('paths as Hono routes them', () => {
   })
 })
 
+test('I5: a target that names its own host is neither answered from the cache nor stored', async () => {
+  const app = new Hono()
+  app.use(redwell(MEMORY))
+  app.get('/x', cache({ ttl: 60 }), (c) => c.text(`from ${new URL(c.req.url).host}`))
+  const client = await serve(app)
+  expect(await client.get('http://evil.example/x')).toMatchObject({ cache: 'BYPASS', text: 'from evil.example' })
+  expect((await client.get('/x')).cache).toBe('MISS')
+  expect((await client.get('http://evil.example/x')).cache).toBe('BYPASS')
+})
+
 describe("beside Hono's own middlewares", () => {
   test('fields of outer middlewares are on hits and misses alike, and are not stored', async () => {
     const app = new Hono()
