@@ -138,6 +138,24 @@ describe('applications of several parts', () => {
     expect(await ask(app, '/v1/a/x/2')).toMatchObject({ cache: 'HIT', text: 'put a' })
   })
 
+  test('a cachePut and a cacheEvict are one write in either order', async () => {
+    const app = new Hono()
+    app.use(redwell(MEMORY))
+    app.get('/x', cache({ ttl: 60, group: 'g' }), (c) => c.text('read'))
+    app.get('/list', cache({ ttl: 60, group: 'g' }), (c) => c.text('list'))
+    app.put('/x', cacheEvict({ group: 'g' }), cachePut({ ttl: 60, group: 'g' }), (c) => c.text('put'))
+    app.patch('/x', cachePut({ ttl: 60, group: 'g' }), cacheEvict({ group: 'g' }), (c) => c.text('patched'))
+    for (const [method, text] of [
+      ['PUT', 'put'],
+      ['PATCH', 'patched'],
+    ] as const) {
+      await ask(app, '/list')
+      expect((await ask(app, '/x', { method })).cache).toBe('MISS')
+      expect(await ask(app, '/x')).toMatchObject({ text, cache: 'HIT' })
+      expect((await ask(app, '/list')).cache).toBe('MISS')
+    }
+  })
+
   test("a part with error handling of its own: words still work together, and a handler's failure is one", async () => {
     const inner = part('a')
     let fails = false
