@@ -3,7 +3,7 @@ import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminu
 import { RedwellHealthIndicator } from 'redwell/nestjs'
 
 @Controller('health')
-export class HealthController {
+class HealthController {
   readonly #health: HealthCheckService
   readonly #redis: RedwellHealthIndicator
 

@@ -14,14 +14,14 @@ import {
 import { CacheBackend } from 'redwell'
 import { type AddGroups, Cached, CacheEvict, CacheGroups, CachePut, type HttpRequest } from 'redwell/nestjs'
 
-export interface Product {
+interface Product {
   readonly id: string
   readonly name: string
   readonly owner: string
 }
 
 @Injectable()
-export class Products {
+class Products {
   readonly #cache: CacheBackend
   readonly #all = new Map<string, Product>([
     ['1', { id: '1', name: 'Lamp', owner: 'ann' }],
@@ -56,7 +56,7 @@ export class Products {
 }
 
 @Controller()
-export class ProductsController {
+class ProductsController {
   readonly #products: Products
 
   constructor(@Inject(Products) products: Products) {

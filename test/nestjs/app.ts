@@ -28,7 +28,7 @@ export function moduleOf(metadata: ModuleMetadata, options: RedwellModuleOptions
 /** A class, or what stands in its decorator. */
 type RootModule = Type | ModuleMetadata
 
-export async function create(platform: Platform, module: RootModule): Promise<INestApplication> {
+async function create(platform: Platform, module: RootModule): Promise<INestApplication> {
   const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const
   const app =
     platform === 'express'
