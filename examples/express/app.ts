@@ -64,9 +64,10 @@ export function buildApp(redis: Redis): Express {
     res.status(status === 'ready' ? 200 : 503).json({ redis: status })
   })
 
-  app.use((error: Error, _req: Request, res: Response, next: NextFunction) => {
-    if (res.headersSent) return next(error)
-    res.status(500).json({ error: error.message })
-  })
-  return app
+  return app.use(answerError)
+}
+
+function answerError(error: Error, _req: Request, res: Response, next: NextFunction): void {
+  if (res.headersSent) return next(error)
+  res.status(500).json({ error: error.message })
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { Controller, Get, Inject, Module, Param, Post } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
-import { CacheBackend, Redis } from 'redwell'
+import { CacheBackend, type Redis } from 'redwell'
 import { Cached, CacheEvict, InjectRedis, RedwellModule } from 'redwell/nestjs'
 
 let runs = 0
