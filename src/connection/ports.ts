@@ -1,5 +1,4 @@
 import type { RedisClientType, RedisSentinelType } from '@redis/client'
-import type { Reply } from './connection.js'
 import type { Port } from './lane.js'
 import { offline, REPLIES_AS_BYTES } from './send.js'
 
@@ -33,6 +32,7 @@ export function sentinelPort(sentinel: RedisSentinelType, where: string): Port {
   const look = async (): Promise<void> => {
     looking = true
     try {
+      // oxlint-disable-next-line no-underscore-dangle -- declared by the driver, and its only way to the client itself
       await sentinel._execute(false, async (client) => use(client as unknown as RedisClientType))
     } catch {
       // There is none at the moment; the next look asks again.
@@ -47,7 +47,7 @@ export function sentinelPort(sentinel: RedisSentinelType, where: string): Port {
       if (master?.isOpen !== true && !looking && sentinel.isOpen) void look()
       return master?.isReady === true
     },
-    send: (args) => (view === undefined ? offline(where) : (view.sendCommand(args) as Promise<Reply>)),
+    send: (args) => (view === undefined ? offline(where) : view.sendCommand(args)),
     watch(listener) {
       changed = listener
     },

@@ -157,7 +157,7 @@ function duplicateOnce(client: RedisClientType): RedisClientType {
 
 function someNode(cluster: RedisClusterType): RedisClientType | undefined {
   const ready = cluster.masters.filter(({ client }) => client?.isReady === true)
-  return ready[Math.floor(Math.random() * ready.length)]?.client as RedisClientType | undefined
+  return ready[Math.floor(Math.random() * ready.length)]?.client
 }
 
 /** The driver knows no limit for a subscription. Whatever it throws means the same to whoever waits. */

@@ -71,7 +71,6 @@ async function useAll(redis: Redis, other: Redis): Promise<void> {
   if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
   await space.prolong('=unbounded', Infinity).catch(() => {})
   await space.prolong('=unbounded', 1000).catch(() => {})
-  await redis.client.ping()
   await cache.clear()
 }
 
@@ -96,10 +95,7 @@ describe('the documented permissions', () => {
       NEEDED.filter((needed) => needed !== command),
     )
     const [one, other] = [open(name), open(name)]
-    await useAll(one.redis, other.redis).catch((error: unknown) => {
-      // The raw client speaks as the server does.
-      expect(String(error)).toMatch(/NOPERM|closed|offline/i)
-    })
+    await useAll(one.redis, other.redis)
     expect(await refused()).toContain(command.replace('|', ' ').split(' ')[0])
   })
 })

@@ -22,24 +22,24 @@ describe.concurrent('under each fault no request fails, no answer is old, and th
   test.for(FAULTS.map((fault) => [fault.name, fault] as const))(
     '%s',
     { timeout: 60_000 },
-    async ([, fault], { expect, onTestFinished }) => {
+    async ([, fault], context) => {
       const { server, happens, ends, away, says } = fault
-      const place = await setUp(onTestFinished, server)
+      const place = await setUp(context.onTestFinished, server)
       const { traffic } = place
       await happens(place)
       if (away) {
         const { app } = traffic.services[0] as (typeof traffic.services)[number]
         await traffic.more(200)
-        if (ends !== undefined) expect(await isHit(app)).toBe(false)
+        if (ends !== undefined) context.expect(await isHit(app)).toBe(false)
       }
       await ends?.(place)
       await traffic.cached()
       const findings = await traffic.stop()
-      expect(problemsIn(findings)).toEqual([])
+      context.expect(problemsIn(findings)).toEqual([])
       for (const { lines } of traffic.services) {
-        expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
+        context.expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
         // The fault was one, and the operator was told which.
-        if (says !== undefined) expect(lines.join('\n')).toMatch(says)
+        if (says !== undefined) context.expect(lines.join('\n')).toMatch(says)
       }
     },
   )

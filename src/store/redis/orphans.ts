@@ -11,7 +11,7 @@ const ORPHANS_MAX = 1000
  */
 export class Orphans {
   readonly #waiting = new Map<string, { readonly endsAt: number; readonly giveBack: () => Promise<unknown> }>()
-  #timer: NodeJS.Timeout | undefined
+  #scheduled = false
 
   /** The command itself; when it fails, its lease is an orphan. */
   watch<T>(command: Promise<T>, token: string, giveBack: () => Promise<unknown>): Promise<T> {
@@ -28,7 +28,9 @@ export class Orphans {
   }
 
   #schedule(): void {
-    if (this.#waiting.size > 0) this.#timer ??= setTimeout(() => void this.#run(), RETRY_MS).unref()
+    if (this.#scheduled || this.#waiting.size === 0) return
+    this.#scheduled = true
+    setTimeout(() => void this.#run(), RETRY_MS).unref()
   }
 
   async #run(): Promise<void> {
@@ -42,7 +44,7 @@ export class Orphans {
         if (given || now > endsAt) this.#waiting.delete(token)
       }),
     )
-    this.#timer = undefined
+    this.#scheduled = false
     this.#schedule()
   }
 }
