@@ -11,6 +11,7 @@ import { type Reachable, whatIsWrong, whereIs } from './report.js'
 import { ServerWatch } from './server-watch.js'
 import type { ResolvedSettings } from './settings.js'
 import { StatusLog } from './status-log.js'
+import { changesTo } from './status-change.js'
 import { WakeLine } from './wake-line.js'
 
 export type CommandArgument = string | Buffer
@@ -152,7 +153,7 @@ export class Connection {
   async connect(): Promise<void> {
     this.start()
     const settled = (status: ConnectionStatus): boolean => status === 'ready' || status === 'closed'
-    if (!settled(this.#status)) await this.#changesTo(settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
+    if (!settled(this.#status)) await changesTo(this, settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
     if (this.#status !== 'ready') throw this.#unavailable()
   }
 
@@ -183,21 +184,6 @@ export class Connection {
     await this.#deadlines.idle()
     // The error listener of our own client stays: what it still says must not end the process.
     if (!this.#own) this.#unlisten()
-  }
-
-  /** Ends when the status is one of those waited for, or at the limit. */
-  async #changesTo(wanted: (status: ConnectionStatus) => boolean, limitMs: number): Promise<void> {
-    let finish = (): void => {}
-    const finished = new Promise<void>((resolve) => {
-      finish = resolve
-    })
-    const timer = setTimeout(finish, limitMs)
-    const unlisten = this.onStatus((status) => {
-      if (wanted(status)) finish()
-    })
-    await finished
-    clearTimeout(timer)
-    unlisten()
   }
 
   /** The driver tries one server for ever by itself; of a cluster, or of sentinels, it gives up when none answers. */

@@ -1,5 +1,6 @@
 import type { RedisClusterType } from '@redis/client'
 import { expect, test } from 'vitest'
+import { freeClusterPort } from '../support/redis-cluster.js'
 import { freePort, type RedisServer } from '../support/redis-server.js'
 import { open, ownServer, refusal, until } from './open.js'
 
@@ -7,7 +8,7 @@ const CLUSTER = ['--cluster-enabled', 'yes']
 
 /** One node that has all slots: a cluster to every client. */
 async function clusterNode(port?: number): Promise<RedisServer> {
-  const server = await ownServer(port === undefined ? { args: CLUSTER } : { port, args: CLUSTER })
+  const server = await ownServer({ port: port ?? (await freeClusterPort()), args: CLUSTER })
   const { connection } = open({ url: server.url, commandTimeout: '5s' })
   await connection.connect()
   await connection.execute(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'], undefined)
@@ -30,7 +31,7 @@ test('a cluster is found from any node of the URL, and replies are bytes for us 
 })
 
 test('a cluster that comes later is used without a restart', async () => {
-  const port = await freePort()
+  const port = await freeClusterPort()
   const { connection, lines } = open({ url: `redis://127.0.0.1:${port}`, cluster: true, commandTimeout: '5s' })
   connection.start()
   await expect.poll(() => lines.length).toBe(1)

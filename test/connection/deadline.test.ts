@@ -17,7 +17,10 @@ async function pass(ms: number): Promise<void> {
 }
 
 beforeEach(() => void vi.useFakeTimers())
-afterEach(() => void vi.useRealTimers())
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+})
 
 test('a command that is not answered misses its deadline once, at most a tick late', async () => {
   const { missed, add } = setUp()
@@ -104,4 +107,33 @@ test('a long limit does not keep the timer of a short command', async () => {
   add('a').settle()
   await pass(100)
   expect(vi.getTimerCount()).toBe(0)
+})
+
+/** The event loop stands still: time passes, and no timer is served. */
+async function standStill(ms: number): Promise<void> {
+  const real = performance.now.bind(performance)
+  vi.spyOn(performance, 'now').mockImplementation(() => real() + ms)
+  await pass(TICK_MS)
+}
+
+test('time in which the event loop stood still is not counted: a command has four turns of it', async () => {
+  const { missed, add } = setUp()
+  add('a')
+  await standStill(100 * LIMIT_MS)
+  expect(missed).toEqual([])
+  await pass(2 * TICK_MS)
+  expect(missed).toEqual([])
+  await pass(2 * TICK_MS)
+  expect(missed).toEqual(['a'])
+})
+
+test('what is asked just after the event loop stood still has its whole limit', async () => {
+  const { missed, add } = setUp()
+  add('before')
+  await standStill(100 * LIMIT_MS)
+  add('after')
+  await pass(4 * TICK_MS)
+  expect(missed).toEqual(['before'])
+  await pass(2 * TICK_MS)
+  expect(missed).toEqual(['before', 'after'])
 })

@@ -88,7 +88,8 @@ const BUS_OFFSET = 10_000
 /** Both ports are below those that the system gives to connections, so that none of these takes one in between. */
 const PORTS = { from: 20_000, count: 2700 }
 
-async function freePair(): Promise<number> {
+/** A port whose bus port is free as well. */
+export async function freeClusterPort(): Promise<number> {
   for (;;) {
     const port = PORTS.from + Math.floor(Math.random() * PORTS.count)
     if ((await isFree(port)) && (await isFree(port + BUS_OFFSET))) return port
@@ -105,7 +106,7 @@ function isFree(port: number): Promise<boolean> {
 
 /** A node that belongs to no cluster yet. */
 export async function startClusterNode(): Promise<RedisServer> {
-  return startRedis({ port: await freePair(), args: CLUSTER_NODE })
+  return startRedis({ port: await freeClusterPort(), args: CLUSTER_NODE })
 }
 
 const CLUSTER_NODE = [

@@ -84,8 +84,8 @@ export class RedisStore implements Store {
     return { entries: [entry], stamps: [await stamping] }
   }
 
-  async claim(key: string, claim: Claim): Promise<Claimed> {
-    if (this.#lives.learning !== undefined) await this.#lives.learned()
+  claim(key: string, claim: Claim): Promise<Claimed> {
+    if (this.#lives.learning !== undefined) return this.#lives.learned().then(() => this.claim(key, claim))
     return this.#orphans.watch(this.#claim(key, claim), claim.token, () => this.#release(key, claim.token))
   }
 
