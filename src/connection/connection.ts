@@ -4,10 +4,9 @@ import type { Logger } from '../logger.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { type ConnectionCounters, noCounts } from './counters.js'
 import { Deadlines } from './deadline.js'
-import type { Lane } from './lane.js'
 import { type Lanes, lanesOf } from './lanes.js'
 import { isReply } from './reply-error.js'
-import { type Reachable, whatIsWrong, whereIs } from './report.js'
+import { statusOf, whatIsWrong, whereIs } from './report.js'
 import { ServerWatch } from './server-watch.js'
 import type { ResolvedSettings } from './settings.js'
 import { StatusLog } from './status-log.js'
@@ -36,6 +35,11 @@ const LOOK_MS = 50
 /** A command that waits for replicas has its own deadline for that. */
 const REPLICATED_LIMIT = 2
 
+/** The longest a close waits for what is under way, command after command. */
+const DRAIN_LIMIT_MS = 1000
+
+const FAILURE_EVENTS = ['error', 'node-error'] as const
+const READY_EVENTS = ['ready', 'node-ready'] as const
 const LIFE_EVENTS = [
   'connect',
   'end',
@@ -177,6 +181,7 @@ export class Connection {
   }
 
   async #close(): Promise<void> {
+    await this.#drain()
     this.#setStatus('closed')
     clearInterval(this.#looking)
     this.#lanes.stop()
@@ -184,6 +189,15 @@ export class Connection {
     await this.#deadlines.idle()
     // The error listener of our own client stays: what it still says must not end the process.
     if (!this.#own) this.#unlisten()
+  }
+
+  /** What takes several commands goes on with the next one in the turn in which the last one is answered, or the one after. */
+  async #drain(): Promise<void> {
+    const limitAt = performance.now() + DRAIN_LIMIT_MS
+    do {
+      await this.#deadlines.idle()
+      await new Promise((resolve) => setImmediate(resolve))
+    } while (this.#deadlines.busy && performance.now() < limitAt)
   }
 
   /** The driver tries one server for ever by itself; of a cluster, or of sentinels, it gives up when none answers. */
@@ -280,12 +294,4 @@ export class Connection {
     if (this.#everReady) return 'the connection was closed'
     return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }
-}
-
-const FAILURE_EVENTS = ['error', 'node-error'] as const
-const READY_EVENTS = ['ready', 'node-ready'] as const
-
-function statusOf(lanes: readonly (Reachable & Pick<Lane, 'state'>)[]): ConnectionStatus {
-  if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
-  return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }

@@ -66,6 +66,11 @@ export class Deadlines {
     return waiting
   }
 
+  /** Whether something is under way. */
+  get busy(): boolean {
+    return this.#oldest() !== undefined
+  }
+
   /** Resolves when nothing is under way and the timer is gone: a limit and a tick from now at the latest. */
   idle(): Promise<void> {
     if (this.#oldest() === undefined) this.#rest()

@@ -1,7 +1,8 @@
+import type { ConnectionStatus } from './connection.js'
 import type { Lane } from './lane.js'
 import type { ResolvedSettings } from './settings.js'
 
-export type Reachable = Pick<Lane, 'state' | 'reason' | 'port'>
+type Reachable = Pick<Lane, 'state' | 'reason' | 'port'>
 
 /** The addresses as they were given, for messages. */
 export function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
@@ -23,4 +24,10 @@ export function whatIsWrong(lanes: readonly Reachable[]): string {
 function problemOf(lane: Reachable | undefined): string {
   if (lane?.reason !== undefined) return `cannot serve now (${lane.reason})`
   return lane?.state === 'unavailable' ? 'is not connected' : 'does not answer in time'
+}
+
+/** What the servers together are to an application. */
+export function statusOf(lanes: readonly Pick<Lane, 'state'>[]): ConnectionStatus {
+  if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
+  return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }

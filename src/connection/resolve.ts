@@ -26,7 +26,7 @@ const PREFIX_MAX = 64
 /** More than anybody runs; a larger number is a time-out written in the wrong place. */
 const REPLICAS_MAX = 100
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives'])
+const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants'])
 
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
 export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {

@@ -183,6 +183,18 @@ test('close() finishes what is under way, refuses what comes later, and may be c
   expect(connection.client.isOpen).toBe(false)
 })
 
+test('what takes several commands is finished by close()', async () => {
+  const server = await ownServer()
+  const { connection } = open({ url: server.url, commandTimeout: '5s' })
+  await connection.connect()
+  const steps = async (): Promise<unknown> => {
+    for (const key of ['a', 'b', 'c']) await connection.execute(['SET', key, '1'], key)
+    return connection.execute(['EXISTS', 'a', 'b', 'c'], 'a')
+  }
+  const [done] = await Promise.all([steps(), connection.close()])
+  expect(done).toBe(3)
+})
+
 test('close() does not wait for a server that hangs', async () => {
   const server = await ownServer()
   const { connection } = open({ url: server.url })

@@ -6,6 +6,7 @@ import { createRedis, type Redis } from '../../src/redis.js'
 import { silentLogger } from '../support/logger.js'
 import { RedisCluster } from '../support/redis-cluster.js'
 import type { RedisServer } from '../support/redis-server.js'
+import { leave } from './leave.js'
 import { problemsIn, Traffic } from './traffic.js'
 
 const TIMEOUT_MS = 60_000
@@ -106,6 +107,13 @@ test('any seed that answers is enough', async () => {
   const redis = await connect(`redis://127.0.0.1:1,127.0.0.1:2,127.0.0.1:${cluster.nodes[5]?.port}`)
   await fill(redis, 3)
   expect(await found(redis, 3)).toBe(3)
+})
+
+test('a process that closes leaves no socket and no timer', async () => {
+  expect(await leave({ url: cluster.url, cluster: true, connectTimeout: '5s', commandTimeout: '5s' })).toEqual({
+    stored: true,
+    left: [],
+  })
 })
 
 test('slots that move under load: MOVED and ASK', { timeout: TIMEOUT_MS }, async () => {

@@ -6,6 +6,7 @@ import type { RedisSettings } from '../../src/connection/settings.js'
 import { recordingLogger } from '../support/logger.js'
 import { redisCli } from '../support/redis-cluster.js'
 import { SentinelTrio } from '../support/redis-sentinel.js'
+import { leave } from './leave.js'
 import { problemsIn, Traffic } from './traffic.js'
 
 const TIMEOUT_MS = 60_000
@@ -42,6 +43,10 @@ function open(more: RedisSettings = {}) {
   atEnd(() => redis.close())
   return { redis, lines: logger.lines }
 }
+
+test('a process that closes leaves no socket and no timer', async () => {
+  expect(await leave(settings({ commandTimeout: '5s' }))).toEqual({ stored: true, left: [] })
+})
 
 test('a master that is called away under load: SENTINEL FAILOVER', { timeout: TIMEOUT_MS }, async () => {
   const traffic = await Traffic.start(settings(), atEnd)

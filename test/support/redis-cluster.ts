@@ -105,7 +105,7 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** A node that belongs to no cluster yet. */
-export async function startClusterNode(): Promise<RedisServer> {
+async function startClusterNode(): Promise<RedisServer> {
   return startRedis({ port: await freeClusterPort(), args: CLUSTER_NODE })
 }
 
