@@ -1,7 +1,6 @@
 import { publishBreaker } from '../diagnostics/connection.js'
-import { publishBreaker } from '../diagnostics/connection.js'
 import { UnavailableError } from '../errors.js'
-import { Breaker, type BreakerState } from './breaker.js'
+import { Breaker } from './breaker.js'
 import type { Counting } from './counters.js'
 import type { Deadlines } from './deadline.js'
 import { codeOf, isReply, saysAway } from './reply-error.js'
@@ -46,7 +45,6 @@ export class Lane {
   readonly port: Port
   readonly #options: LaneOptions
   readonly #breaker: Breaker
-  #breakerState: BreakerState = 'closed'
   #state: LaneState = 'unavailable'
   #connected = false
   #greeted = false
