@@ -27,7 +27,7 @@ export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 
 /** How long `connect()` insists beside the time one attempt may take. */
 const CONNECT_PATIENCE_MS = 1000
-/** Between attempts at a cluster or at sentinels, where the driver gives up after one. */
+/** Between attempts at a cluster or at sentinels; the driver makes one. */
 const CONNECT_PAUSE_MS = 250
 /** The driver does not say that sentinels have named a master; it is asked, while there is none. */
 const LOOK_MS = 50
@@ -238,7 +238,6 @@ export class Connection {
   }
 
   readonly #update = (): void => this.#refresh()
-
   #refresh(renewed?: string): void {
     if (this.#status === 'closed') return
     this.#lanes.refresh(renewed)
