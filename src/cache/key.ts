@@ -29,8 +29,6 @@ export interface PathRule {
   readonly ignoreTrailingSlash?: boolean | undefined
   /** `/a//b` and `/a/b` name the same entry. */
   readonly ignoreDuplicateSlashes?: boolean | undefined
-  /** False: `/Items` and `/items` name the same entry. Default true. */
-  readonly caseSensitive?: boolean | undefined
 }
 
 /**
@@ -57,7 +55,7 @@ function normalisePath(path: string, rule: PathRule): string {
   let normal = path
   if (rule.ignoreDuplicateSlashes === true) normal = normal.replace(/\/{2,}/g, '/')
   if (rule.ignoreTrailingSlash === true && normal.length > 1 && normal.endsWith('/')) normal = normal.slice(0, -1)
-  return rule.caseSensitive === false ? normal.toLowerCase() : normal
+  return normal
 }
 
 function queryKey(query: string, rule: QueryRule | undefined): string {

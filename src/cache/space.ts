@@ -10,7 +10,7 @@ import { Changes } from './changes.js'
 import { look, lookMany } from './look.js'
 import type { Absent, Look, Place } from './place.js'
 import { Unconfirmed } from './unconfirmed.js'
-import { Write } from './write.js'
+import { type AnnounceOptions, Write } from './write.js'
 
 export interface SpaceOptions {
   readonly now: () => number
@@ -94,9 +94,9 @@ export class Space {
    * Begins a write-through. Undefined when the store is away: then the key has to be evicted when it ends. `keeps`:
    * what stands there may be served until the write has succeeded.
    */
-  async announce(key: string, keeps = false): Promise<Write | undefined> {
+  async announce(key: string, options: AnnounceOptions = {}): Promise<Write | undefined> {
     try {
-      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID(), keeps)
+      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID(), options)
     } catch {
       return undefined
     }

@@ -7,27 +7,47 @@ export interface OwnInvalidation extends Invalidated {
   readonly groups: readonly string[]
 }
 
+export interface AnnounceOptions {
+  /** What stands there may be served until the write has succeeded, and after it has failed. Default false. */
+  readonly keeps?: boolean | undefined
+  /** Groups its entry will carry, encoded: one that is new to the store could not tell whether it was invalidated meanwhile. */
+  readonly groups?: readonly string[] | undefined
+  /** How long these groups have to live. */
+  readonly groupTtlMs?: number | undefined
+}
+
 /**
  * One write-through of one key. It was announced before its handler ran, so that it can tell at its end whether it was
  * the only writer, and stores only then.
  */
 export class Write {
   readonly key: string
-  /** The clock before the handler ran. */
-  readonly stamp: number
   readonly #store: Store
   readonly #token: string
   readonly #renewal: NodeJS.Timeout
+  #stamp: number
   #open = true
 
-  /** `keeps`: what stands there may be served until the write has succeeded, and after it has failed. */
-  static async begin(store: Store, leaseMs: number, key: string, token: string, keeps: boolean): Promise<Write> {
-    return new Write(store, leaseMs, key, token, await store.announce(key, token, leaseMs, keeps))
+  static async begin(
+    store: Store,
+    leaseMs: number,
+    key: string,
+    token: string,
+    { keeps = false, groups = [], groupTtlMs = 0 }: AnnounceOptions,
+  ): Promise<Write> {
+    const write = new Write(store, leaseMs, key, token, await store.announce(key, token, leaseMs, keeps))
+    try {
+      if (groups.length > 0) write.#stamp = await store.found(key, groups, write.stamp, groupTtlMs)
+      return write
+    } catch (error) {
+      await write.abandon().catch(() => {})
+      throw error
+    }
   }
 
   private constructor(store: Store, leaseMs: number, key: string, token: string, stamp: number) {
     this.key = key
-    this.stamp = stamp
+    this.#stamp = stamp
     this.#store = store
     this.#token = token
     const startedAt = performance.now()
@@ -36,6 +56,11 @@ export class Write {
       else store.renew(key, token, leaseMs).catch(() => {})
     }, leaseMs / 3)
     this.#renewal.unref()
+  }
+
+  /** The clock before the handler ran. */
+  get stamp(): number {
+    return this.#stamp
   }
 
   /**

@@ -30,8 +30,8 @@ export function writeHeaders(reply: FastifyReply, headers: HeaderList): void {
   reply.headers(toFields(headers))
 }
 
-/** Makes the reply's fields exactly those of a list. */
-export function replaceHeaders(reply: FastifyReply, headers: HeaderList): void {
-  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name)
+/** Makes the reply's fields those of a list, beside the ones that are `kept` (lower case) and not in it. */
+export function replaceHeaders(reply: FastifyReply, headers: HeaderList, kept: ReadonlySet<string>): void {
+  for (const name of Object.keys(reply.getHeaders())) if (!kept.has(name)) reply.removeHeader(name)
   writeHeaders(reply, headers)
 }

@@ -68,6 +68,7 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
   app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
     const state = this.request[STATE]
     if (state !== undefined && 'run' in state) state.run.addGroups(names)
+    if (state !== undefined && 'write' in state) state.write.addGroups(names)
     return this
   })
   const attached = { routes: routesOf(redis), refresher, traits: traitsOf(app) }
@@ -94,11 +95,11 @@ function loggerOf(app: FastifyInstance): Logger {
 }
 
 function traitsOf(app: FastifyInstance): Traits {
-  const { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive } = {
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
   }
-  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes, caseSensitive }, refreshes: true, stripsHead: true }
+  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, refreshes: true, stripsHead: true }
 }
 
 interface Attached {

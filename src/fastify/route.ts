@@ -143,16 +143,16 @@ function finishRun(
   const given = ambientNames(reply, ambient)
   if (body !== undefined) {
     const outgoing = run.finish(head, body, given)
-    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, head, sent, body, payload))
-    return apply(reply, head, outgoing, body, payload)
+    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, head, sent, body, payload, given))
+    return apply(reply, head, outgoing, body, payload, given)
   }
   const streamed = run.stream(head, given)
   const release = ({ instead, headers, capture }: Streamed): unknown => {
     if (instead !== undefined) {
       asReadable(payload).destroy()
-      return apply(reply, head, instead, NOTHING, payload)
+      return apply(reply, head, instead, NOTHING, payload, given)
     }
-    setHeaders(reply, head.headers, headers)
+    setHeaders(reply, head.headers, headers, given)
     return capture === undefined ? payload : pipeline(asReadable(payload), tee(capture), () => capture.abort())
   }
   return streamed instanceof Promise ? streamed.then(release) : release(streamed)
@@ -184,16 +184,30 @@ function ambientNames(reply: FastifyReply, ambient: RunState['ambient']): Readon
 }
 
 /** Sends what was decided; the handler's own payload where its body is what is sent. */
-function apply(reply: FastifyReply, head: ResponseHead, outgoing: Outgoing, body: Buffer, payload: unknown): unknown {
+function apply(
+  reply: FastifyReply,
+  head: ResponseHead,
+  outgoing: Outgoing,
+  body: Buffer,
+  payload: unknown,
+  given: ReadonlySet<string>,
+): unknown {
   if (outgoing.status !== head.status) reply.code(outgoing.status)
-  setHeaders(reply, head.headers, outgoing.headers)
+  setHeaders(reply, head.headers, outgoing.headers, given)
   return outgoing.body === body ? payload : outgoing.body
 }
 
+const NO_NAMES: ReadonlySet<string> = new Set()
+
 /** Only what is new where all that was there stays; most answers just gain a few fields. */
-function setHeaders(reply: FastifyReply, before: HeaderList, after: HeaderList): void {
+function setHeaders(
+  reply: FastifyReply,
+  before: HeaderList,
+  after: HeaderList,
+  kept: ReadonlySet<string> = NO_NAMES,
+): void {
   if (before.every((text, index) => text === after[index])) writeHeaders(reply, after.slice(before.length))
-  else replaceHeaders(reply, after)
+  else replaceHeaders(reply, after, kept)
 }
 
 function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): unknown {

@@ -98,4 +98,5 @@ async function finish(c: Context, own: Run, ambient: ReadonlyMap<string, string>
  */
 export function cacheGroups(c: Context, ...names: string[]): void {
   getOwn(c, 'redwell.run')?.addGroups(names)
+  getOwn(c, 'redwell.writing')?.run.addGroups(names)
 }

@@ -1,5 +1,5 @@
 import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common'
-import { addGroups } from '../node/run-responder.js'
+import { addGroups } from '../node/groups.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
 import { DeclaredCache, DeclaredWrite } from '../routes-of.js'
 import { type HttpRequest, rawResponse } from './platform.js'

@@ -22,7 +22,7 @@ export function isRunning(res: ServerResponse): boolean {
 }
 
 /** Adds groups to the entry that a response becomes, if it becomes one. */
-export function addGroups(res: ServerResponse, names: readonly string[]): void {
+export function addGroupsToRun(res: ServerResponse, names: readonly string[]): void {
   running.get(res)?.run.addGroups(names)
 }
 

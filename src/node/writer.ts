@@ -35,6 +35,11 @@ export function isWriting(res: ServerResponse): boolean {
   return pending.has(res)
 }
 
+/** Adds groups to the entry that a write stores, if it stores one. */
+export function addGroupsToWrite(res: ServerResponse, names: readonly string[]): void {
+  pending.get(res)?.run.addGroups(names)
+}
+
 /**
  * Announces a write, and sends its answer when it is done. A `cachePut` and a `cacheEvict` that one request meets are
  * one write, so that it can store its own entry in a group that it invalidates.

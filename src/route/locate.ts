@@ -89,6 +89,13 @@ export function groupsProblem(names: readonly unknown[]): string | undefined {
   return undefined
 }
 
+/** Groups that a handler names. */
+export function checkedNames(names: readonly string[]): readonly string[] {
+  const problem = groupsProblem(names)
+  if (problem !== undefined) throw new OptionsError('groups of a response', [problem])
+  return names
+}
+
 export function encodeGroups(names: readonly string[]): readonly string[] {
   const problem = groupsProblem(names)
   if (problem !== undefined) throw new OptionsError('groups to evict', [problem])

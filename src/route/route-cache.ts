@@ -4,16 +4,7 @@ import type { Acquired, AloneReason } from '../cache/fills.js'
 import { type Absent, type Look, replacing } from '../cache/place.js'
 import type { Space } from '../cache/space.js'
 import type { Recorder } from '../diagnostics/recorder.js'
-import {
-  gatewayTimeout,
-  type HttpPolicy,
-  isSafe,
-  judge,
-  planRequest,
-  replay,
-  type ReplayHow,
-  type RequestPlan,
-} from '../http/index.js'
+import { gatewayTimeout, isSafe, judge, planRequest, replay, type ReplayHow, type RequestPlan } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
@@ -23,6 +14,7 @@ import type { CacheRequest } from './request.js'
 import type { CachedPaths } from './cached-paths.js'
 import { isDueEarly } from './early-refresh.js'
 import { explain } from './explain.js'
+import { longestLifeMs } from './longest-life.js'
 import type { BypassReason, HitReason, Lookup, MissReason } from './lookup.js'
 import { RefusalLog } from './refusals.js'
 import type { Run } from './run.js'
@@ -262,10 +254,4 @@ const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
 
 function wantsNew({ directives }: RequestPlan): boolean {
   return directives.noCache || directives.maxAge === 0
-}
-
-/** Groups created for a fill live as long as the longest entry it may become; a longer one prolongs them when it is stored. */
-function longestLifeMs({ ttlMs, defaultTtlMs = 0, swrMs, sieMs, retainMs }: HttpPolicy): number {
-  const lives = ttlMs === undefined ? [defaultTtlMs] : typeof ttlMs === 'number' ? [ttlMs] : [...ttlMs.values()]
-  return Math.max(...lives) + Math.max(swrMs, sieMs, retainMs)
 }

@@ -12,15 +12,15 @@ import {
   planWrite,
   present,
   type ResponseHead,
-  type Storable,
-  toStored,
 } from '../http/index.js'
-import { type Entry, usefulUntil } from '../store/entry.js'
+import { usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { type CachedPaths, invalidate, type Targets, UNNAMED } from './cached-paths.js'
-import { checkedKey, encodeGroups, hostOf, isPromise, locate, placeOf } from './locate.js'
+import { checkedKey, encodeGroups, groupsProblem, hostOf, isPromise, locate, placeOf } from './locate.js'
 import type { EvictPolicy, RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
+import { longestLifeMs } from './longest-life.js'
+import { makeEntry, type Stored } from './stored.js'
 import { sameNames, Variants } from './variants.js'
 import { type Announced, Result, type WriteAnswer, WriteRun } from './write-run.js'
 
@@ -75,7 +75,7 @@ export class RouteWrite<Req> {
   }
 
   #run(request: CacheRequest<Req>, put: PutTarget<Req>, announced: Announced): WriteRun {
-    return new WriteRun((answer) => this.#finish(request, answer, put, announced), announced)
+    return new WriteRun((answer, added) => this.#finish(request, answer, put, announced, added), announced)
   }
 
   #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): MaybePromise<undefined> {
@@ -132,8 +132,12 @@ export class RouteWrite<Req> {
     const location = isPromise(located) ? await located : located
     const names = this.#variants?.names(location.base) ?? []
     const place = location.principal === null ? undefined : placeOf(request, location, names, put.policy.http)
-    const write = place === undefined ? undefined : await put.space.announce(place.key)
+    const write = place === undefined ? undefined : await this.#announced(put, place)
     return this.#run(request, put, { place, write, names })
+  }
+
+  #announced({ space, policy }: PutTarget<Req>, { key, groups }: Place): Promise<Write | undefined> {
+    return space.announce(key, { groups, groupTtlMs: longestLifeMs(policy.http) })
   }
 
   async #finish(
@@ -141,11 +145,12 @@ export class RouteWrite<Req> {
     answer: WriteAnswer,
     put: PutTarget<Req>,
     announced: Announced,
+    added: readonly string[],
   ): Promise<HeaderList> {
     const response = { status: answer.status, headers: answer.headers() }
     const result = new Result(answer)
     try {
-      const decided = this.#decide(request, response, result.body(), put, announced)
+      const decided = this.#decide(request, response, result.body(), put, announced, added)
       const stored = answer.status < 400 && (await this.#commit(request, result, put, announced, decided))
       return this.#present(request, response, put, stored)
     } finally {
@@ -172,9 +177,9 @@ export class RouteWrite<Req> {
   async #commit(
     request: CacheRequest<Req>,
     result: Result,
-    { space }: PutTarget<Req>,
+    { space, policy }: PutTarget<Req>,
     { place, write, names }: Announced,
-    decided: Decided | undefined,
+    decided: Stored | undefined,
   ): Promise<boolean> {
     const named = this.#evict && (await this.#target(request, result, this.#evict.policy))
     const own = [place?.key, place?.base]
@@ -187,7 +192,8 @@ export class RouteWrite<Req> {
       await this.#end(request, space, { ...together, keys: [...(together.keys ?? []), ...keys] })
       return false
     }
-    const entry = decided === undefined ? undefined : makeEntry(decided, place, write)
+    const entry =
+      decided === undefined ? undefined : makeEntry(decided, place.groups, hostOf(request, policy), write.stamp)
     const ttlMs = entry === undefined ? 0 : usefulUntil(entry) - entry.storedAt
     const family = entry === undefined ? undefined : await this.#family(space, place, names, ttlMs)
     const stored = entry === undefined || family === undefined ? undefined : { entry: { ...entry, family }, ttlMs }
@@ -213,11 +219,14 @@ export class RouteWrite<Req> {
     body: Buffer | undefined,
     { space, policy }: PutTarget<Req>,
     { names }: Announced,
-  ): Decided | undefined {
+    groups: readonly string[],
+  ): Stored | undefined {
     if (body === undefined || !isSuccess(response.status)) return undefined
     const now = space.now()
     const decision = decideStore(request, planWrite(request, policy.http), response, policy.http, now, now, { body })
-    return decision.store && sameNames(decision.varyNames, names) ? { decision, body } : undefined
+    if (!decision.store || !sameNames(decision.varyNames, names)) return undefined
+    if (groupsProblem([...groups, ...decision.groups]) !== undefined) return undefined
+    return { decision, body, groups, kept: undefined }
   }
 
   /** Synchronous where nothing of it is asked of the application. */
@@ -258,19 +267,10 @@ function evictedKey<Req>(
   return placeOf(request, { base, principal, groups: [] }, []).key
 }
 
-interface Decided {
-  readonly decision: Storable
-  readonly body: Buffer
-}
-
 function NOTHING(): undefined {
   return undefined
 }
 
 function isStatusField(name: string | undefined): boolean {
   return name?.toLowerCase() === 'x-redis-cache'
-}
-
-function makeEntry({ decision, body }: Decided, place: Place, { stamp }: Write): Entry {
-  return { kind: 'response', ...toStored(decision, body), stamp, family: '', groups: place.groups }
 }

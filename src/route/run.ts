@@ -1,6 +1,4 @@
 import type { Fill } from '../cache/fill.js'
-import { groupProblem } from '../cache/group.js'
-import { OptionsError } from '../errors.js'
 import {
   decideStore,
   type Freshened,
@@ -21,6 +19,7 @@ import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
+import { checkedNames } from './locate.js'
 import { type RequestFields, requestFields } from './request-fields.js'
 import type { Before, RunControls } from './run-controls.js'
 import type { Stored } from './stored.js'
@@ -91,9 +90,7 @@ export class Run {
 
   /** The handler names groups that its response belongs to. Throws OptionsError for what is no name. */
   addGroups(names: readonly string[]): void {
-    const problem = names.map(groupProblem).find((one) => one !== undefined)
-    if (problem !== undefined) throw new OptionsError('groups of a response', [problem])
-    this.#groups = [...this.#groups, ...names]
+    this.#groups = [...this.#groups, ...checkedNames(names)]
   }
 
   /**
@@ -171,7 +168,7 @@ export class Run {
   #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
     const { policy } = this.#controls
     return new Capture(policy.maxBodyBytes, {
-      complete: (body) => this.#settle(withBody(decision, body, policy), body, ambient),
+      complete: (body) => this.#settle(this.#whole(decision, body), body, ambient),
       abort: () => this.abandon(),
       tooLong: () =>
         void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
@@ -248,12 +245,17 @@ export class Run {
     const unstored = (): void => void conclusion.conclude(response, undefined)
     return new Capture(policy.maxBodyBytes, {
       complete: (body) => {
-        const whole = withBody(decision, body, policy)
+        const whole = this.#whole(decision, body)
         return conclusion.conclude(response, whole.store ? this.#stored(whole, body, ambient) : undefined)
       },
       abort: unstored,
       tooLong: unstored,
     })
+  }
+
+  /** A streamed body is there. Its head has left without an ETag of ours, so a hit has none either (I6). */
+  #whole(decision: Storable, body: Buffer): StoreDecision {
+    return withBody(decision, body, { ...this.#controls.policy, etag: false })
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {

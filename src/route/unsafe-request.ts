@@ -6,6 +6,7 @@ import type { HttpPolicy, ResponseHead } from '../http/index.js'
 import { usefulUntil } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { type CachedPaths, invalidate, type Targets } from './cached-paths.js'
+import { longestLifeMs } from './longest-life.js'
 import { hostOf, type Location, locate, placeOf } from './locate.js'
 import type { RoutePolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
@@ -30,7 +31,11 @@ export async function announce<Req>(
   const location = await locate(request, policy)
   if (location.principal === null) return undefined
   const place = placeOf(request, location, policy.http.vary, policy.http)
-  const write = await space.announce(place.key, true)
+  const write = await space.announce(place.key, {
+    keeps: true,
+    groups: place.groups,
+    groupTtlMs: longestLifeMs(policy.http),
+  })
   return write && { space, location, place, write, host: hostOf(request, policy) }
 }
 

@@ -2,6 +2,7 @@ import type { Place } from '../cache/place.js'
 import type { Write } from '../cache/write.js'
 import type { HeaderList } from '../http/index.js'
 import type { MaybePromise } from '../store/port.js'
+import { checkedNames } from './locate.js'
 import type { WriteResult } from './options.js'
 
 /** A response to a write, as far as somebody asks for it. */
@@ -20,13 +21,17 @@ export interface Announced {
   readonly names: readonly string[]
 }
 
+/** Ends a write with its answer and the groups that its handler has named. */
+type Finish = (answer: WriteAnswer, groups: readonly string[]) => MaybePromise<HeaderList | undefined>
+
 /** One request of a write route. */
 export class WriteRun {
-  readonly #finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>
+  readonly #finish: Finish
   readonly #announced: Announced | undefined
+  #groups: readonly string[] = []
   #open = true
 
-  constructor(finish: (answer: WriteAnswer) => MaybePromise<HeaderList | undefined>, announced?: Announced) {
+  constructor(finish: Finish, announced?: Announced) {
     this.#finish = finish
     this.#announced = announced
   }
@@ -41,6 +46,11 @@ export class WriteRun {
     return this.#announced
   }
 
+  /** The handler names groups that the entry of its answer belongs to. Throws OptionsError for what is no name. */
+  addGroups(names: readonly string[]): void {
+    this.#groups = [...this.#groups, ...checkedNames(names)]
+  }
+
   /**
    * The handler has answered. When this resolves, what it invalidates is invalid everywhere. Gives the fields to send,
    * or undefined where they stay as they are.
@@ -48,7 +58,7 @@ export class WriteRun {
   finish(answer: WriteAnswer): MaybePromise<HeaderList | undefined> {
     if (!this.#open) return undefined
     this.#open = false
-    return this.#finish(answer)
+    return this.#finish(answer, this.#groups)
   }
 
   /** The handler threw, or its client went away before it answered. */

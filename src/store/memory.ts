@@ -89,6 +89,11 @@ export class MemoryStore implements Store {
     return this.#memory.clock
   }
 
+  found(_key: string, groups: readonly string[], clock: number): number {
+    this.#createGroups(groups, this.#memory.clock)
+    return Math.max(clock, this.#memory.clock)
+  }
+
   async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
     const lease = this.#lease(key)
     if (keeps && (lease === undefined || lease.kind === 'fill')) return 'fenced'

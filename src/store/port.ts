@@ -107,6 +107,11 @@ export interface Store {
    */
   announce(key: string, token: string, leaseMs: number, keeps?: boolean): Promise<number>
   /**
+   * Sees to it that groups which an entry of the key will carry exist, so that their invalidation leaves a trace from
+   * here on. Gives the stamp to store under: `clock`, or a later one.
+   */
+  found(key: string, groups: readonly string[], clock: number, ttlMs: number): MaybePromise<number>
+  /**
    * A writer ends. Its entry is stored only if no other writer of the key was active since it began; otherwise what
    * stands there goes, unless the writer `keeps` it, because it has changed nothing.
    */

@@ -11,6 +11,7 @@ const VERBS = [
   'complete',
   'set',
   'evict',
+  'found',
   'prolong',
   'enrol',
   'enrolled',

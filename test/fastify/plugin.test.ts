@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import Fastify from 'fastify'
 import { expect, test } from 'vitest'
 import redwell from '../../src/fastify/index.js'
@@ -38,5 +39,35 @@ test('app.inject goes through the cache as a request from outside does', async (
   app.get('/x', { config: { cache: { ttl: 60 } } }, async () => 'x')
   const answers = [await app.inject('/x'), await app.inject('/x')]
   expect(answers.map(({ headers }) => headers['x-redis-cache'])).toEqual(['MISS', 'HIT'])
+  await app.close()
+})
+
+test('a stored answer that stands in for a failure keeps the fields that were set before the handler ran', async () => {
+  const app = Fastify()
+  let now = Date.now()
+  let fails = false
+  await app.register(redwell, { url: 'memory:', now: () => now })
+  app.addHook('onRequest', async (_, reply) => void reply.header('access-control-allow-origin', '*'))
+  app.get('/x', { config: { cache: { ttl: 1, staleIfError: 60 } } }, async () => {
+    if (fails) throw new Error('down')
+    return 'x'
+  })
+  await app.inject('/x')
+  fails = true
+  now += 2000
+  const { statusCode, headers, body } = await app.inject('/x')
+  expect([statusCode, body, headers['access-control-allow-origin']]).toEqual([200, 'x', '*'])
+  await app.close()
+})
+
+test('a streamed answer has no ETag of ours, on the miss and on the hit', async () => {
+  const app = Fastify()
+  await app.register(redwell, { url: 'memory:' })
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async () => Readable.from(['a', 'b']))
+  const answers = [await app.inject('/x'), await app.inject('/x')]
+  expect(answers.map(({ headers }) => [headers['x-redis-cache'], headers.etag])).toEqual([
+    ['MISS', undefined],
+    ['HIT', undefined],
+  ])
   await app.close()
 })

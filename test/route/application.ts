@@ -64,6 +64,17 @@ export class Application {
     return (target = '/', headers = {}, method = 'GET') => serve(cache, { method, target, headers }, handler)
   }
 
+  /** A route with both words. */
+  rewrite(
+    put: CachePutOptions<Asked>,
+    evict: CacheEvictOptions<Asked>,
+    handler: Handler,
+  ): (target?: string, groups?: readonly string[]) => Promise<Reply> {
+    const [where, options] = ['write', put]
+    const write = routesOf(this.redis).write<Asked>({ where, options }, { where, options: evict }, {})
+    return (target = '/', groups = []) => serveWrite(write, { method: 'PUT', target, headers: {} }, handler, groups)
+  }
+
   put(options: CachePutOptions<Asked>, handler: Handler): (target?: string, headers?: Fields) => Promise<Reply> {
     const write = routesOf(this.redis).write<Asked>({ where: 'cachePut', options }, undefined, {})
     return (target = '/', headers = {}) => serveWrite(write, { method: 'PUT', target, headers }, handler)
@@ -139,9 +150,11 @@ async function serveWrite(
   write: RouteWrite<Asked> | RouteWrite<unknown>,
   sent: Sent,
   handler: Handler,
+  groups: readonly string[] = [],
 ): Promise<Reply> {
   const request = present(sent)
   const run = await write.begin(request)
+  run.addGroups(groups)
   const { status = 200, headers = [], body = '' } = await handler(request.native)
   const changed = await run.finish({ status, headers: () => headers, body: () => Buffer.from(body) })
   return reply({ status, headers: changed ?? headers, body: Buffer.from(body) })

@@ -356,6 +356,29 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect((await get('/a')).cache).toBe('MISS')
     })
 
+    test('the first write under a prefix stores its entry in a group that it ends itself', async () => {
+      const app = await start()
+      const get = app.get({ ttl: 60, group: 'items' }, item)
+      const put = app.rewrite({ ttl: 60, group: 'items' }, { group: 'items' }, () => ({ body: 'new' }))
+      expect((await put('/b')).cache).toBe('MISS')
+      expect(await get('/b')).toMatchObject({ body: 'new', cache: 'HIT' })
+      await app.redis.cache.deleteGroup('items')
+      expect(await get('/b')).toMatchObject({ body: 'item', cache: 'MISS' })
+    })
+
+    test.each(['named', 'added'])('what a write stores ends with the group that its handler has %s', async (group) => {
+      const app = await start()
+      const get = app.get({ ttl: 60 }, item)
+      const put = app.rewrite({ ttl: 60 }, { key: ['other'] }, () => ({
+        headers: ['Cache-Groups', '"named"'],
+        body: 'new',
+      }))
+      expect((await put('/b', ['added'])).cache).toBe('MISS')
+      expect(await get('/b')).toMatchObject({ body: 'new', cache: 'HIT' })
+      await app.redis.cache.deleteGroup(group)
+      expect(await get('/b')).toMatchObject({ body: 'item', cache: 'MISS' })
+    })
+
     test('`cacheEvict` in soft mode means its own URI softly, too', async () => {
       const app = await start()
       const get = app.get({ ttl: 60, staleIfError: 60, group: 'g' }, item)

@@ -141,6 +141,10 @@ export class RedisStore implements Store {
     return this.#orphans.watch(announcing, token, () => this.#complete(key, token, undefined, false))
   }
 
+  found(key: string, groups: readonly string[], clock: number, ttlMs: number): Promise<number> {
+    return this.#groups.ensure(groups, key, clock, ttlMs)
+  }
+
   async #announce(key: string, args: readonly string[]): Promise<number> {
     const clock = this.#separateClock()
     const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
