@@ -1,24 +1,6 @@
 import type { FastifyRequest } from 'fastify'
+import { ASKED_OF_ALL, saysNothing } from '../node/plain-request.js'
 import type { CacheRequest } from '../route/request.js'
-
-/** What every request is asked for: whether it says anything about caching, conditions, ranges or credentials. */
-const ASKED_OF_ALL: ReadonlySet<string> = new Set([
-  'authorization',
-  'cache-control',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'range',
-])
-const LENGTHS: readonly boolean[] = lengthsOf(ASKED_OF_ALL)
-
-function lengthsOf(names: ReadonlySet<string>): boolean[] {
-  const lengths: boolean[] = []
-  for (const { length } of names) lengths[length] = true
-  return lengths
-}
 
 /** A Fastify request as the cache sees it. */
 export class CacheableRequest implements CacheRequest<FastifyRequest> {
@@ -46,16 +28,4 @@ export class CacheableRequest implements CacheRequest<FastifyRequest> {
     const value = this.native.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
-}
-
-/**
- * Whether none of the fields that every request is asked for is there. Node makes its object of fields only when it is
- * asked for one; the usual hit does without.
- */
-function saysNothing(rawHeaders: readonly string[]): boolean {
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] as string
-    if (LENGTHS[name.length] === true && ASKED_OF_ALL.has(name.toLowerCase())) return false
-  }
-  return true
 }
