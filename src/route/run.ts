@@ -1,7 +1,6 @@
 import type { Fill } from '../cache/fill.js'
 import {
   decideStore,
-  type Freshened,
   freshen,
   gatewayTimeout,
   type HeaderList,
@@ -19,10 +18,11 @@ import type { Entry } from '../store/entry.js'
 import type { MaybePromise } from '../store/port.js'
 import { Capture } from './capture.js'
 import type { CacheRequest } from './request.js'
-import { checkedNames } from './locate.js'
+import { checkedNames, isPromise } from './locate.js'
 import { type RequestFields, requestFields } from './request-fields.js'
 import type { Before, RunControls } from './run-controls.js'
-import type { Stored } from './stored.js'
+import { type Stored, withoutFields } from './stored.js'
+import { firstValidated, type Validated } from './validated.js'
 
 export interface Streamed {
   /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
@@ -30,11 +30,6 @@ export interface Streamed {
   readonly headers: HeaderList
   /** Takes a copy of the body on its way out; undefined: nobody wants one. */
   readonly capture: Capture | undefined
-}
-
-/** A stored response that the handler has validated. */
-interface Validated extends Freshened {
-  readonly entry: Entry
 }
 
 /** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
@@ -184,8 +179,12 @@ export class Run {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
-    const asked = this.#before === undefined ? this.#controls.others : [this.#before.entry]
-    const validated = this.#validate(asked, response, now)
+    const { policy, groupNames, others } = this.#controls
+    const asked = this.#before === undefined ? others : [this.#before.entry]
+    const facts = { groups: groupNames, unkeyedRead: this.#unkeyedRead }
+    const validated = firstValidated(asked, (entry) =>
+      freshen(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt, facts),
+    )
     if (validated === undefined) {
       this.abandon()
       return this.#controls.mismatch()
@@ -194,17 +193,6 @@ export class Run {
     const outgoing = this.#controls.replay(validated.response, 'revalidated', decision.store && this.stores)
     const settling = this.#settleFreshened(validated)
     return settling === undefined ? outgoing : settling.then(() => outgoing)
-  }
-
-  /** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
-  #validate(asked: readonly Entry[], response: ResponseHead, now: number): Validated | undefined {
-    const { policy, groupNames } = this.#controls
-    const facts = { groups: groupNames }
-    for (const entry of asked) {
-      const freshened = freshen(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt, facts)
-      if (freshened !== 'mismatch') return { ...freshened, entry }
-    }
-    return undefined
   }
 
   #settleFreshened({ decision, response, entry }: Validated): Promise<void> | undefined {
@@ -314,7 +302,7 @@ export class Run {
 
   #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Entry): Stored {
     return {
-      decision: without(decision, ambient),
+      decision: withoutFields(decision, ambient),
       body,
       groups: [...this.#groups, ...decision.groups],
       kept: freshened?.groups,
@@ -324,17 +312,3 @@ export class Run {
 
 const NO_FIELDS: ReadonlySet<string> = new Set()
 const NO_NAMES: readonly string[] = []
-
-function without(decision: Storable, names: ReadonlySet<string>): Storable {
-  if (names.size === 0) return decision
-  const kept: string[] = []
-  for (let index = 0; index < decision.storedHeaders.length; index += 2) {
-    const name = decision.storedHeaders[index] as string
-    if (!names.has(name.toLowerCase())) kept.push(name, decision.storedHeaders[index + 1] as string)
-  }
-  return { ...decision, storedHeaders: kept }
-}
-
-function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
-  return typeof (value as Promise<T> | undefined)?.then === 'function'
-}

@@ -38,3 +38,14 @@ export function responseGroups(names: readonly string[], host: string | undefine
 }
 
 const NONE: readonly string[] = []
+
+/** A decision to store all but these fields (lower case). */
+export function withoutFields(decision: Storable, names: ReadonlySet<string>): Storable {
+  if (names.size === 0) return decision
+  const kept: string[] = []
+  for (let index = 0; index < decision.storedHeaders.length; index += 2) {
+    const name = decision.storedHeaders[index] as string
+    if (!names.has(name.toLowerCase())) kept.push(name, decision.storedHeaders[index + 1] as string)
+  }
+  return { ...decision, storedHeaders: kept }
+}
