@@ -14,6 +14,8 @@ export interface RedisServerOptions {
   readonly persistent?: boolean
   /** `sentinel` runs the file `sentinel.conf` of its folder in place of a server. */
   readonly program?: 'server' | 'sentinel'
+  /** Which server program. Default: Redis, or the one that `REDWELL_TEST_REDIS_SERVER` names. */
+  readonly executable?: string
 }
 
 /** Another server program runs the same tests, such as a Valkey or a newer Redis. */
@@ -77,7 +79,7 @@ export class RedisServer {
       ...(this.#options.args ?? []),
     ]
     const own = this.#options.program === 'sentinel' ? [join(this.dir, 'sentinel.conf'), '--sentinel'] : args
-    const child = spawn(PROGRAM, own, { stdio: ['ignore', 'pipe', 'ignore'] })
+    const child = spawn(this.#options.executable ?? PROGRAM, own, { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#child = child
     running.add(child)
     child.once('exit', () => running.delete(child))
