@@ -63,6 +63,11 @@ export class Space {
     this.#unconfirmed = new Unconfirmed(store, options.logger, options.now)
   }
 
+  /** Entries without an end are going to be stored. */
+  expectUnbounded(): void {
+    this.#store.expectUnbounded?.()
+  }
+
   /** Fills under way in this process. */
   get filling(): number {
     return this.#fills.size

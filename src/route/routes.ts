@@ -56,6 +56,7 @@ export class Routes {
   cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: Traits): RouteCache<Req> {
     const { space, logger } = this.#context
     const policy = resolvePolicy(where, options, this.#defaults(traits.path))
+    if (isUnbounded(policy.http)) space(policy.prefix).expectUnbounded()
     const cache = new RouteCache(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
     this.#caches.add(cache)
     return cache
@@ -116,4 +117,9 @@ export class Routes {
     const { defaultTtlMs, defaults, prefixProblem } = this.#context
     return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path: pathRule(path, this.#http) }
   }
+}
+
+/** The route itself says that its entries have no end; that of a default shows when the first of them is stored. */
+function isUnbounded({ ttlMs }: HttpPolicy): boolean {
+  return ttlMs === Infinity || (ttlMs instanceof Map && [...ttlMs.values()].includes(Infinity))
 }

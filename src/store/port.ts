@@ -144,6 +144,9 @@ export interface Store {
   /** Calls back whenever a lease that somebody waits for has ended; gives the way to stop. */
   onWake(key: string, wake: () => void): () => void
 
+  /** Entries without an end are declared: a store that could not make room for others says so when it starts. */
+  expectUnbounded?(): void
+
   /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
   sweep(cursor: string, count: number, now: number): Promise<SweepStep>
   /** Keys that match a glob pattern (with `*` alone), a bounded number of keys looked at in a step. */

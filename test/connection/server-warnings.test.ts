@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { factsOf } from '../../src/connection/server-facts.js'
 import { unboundedWarning, warningsAbout } from '../../src/connection/server-warnings.js'
 import { createRedis } from '../../src/redis.js'
+import { routesOf } from '../../src/routes-of.js'
 import { recordingLogger } from '../support/logger.js'
 import { open, ownServer } from './open.js'
 
@@ -74,3 +75,15 @@ test.each([
     expect(logger.lines.filter((line) => line.includes('never evicts it'))).toHaveLength(times)
   },
 )
+
+test('a route that keeps its entries for ever is warned of when the server is reached, before any is stored', async () => {
+  const server = await ownServer()
+  const logger = recordingLogger()
+  await using redis = createRedis({ url: server.url, logger, commandTimeout: '5s' })
+  const traits = { path: {}, refreshes: false, stripsHead: true }
+  routesOf(redis).cache('GET /', { where: 'cache', options: { ttl: '1m' } }, traits)
+  await redis.connect()
+  expect(logger.lines).toEqual([])
+  routesOf(redis).cache('GET /', { where: 'cache', options: { ttl: { 200: 60, 404: 0 } } }, traits)
+  expect(logger.lines.filter((line) => line.includes('never evicts it'))).toHaveLength(1)
+})

@@ -248,6 +248,10 @@ export class RedisStore implements Store {
     return matchStep(this.#scan, this.#keys, kind, pattern, cursor, count)
   }
 
+  expectUnbounded(): void {
+    this.#line.unbounded()
+  }
+
   #noteLife(ttlMs: number): void {
     if (ttlMs === Infinity) this.#line.unbounded()
   }
