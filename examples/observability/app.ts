@@ -11,7 +11,8 @@ const QUERY_MS = 20
 
 /** A small shop: each kind of traffic that the dashboard has a panel for. */
 export async function buildApp(redis: RedwellFastifyOptions): Promise<FastifyInstance> {
-  const app = Fastify()
+  // Otherwise a connection that was busy when the server closed would hold it until its keep-alive ends.
+  const app = Fastify({ forceCloseConnections: true })
   await app.register(redwell, { ...redis, otel: true })
   const stock = new Map<string, number>()
 

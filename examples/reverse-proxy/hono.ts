@@ -4,7 +4,7 @@ import type { ReadableStream } from 'node:stream/web'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { cache, redwell } from 'redwell/hono'
-import { cacheOptions, readSettings, stopSignal } from './settings.js'
+import { cacheOptions, endLater, readSettings, stopSignal } from './settings.js'
 import { BadGateway, endToEnd, forward, type Inbound } from './upstream.js'
 
 /** Statuses with which a Response has no body (Fetch, section 2.2.3). */
@@ -33,6 +33,7 @@ const address = server.address()
 const actual = typeof address === 'object' && address !== null ? address.port : port
 process.stdout.write(`${preset} cache on http://${host}:${actual} in front of ${upstream.origin}\n`)
 await stopSignal()
+endLater(server as { closeAllConnections?(): void })
 await new Promise((closed) => server.close(closed))
 await connected.close()
 

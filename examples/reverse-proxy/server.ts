@@ -1,7 +1,7 @@
 import { METHODS } from 'node:http'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import redwell from 'redwell/fastify'
-import { cacheOptions, readSettings, stopSignal } from './settings.js'
+import { cacheOptions, endLater, readSettings, stopSignal } from './settings.js'
 import { endToEnd, forward } from './upstream.js'
 
 const { host, port, upstream, redisUrl, preset } = readSettings(process.env)
@@ -26,6 +26,7 @@ if (others.length > 0) app.route({ url: '/', method: others, handler })
 const origin = await app.listen({ host, port })
 process.stdout.write(`${preset} cache on ${origin} in front of ${upstream.origin}\n`)
 await stopSignal()
+endLater(app.server)
 await app.close()
 
 async function handler(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

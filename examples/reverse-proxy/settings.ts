@@ -41,3 +41,11 @@ export function stopSignal(): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop())
   })
 }
+
+/** A connection that was busy when its server closed would hold it for the whole of its keep-alive. */
+const GRACE_MS = 2000
+
+/** Ends what is still connected a while after the server has begun to close. */
+export function endLater(server: { closeAllConnections?(): void }): void {
+  setTimeout(() => server.closeAllConnections?.(), GRACE_MS).unref()
+}
