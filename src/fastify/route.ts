@@ -7,6 +7,7 @@ import type { RouteCache } from '../route/route-cache.js'
 import type { RouteWrite } from '../route/route-write.js'
 import type { WriteRun } from '../route/write-run.js'
 import type { Capture } from '../route/capture.js'
+import { watchDerived } from '../node/derived.js'
 import { applyRequestFields, watchFields } from '../node/request-fields.js'
 import type { Run, Streamed } from '../route/run.js'
 import { type Fields, readHeaders, replaceHeaders, toFields, writeHeaders } from './headers.js'
@@ -70,12 +71,15 @@ function begin(request: FastifyRequest, reply: FastifyReply, run: Run, done: Don
   done()
 }
 
-/** A handler that looks at who asks answers for somebody; cookies that were parsed before it ran count as well. */
+/** `@fastify/session` saves what it has in a hook that runs after every handler. */
+const READ_BEHIND = ['session']
+
+/** A handler that looks at who asks answers for somebody. */
 function watch(request: FastifyRequest, run: Run): void {
   if (run.watched.length === 0) return
-  watchFields(request.headers, run.watched, (name) => run.noteRead(name))
-  const parsed = run.watched.includes('cookie') && 'cookies' in request && request.cookies !== undefined
-  if (parsed) watchFields(request as { cookies?: unknown }, ['cookies'], () => run.noteRead('cookie'))
+  const read = (name: string): void => run.noteRead(name)
+  watchFields(request.headers, run.watched, read)
+  watchDerived(request, run.watched, read, READ_BEHIND)
 }
 
 /** Hits of the same second give the same object, so what Fastify needs of it is made once. */

@@ -1,37 +1,29 @@
+import type { HttpPolicy } from './http-policy.js'
+
 /** Option values of a preset; a preset is nothing more. */
-export interface Preset {
+export interface Preset extends Omit<HttpPolicy, OfTheRoute> {
   /** Whether `REDIS_DEFAULT_TTL` counts where nobody gives a lifetime. */
   readonly useDefaultTtl: boolean
-  readonly retainMs: number
-  readonly staleOnError: boolean
   readonly statuses: 'any' | undefined
-  readonly heuristic: number
-  readonly maxBodyBytes: number
-  readonly maxHeaderBytes: number
-  readonly clientDirectives: 'honour' | 'ignore'
-  readonly auth: 'bypass'
-  readonly setCookie: 'refuse' | 'store'
-  readonly unkeyedReads: 'refuse' | 'ignore'
-  readonly encoded: 'vary' | 'store'
-  readonly etag: boolean
-  readonly statusHeader: boolean
-  readonly cacheStatus: string | undefined
-  readonly freshnessHeaders: 'auto'
-  readonly targets: readonly string[]
-  readonly revalidate: boolean
-  readonly validateOtherVariants: boolean
-  readonly forwardConditionals: boolean
-  readonly partial: boolean
-  readonly headUpdate: boolean
-  readonly postContentLocation: boolean
-  readonly autoInvalidate: boolean
-  readonly invalidateLocations: boolean
-  readonly groupInvalidation: boolean
-  readonly invalidateSharedGroups: boolean
-  readonly emitCacheGroups: boolean
-  readonly host: boolean
-  readonly collapse: boolean
 }
+
+/** What no preset has an opinion on. */
+type OfTheRoute =
+  | 'preset'
+  | 'ttlMs'
+  | 'statuses'
+  | 'defaultTtlMs'
+  | 'swrMs'
+  | 'sieMs'
+  | 'jitter'
+  | 'override'
+  | 'vary'
+  | 'varyRules'
+  | 'hasPrincipal'
+  | 'private'
+  | 'unsafeShared'
+  | 'personal'
+  | 'unkeyedFields'
 
 /** The field only this cache reads; it never leaves the server. */
 export const OWN_TARGET = 'redis-cache-control'

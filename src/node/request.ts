@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { CacheRequest } from '../route/request.js'
 import type { Run } from '../route/run.js'
+import { watchDerived } from './derived.js'
 import { applyRequestFields, watchFields } from './request-fields.js'
 
 /** What the requests of frameworks on `node:http` have in common. */
@@ -12,9 +13,6 @@ export interface PlatformRequest {
   /** Host and port, of the proxy where the application trusts it. */
   readonly host: string
 }
-
-/** What libraries make of credentials before a handler sees the request. */
-const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
 
 /** A request of a framework on `node:http` as the cache sees it. */
 export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Req> {
@@ -65,8 +63,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
       if (!this.#unwatched) run.noteRead(name)
     }
     watchFields(this.#headers, watched, read)
-    if (!watched.includes('cookie') && !watched.includes('authorization')) return
-    for (const name of DERIVED) watchProperty(this.native, name, () => read(`request.${name}`))
+    watchDerived(this.native, watched, read)
   }
 
   /** As the client sent it. */
@@ -83,26 +80,4 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   endWatch(): void {
     this.#unwatched = true
   }
-}
-
-/** Tells when a property is read, whether the object has it or not, of its own or by its class. */
-function watchProperty(target: object, name: string, read: () => void): void {
-  const own = Object.getOwnPropertyDescriptor(target, name)
-  if (own?.configurable === false) return
-  const parent: object = Object.getPrototypeOf(target) as object
-  let set = own !== undefined && 'value' in own
-  let value: unknown = own?.value
-  Object.defineProperty(target, name, {
-    configurable: true,
-    enumerable: own?.enumerable ?? false,
-    get() {
-      read()
-      if (set) return value
-      return own?.get === undefined ? Reflect.get(parent, name, target) : (own.get.call(target) as unknown)
-    },
-    set(next: unknown) {
-      set = true
-      value = next
-    },
-  })
 }

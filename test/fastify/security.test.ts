@@ -155,6 +155,20 @@ describe('cache deception', () => {
     expect((await get('/')).cache).toBe('BYPASS')
   })
 
+  test('what a guard put on the request counts as read when the handler looks at it', async () => {
+    const get = await start((app) => {
+      app.decorateRequest('user', undefined)
+      const guard = async (request: object) => void Object.assign(request, { user: { name: 'ann' } })
+      app.get('/', { ...ttl, preHandler: guard }, async (request) => {
+        return `hello ${(request as unknown as { user: { name: string } }).user.name}`
+      })
+      app.get('/open', { ...ttl, preHandler: guard }, async () => 'hello')
+    })
+    expect(await get('/')).toMatchObject({ body: 'hello ann', cache: 'BYPASS' })
+    expect((await get('/')).cache).toBe('BYPASS')
+    expect([(await get('/open')).cache, (await get('/open')).cache]).toEqual(['MISS', 'HIT'])
+  })
+
   test('an answer to a request with Authorization is not kept, unless it says that it may be', async () => {
     const get = await start((app) => {
       app.get('/mine', ttl, async () => 'mine')

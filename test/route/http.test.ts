@@ -511,6 +511,15 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
     expect(runs).toBe(2)
   })
 
+  test.each([500, 502, 503, 504])('a %d says nothing about the next answer: that is stored', async (failure) => {
+    const app = await start()
+    let status = failure
+    const get = app.get({ ttl: 60 }, () => ({ status, body: 'item' }))
+    expect(await get()).toMatchObject({ status: failure, cache: 'BYPASS' })
+    status = 200
+    expect([(await get()).cache, (await get()).cache]).toEqual(['MISS', 'HIT'])
+  })
+
   test('Cache-Status says why nothing was stored (RFC 9211 section 2.8)', async () => {
     const app = await start({ defaults: { cacheStatus: 'c' } })
     const get = app.get({ ttl: 60 }, () => ({ headers: ['Cache-Control', 'no-store'] }))
