@@ -157,7 +157,7 @@ describe('cache deception', () => {
 
   test('what a guard put on the request counts as read when the handler looks at it', async () => {
     const get = await start((app) => {
-      app.decorateRequest('user', undefined)
+      app.decorateRequest('user', null)
       const guard = async (request: object) => void Object.assign(request, { user: { name: 'ann' } })
       app.get('/', { ...ttl, preHandler: guard }, async (request) => {
         return `hello ${(request as unknown as { user: { name: string } }).user.name}`
