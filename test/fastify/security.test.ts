@@ -157,10 +157,10 @@ describe('cache deception', () => {
 
   test('what a guard put on the request counts as read when the handler looks at it', async () => {
     const get = await start((app) => {
-      app.decorateRequest('user', null)
-      const guard = async (request: object) => void Object.assign(request, { user: { name: 'ann' } })
+      app.decorateRequest('auth', undefined)
+      const guard = async (request: object) => void Object.assign(request, { auth: { name: 'ann' } })
       app.get('/', { ...ttl, preHandler: guard }, async (request) => {
-        return `hello ${(request as unknown as { user: { name: string } }).user.name}`
+        return `hello ${(request as unknown as { auth: { name: string } }).auth.name}`
       })
       app.get('/open', { ...ttl, preHandler: guard }, async () => 'hello')
     })
