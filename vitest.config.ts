@@ -1,17 +1,18 @@
 import { defineConfig } from 'vitest/config'
+import packageJson from './package.json' with { type: 'json' }
+
+/** `import 'redwell/fastify'` in a test or an example means this package's sources, built or not. */
+const sources = Object.entries(packageJson.exports).flatMap(([entry, target]) =>
+  typeof target === 'string'
+    ? []
+    : {
+        find: new RegExp(`^redwell${entry.slice(1)}$`),
+        replacement: new URL(target.default.replace('dist/', 'src/').replace('.js', '.ts'), import.meta.url).pathname,
+      },
+)
 
 export default defineConfig({
-  // `import 'redwell/fastify'` in a test or an example means this package's sources, built or not.
-  resolve: {
-    alias: [
-      { find: /^redwell$/, replacement: new URL('./src/index.ts', import.meta.url).pathname },
-      {
-        find: /^redwell\/(devalue|msgpackr)$/,
-        replacement: `${new URL('./src/cache/coders/', import.meta.url).pathname}$1.ts`,
-      },
-      { find: /^redwell\/([a-z]+)$/, replacement: `${new URL('./src/', import.meta.url).pathname}$1/index.ts` },
-    ],
-  },
+  resolve: { alias: sources },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-redis.ts'],

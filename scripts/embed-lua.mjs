@@ -1,12 +1,12 @@
-// Writes src/store/redis/scripts.ts from the Lua files beside it, because bundlers do not follow files that a package
+// Writes src/store/scripts.ts from the Lua files beside it, because bundlers do not follow files that a package
 // reads at run time. `--check` fails when the module is not what the files say.
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, stop } from './prepare.mjs'
 
-const folder = join(root, 'src/store/redis/lua')
-const target = join(root, 'src/store/redis/scripts.ts')
+const folder = join(root, 'src/store/lua')
+const target = join(root, 'src/store/scripts.ts')
 
 /** `fill-two-2.lua` has 2 keys and becomes `scripts.fillTwo`. */
 function embed(file) {
@@ -39,4 +39,4 @@ ${entries}} as const satisfies Record<string, Script>
 `
 
 if (!process.argv.includes('--check')) writeFileSync(target, module)
-else if (readFileSync(target, 'utf8') !== module) stop('src/store/redis/scripts.ts is stale: run npm run embed-lua')
+else if (readFileSync(target, 'utf8') !== module) stop('src/store/scripts.ts is stale: run npm run embed-lua')

@@ -1,7 +1,7 @@
-export { CacheBackend } from './cache/backend.js'
-export { jsonCoder } from './cache/coder.js'
-export type { Coder } from './cache/coder.js'
-export type { CompressionCodec, CompressionOptions } from './cache/compression.js'
+export { CacheBackend } from './data/backend.js'
+export { jsonCoder } from './data/coder.js'
+export type { Coder } from './data/coder.js'
+export type { CompressionCodec, CompressionOptions } from './data/compression.js'
 export type {
   BatchContext,
   BatchLoader,
@@ -14,23 +14,23 @@ export type {
   SetResult,
   ValueEntry,
   ValueMissReason,
-} from './cache/contract.js'
+} from './data/options.js'
 export type { ExplainedEntry, ExplainRequest, Explanation } from './cache/explanation.js'
-export type { Frozen } from './cache/immutable.js'
+export type { Frozen } from './data/values.js'
 export { valueKey } from './cache/key.js'
 export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
-export type { LoadContext, Loader, LoaderContext, Previous, StoreOptions } from './cache/loader.js'
-export type { MatchOptions, SweepOptions } from './cache/matching.js'
-export type { Memoized, MemoizeOptions } from './cache/memoize.js'
-export { Namespace } from './cache/namespace.js'
-export type { NamespaceOptions } from './cache/namespace-options.js'
-export type { LoadOptions, ValueOptions } from './cache/options.js'
-export type { SchemaInput, SchemaOutput, StandardSchema } from './cache/schema.js'
-export type { Evicted } from './cache/space.js'
-export type { WriteStamp } from './cache/write-stamp.js'
-export type { NodeRedis } from './connection/client.js'
-export type { ConnectionStatus } from './connection/connection.js'
-export type { ConnectionCounters } from './connection/counters.js'
+export type { LoadContext, Loader, LoaderContext, Previous, StoreOptions } from './data/loader.js'
+export type { MatchOptions, SweepOptions } from './data/matching.js'
+export type { Memoized, MemoizeOptions } from './data/memoize.js'
+export { Namespace } from './data/namespace.js'
+export type { NamespaceOptions } from './data/namespace.js'
+export type { LoadOptions, ValueOptions } from './data/options.js'
+export type { SchemaInput, SchemaOutput, StandardSchema } from './data/values.js'
+export type { Evicted } from './cache/cache-scope.js'
+export type { WriteStamp } from './cache/write.js'
+export type { NodeRedis } from './redis/client.js'
+export type { ConnectionStatus } from './redis/connection.js'
+export type { ConnectionCounters } from './redis/node-connection.js'
 export type {
   ClusterOptions,
   Credentials,
@@ -38,10 +38,10 @@ export type {
   ResolvedSettings,
   SentinelOptions,
   TlsOptions,
-} from './connection/settings.js'
+} from './redis/settings.js'
 export type { Duration } from './duration.js'
-export type { ByReason, Latency, OriginStats } from './diagnostics/counts.js'
-export type { CacheStats } from './diagnostics/telemetry.js'
+export type { ByReason, Latency, OriginStats } from './telemetry/stats.js'
+export type { CacheStats } from './telemetry/stats.js'
 export {
   OptionsError,
   RedwellError,
@@ -54,9 +54,9 @@ export {
 export type { UnavailableReason } from './errors.js'
 export type { RefusalReason } from './http/index.js'
 export type { Logger } from './logger.js'
-export type { BypassReason, MissReason } from './route/lookup.js'
-export { createRedis, Redis } from './redis.js'
-export type { RedisOptions } from './redis.js'
+export type { BypassReason, MissReason } from './route/request.js'
+export { createRedis, Redis } from './create-redis.js'
+export type { RedisOptions } from './create-redis.js'
 export type {
   CacheEvictOptions,
   CacheOptions,

@@ -25,8 +25,8 @@ const COMMON: Fields = {
 function decisions(options: CacheOptions<unknown>, headers: Fields): Subject {
   return async (): Promise<Running> => {
     const [{ createRedis }, { routesOf }] = await Promise.all([
-      import('../../src/redis.js'),
-      import('../../src/routes-of.js'),
+      import('../../src/create-redis.js'),
+      import('../../src/adapters/declarations.js'),
     ])
     const routes = routesOf(createRedis({ url: 'memory:' }))
     const traits = { path: {}, refreshes: false, stripsHead: true }

@@ -1,8 +1,9 @@
 import { OptionsError } from '../errors.js'
-import { bounded, encodePart } from './encoding.js'
+import { bounded, encodePart } from './key.js'
 
 /** Longest name of a group, in UTF-16 units. RFC 9875 asks a cache for at least 32. */
 const GROUP_NAME_MAX = 256
+
 /** Most groups one entry may carry. RFC 9875 asks a cache for at least 32. */
 export const GROUPS_PER_ENTRY_MAX = 128
 

@@ -1,6 +1,6 @@
 import type { Entry } from '../store/entry.js'
+import type { Invalidated, PendingWrite, Published, Store } from '../store/store.js'
 import { RENEW_FOR_MS } from './fill.js'
-import type { Invalidated, PendingWrite, Published, Store } from '../store/port.js'
 
 /** What a write itself invalidated just before it stores. */
 export interface OwnInvalidation extends Invalidated {
@@ -97,5 +97,31 @@ export class Write {
     this.#open = false
     clearInterval(this.#renewal)
     return this.#store.complete(this.key, this.#token, write, keeps)
+  }
+}
+
+/**
+ * Taken before a write: while it is open nobody fills the key, and other writers of it are noticed. Ends with the `set`
+ * it is given to, or with `cancel()`, which `await using` calls by itself.
+ */
+export class WriteStamp implements AsyncDisposable {
+  /** @internal Undefined: the store was away. */
+  readonly write: Write | undefined
+  /** @internal */
+  readonly key: string
+
+  /** @internal */
+  constructor(key: string, write: Write | undefined) {
+    this.key = key
+    this.write = write
+  }
+
+  /** Ends it without a value. Nothing happens where it has ended already. */
+  async cancel(): Promise<void> {
+    await this.write?.cancel().catch(() => {})
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.cancel()
   }
 }

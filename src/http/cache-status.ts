@@ -1,6 +1,5 @@
-import type { ReplayHow, RequestPlan, RunFacts, StoredResponse, Verdict } from './contract.js'
-import type { HttpPolicy } from './http-policy.js'
-import type { BypassReason, VerdictReason } from './reasons.js'
+import type { HttpPolicy } from './options.js'
+import type { BypassReason, ReplayHow, RequestPlan, RunFacts, StoredResponse, Verdict, VerdictReason } from './types.js'
 
 /** Why a request went forward to the handler (RFC 9211 section 2.2). */
 type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request' | 'stale' | 'partial'

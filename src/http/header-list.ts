@@ -1,4 +1,4 @@
-import type { HeaderList } from './contract.js'
+import type { HeaderList } from './types.js'
 
 /** `name` must be lower case. */
 export function isField(own: string, name: string): boolean {

@@ -1,7 +1,6 @@
-import type { RequestHead, RequestPlan } from './contract.js'
-import type { HttpPolicy } from './http-policy.js'
-import { NO_REQUEST_DIRECTIVES, parseRequestDirectives } from './request-directives.js'
-import type { BypassReason } from './reasons.js'
+import { NO_REQUEST_DIRECTIVES, parseRequestDirectives } from './cache-control.js'
+import type { HttpPolicy } from './options.js'
+import type { BypassReason, RequestHead, RequestPlan } from './types.js'
 
 /** The usual request: a GET that says nothing about caching. One object, so that it costs nothing. */
 const PLAIN_GET: RequestPlan = Object.freeze({
@@ -43,8 +42,11 @@ function bypass(reason: BypassReason): RequestPlan {
 }
 
 const BYPASS_METHOD = bypass('method')
+
 const BYPASS_NO_STORE = bypass('request-no-store')
+
 const BYPASS_PRECONDITION = bypass('precondition')
+
 const BYPASS_POST: RequestPlan = Object.freeze({ ...BYPASS_METHOD, stores: 'post', refusal: undefined })
 
 /** What a request asks of the cache. */

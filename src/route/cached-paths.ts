@@ -1,12 +1,12 @@
-import { type PathRule, pathKey } from '../cache/key.js'
-import type { Space, Target } from '../cache/space.js'
-import type { Recorder } from '../diagnostics/recorder.js'
-import { type InvalidationPolicy, invalidationOf, type ResponseHead } from '../http/index.js'
+import type { Space, Target } from '../cache/cache-scope.js'
 import { PREFIX_GROUP } from '../cache/group.js'
-import { hostOf } from './locate.js'
+import { pathKey, type PathRule } from '../cache/key.js'
+import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
+import type { Recorder } from '../telemetry/recorder.js'
+import { hostOf } from './entry-key.js'
 import type { KeyPolicy } from './policy.js'
 import type { CacheRequest } from './request.js'
-import { responseGroups } from './stored.js'
+import { responseGroups } from './runs.js'
 
 /** What is invalidated together under one prefix. */
 export type Targets = Map<Space, { readonly keys: readonly string[]; readonly groups: readonly string[] }>

@@ -1,12 +1,11 @@
+import type { Space } from '../cache/cache-scope.js'
+import type { Look } from '../cache/entry-ref.js'
 import type { ExplainedEntry, Explanation } from '../cache/explanation.js'
-import type { Look } from '../cache/place.js'
-import type { Space } from '../cache/space.js'
 import { judge, planRequest, type RequestPlan } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
-import { isPath, locate, placeOf } from './locate.js'
-import type { BypassReason } from './lookup.js'
+import { isPath, locate, placeOf } from './entry-key.js'
 import type { RoutePolicy } from './policy.js'
-import type { CacheRequest } from './request.js'
+import type { BypassReason, CacheRequest } from './request.js'
 import type { Variants } from './variants.js'
 
 /** What of a route an explanation is made from. */

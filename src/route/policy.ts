@@ -1,4 +1,4 @@
-import { GROUPS_PER_ENTRY_MAX, groupProblem } from '../cache/group.js'
+import { groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import type { PathRule } from '../cache/key.js'
 import { OptionsError } from '../errors.js'
 import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
@@ -97,6 +97,7 @@ export function resolveEvictPolicy<Req>(
 }
 
 const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
+
 const RESPONSE_OPTIONS = [
   ...['preset', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'staleOnError', 'retain', 'jitter', 'statuses'],
   ...['override', 'heuristic', 'maxBodyBytes', 'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie'],
@@ -105,6 +106,7 @@ const RESPONSE_OPTIONS = [
   ...['autoInvalidate', 'invalidateLocations', 'groupInvalidation', 'invalidateSharedGroups', 'emitCacheGroups'],
   'collapse',
 ]
+
 const KNOWN = {
   entry: new Set([...KEY_OPTIONS, ...RESPONSE_OPTIONS, 'private', 'unsafeShared', 'enabled', 'earlyRefresh']),
   evict: new Set([...KEY_OPTIONS, 'mode']),
@@ -165,4 +167,10 @@ function fraction(name: string, value: unknown, problems: string[]): number {
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Groups that are created for a fill live as long as the longest entry it may become; a longer one prolongs them when it is stored. */
+export function longestLifeMs({ ttlMs, defaultTtlMs = 0, swrMs, sieMs, retainMs }: HttpPolicy): number {
+  const lives = ttlMs === undefined ? [defaultTtlMs] : typeof ttlMs === 'number' ? [ttlMs] : [...ttlMs.values()]
+  return Math.max(...lives) + Math.max(swrMs, sieMs, retainMs)
 }

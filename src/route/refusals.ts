@@ -1,6 +1,6 @@
-import type { Recorder } from '../diagnostics/recorder.js'
 import type { RefusalReason } from '../http/index.js'
 import type { Logger } from '../logger.js'
+import type { Recorder } from '../telemetry/recorder.js'
 
 /** What a log says of a response that was not stored. */
 const REFUSALS: Readonly<Record<RefusalReason, string>> = {

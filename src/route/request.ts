@@ -1,4 +1,7 @@
-import type { RequestHead } from '../http/index.js'
+import type { Place } from '../cache/entry-ref.js'
+import type { BypassReason as HttpBypassReason, Outgoing, RequestHead, VerdictReason } from '../http/index.js'
+import type { Entry } from '../store/entry.js'
+import type { Run } from './handler-run.js'
 
 /** A request as an adapter presents it. */
 export interface CacheRequest<Req> extends RequestHead {
@@ -10,4 +13,54 @@ export interface CacheRequest<Req> extends RequestHead {
   readonly route?: string | undefined
   /** The framework's own request, for the functions of the options. */
   readonly native: Req
+}
+
+/** Why a request does not use the cache. */
+export type BypassReason =
+  | HttpBypassReason
+  /** The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways. */
+  | 'request-target'
+  /** The route's `per` gave no principal for this request. */
+  | 'no-principal'
+  /** The route is switched off. */
+  | 'disabled'
+
+/** Why the handler runs. */
+export type MissReason =
+  | VerdictReason
+  | 'absent'
+  /** The store could not answer in time. */
+  | 'outage'
+  /** What stands at the key is not a response. */
+  | 'unusable'
+  /** The response of this key could not be stored a moment ago. */
+  | 'hit-for-pass'
+  /** Another request's run took longer than this one waits, or gave nothing it may use. */
+  | 'wait'
+
+/** Why the handler does not run. */
+export type HitReason =
+  | VerdictReason
+  /** Another request's run that was under way gave the answer. */
+  | 'collapsed'
+  /** There is no answer, and the client forbids the run that would make one: 504 (RFC 9111 section 5.2.1.7). */
+  | 'only-if-cached'
+
+/** What becomes of a request. */
+export type Lookup =
+  /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
+  | (Seen & {
+      readonly outcome: 'hit'
+      readonly reason: HitReason
+      readonly response: Outgoing
+      readonly refresh?: Promise<Run | undefined>
+    })
+  /** Run the handler and end the run with its response. */
+  | (Seen & { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: Run })
+  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: Run }
+
+/** What the decision rests on, for those who look on. */
+interface Seen {
+  readonly place?: Place | undefined
+  readonly entry?: Entry | undefined
 }

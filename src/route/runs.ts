@@ -1,19 +1,17 @@
+import type { Space } from '../cache/cache-scope.js'
+import { type Place, unseen } from '../cache/entry-ref.js'
 import type { Fill } from '../cache/fill.js'
-import type { Place } from '../cache/place.js'
-import type { Space } from '../cache/space.js'
-import type { Recorder } from '../diagnostics/recorder.js'
-import { gatewayTimeout, type Outgoing, replay, type RequestPlan } from '../http/index.js'
-import type { Entry } from '../store/entry.js'
-import { type Destination, EntryWriter } from './entry-writer.js'
-import { groupsProblem, type Location } from './locate.js'
+import { encodeGroup, originGroup } from '../cache/group.js'
+import { gatewayTimeout, type Outgoing, replay, type RequestPlan, type Storable, toStored } from '../http/index.js'
+import { type Entry, usefulUntil } from '../store/entry.js'
+import type { Recorder } from '../telemetry/recorder.js'
+import { groupsProblem, hostOf, type Location, placeOf } from './entry-key.js'
+import { unkeyedFields } from './handler-request.js'
+import { type Before, type Conclusion, Run, type RunControls } from './handler-run.js'
 import type { RoutePolicy } from './policy.js'
 import type { RefusalLog } from './refusals.js'
 import type { CacheRequest } from './request.js'
-import { Run } from './run.js'
-import type { Before, Conclusion, RunControls } from './run-controls.js'
-import type { Stored } from './stored.js'
-import { unkeyedFields } from './unkeyed.js'
-import type { Variants } from './variants.js'
+import { union, type Variants } from './variants.js'
 
 /** A request on its way: what it asks, and where its entry is. */
 export interface Visit<Req> {
@@ -144,4 +142,128 @@ export class Runs<Req> {
 }
 
 const NONE: readonly string[] = []
+
 const NO_ENTRIES: readonly Entry[] = []
+
+/** Where a response goes: the request that asked for it, and the place that was looked at. */
+export interface Destination<Req> {
+  readonly request: CacheRequest<Req>
+  readonly location: Location
+  readonly place: Place
+}
+
+/** Puts responses where the next request looks for them. */
+export class EntryWriter<Req> {
+  readonly #space: Space
+  readonly #policy: RoutePolicy<Req>
+  readonly #variants: Variants
+  readonly #recorder: Recorder
+
+  constructor(space: Space, policy: RoutePolicy<Req>, variants: Variants, recorder: Recorder) {
+    this.#space = space
+    this.#policy = policy
+    this.#variants = variants
+    this.#recorder = recorder
+  }
+
+  /** Stores under the right of a fill. `family`: identity of the path's variants, where it was read already. */
+  async store(to: Destination<Req>, fill: Fill, stored: Stored, family: string | undefined): Promise<void> {
+    const { request, location, place } = to
+    const entry = makeEntry(stored, place.groups, hostOf(request, this.#policy), fill.stamp)
+    const ttlMs = usefulUntil(entry) - entry.storedAt
+    const names = union(this.#variants.names(location.base), stored.decision.varyNames)
+    const target = placeOf(request, location, names, this.#policy.http)
+    if (target.base === undefined) return void (await fill.publish(entry, ttlMs))
+    if (target.key !== place.key) return this.#storeLearned(fill, { entry, ttlMs, names, target, location })
+    const own = family ?? (await this.#variants.family(target.base, names, ttlMs))
+    if (own === undefined) return fill.release()
+    await this.#variants.admit(own, names, target, location.principal, ttlMs)
+    await Promise.all([fill.publish({ ...entry, family: own }, ttlMs), this.#variants.keep(target.base, ttlMs)])
+  }
+
+  /** Puts an entry in the place of the one that was read; one that is of no more use just goes. */
+  async replace(fill: Fill, entry: Entry): Promise<void> {
+    const ttlMs = usefulUntil(entry) - this.#space.now()
+    if (ttlMs > 0) await fill.publish({ ...entry, stamp: fill.stamp }, ttlMs)
+    else await this.#space.evict({ keys: [fill.place.key] })
+  }
+
+  /**
+   * The response named a Vary that this path did not have: what stands at the path becomes the root of its variants.
+   * The variant is claimed before the root is seen, so that nobody who waited for it runs the handler again.
+   */
+  async #storeLearned(fill: Fill, { entry, ttlMs, names, target, location }: Learned): Promise<void> {
+    const acquired = await this.#space.acquire(target, unseen(target.groups), {
+      accept: () => true,
+      groupTtlMs: ttlMs,
+      waitMs: 0,
+      recorder: this.#recorder,
+    })
+    const family = await this.#root(fill, names, target.base as string, ttlMs)
+    if (acquired.state !== 'fill') return
+    if (family === undefined) return acquired.fill.release()
+    await this.#variants.admit(family, names, target, location.principal, ttlMs)
+    await acquired.fill.publish({ ...entry, family }, ttlMs)
+  }
+
+  async #root(fill: Fill, names: readonly string[], base: string, ttlMs: number): Promise<string | undefined> {
+    if (fill.place.key === base) return this.#variants.plant(fill, names, ttlMs)
+    await fill.release()
+    return this.#variants.family(base, names, ttlMs)
+  }
+}
+
+/** A response whose Vary is news. */
+interface Learned {
+  readonly entry: Entry
+  readonly ttlMs: number
+  readonly names: readonly string[]
+  readonly target: Place
+  readonly location: Location
+}
+
+/** A decided store: what is kept, under which right to store. */
+export interface Stored {
+  readonly decision: Storable
+  readonly body: Buffer
+  /** Groups that the handler added. */
+  readonly groups: readonly string[]
+  /** Encoded groups of the entry that this one is the validated form of: it stays in all of them. */
+  readonly kept: readonly string[] | undefined
+}
+
+/**
+ * The entry of a response, under the stamp of its fill. `groups` are those of the place, encoded; `host` keeps the
+ * groups that responses name apart where several origins share the cache.
+ */
+export function makeEntry(
+  { decision, body, groups: added, kept = NONE }: Stored,
+  groups: readonly string[],
+  host: string | undefined,
+  stamp: number,
+): Entry {
+  const more = [...kept, ...added.map(encodeGroup), ...responseGroups(decision.groups, host)]
+  return {
+    kind: 'response',
+    ...toStored(decision, body),
+    stamp,
+    family: '',
+    groups: more.length === 0 ? groups : [...new Set([...groups, ...more])],
+  }
+}
+
+/** Groups that a response names, encoded. */
+export function responseGroups(names: readonly string[], host: string | undefined): readonly string[] {
+  return host === undefined ? names.map(encodeGroup) : names.map((name) => originGroup(host, name))
+}
+
+/** A decision to store all but these fields (lower case). */
+export function withoutFields(decision: Storable, names: ReadonlySet<string>): Storable {
+  if (names.size === 0) return decision
+  const kept: string[] = []
+  for (let index = 0; index < decision.storedHeaders.length; index += 2) {
+    const name = decision.storedHeaders[index] as string
+    if (!names.has(name.toLowerCase())) kept.push(name, decision.storedHeaders[index + 1] as string)
+  }
+  return { ...decision, storedHeaders: kept }
+}

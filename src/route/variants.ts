@@ -1,14 +1,15 @@
-import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { randomUUID } from 'node:crypto'
+import type { Space } from '../cache/cache-scope.js'
+import { type Place, replacing } from '../cache/entry-ref.js'
 import type { Fill } from '../cache/fill.js'
-import { digest } from '../cache/encoding.js'
 import { PREFIX_GROUP } from '../cache/group.js'
-import { type Place, replacing } from '../cache/place.js'
-import type { Space } from '../cache/space.js'
+import { digest } from '../cache/key.js'
 import type { Entry } from '../store/entry.js'
 
 /** Paths whose learned Vary this process remembers; a forgotten one costs one more round trip. */
 const LEARNED_MAX = 10_000
+
 /** A path's `variants` entry lives at least this long, so that one short-lived variant does not end all others. */
 const LEAST_LIFE_MS = 3_600_000
 

@@ -15,7 +15,9 @@ import type { Entry, EntryKind, Stamp } from './entry.js'
  * without parsing it. The two lengths make a truncated or foreign string recognisable.
  */
 export const ENTRY_FORMAT = 1
+
 export const HEAD_BYTES = 64
+
 const FRESH_UNTIL_OFFSET = 24
 
 const KINDS: readonly EntryKind[] = ['response', 'value', 'pass', 'variants']

@@ -1,7 +1,8 @@
-import { slotOf, SLOTS } from '../connection/slot.js'
+import { slotOf, SLOTS } from '../redis/slot.js'
 
 /** Slots of a cluster that share one copy of the stamp of everything; resharding moves slots by such ranges, mostly. */
 const SLOTS_PER_COPY_BITS = 8
+
 const COPIES = SLOTS >> SLOTS_PER_COPY_BITS
 
 /** A hash tag for each range of slots, by brute force: the first numbers that fall into them. */

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.js'
-import type { Store } from '../store/port.js'
+import type { Store } from '../store/store.js'
 
 const VERBS = [
   'read',
@@ -46,6 +46,7 @@ interface Fault {
 }
 
 const NONE: ReadonlySet<Verb> = new Set()
+
 const HEALTHY: Fault = { fails: NONE, loses: NONE, slows: NONE, slowMs: 0 }
 
 /** Wraps a store, so that a test can make it fail, slow down or lose answers. */

@@ -1,5 +1,5 @@
-import { Memory, type MemoryOptions, MemoryStore } from '../store/memory.js'
-import type { Store } from '../store/port.js'
+import { Memory, type MemoryOptions, MemoryStore } from '../store/memory-store.js'
+import type { Store } from '../store/store.js'
 
 export { assertCached, assertCacheOutcome, assertNotCached, assertStale, cacheMatchers } from './assertions.js'
 export type { CacheMatchers, CacheOutcome, Readable, ResponseLike } from './assertions.js'
@@ -7,8 +7,8 @@ export { chaos } from './chaos.js'
 export type { ChaosStore, Verb } from './chaos.js'
 export { testClock } from './clock.js'
 export type { TestClock } from './clock.js'
-export type { MemoryOptions } from '../store/memory.js'
-export type { Store } from '../store/port.js'
+export type { MemoryOptions } from '../store/memory-store.js'
+export type { Store } from '../store/store.js'
 
 /**
  * Embedded stores for the `store` option: one for each prefix, all in one memory, so that two applications of a test

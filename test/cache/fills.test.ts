@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import type { Fill } from '../../src/cache/fill.js'
-import { type Acquired, Fills } from '../../src/cache/fills.js'
-import type { Absent, Place } from '../../src/cache/place.js'
+import { type Acquired, Fills } from '../../src/cache/fill.js'
+import type { Absent, Place } from '../../src/cache/entry-ref.js'
 import { chaos } from '../../src/testing/chaos.js'
-import { Memory, MemoryStore } from '../../src/store/memory.js'
-import type { Store } from '../../src/store/port.js'
+import { Memory, MemoryStore } from '../../src/store/memory-store.js'
+import type { Store } from '../../src/store/store.js'
 import { makeEntry } from '../support/entries.js'
 
 const ABSENT: Absent = { state: 'absent', seen: undefined, marker: undefined, absentGroups: [''] }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeGroup, namespaceGroup } from '../../src/cache/group.js'
 import { customKey, type Key, keyProblem, pathKey, valueKey, variantKey } from '../../src/cache/key.js'
-import { KEY_MAX } from '../../src/cache/encoding.js'
+import { KEY_MAX } from '../../src/cache/key.js'
 
 /** Texts that have tried to break key schemes before: separators, escapes, globs, braces, percent signs, surrogates. */
 const nasty = fc.oneof(

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Deadlines } from '../../src/connection/deadline.js'
+import { Deadlines } from '../../src/redis/deadline.js'
 
 const LIMIT_MS = 40
 const TICK_MS = 10

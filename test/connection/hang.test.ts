@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../src/connection/connection.js'
+import type { Connection } from '../../src/redis/connection.js'
 import { open, ownServer, refusal, until } from './open.js'
 
 const DEADLINE_MS = 50

@@ -208,8 +208,8 @@ test('close() does not wait for a server that hangs', async () => {
 
 /** Ends by itself only if nothing keeps it alive. */
 const PROGRAM = `
-  import { Connection } from './src/connection/connection.js'
-  import { resolveSettings } from './src/connection/resolve.js'
+  import { Connection } from './src/redis/connection.js'
+  import { resolveSettings } from './src/redis/resolve-settings.js'
   const logger = { info() {}, warn() {}, error() {} }
   const connection = new Connection(resolveSettings({ url: process.argv[1] }, {}), logger)
   connection.start()

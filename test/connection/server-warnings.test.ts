@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { factsOf } from '../../src/connection/server-facts.js'
-import { unboundedWarning, warningsAbout } from '../../src/connection/server-warnings.js'
-import { createRedis } from '../../src/redis.js'
-import { routesOf } from '../../src/routes-of.js'
+import { factsOf } from '../../src/redis/server.js'
+import { unboundedWarning, warningsAbout } from '../../src/redis/server.js'
+import { createRedis } from '../../src/create-redis.js'
+import { routesOf } from '../../src/adapters/declarations.js'
 import { recordingLogger } from '../support/logger.js'
 import { open, ownServer } from './open.js'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { resolveSettings } from '../../src/connection/resolve.js'
-import type { RedisSettings } from '../../src/connection/settings.js'
+import { resolveSettings } from '../../src/redis/resolve-settings.js'
+import type { RedisSettings } from '../../src/redis/settings.js'
 import { SettingsError } from '../../src/errors.js'
 
 type Env = Record<string, string>

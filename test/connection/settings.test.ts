@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@redis/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { resolveSettings } from '../../src/connection/resolve.js'
-import type { ResolvedSettings } from '../../src/connection/settings.js'
+import { resolveSettings } from '../../src/redis/resolve-settings.js'
+import type { ResolvedSettings } from '../../src/redis/settings.js'
 
 type Env = Record<string, string>
 

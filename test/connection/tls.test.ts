@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { RedisClientType } from '@redis/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RedisSettings } from '../../src/connection/settings.js'
+import type { RedisSettings } from '../../src/redis/settings.js'
 import { freePort, type RedisServer, startRedis } from '../support/redis-server.js'
 import { open, refusal } from './open.js'
 

@@ -1,5 +1,5 @@
 import type { RedisClientType } from '@redis/client'
-import type { Redis } from '../../src/redis.js'
+import type { Redis } from '../../src/create-redis.js'
 
 /** A way to keep values beside a database: ours, or one of those that look right. */
 export interface Protocol {

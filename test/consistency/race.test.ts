@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createClient } from '@redis/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createRedis } from '../../src/redis.js'
+import { createRedis } from '../../src/create-redis.js'
 import { silentLogger } from '../support/logger.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'
 import { Database } from './database.js'

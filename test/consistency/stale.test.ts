@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, describe, expect, test } from 'vitest'
-import redwell, { type RedwellFastifyOptions } from '../../src/fastify/index.js'
+import redwell, { type RedwellFastifyOptions } from '../../src/adapters/fastify/index.js'
 import { memoryStores, testClock } from '../../src/testing/index.js'
 import { recordingLogger, silentLogger } from '../support/logger.js'
 import { sharedRedis } from '../support/redis-server.js'

@@ -1,5 +1,5 @@
 import type { RedisClientType } from '@redis/client'
-import { createRedis } from '../../src/redis.js'
+import { createRedis } from '../../src/create-redis.js'
 import { Database, pause } from './database.js'
 import { makeProtocol } from './protocols.js'
 import type { Order, Outcome } from './processes.js'

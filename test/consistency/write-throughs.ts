@@ -1,6 +1,6 @@
 import { encodeGroup, entryGroups } from '../../src/cache/group.js'
 import { valueKey } from '../../src/cache/key.js'
-import type { Redis } from '../../src/redis.js'
+import type { Redis } from '../../src/create-redis.js'
 import type { RedisClientType } from '@redis/client'
 import { makeEntry } from '../support/entries.js'
 import { type Database, pause } from './database.js'

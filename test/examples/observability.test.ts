@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { channels } from '../../src/diagnostics/channels.js'
-import { METRIC, otel } from '../../src/otel/index.js'
+import { channels } from '../../src/telemetry/channels.js'
+import { METRIC, otel } from '../../src/telemetry/otel/index.js'
 import { freePort } from '../support/redis-server.js'
 
 const FOLDER = fileURLToPath(new URL('../../examples/observability/', import.meta.url))

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type Express } from 'express'
 import { afterEach } from 'vitest'
-import { redwell, type RedwellExpressOptions, type RedwellMiddleware } from '../../src/express/index.js'
+import { redwell, type RedwellExpressOptions, type RedwellMiddleware } from '../../src/adapters/express/index.js'
 import { Client } from '../adapters/client.js'
 import { silentLogger } from '../support/logger.js'
 

@@ -1,6 +1,6 @@
 import express, { type Request } from 'express'
 import { expectTypeOf, test } from 'vitest'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../src/express/index.js'
+import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../src/adapters/express/index.js'
 import type { CacheBackend, Redis } from '../../src/index.js'
 
 const app = express()

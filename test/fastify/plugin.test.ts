@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import Fastify from 'fastify'
 import { expect, test } from 'vitest'
-import redwell from '../../src/fastify/index.js'
+import redwell from '../../src/adapters/fastify/index.js'
 import { freePort } from '../support/redis-server.js'
 
 // What is Fastify's alone; the behaviour of its routes is in test/adapters.

@@ -3,7 +3,7 @@ import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import redwell, { type RedwellFastifyOptions } from '../../src/fastify/index.js'
+import redwell, { type RedwellFastifyOptions } from '../../src/adapters/fastify/index.js'
 import { recordingLogger } from '../support/logger.js'
 
 /*

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { createRedis, type Redis } from '../../src/redis.js'
+import { createRedis, type Redis } from '../../src/create-redis.js'
 import { recordingLogger } from '../support/logger.js'
 import { redisCli } from '../support/redis-cluster.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createRedis } from '../../src/redis.js'
+import { createRedis } from '../../src/create-redis.js'
 import { silentLogger } from '../support/logger.js'
 import { redisCli } from '../support/redis-cluster.js'
 import { type RedisServerOptions, startRedis } from '../support/redis-server.js'

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { RedisSettings } from '../../src/connection/settings.js'
+import type { RedisSettings } from '../../src/redis/settings.js'
 
 const LEAVER = fileURLToPath(new URL('leaver.ts', import.meta.url))
 /** It would stay for ever if something held it. */

@@ -1,6 +1,6 @@
 // Connects, uses the cache and the wake-ups, closes, and then ends by itself: nothing may keep it alive.
-import { createRedis } from '../../src/redis.js'
-import type { RedisSettings } from '../../src/connection/settings.js'
+import { createRedis } from '../../src/create-redis.js'
+import type { RedisSettings } from '../../src/redis/settings.js'
 import { silentLogger } from '../support/logger.js'
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as RedisSettings

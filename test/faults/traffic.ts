@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
-import redwell from '../../src/fastify/index.js'
-import type { RedisSettings } from '../../src/connection/settings.js'
+import redwell from '../../src/adapters/fastify/index.js'
+import type { RedisSettings } from '../../src/redis/settings.js'
 import { recordingLogger } from '../support/logger.js'
 
 const READERS = 4

@@ -2,9 +2,9 @@ import { Hono } from 'hono'
 import { hc } from 'hono/client'
 import { validator } from 'hono/validator'
 import { describe, expectTypeOf, test } from 'vitest'
-import type { CacheBackend } from '../../src/cache/backend.js'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../src/hono/index.js'
-import type { Redis } from '../../src/redis.js'
+import type { CacheBackend } from '../../src/data/backend.js'
+import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../src/adapters/hono/index.js'
+import type { Redis } from '../../src/create-redis.js'
 
 interface Env {
   Variables: { user: { id: string } }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseRequestDirectives } from '../../src/http/request-directives.js'
-import { parseResponseDirectives } from '../../src/http/response-directives.js'
+import { parseRequestDirectives } from '../../src/http/cache-control.js'
+import { parseResponseDirectives } from '../../src/http/cache-control.js'
 
 const response = parseResponseDirectives
 const request = parseRequestDirectives

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { mostRecent, selectedFields } from '../../src/http/index.js'
-import type { VaryRule } from '../../src/http/vary-value.js'
+import type { VaryRule } from '../../src/http/vary.js'
 import { date, hit, miss, NOW, policyOf, request, response, storable, stored, values } from './support.js'
 
 function selected(fields: Record<string, string>, names: readonly string[], rules: Record<string, VaryRule> = {}) {

@@ -2,7 +2,7 @@ import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { afterEach } from 'vitest'
-import { RedwellModule, type RedwellModuleOptions } from '../../src/nestjs/index.js'
+import { RedwellModule, type RedwellModuleOptions } from '../../src/adapters/nestjs/index.js'
 import { Client } from '../adapters/client.js'
 import { silentLogger } from '../support/logger.js'
 

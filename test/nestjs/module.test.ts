@@ -12,7 +12,7 @@ import {
   RedwellModule,
   type RedwellModuleOptions,
   type RedwellOptionsFactory,
-} from '../../src/nestjs/index.js'
+} from '../../src/adapters/nestjs/index.js'
 import { silentLogger } from '../support/logger.js'
 import { startRedis } from '../support/redis-server.js'
 import { moduleOf, start } from './app.js'

@@ -43,7 +43,7 @@ import {
   Cached,
   type HttpRequest,
   RedwellModule,
-} from '../../src/nestjs/index.js'
+} from '../../src/adapters/nestjs/index.js'
 import { moduleOf, type Platform, start } from './app.js'
 
 const PLATFORMS: Platform[] = ['express', 'fastify']

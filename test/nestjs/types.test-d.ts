@@ -1,7 +1,13 @@
 import type { HealthIndicatorResult } from '@nestjs/terminus'
 import type { Request } from 'express'
 import { expectTypeOf, test } from 'vitest'
-import { CacheEvict, CachePut, Cached, type HttpRequest, type RedwellHealthIndicator } from '../../src/nestjs/index.js'
+import {
+  CacheEvict,
+  CachePut,
+  Cached,
+  type HttpRequest,
+  type RedwellHealthIndicator,
+} from '../../src/adapters/nestjs/index.js'
 
 class Products {
   @Cached({ ttl: '5m', group: ({ params }) => (expectTypeOf(params).toEqualTypeOf<unknown>(), 'products') })

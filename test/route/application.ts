@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { HeaderList, Outgoing } from '../../src/http/index.js'
-import { createRedis, type Redis, type RedisOptions } from '../../src/redis.js'
+import { createRedis, type Redis, type RedisOptions } from '../../src/create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../src/route/options.js'
 import type { CacheRequest } from '../../src/route/request.js'
-import type { RouteCache } from '../../src/route/route-cache.js'
-import type { RouteWrite } from '../../src/route/route-write.js'
-import { routesOf } from '../../src/routes-of.js'
+import type { RouteCache } from '../../src/route/cached-route.js'
+import type { RouteWrite } from '../../src/route/write-session.js'
+import { routesOf } from '../../src/adapters/declarations.js'
 import { recordingLogger } from '../support/logger.js'
 
 export interface Asked {

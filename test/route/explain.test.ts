@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
-import { matchTemplate } from '../../src/route/template.js'
+import { matchTemplate } from '../../src/route/registry.js'
 import { Application } from './application.js'
 
 const open: Application[] = []

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { RedisOptions } from '../../src/redis.js'
+import type { RedisOptions } from '../../src/create-redis.js'
 import { VARIANTS_MAX } from '../../src/route/variants.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { type Answer, Application, type Asked } from './application.js'

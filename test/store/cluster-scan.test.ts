@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { RedisStore } from '../../src/store/redis/store.js'
-import { slotOf } from '../../src/connection/slot.js'
+import { RedisStore } from '../../src/store/redis-store.js'
+import { slotOf } from '../../src/redis/slot.js'
 import { open, ownServer } from '../connection/open.js'
 import { makeEntry } from '../support/entries.js'
 

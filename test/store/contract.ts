@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Entry } from '../../src/store/entry.js'
-import type { Claim, Store } from '../../src/store/port.js'
+import type { Claim, Store } from '../../src/store/store.js'
 import { makeEntry } from '../support/entries.js'
 
 export interface StoreUnderTest {

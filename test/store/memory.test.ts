@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Memory, MemoryStore } from '../../src/store/memory.js'
+import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import { makeEntry } from '../support/entries.js'
 import { storeContract } from './contract.js'
 

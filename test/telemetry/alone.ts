@@ -27,8 +27,8 @@ process.on('uncaughtException', (error) => void uncaught.push(error.message))
 const emitted: string[] = []
 process.on('warning', ({ message }) => void emitted.push(message))
 
-const { default: redwell } = await import('../../src/fastify/index.js')
-const { otel } = await import('../../src/otel/index.js')
+const { default: redwell } = await import('../../src/adapters/fastify/index.js')
+const { otel } = await import('../../src/telemetry/otel/index.js')
 if (fault === 'raw-listener') {
   subscribe('redwell:lookup', () => {
     throw new Error('raw listener')

@@ -11,7 +11,7 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../../src/express/index.js'
+import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../../src/adapters/express/index.js'
 import { Redis } from '../../../src/index.js'
 import {
   type Answer,

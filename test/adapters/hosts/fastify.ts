@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import compress from '@fastify/compress'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import redwell, { type RedwellFastifyOptions } from '../../../src/fastify/index.js'
+import redwell, { type RedwellFastifyOptions } from '../../../src/adapters/fastify/index.js'
 import { Redis, type RedisOptions } from '../../../src/index.js'
 import {
   type Answer,

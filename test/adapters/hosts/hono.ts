@@ -6,7 +6,14 @@ import { createAdaptorServer } from '@hono/node-server'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { compress } from 'hono/compress'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell, type RedwellMiddleware } from '../../../src/hono/index.js'
+import {
+  cache,
+  cacheEvict,
+  cacheGroups,
+  cachePut,
+  redwell,
+  type RedwellMiddleware,
+} from '../../../src/adapters/hono/index.js'
 import { Redis } from '../../../src/index.js'
 import { type Answer, type AppSpec, type Call, type Host, type Route, toAnswer, toBytes, withCalls } from '../host.js'
 

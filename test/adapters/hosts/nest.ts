@@ -36,7 +36,7 @@ import {
   Cached,
   type HttpRequest,
   RedwellModule,
-} from '../../../src/nestjs/index.js'
+} from '../../../src/adapters/nestjs/index.js'
 import {
   type Answer,
   type AppSpec,

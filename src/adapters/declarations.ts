@@ -1,0 +1,108 @@
+import type { Redis } from '../create-redis.js'
+import { prefixProblem } from '../redis/resolve-settings.js'
+import type { RouteCache } from '../route/cached-route.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
+import { type Declared, Routes, type Traits } from '../route/registry.js'
+import type { RouteWrite } from '../route/write-session.js'
+
+const known = new WeakMap<Redis, Routes>()
+
+/** The routes of an application: what an adapter declares them with. Beside `Redis`, so that the data cache loads no HTTP. */
+export function routesOf(redis: Redis): Routes {
+  const before = known.get(redis)
+  if (before !== undefined) return before
+  const { logger, defaults, settings } = redis
+  const space = redis.space.bind(redis)
+  const routes = new Routes({ space, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+  redis.cache.explainWith((request) => routes.explain(request))
+  known.set(redis, routes)
+  return routes
+}
+
+/** Enough to check options by, where no Redis is known yet. */
+const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
+
+/** Every `cache` of this process that was declared before its Redis was known, in order. */
+const declarations: WeakRef<DeclaredCache<never>>[] = []
+
+/** How many of them an application has been told of. */
+const expected = new WeakMap<Routes, number>()
+
+/**
+ * Tells an application under which keys its routes will cache, before the first request of each: what a write has to
+ * invalidate may have been stored by another process. Routes of other applications in this process do no harm.
+ */
+export function expectDeclared(routes: Routes, traits: Traits): void {
+  const from = expected.get(routes) ?? 0
+  if (from === declarations.length) return
+  expected.set(routes, declarations.length)
+  for (const declared of declarations.slice(from)) declared.deref()?.expectOn(routes, traits)
+}
+
+/** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
+export class DeclaredCache<Req> {
+  readonly #declared: Declared<CacheOptions<Req>>
+  readonly #bound = new WeakMap<Routes, Map<string, RouteCache<Req>>>()
+
+  constructor(declared: Declared<CacheOptions<Req>>) {
+    resolvePolicy(declared.where, declared.options, UNBOUND)
+    this.#declared = declared
+    declarations.push(new WeakRef<DeclaredCache<never>>(this))
+  }
+
+  expectOn(routes: Routes, { path }: Traits): void {
+    routes.expect(this.#declared, path)
+  }
+
+  /** `name`: method and template of the route that uses them. */
+  on(routes: Routes, name: string, traits: () => Traits): RouteCache<Req> {
+    let caches = this.#bound.get(routes)
+    if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
+    let cache = caches.get(name)
+    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits())))
+    return cache
+  }
+}
+
+/** Options of `cachePut`, of `cacheEvict`, or of both on one route, checked as those of `cache` are. */
+export class DeclaredWrite<Req> {
+  readonly #put: Declared<CachePutOptions<Req>> | undefined
+  readonly #evict: Declared<CacheEvictOptions<Req>> | undefined
+  readonly #bound = new WeakMap<Routes, RouteWrite<Req>>()
+  readonly #joined = new WeakMap<DeclaredWrite<Req>, DeclaredWrite<Req>>()
+
+  constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
+    if (put !== undefined) resolvePolicy(put.where, put.options, UNBOUND)
+    if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
+    this.#put = put
+    this.#evict = evict
+  }
+
+  /** Whether the answer's body is asked for. */
+  get readsBody(): boolean {
+    const { group, key } = this.#evict?.options ?? {}
+    return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
+  }
+
+  on(routes: Routes, traits: () => Traits): RouteWrite<Req> {
+    let write = this.#bound.get(routes)
+    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
+    return write
+  }
+
+  /**
+   * The one write that a `cachePut` and a `cacheEvict` on the same route are: only together can they store an entry in a
+   * group that they invalidate. Undefined: they do not complete each other.
+   */
+  join(other: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
+    if (this.#put !== undefined && other.#put !== undefined) return undefined
+    if (this.#evict !== undefined && other.#evict !== undefined) return undefined
+    let joint = this.#joined.get(other)
+    if (joint === undefined) {
+      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
+      this.#joined.set(other, joint)
+    }
+    return joint
+  }
+}

@@ -1,0 +1,6 @@
+export { cache, cacheGroups } from './middleware.js'
+export type { HonoCacheOptions } from './middleware.js'
+export { redwell } from './redwell.js'
+export type { RedwellHonoOptions, RedwellMiddleware } from './redwell.js'
+export { cacheEvict, cachePut } from './middleware.js'
+export type { HonoCacheEvictOptions, HonoCachePutOptions } from './middleware.js'

@@ -1,0 +1,8 @@
+export { CacheGroups, Cached, CacheEvict, CachePut } from './decorators.js'
+export type { AddGroups, CacheDecorator } from './decorators.js'
+export { RedwellHealthIndicator } from './health.js'
+export type { HealthOptions } from './health.js'
+export { getRedisToken, InjectRedis } from './decorators.js'
+export { RedwellModule } from './module.js'
+export type { RedwellModuleAsyncOptions, RedwellModuleOptions, RedwellOptionsFactory } from './module.js'
+export type { HttpRequest } from './platform.js'

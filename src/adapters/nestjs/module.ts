@@ -1,0 +1,206 @@
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  Inject,
+  Injectable,
+  type InjectionToken,
+  Logger as NestLogger,
+  Module,
+  type ModuleMetadata,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+  type OptionalFactoryDependency,
+  type Provider,
+  type Type,
+} from '@nestjs/common'
+import { APP_INTERCEPTOR, DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core'
+import { createRedis, Redis, type RedisOptions } from '../../create-redis.js'
+import { CacheBackend } from '../../data/backend.js'
+import { UsageError } from '../../errors.js'
+import type { Logger } from '../../logger.js'
+import { getRedisToken } from './decorators.js'
+import { RedwellHealthIndicator } from './health.js'
+import { type Handler, isDeclared, isRoute, RedwellInterceptor } from './interceptor.js'
+
+/**
+ * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
+ * `@CacheEvict`, `@InjectRedis()` and `CacheBackend` are injected anywhere.
+ *
+ * @example
+ * @Module({ imports: [RedwellModule.forRoot({ url: 'redis://localhost:6379' })] })
+ * export class AppModule {}
+ */
+// oxlint-disable-next-line typescript/no-extraneous-class -- Nest names its modules by classes
+export class RedwellModule {
+  static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
+    const { global, name, ...rest } = options
+    return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
+  }
+
+  /** For options that other providers know. */
+  static forRootAsync(options: RedwellModuleAsyncOptions): DynamicModule {
+    const module = moduleOf(options, ...optionsProviders(options))
+    return { ...module, imports: [...(module.imports ?? []), ...(options.imports ?? [])] }
+  }
+}
+
+Module({})(RedwellModule)
+
+/** What is closed with the application: a handle that was given, or put in a test's place, is not ours to close. */
+const made = new WeakSet<Redis>()
+
+function optionsToken(name: string | undefined): string {
+  return name === undefined ? 'redwell:options' : `redwell:options:${name}`
+}
+
+function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Provider[]): DynamicModule {
+  const redis: FactoryProvider = { provide: getRedisToken(name), useFactory: open, inject: [optionsToken(name)] }
+  const life: FactoryProvider = {
+    provide: name === undefined ? 'redwell:life' : `redwell:life:${name}`,
+    useFactory: (handle: Redis, interceptor?: RedwellInterceptor) => new Life(handle, interceptor),
+    inject: [getRedisToken(name), ...(name === undefined ? [RedwellInterceptor] : [])],
+  }
+  if (name !== undefined) {
+    return { module: RedwellModule, global, providers: [...options, redis, life], exports: [getRedisToken(name)] }
+  }
+  return {
+    module: RedwellModule,
+    global,
+    imports: [DiscoveryModule],
+    providers: [
+      ...options,
+      redis,
+      life,
+      { provide: CacheBackend, useFactory: ({ cache }: Redis) => cache, inject: [Redis] },
+      RedwellHealthIndicator,
+      RedwellInterceptor,
+      { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
+      Declarations,
+    ],
+    exports: [Redis, CacheBackend, RedwellHealthIndicator],
+  }
+}
+
+async function open({ redis: given, connect = false, ...settings }: RedwellModuleOptions): Promise<Redis> {
+  const redis = given ?? createRedis({ logger: nestLogger(), ...settings })
+  if (given === undefined) made.add(redis)
+  if (connect) await redis.connect()
+  return redis
+}
+
+function nestLogger(): Logger {
+  const logger = new NestLogger('Redwell')
+  return {
+    info: (message) => logger.log(message),
+    warn: (message) => logger.warn(message),
+    error: (message) => logger.error(message),
+  }
+}
+
+function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
+  const { useFactory, useClass, useExisting, inject = [], name } = options
+  const provide = optionsToken(name)
+  const ways = [useFactory, useClass, useExisting].filter((way) => way !== undefined)
+  if (ways.length !== 1) {
+    throw new UsageError('RedwellModule.forRootAsync needs one of `useFactory`, `useClass` and `useExisting`.')
+  }
+  if (useFactory !== undefined) return [{ provide, useFactory, inject } as FactoryProvider]
+  const create = (factory: RedwellOptionsFactory) => factory.createRedwellOptions()
+  if (useExisting !== undefined) return [{ provide, useFactory: create, inject: [useExisting] }]
+  const factory = useClass as Type<RedwellOptionsFactory>
+  return [factory, { provide, useFactory: create, inject: [factory] }]
+}
+
+/** Ends the connection when the server has ended. */
+class Life implements OnApplicationShutdown {
+  readonly #redis: Redis
+  readonly #interceptor: RedwellInterceptor | undefined
+
+  constructor(redis: Redis, interceptor: RedwellInterceptor | undefined) {
+    this.#redis = redis
+    this.#interceptor = interceptor
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#interceptor?.settled()
+    if (made.has(this.#redis)) await this.#redis.close()
+  }
+}
+
+/** Reads all decorators when the application starts, so that mistakes are told then. */
+class Declarations implements OnModuleInit {
+  readonly #discovery: DiscoveryService
+  readonly #interceptor: RedwellInterceptor
+  readonly #scanner = new MetadataScanner()
+
+  constructor(discovery: DiscoveryService, interceptor: RedwellInterceptor) {
+    this.#discovery = discovery
+    this.#interceptor = interceptor
+  }
+
+  onModuleInit(): void {
+    for (const { metatype } of this.#discovery.getControllers()) {
+      if (isClass(metatype)) for (const handler of this.#methods(metatype)) this.#read(metatype, handler)
+    }
+    for (const { metatype } of this.#discovery.getProviders()) {
+      if (!isClass(metatype)) continue
+      for (const handler of this.#methods(metatype)) if (isDeclared(handler)) throw noRoute(metatype, handler)
+    }
+  }
+
+  #read(controller: Type, handler: Handler): void {
+    if (isRoute(handler)) this.#interceptor.plan(controller, handler)
+    else if (isDeclared(handler)) throw noRoute(controller, handler)
+  }
+
+  #methods({ prototype }: Type): Handler[] {
+    const names = this.#scanner.getAllMethodNames(prototype as object)
+    return names.map((name) => (prototype as Record<string, Handler>)[name] as Handler)
+  }
+}
+
+Injectable()(Declarations)
+
+Inject(DiscoveryService)(Declarations, undefined, 0)
+
+Inject(RedwellInterceptor)(Declarations, undefined, 1)
+
+function isClass(metatype: unknown): metatype is Type {
+  return typeof metatype === 'function' && typeof metatype.prototype === 'object' && metatype.prototype !== null
+}
+
+function noRoute(controller: Type, handler: Handler): UsageError {
+  return new UsageError(
+    `${controller.name}.${handler.name} is no route: @Cached, @CachePut and @CacheEvict belong on methods of controllers. Keep other values by CacheBackend.`,
+  )
+}
+
+/** Options of the module: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellModuleOptions extends RedisOptions {
+  /** Use this handle, and leave its life to whoever made it. */
+  readonly redis?: Redis | undefined
+  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  readonly connect?: boolean | undefined
+}
+
+/** What is decided where the module is imported, whatever the options turn out to be. */
+export interface RedwellModuleExtras {
+  /** Whether all modules see the providers without importing this one. Default true. */
+  readonly global?: boolean | undefined
+  /** A further Redis beside the one that routes are cached on, to be injected by `@InjectRedis(name)`. */
+  readonly name?: string | undefined
+}
+
+/** Makes options; for `useClass` and `useExisting`. */
+export interface RedwellOptionsFactory {
+  createRedwellOptions(): RedwellModuleOptions | Promise<RedwellModuleOptions>
+}
+
+/** Options that other providers know. Exactly one of `useFactory`, `useClass` and `useExisting`. */
+export interface RedwellModuleAsyncOptions extends RedwellModuleExtras, Pick<ModuleMetadata, 'imports'> {
+  readonly useFactory?: (...args: never[]) => RedwellModuleOptions | Promise<RedwellModuleOptions>
+  /** What `useFactory` is called with. */
+  readonly inject?: (InjectionToken | OptionalFactoryDependency)[]
+  readonly useClass?: Type<RedwellOptionsFactory>
+  readonly useExisting?: InjectionToken<RedwellOptionsFactory>
+}

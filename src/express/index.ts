@@ -1,5 +1,0 @@
-export { cache, cacheEvict, cacheGroups, cachePut } from './cache.js'
-export type { ExpressCacheEvictOptions, ExpressCacheOptions, ExpressCachePutOptions } from './cache.js'
-export type { Middleware } from './middleware.js'
-export { redwell } from './redwell.js'
-export type { RedwellExpressOptions, RedwellMiddleware } from './redwell.js'

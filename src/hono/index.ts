@@ -1,6 +1,0 @@
-export { cache, cacheGroups } from './cache.js'
-export type { HonoCacheOptions } from './cache.js'
-export { redwell } from './setup.js'
-export type { RedwellHonoOptions, RedwellMiddleware } from './setup.js'
-export { cacheEvict, cachePut } from './write.js'
-export type { HonoCacheEvictOptions, HonoCachePutOptions } from './write.js'

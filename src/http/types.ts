@@ -1,0 +1,310 @@
+import type { RequestDirectives } from './cache-control.js'
+
+/**
+ * Header fields as one flat list: name, value, name, value …; names as the handler wrote them, order and repetition
+ * kept.
+ */
+export type HeaderList = readonly string[]
+
+export interface RequestHead {
+  readonly method: string
+  /** Request target, path and query. Only needed where a POST may be stored for GET (`postContentLocation`). */
+  readonly target?: string | undefined
+  /**
+   * Value of a field by its lower-case name; repeated lines joined with ', ', cookies with '; '. Undefined where
+   * absent.
+   */
+  header(name: string): string | undefined
+}
+
+export interface ResponseHead {
+  readonly status: number
+  readonly headers: HeaderList
+}
+
+/** Instants in milliseconds since the epoch; Infinity is "no end". */
+export interface Lifetimes {
+  readonly storedAt: number
+  readonly freshUntil: number
+  /** May be served while it is refreshed, up to here. */
+  readonly staleUntil: number
+  /** Of use in any way, up to here: in place of a failure, for validation, or for `max-stale`. */
+  readonly errorUntil: number
+}
+
+/** A response as the store gives it back. */
+export interface StoredResponse extends ResponseHead, Lifetimes {
+  readonly body: Buffer
+  /** See `Flag`. 16 bits. */
+  readonly flags: number
+  /** Age the response had when it was stored (RFC 9111 section 4.2.3); 0 where the route governs. */
+  readonly initialAgeMs: number
+  /** Facts derived from this object on its first hit; never stored. A memory store gives the same object each time. */
+  memo?: unknown
+}
+
+/** What a request asks of the cache. `lookup`: read the store. `bypass`: run the handler with the request as it is. */
+export interface RequestPlan {
+  readonly outcome: 'lookup' | 'bypass'
+  /** Why the store is not read; undefined for a lookup. */
+  readonly reason: BypassReason | undefined
+  /**
+   * What a response to this request may become: a GET's entry, that of a write, of a POST with Content-Location,
+   * none.
+   */
+  readonly stores: 'get' | 'write' | 'post' | 'none'
+  /** Why the response may not be stored; set where `stores` is `none`. */
+  readonly refusal: RefusalReason | undefined
+  readonly head: boolean
+  /** The request says nothing about caching, conditions or ranges: a fresh entry answers it as it is. */
+  readonly plain: boolean
+  /** Authorization is there, and the route does not say what it selects: only responses that allow it may be used. */
+  readonly authorized: boolean
+  readonly directives: RequestDirectives
+  /** Must not run the handler: 504 where the store has no answer (RFC 9111 section 5.2.1.7). */
+  readonly onlyIfCached: boolean
+  /** May share one handler run with others, and what that run gives. */
+  readonly collapsible: boolean
+  readonly ifNoneMatch: string | undefined
+  readonly ifModifiedSince: string | undefined
+  readonly range: string | undefined
+  readonly ifRange: string | undefined
+}
+
+/** Whether a stored response answers a request. */
+export interface Verdict {
+  /**
+   * `fresh`: serve it. `stale-while-revalidate`: serve it and refresh it in the background. `validate`: run the
+   * handler, with the stored validators where `conditional`. `unusable`: run the handler as if nothing were stored.
+   */
+  readonly action: 'fresh' | 'stale-while-revalidate' | 'validate' | 'unusable'
+  readonly reason: VerdictReason
+  /** May stand in for a handler that throws, times out or answers 500, 502, 503 or 504 (RFC 5861 section 4). */
+  readonly servableOnError: boolean
+  /** Has validators that the handler made, and the route revalidates. */
+  readonly conditional: boolean
+  /** Never served stale: a handler that fails now is a 504 (RFC 9111 section 5.2.2.2). */
+  readonly mustRevalidate: boolean
+}
+
+/** A complete answer. */
+export interface Outgoing {
+  readonly status: number
+  /** All fields to send. Content-Length is the framework's, but for HEAD, where it is that of the GET. */
+  readonly headers: HeaderList
+  /** Null: no content. */
+  readonly body: Buffer | null
+  /** For the adapter: what it derives from this object. The same object is given for hits of the same second. */
+  memo?: unknown
+}
+
+/** What the client of a handler run is sent. Body undefined: the handler's own, unchanged. */
+export interface Presented {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly body: Buffer | null | undefined
+}
+
+export interface Storable {
+  readonly store: true
+  /** Status of the entry: a write-through is stored as the GET it stands for. */
+  readonly status: number
+  readonly lifetimes: Lifetimes
+  readonly flags: number
+  readonly initialAgeMs: number
+  /** How long the store keeps it; undefined: until evicted. */
+  readonly physicalTtlMs: number | undefined
+  readonly storedHeaders: HeaderList
+  /**
+   * Fields that are ours (ETag, Date, Vary, Cache-Groups) and stand at the end of `storedHeaders`; a miss sends them,
+   * too.
+   */
+  readonly addedHeaders: HeaderList
+  /** Names in the response's Cache-Groups (RFC 9875). */
+  readonly groups: readonly string[]
+  /** Request fields that select this response: the route's and the response's, lower case, sorted, each once. */
+  readonly varyNames: readonly string[]
+}
+
+export interface Refused {
+  readonly store: false
+  readonly reason: RefusalReason
+  /** Holds for other requests of the key as well: leave a note so that they do not queue (hit-for-pass). */
+  readonly forKey: boolean
+}
+
+export type StoreDecision = Storable | Refused
+
+/** What is known about a handler run beside its response head. */
+export interface StoreFacts {
+  /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
+  readonly body?: Buffer | undefined
+  /** The body ended early, or the handler threw. */
+  readonly truncated?: boolean | undefined
+  /** The field the handler read a cookie or credential from (lower case), where that is not part of the key. */
+  readonly unkeyedRead?: string | undefined
+  /** Groups of the route, for `emitCacheGroups`. */
+  readonly groups?: readonly string[] | undefined
+  /** Draw for `jitter`, 0 to 1. Default: random. */
+  readonly random?: number | undefined
+}
+
+/** How a stored response comes to be the answer. */
+export interface ReplayHow {
+  readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
+  /** Why the handler ran, for the kinds that follow a run. */
+  readonly verdict?: Verdict | undefined
+  /** Whether what the run gave is stored. Default true. */
+  readonly stored?: boolean | undefined
+  /** A `vary-miss` where entries exist for other variants. */
+  readonly varyMiss?: boolean | undefined
+  /** Key for Cache-Status; only for debugging, it discloses. */
+  readonly key?: string | undefined
+}
+
+/** What is known about a handler run when its response is presented. */
+export interface RunFacts {
+  /** Why the stored response was not used; undefined where there was none. */
+  readonly verdict?: Verdict | undefined
+  readonly varyMiss?: boolean | undefined
+  /** Whether it was in fact stored: false where the fence or the store refused. Default: what was decided. */
+  readonly stored?: boolean | undefined
+  /** This run was shared with other requests. */
+  readonly collapsed?: boolean | undefined
+  /** Status the handler gave, where another one is sent. */
+  readonly forwardStatus?: number | undefined
+  /** What else there is to say: why the store was not asked, or why the response was not stored. */
+  readonly detail?: string | undefined
+  readonly key?: string | undefined
+}
+
+/** Why a request does not use the store at all. */
+export type BypassReason =
+  /** Only GET and HEAD are answered from the store (RFC 9110 section 9.2.3). */
+  | 'method'
+  /** The request says `no-store` (RFC 9111 section 5.2.1.5). */
+  | 'request-no-store'
+  /** If-Match or If-Unmodified-Since: only the origin can tell (RFC 9111 section 4.3.2). */
+  | 'precondition'
+
+/** Why a stored response was used or not. */
+export type VerdictReason =
+  | 'fresh'
+  /** Stale, and the client accepts that (RFC 9111 section 5.2.1.2). */
+  | 'max-stale'
+  /** Stale, inside the window of `stale-while-revalidate` (RFC 5861 section 3). */
+  | 'stale-while-revalidate'
+  | 'stale'
+  /** Softly invalidated. */
+  | 'softened'
+  /** The request says `no-cache` or `max-age=0` (RFC 9111 section 5.2.1.4). */
+  | 'request-no-cache'
+  /** Older than the request's `max-age` (RFC 9111 section 5.2.1.1). */
+  | 'request-max-age'
+  /** Not fresh for as long as the request's `min-fresh` (RFC 9111 section 5.2.1.3). */
+  | 'request-min-fresh'
+  /** The response says `no-cache`: used only after validation (RFC 9111 section 5.2.2.4). */
+  | 'response-no-cache'
+  /** The request has Authorization, and the response does not say it may be shared (RFC 9111 section 3.5). */
+  | 'authorization'
+  /** A stored 206 does not cover what is asked for (RFC 9111 section 3.3). */
+  | 'partial'
+
+/** Why a response was served and not stored. Logged once per route and reason. */
+export type RefusalReason =
+  /** Not the response to a GET. */
+  | 'method'
+  /** A HEAD has no content to store. */
+  | 'head'
+  /** The request says `no-store`. */
+  | 'request-no-store'
+  /** If-Match or If-Unmodified-Since in the request. */
+  | 'precondition'
+  /** The request has Authorization, and neither route nor response allow to share (RFC 9111 section 3.5). */
+  | 'authorization'
+  /** The route does not keep this status. */
+  | 'status'
+  /** 206, and the route does not have `partial`; or it has no usable Content-Range. */
+  | 'partial'
+  /** The body ended early, the handler threw, or Content-Length says otherwise (RFC 9111 section 3.3). */
+  | 'truncated'
+  /** The response sets a cookie (`setCookie`). */
+  | 'set-cookie'
+  /** The handler read a cookie or credential that is not part of the key (`unkeyedReads`). */
+  | 'unkeyed-read'
+  /** The response says `no-store` (RFC 9111 section 5.2.2.5). */
+  | 'response-no-store'
+  /** The response says `private`, and the entry would not belong to one principal (RFC 9111 section 5.2.2.7). */
+  | 'response-private'
+  /** The response says `no-cache` and there is nothing to validate it by (RFC 9111 section 5.2.2.4). */
+  | 'response-no-cache'
+  /** `Vary: *` (RFC 9111 section 4.1). */
+  | 'vary-star'
+  /** Encoded content that does not vary on Accept-Encoding (`encoded`). */
+  | 'content-encoding'
+  /** Neither the route nor the response gives a lifetime. */
+  | 'no-freshness'
+  /** Stale when it arrived, and of no use afterwards. */
+  | 'already-stale'
+  /** More than `maxBodyBytes`. */
+  | 'body-too-large'
+  /** More than `maxHeaderBytes`. */
+  | 'headers-too-large'
+  /** More Cache-Groups than an entry carries: what cannot be invalidated is not stored. */
+  | 'too-many-groups'
+  /** A POST without Content-Location of its own URI, or without explicit freshness (RFC 9110 section 9.3.3). */
+  | 'content-location'
+
+/** Refusals that come from the request, so that the next request of the key may well be stored. */
+const OF_THE_REQUEST: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
+  'method',
+  'head',
+  'request-no-store',
+  'precondition',
+  'authorization',
+  'partial',
+  'truncated',
+  'content-location',
+])
+
+/** Whether a refusal holds for all requests of the key. */
+export function holdsForKey(reason: RefusalReason): boolean {
+  return !OF_THE_REQUEST.has(reason)
+}
+
+/**
+ * Facts about a stored response that a hit needs without parsing its fields again. Part of the stored format: bits are
+ * never given another meaning. At most 16.
+ */
+export const Flag = {
+  /** The route's lifetime counts (R); otherwise the handler's (H). */
+  routeGoverned: 1,
+  /** A hit sends the stored Date and an Age; otherwise neither, and a generated Cache-Control counts down. */
+  age: 2,
+  /** must-revalidate, proxy-revalidate or s-maxage: never served stale (RFC 9111 section 4.2.4). */
+  noStale: 4,
+  /** no-cache: used only after validation (RFC 9111 section 5.2.2.4). */
+  validate: 8,
+  /** The ETag is ours, made from the body; the handler does not know it. */
+  generatedEtag: 16,
+  /** May answer requests with Authorization (RFC 9111 section 3.5). */
+  sharedAuth: 32,
+  /** RFC 8246. */
+  immutable: 64,
+  /** The handler wrote a Cache-Control of its own: it is replayed, none is generated. */
+  ownCacheControl: 128,
+  /** The handler made an ETag or a Last-Modified. */
+  validators: 256,
+  /** A 206: one range of the representation. */
+  partial: 512,
+  /** `errorUntil` is how long it is retained; the window of stale-if-error ends before (see `errorWindowEnd`). */
+  retained: 1024,
+  /** Belongs to one principal: the generated Cache-Control says `private`. */
+  personal: 2048,
+  /** With `retained`: there is no window of stale-if-error at all. */
+  noErrorWindow: 4096,
+} as const
+
+export function hasFlag(flags: number, flag: number): boolean {
+  return (flags & flag) !== 0
+}

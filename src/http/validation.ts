@@ -1,0 +1,189 @@
+import { hash } from 'node:crypto'
+import { firstField, keepFields } from './header-list.js'
+import { parseHttpDate } from './http-date.js'
+import type { HttpPolicy } from './options.js'
+import { OWN_STATUS_FIELD } from './storage.js'
+import {
+  Flag,
+  hasFlag,
+  type HeaderList,
+  type Outgoing,
+  type RequestPlan,
+  type StoredResponse,
+  type Verdict,
+} from './types.js'
+
+/** 132 bits: two bodies of one URI never share a validator by chance, and none can be made to at a reasonable price. */
+const DIGEST_CHARS = 22
+
+/**
+ * A weak validator made from the body. Weak, because whatever compresses or re-encodes the answer after us keeps the
+ * field (RFC 9110 section 8.8.1).
+ */
+export function makeEtag(body: Buffer): string {
+  return `W/"${hash('sha256', body, 'base64url').slice(0, DIGEST_CHARS)}"`
+}
+
+export function isWeak(etag: string): boolean {
+  return etag.startsWith('W/')
+}
+
+function opaque(etag: string): string {
+  return isWeak(etag) ? etag.slice(2) : etag
+}
+
+/** Both strong and the same (RFC 9110 section 8.8.3.2). */
+export function strongMatch(one: string, other: string): boolean {
+  return one === other && !isWeak(one)
+}
+
+/** The same opaque tag, weak or not (RFC 9110 section 8.8.3.2). */
+export function weakMatch(one: string, other: string): boolean {
+  return one === other || opaque(one) === opaque(other)
+}
+
+/** Whether an If-None-Match list or `*` names the tag, compared weakly (RFC 9110 section 13.1.2). One pass. */
+export function listNames(list: string, etag: string | undefined): boolean {
+  if (list === etag) return true
+  const value = list.trim()
+  if (value === '*') return true
+  if (etag === undefined) return false
+  let start = 0
+  while (start < value.length) {
+    const end = memberEnd(value, start)
+    const member = value.slice(start, end).trim()
+    if (member !== '' && weakMatch(member, etag)) return true
+    start = end + 1
+  }
+  return false
+}
+
+/** A comma may stand inside the quotes of an entity-tag; a tag has no escapes (RFC 9110 section 8.8.3). */
+function memberEnd(value: string, start: number): number {
+  let quoted = false
+  for (let index = start; index < value.length; index += 1) {
+    const code = value.charCodeAt(index)
+    if (code === 0x22) quoted = !quoted
+    else if (code === 0x2c && !quoted) return index
+  }
+  return value.length
+}
+
+interface Validated {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly storedAt: number
+}
+
+/**
+ * Whether the client has this response already (RFC 9110 section 13.2.2, RFC 9111 section 4.3.2): If-None-Match decides
+ * alone where it is there, otherwise If-Modified-Since against Last-Modified, Date, or when it was stored.
+ */
+export function clientHasIt(response: Validated, plan: RequestPlan, etag: string | undefined, now: number): boolean {
+  if (plan.ifNoneMatch === undefined && plan.ifModifiedSince === undefined) return false
+  if (response.status !== 200 && response.status !== 206) return false
+  if (plan.ifNoneMatch !== undefined) return listNames(plan.ifNoneMatch, etag)
+  const since = parseHttpDate(plan.ifModifiedSince, now)
+  return since !== undefined && lastChange(response, now) <= since
+}
+
+/** An HTTP-date has whole seconds; so has what is held against it. */
+function lastChange({ headers, storedAt }: Validated, now: number): number {
+  const modified =
+    parseHttpDate(firstField(headers, 'last-modified'), now) ?? parseHttpDate(firstField(headers, 'date'), now)
+  return modified ?? Math.floor(storedAt / 1000) * 1000
+}
+
+interface Dated {
+  readonly headers: HeaderList
+  readonly storedAt: number
+}
+
+/**
+ * A Last-Modified is a strong validator only when it is at least a second older than the response (section 8.8.2.2).
+ */
+const STRONG_AFTER_MS = 1000
+
+/**
+ * Whether Range counts: without If-Range always, otherwise only when its strong entity-tag or its exact date is that of
+ * the representation (RFC 9110 section 13.1.5).
+ */
+export function rangeApplies(stored: Dated, ifRange: string | undefined, now: number): boolean {
+  if (ifRange === undefined) return true
+  const condition = ifRange.trim()
+  if (condition.startsWith('"') || isWeak(condition)) {
+    const etag = firstField(stored.headers, 'etag')
+    return etag !== undefined && strongMatch(condition, etag)
+  }
+  const modified = parseHttpDate(firstField(stored.headers, 'last-modified'), now)
+  if (modified === undefined || modified !== parseHttpDate(condition, now)) return false
+  const date = parseHttpDate(firstField(stored.headers, 'date'), now) ?? stored.storedAt
+  return date - modified >= STRONG_AFTER_MS
+}
+
+/** The conditional fields the handler's request is to have in place of the client's. Undefined: none. */
+export interface Conditions {
+  readonly ifNoneMatch: string | undefined
+  readonly ifModifiedSince: string | undefined
+}
+
+const NONE: Conditions = Object.freeze({ ifNoneMatch: undefined, ifModifiedSince: undefined })
+
+/** What the handler may be asked about a stored response with: validators it made itself (RFC 9111 section 4.3.1). */
+export function handlerValidators(stored: StoredResponse): Conditions {
+  if (!hasFlag(stored.flags, Flag.validators)) return NONE
+  return {
+    ifNoneMatch: hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag'),
+    ifModifiedSince: firstField(stored.headers, 'last-modified'),
+  }
+}
+
+/**
+ * The conditions a handler run gets; `as-is`: the client's own. A handler that answered the client's condition with
+ * 304 would leave nothing to store, so on a miss it does not see them. `others`: stored variants of the URI that the
+ * request does not select.
+ */
+export function forwardedConditions(
+  plan: RequestPlan,
+  policy: HttpPolicy,
+  stored?: StoredResponse,
+  verdict?: Verdict,
+  others: readonly StoredResponse[] = [],
+): Conditions | 'as-is' {
+  if (plan.outcome === 'bypass') return 'as-is'
+  if (stored !== undefined && verdict?.conditional === true) return handlerValidators(stored)
+  if (stored === undefined && policy.validateOtherVariants && others.length > 0) return tagsOf(others)
+  return stored === undefined && policy.forwardConditionals ? 'as-is' : NONE
+}
+
+/** RFC 9111 section 4.1: a 304 tells which of them answers this request. */
+function tagsOf(others: readonly StoredResponse[]): Conditions {
+  const tags = others.map((other) => handlerValidators(other).ifNoneMatch).filter((tag) => tag !== undefined)
+  return tags.length === 0 ? NONE : { ifNoneMatch: [...new Set(tags)].join(', '), ifModifiedSince: undefined }
+}
+
+/**
+ * The fields of a 304 (RFC 9110 section 15.4.5), Age, and what speaks of the cache. No field that describes content.
+ */
+const FIELDS = new Set([
+  'cache-control',
+  'content-location',
+  'date',
+  'etag',
+  'expires',
+  'vary',
+  'last-modified',
+  'age',
+  'cache-status',
+  OWN_STATUS_FIELD,
+])
+
+/** The same answer for a client that has it. `more`: lower-case names to keep beside. */
+export function toNotModified(headers: HeaderList, more?: string): Outgoing {
+  return {
+    status: 304,
+    headers: keepFields(headers, (name) => FIELDS.has(name) || name === more),
+    body: null,
+    memo: undefined,
+  }
+}

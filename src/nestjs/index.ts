@@ -1,8 +1,0 @@
-export { CacheGroups, Cached, CacheEvict, CachePut } from './decorators.js'
-export type { AddGroups, CacheDecorator } from './decorators.js'
-export { RedwellHealthIndicator } from './health.js'
-export type { HealthOptions } from './health.js'
-export { getRedisToken, InjectRedis } from './inject.js'
-export { RedwellModule } from './module.js'
-export type { RedwellModuleAsyncOptions, RedwellModuleOptions, RedwellOptionsFactory } from './options.js'
-export type { HttpRequest } from './platform.js'

@@ -1,0 +1,155 @@
+import type { Space } from '../cache/cache-scope.js'
+import type { ExplainRequest, Explanation } from '../cache/explanation.js'
+import type { PathRule } from '../cache/key.js'
+import { OptionsError, UsageError } from '../errors.js'
+import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
+import type { Logger } from '../logger.js'
+import { CachedPaths } from './cached-paths.js'
+import { RouteCache, type RouteOptions } from './cached-route.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
+import { checkNames, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
+import { RouteWrite } from './write-session.js'
+
+/** What the routes of one application share. */
+export interface RoutesContext {
+  readonly space: (prefix?: string) => Space
+  readonly logger: Logger
+  /** `REDIS_DEFAULT_TTL`. */
+  readonly defaultTtlMs: number
+  /** Options that routes have when they do not say otherwise. */
+  readonly defaults: ResponseDefaults
+  /** Why a text cannot be a prefix. */
+  readonly prefixProblem: RouteDefaults['prefixProblem']
+}
+
+/** Options as they stand on a route, and how its author calls that place. */
+export interface Declared<Options> {
+  readonly where: string
+  readonly options: Options
+}
+
+/** What an adapter says about its framework. */
+export type Traits = Pick<RouteOptions, 'refreshes' | 'stripsHead'> & {
+  /** How the framework tells paths apart. */
+  readonly path: PathRule
+}
+
+/** The cached and the invalidating routes of one application. */
+export class Routes {
+  /** Where the routes cache their URIs. */
+  readonly paths = new CachedPaths()
+  readonly #caches = new Set<RouteCache<never>>()
+  readonly #context: RoutesContext
+  readonly #http: HttpPolicy
+  #unsafe: RouteWrite<unknown> | undefined
+
+  constructor(context: RoutesContext) {
+    this.#context = context
+    const problems: string[] = []
+    checkNames(context.defaults, 'defaults', problems)
+    this.#http = resolveHttpPolicy(context.defaults, problems, context)
+    if (problems.length > 0) throw new OptionsError('defaults', problems)
+  }
+
+  /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
+  cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: Traits): RouteCache<Req> {
+    const { space, logger } = this.#context
+    const policy = resolvePolicy(where, options, this.#defaults(traits.path))
+    if (isUnbounded(policy.http)) space(policy.prefix).expectUnbounded()
+    const cache = new RouteCache(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
+    this.#caches.add(cache)
+    return cache
+  }
+
+  /** What the cache would do with a request, and why. Throws UsageError where no cached route is known that answers it. */
+  async explain(question: ExplainRequest): Promise<Explanation> {
+    const { url, method = 'GET', headers = {}, route, native } = question
+    const { origin, pathname, search } = new URL(url, 'http://localhost')
+    const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+    if (!fields.has('host')) fields.set('host', new URL(url, 'http://localhost').host)
+    for (const cache of this.#caches) {
+      const template = cache.name.slice(cache.name.indexOf(' ') + 1)
+      const params = route === undefined || route === cache.name ? matchTemplate(template, pathname) : undefined
+      if (params === undefined && route !== cache.name) continue
+      const target = `${pathname}${search}`
+      const query = Object.fromEntries(new URLSearchParams(search))
+      const standIn = { method, url: target, originalUrl: target, headers: Object.fromEntries(fields), params, query }
+      const header = (name: string) => fields.get(name)
+      return cache.explain({ method, target, origin, header, native: (native ?? standIn) as never })
+    }
+    const known = [...this.#caches].map(({ name }) => name).join(', ')
+    throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
+  }
+
+  /** A route will be cached with these options: what invalidates its URIs has to know from the start. */
+  expect<Req>({ where, options }: Declared<CacheOptions<Req>>, path: PathRule): void {
+    const policy = resolvePolicy(where, options, this.#defaults(path))
+    if (policy.enabled) this.paths.add(this.#context.space(policy.prefix), policy)
+  }
+
+  /** What a route that writes stores and invalidates. `name`, for telemetry: method and template. */
+  write<Req>(
+    put: Declared<CachePutOptions<Req>> | undefined,
+    evict: Declared<CacheEvictOptions<Req>> | undefined,
+    path: PathRule,
+    name?: string,
+  ): RouteWrite<Req> {
+    const { space } = this.#context
+    const defaults = this.#defaults(path)
+    const putPolicy = put && resolvePolicy(put.where, put.options, defaults)
+    const evictPolicy = evict && resolveEvictPolicy(evict.where, evict.options, defaults)
+    return new RouteWrite(
+      putPolicy && { space: space(putPolicy.prefix), policy: putPolicy },
+      evictPolicy && { space: space(evictPolicy.prefix), policy: evictPolicy },
+      { paths: this.paths, policy: this.#http },
+      name,
+    )
+  }
+
+  /** Any other request by an unsafe method: it invalidates its URI where routes cache it (RFC 9111 section 4.4). */
+  get unsafe(): RouteWrite<unknown> {
+    this.#unsafe ??= new RouteWrite(undefined, undefined, { paths: this.paths, policy: this.#http })
+    return this.#unsafe
+  }
+
+  #defaults(path: PathRule): RouteDefaults {
+    const { defaultTtlMs, defaults, prefixProblem } = this.#context
+    return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path: pathRule(path, this.#http) }
+  }
+}
+
+/** The route itself says that its entries have no end; that of a default shows when the first of them is stored. */
+function isUnbounded({ ttlMs }: HttpPolicy): boolean {
+  return ttlMs === Infinity || (ttlMs instanceof Map && [...ttlMs.values()].includes(Infinity))
+}
+
+/**
+ * Whether a path is one of a route's template, and its parameters: `:name`, `:name?`, `{name}`, and `*` for the rest.
+ * Patterns of a parameter are not looked at.
+ */
+export function matchTemplate(template: string, path: string): Readonly<Record<string, string>> | undefined {
+  const wanted = template.split('/')
+  const given = path.split('/')
+  const params: Record<string, string> = {}
+  for (const [index, part] of wanted.entries()) {
+    if (part.includes('*')) return { ...params, '*': given.slice(index).join('/') }
+    const name = parameterOf(part)
+    const segment = given[index]
+    if (segment === undefined) return part.endsWith('?') ? params : undefined
+    if (name === undefined ? segment !== part : segment === '') return undefined
+    if (name !== undefined) params[name] = decode(segment)
+  }
+  return given.length > wanted.length ? undefined : params
+}
+
+function parameterOf(part: string): string | undefined {
+  return /^(?::|\{)([A-Za-z0-9_]+)/.exec(part)?.[1]
+}
+
+function decode(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}
