@@ -1,4 +1,4 @@
-import { Space } from './cache/cache-scope.js'
+import { CacheScope } from './cache/cache-scope.js'
 import { CacheBackend } from './data/backend.js'
 import { UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
@@ -40,7 +40,7 @@ export class Redis implements AsyncDisposable {
   readonly #now: () => number
   readonly #telemetry: Telemetry
   readonly #otel: Promise<Otel | undefined> | undefined
-  readonly #spaces = new Map<string, Space>()
+  readonly #spaces = new Map<string, CacheScope>()
   #closed = false
 
   /** @internal Use `createRedis`. */
@@ -128,11 +128,15 @@ export class Redis implements AsyncDisposable {
   }
 
   /** @internal What is cached under the application's prefix, or under one of a route below it. */
-  space(prefix?: string): Space {
+  space(prefix?: string): CacheScope {
     const name = prefix === undefined ? this.settings.prefix : `${this.settings.prefix}:${prefix}`
     const known = this.#spaces.get(name)
     if (known !== undefined) return known
-    const space = new Space(this.#openStore(name), { now: this.#now, logger: this.logger, telemetry: this.#telemetry })
+    const space = new CacheScope(this.#openStore(name), {
+      now: this.#now,
+      logger: this.logger,
+      telemetry: this.#telemetry,
+    })
     this.#spaces.set(name, space)
     return space
   }

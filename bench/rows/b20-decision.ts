@@ -1,5 +1,5 @@
 import Fastify from 'fastify'
-import type { CacheRequest } from '../../src/route/request.js'
+import type { RequestContext } from '../../src/route/request.js'
 import type { CacheOptions } from '../../src/route/options.js'
 import type { Bench } from '../harness/bench.js'
 import { figures, interleave } from '../harness/compare.js'
@@ -32,7 +32,7 @@ function decisions(options: CacheOptions<unknown>, headers: Fields): Subject {
     const traits = { path: {}, refreshes: false, stripsHead: true }
     const cache = routes.cache('GET /items/:id', { where: 'cache', options }, traits)
     const fields = { ...COMMON, ...headers }
-    const request = (n: number): CacheRequest<unknown> => ({
+    const request = (n: number): RequestContext<unknown> => ({
       method: 'GET',
       target: itemPath(n % ITEM_COUNT),
       origin: 'http://shop.example',

@@ -1,20 +1,20 @@
 import type { Redis } from '../create-redis.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
-import type { RouteCache } from '../route/cached-route.js'
+import type { CachedRoute } from '../route/cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
 import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
-import { type Declared, Routes, type Traits } from '../route/registry.js'
-import type { RouteWrite } from '../route/write-session.js'
+import { type Declared, RouteRegistry, type HostTraits } from '../route/registry.js'
+import type { WriteRoute } from '../route/write-session.js'
 
-const known = new WeakMap<Redis, Routes>()
+const known = new WeakMap<Redis, RouteRegistry>()
 
 /** The routes of an application: what an adapter declares them with. Beside `Redis`, so that the data cache loads no HTTP. */
-export function routesOf(redis: Redis): Routes {
+export function routesOf(redis: Redis): RouteRegistry {
   const before = known.get(redis)
   if (before !== undefined) return before
   const { logger, defaults, settings } = redis
   const space = redis.space.bind(redis)
-  const routes = new Routes({ space, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+  const routes = new RouteRegistry({ space, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
   redis.cache.explainWith((request) => routes.explain(request))
   known.set(redis, routes)
   return routes
@@ -27,13 +27,13 @@ const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, pat
 const declarations: WeakRef<DeclaredCache<never>>[] = []
 
 /** How many of them an application has been told of. */
-const expected = new WeakMap<Routes, number>()
+const expected = new WeakMap<RouteRegistry, number>()
 
 /**
  * Tells an application under which keys its routes will cache, before the first request of each: what a write has to
  * invalidate may have been stored by another process. Routes of other applications in this process do no harm.
  */
-export function expectDeclared(routes: Routes, traits: Traits): void {
+export function expectDeclared(routes: RouteRegistry, traits: HostTraits): void {
   const from = expected.get(routes) ?? 0
   if (from === declarations.length) return
   expected.set(routes, declarations.length)
@@ -43,7 +43,7 @@ export function expectDeclared(routes: Routes, traits: Traits): void {
 /** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
 export class DeclaredCache<Req> {
   readonly #declared: Declared<CacheOptions<Req>>
-  readonly #bound = new WeakMap<Routes, Map<string, RouteCache<Req>>>()
+  readonly #bound = new WeakMap<RouteRegistry, Map<string, CachedRoute<Req>>>()
 
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
@@ -51,12 +51,12 @@ export class DeclaredCache<Req> {
     declarations.push(new WeakRef<DeclaredCache<never>>(this))
   }
 
-  expectOn(routes: Routes, { path }: Traits): void {
+  expectOn(routes: RouteRegistry, { path }: HostTraits): void {
     routes.expect(this.#declared, path)
   }
 
   /** `name`: method and template of the route that uses them. */
-  on(routes: Routes, name: string, traits: () => Traits): RouteCache<Req> {
+  on(routes: RouteRegistry, name: string, traits: () => HostTraits): CachedRoute<Req> {
     let caches = this.#bound.get(routes)
     if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
     let cache = caches.get(name)
@@ -69,7 +69,7 @@ export class DeclaredCache<Req> {
 export class DeclaredWrite<Req> {
   readonly #put: Declared<CachePutOptions<Req>> | undefined
   readonly #evict: Declared<CacheEvictOptions<Req>> | undefined
-  readonly #bound = new WeakMap<Routes, RouteWrite<Req>>()
+  readonly #bound = new WeakMap<RouteRegistry, WriteRoute<Req>>()
   readonly #joined = new WeakMap<DeclaredWrite<Req>, DeclaredWrite<Req>>()
 
   constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
@@ -85,7 +85,7 @@ export class DeclaredWrite<Req> {
     return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
   }
 
-  on(routes: Routes, traits: () => Traits): RouteWrite<Req> {
+  on(routes: RouteRegistry, traits: () => HostTraits): WriteRoute<Req> {
     let write = this.#bound.get(routes)
     if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
     return write

@@ -1,18 +1,19 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
-import type { MatchKind, MatchStep, MaybePromise, Published, Store, SweepStep } from '../store/store.js'
+import type { MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
 import { Telemetry } from '../telemetry/stats.js'
 import { Changes } from './changes.js'
-import type { Absent, Look, Place } from './entry-ref.js'
-import { type Acquired, type AcquireOptions, DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, Fills } from './fill.js'
+import type { Absent, EntryLookup, EntryRef } from './entry-ref.js'
+import { type Acquired, type AcquireOptions, DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
 import { PREFIX_GROUP } from './group.js'
-import { look, lookMany } from './lookup.js'
-import { Unconfirmed } from './pending-invalidations.js'
+import { lookupEntry, lookupEntries } from './lookup.js'
+import { PendingInvalidations } from './pending-invalidations.js'
 import { type AnnounceOptions, Write } from './write.js'
 
-export interface SpaceOptions {
+export interface CacheScopeOptions {
   readonly now: () => number
   readonly logger: Logger
   readonly leaseMs?: number | undefined
@@ -21,7 +22,7 @@ export interface SpaceOptions {
 }
 
 /** What an invalidation names. Keys and groups are encoded. */
-export interface Target {
+export interface InvalidationTarget {
   readonly keys?: readonly string[] | undefined
   readonly groups?: readonly string[] | undefined
   /** `soft`: entries become stale and may be served while they are refreshed. Default `hard`. */
@@ -42,25 +43,28 @@ export interface Committed extends Evicted {
 }
 
 /** Everything that is true about the cached things of one prefix. */
-export class Space {
+export class CacheScope {
   readonly prefix: string
   readonly now: () => number
   readonly telemetry: Telemetry
   /** What this process has changed. */
   readonly changes = new Changes()
   readonly #store: Store
-  readonly #fills: Fills
+  readonly #fills: FillCoordinator
   readonly #leaseMs: number
-  readonly #unconfirmed: Unconfirmed
+  readonly #unconfirmed: PendingInvalidations
 
-  constructor(store: Store, options: SpaceOptions) {
+  constructor(store: Store, options: CacheScopeOptions) {
     this.prefix = store.prefix
     this.now = options.now
     this.telemetry = options.telemetry ?? new Telemetry(options.now)
     this.#store = store
     this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS
-    this.#fills = new Fills(store, options.now, { leaseMs: this.#leaseMs, waitMs: options.waitMs ?? DEFAULT_WAIT_MS })
-    this.#unconfirmed = new Unconfirmed(store, options.logger, options.now)
+    this.#fills = new FillCoordinator(store, options.now, {
+      leaseMs: this.#leaseMs,
+      waitMs: options.waitMs ?? DEFAULT_WAIT_MS,
+    })
+    this.#unconfirmed = new PendingInvalidations(store, options.logger, options.now)
   }
 
   /** Entries without an end are going to be stored. */
@@ -78,20 +82,20 @@ export class Space {
     return new Keyspace(this.prefix).entry(key)
   }
 
-  look(place: Place, now: number = this.now()): Look | Promise<Look> {
+  lookup(place: EntryRef, now: number = this.now()): EntryLookup | Promise<EntryLookup> {
     const doubt = this.#unconfirmed.doubt
-    return doubt === undefined ? look(this.#store, place, now) : { state: 'outage', error: doubt }
+    return doubt === undefined ? lookupEntry(this.#store, place, now) : { state: 'outage', error: doubt }
   }
 
   /** Many places in one trip. */
-  lookMany(places: readonly Place[]): MaybePromise<readonly Look[]> {
+  lookupMany(places: readonly EntryRef[]): MaybePromise<readonly EntryLookup[]> {
     const doubt = this.#unconfirmed.doubt
-    if (doubt === undefined) return lookMany(this.#store, places, this.now())
+    if (doubt === undefined) return lookupEntries(this.#store, places, this.now())
     return places.map(() => ({ state: 'outage', error: doubt }))
   }
 
   /** The right to fill a place, or what somebody else filled it with meanwhile. */
-  acquire(place: Place, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+  acquire(place: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
     return this.#fills.acquire(place, absent, options)
   }
 
@@ -111,13 +115,21 @@ export class Space {
    * Ends a successful write: invalidates what it names, then stores what it wrote. In this order, so that a group may
    * be invalidated and given a new entry by one and the same write.
    */
-  async commit(write: Write, stored: { entry: Entry; ttlMs: number } | undefined, target: Target): Promise<Committed> {
+  async commit(
+    write: Write,
+    stored: { entry: Entry; ttlMs: number } | undefined,
+    target: InvalidationTarget,
+  ): Promise<Committed> {
     const committed = await this.#commit(write, stored, target)
     this.#changed({ ...target, keys: [...(target.keys ?? []), write.key] })
     return committed
   }
 
-  async #commit(write: Write, stored: { entry: Entry; ttlMs: number } | undefined, target: Target): Promise<Committed> {
+  async #commit(
+    write: Write,
+    stored: { entry: Entry; ttlMs: number } | undefined,
+    target: InvalidationTarget,
+  ): Promise<Committed> {
     const { groups = [], mode = 'hard' } = target
     const keys = (target.keys ?? []).filter((key) => key !== write.key)
     try {
@@ -161,12 +173,12 @@ export class Space {
   /** The variants of a path that are still there. */
   async enrolled(list: string, groups: readonly string[]): Promise<readonly Entry[]> {
     const keys = await this.#store.enrolled(list, this.now())
-    const looks = await Promise.all(keys.map(async (key) => this.look({ key, groups })))
+    const looks = await Promise.all(keys.map(async (key) => this.lookup({ key, groups })))
     return looks.flatMap((found) => (found.state === 'valid' ? [found.entry] : []))
   }
 
   /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
-  evict(target: Target): Promise<Evicted> {
+  evict(target: InvalidationTarget): Promise<Evicted> {
     const { keys = [], groups = [], mode = 'hard' } = target
     const evicting = groups.length === 0 ? this.#evictKeys(keys, mode) : this.#evictBoth(keys, groups, mode)
     return evicting.then(
@@ -211,7 +223,7 @@ export class Space {
     this.#unconfirmed.close()
   }
 
-  #changed({ keys = [], groups = [] }: Target): void {
+  #changed({ keys = [], groups = [] }: InvalidationTarget): void {
     this.changes.note(keys, groups.length > 0)
   }
 

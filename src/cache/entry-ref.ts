@@ -1,7 +1,7 @@
 import type { Entry } from '../store/entry.js'
 
 /** Where an entry is looked for. */
-export interface Place {
+export interface EntryRef {
   readonly key: string
   /**
    * The key of the path, where the entry is one of several variants. A `variants` entry stands there whose identity
@@ -14,7 +14,7 @@ export interface Place {
   slot?: unknown
 }
 
-export type Look =
+export type EntryLookup =
   /** Every group allows it and it is still of use. `softened`: invalidated softly, so not fresh. */
   | { readonly state: 'valid'; readonly entry: Entry; readonly softened: boolean }
   | Absent

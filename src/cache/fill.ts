@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Entry } from '../store/entry.js'
 import type { Published, Store } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type Absent, type Place, replacing } from './entry-ref.js'
-import { look } from './lookup.js'
+import { type Absent, type EntryRef, replacing } from './entry-ref.js'
+import { lookupEntry } from './lookup.js'
 
 /** A handler that still has not answered after this is taken for hung; its lease is not renewed any more. */
 export const RENEW_FOR_MS = 300_000
@@ -14,14 +14,14 @@ const PASS_MS = 5000
 interface FlightControls {
   waiters(): number
   leave(): void
-  end(end: FlightEnd): void
+  end(end: FlightOutcome): void
   readonly recorder: Recorder | undefined
 }
 
 /** The right to fill one key, held until one of publish, pass or release is called. */
-export class Fill {
+export class FillLease {
   readonly stamp: number
-  readonly place: Place
+  readonly place: EntryRef
   readonly #store: Store
   readonly #token: string
   readonly #leaseMs: number
@@ -30,7 +30,7 @@ export class Fill {
   #renewal: NodeJS.Timeout | undefined
   #open = true
 
-  constructor(store: Store, place: Place, token: string, stamp: number, leaseMs: number, flight: FlightControls) {
+  constructor(store: Store, place: EntryRef, token: string, stamp: number, leaseMs: number, flight: FlightControls) {
     this.stamp = stamp
     this.place = place
     this.#store = store
@@ -105,13 +105,13 @@ export class Fill {
   }
 }
 
-function endOfPublication(published: Published, entry: Entry): FlightEnd {
+function endOfPublication(published: Published, entry: Entry): FlightOutcome {
   if (published === 'fenced') return { state: 'released' }
   return entry.kind === 'pass' ? { state: 'pass' } : { state: 'stored', entry }
 }
 
 /** How the one fill of a key in this process ended, for those who waited for it. */
-export type FlightEnd =
+export type FlightOutcome =
   /** Stored, and valid as of an instant after every waiter began. */
   | { readonly state: 'stored'; readonly entry: Entry }
   /** The response may not be stored: waiters run their own handlers, side by side. */
@@ -121,12 +121,12 @@ export type FlightEnd =
   /** The store is away: nobody waits. */
   | { readonly state: 'outage' }
 
-export type WaitEnd = FlightEnd | { readonly state: 'wait-limit' } | { readonly state: 'aborted' }
+export type WaitEnd = FlightOutcome | { readonly state: 'wait-limit' } | { readonly state: 'aborted' }
 
 /** What callers of one process share while one of them fills a key. */
-export class Flight {
-  readonly #ended: Promise<FlightEnd>
-  #end!: (end: FlightEnd) => void
+export class SingleFlight {
+  readonly #ended: Promise<FlightOutcome>
+  #end!: (end: FlightOutcome) => void
   #waiters = 0
 
   constructor() {
@@ -140,7 +140,7 @@ export class Flight {
     return this.#waiters
   }
 
-  end(end: FlightEnd): void {
+  end(end: FlightOutcome): void {
     this.#end(end)
   }
 
@@ -205,16 +205,16 @@ export type Acquired =
   /** Somebody else filled it while we waited. */
   | { readonly state: 'found'; readonly entry: Entry }
   /** Ours to fill. Must end with publish, pass or release. */
-  | { readonly state: 'fill'; readonly fill: Fill }
+  | { readonly state: 'fill'; readonly fill: FillLease }
   /** Run the handler and store nothing. */
   | { readonly state: 'alone'; readonly reason: AloneReason }
 
 /** The fills of one prefix: at most one per key at any moment, in this process and over all processes. */
-export class Fills {
+export class FillCoordinator {
   readonly #store: Store
   readonly #now: () => number
   readonly #timing: FillTiming
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new Map<string, SingleFlight>()
 
   constructor(store: Store, now: () => number, timing: FillTiming) {
     this.#store = store
@@ -227,7 +227,7 @@ export class Fills {
     return this.#flights.size
   }
 
-  async acquire(place: Place, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+  async acquire(place: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
     const waitMs = options.waitMs ?? this.#timing.waitMs
     const giveUpAt = this.#now() + waitMs
     for (;;) {
@@ -248,12 +248,12 @@ export class Fills {
 
   /** Speaks for this process: takes the lease, or waits for who has it. */
   async #lead(
-    place: Place,
+    place: EntryRef,
     absent: Absent,
     giveUpAt: number,
     options: AcquireOptions,
   ): Promise<Acquired | typeof AGAIN> {
-    const flight = new Flight()
+    const flight = new SingleFlight()
     this.#flights.set(place.key, flight)
     const token = randomUUID()
     try {
@@ -269,12 +269,12 @@ export class Fills {
   }
 
   async #claim(
-    place: Place,
+    place: EntryRef,
     first: Absent,
     token: string,
     giveUpAt: number,
     options: AcquireOptions,
-    flight: Flight,
+    flight: SingleFlight,
   ): Promise<Granted | Exclude<Acquired, { state: 'fill' }> | typeof AGAIN> {
     let seen: Absent = first
     let changes = 0
@@ -300,7 +300,7 @@ export class Fills {
         }
         // Whoever joins from here on began after this read was sent, and must not be given what it finds.
         this.#leave(place.key, flight)
-        const found = await look(this.#store, place, this.#now())
+        const found = await lookupEntry(this.#store, place, this.#now())
         if (found.state === 'outage') return { state: 'alone', reason: 'outage' }
         if (found.state === 'absent') seen = found
         else if (found.entry.kind === 'pass') return { state: 'alone', reason: 'hit-for-pass' }
@@ -314,8 +314,8 @@ export class Fills {
     }
   }
 
-  #fill(place: Place, token: string, stamp: number, flight: Flight, { recorder }: AcquireOptions): Fill {
-    return new Fill(this.#store, place, token, stamp, this.#timing.leaseMs, {
+  #fill(place: EntryRef, token: string, stamp: number, flight: SingleFlight, { recorder }: AcquireOptions): FillLease {
+    return new FillLease(this.#store, place, token, stamp, this.#timing.leaseMs, {
       waiters: () => flight.waiters,
       leave: () => this.#leave(place.key, flight),
       end: (end) => flight.end(end),
@@ -323,12 +323,12 @@ export class Fills {
     })
   }
 
-  #land(key: string, flight: Flight, end: FlightEnd): void {
+  #land(key: string, flight: SingleFlight, end: FlightOutcome): void {
     this.#leave(key, flight)
     flight.end(end)
   }
 
-  #leave(key: string, flight: Flight): void {
+  #leave(key: string, flight: SingleFlight): void {
     if (this.#flights.get(key) === flight) this.#flights.delete(key)
   }
 }
@@ -345,7 +345,7 @@ function reuse(entry: Entry, options: AcquireOptions): Acquired {
   return options.accept(entry, false) ? { state: 'found', entry } : { state: 'alone', reason: 'unusable' }
 }
 
-function endOf(acquired: Exclude<Acquired, { state: 'fill' }>): FlightEnd {
+function endOf(acquired: Exclude<Acquired, { state: 'fill' }>): FlightOutcome {
   if (acquired.state === 'found') return { state: 'stored', entry: acquired.entry }
   if (acquired.reason === 'hit-for-pass') return { state: 'pass' }
   return { state: acquired.reason === 'outage' ? 'outage' : 'released' }

@@ -1,9 +1,10 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import { type Entry, isSoftened, isValid, type Stamp } from '../store/entry.js'
-import type { Found, LocalReader, MaybePromise, Store } from '../store/store.js'
-import type { Look, Place } from './entry-ref.js'
+import type { Found, LocalReader, Store } from '../store/store.js'
+import type { EntryLookup, EntryRef } from './entry-ref.js'
 
 /** Reads one place. Synchronous where the store is: a hit from memory costs no turn of the event loop. */
-export function look(store: Store, place: Place, now: number): Look | Promise<Look> {
+export function lookupEntry(store: Store, place: EntryRef, now: number): EntryLookup | Promise<EntryLookup> {
   const hit = store.local === undefined || place.base !== undefined ? undefined : lookHere(store.local, place, now)
   if (hit !== undefined) return hit
   const keys = place.base === undefined ? [place.key] : [place.base, place.key]
@@ -17,16 +18,22 @@ export function look(store: Store, place: Place, now: number): Look | Promise<Lo
 }
 
 /** Reads many places in one trip; groups that their entries were given further, in one more. */
-export function lookMany(store: Store, places: readonly Place[], now: number): MaybePromise<readonly Look[]> {
+export function lookupEntries(
+  store: Store,
+  places: readonly EntryRef[],
+  now: number,
+): MaybePromise<readonly EntryLookup[]> {
   const groups = groupsOf(places)
-  const assessAll = (found: Found): MaybePromise<readonly Look[]> => {
+  const assessAll = (found: Found): MaybePromise<readonly EntryLookup[]> => {
     const stampsOf = stampsByPlace(groups, found.stamps)
     const looks = places.map((place, index) =>
       assess(store, place, { entries: [found.entries[index]], stamps: stampsOf(place) }, now),
     )
-    return looks.some((one) => one instanceof Promise) ? Promise.all(looks.map(async (one) => one)) : (looks as Look[])
+    return looks.some((one) => one instanceof Promise)
+      ? Promise.all(looks.map(async (one) => one))
+      : (looks as EntryLookup[])
   }
-  const nobodyKnows = (error: unknown): Look[] => places.map(() => outage(error))
+  const nobodyKnows = (error: unknown): EntryLookup[] => places.map(() => outage(error))
   try {
     const keys = places.map(({ key }) => key)
     const found = store.read(keys, groups)
@@ -37,7 +44,7 @@ export function lookMany(store: Store, places: readonly Place[], now: number): M
 }
 
 /** The groups of all places, each once. The usual case is that they all ask for the same list. */
-function groupsOf(places: readonly Place[]): readonly string[] {
+function groupsOf(places: readonly EntryRef[]): readonly string[] {
   const first = places[0]?.groups ?? NONE
   if (places.every(({ groups }) => groups === first)) return first
   return [...new Set(places.flatMap(({ groups }) => groups))]
@@ -46,13 +53,13 @@ function groupsOf(places: readonly Place[]): readonly string[] {
 function stampsByPlace(
   groups: readonly string[],
   stamps: readonly (Stamp | undefined)[],
-): (place: Place) => readonly (Stamp | undefined)[] {
+): (place: EntryRef) => readonly (Stamp | undefined)[] {
   const byGroup = new Map(groups.map((group, index) => [group, stamps[index]]))
   return (place) => (place.groups === groups ? stamps : place.groups.map((group) => byGroup.get(group)))
 }
 
 /** A hit in this process' memory: the same rules as those of `assess` and validity, in one pass and without a list. */
-function lookHere(local: LocalReader, place: Place, now: number): Look | undefined {
+function lookHere(local: LocalReader, place: EntryRef, now: number): EntryLookup | undefined {
   const entry = local.entry(place)
   if (entry === undefined || now >= entry.freshUntil) return undefined
   const { groups } = entry
@@ -66,11 +73,11 @@ function lookHere(local: LocalReader, place: Place, now: number): Look | undefin
   return { state: 'valid', entry, softened }
 }
 
-function outage(error: unknown): Look {
+function outage(error: unknown): EntryLookup {
   return { state: 'outage', error }
 }
 
-function assess(store: Store, place: Place, found: Found, now: number): Look | Promise<Look> {
+function assess(store: Store, place: EntryRef, found: Found, now: number): EntryLookup | Promise<EntryLookup> {
   const marker = place.base === undefined ? undefined : found.entries[0]
   const entry = found.entries[place.base === undefined ? 0 : 1]
   if (entry === undefined || !belongs(entry, place, marker)) return absent(entry, marker, place, found.stamps)
@@ -81,7 +88,7 @@ function assess(store: Store, place: Place, found: Found, now: number): Look | P
 }
 
 /** An entry that lacks a group its route declares now was stored under another declaration; doubt is a miss. */
-function belongs(entry: Entry, place: Place, marker: Entry | undefined): boolean {
+function belongs(entry: Entry, place: EntryRef, marker: Entry | undefined): boolean {
   if (place.base !== undefined && (marker?.kind !== 'variants' || entry.family !== marker.family)) return false
   const groups = entry.groups
   for (let index = 0; index < place.groups.length; index += 1) {
@@ -92,7 +99,7 @@ function belongs(entry: Entry, place: Place, marker: Entry | undefined): boolean
 }
 
 /** Groups that the handler added when the entry was made. */
-function otherGroups(entry: Entry, place: Place): readonly string[] {
+function otherGroups(entry: Entry, place: EntryRef): readonly string[] {
   return entry.groups.length === place.groups.length
     ? NONE
     : entry.groups.filter((group) => !place.groups.includes(group))
@@ -105,9 +112,9 @@ async function assessOthers(
   entry: Entry,
   others: readonly string[],
   found: Found,
-  place: Place,
+  place: EntryRef,
   now: number,
-): Promise<Look> {
+): Promise<EntryLookup> {
   const read = await readOthers(store, others)
   if ('state' in read) return read
   const stamps = read
@@ -115,7 +122,10 @@ async function assessOthers(
   return isValid(entry, stamps, now) ? valid(entry, softened) : absent(entry, found.entries[0], place, found.stamps)
 }
 
-async function readOthers(store: Store, groups: readonly string[]): Promise<readonly (Stamp | undefined)[] | Look> {
+async function readOthers(
+  store: Store,
+  groups: readonly string[],
+): Promise<readonly (Stamp | undefined)[] | EntryLookup> {
   try {
     return (await store.read([], groups)).stamps
   } catch (error) {
@@ -123,16 +133,16 @@ async function readOthers(store: Store, groups: readonly string[]): Promise<read
   }
 }
 
-function valid(entry: Entry, softened: boolean): Look {
+function valid(entry: Entry, softened: boolean): EntryLookup {
   return { state: 'valid', entry, softened }
 }
 
 function absent(
   seen: Entry | undefined,
   marker: Entry | undefined,
-  place: Place,
+  place: EntryRef,
   stamps: readonly (Stamp | undefined)[],
-): Look {
+): EntryLookup {
   const absentGroups = place.groups.filter((_, index) => stamps[index] === undefined)
   return { state: 'absent', seen, marker: place.base === undefined ? undefined : marker, absentGroups }
 }

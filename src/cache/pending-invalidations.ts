@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { Store } from '../store/store.js'
 import { publishRetry } from '../telemetry/channels.js'
-import type { Target } from './cache-scope.js'
+import type { InvalidationTarget } from './cache-scope.js'
 import { PREFIX_GROUP } from './group.js'
 
 /** Keys and groups remembered one by one; over that the whole prefix is invalidated instead. */
@@ -18,7 +18,7 @@ type Queue = Map<string, 'hard' | 'soft'>
  * Invalidations that the store could not confirm. They are tried again until it does; until then this process holds
  * everything under the prefix for unknown, because it cannot tell what is still true.
  */
-export class Unconfirmed {
+export class PendingInvalidations {
   readonly #store: Store
   readonly #logger: Logger
   readonly #now: () => number
@@ -41,7 +41,7 @@ export class Unconfirmed {
     return this.#doubt
   }
 
-  add(target: Target, cause?: unknown): void {
+  add(target: InvalidationTarget, cause?: unknown): void {
     const mode = target.mode ?? 'hard'
     for (const key of target.keys ?? []) note(this.#keys, key, mode)
     for (const group of target.groups ?? []) note(this.#groups, group, mode)

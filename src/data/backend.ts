@@ -1,5 +1,5 @@
 import { Background } from '../cache/background.js'
-import type { Evicted, Space, Target } from '../cache/cache-scope.js'
+import type { Evicted, CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import { checkedGroups, PREFIX_GROUP } from '../cache/group.js'
 import type { Key } from '../cache/key.js'
@@ -42,7 +42,7 @@ export class CacheBackend {
   #explainer: ((request: ExplainRequest) => Promise<Explanation>) | undefined
 
   /** @internal Applications get theirs from `createRedis()` or their framework. */
-  constructor(space: Space, defaultTtlMs: number, logger: Logger) {
+  constructor(space: CacheScope, defaultTtlMs: number, logger: Logger) {
     this.#logger = logger
     this.#shared = { space, background: new Background(), memo: new RequestMemo(space.changes) }
     const defaults = { options: plainOptions(defaultTtlMs), shared: false }
@@ -234,7 +234,7 @@ export class CacheBackend {
     return this.#shared.background.settled(limitMs)
   }
 
-  #evict(operation: string, target: Target): Promise<Evicted> {
+  #evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
     return this.#cache.recorder.evict(operation, target, (named) => this.#shared.space.evict(named))
   }
 }

@@ -1,7 +1,7 @@
 import type { Background } from '../cache/background.js'
-import type { Space } from '../cache/cache-scope.js'
-import type { Absent, Look } from '../cache/entry-ref.js'
-import type { Fill } from '../cache/fill.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import type { Absent, EntryLookup } from '../cache/entry-ref.js'
+import type { FillLease } from '../cache/fill.js'
 import type { Key } from '../cache/key.js'
 import { UsageError } from '../errors.js'
 import {
@@ -37,7 +37,7 @@ interface Item<K> extends Wanted {
 interface Task<K> {
   readonly item: Item<K>
   readonly stale: Stale | undefined
-  readonly fill: Fill | undefined
+  readonly fill: FillLease | undefined
 }
 
 /** What is to be loaded, and why. */
@@ -57,7 +57,7 @@ export interface Naming<K> {
 export class Many<K> {
   readonly #cache: ValueCache
   readonly #loads: Loads
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #background: Background
   readonly #naming: Naming<K>
 
@@ -80,12 +80,12 @@ export class Many<K> {
     const looks = await asking.run(() => this.#look(items))
     asking.end()
     const entries: ValueEntry<unknown>[] = []
-    const describe = async (item: Item<K>, look: Look): Promise<void> => {
+    const describe = async (item: Item<K>, look: EntryLookup): Promise<void> => {
       const entry = await this.#cache.describe(look, item.shared)
       asking.part().found(entryFound(entry, look, item.place))
       for (const index of item.indexes) entries[index] = entry
     }
-    await Promise.all(items.map((item, index) => describe(item, looks[index] as Look)))
+    await Promise.all(items.map((item, index) => describe(item, looks[index] as EntryLookup)))
     return entries
   }
 
@@ -112,13 +112,13 @@ export class Many<K> {
   /** A promise for each item. Those that are loaded here share one call of the loader. */
   async #answers<T>(
     items: readonly Item<K>[],
-    looks: readonly Look[],
+    looks: readonly EntryLookup[],
     loader: BatchLoader<K, T>,
     options: GetOrSetManyOptions,
   ): Promise<Promise<T>[]> {
     const batch = new Batch<K, T>(this.#loads, loader)
     const behind: { item: Item<K>; stale: Stale; absent: Absent }[] = []
-    const plans = await Promise.all(items.map((item, index) => this.#loads.plan(item, looks[index] as Look)))
+    const plans = await Promise.all(items.map((item, index) => this.#loads.plan(item, looks[index] as EntryLookup)))
     const answers = await Promise.all(
       plans.map(async (plan, index): Promise<() => Promise<T>> => {
         const item = items[index] as Item<K>
@@ -197,8 +197,8 @@ export class Many<K> {
     return [...items.values()]
   }
 
-  #look(items: readonly Item<K>[]): readonly Look[] | Promise<readonly Look[]> {
-    return items.length === 0 ? [] : this.#space.lookMany(items.map(({ place }) => place))
+  #look(items: readonly Item<K>[]): readonly EntryLookup[] | Promise<readonly EntryLookup[]> {
+    return items.length === 0 ? [] : this.#space.lookupMany(items.map(({ place }) => place))
   }
 }
 

@@ -1,6 +1,6 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import type { MaybePromise } from '../store/store.js'
 
 export type CompressionCodec = 'brotli' | 'deflate' | 'zstd'
 

@@ -1,11 +1,11 @@
 import type { Background } from '../cache/background.js'
-import type { Space } from '../cache/cache-scope.js'
-import { type Absent, type Look, type Place, replacing } from '../cache/entry-ref.js'
-import type { Acquired, Fill } from '../cache/fill.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/entry-ref.js'
+import type { Acquired, FillLease } from '../cache/fill.js'
 import type { Key } from '../cache/key.js'
 import { OptionsError, TimeoutError, UsageError } from '../errors.js'
 import type { Entry } from '../store/entry.js'
-import type { Found, Looking, Recorder } from '../telemetry/recorder.js'
+import type { LookupResult, LookupTimer, Recorder } from '../telemetry/recorder.js'
 import { checkValueOptions, type LoadOptions, type ResolvedValueOptions, type ValueOptions } from './options.js'
 import { whyMissed } from './value-cache.js'
 import { type Decoded, type Encoded, ENCODED_NEGATIVE, lifeMs, type Values } from './values.js'
@@ -156,13 +156,13 @@ export function soonEnough<T>(promise: Promise<T>, limitMs: number): Promise<{ r
 /** One value that is asked for. */
 export interface Wanted {
   readonly key: Key
-  readonly place: Place
+  readonly place: EntryRef
   readonly options: ResolvedValueOptions
   readonly signal: AbortSignal | undefined
   /** Whether what is given may be the same frozen object for everybody. */
   readonly shared: boolean
   /** The lookup that ends when it is decided who loads. */
-  readonly asking?: Looking | undefined
+  readonly asking?: LookupTimer | undefined
 }
 
 /** A value that is not fresh any more, with the entry it was in. */
@@ -185,19 +185,19 @@ export type Plan =
 
 /** How values come to be: who loads, what is stored, and what callers are given when that fails. */
 export class Loads {
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #values: Values
   readonly #background: Background
   readonly #recorder: Recorder
 
-  constructor(space: Space, values: Values, background: Background, recorder: Recorder) {
+  constructor(space: CacheScope, values: Values, background: Background, recorder: Recorder) {
     this.#space = space
     this.#values = values
     this.#background = background
     this.#recorder = recorder
   }
 
-  async plan(wanted: Wanted, look: Look): Promise<Plan> {
+  async plan(wanted: Wanted, look: EntryLookup): Promise<Plan> {
     if (look.state === 'outage') return { do: 'alone', reason: 'outage' }
     if (look.state === 'absent') return { do: 'load', stale: undefined, absent: look, reason: 'absent' }
     const { entry, softened } = look
@@ -212,7 +212,7 @@ export class Loads {
     return servable ? { do: 'refresh', stale, absent } : { do: 'load', stale, absent, reason: whyMissed(look) }
   }
 
-  async getOrLoad<T>(wanted: Wanted, look: Look, loader: Loader<T>): Promise<T> {
+  async getOrLoad<T>(wanted: Wanted, look: EntryLookup, loader: Loader<T>): Promise<T> {
     const plan = await this.plan(wanted, look)
     tellPlan(wanted, plan)
     switch (plan.do) {
@@ -250,7 +250,7 @@ export class Loads {
     }
   }
 
-  acquire(wanted: Wanted, absent: Absent, waitMs?: number): ReturnType<Space['acquire']> {
+  acquire(wanted: Wanted, absent: Absent, waitMs?: number): ReturnType<CacheScope['acquire']> {
     const { ttlMs, negativeTtlMs = 0, staleIfErrorMs, staleWhileRevalidateMs, timeoutMs } = wanted.options
     return this.#space.acquire(wanted.place, absent, {
       accept: (entry, softened) => !softened && this.#space.now() < entry.freshUntil,
@@ -273,7 +273,7 @@ export class Loads {
     stale: Stale | undefined,
     loaded: unknown,
     decisions: Decisions,
-    fill: Fill | undefined,
+    fill: FillLease | undefined,
   ): Promise<unknown> {
     const now = this.#space.now()
     if (decisions.unchanged && stale !== undefined) {
@@ -299,7 +299,7 @@ export class Loads {
   }
 
   /** A store that is away costs the caller nothing but the time limit of one command. */
-  async #publish(fill: Fill, entry: Entry): Promise<void> {
+  async #publish(fill: FillLease, entry: Entry): Promise<void> {
     await fill.publish({ ...entry, stamp: fill.stamp }, lifeMs(entry, entry.storedAt)).catch(ignore)
   }
 
@@ -316,7 +316,7 @@ export class Loads {
   async loadOne<T>(
     wanted: Wanted,
     { absent, reason }: { readonly absent: Absent; readonly reason: string },
-    load: (fill: Fill | undefined) => Promise<T>,
+    load: (fill: FillLease | undefined) => Promise<T>,
   ): Promise<T> {
     const { asking, place } = wanted
     const acquired = await (asking === undefined
@@ -331,7 +331,7 @@ export class Loads {
     return taken === undefined ? load(undefined) : (taken.value as T)
   }
 
-  async #fill<T>(wanted: Wanted, stale: Stale | undefined, fill: Fill | undefined, loader: Loader<T>): Promise<T> {
+  async #fill<T>(wanted: Wanted, stale: Stale | undefined, fill: FillLease | undefined, loader: Loader<T>): Promise<T> {
     try {
       const signal = new LazySignal()
       const decisions = new Decisions(wanted.options)
@@ -367,7 +367,11 @@ export function tellPlan({ asking, place }: Wanted, plan: Plan): void {
 }
 
 /** What telemetry is told of somebody who got no lease: somebody else's value, or why there is none. */
-export function acquiredFound(acquired: Exclude<Acquired, { state: 'fill' }>, taken: boolean, place: Place): Found {
+export function acquiredFound(
+  acquired: Exclude<Acquired, { state: 'fill' }>,
+  taken: boolean,
+  place: EntryRef,
+): LookupResult {
   if (acquired.state === 'found')
     return taken
       ? { outcome: 'hit', reason: 'collapsed', entry: acquired.entry, place }

@@ -1,4 +1,4 @@
-import type { Evicted, Space, Target } from '../cache/cache-scope.js'
+import type { Evicted, CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
 import { groupProblem, namespaceGroup } from '../cache/group.js'
 import type { Key } from '../cache/key.js'
 import type { WriteStamp } from '../cache/write.js'
@@ -30,7 +30,7 @@ import { schemaProblem, type StandardSchema, Values } from './values.js'
 /** Values of one kind: `K` names them, `In` is stored, `Out` is read. Redis trouble never throws. */
 export class Namespace<K = Key, In = unknown, Out = In> {
   readonly name: string
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #cache: ValueCache
   readonly #many: Many<K>
   readonly #key: (key: K) => Key
@@ -148,7 +148,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return this.#many.getOrSet(keys, loader as unknown as BatchLoader<K, Out>, options)
   }
 
-  #evict(operation: string, target: Target): Promise<Evicted> {
+  #evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
     return this.#cache.recorder.evict(operation, target, (named) => this.#space.evict(named))
   }
 

@@ -1,11 +1,11 @@
 import type { Background } from '../cache/background.js'
-import type { Evicted, Space } from '../cache/cache-scope.js'
-import type { Look, Place } from '../cache/entry-ref.js'
+import type { Evicted, CacheScope } from '../cache/cache-scope.js'
+import type { EntryLookup, EntryRef } from '../cache/entry-ref.js'
 import type { Key } from '../cache/key.js'
 import { WriteStamp } from '../cache/write.js'
 import { UsageError } from '../errors.js'
 import type { Entry } from '../store/entry.js'
-import type { Found, Recorder } from '../telemetry/recorder.js'
+import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import { isKnown, type Loader, Loads } from './loader.js'
 import type { RequestMemo } from './memoize.js'
 import {
@@ -27,7 +27,7 @@ import { type Decoded, type Encoded, lifeMs, type Values } from './values.js'
 
 /** What the caches of one backend have in common. */
 export interface Shared {
-  readonly space: Space
+  readonly space: CacheScope
   readonly background: Background
   readonly memo: RequestMemo
 }
@@ -44,7 +44,7 @@ export class ValueCache {
   readonly loads: Loads
   readonly defaults: ValueDefaults
   readonly recorder: Recorder
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #memo: RequestMemo
   /** Calls in a loop say the same again and again. */
   #last: { readonly options: LoadOptions; readonly resolved: ResolvedValueOptions } | undefined
@@ -73,7 +73,7 @@ export class ValueCache {
   async getEntry(key: Key, options: ReadOptions = NO_OPTIONS, operation = 'getEntry'): Promise<ValueEntry<unknown>> {
     const place = this.#place('getEntry', key, options)
     const looking = this.recorder.start(operation)
-    const look = await looking.run(() => this.#space.look(place))
+    const look = await looking.run(() => this.#space.lookup(place))
     const entry = await this.describe(look, this.#isShared(options))
     looking.found(entryFound(entry, look, place))
     return entry
@@ -124,7 +124,7 @@ export class ValueCache {
     const shared = this.#isShared(options)
     const now = this.#space.now()
     const asking = this.recorder.start('getOrSet')
-    const looking = asking.run(() => this.#space.look(place, now))
+    const looking = asking.run(() => this.#space.lookup(place, now))
     const look = looking instanceof Promise ? await looking : looking
     if (look.state === 'valid' && !look.softened && now < look.entry.freshUntil) {
       const known = this.values.recall(look.entry, shared) ?? this.values.decode(look.entry, shared)
@@ -151,7 +151,7 @@ export class ValueCache {
     return this.#memo.answer(memo, 'getOrSet', this.values.key(key), ask)
   }
 
-  #place(operation: string, key: Key, options: ReadOptions): Place {
+  #place(operation: string, key: Key, options: ReadOptions): EntryRef {
     const groups = options.group === undefined ? this.defaults.options.groups : this.resolve(operation, options).groups
     return this.values.place(key, groups)
   }
@@ -164,7 +164,7 @@ export class ValueCache {
     const now = this.#space.now()
     const place = this.#place('get', key, options)
     const asking = this.recorder.start('get')
-    const looking = asking.run(() => this.#space.look(place, now))
+    const looking = asking.run(() => this.#space.lookup(place, now))
     const look = looking instanceof Promise ? await looking : looking
     const fresh = this.#fresh(look, this.#isShared(options), now)
     const decoded = fresh instanceof Promise ? await fresh : fresh
@@ -172,7 +172,7 @@ export class ValueCache {
     return decoded?.state === 'value' ? decoded : undefined
   }
 
-  #fresh(look: Look, shared: boolean, now: number): ReturnType<Values['decode']> | undefined {
+  #fresh(look: EntryLookup, shared: boolean, now: number): ReturnType<Values['decode']> | undefined {
     if (look.state !== 'valid' || look.softened) return undefined
     const { entry } = look
     return entry.kind === 'value' && now < entry.freshUntil ? this.values.decode(entry, shared) : undefined
@@ -213,11 +213,11 @@ export class ValueCache {
     if (!confirmed) return OUTAGE
     if (published !== 'stored') return CONTESTED
     // A group that was invalidated since the announcement fences the entry only when it is read; it is said now.
-    const look = await this.#space.look({ key: place, groups: entry.groups })
+    const look = await this.#space.lookup({ key: place, groups: entry.groups })
     return look.state === 'absent' ? CONTESTED : STORED
   }
 
-  async describe(look: Look, shared: boolean): Promise<ValueEntry<unknown>> {
+  async describe(look: EntryLookup, shared: boolean): Promise<ValueEntry<unknown>> {
     if (look.state === 'outage') return { outcome: 'miss', reason: 'outage', value: undefined }
     if (look.state === 'absent' || look.entry.kind === 'pass')
       return { outcome: 'miss', reason: 'absent', value: undefined }
@@ -245,7 +245,7 @@ const CONTESTED: SetResult = { stored: false, reason: 'contested' }
 const OUTAGE: SetResult = { stored: false, reason: 'outage' }
 
 /** What telemetry is told of a value that is served while it is fresh, and of nothing else. */
-export function freshFound(look: Look, decoded: Decoded | undefined, place: Place): Found {
+export function freshFound(look: EntryLookup, decoded: Decoded | undefined, place: EntryRef): LookupResult {
   if (look.state !== 'valid' || decoded === undefined) return { outcome: 'miss', reason: whyMissed(look), place }
   const { entry } = look
   if (decoded.state === 'value') return { outcome: 'hit', reason: 'fresh', entry, place }
@@ -255,14 +255,14 @@ export function freshFound(look: Look, decoded: Decoded | undefined, place: Plac
 }
 
 /** Why what was seen at a key is no fresh value. */
-export function whyMissed(look: Look): string {
+export function whyMissed(look: EntryLookup): string {
   if (look.state !== 'valid') return look.state
   if (look.entry.kind === 'pass') return 'hit-for-pass'
   return look.softened ? 'softened' : 'stale'
 }
 
 /** What telemetry is told of a value that is given whatever its age. */
-export function entryFound(entry: ValueEntry<unknown>, look: Look, place: Place): Found {
+export function entryFound(entry: ValueEntry<unknown>, look: EntryLookup, place: EntryRef): LookupResult {
   if (entry.outcome === 'miss' || look.state !== 'valid')
     return { outcome: 'miss', reason: entry.outcome === 'miss' ? entry.reason : 'absent', place }
   if (entry.outcome === 'stale') return { outcome: 'stale', reason: 'stale', entry: look.entry, place }

@@ -1,9 +1,9 @@
-import type { Place } from '../cache/entry-ref.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import type { EntryRef } from '../cache/entry-ref.js'
 import { entryGroups, namespaceGroup } from '../cache/group.js'
 import { type Key, keyProblem, valueKeyHead, valueKeyUnder, valuePattern } from '../cache/key.js'
 import { ValueError } from '../errors.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
-import type { MaybePromise } from '../store/store.js'
 import { type Coder, jsonCoder } from './coder.js'
 import { type Compressor, type Packed, unpack } from './compression.js'
 import type { ResolvedValueOptions } from './options.js'
@@ -76,7 +76,7 @@ export class Values {
   readonly #headers: readonly string[]
   readonly #keyHead: string
   /** Encoding a key costs more than all else of a hit from memory. */
-  readonly #places = new Map<string, Place>()
+  readonly #places = new Map<string, EntryRef>()
   /** What entries without further groups carry. */
   readonly #groups: readonly string[]
 
@@ -96,7 +96,7 @@ export class Values {
     return valueKeyUnder(this.#keyHead, key)
   }
 
-  place(key: Key, groups: readonly string[]): Place {
+  place(key: Key, groups: readonly string[]): EntryRef {
     if (typeof key === 'string' && groups.length === 0) return this.#places.get(key) ?? this.#remember(key)
     return { key: this.key(key), groups: this.#entryGroups(groups) }
   }
@@ -111,8 +111,8 @@ export class Values {
     return `key ${describeKey(key)} in ${this.namespace === '' ? 'the cache' : `namespace '${this.namespace}'`}`
   }
 
-  #remember(key: string): Place {
-    const place: Place = { key: valueKeyUnder(this.#keyHead, key), groups: this.#groups, slot: undefined }
+  #remember(key: string): EntryRef {
+    const place: EntryRef = { key: valueKeyUnder(this.#keyHead, key), groups: this.#groups, slot: undefined }
     if (this.#places.size >= PLACES_MAX) this.#places.clear()
     if (key.length <= PLACE_LENGTH_MAX) this.#places.set(key, place)
     return place

@@ -1,5 +1,13 @@
 import type { HttpPolicy } from './options.js'
-import type { BypassReason, ReplayHow, RequestPlan, RunFacts, StoredResponse, Verdict, VerdictReason } from './types.js'
+import type {
+  BypassReason,
+  StoredResponseContext,
+  RequestPlan,
+  RunFacts,
+  StoredResponse,
+  ReuseDecision,
+  ReuseReason,
+} from './types.js'
 
 /** Why a request went forward to the handler (RFC 9211 section 2.2). */
 type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request' | 'stale' | 'partial'
@@ -10,7 +18,7 @@ const OF_BYPASS: Readonly<Record<BypassReason, Forward>> = {
   precondition: 'bypass',
 }
 
-const OF_VERDICT: Readonly<Record<VerdictReason, Forward>> = {
+const OF_VERDICT: Readonly<Record<ReuseReason, Forward>> = {
   fresh: 'stale',
   'max-stale': 'stale',
   'stale-while-revalidate': 'stale',
@@ -25,7 +33,7 @@ const OF_VERDICT: Readonly<Record<VerdictReason, Forward>> = {
 }
 
 /** This cache's member of Cache-Status for an answer from the store (RFC 9211 section 2). */
-export function replayStatus(name: string, stored: StoredResponse, how: ReplayHow, now: number): string {
+export function replayStatus(name: string, stored: StoredResponse, how: StoredResponseContext, now: number): string {
   const key = keyOf(how.key)
   const ttl = ttlOf(stored, now)
   if (how.kind !== 'revalidated' && how.kind !== 'collapsed') return `${name}; hit${ttl}${key}`
@@ -43,7 +51,7 @@ export function runStatus(name: string, plan: RequestPlan, stored: boolean, run:
   return `${name}; fwd=${forward}${status}${outcome}${detail}${keyOf(run.key)}`
 }
 
-function forwardOf(verdict: Verdict | undefined, varyMiss: boolean | undefined): Forward {
+function forwardOf(verdict: ReuseDecision | undefined, varyMiss: boolean | undefined): Forward {
   if (verdict !== undefined) return OF_VERDICT[verdict.reason]
   return varyMiss === true ? 'vary-miss' : 'uri-miss'
 }

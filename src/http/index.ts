@@ -1,9 +1,9 @@
 export type {
   HeaderList,
   Lifetimes,
-  Outgoing,
-  Presented,
-  ReplayHow,
+  OutgoingResponse,
+  MissResponse,
+  StoredResponseContext,
   RequestHead,
   RequestPlan,
   ResponseHead,
@@ -11,7 +11,7 @@ export type {
   StoreDecision,
   StoredResponse,
   StoreFacts,
-  Verdict,
+  ReuseDecision,
 } from './types.js'
 export { Flag } from './types.js'
 export { type Conditions, forwardedConditions, handlerValidators } from './validation.js'
@@ -21,13 +21,13 @@ export { headUpdate } from './freshening.js'
 export type { HttpOptions } from './options.js'
 export type { HttpPolicy } from './options.js'
 export { type InvalidationPolicy, invalidationOf, isSafe } from './invalidation.js'
-export type { BypassReason, RefusalReason, VerdictReason } from './types.js'
+export type { BypassReason, RefusalReason, ReuseReason } from './types.js'
 export { resolveHttpPolicy } from './options.js'
 export { planRequest, planWrite } from './request-plan.js'
-export { present } from './response.js'
+export { buildMissResponse } from './response.js'
 export { isFailure, isSuccess } from './storage.js'
 export { decideStore } from './storage.js'
-export { replay } from './response.js'
+export { buildStoredResponse } from './response.js'
 export { toStored, withBody } from './response.js'
 export { mostRecent, selectedFields } from './vary.js'
-export { judge } from './reuse.js'
+export { evaluateReuse } from './reuse.js'

@@ -8,9 +8,9 @@ import {
   Flag,
   hasFlag,
   type HeaderList,
-  type Outgoing,
-  type Presented,
-  type ReplayHow,
+  type OutgoingResponse,
+  type MissResponse,
+  type StoredResponseContext,
   type RequestHead,
   type RequestPlan,
   type ResponseHead,
@@ -76,17 +76,17 @@ export function toStored(decision: Storable, body: Buffer): StoredResponse {
   }
 }
 
-const HIT: ReplayHow = Object.freeze({ kind: 'hit' })
+const HIT: StoredResponseContext = Object.freeze({ kind: 'hit' })
 
 /** The answer a stored response gives: 200, 304, 206 or 416, or whatever its status is. */
-export function replay(
+export function buildStoredResponse(
   stored: StoredResponse,
   plan: RequestPlan,
   _request: RequestHead,
   policy: HttpPolicy,
   now: number,
-  how: ReplayHow = HIT,
-): Outgoing {
+  how: StoredResponseContext = HIT,
+): OutgoingResponse {
   const facts = factsOf(stored)
   const whole =
     how.kind === 'hit' && how.key === undefined ? hit(stored, facts, policy, now) : answer(stored, policy, now, how)
@@ -109,15 +109,15 @@ class Facts {
   policy: HttpPolicy | undefined
   remaining = NaN
   age = NaN
-  whole: Outgoing | undefined
-  #notModified: Outgoing | undefined
-  #notModifiedOf: Outgoing | undefined
+  whole: OutgoingResponse | undefined
+  #notModified: OutgoingResponse | undefined
+  #notModifiedOf: OutgoingResponse | undefined
 
   constructor(stored: StoredResponse) {
     this.etag = firstField(stored.headers, 'etag')
   }
 
-  notModified(whole: Outgoing): Outgoing {
+  notModified(whole: OutgoingResponse): OutgoingResponse {
     if (this.#notModified === undefined || this.#notModifiedOf !== whole) {
       this.#notModified = toNotModified(whole.headers)
       this.#notModifiedOf = whole
@@ -133,7 +133,7 @@ function factsOf(stored: StoredResponse): Facts {
   return facts
 }
 
-function hit(stored: StoredResponse, facts: Facts, policy: HttpPolicy, now: number): Outgoing {
+function hit(stored: StoredResponse, facts: Facts, policy: HttpPolicy, now: number): OutgoingResponse {
   const remaining = Math.floor((stored.freshUntil - now) / 1000)
   const age = ageSeconds(stored, now)
   if (facts.whole !== undefined && facts.policy === policy && facts.remaining === remaining && facts.age === age)
@@ -145,7 +145,7 @@ function hit(stored: StoredResponse, facts: Facts, policy: HttpPolicy, now: numb
   return facts.whole
 }
 
-function answer(stored: StoredResponse, policy: HttpPolicy, now: number, how: ReplayHow): Outgoing {
+function answer(stored: StoredResponse, policy: HttpPolicy, now: number, how: StoredResponseContext): OutgoingResponse {
   const headers = withFreshness(stored, now, how.kind === 'revalidated')
   const member = policy.cacheStatus === undefined ? undefined : replayStatus(policy.cacheStatus, stored, how, now)
   headers.push(...statusFields(policy, wordOf(how), member))
@@ -153,13 +153,13 @@ function answer(stored: StoredResponse, policy: HttpPolicy, now: number, how: Re
 }
 
 /** HIT: the handler's answer is not part of this one. A revalidation ran it, and stored what it said. */
-function wordOf(how: ReplayHow): 'HIT' | 'MISS' | 'BYPASS' {
+function wordOf(how: StoredResponseContext): 'HIT' | 'MISS' | 'BYPASS' {
   if (how.kind !== 'revalidated') return 'HIT'
   return how.stored === false ? 'BYPASS' : 'MISS'
 }
 
 /** RFC 9110 sections 14.2, 15.3.7 and 15.5.17. Several ranges are answered whole. */
-function ranged(stored: StoredResponse, whole: Outgoing, range: string): Outgoing {
+function ranged(stored: StoredResponse, whole: OutgoingResponse, range: string): OutgoingResponse {
   const spec = parseRange(range)
   if (spec === undefined) return whole
   if (hasFlag(stored.flags, Flag.partial)) return narrowed(stored, whole, range)
@@ -172,7 +172,7 @@ function ranged(stored: StoredResponse, whole: Outgoing, range: string): Outgoin
 }
 
 /** A range inside a stored 206. */
-function narrowed(stored: StoredResponse, whole: Outgoing, range: string): Outgoing {
+function narrowed(stored: StoredResponse, whole: OutgoingResponse, range: string): OutgoingResponse {
   const spec = parseRange(range)
   const part = parseContentRange(firstField(stored.headers, 'content-range'))
   const slice = spec && part && sliceOfPart(spec, part)
@@ -182,7 +182,7 @@ function narrowed(stored: StoredResponse, whole: Outgoing, range: string): Outgo
   return partOf(headers, { ...slice, complete: part.complete }, body)
 }
 
-function partOf(headers: HeaderList, part: ContentRange, body: Buffer): Outgoing {
+function partOf(headers: HeaderList, part: ContentRange, body: Buffer): OutgoingResponse {
   return { status: 206, headers: [...headers, 'Content-Range', formatContentRange(part)], body, memo: undefined }
 }
 
@@ -191,7 +191,7 @@ const UNSATISFIABLE_FIELDS = new Set(['date', 'vary', 'x-redis-cache', 'cache-st
 
 const NO_CONTENT = Buffer.alloc(0)
 
-function unsatisfiable(headers: HeaderList, length: number): Outgoing {
+function unsatisfiable(headers: HeaderList, length: number): OutgoingResponse {
   const kept = keepFields(headers, (name) => UNSATISFIABLE_FIELDS.has(name))
   return { status: 416, headers: [...kept, 'Content-Range', `bytes */${length}`], body: NO_CONTENT, memo: undefined }
 }
@@ -202,7 +202,7 @@ const NO_RUN: RunFacts = Object.freeze({})
  * What the client of a handler run is sent: the handler's response with the fields that a hit would have as well, and a
  * lifetime only where it was stored. A condition that the handler did not see is answered here.
  */
-export function present(
+export function buildMissResponse(
   _request: RequestHead,
   plan: RequestPlan,
   response: ResponseHead,
@@ -211,7 +211,7 @@ export function present(
   policy: HttpPolicy,
   now: number,
   run: RunFacts = NO_RUN,
-): Presented {
+): MissResponse {
   const complete = decision.store && body !== undefined ? withBody(decision, body, policy) : decision
   const stored = complete.store && run.stored !== false
   const member = policy.cacheStatus === undefined ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
@@ -267,6 +267,6 @@ function cacheControl(
  * handler fails and the stored response must be validated (section 5.2.2.2). It is not a response of the cache's
  * resource, so it has no status field (RFC 9211 section 2).
  */
-export function gatewayTimeout(): Outgoing {
+export function gatewayTimeout(): OutgoingResponse {
   return { status: 504, headers: ['Cache-Control', 'no-store'], body: NO_CONTENT, memo: undefined }
 }

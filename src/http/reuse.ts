@@ -2,10 +2,10 @@ import { currentAge, errorWindowEnd } from './freshness.js'
 import { firstField } from './header-list.js'
 import type { HttpPolicy } from './options.js'
 import { parseContentRange, parseRange, sliceOfPart } from './range.js'
-import { Flag, hasFlag, type RequestPlan, type StoredResponse, type Verdict, type VerdictReason } from './types.js'
+import { Flag, hasFlag, type RequestPlan, type StoredResponse, type ReuseDecision, type ReuseReason } from './types.js'
 import { rangeApplies } from './validation.js'
 
-const FRESH: Verdict = Object.freeze({
+const FRESH: ReuseDecision = Object.freeze({
   action: 'fresh',
   reason: 'fresh',
   servableOnError: false,
@@ -20,13 +20,13 @@ const NOT_AS_IS = Flag.validate | Flag.partial
  * Whether a stored response answers a request (RFC 9111 section 4). `softened`: softly invalidated, stale whatever its
  * instants say.
  */
-export function judge(
+export function evaluateReuse(
   stored: StoredResponse,
   plan: RequestPlan,
   policy: HttpPolicy,
   now: number,
   softened = false,
-): Verdict {
+): ReuseDecision {
   const fresh = now < stored.freshUntil && !softened
   if (fresh && plan.plain && (stored.flags & NOT_AS_IS) === 0) return FRESH
   const unusable = whyUnusable(stored, plan, now)
@@ -38,7 +38,7 @@ export function judge(
 }
 
 /** The response is not for this request, however fresh. */
-function whyUnusable(stored: StoredResponse, plan: RequestPlan, now: number): VerdictReason | undefined {
+function whyUnusable(stored: StoredResponse, plan: RequestPlan, now: number): ReuseReason | undefined {
   if (plan.authorized && !hasFlag(stored.flags, Flag.sharedAuth)) return 'authorization'
   if (hasFlag(stored.flags, Flag.partial) && !partCovers(stored, plan, now)) return 'partial'
   return undefined
@@ -53,12 +53,7 @@ function partCovers(stored: StoredResponse, plan: RequestPlan, now: number): boo
 }
 
 /** What client (RFC 9111 section 5.2.1) or response (5.2.2.4) want asked anew. */
-function whyValidate(
-  stored: StoredResponse,
-  plan: RequestPlan,
-  now: number,
-  fresh: boolean,
-): VerdictReason | undefined {
+function whyValidate(stored: StoredResponse, plan: RequestPlan, now: number, fresh: boolean): ReuseReason | undefined {
   if (hasFlag(stored.flags, Flag.validate)) return 'response-no-cache'
   const { noCache, maxAge, minFresh } = plan.directives
   if (noCache) return 'request-no-cache'
@@ -76,7 +71,7 @@ function judgeStale(
   policy: HttpPolicy,
   now: number,
   softened: boolean,
-): Verdict {
+): ReuseDecision {
   const mayBeStale = !hasFlag(stored.flags, Flag.noStale)
   const { maxStale } = plan.directives
   // Of what was softly invalidated nobody knows how stale it is.
@@ -89,13 +84,13 @@ function judgeStale(
 }
 
 function verdict(
-  action: Verdict['action'],
-  reason: VerdictReason,
+  action: ReuseDecision['action'],
+  reason: ReuseReason,
   stored: StoredResponse,
   plan: RequestPlan,
   policy: HttpPolicy,
   now: number,
-): Verdict {
+): ReuseDecision {
   return {
     action,
     reason,

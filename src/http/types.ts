@@ -72,13 +72,13 @@ export interface RequestPlan {
 }
 
 /** Whether a stored response answers a request. */
-export interface Verdict {
+export interface ReuseDecision {
   /**
    * `fresh`: serve it. `stale-while-revalidate`: serve it and refresh it in the background. `validate`: run the
    * handler, with the stored validators where `conditional`. `unusable`: run the handler as if nothing were stored.
    */
   readonly action: 'fresh' | 'stale-while-revalidate' | 'validate' | 'unusable'
-  readonly reason: VerdictReason
+  readonly reason: ReuseReason
   /** May stand in for a handler that throws, times out or answers 500, 502, 503 or 504 (RFC 5861 section 4). */
   readonly servableOnError: boolean
   /** Has validators that the handler made, and the route revalidates. */
@@ -88,7 +88,7 @@ export interface Verdict {
 }
 
 /** A complete answer. */
-export interface Outgoing {
+export interface OutgoingResponse {
   readonly status: number
   /** All fields to send. Content-Length is the framework's, but for HEAD, where it is that of the GET. */
   readonly headers: HeaderList
@@ -99,7 +99,7 @@ export interface Outgoing {
 }
 
 /** What the client of a handler run is sent. Body undefined: the handler's own, unchanged. */
-export interface Presented {
+export interface MissResponse {
   readonly status: number
   readonly headers: HeaderList
   readonly body: Buffer | null | undefined
@@ -150,10 +150,10 @@ export interface StoreFacts {
 }
 
 /** How a stored response comes to be the answer. */
-export interface ReplayHow {
+export interface StoredResponseContext {
   readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
   /** Why the handler ran, for the kinds that follow a run. */
-  readonly verdict?: Verdict | undefined
+  readonly verdict?: ReuseDecision | undefined
   /** Whether what the run gave is stored. Default true. */
   readonly stored?: boolean | undefined
   /** A `vary-miss` where entries exist for other variants. */
@@ -165,7 +165,7 @@ export interface ReplayHow {
 /** What is known about a handler run when its response is presented. */
 export interface RunFacts {
   /** Why the stored response was not used; undefined where there was none. */
-  readonly verdict?: Verdict | undefined
+  readonly verdict?: ReuseDecision | undefined
   readonly varyMiss?: boolean | undefined
   /** Whether it was in fact stored: false where the fence or the store refused. Default: what was decided. */
   readonly stored?: boolean | undefined
@@ -188,7 +188,7 @@ export type BypassReason =
   | 'precondition'
 
 /** Why a stored response was used or not. */
-export type VerdictReason =
+export type ReuseReason =
   | 'fresh'
   /** Stale, and the client accepts that (RFC 9111 section 5.2.1.2). */
   | 'max-stale'

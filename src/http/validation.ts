@@ -7,10 +7,10 @@ import {
   Flag,
   hasFlag,
   type HeaderList,
-  type Outgoing,
+  type OutgoingResponse,
   type RequestPlan,
   type StoredResponse,
-  type Verdict,
+  type ReuseDecision,
 } from './types.js'
 
 /** 132 bits: two bodies of one URI never share a validator by chance, and none can be made to at a reasonable price. */
@@ -147,7 +147,7 @@ export function forwardedConditions(
   plan: RequestPlan,
   policy: HttpPolicy,
   stored?: StoredResponse,
-  verdict?: Verdict,
+  verdict?: ReuseDecision,
   others: readonly StoredResponse[] = [],
 ): Conditions | 'as-is' {
   if (plan.outcome === 'bypass') return 'as-is'
@@ -179,7 +179,7 @@ const FIELDS = new Set([
 ])
 
 /** The same answer for a client that has it. `more`: lower-case names to keep beside. */
-export function toNotModified(headers: HeaderList, more?: string): Outgoing {
+export function toNotModified(headers: HeaderList, more?: string): OutgoingResponse {
   return {
     status: 304,
     headers: keepFields(headers, (name) => FIELDS.has(name) || name === more),

@@ -3,11 +3,11 @@ import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/channels.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { Deadlines } from './deadline.js'
-import { type ConnectionCounters, isReply, type Lane, noCounts } from './node-connection.js'
+import { type ConnectionCounters, isReply, type NodeConnection, noCounts } from './node-connection.js'
 import { ServerWatch } from './server.js'
 import type { ResolvedSettings } from './settings.js'
-import { WakeLine } from './subscriber.js'
-import { type Lanes, lanesOf } from './topology.js'
+import { Subscriber } from './subscriber.js'
+import { type NodeConnections, lanesOf } from './topology.js'
 
 export type CommandArgument = string | Buffer
 
@@ -64,9 +64,9 @@ export class Connection {
   readonly #log: StatusLog
   readonly #own: boolean
   readonly #deadlines: Deadlines
-  readonly #lanes: Lanes
+  readonly #lanes: NodeConnections
   readonly #watch: ServerWatch
-  readonly #wakeLine: WakeLine
+  readonly #wakeLine: Subscriber
   readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
   #status: ConnectionStatus = 'unavailable'
@@ -102,7 +102,7 @@ export class Connection {
         onForbidden: (message) => this.#watch.forbidden(message),
       },
     )
-    this.#wakeLine = new WakeLine(this.client, this.topology, settings, logger)
+    this.#wakeLine = new Subscriber(this.client, this.topology, settings, logger)
     this.#listen()
     if (!extra) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
   }
@@ -361,7 +361,7 @@ export class StatusLog {
   }
 }
 
-type Reachable = Pick<Lane, 'state' | 'reason' | 'port'>
+type Reachable = Pick<NodeConnection, 'state' | 'reason' | 'port'>
 
 /** The addresses as they were given, for messages. */
 export function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
@@ -386,7 +386,7 @@ function problemOf(lane: Reachable | undefined): string {
 }
 
 /** What the servers together are to an application. */
-export function statusOf(lanes: readonly Pick<Lane, 'state'>[]): ConnectionStatus {
+export function statusOf(lanes: readonly Pick<NodeConnection, 'state'>[]): ConnectionStatus {
   if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
   return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }

@@ -40,7 +40,7 @@ export interface LaneOptions {
 }
 
 /** The line to one server: its deadline, its breaker, and whether it is of use at all. */
-export class Lane {
+export class NodeConnection {
   readonly port: Port
   readonly #options: LaneOptions
   readonly #breaker: Breaker

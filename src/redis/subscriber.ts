@@ -19,7 +19,7 @@ const MOVE_EVENTS = ['ready', 'topology-change'] as const
 type Listener = (message: Buffer) => void
 
 /** The connection that channel messages arrive on, opened when somebody waits for the first time. */
-export class WakeLine {
+export class Subscriber {
   readonly #main: NodeRedis
   readonly #topology: Topology
   readonly #settings: ResolvedSettings

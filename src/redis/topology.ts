@@ -3,15 +3,15 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { NodeRedis, Topology } from './client.js'
 import type { CommandArgument, Reply } from './connection.js'
-import { codeOf, isReply, Lane, type LaneOptions, type Port } from './node-connection.js'
+import { codeOf, isReply, NodeConnection, type LaneOptions, type Port } from './node-connection.js'
 import { slotOf } from './slot.js'
 
 /** The servers behind a client: one, or every primary of a cluster. */
-export interface Lanes {
+export interface NodeConnections {
   /** Who has this key; of a cluster any that is ready where no key is named. Undefined where nobody is known. */
-  of(key: string | undefined): Lane | undefined
+  of(key: string | undefined): NodeConnection | undefined
   /** Those there are now. */
-  all(): readonly Lane[]
+  all(): readonly NodeConnection[]
   /** Looks at the driver's connections anew. `renewed` names a server that has just been connected. */
   refresh(renewed?: string): void
   stop(): void
@@ -23,7 +23,7 @@ export interface Place {
   readonly replicas: Replicas | undefined
 }
 
-export function lanesOf(client: NodeRedis, topology: Topology, place: Place, options: LaneOptions): Lanes {
+export function lanesOf(client: NodeRedis, topology: Topology, place: Place, options: LaneOptions): NodeConnections {
   const { where, replicas } = place
   const sure = (port: Port): Port => (replicas === undefined ? port : replicated(port, replicas))
   switch (topology) {
@@ -38,20 +38,20 @@ export function lanesOf(client: NodeRedis, topology: Topology, place: Place, opt
   }
 }
 
-class OneLane implements Lanes {
-  readonly #lane: Lane
-  readonly #all: readonly Lane[]
+class OneLane implements NodeConnections {
+  readonly #lane: NodeConnection
+  readonly #all: readonly NodeConnection[]
 
   constructor(port: Port, options: LaneOptions) {
-    this.#lane = new Lane(port, options)
+    this.#lane = new NodeConnection(port, options)
     this.#all = [this.#lane]
   }
 
-  of(): Lane {
+  of(): NodeConnection {
     return this.#lane
   }
 
-  all(): readonly Lane[] {
+  all(): readonly NodeConnection[] {
     return this.#all
   }
 
@@ -66,11 +66,11 @@ class OneLane implements Lanes {
 }
 
 /** A lane for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
-class ClusterLanes implements Lanes {
+class ClusterLanes implements NodeConnections {
   readonly #cluster: RedisClusterType
   readonly #portOf: (node: ClusterNode) => Port
   readonly #options: LaneOptions
-  readonly #lanes = new Map<ClusterNode, Lane>()
+  readonly #lanes = new Map<ClusterNode, NodeConnection>()
   #next = 0
 
   constructor(cluster: RedisClusterType, portOf: (node: ClusterNode) => Port, options: LaneOptions) {
@@ -79,13 +79,13 @@ class ClusterLanes implements Lanes {
     this.#options = options
   }
 
-  of(key: string | undefined): Lane | undefined {
+  of(key: string | undefined): NodeConnection | undefined {
     if (key === undefined) return this.#any()
     const node = this.#cluster.slots[slotOf(key)]?.master
     return node === undefined ? undefined : this.#laneOf(node)
   }
 
-  all(): readonly Lane[] {
+  all(): readonly NodeConnection[] {
     return this.#cluster.isReady ? this.#cluster.masters.map((node) => this.#laneOf(node)) : []
   }
 
@@ -110,17 +110,17 @@ class ClusterLanes implements Lanes {
     else lane.refresh()
   }
 
-  #any(): Lane | undefined {
+  #any(): NodeConnection | undefined {
     const lanes = this.all()
     this.#next += 1
     const ready = lanes.filter(({ state }) => state === 'ready')
     return ready[this.#next % ready.length] ?? lanes[0]
   }
 
-  #laneOf(node: ClusterNode): Lane {
+  #laneOf(node: ClusterNode): NodeConnection {
     const known = this.#lanes.get(node)
     if (known !== undefined) return known
-    const lane = new Lane(this.#portOf(node), this.#options)
+    const lane = new NodeConnection(this.#portOf(node), this.#options)
     this.#lanes.set(node, lane)
     this.#open(node)
     return lane

@@ -1,18 +1,18 @@
-import type { Space, Target } from '../cache/cache-scope.js'
+import type { CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
 import { PREFIX_GROUP } from '../cache/group.js'
 import { pathKey, type PathRule } from '../cache/key.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { hostOf } from './entry-key.js'
 import type { KeyPolicy } from './policy.js'
-import type { CacheRequest } from './request.js'
+import type { RequestContext } from './request.js'
 import { responseGroups } from './runs.js'
 
 /** What is invalidated together under one prefix. */
-export type Targets = Map<Space, { readonly keys: readonly string[]; readonly groups: readonly string[] }>
+export type Targets = Map<CacheScope, { readonly keys: readonly string[]; readonly groups: readonly string[] }>
 
 interface Cached {
-  readonly space: Space
+  readonly space: CacheScope
   readonly host: boolean
   /** Undefined: its routes make keys of their own, so that no URI can be told from them. */
   readonly path: PathRule | undefined
@@ -28,7 +28,7 @@ export class CachedPaths {
   }
 
   /** A route is cached. Routes whose keys are made alike count once. */
-  add(space: Space, { key, path, host }: Pick<KeyPolicy<never>, 'key' | 'path' | 'host'>): void {
+  add(space: CacheScope, { key, path, host }: Pick<KeyPolicy<never>, 'key' | 'path' | 'host'>): void {
     const rule = key === undefined ? path : undefined
     this.#kinds.set(JSON.stringify([space.prefix, host, rule]), { space, host, path: rule })
   }
@@ -37,7 +37,7 @@ export class CachedPaths {
    * What a successful request by an unsafe method changes (RFC 9111 section 4.4, RFC 9875 section 3). `undefined`:
    * nothing.
    */
-  targets(request: CacheRequest<unknown>, response: ResponseHead, policy: InvalidationPolicy): Targets | undefined {
+  targets(request: RequestContext<unknown>, response: ResponseHead, policy: InvalidationPolicy): Targets | undefined {
     const url = request.target.startsWith('/') ? request.origin + request.target : request.target
     const named = invalidationOf(request.method, url, response, policy)
     if (named.targets.length + named.groups.length === 0) return undefined
@@ -57,7 +57,7 @@ export class CachedPaths {
 
 /** Invalidates; with `invalidateSharedGroups`, what shares a group with one of the keys as well (RFC 9875 section 2.2.1). */
 export async function invalidate(
-  targets: Iterable<readonly [Space, Target]>,
+  targets: Iterable<readonly [CacheScope, InvalidationTarget]>,
   policy: Pick<InvalidationPolicy, 'invalidateSharedGroups'>,
   recorder: Recorder | undefined,
 ): Promise<void> {
@@ -72,8 +72,8 @@ export async function invalidate(
 /** In telemetry: routes that have no declaration of ours, or whose adapter does not tell their names. */
 export const UNNAMED = 'undeclared'
 
-async function sharedGroups(space: Space, keys: readonly string[]): Promise<readonly string[]> {
-  const looks = await Promise.all(keys.map(async (key) => space.look({ key, groups: [PREFIX_GROUP] })))
+async function sharedGroups(space: CacheScope, keys: readonly string[]): Promise<readonly string[]> {
+  const looks = await Promise.all(keys.map(async (key) => space.lookup({ key, groups: [PREFIX_GROUP] })))
   const entries = looks.flatMap((look) => (look.state === 'valid' ? [look.entry] : []))
   return [...new Set(entries.flatMap((entry) => entry.groups.filter((group) => group !== PREFIX_GROUP)))]
 }

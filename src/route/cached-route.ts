@@ -1,30 +1,30 @@
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import { LRUCache } from 'lru-cache'
-import type { Space } from '../cache/cache-scope.js'
-import { type Absent, type Look, replacing } from '../cache/entry-ref.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import { type Absent, type EntryLookup, replacing } from '../cache/entry-ref.js'
 import type { Explanation } from '../cache/explanation.js'
 import type { Acquired, AloneReason } from '../cache/fill.js'
 import {
   gatewayTimeout,
   isSafe,
-  judge,
+  evaluateReuse,
   type Lifetimes,
   planRequest,
-  replay,
-  type ReplayHow,
+  buildStoredResponse,
+  type StoredResponseContext,
   type RequestPlan,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
-import type { MaybePromise } from '../store/store.js'
-import type { Found, Recorder } from '../telemetry/recorder.js'
+import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
-import { isPath, isPromise, locate, type Location, placeOf } from './entry-key.js'
+import { isPath, locate, type Location, placeOf } from './entry-key.js'
 import { explain } from './explain.js'
-import type { Before, Conclusion, Run } from './handler-run.js'
+import type { Before, Conclusion, HandlerRun } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './policy.js'
 import { RefusalLog } from './refusals.js'
-import type { BypassReason, CacheRequest, HitReason, Lookup, MissReason } from './request.js'
-import { Runs, type Visit } from './runs.js'
+import type { BypassReason, RequestContext, HitReason, RouteLookup, MissReason } from './request.js'
+import { HandlerRuns, type Visit } from './runs.js'
 import { Variants } from './variants.js'
 import { announce, UnsafeRequest } from './write-session.js'
 
@@ -48,26 +48,28 @@ export interface RouteOptions {
 
 type Asked<Req> = Pick<Visit<Req>, 'request' | 'plan'>
 
-type Hit = Extract<Lookup, { outcome: 'hit' }>
+type Hit = Extract<RouteLookup, { outcome: 'hit' }>
 
 /** The cache of one GET route: what is decided about its requests and its responses. */
-export class RouteCache<Req> {
+export class CachedRoute<Req> {
   readonly policy: RoutePolicy<Req>
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #options: RouteOptions
   readonly #recorder: Recorder
   readonly #variants: Variants
-  readonly #runs: Runs<Req>
+  readonly #runs: HandlerRuns<Req>
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
 
-  constructor(space: Space, policy: RoutePolicy<Req>, options: RouteOptions) {
+  constructor(space: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
     this.#space = space
     this.policy = policy
     this.#options = options
     this.#recorder = space.telemetry.route(options.name)
     this.#variants = new Variants(space, policy.http.vary)
     const refusals = new RefusalLog(options.name, options.logger, this.#recorder)
-    this.#runs = new Runs(space, policy, this.#variants, refusals, this.#recorder, (key) => this.#paused.delete(key))
+    this.#runs = new HandlerRuns(space, policy, this.#variants, refusals, this.#recorder, (key) =>
+      this.#paused.delete(key),
+    )
     if (policy.enabled) options.paths.add(space, policy)
   }
 
@@ -77,11 +79,11 @@ export class RouteCache<Req> {
   }
 
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
-  lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
+  lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
     return watched(this.#recorder, () => this.#lookup(request))
   }
 
-  #lookup(request: CacheRequest<Req>): MaybePromise<Lookup> {
+  #lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
     const plan = planRequest(request, this.policy.http)
     if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
     if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(request, plan)
@@ -98,7 +100,7 @@ export class RouteCache<Req> {
   }
 
   /** What a lookup would decide, and why. */
-  explain(request: CacheRequest<Req>): Promise<Explanation> {
+  explain(request: RequestContext<Req>): Promise<Explanation> {
     return explain({ name: this.name, policy: this.policy, space: this.#space, variants: this.#variants }, request)
   }
 
@@ -107,13 +109,13 @@ export class RouteCache<Req> {
     return this.#runs.settled()
   }
 
-  #bypass(request: CacheRequest<Req>, plan: RequestPlan, reason: BypassReason): Lookup {
+  #bypass(request: RequestContext<Req>, plan: RequestPlan, reason: BypassReason): RouteLookup {
     return { outcome: 'bypass', reason, run: this.#runs.start({ request, plan }, { detail: reason }) }
   }
 
   /** An unsafe method on a cached route. A POST that may become the entry of its URI's GET announces itself. */
-  #change(request: CacheRequest<Req>, plan: RequestPlan): MaybePromise<Lookup> {
-    const bypass = (conclusion: Conclusion, location?: Location): Lookup => {
+  #change(request: RequestContext<Req>, plan: RequestPlan): MaybePromise<RouteLookup> {
+    const bypass = (conclusion: Conclusion, location?: Location): RouteLookup => {
       return {
         outcome: 'bypass',
         reason: 'method',
@@ -128,21 +130,26 @@ export class RouteCache<Req> {
     )
   }
 
-  #lookAt(request: CacheRequest<Req>, plan: RequestPlan, location: Location, looks: number): MaybePromise<Lookup> {
+  #lookAt(
+    request: RequestContext<Req>,
+    plan: RequestPlan,
+    location: Location,
+    looks: number,
+  ): MaybePromise<RouteLookup> {
     if (location.principal === null) return this.#bypass(request, plan, 'no-principal')
     const place = placeOf(request, location, this.#variants.names(location.base), this.policy.http)
     const visit = { request, plan, location, place, looks }
-    const looking = this.#space.look(place)
+    const looking = this.#space.lookup(place)
     return isPromise(looking) ? looking.then((look) => this.#weigh(visit, look)) : this.#weigh(visit, looking)
   }
 
-  #lookAgain({ request, plan, location, looks }: Visit<Req>): MaybePromise<Lookup> {
+  #lookAgain({ request, plan, location, looks }: Visit<Req>): MaybePromise<RouteLookup> {
     return looks < LOOKS_MAX
       ? this.#lookAt(request, plan, location, looks + 1)
       : this.#alone({ request, plan }, 'unusable')
   }
 
-  #weigh(visit: Visit<Req>, look: Look): MaybePromise<Lookup> {
+  #weigh(visit: Visit<Req>, look: EntryLookup): MaybePromise<RouteLookup> {
     if (look.state === 'outage') return this.#alone(visit, 'outage')
     if (look.state === 'absent') return this.#weighAbsent(visit, look)
     const { entry, softened } = look
@@ -156,15 +163,15 @@ export class RouteCache<Req> {
   }
 
   /** What stands at the path may say that its variants are told apart by other fields than this process knew. */
-  #weighAbsent(visit: Visit<Req>, absent: Absent): MaybePromise<Lookup> {
+  #weighAbsent(visit: Visit<Req>, absent: Absent): MaybePromise<RouteLookup> {
     const marker = absent.marker ?? (absent.seen === 'any' ? undefined : absent.seen)
     if (marker?.kind === 'variants' && this.#variants.learn(visit.location.base, marker)) return this.#lookAgain(visit)
     return this.#fill(visit, absent, 'absent')
   }
 
-  #answer(visit: Visit<Req>, entry: Entry, softened: boolean): MaybePromise<Lookup> {
+  #answer(visit: Visit<Req>, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
     const now = this.#space.now()
-    const verdict = judge(entry, visit.plan, this.policy.http, now, softened)
+    const verdict = evaluateReuse(entry, visit.plan, this.policy.http, now, softened)
     if (verdict.action === 'validate' || verdict.action === 'unusable') {
       return this.#fill(visit, replacing(entry), verdict.reason, { entry, verdict })
     }
@@ -182,15 +189,20 @@ export class RouteCache<Req> {
     )
   }
 
-  #hit({ request, plan, place }: Visit<Req>, entry: Entry, kind: ReplayHow['kind'], reason: HitReason): Hit {
+  #hit(
+    { request, plan, place }: Visit<Req>,
+    entry: Entry,
+    kind: StoredResponseContext['kind'],
+    reason: HitReason,
+  ): Hit {
     const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
     const how = kind === 'hit' ? undefined : { kind }
-    const response = replay(entry, asked, request, this.policy.http, this.#space.now(), how)
+    const response = buildStoredResponse(entry, asked, request, this.policy.http, this.#space.now(), how)
     return { outcome: 'hit', reason, response, entry, place }
   }
 
   /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
-  async #refresh(visit: Visit<Req>, before: Before, why: 'stale' | 'early'): Promise<Run | undefined> {
+  async #refresh(visit: Visit<Req>, before: Before, why: 'stale' | 'early'): Promise<HandlerRun | undefined> {
     const { entry } = before
     const { key } = visit.place
     if (this.#paused.has(key)) return undefined
@@ -201,13 +213,13 @@ export class RouteCache<Req> {
     return this.#runs.start(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
   }
 
-  #alone(visit: Asked<Req> & Partial<Visit<Req>>, reason: MissReason, before?: Before): Lookup {
+  #alone(visit: Asked<Req> & Partial<Visit<Req>>, reason: MissReason, before?: Before): RouteLookup {
     if (visit.plan.onlyIfCached) return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout() }
     const detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
     return { outcome: 'miss', reason, run: this.#runs.start(visit, { before, detail }), place: visit.place }
   }
 
-  async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<Lookup> {
+  async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<RouteLookup> {
     const { plan } = visit
     const updates = plan.head && before !== undefined && this.policy.http.headUpdate
     if (plan.onlyIfCached || (plan.head && !updates)) return this.#alone(visit, reason, before)
@@ -240,7 +252,7 @@ export class RouteCache<Req> {
         if (entry.kind === 'variants') return place.base === undefined
         return (
           entry.kind === 'response' &&
-          judge(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
+          evaluateReuse(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
         )
       },
       groupTtlMs: longestLifeMs(this.policy.http),
@@ -276,11 +288,11 @@ export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, par
 const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-while-revalidate', 'stale', 'softened'])
 
 /** Decides about a request under the eyes of telemetry. */
-export function watched(recorder: Recorder, decide: () => MaybePromise<Lookup>): MaybePromise<Lookup> {
+export function watched(recorder: Recorder, decide: () => MaybePromise<RouteLookup>): MaybePromise<RouteLookup> {
   return recorder.lookup('get', decide, foundBy)
 }
 
-function foundBy(lookup: Lookup): Found {
+function foundBy(lookup: RouteLookup): LookupResult {
   if (lookup.outcome === 'bypass') return { outcome: 'bypass', reason: lookup.reason }
   const { reason, entry, place } = lookup
   if (lookup.outcome === 'miss' || reason === 'only-if-cached') return { outcome: 'miss', reason, place }

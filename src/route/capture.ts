@@ -1,4 +1,4 @@
-import type { MaybePromise } from '../store/store.js'
+import type { MaybePromise } from '../maybe-promise.js'
 
 interface CaptureEnd {
   /** A promise where the last byte has to wait. */

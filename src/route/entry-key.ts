@@ -1,11 +1,11 @@
-import type { Place } from '../cache/entry-ref.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { EntryRef } from '../cache/entry-ref.js'
 import { encodeGroup, entryGroups, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import { customKey, type Key, keyProblem, pathKey, variantKey } from '../cache/key.js'
 import { OptionsError } from '../errors.js'
 import { type HttpPolicy, type RequestHead, selectedFields } from '../http/index.js'
-import type { MaybePromise } from '../store/store.js'
 import type { KeyPolicy, RoutePolicy } from './policy.js'
-import type { CacheRequest } from './request.js'
+import type { RequestContext } from './request.js'
 
 /** Where a request's entry is, before its variants are told apart. */
 export interface Location {
@@ -19,7 +19,7 @@ export interface Location {
 }
 
 /** Synchronous where every function of the options is: a hit from memory costs no turn of the event loop. */
-export function locate<Req>(request: CacheRequest<Req>, policy: RoutePolicy<Req>): MaybePromise<Location> {
+export function locate<Req>(request: RequestContext<Req>, policy: RoutePolicy<Req>): MaybePromise<Location> {
   const base = baseKey(request, policy)
   const principal = policy.per === undefined ? undefined : policy.per(request.native)
   const group = typeof policy.group === 'function' ? policy.group(request.native) : policy.group
@@ -40,7 +40,7 @@ function location<Req>(
 }
 
 /** The key of the path, or of the parts that the route's own function names. */
-function baseKey<Req>(request: CacheRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
+function baseKey<Req>(request: RequestContext<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
   if (policy.key === undefined) return pathKey(request.target, policy.path, hostOf(request, policy))
   const parts = policy.key(request.native)
   return isPromise(parts) ? parts.then(checkedKey) : checkedKey(parts)
@@ -105,11 +105,11 @@ export function encodeGroups(names: readonly string[]): readonly string[] {
 
 /** The place of a request's variant: by principal, and by the request fields that select the response. */
 export function placeOf<Req>(
-  request: CacheRequest<Req>,
+  request: RequestContext<Req>,
   { base, principal, groups }: Omit<Location, 'names'>,
   names: readonly string[],
   http?: HttpPolicy,
-): Place {
+): EntryRef {
   if (principal === undefined && names.length === 0) return { key: base, groups }
   const fields = http === undefined ? [] : selectedFields(request, names, http)
   return { key: variantKey(base, { principal: principal ?? undefined, fields }), base, groups }
@@ -118,8 +118,4 @@ export function placeOf<Req>(
 /** Origin-form (RFC 9112 section 3.2.1): the only one that a route and its handler understand alike. */
 export function isPath(target: string): boolean {
   return target.charCodeAt(0) === 0x2f
-}
-
-export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as Promise<T> | undefined)?.then === 'function'
 }

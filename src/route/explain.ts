@@ -1,23 +1,23 @@
-import type { Space } from '../cache/cache-scope.js'
-import type { Look } from '../cache/entry-ref.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import type { EntryLookup } from '../cache/entry-ref.js'
 import type { ExplainedEntry, Explanation } from '../cache/explanation.js'
-import { judge, planRequest, type RequestPlan } from '../http/index.js'
+import { evaluateReuse, planRequest, type RequestPlan } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
 import { isPath, locate, placeOf } from './entry-key.js'
 import type { RoutePolicy } from './policy.js'
-import type { BypassReason, CacheRequest } from './request.js'
+import type { BypassReason, RequestContext } from './request.js'
 import type { Variants } from './variants.js'
 
 /** What of a route an explanation is made from. */
 export interface Explained<Req> {
   readonly name: string
   readonly policy: RoutePolicy<Req>
-  readonly space: Space
+  readonly space: CacheScope
   readonly variants: Variants
 }
 
 /** Decides as a lookup does, and runs and stores nothing. */
-export async function explain<Req>(route: Explained<Req>, request: CacheRequest<Req>): Promise<Explanation> {
+export async function explain<Req>(route: Explained<Req>, request: RequestContext<Req>): Promise<Explanation> {
   const { policy } = route
   const plan = planRequest(request, policy.http)
   if (!policy.enabled) return bypass(route, 'disabled')
@@ -28,7 +28,7 @@ export async function explain<Req>(route: Explained<Req>, request: CacheRequest<
   for (;;) {
     const vary = route.variants.names(location.base)
     const place = placeOf(request, location, vary, policy.http)
-    const look = await route.space.look(place)
+    const look = await route.space.lookup(place)
     const marker = markerOf(look)
     if (marker !== undefined && route.variants.learn(location.base, marker)) continue
     return { ...NOTHING, route: route.name, key: route.space.nameOf(place.key), vary, ...weigh(route, plan, look) }
@@ -41,7 +41,7 @@ function bypass(route: { readonly name: string }, reason: BypassReason): Explana
   return { ...NOTHING, route: route.name, outcome: 'bypass', reason }
 }
 
-function markerOf(look: Look): Entry | undefined {
+function markerOf(look: EntryLookup): Entry | undefined {
   if (look.state === 'valid') return look.entry.kind === 'variants' ? look.entry : undefined
   if (look.state === 'outage') return undefined
   const marker = look.marker ?? (look.seen === 'any' ? undefined : look.seen)
@@ -50,14 +50,14 @@ function markerOf(look: Look): Entry | undefined {
 
 type Weighed = Pick<Explanation, 'outcome' | 'reason'> & Partial<Explanation>
 
-function weigh<Req>({ policy, space }: Explained<Req>, plan: RequestPlan, look: Look): Weighed {
+function weigh<Req>({ policy, space }: Explained<Req>, plan: RequestPlan, look: EntryLookup): Weighed {
   if (look.state === 'outage') return { outcome: 'miss', reason: 'outage' }
   if (look.state === 'absent') return { outcome: 'miss', reason: 'absent' }
   const { entry, softened } = look
   if (entry.kind === 'pass') return { outcome: 'miss', reason: 'hit-for-pass' }
   if (entry.kind !== 'response') return { outcome: 'miss', reason: 'unusable' }
   const now = space.now()
-  const { action, reason, conditional, servableOnError } = judge(entry, plan, policy.http, now, softened)
+  const { action, reason, conditional, servableOnError } = evaluateReuse(entry, plan, policy.http, now, softened)
   const stale = action === 'stale-while-revalidate' || reason === 'max-stale'
   const runs = action === 'validate' || action === 'unusable'
   return {

@@ -1,4 +1,5 @@
-import type { Fill } from '../cache/fill.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { FillLease } from '../cache/fill.js'
 import {
   decideStore,
   freshen,
@@ -8,41 +9,40 @@ import {
   headUpdate,
   type HttpPolicy,
   isFailure,
-  type Outgoing,
-  present,
+  type OutgoingResponse,
+  buildMissResponse,
   type RefusalReason,
-  type ReplayHow,
+  type StoredResponseContext,
   type RequestPlan,
   type ResponseHead,
   type Storable,
   type StoreDecision,
   type StoredResponse,
-  type Verdict,
+  type ReuseDecision,
   withBody,
 } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
-import type { MaybePromise } from '../store/store.js'
 import { Capture } from './capture.js'
-import { checkedNames, isPromise } from './entry-key.js'
+import { checkedNames } from './entry-key.js'
 import { type RequestFields, requestFields } from './handler-request.js'
-import type { CacheRequest } from './request.js'
+import type { RequestContext } from './request.js'
 import { type Stored, withoutFields } from './runs.js'
 
 export interface Streamed {
   /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
-  readonly instead?: Outgoing | undefined
+  readonly instead?: OutgoingResponse | undefined
   readonly headers: HeaderList
   /** Takes a copy of the body on its way out; undefined: nobody wants one. */
   readonly capture: Capture | undefined
 }
 
 /** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
-export class Run {
+export class HandlerRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
-  readonly #request: CacheRequest<unknown>
+  readonly #request: RequestContext<unknown>
   readonly #plan: RequestPlan
-  readonly #fill: Fill | undefined
+  readonly #fill: FillLease | undefined
   readonly #before: Before | undefined
   readonly #controls: RunControls
   readonly #requestedAt: number
@@ -52,9 +52,9 @@ export class Run {
   #settled = false
 
   constructor(
-    request: CacheRequest<unknown>,
+    request: RequestContext<unknown>,
     plan: RequestPlan,
-    fill: Fill | undefined,
+    fill: FillLease | undefined,
     before: Before | undefined,
     controls: RunControls,
   ) {
@@ -96,7 +96,11 @@ export class Run {
    * The whole response is at hand. Gives what to send. `ambient` are fields (lower case) that were set before the
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
-  finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Outgoing> {
+  finish(
+    response: ResponseHead,
+    body: Buffer,
+    ambient: ReadonlySet<string> = NO_FIELDS,
+  ): MaybePromise<OutgoingResponse> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
     const now = this.#controls.now()
@@ -139,18 +143,18 @@ export class Run {
    * The handler threw, or answered that it failed. Gives what is sent instead: a stale entry that may stand in, or 504
    * where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
-  fail(): Outgoing | undefined {
+  fail(): OutgoingResponse | undefined {
     this.abandon()
     return this.#standIn()
   }
 
-  #insteadOf({ status }: ResponseHead): Outgoing | undefined {
+  #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
     const instead = isFailure(status) ? this.#standIn() : undefined
     if (instead !== undefined) this.abandon()
     return instead
   }
 
-  #standIn(): Outgoing | undefined {
+  #standIn(): OutgoingResponse | undefined {
     if (this.#before === undefined) return undefined
     if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
     return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
@@ -178,7 +182,7 @@ export class Run {
    * The handler says that something has not changed: the stored response, where it was asked about that (RFC 9111
    * section 4.3.3), otherwise what the client has, which is the client's alone.
    */
-  #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<Outgoing> {
+  #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<OutgoingResponse> {
     if (!this.requestFields.validates) {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
@@ -271,7 +275,7 @@ export class Run {
     body: Buffer | undefined,
     now: number,
     stored: boolean,
-  ): Outgoing {
+  ): OutgoingResponse {
     const { policy, varyMiss, detail } = this.#controls
     const reason = decision.store ? detail : (detail ?? decision.reason)
     const facts = {
@@ -280,7 +284,7 @@ export class Run {
       varyMiss,
       detail: this.#plan.reason === 'method' ? undefined : (this.#plan.reason ?? reason),
     }
-    const presented = present(this.#request, this.#plan, response, body, decision, policy, now, facts)
+    const presented = buildMissResponse(this.#request, this.#plan, response, body, decision, policy, now, facts)
     return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
   }
 
@@ -321,7 +325,7 @@ const NO_NAMES: readonly string[] = []
 /** What stood at the key and could not answer. */
 export interface Before {
   readonly entry: Entry
-  readonly verdict: Verdict
+  readonly verdict: ReuseDecision
 }
 
 /** What a run needs of its route. */
@@ -343,18 +347,18 @@ export interface RunControls {
   readonly conclusion: Conclusion | undefined
   readonly now: () => number
   /** A promise where the answer has to wait: a path whose variants are not known yet. */
-  store(fill: Fill, stored: Stored): Promise<void> | undefined
+  store(fill: FillLease, stored: Stored): Promise<void> | undefined
   /** Puts an entry in the place of the one that was read. */
-  replace(fill: Fill, entry: Entry): void
+  replace(fill: FillLease, entry: Entry): void
   /** The response may not be stored: others need not wait for one another. */
-  pass(fill: Fill): void
+  pass(fill: FillLease): void
   refuse(reason: RefusalReason, field: string | undefined): void
   /** Whether an entry of the route may carry these groups beside its own. */
   acceptGroups(names: readonly string[]): boolean
   /** The answer that a stored response gives to this request. */
-  replay(stored: StoredResponse, kind: ReplayHow['kind'], isStored: boolean): Outgoing
+  replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse
   /** The handler validated another representation than it was asked about: the entry goes, and this is the answer. */
-  mismatch(): MaybePromise<Outgoing>
+  mismatch(): MaybePromise<OutgoingResponse>
 }
 
 /** How a request by an unsafe method ends. */

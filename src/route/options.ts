@@ -1,15 +1,13 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import type { Key, KeyPart, QueryRule } from '../cache/key.js'
 import type { HttpOptions } from '../http/index.js'
-
-/** What a function of the request may give: now or later. */
-export type Eventually<T> = T | Promise<T>
 
 /** What selects the entry of a route. The same on the GET, the PUT and the DELETE of a path. */
 export interface KeyOptions<Req> {
   /** Key parts from the request, in place of its path and query. */
-  key?: ((request: Req) => Eventually<Key>) | undefined
+  key?: ((request: Req) => MaybePromise<Key>) | undefined
   /** Whose entry it is: the name of the principal, such as a user's id. `undefined` leaves the cache out of this request. */
-  per?: ((request: Req) => Eventually<string | undefined>) | undefined
+  per?: ((request: Req) => MaybePromise<string | undefined>) | undefined
   /** First part of the keys below the application's own prefix; entries of another prefix are another world. */
   prefix?: string | undefined
   /** Whether the Host is part of the key. Default false; with the `rfc9111` preset true. */
@@ -22,7 +20,7 @@ export interface KeyOptions<Req> {
 export type GroupOption<Req> =
   | string
   | readonly string[]
-  | ((request: Req) => Eventually<string | readonly string[] | undefined>)
+  | ((request: Req) => MaybePromise<string | readonly string[] | undefined>)
 
 /** Options that say how a response is kept and told about; see docs/http.md. */
 export type ResponseOptions = Omit<HttpOptions, 'host' | 'per' | 'private' | 'unsafeShared'>
@@ -42,7 +40,7 @@ interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
 /** A private response belongs to somebody: `private` needs `per`. */
 type Privacy<Req> =
   | { private?: false | undefined }
-  | { private: true; per: (request: Req) => Eventually<string | undefined> }
+  | { private: true; per: (request: Req) => MaybePromise<string | undefined> }
   /** All clients share the entry, and only other caches are told not to keep it. */
   | { private: true; unsafeShared: true }
 
@@ -60,7 +58,7 @@ export interface WriteResult {
 }
 
 /** From the request and the result: now or later. */
-export type FromResult<Req, T> = (request: Req, result: WriteResult) => Eventually<T>
+export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
 
 interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
   /** `soft`: entries become stale and may be served while they are refreshed. Default `hard`. */

@@ -1,18 +1,18 @@
-import type { Space } from '../cache/cache-scope.js'
+import type { CacheScope } from '../cache/cache-scope.js'
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { PathRule } from '../cache/key.js'
 import { OptionsError, UsageError } from '../errors.js'
 import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import { CachedPaths } from './cached-paths.js'
-import { RouteCache, type RouteOptions } from './cached-route.js'
+import { CachedRoute, type RouteOptions } from './cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
 import { checkNames, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
-import { RouteWrite } from './write-session.js'
+import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
 export interface RoutesContext {
-  readonly space: (prefix?: string) => Space
+  readonly space: (prefix?: string) => CacheScope
   readonly logger: Logger
   /** `REDIS_DEFAULT_TTL`. */
   readonly defaultTtlMs: number
@@ -29,19 +29,19 @@ export interface Declared<Options> {
 }
 
 /** What an adapter says about its framework. */
-export type Traits = Pick<RouteOptions, 'refreshes' | 'stripsHead'> & {
+export type HostTraits = Pick<RouteOptions, 'refreshes' | 'stripsHead'> & {
   /** How the framework tells paths apart. */
   readonly path: PathRule
 }
 
 /** The cached and the invalidating routes of one application. */
-export class Routes {
+export class RouteRegistry {
   /** Where the routes cache their URIs. */
   readonly paths = new CachedPaths()
-  readonly #caches = new Set<RouteCache<never>>()
+  readonly #caches = new Set<CachedRoute<never>>()
   readonly #context: RoutesContext
   readonly #http: HttpPolicy
-  #unsafe: RouteWrite<unknown> | undefined
+  #unsafe: WriteRoute<unknown> | undefined
 
   constructor(context: RoutesContext) {
     this.#context = context
@@ -52,11 +52,11 @@ export class Routes {
   }
 
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
-  cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: Traits): RouteCache<Req> {
+  cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: HostTraits): CachedRoute<Req> {
     const { space, logger } = this.#context
     const policy = resolvePolicy(where, options, this.#defaults(traits.path))
     if (isUnbounded(policy.http)) space(policy.prefix).expectUnbounded()
-    const cache = new RouteCache(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
+    const cache = new CachedRoute(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
     this.#caches.add(cache)
     return cache
   }
@@ -93,12 +93,12 @@ export class Routes {
     evict: Declared<CacheEvictOptions<Req>> | undefined,
     path: PathRule,
     name?: string,
-  ): RouteWrite<Req> {
+  ): WriteRoute<Req> {
     const { space } = this.#context
     const defaults = this.#defaults(path)
     const putPolicy = put && resolvePolicy(put.where, put.options, defaults)
     const evictPolicy = evict && resolveEvictPolicy(evict.where, evict.options, defaults)
-    return new RouteWrite(
+    return new WriteRoute(
       putPolicy && { space: space(putPolicy.prefix), policy: putPolicy },
       evictPolicy && { space: space(evictPolicy.prefix), policy: evictPolicy },
       { paths: this.paths, policy: this.#http },
@@ -107,8 +107,8 @@ export class Routes {
   }
 
   /** Any other request by an unsafe method: it invalidates its URI where routes cache it (RFC 9111 section 4.4). */
-  get unsafe(): RouteWrite<unknown> {
-    this.#unsafe ??= new RouteWrite(undefined, undefined, { paths: this.paths, policy: this.#http })
+  get unsafe(): WriteRoute<unknown> {
+    this.#unsafe ??= new WriteRoute(undefined, undefined, { paths: this.paths, policy: this.#http })
     return this.#unsafe
   }
 

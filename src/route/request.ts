@@ -1,10 +1,10 @@
-import type { Place } from '../cache/entry-ref.js'
-import type { BypassReason as HttpBypassReason, Outgoing, RequestHead, VerdictReason } from '../http/index.js'
+import type { EntryRef } from '../cache/entry-ref.js'
+import type { BypassReason as HttpBypassReason, OutgoingResponse, RequestHead, ReuseReason } from '../http/index.js'
 import type { Entry } from '../store/entry.js'
-import type { Run } from './handler-run.js'
+import type { HandlerRun } from './handler-run.js'
 
 /** A request as an adapter presents it. */
-export interface CacheRequest<Req> extends RequestHead {
+export interface RequestContext<Req> extends RequestHead {
   /** Path and query as the client sent them. */
   readonly target: string
   /** Scheme and authority as the client sees them, such as `https://example.org`. */
@@ -27,7 +27,7 @@ export type BypassReason =
 
 /** Why the handler runs. */
 export type MissReason =
-  | VerdictReason
+  | ReuseReason
   | 'absent'
   /** The store could not answer in time. */
   | 'outage'
@@ -40,27 +40,27 @@ export type MissReason =
 
 /** Why the handler does not run. */
 export type HitReason =
-  | VerdictReason
+  | ReuseReason
   /** Another request's run that was under way gave the answer. */
   | 'collapsed'
   /** There is no answer, and the client forbids the run that would make one: 504 (RFC 9111 section 5.2.1.7). */
   | 'only-if-cached'
 
 /** What becomes of a request. */
-export type Lookup =
+export type RouteLookup =
   /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
   | (Seen & {
       readonly outcome: 'hit'
       readonly reason: HitReason
-      readonly response: Outgoing
-      readonly refresh?: Promise<Run | undefined>
+      readonly response: OutgoingResponse
+      readonly refresh?: Promise<HandlerRun | undefined>
     })
   /** Run the handler and end the run with its response. */
-  | (Seen & { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: Run })
-  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: Run }
+  | (Seen & { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: HandlerRun })
+  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: HandlerRun }
 
 /** What the decision rests on, for those who look on. */
 interface Seen {
-  readonly place?: Place | undefined
+  readonly place?: EntryRef | undefined
   readonly entry?: Entry | undefined
 }

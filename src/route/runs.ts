@@ -1,31 +1,38 @@
-import type { Space } from '../cache/cache-scope.js'
-import { type Place, unseen } from '../cache/entry-ref.js'
-import type { Fill } from '../cache/fill.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import { type EntryRef, unseen } from '../cache/entry-ref.js'
+import type { FillLease } from '../cache/fill.js'
 import { encodeGroup, originGroup } from '../cache/group.js'
-import { gatewayTimeout, type Outgoing, replay, type RequestPlan, type Storable, toStored } from '../http/index.js'
+import {
+  gatewayTimeout,
+  type OutgoingResponse,
+  buildStoredResponse,
+  type RequestPlan,
+  type Storable,
+  toStored,
+} from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { groupsProblem, hostOf, type Location, placeOf } from './entry-key.js'
 import { unkeyedFields } from './handler-request.js'
-import { type Before, type Conclusion, Run, type RunControls } from './handler-run.js'
+import { type Before, type Conclusion, HandlerRun, type RunControls } from './handler-run.js'
 import type { RoutePolicy } from './policy.js'
 import type { RefusalLog } from './refusals.js'
-import type { CacheRequest } from './request.js'
+import type { RequestContext } from './request.js'
 import { union, type Variants } from './variants.js'
 
 /** A request on its way: what it asks, and where its entry is. */
 export interface Visit<Req> {
-  readonly request: CacheRequest<Req>
+  readonly request: RequestContext<Req>
   readonly plan: RequestPlan
   readonly location: Location
-  readonly place: Place
+  readonly place: EntryRef
   /** Looks so far; variants may send it to another place. */
   readonly looks: number
 }
 
 /** The right to store what a run answers. */
 interface Grant {
-  readonly fill: Fill
+  readonly fill: FillLease
   /** Identity of the path's variants, where it was read already. */
   readonly family: string | undefined
   /** Entries exist for other variants. */
@@ -47,8 +54,8 @@ export interface RunContext {
 type Started<Req> = Pick<Visit<Req>, 'request' | 'plan'> & Partial<Visit<Req>>
 
 /** The handler runs of one route, and what becomes of their responses. */
-export class Runs<Req> {
-  readonly #space: Space
+export class HandlerRuns<Req> {
+  readonly #space: CacheScope
   readonly #policy: RoutePolicy<Req>
   readonly #variants: Variants
   readonly #writer: EntryWriter<Req>
@@ -60,7 +67,7 @@ export class Runs<Req> {
   readonly #storing = new Set<Promise<void>>()
 
   constructor(
-    space: Space,
+    space: CacheScope,
     policy: RoutePolicy<Req>,
     variants: Variants,
     refusals: RefusalLog,
@@ -78,7 +85,7 @@ export class Runs<Req> {
   }
 
   /** One run of the handler, for a request that may have no place in the cache. */
-  start(visit: Started<Req>, context: RunContext = {}): Run {
+  start(visit: Started<Req>, context: RunContext = {}): HandlerRun {
     const { request, plan, location, place } = visit
     const { grant, before, others, conclusion, detail } = context
     const names = location === undefined ? NONE : this.#variants.names(location.base)
@@ -102,14 +109,19 @@ export class Runs<Req> {
       replay: (stored, kind, isStored) => {
         if (kind === 'error') this.#recorder.standsIn()
         const how = { kind, verdict: before?.verdict, stored: isStored }
-        return replay(stored, plan, request, this.#policy.http, this.#space.now(), how)
+        return buildStoredResponse(stored, plan, request, this.#policy.http, this.#space.now(), how)
       },
       mismatch: () => this.#mismatch(visit, before),
     }
-    return new Run(request, plan, grant?.fill, before, controls)
+    return new HandlerRun(request, plan, grant?.fill, before, controls)
   }
 
-  #store(to: Destination<Req> | undefined, fill: Fill, stored: Stored, family?: string): Promise<void> | undefined {
+  #store(
+    to: Destination<Req> | undefined,
+    fill: FillLease,
+    stored: Stored,
+    family?: string,
+  ): Promise<void> | undefined {
     if (to === undefined) return undefined
     const known = this.#variants.names(to.location.base)
     const learns = stored.decision.varyNames.some((name) => !known.includes(name))
@@ -119,14 +131,14 @@ export class Runs<Req> {
   }
 
   /** What stands there is not what the handler means: it goes, and the client is told what it was given before. */
-  async #mismatch({ request, plan, place }: Started<Req>, before?: Before): Promise<Outgoing> {
+  async #mismatch({ request, plan, place }: Started<Req>, before?: Before): Promise<OutgoingResponse> {
     if (place !== undefined) await this.#space.evict({ keys: [place.key] })
     if (before === undefined || before.verdict.mustRevalidate) return gatewayTimeout()
     const how = { kind: 'error', verdict: before.verdict } as const
-    return replay(before.entry, plan, request, this.#policy.http, this.#space.now(), how)
+    return buildStoredResponse(before.entry, plan, request, this.#policy.http, this.#space.now(), how)
   }
 
-  #track(work: Promise<unknown>, fill: Fill): Promise<void> {
+  #track(work: Promise<unknown>, fill: FillLease): Promise<void> {
     const tracked = work
       .catch(() => fill.release())
       .catch(() => {})
@@ -147,19 +159,19 @@ const NO_ENTRIES: readonly Entry[] = []
 
 /** Where a response goes: the request that asked for it, and the place that was looked at. */
 export interface Destination<Req> {
-  readonly request: CacheRequest<Req>
+  readonly request: RequestContext<Req>
   readonly location: Location
-  readonly place: Place
+  readonly place: EntryRef
 }
 
 /** Puts responses where the next request looks for them. */
 export class EntryWriter<Req> {
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #policy: RoutePolicy<Req>
   readonly #variants: Variants
   readonly #recorder: Recorder
 
-  constructor(space: Space, policy: RoutePolicy<Req>, variants: Variants, recorder: Recorder) {
+  constructor(space: CacheScope, policy: RoutePolicy<Req>, variants: Variants, recorder: Recorder) {
     this.#space = space
     this.#policy = policy
     this.#variants = variants
@@ -167,7 +179,7 @@ export class EntryWriter<Req> {
   }
 
   /** Stores under the right of a fill. `family`: identity of the path's variants, where it was read already. */
-  async store(to: Destination<Req>, fill: Fill, stored: Stored, family: string | undefined): Promise<void> {
+  async store(to: Destination<Req>, fill: FillLease, stored: Stored, family: string | undefined): Promise<void> {
     const { request, location, place } = to
     const entry = makeEntry(stored, place.groups, hostOf(request, this.#policy), fill.stamp)
     const ttlMs = usefulUntil(entry) - entry.storedAt
@@ -182,7 +194,7 @@ export class EntryWriter<Req> {
   }
 
   /** Puts an entry in the place of the one that was read; one that is of no more use just goes. */
-  async replace(fill: Fill, entry: Entry): Promise<void> {
+  async replace(fill: FillLease, entry: Entry): Promise<void> {
     const ttlMs = usefulUntil(entry) - this.#space.now()
     if (ttlMs > 0) await fill.publish({ ...entry, stamp: fill.stamp }, ttlMs)
     else await this.#space.evict({ keys: [fill.place.key] })
@@ -192,7 +204,7 @@ export class EntryWriter<Req> {
    * The response named a Vary that this path did not have: what stands at the path becomes the root of its variants.
    * The variant is claimed before the root is seen, so that nobody who waited for it runs the handler again.
    */
-  async #storeLearned(fill: Fill, { entry, ttlMs, names, target, location }: Learned): Promise<void> {
+  async #storeLearned(fill: FillLease, { entry, ttlMs, names, target, location }: Learned): Promise<void> {
     const acquired = await this.#space.acquire(target, unseen(target.groups), {
       accept: () => true,
       groupTtlMs: ttlMs,
@@ -206,7 +218,7 @@ export class EntryWriter<Req> {
     await acquired.fill.publish({ ...entry, family }, ttlMs)
   }
 
-  async #root(fill: Fill, names: readonly string[], base: string, ttlMs: number): Promise<string | undefined> {
+  async #root(fill: FillLease, names: readonly string[], base: string, ttlMs: number): Promise<string | undefined> {
     if (fill.place.key === base) return this.#variants.plant(fill, names, ttlMs)
     await fill.release()
     return this.#variants.family(base, names, ttlMs)
@@ -218,7 +230,7 @@ interface Learned {
   readonly entry: Entry
   readonly ttlMs: number
   readonly names: readonly string[]
-  readonly target: Place
+  readonly target: EntryRef
   readonly location: Location
 }
 

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { randomUUID } from 'node:crypto'
-import type { Space } from '../cache/cache-scope.js'
-import { type Place, replacing } from '../cache/entry-ref.js'
-import type { Fill } from '../cache/fill.js'
+import type { CacheScope } from '../cache/cache-scope.js'
+import { type EntryRef, replacing } from '../cache/entry-ref.js'
+import type { FillLease } from '../cache/fill.js'
 import { PREFIX_GROUP } from '../cache/group.js'
 import { digest } from '../cache/key.js'
 import type { Entry } from '../store/entry.js'
@@ -20,11 +20,11 @@ const PREFIX_ONLY = [PREFIX_GROUP]
 
 /** Which request fields select the response of a path: those the route declares, and those its responses named. */
 export class Variants {
-  readonly #space: Space
+  readonly #space: CacheScope
   readonly #declared: readonly string[]
   readonly #learned = new LRUCache<string, readonly string[]>({ max: LEARNED_MAX })
 
-  constructor(space: Space, declared: readonly string[]) {
+  constructor(space: CacheScope, declared: readonly string[]) {
     this.#space = space
     this.#declared = declared
   }
@@ -48,8 +48,8 @@ export class Variants {
    */
   async family(base: string, names: readonly string[], ttlMs: number, known?: Entry): Promise<string | undefined> {
     if (known !== undefined && this.#serves(known, names)) return known.family
-    const place: Place = { key: base, groups: PREFIX_ONLY }
-    const current = await this.#space.look(place)
+    const place: EntryRef = { key: base, groups: PREFIX_ONLY }
+    const current = await this.#space.lookup(place)
     if (current.state === 'outage') return undefined
     if (current.state === 'valid' && this.#serves(current.entry, names)) return current.entry.family
     const acquired = await this.#space.acquire(place, current.state === 'valid' ? replacing(current.entry) : current, {
@@ -62,7 +62,7 @@ export class Variants {
   }
 
   /** Puts a new `variants` entry at a path that is ours to fill. Gives its identity. */
-  async plant(fill: Fill, names: readonly string[], ttlMs: number): Promise<string | undefined> {
+  async plant(fill: FillLease, names: readonly string[], ttlMs: number): Promise<string | undefined> {
     const marker = makeMarker(names, fill.stamp, this.#space.now())
     const published = await fill.publish(marker, Math.max(2 * ttlMs, LEAST_LIFE_MS))
     if (published === 'fenced') return undefined
@@ -74,7 +74,7 @@ export class Variants {
   async admit(
     family: string,
     names: readonly string[],
-    place: Place,
+    place: EntryRef,
     principal: Principal,
     ttlMs: number,
   ): Promise<void> {

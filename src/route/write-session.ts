@@ -1,5 +1,6 @@
-import type { Evicted, Space, Target } from '../cache/cache-scope.js'
-import type { Place } from '../cache/entry-ref.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { Evicted, CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
+import type { EntryRef } from '../cache/entry-ref.js'
 import { type KeyPart, pathKey } from '../cache/key.js'
 import type { Write } from '../cache/write.js'
 import {
@@ -9,11 +10,10 @@ import {
   type InvalidationPolicy,
   isSuccess,
   planWrite,
-  present,
+  buildMissResponse,
   type ResponseHead,
 } from '../http/index.js'
 import { usefulUntil } from '../store/entry.js'
-import type { MaybePromise } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, invalidate, type Targets, UNNAMED } from './cached-paths.js'
 import {
@@ -22,7 +22,6 @@ import {
   encodeGroups,
   groupsProblem,
   hostOf,
-  isPromise,
   locate,
   type Location,
   placeOf,
@@ -30,17 +29,17 @@ import {
 import type { Conclusion } from './handler-run.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
-import type { CacheRequest } from './request.js'
+import type { RequestContext } from './request.js'
 import { makeEntry, type Stored } from './runs.js'
 import { sameNames, Variants } from './variants.js'
 
 export interface PutTarget<Req> {
-  readonly space: Space
+  readonly space: CacheScope
   readonly policy: RoutePolicy<Req>
 }
 
 export interface EvictTarget<Req> {
-  readonly space: Space
+  readonly space: CacheScope
   readonly policy: EvictPolicy<Req>
 }
 
@@ -51,12 +50,12 @@ export interface OwnEffect {
 }
 
 /** One write route: what a successful request stores and invalidates, before its response is released. */
-export class RouteWrite<Req> {
+export class WriteRoute<Req> {
   readonly #put: PutTarget<Req> | undefined
   readonly #evict: EvictTarget<Req> | undefined
   readonly #own: OwnEffect
   readonly #variants: Variants | undefined
-  readonly #space: Space | undefined
+  readonly #space: CacheScope | undefined
   readonly #name: string
 
   /** `name` is the route's in telemetry: method and template. */
@@ -78,17 +77,17 @@ export class RouteWrite<Req> {
    * Called before the handler runs. A write-through announces itself here, so that overlapping ones are noticed.
    * `before`: a run of the same request that this one takes the place of, with what it has announced for the same entry.
    */
-  begin(request: CacheRequest<Req>, before?: WriteRun): MaybePromise<WriteRun> {
+  begin(request: RequestContext<Req>, before?: WriteSession): MaybePromise<WriteSession> {
     const announced = before?.handOver()
-    if (this.#put === undefined) return new WriteRun((answer) => this.#evictOnly(request, answer))
+    if (this.#put === undefined) return new WriteSession((answer) => this.#evictOnly(request, answer))
     return announced === undefined ? this.#announce(request, this.#put) : this.#run(request, this.#put, announced)
   }
 
-  #run(request: CacheRequest<Req>, put: PutTarget<Req>, announced: Announced): WriteRun {
-    return new WriteRun((answer, added) => this.#finish(request, answer, put, announced, added), announced)
+  #run(request: RequestContext<Req>, put: PutTarget<Req>, announced: Announced): WriteSession {
+    return new WriteSession((answer, added) => this.#finish(request, answer, put, announced, added), announced)
   }
 
-  #evictOnly(request: CacheRequest<Req>, answer: WriteAnswer): MaybePromise<undefined> {
+  #evictOnly(request: RequestContext<Req>, answer: WriteAnswer): MaybePromise<undefined> {
     if (answer.status >= 400) return undefined
     const named = this.#evict && this.#target(request, new Result(answer), this.#evict.policy)
     if (isPromise(named)) return named.then((known) => this.#invalidate(request, answer, known)).then(NOTHING)
@@ -98,9 +97,9 @@ export class RouteWrite<Req> {
 
   /** What the route names and what its URI's change means, prefix by prefix. */
   #invalidate(
-    request: CacheRequest<Req>,
+    request: RequestContext<Req>,
     answer: WriteAnswer,
-    named: Target | undefined,
+    named: InvalidationTarget | undefined,
   ): Promise<unknown> | undefined {
     const own = this.#effects(request, answer)
     if (own === undefined) return named && this.#evict && this.#end(request, this.#evict.space, named)
@@ -108,16 +107,16 @@ export class RouteWrite<Req> {
   }
 
   /** What was cached under these names ends. */
-  #end(request: CacheRequest<Req>, space: Space, named: Target): Promise<Evicted> {
+  #end(request: RequestContext<Req>, space: CacheScope, named: InvalidationTarget): Promise<Evicted> {
     return this.#recorder(request)?.evict('evict', named, (all) => space.evict(all)) ?? space.evict(named)
   }
 
   /** Undefined where the route declares nothing: then what happens counts where it happens. */
-  #recorder({ route }: CacheRequest<Req>): Recorder | undefined {
+  #recorder({ route }: RequestContext<Req>): Recorder | undefined {
     return this.#space?.telemetry.route(route ?? this.#name)
   }
 
-  #effects(request: CacheRequest<Req>, answer: WriteAnswer): Targets | undefined {
+  #effects(request: RequestContext<Req>, answer: WriteAnswer): Targets | undefined {
     const { paths, policy } = this.#own
     return paths.size === 0
       ? undefined
@@ -125,9 +124,9 @@ export class RouteWrite<Req> {
   }
 
   /** An author who invalidates softly means the URI as well. */
-  #merge(own: Targets, named: Target | undefined): Map<Space, Target> {
+  #merge(own: Targets, named: InvalidationTarget | undefined): Map<CacheScope, InvalidationTarget> {
     const mode = named?.mode ?? 'hard'
-    const all = new Map<Space, Target>([...own].map(([space, effect]) => [space, { ...effect, mode }]))
+    const all = new Map<CacheScope, InvalidationTarget>([...own].map(([space, effect]) => [space, { ...effect, mode }]))
     if (named === undefined || this.#evict === undefined) return all
     const { keys = [], groups = [] } = all.get(this.#evict.space) ?? {}
     return all.set(this.#evict.space, {
@@ -137,7 +136,7 @@ export class RouteWrite<Req> {
     })
   }
 
-  async #announce(request: CacheRequest<Req>, put: PutTarget<Req>): Promise<WriteRun> {
+  async #announce(request: RequestContext<Req>, put: PutTarget<Req>): Promise<WriteSession> {
     const located = locate(request, put.policy)
     const location = isPromise(located) ? await located : located
     const names = this.#variants?.names(location.base) ?? []
@@ -146,12 +145,12 @@ export class RouteWrite<Req> {
     return this.#run(request, put, { place, write, names })
   }
 
-  #announced({ space, policy }: PutTarget<Req>, { key, groups }: Place): Promise<Write | undefined> {
+  #announced({ space, policy }: PutTarget<Req>, { key, groups }: EntryRef): Promise<Write | undefined> {
     return space.announce(key, { groups, groupTtlMs: longestLifeMs(policy.http) })
   }
 
   async #finish(
-    request: CacheRequest<Req>,
+    request: RequestContext<Req>,
     answer: WriteAnswer,
     put: PutTarget<Req>,
     announced: Announced,
@@ -171,21 +170,21 @@ export class RouteWrite<Req> {
 
   /** The fields of the answer to the write itself, with its status. */
   #present(
-    request: CacheRequest<Req>,
+    request: RequestContext<Req>,
     response: ResponseHead,
     { space, policy }: PutTarget<Req>,
     stored: boolean,
   ): HeaderList {
     const decision = { store: false, reason: 'method', forKey: false } as const
     const plan = planWrite(request, policy.http)
-    const { headers } = present(request, plan, response, undefined, decision, policy.http, space.now())
+    const { headers } = buildMissResponse(request, plan, response, undefined, decision, policy.http, space.now())
     return stored
       ? headers.map((text, index) => (text === 'BYPASS' && isStatusField(headers[index - 1]) ? 'MISS' : text))
       : headers
   }
 
   async #commit(
-    request: CacheRequest<Req>,
+    request: RequestContext<Req>,
     result: Result,
     { space, policy }: PutTarget<Req>,
     { place, write, names }: Announced,
@@ -194,7 +193,7 @@ export class RouteWrite<Req> {
     const named = this.#evict && (await this.#target(request, result, this.#evict.policy))
     const own = [place?.key, place?.base]
     const targets = this.#merge(this.#effects(request, result.answer) ?? new Map(), named)
-    const together: Target = targets.get(space) ?? {}
+    const together: InvalidationTarget = targets.get(space) ?? {}
     targets.delete(space)
     if (targets.size > 0) await invalidate(targets, this.#own.policy, this.#recorder(request))
     if (place === undefined || write === undefined) {
@@ -216,7 +215,12 @@ export class RouteWrite<Req> {
   }
 
   /** Other variants of the path show the representation before this write, so they end; other principals' do not. */
-  async #family(space: Space, place: Place, names: readonly string[], ttlMs: number): Promise<string | undefined> {
+  async #family(
+    space: CacheScope,
+    place: EntryRef,
+    names: readonly string[],
+    ttlMs: number,
+  ): Promise<string | undefined> {
     if (place.base === undefined) return ''
     if (names.length > 0) await space.evict({ keys: [place.base] })
     return this.#variants?.family(place.base, names, ttlMs)
@@ -224,7 +228,7 @@ export class RouteWrite<Req> {
 
   /** What is stored as the GET of the path; undefined where the answer is not what a GET would give. */
   #decide(
-    request: CacheRequest<Req>,
+    request: RequestContext<Req>,
     response: ResponseHead,
     body: Buffer | undefined,
     { space, policy }: PutTarget<Req>,
@@ -240,7 +244,7 @@ export class RouteWrite<Req> {
   }
 
   /** Synchronous where nothing of it is asked of the application. */
-  #target(request: CacheRequest<Req>, result: Result, policy: EvictPolicy<Req>): MaybePromise<Target> {
+  #target(request: RequestContext<Req>, result: Result, policy: EvictPolicy<Req>): MaybePromise<InvalidationTarget> {
     const group = typeof policy.group === 'function' ? policy.group(request.native, result) : policy.group
     const key = typeof policy.evictKey === 'function' ? policy.evictKey(request.native, result) : policy.evictKey
     const principal = key === undefined || policy.per === undefined ? undefined : policy.per(request.native)
@@ -251,12 +255,12 @@ export class RouteWrite<Req> {
 }
 
 function target<Req>(
-  request: CacheRequest<Req>,
+  request: RequestContext<Req>,
   policy: EvictPolicy<Req>,
   group: string | readonly string[] | undefined,
   key: 'path' | readonly KeyPart[] | undefined,
   principal: string | undefined,
-): Target {
+): InvalidationTarget {
   const names = group === undefined ? [] : typeof group === 'string' ? [group] : group
   return {
     groups: names.length === 0 ? [] : encodeGroups(names),
@@ -267,7 +271,7 @@ function target<Req>(
 
 /** Without a principal, the path itself: with it go the entries of all principals and all variants. */
 function evictedKey<Req>(
-  request: CacheRequest<Req>,
+  request: RequestContext<Req>,
   policy: EvictPolicy<Req>,
   key: 'path' | readonly KeyPart[],
   principal: string | undefined,
@@ -295,7 +299,7 @@ export interface WriteAnswer {
 
 /** A write-through whose handler may run. */
 export interface Announced {
-  readonly place: Place | undefined
+  readonly place: EntryRef | undefined
   /** Undefined where the store was away when the handler began. */
   readonly write: Write | undefined
   readonly names: readonly string[]
@@ -305,7 +309,7 @@ export interface Announced {
 type Finish = (answer: WriteAnswer, groups: readonly string[]) => MaybePromise<HeaderList | undefined>
 
 /** One request of a write route. */
-export class WriteRun {
+export class WriteSession {
   readonly #finish: Finish
   readonly #announced: Announced | undefined
   #groups: readonly string[] = []
@@ -383,18 +387,18 @@ function parseJson(body: Buffer | undefined): unknown {
 
 /** A POST whose response may become the entry of its URI's GET (RFC 9110 section 9.3.3). */
 interface Announced2 {
-  readonly space: Space
+  readonly space: CacheScope
   readonly location: Location
-  readonly place: Place
+  readonly place: EntryRef
   readonly write: Write
   readonly host: string | undefined
 }
 
 /** Undefined where there is nothing to announce to: no principal, or no store. */
 export async function announce<Req>(
-  request: CacheRequest<Req>,
+  request: RequestContext<Req>,
   policy: RoutePolicy<Req>,
-  space: Space,
+  space: CacheScope,
 ): Promise<Announced2 | undefined> {
   const location = await locate(request, policy)
   if (location.principal === null) return undefined
@@ -409,14 +413,14 @@ export async function announce<Req>(
 
 /** A request by an unsafe method on a cached route: what its success invalidates, and what it may store. */
 export class UnsafeRequest implements Conclusion {
-  readonly #request: CacheRequest<unknown>
+  readonly #request: RequestContext<unknown>
   readonly #policy: HttpPolicy
   readonly #paths: CachedPaths
   readonly #recorder: Recorder
   readonly #announced: Announced2 | undefined
 
   constructor(
-    request: CacheRequest<unknown>,
+    request: RequestContext<unknown>,
     policy: HttpPolicy,
     paths: CachedPaths,
     recorder: Recorder,
@@ -447,7 +451,7 @@ export class UnsafeRequest implements Conclusion {
   /** Everything else goes first, so that what the write stores stays. */
   async #commit(announced: Announced2, stored: Stored | undefined, targets: Targets): Promise<boolean> {
     const { space, place, write, host } = announced
-    const own: Target = targets.get(space) ?? {}
+    const own: InvalidationTarget = targets.get(space) ?? {}
     targets.delete(space)
     await invalidate(targets, this.#policy, this.#recorder)
     // A variant needs a root that the announcement has just taken away; the next reader makes both.

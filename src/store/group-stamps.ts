@@ -2,7 +2,7 @@ import { evaluate } from '../redis/script.js'
 import { decodeStamp } from './codec.js'
 import type { Entry, Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'
-import { type Line, surely, TurnReader } from './redis-store.js'
+import { type RedisConnection, evalReplicated, TurnReader } from './redis-store.js'
 import { scripts } from './scripts.js'
 
 /** A group lives at least this long, so that a busy short-lived route does not prolong it at every store. */
@@ -13,14 +13,14 @@ const KNOWN_MAX = 10_000
 
 /** The stamps of the groups of one prefix, and their life: as long as the longest entry that names them. */
 export class GroupStamps {
-  readonly #line: Line
-  readonly #sure: Line
+  readonly #line: RedisConnection
+  readonly #sure: RedisConnection
   readonly #keys: Keyspace
   readonly #reader: TurnReader<Stamp>
   /** Key of a group to the instant up to which it was last seen to live. A group lost before then shows as a missing stamp. */
   readonly #livesUntil = new Map<string, number>()
 
-  constructor(line: Line, keys: Keyspace, sure: Line) {
+  constructor(line: RedisConnection, keys: Keyspace, sure: RedisConnection) {
     this.#line = line
     this.#sure = sure
     this.#keys = keys
@@ -103,7 +103,7 @@ export class GroupStamps {
   }
 
   async #raise(name: string, stamp: number, mode: 'hard' | 'soft'): Promise<Stamp | undefined> {
-    const before = await surely(this.#line, this.#sure, scripts.raise, [name], [String(stamp), mode])
+    const before = await evalReplicated(this.#line, this.#sure, scripts.raise, [name], [String(stamp), mode])
     return Buffer.isBuffer(before) ? decodeStamp(before) : undefined
   }
 

@@ -11,7 +11,7 @@ const ORPHANS_MAX = 1000
  * Leases that may be held though nobody will use them: the reply that granted one, or the command that ended it, was
  * late or lost. Others would wait for their end, so they are given back as soon as the server answers again.
  */
-export class Orphans {
+export class OrphanedLeases {
   readonly #waiting = new Map<string, { readonly endsAt: number; readonly giveBack: () => Promise<unknown> }>()
   #scheduled = false
 

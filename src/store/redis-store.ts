@@ -5,10 +5,10 @@ import { decodeEntry, encodeEntry, entryIdentity } from './codec.js'
 import type { Entry } from './entry.js'
 import { GroupStamps } from './group-stamps.js'
 import { Keyspace } from './keyspace.js'
-import { Orphans } from './orphaned-leases.js'
+import { OrphanedLeases } from './orphaned-leases.js'
 import { matchStep, Scan, sweepStep } from './scan.js'
 import { scripts } from './scripts.js'
-import { Lives } from './server-lives.js'
+import { Incarnations } from './server-lives.js'
 import type {
   Claim,
   Claimed,
@@ -32,21 +32,21 @@ const EVERYTHING: readonly string[] = ['']
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
   readonly prefix: string
-  readonly #line: Line
+  readonly #line: RedisConnection
   /** Carries what removes or replaces; with `waitForReplicas` a line of its own. */
-  readonly #sure: Line
+  readonly #sure: RedisConnection
   readonly #keys: Keyspace
   readonly #entries: TurnReader<Entry>
   readonly #groups: GroupStamps
   readonly #wakeups: Wakeups
   readonly #scan: Scan
-  readonly #lives: Lives
-  readonly #orphans = new Orphans()
+  readonly #lives: Incarnations
+  readonly #orphans = new OrphanedLeases()
   /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
   readonly #clockKey: readonly string[]
   #clockOfTurn: Promise<unknown> | undefined
 
-  constructor(line: Line, prefix: string, sure: Line = line) {
+  constructor(line: RedisConnection, prefix: string, sure: RedisConnection = line) {
     this.prefix = prefix
     this.#line = line
     this.#sure = sure
@@ -55,7 +55,7 @@ export class RedisStore implements Store {
     this.#groups = new GroupStamps(line, this.#keys, sure)
     this.#wakeups = new Wakeups(line, this.#keys.wake)
     this.#scan = new Scan(line)
-    this.#lives = new Lives(line, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
+    this.#lives = new Incarnations(line, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
     this.#clockKey = line.topology === 'cluster' ? [] : [this.#keys.clock]
   }
 
@@ -213,7 +213,7 @@ export class RedisStore implements Store {
   /** The clock first: a fill that reads the clock after this advance began after the commit that it reports. */
   async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
     try {
-      const stamp = toNumber(await surely(this.#line, this.#sure, scripts.advance, [this.#keys.clock], []))
+      const stamp = toNumber(await evalReplicated(this.#line, this.#sure, scripts.advance, [this.#keys.clock], []))
       return { stamp, before: await this.#groups.raise(groups, stamp, mode) }
     } catch (error) {
       if (!isFull(error)) throw error
@@ -261,7 +261,7 @@ export class RedisStore implements Store {
     args: readonly (string | Buffer)[],
     more: readonly string[] = [],
   ): Promise<unknown> {
-    return surely(this.#line, this.#sure, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
+    return evalReplicated(this.#line, this.#sure, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
   }
 
   #run(
@@ -328,9 +328,9 @@ export function bytesOf(entry: Entry, key: string): Buffer {
  * A script over the line that waits for replicas. Where that cannot confirm it is done on the primary all the same, so
  * that other processes do not serve what the script removes; the caller is told that it is not sure.
  */
-export function surely(
-  line: Line,
-  sure: Line,
+export function evalReplicated(
+  line: RedisConnection,
+  sure: RedisConnection,
   script: Script,
   keys: readonly string[],
   args: readonly CommandArgument[],
@@ -344,7 +344,10 @@ export function surely(
 }
 
 /** What the store asks of the line to Redis. */
-export type Line = Pick<Connection, 'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded'>
+export type RedisConnection = Pick<
+  Connection,
+  'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded'
+>
 
 /**
  * GETs that share what is asked for twice in one turn of the event loop: the stamp of a group that many requests of
@@ -352,11 +355,11 @@ export type Line = Pick<Connection, 'topology' | 'execute' | 'subscribe' | 'gene
  * asked before it was sent, so the answer is not older than the question.
  */
 export class TurnReader<T> {
-  readonly #line: Line
+  readonly #line: RedisConnection
   readonly #decode: (bytes: Buffer) => T | undefined
   #turn: Map<string, Promise<T | undefined>> | undefined
 
-  constructor(line: Line, decode: (bytes: Buffer) => T | undefined) {
+  constructor(line: RedisConnection, decode: (bytes: Buffer) => T | undefined) {
     this.#line = line
     this.#decode = decode
   }

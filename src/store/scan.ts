@@ -2,7 +2,7 @@ import { slotOf, SLOTS } from '../redis/slot.js'
 import { decodeEntry, decodeStamp } from './codec.js'
 import { type Entry, isValid, type Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'
-import type { Line } from './redis-store.js'
+import type { RedisConnection } from './redis-store.js'
 import type { MatchKind, MatchStep, SweepStep } from './store.js'
 
 export interface ScanStep {
@@ -16,10 +16,10 @@ export interface ScanStep {
  * masters are known by a slot that they had at the beginning: after a failover it leads to the successor.
  */
 export class Scan {
-  readonly #line: Line
+  readonly #line: RedisConnection
   #slots: readonly number[] = []
 
-  constructor(line: Line) {
+  constructor(line: RedisConnection) {
     this.#line = line
   }
 
@@ -66,7 +66,7 @@ function keyInSlot(slot: number): string {
  * entries without an end of life need it; the others go by their TTL.
  */
 export async function sweepStep(
-  line: Line,
+  line: RedisConnection,
   scan: Scan,
   keys: Keyspace,
   cursor: string,
@@ -104,7 +104,12 @@ function escapeGlob(text: string): string {
   return text.replace(/[\\*?[\]]/g, '\\$&')
 }
 
-async function selectDead(line: Line, keys: Keyspace, found: readonly string[], now: number): Promise<string[]> {
+async function selectDead(
+  line: RedisConnection,
+  keys: Keyspace,
+  found: readonly string[],
+  now: number,
+): Promise<string[]> {
   const entries = await Promise.all(found.map(async (key) => [key, await fetch(line, key, decodeEntry)] as const))
   const groupsOf = (key: string, entry: Entry | undefined): string[] =>
     (entry?.groups ?? []).map((group) => keys.group(group, key.slice(keys.entries.length)))
@@ -120,7 +125,11 @@ async function selectDead(line: Line, keys: Keyspace, found: readonly string[], 
   return entries.filter(([key, entry]) => entry !== undefined && isDead(key, entry)).map(([key]) => key)
 }
 
-async function fetch<T>(line: Line, key: string, decode: (bytes: Buffer) => T | undefined): Promise<T | undefined> {
+async function fetch<T>(
+  line: RedisConnection,
+  key: string,
+  decode: (bytes: Buffer) => T | undefined,
+): Promise<T | undefined> {
   const reply = await line.execute(['GET', key], key)
   return Buffer.isBuffer(reply) ? decode(reply) : undefined
 }

@@ -1,4 +1,4 @@
-import type { Line } from './redis-store.js'
+import type { RedisConnection } from './redis-store.js'
 
 /** Names of lives kept in Redis; over it they are forgotten, and servers in an old one are met for the first time again. */
 const KEPT_MAX = 1000
@@ -12,15 +12,15 @@ const KEEP_MS = 60_000
  * So whoever meets a server in a life whose name is not written down under the prefix invalidates everything there, and
  * then writes it down: one process does it, the others find the name.
  */
-export class Lives {
-  readonly #line: Line
+export class Incarnations {
+  readonly #line: RedisConnection
   readonly #key: string
   readonly #invalidateAll: () => Promise<unknown>
   #known = 0
   #keptAt = 0
   #learning: Promise<void> | undefined
 
-  constructor(line: Line, key: string, invalidateAll: () => Promise<unknown>) {
+  constructor(line: RedisConnection, key: string, invalidateAll: () => Promise<unknown>) {
     this.#line = line
     this.#key = key
     this.#invalidateAll = invalidateAll

@@ -1,6 +1,5 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import type { Entry, Stamp } from './entry.js'
-
-export type MaybePromise<T> = T | Promise<T>
 
 export interface Found {
   /** In the order of the keys asked for; undefined where absent, expired, of another format or corrupt. */

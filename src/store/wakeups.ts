@@ -1,13 +1,13 @@
-import type { Line } from './redis-store.js'
+import type { RedisConnection } from './redis-store.js'
 
 /** Wake-ups of one prefix: one subscription a process, opened when somebody waits for the first time. */
 export class Wakeups {
-  readonly #line: Line
+  readonly #line: RedisConnection
   readonly #channel: string
   readonly #waiting = new Map<string, Set<() => void>>()
   #listening: Promise<unknown> | undefined
 
-  constructor(line: Line, channel: string) {
+  constructor(line: RedisConnection, channel: string) {
     this.#line = line
     this.#channel = channel
   }

@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../maybe-promise.js'
 import { channels } from './channels.js'
 import type { EvictionEvent, LookupEvent, Origin, Outcome, StoreEvent, StoreResult } from './events.js'
 import { Counts, type OriginStats } from './stats.js'
@@ -7,8 +8,6 @@ const TIMED_FIRST = 1024
 
 /** After that one in so many (a power of two): reading the clock twice costs as much as a hit from memory. */
 const TIMED_EVERY = 16
-
-type MaybePromise<T> = T | Promise<T>
 
 /** Counts what one route or namespace does, and tells those who listen. */
 export class Recorder {
@@ -32,14 +31,14 @@ export class Recorder {
   }
 
   /** A lookup begins, whose end somebody tells: for paths that cannot afford to be wrapped. */
-  start(operation: string): Looking {
+  start(operation: string): LookupTimer {
     const scope = this.#begin(operation)
     const weight = this.#weight(scope)
-    return new Looking(this, operation, scope, weight, weight === 0 ? 0 : performance.now())
+    return new LookupTimer(this, operation, scope, weight, weight === 0 ? 0 : performance.now())
   }
 
   /** Runs a lookup. `found` tells what its result means. */
-  lookup<T>(operation: string, run: () => MaybePromise<T>, found: (result: T) => Found): MaybePromise<T> {
+  lookup<T>(operation: string, run: () => MaybePromise<T>, found: (result: T) => LookupResult): MaybePromise<T> {
     const looking = this.start(operation)
     const running = looking.run(run)
     if (!(running instanceof Promise)) {
@@ -157,7 +156,7 @@ export class Recorder {
   }
 
   /** @internal */
-  looked({ operation, scope, weight, startedAt }: Looking, found: Found): void {
+  looked({ operation, scope, weight, startedAt }: LookupTimer, found: LookupResult): void {
     const { outcome, reason, entry, place } = found
     const served = outcome === 'hit' || outcome === 'stale'
     const bytes = found.bytes ?? (served ? (entry?.body.length ?? 0) : 0)
@@ -212,7 +211,7 @@ export class Recorder {
 }
 
 /** A lookup that is under way. */
-export class Looking {
+export class LookupTimer {
   readonly #recorder: Recorder
   readonly operation: string
   readonly scope: Scope | undefined
@@ -233,13 +232,13 @@ export class Looking {
     return this.scope === undefined ? work() : runIn(this.scope, work)
   }
 
-  found(found: Found): void {
+  found(found: LookupResult): void {
     this.#recorder.looked(this, found)
   }
 
   /** One of several lookups that are made together. Told of by itself; the whole ends with `end`. */
-  part(): Looking {
-    return new Looking(this.#recorder, this.operation, undefined, this.weight, this.startedAt)
+  part(): LookupTimer {
+    return new LookupTimer(this.#recorder, this.operation, undefined, this.weight, this.startedAt)
   }
 
   /** All parts have been looked at. */
@@ -275,7 +274,7 @@ export interface Kept {
 }
 
 /** What a lookup found. */
-export interface Found {
+export interface LookupResult {
   readonly outcome: Outcome
   readonly reason: string
   readonly entry?: Kept | undefined

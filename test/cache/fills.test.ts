@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest'
-import type { Fill } from '../../src/cache/fill.js'
-import { type Acquired, Fills } from '../../src/cache/fill.js'
-import type { Absent, Place } from '../../src/cache/entry-ref.js'
+import type { FillLease } from '../../src/cache/fill.js'
+import { type Acquired, FillCoordinator } from '../../src/cache/fill.js'
+import type { Absent, EntryRef } from '../../src/cache/entry-ref.js'
 import { chaos } from '../../src/testing/chaos.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import type { Store } from '../../src/store/store.js'
 import { makeEntry } from '../support/entries.js'
 
 const ABSENT: Absent = { state: 'absent', seen: undefined, marker: undefined, absentGroups: [''] }
-const PLACE: Place = { key: '/a', groups: [''] }
+const PLACE: EntryRef = { key: '/a', groups: [''] }
 
 interface Processes {
   readonly store: Store
-  readonly one: Fills
-  readonly two: Fills
+  readonly one: FillCoordinator
+  readonly two: FillCoordinator
 }
 
 /** Two processes' fills over one store. */
@@ -22,19 +22,19 @@ function processes(timing = { leaseMs: 5000, waitMs: 5000 }): Processes {
   const store = new MemoryStore(memory, 'test')
   return {
     store,
-    one: new Fills(store, Date.now, timing),
-    two: new Fills(new MemoryStore(memory, 'test'), Date.now, timing),
+    one: new FillCoordinator(store, Date.now, timing),
+    two: new FillCoordinator(new MemoryStore(memory, 'test'), Date.now, timing),
   }
 }
 
 function acquire(
-  fills: Fills,
+  fills: FillCoordinator,
   more: { waitMs?: number; signal?: AbortSignal; accept?: () => boolean } = {},
 ): Promise<Acquired> {
   return fills.acquire(PLACE, ABSENT, { accept: () => true, groupTtlMs: 60_000, ...more })
 }
 
-async function lead(fills: Fills): Promise<Fill> {
+async function lead(fills: FillCoordinator): Promise<FillLease> {
   const acquired = await acquire(fills)
   if (acquired.state !== 'fill') throw new Error(`expected a fill, got ${acquired.state}`)
   return acquired.fill
@@ -119,7 +119,7 @@ test('a holder that died delays the others by its lease and no more', async () =
   const memory = new Memory()
   const dead = new MemoryStore(memory, 'test')
   await dead.claim('/a', { token: 'dead', leaseMs: 30, seen: undefined, absentGroups: [''], groupTtlMs: 60_000 })
-  const alive = new Fills(new MemoryStore(memory, 'test'), Date.now, { leaseMs: 5000, waitMs: 5000 })
+  const alive = new FillCoordinator(new MemoryStore(memory, 'test'), Date.now, { leaseMs: 5000, waitMs: 5000 })
   expect((await acquire(alive)).state).toBe('fill')
 })
 
@@ -148,7 +148,7 @@ test('a key that holds something foreign is claimed all the same', async () => {
 test('when the store goes away nobody waits', async () => {
   const memory = new Memory()
   const store = chaos(new MemoryStore(memory, 'test'))
-  const fills = new Fills(store, Date.now, { leaseMs: 5000, waitMs: 5000 })
+  const fills = new FillCoordinator(store, Date.now, { leaseMs: 5000, waitMs: 5000 })
   const fill = await lead(fills)
   const waiting = [acquire(fills), acquire(fills)]
   store.failing()

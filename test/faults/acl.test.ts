@@ -66,7 +66,7 @@ async function useAll(redis: Redis, other: Redis): Promise<void> {
   await space.enrol('list', 'v1', 60_000, 1).catch(() => {})
   await space.enrol('list', 'v2', 60_000, 1).catch(() => {})
   await space.enrolled('list', ['']).catch(() => {})
-  await space.look({ base: 'list', key: 'v2', groups: [''] })
+  await space.lookup({ base: 'list', key: 'v2', groups: [''] })
   const write = await space.announce('=w')
   if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
   await space.prolong('=unbounded', Infinity).catch(() => {})

@@ -1,6 +1,6 @@
 import { parseList } from 'structured-headers'
 import { describe, expect, test } from 'vitest'
-import { type HttpOptions, judge, planRequest } from '../../src/http/index.js'
+import { type HttpOptions, evaluateReuse, planRequest } from '../../src/http/index.js'
 import { hit, miss, NOW, policyOf, request, response, SECOND, stored, value, values } from './support.js'
 
 const options: HttpOptions = { ttl: 60, cacheStatus: 'redwell' }
@@ -9,7 +9,7 @@ const at = (seconds: number) => NOW + seconds * SECOND
 
 function verdict(now: number, fields: Record<string, string> = {}) {
   const policy = policyOf(options)
-  return judge(entry, planRequest(request(fields), policy), policy, now)
+  return evaluateReuse(entry, planRequest(request(fields), policy), policy, now)
 }
 
 describe('Cache-Status (RFC 9211)', () => {

@@ -5,7 +5,7 @@ import {
   headUpdate,
   handlerValidators,
   type HttpOptions,
-  judge,
+  evaluateReuse,
   planRequest,
   type ResponseHead,
   type StoredResponse,
@@ -144,7 +144,13 @@ describe('the conditions a handler sees', () => {
   ) => {
     const policy = policyOf(options)
     const plan = planRequest(head, policy)
-    return forwardedConditions(plan, policy, entry, entry && judge(entry, plan, policy, NOW + 100 * SECOND), others)
+    return forwardedConditions(
+      plan,
+      policy,
+      entry,
+      entry && evaluateReuse(entry, plan, policy, NOW + 100 * SECOND),
+      others,
+    )
   }
   const none = { ifNoneMatch: undefined, ifModifiedSince: undefined }
 

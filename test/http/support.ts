@@ -4,14 +4,14 @@ import {
   type HeaderList,
   type HttpOptions,
   type HttpPolicy,
-  judge,
-  type Outgoing,
+  evaluateReuse,
+  type OutgoingResponse,
   planRequest,
-  type Presented,
-  present,
+  type MissResponse,
+  buildMissResponse,
   type RefusalReason,
-  replay,
-  type ReplayHow,
+  buildStoredResponse,
+  type StoredResponseContext,
   type RequestHead,
   resolveHttpPolicy,
   type ResponseHead,
@@ -19,7 +19,7 @@ import {
   type StoredResponse,
   type StoreFacts,
   toStored,
-  type Verdict,
+  type ReuseDecision,
 } from '../../src/http/index.js'
 
 /** Wednesday, and a whole second: HTTP-dates have no fractions. */
@@ -109,26 +109,26 @@ export interface Ask {
   readonly options?: HttpOptions | undefined
   readonly request?: RequestHead
   readonly now?: number
-  readonly how?: ReplayHow
+  readonly how?: StoredResponseContext
   readonly softened?: boolean
 }
 
-export function verdictOf(entry: StoredResponse, ask: Ask = {}): Verdict {
+export function verdictOf(entry: StoredResponse, ask: Ask = {}): ReuseDecision {
   const policy = policyOf(ask.options)
-  return judge(entry, planRequest(ask.request ?? request(), policy), policy, ask.now ?? NOW, ask.softened)
+  return evaluateReuse(entry, planRequest(ask.request ?? request(), policy), policy, ask.now ?? NOW, ask.softened)
 }
 
-export function hit(entry: StoredResponse, ask: Ask = {}): Outgoing {
+export function hit(entry: StoredResponse, ask: Ask = {}): OutgoingResponse {
   const policy = policyOf(ask.options)
   const head = ask.request ?? request()
-  return replay(entry, planRequest(head, policy), head, policy, ask.now ?? NOW, ask.how)
+  return buildStoredResponse(entry, planRequest(head, policy), head, policy, ask.now ?? NOW, ask.how)
 }
 
 /** What the client of the handler run is sent. */
-export function miss(run: Run & { readonly run?: Parameters<typeof present>[7] } = {}): Presented {
+export function miss(run: Run & { readonly run?: Parameters<typeof buildMissResponse>[7] } = {}): MissResponse {
   const policy = policyOf(run.options, run.defaultTtlMs)
   const head = run.request ?? request()
-  return present(
+  return buildMissResponse(
     head,
     planRequest(head, policy),
     run.response ?? response(),

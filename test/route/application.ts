@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { HeaderList, Outgoing } from '../../src/http/index.js'
+import type { HeaderList, OutgoingResponse } from '../../src/http/index.js'
 import { createRedis, type Redis, type RedisOptions } from '../../src/create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../src/route/options.js'
-import type { CacheRequest } from '../../src/route/request.js'
-import type { RouteCache } from '../../src/route/cached-route.js'
-import type { RouteWrite } from '../../src/route/write-session.js'
+import type { RequestContext } from '../../src/route/request.js'
+import type { CachedRoute } from '../../src/route/cached-route.js'
+import type { WriteRoute } from '../../src/route/write-session.js'
 import { routesOf } from '../../src/adapters/declarations.js'
 import { recordingLogger } from '../support/logger.js'
 
@@ -111,7 +111,7 @@ function asked({ method, target, headers }: Sent, read: (name: string) => void =
   }
 }
 
-function present(sent: Sent): CacheRequest<Asked> {
+function present(sent: Sent): RequestContext<Asked> {
   return {
     method: sent.method,
     target: sent.target,
@@ -121,7 +121,7 @@ function present(sent: Sent): CacheRequest<Asked> {
   }
 }
 
-async function serve(cache: RouteCache<Asked>, sent: Sent, handler: Handler): Promise<Reply> {
+async function serve(cache: CachedRoute<Asked>, sent: Sent, handler: Handler): Promise<Reply> {
   const lookup = await cache.lookup(present(sent))
   if (lookup.outcome === 'hit') return reply(lookup.response)
   const { run } = lookup
@@ -147,7 +147,7 @@ async function serve(cache: RouteCache<Asked>, sent: Sent, handler: Handler): Pr
 }
 
 async function serveWrite(
-  write: RouteWrite<Asked> | RouteWrite<unknown>,
+  write: WriteRoute<Asked> | WriteRoute<unknown>,
   sent: Sent,
   handler: Handler,
   groups: readonly string[] = [],
@@ -160,7 +160,7 @@ async function serveWrite(
   return reply({ status, headers: changed ?? headers, body: Buffer.from(body) })
 }
 
-function reply({ status, headers, body }: Outgoing): Reply {
+function reply({ status, headers, body }: OutgoingResponse): Reply {
   const field = (name: string): string | undefined => {
     const index = headers.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === name)
     return index === -1 ? undefined : headers[index + 1]

@@ -1,24 +1,24 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import type { HeaderList, Outgoing, ResponseHead } from '../../http/index.js'
-import type { RouteCache } from '../../route/cached-route.js'
+import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
+import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
-import type { Run, Streamed } from '../../route/handler-run.js'
-import type { CacheRequest, Lookup } from '../../route/request.js'
-import type { RouteWrite, WriteRun } from '../../route/write-session.js'
+import type { HandlerRun, Streamed } from '../../route/handler-run.js'
+import type { RequestContext, RouteLookup } from '../../route/request.js'
+import type { WriteRoute, WriteSession } from '../../route/write-session.js'
 import { ASKED_OF_ALL, saysNothing } from '../node/request.js'
 import { applyRequestFields, watchDerived, watchFields } from '../node/watch.js'
 import type { Refresher } from './refresher.js'
 
 interface RunState {
-  readonly run: Run
+  readonly run: HandlerRun
   /** Fields that were set before the handler ran, with their values. */
   readonly ambient: Readonly<Record<string, unknown>>
 }
 
 /** What a request carries between its hooks; nothing where it was answered from the cache. */
-export type RequestState = RunState | { readonly write: WriteRun } | { readonly hit: Buffer }
+export type RequestState = RunState | { readonly write: WriteSession } | { readonly hit: Buffer }
 
 /** The property of a request that holds its state. */
 export const STATE = Symbol('redwell.state')
@@ -34,12 +34,12 @@ type Done = (error?: Error) => void
 type SendDone = (error?: Error | null, payload?: unknown) => void
 
 /** The reader of a cached route: the last of its preHandler hooks, so that whatever guards the route has run. */
-export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refresher) {
+export function cacheReader(cache: CachedRoute<FastifyRequest>, refresher: Refresher) {
   return function redwellCache(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const own = refresher.take(request)
     if (own !== undefined) return begin(request, reply, own, done)
     const asked = new CacheableRequest(request)
-    const decide = (lookup: Lookup): void => {
+    const decide = (lookup: RouteLookup): void => {
       try {
         if (lookup.outcome !== 'hit') return begin(request, reply, lookup.run, done)
         send(request, reply, lookup.response)
@@ -58,7 +58,7 @@ export function cacheReader(cache: RouteCache<FastifyRequest>, refresher: Refres
   }
 }
 
-function begin(request: FastifyRequest, reply: FastifyReply, run: Run, done: Done): void {
+function begin(request: FastifyRequest, reply: FastifyReply, run: HandlerRun, done: Done): void {
   applyRequestFields(request.raw, run.requestFields)
   watch(request, run)
   request[STATE] = { run, ambient: reply.getHeaders() }
@@ -73,7 +73,7 @@ function begin(request: FastifyRequest, reply: FastifyReply, run: Run, done: Don
 const READ_BEHIND = ['session']
 
 /** A handler that looks at who asks answers for somebody. */
-function watch(request: FastifyRequest, run: Run): void {
+function watch(request: FastifyRequest, run: HandlerRun): void {
   if (run.watched.length === 0) return
   const read = (name: string): void => run.noteRead(name)
   watchFields(request.headers, run.watched, read)
@@ -81,7 +81,7 @@ function watch(request: FastifyRequest, run: Run): void {
 }
 
 /** Hits of the same second give the same object, so what Fastify needs of it is made once. */
-function send(request: FastifyRequest, reply: FastifyReply, outgoing: Outgoing): void {
+function send(request: FastifyRequest, reply: FastifyReply, outgoing: OutgoingResponse): void {
   outgoing.memo ??= toFields(outgoing.headers)
   const fields = outgoing.memo as Fields
   reply.code(outgoing.status).headers(fields)
@@ -92,9 +92,9 @@ function send(request: FastifyRequest, reply: FastifyReply, outgoing: Outgoing):
 }
 
 /** The announcer of a write route: the last of its preHandler hooks. */
-export function writeReader(write: RouteWrite<FastifyRequest>) {
+export function writeReader(write: WriteRoute<FastifyRequest>) {
   return function redwellWrite(request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    const start = (run: WriteRun): void => {
+    const start = (run: WriteSession): void => {
       request[STATE] = { write: run }
       reply.raw.once('close', () => {
         if (reply.sent) run.abandon()
@@ -108,7 +108,7 @@ export function writeReader(write: RouteWrite<FastifyRequest>) {
 }
 
 /** The writer of a route that writes and says nothing about caching: its URI may be cached by another route. */
-export function unsafeWriter(write: RouteWrite<unknown>) {
+export function unsafeWriter(write: WriteRoute<unknown>) {
   return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
     const begun = write.begin(new CacheableRequest(request))
     const finishing = begun instanceof Promise ? undefined : finishWrite(begun, reply, payload)
@@ -189,7 +189,7 @@ function ambientNames(reply: FastifyReply, ambient: RunState['ambient']): Readon
 function apply(
   reply: FastifyReply,
   head: ResponseHead,
-  outgoing: Outgoing,
+  outgoing: OutgoingResponse,
   body: Buffer,
   payload: unknown,
   given: ReadonlySet<string>,
@@ -212,7 +212,7 @@ function setHeaders(
   else replaceHeaders(reply, after, kept)
 }
 
-function finishWrite(write: WriteRun, reply: FastifyReply, payload: unknown): unknown {
+function finishWrite(write: WriteSession, reply: FastifyReply, payload: unknown): unknown {
   const finishing = write.finish({
     status: reply.statusCode,
     headers: () => readHeaders(reply),
@@ -278,7 +278,7 @@ export function replaceHeaders(reply: FastifyReply, headers: HeaderList, kept: R
 }
 
 /** A Fastify request as the cache sees it. */
-export class CacheableRequest implements CacheRequest<FastifyRequest> {
+export class CacheableRequest implements RequestContext<FastifyRequest> {
   readonly native: FastifyRequest
   readonly method: string
   readonly #saysNothing: boolean

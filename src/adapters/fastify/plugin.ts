@@ -6,7 +6,7 @@ import { OptionsError, UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { Logger } from '../../logger.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import type { Routes, Traits } from '../../route/registry.js'
+import type { RouteRegistry, HostTraits } from '../../route/registry.js'
 import { routesOf } from '../declarations.js'
 import { cacheReader, responseWriter, STATE, unsafeWriter, writeReader } from './hooks.js'
 import { Refresher } from './refresher.js'
@@ -96,7 +96,7 @@ function loggerOf(app: FastifyInstance): Logger {
   }
 }
 
-function traitsOf(app: FastifyInstance): Traits {
+function traitsOf(app: FastifyInstance): HostTraits {
   const { ignoreTrailingSlash, ignoreDuplicateSlashes } = {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
@@ -105,9 +105,9 @@ function traitsOf(app: FastifyInstance): Traits {
 }
 
 interface Attached {
-  readonly routes: Routes
+  readonly routes: RouteRegistry
   readonly refresher: Refresher
-  readonly traits: Traits
+  readonly traits: HostTraits
 }
 
 function attach(route: RouteOptions, attached: Attached): void {

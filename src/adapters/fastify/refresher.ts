@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { randomUUID } from 'node:crypto'
-import type { Run } from '../../route/handler-run.js'
+import type { HandlerRun } from '../../route/handler-run.js'
 
 /** Names the run that a request of our own belongs to. The value cannot be guessed and counts once. */
 const FIELD = 'x-redwell-refresh'
@@ -8,7 +8,7 @@ const FIELD = 'x-redwell-refresh'
 /** Runs handlers in the background, with a request that has the keyed inputs and nothing of the user who triggered it. */
 export class Refresher {
   readonly #app: FastifyInstance
-  readonly #runs = new Map<string, Run>()
+  readonly #runs = new Map<string, HandlerRun>()
   readonly #running = new Set<Promise<void>>()
 
   constructor(app: FastifyInstance) {
@@ -16,7 +16,7 @@ export class Refresher {
   }
 
   /** The run that this request is for, if it is one of ours. */
-  take(request: FastifyRequest): Run | undefined {
+  take(request: FastifyRequest): HandlerRun | undefined {
     const token = this.#runs.size === 0 ? undefined : request.headers[FIELD]
     if (token === undefined) return undefined
     delete request.raw.headers[FIELD]
@@ -25,7 +25,7 @@ export class Refresher {
     return run
   }
 
-  run(request: FastifyRequest, run: Run): void {
+  run(request: FastifyRequest, run: HandlerRun): void {
     const running = this.#run(request, run).finally(() => this.#running.delete(running))
     this.#running.add(running)
   }
@@ -35,7 +35,7 @@ export class Refresher {
     await Promise.allSettled([...this.#running])
   }
 
-  async #run(request: FastifyRequest, run: Run): Promise<void> {
+  async #run(request: FastifyRequest, run: HandlerRun): Promise<void> {
     const token = randomUUID()
     this.#runs.set(token, run)
     try {
@@ -53,7 +53,7 @@ export class Refresher {
   }
 }
 
-function keyedFields(request: FastifyRequest, run: Run): Record<string, string> {
+function keyedFields(request: FastifyRequest, run: HandlerRun): Record<string, string> {
   const fields = ['host', ...run.keyedFields].map((name) => [name, request.headers[name]] as const)
   return Object.fromEntries(fields.filter((field): field is [string, string] => typeof field[1] === 'string'))
 }

@@ -4,8 +4,8 @@ import type { RouterRoute } from 'hono/types'
 import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
-import type { Run } from '../../route/handler-run.js'
-import type { Routes, Traits } from '../../route/registry.js'
+import type { HandlerRun } from '../../route/handler-run.js'
+import type { RouteRegistry, HostTraits } from '../../route/registry.js'
 import { expectDeclared, routesOf } from '../declarations.js'
 import type { Refresher } from '../web/refresher.js'
 import type { Writing } from './middleware.js'
@@ -14,7 +14,7 @@ import type { Writing } from './middleware.js'
 interface OwnVariables {
   'redwell.refresher': Refresher
   /** The handler run that the innermost `cache` waits for. */
-  'redwell.run': Run | undefined
+  'redwell.run': HandlerRun | undefined
   'redwell.writing': Writing
 }
 
@@ -37,7 +37,7 @@ export function setOwn<Name extends keyof OwnVariables>(c: Context, name: Name, 
 }
 
 /** The routes of the application whose Redis the context holds. */
-export function routesIn(c: Context, word: string): Routes {
+export function routesIn(c: Context, word: string): RouteRegistry {
   const redis = c.get('redis') as Redis | undefined
   if (redis === undefined) {
     throw new UsageError(
@@ -53,7 +53,7 @@ export function routeOf(c: Context): RouterRoute {
 }
 
 /** As `routesIn`, for a request that may invalidate what routes cache that this process has not met yet. */
-export function writtenRoutesIn(c: Context, word: string): Routes {
+export function writtenRoutesIn(c: Context, word: string): RouteRegistry {
   const routes = routesIn(c, word)
   expectDeclared(routes, traitsOf(c))
   return routes
@@ -69,6 +69,6 @@ export function nameOf(route: RouterRoute): string {
 }
 
 /** Paths are told apart by Hono itself: see `CacheableRequest.target`. */
-export function traitsOf(c: Context): Traits {
+export function traitsOf(c: Context): HostTraits {
   return { path: {}, refreshes: getOwn(c, 'redwell.refresher') !== undefined, stripsHead: false }
 }

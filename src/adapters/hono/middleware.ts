@@ -2,10 +2,10 @@ import type { Context, MiddlewareHandler, Next } from 'hono'
 import type { RouterRoute } from 'hono/types'
 import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
-import type { RouteCache } from '../../route/cached-route.js'
-import type { Run } from '../../route/handler-run.js'
+import type { CachedRoute } from '../../route/cached-route.js'
+import type { HandlerRun } from '../../route/handler-run.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import type { WriteRun } from '../../route/write-session.js'
+import type { WriteSession } from '../../route/write-session.js'
 import { DeclaredCache, DeclaredWrite } from '../declarations.js'
 import { keepAlive } from '../web/refresher.js'
 import { CacheableRequest, present } from '../web/request.js'
@@ -50,13 +50,13 @@ function pass(route: RouterRoute, next: Next): Promise<void> {
   )
 }
 
-function refreshLater(c: Context, cached: RouteCache<Context>, refresh: Promise<Run | undefined>): void {
+function refreshLater(c: Context, cached: CachedRoute<Context>, refresh: Promise<HandlerRun | undefined>): void {
   const refresher = getOwn(c, 'redwell.refresher')
   void refresh.then((own) => own && (refresher === undefined ? own.abandon() : refresher.run(c, own, cached)))
 }
 
 /** Runs the handlers behind, and ends the run with what they answer. */
-async function run(c: Context, next: Next, own: Run, cached: RouteCache<Context>): Promise<void> {
+async function run(c: Context, next: Next, own: HandlerRun, cached: CachedRoute<Context>): Promise<void> {
   const ambient = new Map(ambientFields(c))
   const restore = present(c, own)
   setOwn(c, 'redwell.run', own)
@@ -75,7 +75,7 @@ async function run(c: Context, next: Next, own: Run, cached: RouteCache<Context>
   }
 }
 
-async function finish(c: Context, own: Run, ambient: ReadonlyMap<string, string>): Promise<void> {
+async function finish(c: Context, own: HandlerRun, ambient: ReadonlyMap<string, string>): Promise<void> {
   const { status, headers: fields, body: stream } = c.res
   // Answered past Hono, or an error that its handler made a success of.
   if (fields.has('x-hono-already-sent') || (c.error !== undefined && status < 400)) return own.abandon()
@@ -110,7 +110,7 @@ export type HonoCacheEvictOptions = CacheEvictOptions<Context>
 /** A write that its request's middlewares have announced. */
 export interface Writing {
   declared: DeclaredWrite<Context>
-  run: WriteRun
+  run: WriteSession
 }
 
 /**
@@ -134,7 +134,7 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 }
 
 function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
-  const begin = async (c: Context, declared: DeclaredWrite<Context>, before?: WriteRun): Promise<Writing> => {
+  const begin = async (c: Context, declared: DeclaredWrite<Context>, before?: WriteSession): Promise<Writing> => {
     const write = declared.on(writtenRoutesIn(c, word), () => traitsOf(c))
     return { declared, run: await write.begin(new CacheableRequest(c, nameOf(routeOf(c))), before) }
   }

@@ -23,8 +23,8 @@ import type { ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { OptionsError } from '../../errors.js'
-import { isSafe, type Outgoing } from '../../http/index.js'
-import type { RouteCache } from '../../route/cached-route.js'
+import { isSafe, type OutgoingResponse } from '../../http/index.js'
+import type { CachedRoute } from '../../route/cached-route.js'
 import { type DeclaredWrite, routesOf } from '../declarations.js'
 import { fieldsOf, removeFields, sendAnswer } from '../node/fields.js'
 import { type Host, isWriting, visit, write } from '../node/handlers.js'
@@ -110,7 +110,7 @@ export class RedwellInterceptor implements NestInterceptor {
     return this.#host
   }
 
-  #read({ plan, request, response, res, next }: Arrival, cache: RouteCache<HttpRequest>): Promise<Answer> {
+  #read({ plan, request, response, res, next }: Arrival, cache: CachedRoute<HttpRequest>): Promise<Answer> {
     return new Promise((resolve, reject) => {
       let begun = false
       visit({
@@ -215,7 +215,7 @@ export interface AlreadySet {
  * interceptors may wrap it, the platform serializes it, hooks add to it. What comes out at its end is the hit, with the
  * fields of all of them. Written for speed: this is done for each hit.
  */
-export function answerWith(res: ServerResponse, outgoing: Outgoing, set: AlreadySet): void {
+export function answerWith(res: ServerResponse, outgoing: OutgoingResponse, set: AlreadySet): void {
   const { statusCode } = res
   const node = methodsOf(res)
   const answer: Methods = {
@@ -243,7 +243,7 @@ export function answerWith(res: ServerResponse, outgoing: Outgoing, set: Already
   Object.assign(res, answer)
 }
 
-function become(res: ServerResponse, outgoing: Outgoing, { fields, own }: AlreadySet): void {
+function become(res: ServerResponse, outgoing: OutgoingResponse, { fields, own }: AlreadySet): void {
   res.statusCode = outgoing.status
   res.statusMessage = ''
   removeFields(res, OF_THE_REPRESENTATION)
@@ -267,7 +267,7 @@ export type Handler = (...args: never[]) => unknown
 export interface Plan {
   /** Method and template of the route. */
   readonly name: string
-  readonly cache: RouteCache<HttpRequest> | undefined
+  readonly cache: CachedRoute<HttpRequest> | undefined
   readonly write: DeclaredWrite<HttpRequest> | undefined
   /** Names (lower case) of the fields that `@Header` sets: they are the representation's. */
   readonly ownFields: ReadonlySet<string>

@@ -1,6 +1,6 @@
 import type { HttpAdapterHost } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Traits } from '../../route/registry.js'
+import type { HostTraits } from '../../route/registry.js'
 import type { Dispatch } from '../node/refresher.js'
 import type { PlatformRequest } from '../node/request.js'
 
@@ -45,7 +45,7 @@ interface Application {
   readonly routing?: Dispatch
 }
 
-type PathConfig = Traits['path']
+type PathConfig = HostTraits['path']
 
 /** The application that requests enter by. */
 export function dispatchOf({ httpAdapter }: HttpAdapterHost): Dispatch {
@@ -54,7 +54,7 @@ export function dispatchOf({ httpAdapter }: HttpAdapterHost): Dispatch {
 }
 
 /** How the platform tells paths apart. */
-export function pathOf({ httpAdapter }: HttpAdapterHost): Traits['path'] {
+export function pathOf({ httpAdapter }: HttpAdapterHost): HostTraits['path'] {
   const application = httpAdapter.getInstance<Application>()
   const { initialConfig } = application
   if (initialConfig === undefined) return { ignoreTrailingSlash: application.enabled?.('strict routing') === false }

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { HeaderList, Outgoing } from '../../http/index.js'
+import type { HeaderList, OutgoingResponse } from '../../http/index.js'
 
 /** Fields of a response as they are set at once: lines of one name together. */
 type FieldEntries = readonly (readonly [name: string, value: string | string[], lowerCase: string])[]
@@ -31,7 +31,7 @@ export function readFields(res: ServerResponse): string[] {
 }
 
 /** Sends an answer that is complete, beside the fields that are set already. */
-export function sendAnswer(res: ServerResponse, outgoing: Outgoing): void {
+export function sendAnswer(res: ServerResponse, outgoing: OutgoingResponse): void {
   if (outgoing.status === 304) removeFields(res, OF_THE_BODY)
   res.statusCode = outgoing.status
   setFields(res, fieldsOf(outgoing))
@@ -41,7 +41,7 @@ export function sendAnswer(res: ServerResponse, outgoing: Outgoing): void {
 }
 
 /** Hits of the same second give the same object, so what Node needs of it is made once. */
-export function fieldsOf(outgoing: Outgoing): FieldEntries {
+export function fieldsOf(outgoing: OutgoingResponse): FieldEntries {
   outgoing.memo ??= entriesOf(outgoing.headers, 0)
   return outgoing.memo as FieldEntries
 }

@@ -1,31 +1,31 @@
 import type { ServerResponse } from 'node:http'
-import type { Outgoing } from '../../http/index.js'
-import type { RouteCache } from '../../route/cached-route.js'
-import type { Run } from '../../route/handler-run.js'
-import type { Routes, Traits } from '../../route/registry.js'
-import type { Lookup } from '../../route/request.js'
-import type { RouteWrite, WriteRun } from '../../route/write-session.js'
+import type { OutgoingResponse } from '../../http/index.js'
+import type { CachedRoute } from '../../route/cached-route.js'
+import type { HandlerRun } from '../../route/handler-run.js'
+import type { RouteRegistry, HostTraits } from '../../route/registry.js'
+import type { RouteLookup } from '../../route/request.js'
+import type { WriteRoute, WriteSession } from '../../route/write-session.js'
 import type { Dispatch, Refresher } from './refresher.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 import { addGroupsToRun, endRunWith, endWriteWith, type RunOptions } from './responders.js'
 
 /** One application: its routes, and what its framework is like. */
 export interface Host {
-  readonly routes: Routes
-  readonly traits: Traits
+  readonly routes: RouteRegistry
+  readonly traits: HostTraits
   readonly refresher: Refresher
 }
 
 /** A request on its way to a cached route. */
 export interface Visit<Req extends PlatformRequest> extends RunOptions {
   readonly host: Host
-  readonly cache: RouteCache<Req>
+  readonly cache: CachedRoute<Req>
   readonly request: NodeRequest<Req>
   readonly res: ServerResponse
   /** Answers a request of our own, for a refresh in the background. */
   readonly dispatch: Dispatch
   /** The cache answers; the handler must not run. */
-  readonly hit: (outgoing: Outgoing) => void
+  readonly hit: (outgoing: OutgoingResponse) => void
   /** The handler runs. */
   readonly proceed: () => void
 }
@@ -44,14 +44,14 @@ export function visit<Req extends PlatformRequest>(asked: Visit<Req>): void {
   }
 }
 
-function decide<Req extends PlatformRequest>(asked: Visit<Req>, lookup: Lookup): void {
+function decide<Req extends PlatformRequest>(asked: Visit<Req>, lookup: RouteLookup): void {
   if (lookup.outcome !== 'hit') return begin(asked, lookup.run)
   asked.hit(lookup.response)
   const { host, dispatch, request } = asked
   void lookup.refresh?.then((run) => run && host.refresher.run(dispatch, request.raw, request.target, run))
 }
 
-function begin<Req extends PlatformRequest>(asked: Visit<Req>, run: Run): void {
+function begin<Req extends PlatformRequest>(asked: Visit<Req>, run: HandlerRun): void {
   asked.request.prepareFor(run)
   endRunWith(asked.res, run, asked.request, asked)
   asked.proceed()
@@ -59,7 +59,7 @@ function begin<Req extends PlatformRequest>(asked: Visit<Req>, run: Run): void {
 
 /** A `cachePut`, a `cacheEvict`, or both. */
 export interface Declaration<Req> {
-  on(routes: Routes, traits: () => Traits): RouteWrite<Req>
+  on(routes: RouteRegistry, traits: () => HostTraits): WriteRoute<Req>
   /** What two of them on one route are together; undefined where each stands for itself. */
   join(other: Declaration<Req>): Declaration<Req> | undefined
 }
@@ -76,7 +76,7 @@ export interface Writing<Req extends PlatformRequest> {
 
 interface Pending {
   declared: Declaration<never>
-  run: WriteRun
+  run: WriteSession
 }
 
 const pending = new WeakMap<ServerResponse, Pending>()
@@ -99,7 +99,7 @@ export function write<Req extends PlatformRequest>(asked: Writing<Req>): void {
   const before = pending.get(asked.res)
   const joint = (before?.declared as Declaration<Req> | undefined)?.join(asked.declared)
   const declared = joint ?? asked.declared
-  const start = (run: WriteRun): void => {
+  const start = (run: WriteSession): void => {
     const now: Pending = { declared, run }
     if (joint !== undefined && before !== undefined) Object.assign(before, now)
     else {

@@ -1,8 +1,8 @@
+import type { MaybePromise } from '../../maybe-promise.js'
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { HeaderList, Outgoing, ResponseHead } from '../../http/index.js'
+import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
 import type { Capture } from '../../route/capture.js'
 import type { Streamed } from '../../route/handler-run.js'
-import type { Eventually } from '../../route/options.js'
 import { addFields, putLengthLast, readFields, removeBodyFields, replaceFields } from './fields.js'
 
 /** What decides about a response while its handler writes it. */
@@ -10,9 +10,9 @@ export interface Responder {
   /** Names (lower case) of the fields that this answer has whatever is sent in place of the handler's. */
   ambient(): ReadonlySet<string>
   /** The whole response is at hand, and nothing of it was sent. Gives what is sent; its `body` may be the one given. */
-  whole(head: ResponseHead, body: Buffer): Eventually<Pick<Outgoing, 'status' | 'headers' | 'body'>>
+  whole(head: ResponseHead, body: Buffer): MaybePromise<Pick<OutgoingResponse, 'status' | 'headers' | 'body'>>
   /** The head is there, and the body comes in pieces. */
-  streamed(head: ResponseHead): Eventually<Streamed>
+  streamed(head: ResponseHead): MaybePromise<Streamed>
   /** The connection is gone. */
   closed(): void
   /** `whole` or `streamed` failed, and nothing was sent. */
@@ -150,7 +150,7 @@ class Interception {
   }
 
   /** What the handler still writes goes nowhere; a pipe into the response ends with the response. */
-  #answerInstead({ status, headers, body }: Outgoing): void {
+  #answerInstead({ status, headers, body }: OutgoingResponse): void {
     this.#waiting = []
     this.#restore()
     this.#res.statusCode = status
@@ -164,8 +164,8 @@ class Interception {
   }
 
   /** `late`: the handler went on in the meantime. */
-  #decide<T>(ask: () => Eventually<T>, act: (decided: T, late: boolean) => void): void {
-    let decided: Eventually<T>
+  #decide<T>(ask: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
+    let decided: MaybePromise<T>
     try {
       decided = ask()
     } catch (error) {

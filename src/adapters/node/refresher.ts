@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import type { Run } from '../../route/handler-run.js'
+import type { HandlerRun } from '../../route/handler-run.js'
 
 /** What answers requests: an application of a framework, or a router. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
@@ -11,17 +11,17 @@ const RUNNING_MAX = 100
 
 /** Runs handlers in the background, with a request that has the keyed inputs and nothing of the user who triggered it. */
 export class Refresher {
-  readonly #runs = new WeakMap<IncomingMessage, Run>()
+  readonly #runs = new WeakMap<IncomingMessage, HandlerRun>()
   readonly #running = new Set<Promise<void>>()
 
   /** The run that this request is for, if it is one of ours. */
-  take(raw: IncomingMessage): Run | undefined {
+  take(raw: IncomingMessage): HandlerRun | undefined {
     const run = this.#runs.get(raw)
     if (run !== undefined) this.#runs.delete(raw)
     return run
   }
 
-  run(dispatch: Dispatch, asked: IncomingMessage, target: string, run: Run): void {
+  run(dispatch: Dispatch, asked: IncomingMessage, target: string, run: HandlerRun): void {
     if (this.#running.size >= RUNNING_MAX) return run.abandon()
     const running = this.#run(dispatch, requestLike(asked, target, run), run).finally(() =>
       this.#running.delete(running),
@@ -34,7 +34,7 @@ export class Refresher {
     await Promise.allSettled([...this.#running])
   }
 
-  async #run(dispatch: Dispatch, req: IncomingMessage, run: Run): Promise<void> {
+  async #run(dispatch: Dispatch, req: IncomingMessage, run: HandlerRun): Promise<void> {
     this.#runs.set(req, run)
     try {
       await answered(dispatch, req)
@@ -47,7 +47,7 @@ export class Refresher {
   }
 }
 
-function requestLike(asked: IncomingMessage, target: string, run: Run): IncomingMessage {
+function requestLike(asked: IncomingMessage, target: string, run: HandlerRun): IncomingMessage {
   const req = new IncomingMessage(new NoSocket() as unknown as Socket)
   req.method = 'GET'
   req.url = target

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Run } from '../../route/handler-run.js'
-import type { CacheRequest } from '../../route/request.js'
+import type { HandlerRun } from '../../route/handler-run.js'
+import type { RequestContext } from '../../route/request.js'
 import { applyRequestFields, watchDerived, watchFields } from './watch.js'
 
 /** What the requests of frameworks on `node:http` have in common. */
@@ -14,7 +14,7 @@ export interface PlatformRequest {
 }
 
 /** A request of a framework on `node:http` as the cache sees it. */
-export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Req> {
+export class NodeRequest<Req extends PlatformRequest> implements RequestContext<Req> {
   readonly native: Req
   readonly raw: IncomingMessage
   readonly method: string
@@ -48,7 +48,7 @@ export class NodeRequest<Req extends PlatformRequest> implements CacheRequest<Re
   }
 
   /** Shows the handler what it has to see, and tells the run when it looks at who is asking. */
-  prepareFor(run: Run): void {
+  prepareFor(run: HandlerRun): void {
     const { requestFields } = run
     if (requestFields.size > 0) {
       this.#before = new Map([...requestFields.keys()].map((name) => [name, this.#headers[name]]))

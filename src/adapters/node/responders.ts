@@ -1,14 +1,14 @@
+import type { MaybePromise } from '../../maybe-promise.js'
 import type { ServerResponse } from 'node:http'
-import { type HeaderList, isSafe, type Outgoing, type ResponseHead } from '../../http/index.js'
-import type { Run, Streamed } from '../../route/handler-run.js'
-import type { Eventually } from '../../route/options.js'
-import type { WriteRun } from '../../route/write-session.js'
+import { type HeaderList, isSafe, type OutgoingResponse, type ResponseHead } from '../../http/index.js'
+import type { HandlerRun, Streamed } from '../../route/handler-run.js'
+import type { WriteSession } from '../../route/write-session.js'
 import { type Host, isWriting } from './handlers.js'
 import { intercept, type Responder } from './interception.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 
 interface Running {
-  readonly run: Run
+  readonly run: HandlerRun
   readonly request: Prepared
 }
 
@@ -44,19 +44,19 @@ export interface RunOptions {
 }
 
 /** From here on, what is written to this response ends the run. */
-export function endRunWith(res: ServerResponse, run: Run, request: Prepared, options: RunOptions): void {
+export function endRunWith(res: ServerResponse, run: HandlerRun, request: Prepared, options: RunOptions): void {
   running.set(res, { run, request })
   intercept(res, new RunResponder(res, run, options))
 }
 
 class RunResponder implements Responder {
   readonly #res: ServerResponse
-  readonly #run: Run
+  readonly #run: HandlerRun
   readonly #before: Readonly<Record<string, unknown>>
   readonly failed: (error: unknown) => void
   #ambient: ReadonlySet<string> | undefined
 
-  constructor(res: ServerResponse, run: Run, { ambient, failed }: RunOptions) {
+  constructor(res: ServerResponse, run: HandlerRun, { ambient, failed }: RunOptions) {
     this.#res = res
     this.#run = run
     this.#before = ambient === undefined ? res.getHeaders() : ambient()
@@ -71,12 +71,12 @@ class RunResponder implements Responder {
     return this.#ambient
   }
 
-  whole(head: ResponseHead, body: Buffer): Eventually<Outgoing> {
+  whole(head: ResponseHead, body: Buffer): MaybePromise<OutgoingResponse> {
     if (this.#hasGivenWay) return { ...head, body }
     return this.#run.finish(head, body, this.ambient())
   }
 
-  streamed(head: ResponseHead): Eventually<Streamed> {
+  streamed(head: ResponseHead): MaybePromise<Streamed> {
     if (this.#hasGivenWay) return { headers: head.headers, capture: undefined }
     return this.#run.stream(head, this.ambient())
   }
@@ -93,15 +93,15 @@ class RunResponder implements Responder {
 const NONE: ReadonlySet<string> = new Set()
 
 /** From here on, the answer to a write is sent when what it invalidates is invalid. */
-export function endWriteWith(res: ServerResponse, current: () => WriteRun, failed: (error: unknown) => void): void {
+export function endWriteWith(res: ServerResponse, current: () => WriteSession, failed: (error: unknown) => void): void {
   intercept(res, new WriteResponder(current, failed))
 }
 
 class WriteResponder implements Responder {
-  readonly #current: () => WriteRun
+  readonly #current: () => WriteSession
   readonly failed: (error: unknown) => void
 
-  constructor(current: () => WriteRun, failed: (error: unknown) => void) {
+  constructor(current: () => WriteSession, failed: (error: unknown) => void) {
     this.#current = current
     this.failed = failed
   }
@@ -110,25 +110,25 @@ class WriteResponder implements Responder {
     return NONE
   }
 
-  whole(head: ResponseHead, body: Buffer): Eventually<Pick<Outgoing, 'status' | 'headers' | 'body'>> {
+  whole(head: ResponseHead, body: Buffer): MaybePromise<Pick<OutgoingResponse, 'status' | 'headers' | 'body'>> {
     return after(this.#finish(head, body), (headers) => ({ status: head.status, headers, body }))
   }
 
   /** What a write invalidates does not wait for the end of its body. */
-  streamed(head: ResponseHead): Eventually<Streamed> {
+  streamed(head: ResponseHead): MaybePromise<Streamed> {
     return after(this.#finish(head, undefined), (headers) => ({ headers, capture: undefined }))
   }
 
   /** A client that went away does not undo the write: its handler goes on, and what it answers counts. */
   closed(): void {}
 
-  #finish({ status, headers }: ResponseHead, body: Buffer | undefined): Eventually<HeaderList> {
+  #finish({ status, headers }: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
     const finishing = this.#current().finish({ status, headers: () => headers, body: () => body })
     return after(finishing, (changed) => changed ?? headers)
   }
 }
 
-function after<T, U>(value: Eventually<T>, then: (value: T) => U): Eventually<U> {
+function after<T, U>(value: MaybePromise<T>, then: (value: T) => U): MaybePromise<U> {
   return value instanceof Promise ? value.then(then) : then(value)
 }
 
@@ -165,12 +165,12 @@ class UnsafeResponder<Req extends PlatformRequest> implements Responder {
     return NONE
   }
 
-  whole(head: ResponseHead, body: Buffer): Eventually<Pick<Outgoing, 'status' | 'headers' | 'body'>> {
+  whole(head: ResponseHead, body: Buffer): MaybePromise<Pick<OutgoingResponse, 'status' | 'headers' | 'body'>> {
     const sent = { ...head, body }
     return this.#invalidate(head)?.then(() => sent) ?? sent
   }
 
-  streamed(head: ResponseHead): Eventually<Streamed> {
+  streamed(head: ResponseHead): MaybePromise<Streamed> {
     const sent = { headers: head.headers, capture: undefined }
     return this.#invalidate(head)?.then(() => sent) ?? sent
   }

@@ -1,6 +1,6 @@
 import type { Context, ExecutionContext } from 'hono'
-import type { RouteCache } from '../../route/cached-route.js'
-import type { Run } from '../../route/handler-run.js'
+import type { CachedRoute } from '../../route/cached-route.js'
+import type { HandlerRun } from '../../route/handler-run.js'
 import { messageOf } from './request.js'
 
 /** Declared as a method, because an application narrows `env` to its own bindings. */
@@ -12,9 +12,9 @@ interface Application {
 export type Fetch = Application['fetch']
 
 interface Refresh {
-  readonly run: Run
+  readonly run: HandlerRun
   /** Who is to take it; other caches on the way let the request pass. */
-  readonly cache: RouteCache<Context>
+  readonly cache: CachedRoute<Context>
 }
 
 /** Handlers that run in the background at once; a refresh beyond them is left to a later request. */
@@ -35,7 +35,7 @@ export class Refresher {
     return this.#refreshes.get(request)
   }
 
-  run(c: Context, run: Run, cache: RouteCache<Context>): void {
+  run(c: Context, run: HandlerRun, cache: CachedRoute<Context>): void {
     if (this.#running.size >= RUNNING_MAX) return run.abandon()
     const running = this.#run(c, { run, cache }).finally(() => this.#running.delete(running))
     this.#running.add(running)
@@ -64,7 +64,7 @@ export class Refresher {
   }
 }
 
-function keyedFields({ req }: Context, run: Run): Record<string, string> {
+function keyedFields({ req }: Context, run: HandlerRun): Record<string, string> {
   const fields = ['host', ...run.keyedFields].map((name) => [name, req.header(name)] as const)
   return Object.fromEntries(fields.filter((field): field is [string, string] => field[1] !== undefined))
 }

@@ -1,8 +1,8 @@
 import type { Context } from 'hono'
 import type { IncomingMessage } from 'node:http'
 import type { RequestFields } from '../../route/handler-request.js'
-import type { Run } from '../../route/handler-run.js'
-import type { CacheRequest } from '../../route/request.js'
+import type { HandlerRun } from '../../route/handler-run.js'
+import type { RequestContext } from '../../route/request.js'
 import { ASKED_OF_ALL, saysNothing } from '../node/request.js'
 import { applyRequestFields, watchFields } from '../node/watch.js'
 
@@ -10,7 +10,7 @@ import { applyRequestFields, watchFields } from '../node/watch.js'
 const AUTHORITY = 8
 
 /** A Hono request as the cache sees it. */
-export class CacheableRequest implements CacheRequest<Context> {
+export class CacheableRequest implements RequestContext<Context> {
   readonly native: Context
   readonly method: string
   readonly route: string | undefined
@@ -92,7 +92,7 @@ function pathOf(url: string): string {
 }
 
 /** Shows the handler the request as its run needs it; gives the way back, for what runs after the handler. */
-export function present(c: Context, run: Run): () => void {
+export function present(c: Context, run: HandlerRun): () => void {
   const { raw } = c.req
   const message = messageOf(c)
   const fields = run.requestFields

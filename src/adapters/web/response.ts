@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { HeaderList, Outgoing } from '../../http/index.js'
+import type { HeaderList, OutgoingResponse } from '../../http/index.js'
 import type { Capture } from '../../route/capture.js'
 
 /** Fields as `new Response` takes them: the plain object is what servers send without looking into it. */
@@ -17,7 +17,7 @@ export function listFields(headers: Headers): string[] {
 }
 
 /** Answers with what is complete, beside the fields that were set before. */
-export function answer(c: Context, outgoing: Outgoing): void {
+export function answer(c: Context, outgoing: OutgoingResponse): void {
   // Hits of the same second give the same object, so what a response needs of it is made once.
   outgoing.memo ??= toInit(outgoing.headers)
   const ambient = ambientFields(c)
