@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/channels.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
-import { Deadlines } from './deadline.js'
+import { CommandBudget, Deadlines } from './deadline.js'
 import { type ConnectionCounters, isReply, type NodeConnection, noCounts } from './node-connection.js'
 import { ServerWatch } from './server.js'
 import type { ResolvedSettings } from './settings.js'
@@ -30,9 +30,6 @@ const CONNECT_PAUSE_MS = 250
 
 /** The driver does not say that sentinels have named a master; it is asked, while there is none. */
 const LOOK_MS = 50
-
-/** A command that waits for replicas has its own deadline for that. */
-const REPLICATED_LIMIT = 2
 
 /** The longest a close waits for what is under way, command after command. */
 const DRAIN_LIMIT_MS = 1000
@@ -85,7 +82,7 @@ export class Connection {
     this.#own = settings.client === undefined || extra
     this.client = (extra ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
     this.topology = topologyOf(this.client)
-    const limitMs = extra ? REPLICATED_LIMIT * settings.commandTimeoutMs : settings.commandTimeoutMs
+    const limitMs = extra ? settings.invalidationTimeoutMs : settings.commandTimeoutMs
     this.#deadlines = new Deadlines(limitMs)
     this.#watch = new ServerWatch(settings, this.#where, logger)
     const replicas = extra ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined
@@ -130,10 +127,28 @@ export class Connection {
     this.#watch.unbounded()
   }
 
-  /** Sends a command under the deadline. Rejects with UnavailableError when Redis cannot answer, at once where that is known. */
-  execute(args: readonly CommandArgument[], key: string | undefined): Promise<Reply> {
+  /**
+   * Sends a command to the node that has `key`; any node where it is undefined. Rejects with UnavailableError when Redis
+   * does not answer within `budget` (without one: within the command timeout), at once where that is known.
+   */
+  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
     const lane = this.#status === 'closed' ? undefined : this.#lanes.of(key)
-    return lane === undefined ? Promise.reject(this.#unavailable()) : lane.execute(args, key)
+    return lane === undefined ? Promise.reject(this.#unavailable()) : lane.execute(args, key, budget)
+  }
+
+  /** The time that all commands of one request may take together. */
+  commandBudget(): CommandBudget {
+    return new CommandBudget(this.#settings.commandTimeoutMs)
+  }
+
+  /** The time that all commands of one invalidation may take together. */
+  invalidationBudget(): CommandBudget {
+    return new CommandBudget(this.#settings.invalidationTimeoutMs)
+  }
+
+  /** For one part of a large call, which may be slow by its size. */
+  bulkBudget(): CommandBudget {
+    return new CommandBudget(this.#settings.invalidationTimeoutMs, { bulk: true })
   }
 
   /**

@@ -1,23 +1,64 @@
-/** Ticks in one time limit: a missed deadline is noticed at most a quarter of it late. */
+/** Ticks in one time limit: a missed deadline is noticed up to a quarter of the limit late. */
 const TICKS_PER_LIMIT = 4
 
-/** A long limit is no reason to notice late that nothing is under way any more. */
+/** Upper bound of a tick, so that a long limit does not keep the timer alive long after the last reply. */
 const TICK_MAX_MS = 100
+
+/**
+ * Time that several commands may cost together, such as all commands of a request before its answer. It counts only
+ * while at least one of them is under way; commands sent side by side are counted once.
+ */
+export class CommandBudget {
+  readonly limitMs: number
+  /** A large call, such as a part of `setMany`: slow by its size, so that commands behind it do not open the breaker. */
+  readonly bulk: boolean
+  #spentMs = 0
+  #underWay = 0
+  #since = 0
+
+  constructor(limitMs: number, { bulk = false }: { bulk?: boolean } = {}) {
+    this.limitMs = limitMs
+    this.bulk = bulk
+  }
+
+  /** What is left for the next command. */
+  get remainingMs(): number {
+    return Math.max(0, this.limitMs - this.#spentMs)
+  }
+
+  /** A command is sent at this time of the shared clock. Returns the time that it may take. */
+  begin(now: number): number {
+    if (this.#underWay === 0) this.#since = now
+    this.#underWay += 1
+    return this.remainingMs - (now - this.#since)
+  }
+
+  /** A command was answered, or missed its deadline. */
+  end(now: number): void {
+    this.#underWay -= 1
+    if (this.#underWay === 0) this.#spentMs += Math.max(0, now - this.#since)
+  }
+}
 
 /** One command under way. */
 export interface Pending {
-  /** True once: by whoever ends the command first, its reply or its deadline. */
+  /** Ends the command. False where its deadline had ended it before. */
   settle(): boolean
 }
 
-/** A link of the list of those under way. The fields are the list's own; `next` is undefined once it is out. */
+/** A link in the list of commands that are due at the same tick. `next` is undefined once it has left the list. */
 class Waiting implements Pending {
   previous: Waiting = this
   next: Waiting | undefined = this
-  constructor(
-    readonly dueAt: number,
-    readonly miss: () => void,
-  ) {}
+  readonly miss: () => void
+  readonly #onSettled: (budget: CommandBudget | undefined) => void
+  readonly #budget: CommandBudget | undefined
+
+  constructor(miss: () => void, budget: CommandBudget | undefined, onSettled: (budget?: CommandBudget) => void) {
+    this.miss = miss
+    this.#budget = budget
+    this.#onSettled = onSettled
+  }
 
   settle(): boolean {
     const { previous, next } = this
@@ -25,58 +66,89 @@ class Waiting implements Pending {
     previous.next = next
     next.previous = previous
     this.next = undefined
+    this.#onSettled(this.#budget)
     return true
+  }
+
+  insertBefore(end: Waiting): void {
+    this.previous = end.previous
+    this.next = end
+    end.previous.next = this
+    end.previous = this
   }
 }
 
 /**
- * One deadline for many commands on one shared timer: a timer or an AbortSignal for each would cost two to five times
- * the command. All have the same limit, so they are due in the order in which they came. Those that are settled leave
- * the list at once and are garbage while they are young. No timer runs while nothing is under way.
+ * Deadlines of many commands on one shared timer: a timer or an AbortSignal for each would cost two to five times the
+ * command. Commands are kept by the tick at which they are due; those that are settled leave at once. No timer runs
+ * while nothing is under way.
  *
- * The limit is on the server, not on this process: time in which the event loop did not turn is no time in which a
- * command could have been written or its reply read. So the clock here goes on by one tick at each tick of the timer,
- * however late that comes, and every command is given four turns of the loop before it counts as missed.
+ * The limit is on the server, not on this process: while the event loop does not turn, no command is written and no
+ * reply is read. So the clock here advances by at most one tick each time the timer fires, however late that is, and a
+ * command is given four turns of the loop before it counts as missed.
  */
 export class Deadlines {
-  readonly #limitMs: number
+  readonly limitMs: number
   readonly #tickMs: number
-  /** Before the oldest and after the newest. */
-  readonly #end = new Waiting(Infinity, () => {})
+  /** Lists of commands by the tick at which they are due; each list by its end, a link that is no command. */
+  readonly #due = new Map<number, Waiting>()
+  #count = 0
   #timer: NodeJS.Timeout | undefined
-  /** The clock at the last tick, and when that was. */
-  #clockMs = 0
+  /** Ticks so far, and the real time of the last one. */
+  #ticks = 0
   #tickedAt = 0
+  #expired = 0
   #expiring = false
   #idle: (() => void)[] = []
 
+  /** `limitMs`: for commands without a budget. */
   constructor(limitMs: number) {
-    this.#limitMs = limitMs
-    this.#tickMs = Math.min(Math.max(1, limitMs / TICKS_PER_LIMIT), TICK_MAX_MS)
+    this.limitMs = limitMs
+    this.#tickMs = Math.min(Math.max(1, Math.ceil(limitMs / TICKS_PER_LIMIT)), TICK_MAX_MS)
   }
 
-  /** `miss` is called once if the command is not settled in time. */
-  add(miss: () => void): Pending {
+  /** Calls `miss` once if the command is not settled in time. Undefined where the budget is spent: do not send it. */
+  add(miss: () => void, budget?: CommandBudget): Pending | undefined {
     if (this.#timer === undefined) this.#begin()
-    const waiting = new Waiting(this.#now() + this.#limitMs, miss)
-    const newest = this.#end.previous
-    waiting.previous = newest
-    waiting.next = this.#end
-    newest.next = waiting
-    this.#end.previous = waiting
+    const now = this.#now()
+    const limitMs = budget === undefined ? this.limitMs : budget.begin(now)
+    if (limitMs <= 0) {
+      budget?.end(now)
+      return undefined
+    }
+    const waiting = new Waiting(miss, budget, this.#onSettled)
+    waiting.insertBefore(this.#endOf(Math.ceil((now + limitMs) / this.#tickMs)))
+    this.#count += 1
     return waiting
   }
 
-  /** Whether something is under way. */
+  /** Whether a command is under way. */
   get busy(): boolean {
-    return this.#oldest() !== undefined
+    return this.#count > 0
   }
 
-  /** Resolves when nothing is under way and the timer is gone: a limit and a tick from now at the latest. */
+  /** Resolves when nothing is under way and the timer has stopped. */
   idle(): Promise<void> {
-    if (this.#oldest() === undefined) this.#rest()
+    if (this.#count === 0) this.#rest()
     if (this.#timer === undefined) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  readonly #onSettled = (budget: CommandBudget | undefined): void => {
+    this.#count -= 1
+    budget?.end(this.#now())
+  }
+
+  #endOf(tick: number): Waiting {
+    const known = this.#due.get(tick)
+    if (known !== undefined) return known
+    const end = new Waiting(
+      () => {},
+      undefined,
+      () => {},
+    )
+    this.#due.set(tick, end)
+    return end
   }
 
   #begin(): void {
@@ -85,37 +157,44 @@ export class Deadlines {
   }
 
   #now(): number {
-    return this.#clockMs + Math.min(performance.now() - this.#tickedAt, this.#tickMs)
+    return this.#ticks * this.#tickMs + Math.min(performance.now() - this.#tickedAt, this.#tickMs)
   }
 
   readonly #tick = (): void => {
-    this.#clockMs = this.#now()
+    this.#ticks += 1
     this.#tickedAt = performance.now()
-    const oldest = this.#oldest()
-    if (oldest === undefined) return this.#rest()
-    if (oldest.dueAt > this.#clockMs || this.#expiring) return
-    // An event loop that was blocked comes here before it reads its sockets, where the replies may be waiting.
+    if (this.#count === 0) return this.#rest()
+    if (this.#expiring || !this.#due.has(this.#ticks)) return
+    // An event loop that was blocked runs its timers before it reads its sockets, where the replies may be waiting.
     this.#expiring = true
     setImmediate(this.#expire)
   }
 
   readonly #expire = (): void => {
     this.#expiring = false
-    const now = this.#clockMs
-    for (let oldest = this.#oldest(); oldest !== undefined && oldest.dueAt <= now; oldest = this.#oldest()) {
+    while (this.#expired < this.#ticks) {
+      this.#expired += 1
+      this.#expireTick(this.#expired)
+    }
+    if (this.#count === 0) this.#rest()
+  }
+
+  #expireTick(tick: number): void {
+    const end = this.#due.get(tick)
+    if (end === undefined) return
+    this.#due.delete(tick)
+    for (let oldest = end.next; oldest !== undefined && oldest !== end; oldest = end.next) {
       oldest.settle()
       oldest.miss()
     }
-    if (this.#oldest() === undefined) this.#rest()
   }
 
-  #oldest(): Waiting | undefined {
-    return this.#end.next === this.#end ? undefined : this.#end.next
-  }
-
+  /** The clock stands still while there is nothing to time. */
   #rest(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
+    this.#due.clear()
+    this.#expired = this.#ticks
     const idle = this.#idle
     this.#idle = []
     for (const resolve of idle) resolve()

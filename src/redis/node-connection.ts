@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.js'
 import { publishBreaker } from '../telemetry/channels.js'
 import { Breaker } from './breaker.js'
 import { driver } from './client.js'
-import type { Deadlines } from './deadline.js'
+import type { CommandBudget, Deadlines } from './deadline.js'
 import { factsOf, type ServerFacts } from './server.js'
 import type { Send } from './topology.js'
 
@@ -76,15 +76,21 @@ export class NodeConnection {
   }
 
   /** Sends a command under the deadline. Rejects with UnavailableError when the server cannot answer. */
-  execute(args: Parameters<Send>[0], key: string | undefined): Promise<Awaited<ReturnType<Send>>> {
+  execute(
+    args: Parameters<Send>[0],
+    key: string | undefined,
+    budget?: CommandBudget,
+  ): Promise<Awaited<ReturnType<Send>>> {
     if (!this.port.isReady()) this.refresh()
     if (this.#state !== 'ready') return Promise.reject(this.#refusal())
     return new Promise((resolve, reject) => {
+      const late = (): void => reject(outOfTime(budget?.limitMs ?? this.#options.limitMs))
       const pending = this.#options.deadlines.add(() => {
         this.#options.counters.missed += 1
         this.#breaker.missed()
-        reject(new UnavailableError('deadline', `Redis did not answer within ${this.#options.limitMs} ms.`))
-      })
+        late()
+      }, budget)
+      if (pending === undefined) return late()
       this.port.send(args, key).then(
         (reply) => {
           if (!pending.settle()) return
@@ -186,7 +192,7 @@ export class NodeConnection {
     } catch (error) {
       if (!isReply(error) || saysAway(error)) throw error
     } finally {
-      pending.settle()
+      pending?.settle()
     }
     return inTime
   }
@@ -212,6 +218,10 @@ export class NodeConnection {
     const reason = this.#greeted ? 'breaker-open' : 'not-ready'
     return new UnavailableError(reason, `Redis at ${where} ${why}.`)
   }
+}
+
+function outOfTime(limitMs: number): UnavailableError {
+  return new UnavailableError('deadline', `Redis did not answer within ${limitMs} ms.`)
 }
 
 function lost(error: unknown): UnavailableError {

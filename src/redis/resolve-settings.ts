@@ -93,6 +93,7 @@ export function readEnvironment(env: Environment, problems: string[]): FromEnvir
       maxConnections: number('REDIS_MAX_CONNECTIONS'),
       socketTimeout: number('REDIS_SOCKET_TIMEOUT'),
       connectTimeout: number('REDIS_SOCKET_CONNECT_TIMEOUT'),
+      invalidationTimeout: number('REDIS_INVALIDATION_TIMEOUT'),
       cluster: flag('REDIS_CLUSTER'),
       prefix: text('REDIS_PREFIX'),
       defaultTtl: number('REDIS_DEFAULT_TTL'),
@@ -283,6 +284,9 @@ const DEFAULT_SENTINEL_PORT = 26_379
 /** A request waits no longer than this for its cache; see budgets: a healthy command takes well under 1 ms. */
 const DEFAULT_COMMAND_TIMEOUT_MS = 50
 
+/** Longer: a reader behind it would be shown the old answer, and the write has been made. */
+const DEFAULT_INVALIDATION_TIMEOUT_MS = 1000
+
 const DEFAULT_CONNECT_TIMEOUT_MS = 1000
 
 const DEFAULT_SOCKET_TIMEOUT_MS = 3000
@@ -446,12 +450,18 @@ function resolveTimes(
   settings: Merged,
   kind: ResolvedSettings['kind'],
   problems: string[],
-): Pick<ResolvedSettings, 'socketTimeoutMs' | 'connectTimeoutMs' | 'commandTimeoutMs'> {
+): Pick<ResolvedSettings, 'socketTimeoutMs' | 'connectTimeoutMs' | 'commandTimeoutMs' | 'invalidationTimeoutMs'> {
   const socketMs = kind === 'cluster' ? CLUSTER_SOCKET_TIMEOUT_MS : DEFAULT_SOCKET_TIMEOUT_MS
   return {
     socketTimeoutMs: positive('socketTimeout', settings.socketTimeout, socketMs, problems),
     connectTimeoutMs: positive('connectTimeout', settings.connectTimeout, DEFAULT_CONNECT_TIMEOUT_MS, problems),
     commandTimeoutMs: positive('commandTimeout', settings.commandTimeout, DEFAULT_COMMAND_TIMEOUT_MS, problems),
+    invalidationTimeoutMs: positive(
+      'invalidationTimeout',
+      settings.invalidationTimeout,
+      DEFAULT_INVALIDATION_TIMEOUT_MS,
+      problems,
+    ),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { CommandArgument, Connection, Reply } from './connection.js'
+import type { CommandBudget } from './deadline.js'
 
 /** A Lua script with the digest the server knows it by. */
 export interface Script {
@@ -15,11 +16,12 @@ export function evaluate(
   script: Script,
   keys: readonly string[],
   args: readonly CommandArgument[],
+  budget?: CommandBudget,
 ): Promise<Reply> {
   const rest = [String(keys.length), ...keys, ...args]
-  return line.execute(['EVALSHA', script.sha1, ...rest], keys[0]).catch((error: unknown) => {
+  return line.execute(['EVALSHA', script.sha1, ...rest], keys[0], budget).catch((error: unknown) => {
     if (error instanceof Error && error.message.startsWith('NOSCRIPT')) {
-      return line.execute(['EVAL', script.source, ...rest], keys[0])
+      return line.execute(['EVAL', script.source, ...rest], keys[0], budget)
     }
     throw error
   })

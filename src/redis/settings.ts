@@ -62,8 +62,10 @@ export interface RedisSettings {
   socketTimeout?: Duration | undefined
   /** Default 1 s. */
   connectTimeout?: Duration | undefined
-  /** How long one command of the cache may take before the request goes on without it. Default 50 ms. */
+  /** How long all commands of one request may take together before it goes on without the cache. Default 50 ms. */
   commandTimeout?: Duration | undefined
+  /** How long one invalidation may take before it is queued and reported as unconfirmed. Default 1 s. */
+  invalidationTimeout?: Duration | undefined
   /**
    * How many replicas must have an invalidation (`WAIT`) before it counts as confirmed: with 1 or more a failover does
    * not lose it. While fewer acknowledge, what it covers is not served by this process. Default 0: none.
@@ -124,6 +126,7 @@ export interface ResolvedSettings {
   readonly socketTimeoutMs: number
   readonly connectTimeoutMs: number
   readonly commandTimeoutMs: number
+  readonly invalidationTimeoutMs: number
   readonly waitForReplicas: number
   readonly trustRestarts: boolean
   readonly resp: 2 | 3

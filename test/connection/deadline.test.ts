@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Deadlines } from '../../src/redis/deadline.js'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { CommandBudget, Deadlines } from '../../src/redis/deadline.js'
 
 const LIMIT_MS = 40
 const TICK_MS = 10
@@ -7,7 +7,15 @@ const TICK_MS = 10
 function setUp(limitMs = LIMIT_MS) {
   const deadlines = new Deadlines(limitMs)
   const missed: string[] = []
-  return { deadlines, missed, add: (name: string) => deadlines.add(() => missed.push(name)) }
+  return {
+    deadlines,
+    missed,
+    add: (name: string, budget?: CommandBudget) => {
+      const pending = deadlines.add(() => missed.push(name), budget)
+      if (pending === undefined) throw new Error('The budget is spent.')
+      return pending
+    },
+  }
 }
 
 /** A tick of the clock, and the turn of the event loop that it grants to replies. */
@@ -136,4 +144,72 @@ test('what is asked just after the event loop stood still has its whole limit', 
   expect(missed).toEqual(['before'])
   await pass(2 * TICK_MS)
   expect(missed).toEqual(['before', 'after'])
+})
+
+describe('a budget', () => {
+  test('is shared by commands that follow each other: the last one has what the others left', async () => {
+    const { missed, add } = setUp()
+    const budget = new CommandBudget(LIMIT_MS)
+    const first = add('first', budget)
+    await pass(30)
+    first.settle()
+    expect(budget.remainingMs).toBe(10)
+    add('second', budget)
+    await pass(TICK_MS)
+    await pass(TICK_MS)
+    expect(missed).toEqual(['second'])
+    expect(budget.remainingMs).toBe(0)
+  })
+
+  test('is spent once by commands side by side', async () => {
+    const { missed, add } = setUp()
+    const budget = new CommandBudget(LIMIT_MS)
+    const pending = Array.from({ length: 5 }, (_, i) => add(String(i), budget))
+    await pass(20)
+    for (const one of pending) one.settle()
+    expect(budget.remainingMs).toBe(20)
+    expect(missed).toEqual([])
+  })
+
+  test('does not count the time between its commands', async () => {
+    const { missed, add } = setUp()
+    const budget = new CommandBudget(LIMIT_MS)
+    add('read', budget).settle()
+    await pass(100 * LIMIT_MS)
+    add('store', budget)
+    await pass(LIMIT_MS - TICK_MS)
+    expect(missed).toEqual([])
+  })
+
+  test('does not count the time in which the event loop stood still', async () => {
+    const { missed, add } = setUp()
+    const budget = new CommandBudget(LIMIT_MS)
+    const pending = add('a', budget)
+    await standStill(100 * LIMIT_MS)
+    pending.settle()
+    expect(budget.remainingMs).toBe(LIMIT_MS - TICK_MS)
+    expect(missed).toEqual([])
+  })
+
+  test('that is spent sends nothing more', async () => {
+    const { deadlines, add } = setUp()
+    const budget = new CommandBudget(LIMIT_MS)
+    add('a', budget)
+    await pass(2 * LIMIT_MS)
+    expect(deadlines.add(() => {}, budget)).toBeUndefined()
+    expect(deadlines.busy).toBe(false)
+  })
+
+  test('that is longer than others outlives them, and a shorter one does not wait for them', async () => {
+    const { missed, add } = setUp()
+    add('long', new CommandBudget(10 * LIMIT_MS))
+    add('ordinary')
+    add('short', new CommandBudget(LIMIT_MS / 2))
+    await pass(20 + TICK_MS)
+    expect(missed).toEqual(['short'])
+    await pass(20)
+    expect(missed).toEqual(['short', 'ordinary'])
+    await pass(9 * LIMIT_MS)
+    expect(missed).toEqual(['short', 'ordinary', 'long'])
+  })
 })
