@@ -1,6 +1,14 @@
 import { slotOf, SLOTS } from '../redis/slot.js'
 
-/** Slots of a cluster that share one copy of the stamp of everything; resharding moves slots by such ranges, mostly. */
+/** First character of the group of a path in `Entry.groups`. Encoded group names do not have it. */
+const PATH_MARK = '='
+
+/** The implicit group of everything that is told apart below one path. */
+export function pathGroup(path: string): string {
+  return PATH_MARK + path
+}
+
+/** Slots of a cluster that share one copy of the stamp of everything. Resharding mostly moves such ranges. */
 const SLOTS_PER_COPY_BITS = 8
 
 const COPIES = SLOTS >> SLOTS_PER_COPY_BITS
@@ -19,7 +27,7 @@ function copyTags(): readonly string[] {
   return tags
 }
 
-/** The names of one prefix's keys in Redis. Entry keys have no braces, so that a lease can share their slot. */
+/** Names of one prefix's keys in Redis. Entry keys have no braces, so that a lease can share their slot. */
 export class Keyspace {
   readonly clock: string
   readonly wake: string
@@ -29,7 +37,7 @@ export class Keyspace {
   readonly #variants: string
   readonly #spread: boolean
 
-  /** `spread`: on a cluster, where no single node should be asked for every entry. */
+  /** `spread`: true on a cluster, where no single node should be read for every entry. */
   constructor(
     readonly prefix: string,
     spread = false,
@@ -47,27 +55,30 @@ export class Keyspace {
     return this.entries + key
   }
 
-  /** The hash tag is the whole entry key: a lease lives in the slot of its entry. */
+  /** The hash tag is the whole entry key, so a lease shares the slot of its entry. */
   lease(key: string): string {
     return `${this.prefix}:lease:{${this.entries}${key}}`
   }
 
   /**
-   * Where the stamps of a group stand for an entry. The group of everything has a copy for each range of slots of a
-   * cluster: its entries find it on their own node, and one node that is away does not make all others useless.
+   * Key of a group's stamp as an entry reads it. The group of a path shares the slot of the path's entry and lease. The
+   * group of everything has a copy for each range of slots of a cluster: entries find it on their own node, and one node
+   * that is away does not make all others useless.
    */
   group(name: string, key = ''): string {
+    if (name.startsWith(PATH_MARK)) return `${this.groups}{${this.entries}${name.slice(PATH_MARK.length)}}`
     if (name !== '' || !this.#spread) return this.groups + name
     return `${this.groups}{${copyTags()[slotOf(this.entry(key)) >> SLOTS_PER_COPY_BITS]}}`
   }
 
-  /** All the places where the stamps of a group stand. */
+  /** All keys of a group's stamp. */
   copies(name: string): readonly string[] {
-    if (name !== '' || !this.#spread) return [this.groups + name]
+    if (name !== '' || !this.#spread) return [this.group(name)]
     return copyTags().map((tag) => `${this.groups}{${tag}}`)
   }
 
-  variants(list: string): string {
-    return this.#variants + list
+  /** A list of the variants of a path, in the slot of the path's entry. */
+  variants(path: string, list: string): string {
+    return `${this.#variants}{${this.entries}${path}}:${list}`
   }
 }
