@@ -175,9 +175,9 @@ export class FillCoordinator {
     token: string,
     stamp: Stamp,
     flight: SingleFlight,
-    { leaseMs = this.#options.leaseMs, signal, recorder }: AcquireOptions,
+    { leaseMs = this.#options.leaseMs, signal, recorder, budget }: AcquireOptions,
   ): Promise<Acquired> {
-    const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder })
+    const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder, budget })
     if (signal?.aborted !== true) return { state: 'fill', fill }
     await fill.release()
     return { state: 'alone', reason: 'aborted' }
@@ -291,6 +291,7 @@ interface LeaseControls {
   readonly leaseMs: number
   readonly flight: SingleFlight
   readonly recorder: Recorder | undefined
+  readonly budget: CommandBudget | undefined
 }
 
 /**
@@ -325,11 +326,13 @@ export class FillLease {
   /** Stores the entry, unless its key or one of its groups was invalidated since the fill began. */
   async publish(draft: EntryDraft, ttlMs: number): Promise<'stored' | 'fenced' | 'outage'> {
     if (!this.#close()) return 'fenced'
-    const { token, stamp, flight } = this.#controls
+    const { token, stamp, flight, budget } = this.#controls
     const { key } = this.ref
     const entry = stamped(draft, stamp)
     try {
-      const published = await this.#recorded(entry, ttlMs, () => this.#store.publish(key, { token, entry, ttlMs }))
+      const published = await this.#recorded(entry, ttlMs, () =>
+        this.#store.publish(key, { token, entry, ttlMs }, budget),
+      )
       flight.end({ state: published, entry })
       return published
     } catch {

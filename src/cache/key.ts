@@ -125,9 +125,10 @@ export function valueKey(namespace: string, key: Key, version?: number | string)
   return valueKeyUnder(valueKeyHead(namespace, version), key)
 }
 
-/** Beginning of the keys of a namespace. A comma is in no encoded name, so no name can imitate a version. */
+/** Beginning of the keys of a namespace. A comma is in no encoded name, so no name can imitate a version; `v2` is 2. */
 export function valueKeyHead(namespace: string, version?: number | string): string {
-  return `value:${encodePart(namespace)}${version === undefined ? '' : `,v${encodePart(String(version))}`}:`
+  if (version === undefined) return `value:${encodePart(namespace)}:`
+  return `value:${encodePart(namespace)},v${encodePart(String(version).replace(/^v(?=\d)/, ''))}:`
 }
 
 export function valueKeyUnder(head: string, key: Key): string {

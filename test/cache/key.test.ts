@@ -1,7 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeGroup, namespaceGroup } from '../../src/cache/group.js'
-import { customKey, digest, type Key, KEY_MAX, keyProblem, pathKey, valueKey, variantKey } from '../../src/cache/key.js'
+import {
+  customKey,
+  digest,
+  type Key,
+  KEY_MAX,
+  type KeyContext,
+  keyProblem,
+  pathKey,
+  valueKey,
+  variantKey,
+} from '../../src/cache/key.js'
 
 /** Texts that have tried to break key schemes before: separators, escapes, globs, braces, percent signs, surrogates. */
 const nasty = fc.oneof(
@@ -116,10 +126,9 @@ describe('keys of paths', () => {
   test('I1: prefix, path, scheme and host never imitate one another', () => {
     const option = fc.option(nasty, { nil: undefined })
     const place = fc.record({ path: nasty, prefix: option, scheme: option, host: option })
-    const meaning = (p: { path: string; prefix?: string; scheme?: string; host?: string }): string =>
+    const meaning = (p: { path: string } & KeyContext): string =>
       JSON.stringify([pathKey(`/${p.path}`), p.prefix ?? null, p.scheme ?? null, p.host?.toLowerCase() ?? null])
-    const key = ({ path, ...context }: { path: string; prefix?: string; scheme?: string; host?: string }): string =>
-      pathKey(`/${path}`, {}, context)
+    const key = ({ path, ...context }: { path: string } & KeyContext): string => pathKey(`/${path}`, {}, context)
     fc.assert(
       fc.property(place, place, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))),
       { numRuns: 2000 },
