@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { CacheBackend } from 'redwell'
 import { describe, expect, test, vi } from 'vitest'
 import * as recipes from '../../examples/recipes/recipes.js'
-import { backends } from '../cache/support.js'
+import { backends } from '../data/support.js'
 
 const ROOT = join(import.meta.dirname, '../..')
 const lamp: recipes.Product = { id: 1, name: 'Lamp', price: 20, stock: 9, category: 'light' }
