@@ -1,6 +1,7 @@
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import type { FillLease } from '../cache/fill.js'
+import type { CacheScope } from '../cache/cache-scope.js'
 import {
+  buildMissResponse,
+  buildStoredResponse,
   decideStore,
   freshen,
   type Freshened,
@@ -10,79 +11,114 @@ import {
   type HttpPolicy,
   isFailure,
   type OutgoingResponse,
-  buildMissResponse,
-  type RefusalReason,
-  type StoredResponseContext,
-  type RequestPlan,
   type ResponseHead,
   type Storable,
   type StoreDecision,
   type StoredResponse,
-  type ReuseDecision,
+  type StoredResponseContext,
   withBody,
 } from '../http/index.js'
-import type { Entry } from '../store/entry.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { type Entry, usefulUntil } from '../store/entry.js'
+import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { checkedNames } from './entry-key.js'
-import { type RequestFields, requestFields } from './handler-request.js'
-import type { RequestContext } from './request.js'
-import { type Stored, withoutFields } from './runs.js'
+import { checkedNames, groupsProblem } from './entry-key.js'
+import type { RefusalLog } from './explain.js'
+import {
+  type BackgroundRun,
+  type Exchange,
+  isWorse,
+  type RequestFields,
+  requestFields,
+  unkeyedFields,
+} from './request.js'
+import { Stored, type Variants } from './variants.js'
 
 export interface Streamed {
-  /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
+  /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
   readonly instead?: OutgoingResponse | undefined
   readonly headers: HeaderList
-  /** Takes a copy of the body on its way out; undefined: nobody wants one. */
+  /** Takes a copy of the body on its way out; undefined where none is needed. */
   readonly capture: Capture | undefined
 }
 
-/** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
-export class HandlerRun {
+/** What the runs of one route share. */
+export interface RunRoute {
+  readonly scope: CacheScope
+  readonly http: HttpPolicy
+  readonly variants: Variants
+  readonly refusals: RefusalLog
+  readonly recorder: Recorder
+  /** Storing that goes on when its response has left. */
+  track(storing: Promise<unknown>): void
+  /** The response of a run was stored. */
+  onStored(key: string): void
+  /** Runs the handler once more for this request, without conditions. Undefined where that cannot be. */
+  rerun(exchange: Exchange<unknown>): Promise<OutgoingResponse | undefined>
+}
+
+/** What a successful request by an unsafe method changes. */
+export interface UnsafeSession {
+  /** Its response may become an entry. */
+  readonly stores: boolean
+  /** Invalidates what the response changes, and stores what it stands for. Whether that was stored; never rejects. */
+  settle(response: ResponseHead, stored: Stored | undefined): MaybePromise<boolean>
+}
+
+/** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
+export class HandlerRun implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
-  readonly #request: RequestContext<unknown>
-  readonly #plan: RequestPlan
-  readonly #fill: FillLease | undefined
-  readonly #before: Before | undefined
-  readonly #controls: RunControls
+  /** Request fields that select the response: what a request in the background has to send. */
+  readonly keyedFields: readonly string[]
+  /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
+  readonly watched: readonly string[]
+  /** @internal */
+  readonly exchange: Exchange<unknown>
+  readonly #route: RunRoute
+  /** Of a request by an unsafe method. */
+  readonly #session: UnsafeSession | undefined
   readonly #requestedAt: number
-  #groups: readonly string[] = []
-  #unkeyedRead: string | undefined
-  /** The lease is somebody else's to end from here on. */
+  #groups: readonly string[] = NONE
+  #unkeyedRead: string | undefined = undefined
+  /** Its lease has ended, or ends with what is being stored. */
   #settled = false
+  #stored = false
+  #answer: OutgoingResponse | undefined = undefined
 
-  constructor(
-    request: RequestContext<unknown>,
-    plan: RequestPlan,
-    fill: FillLease | undefined,
-    before: Before | undefined,
-    controls: RunControls,
-  ) {
-    this.#request = request
-    this.#plan = plan
-    this.#fill = fill
-    this.#before = before
-    this.#controls = controls
-    this.#requestedAt = controls.now()
-    this.requestFields = requestFields(plan, controls.policy, fill !== undefined, before, controls.others)
+  constructor(route: RunRoute, exchange: Exchange<unknown>, session?: UnsafeSession) {
+    const { location, lease } = exchange
+    const names = location === undefined ? NONE : route.variants.names(location)
+    this.#route = route
+    this.exchange = exchange
+    this.#session = session
+    this.#requestedAt = route.scope.now()
+    this.keyedFields = names
+    this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(route.http, names)
+    this.requestFields = requestFields(exchange, route.http)
   }
 
   /** Whether what the handler answers may be stored. */
   get stores(): boolean {
-    return this.#fill !== undefined
+    return this.exchange.lease !== undefined
   }
 
-  /** Request fields that select the response: what a refresh of it has to send. */
-  get keyedFields(): readonly string[] {
-    return this.#controls.keyedFields
+  /** @internal */
+  isOf(route: RunRoute): boolean {
+    return this.#route === route
   }
 
-  /** Request fields whose reading by the handler is to be told to `noteRead`. Empty where it makes no difference. */
-  get watched(): readonly string[] {
-    return this.#fill === undefined ? NO_NAMES : this.#controls.watched
+  /** @internal Whether its response was stored, or is on its way to the store. */
+  get isStored(): boolean {
+    return this.#stored
   }
 
-  /** The handler has read a field that is not part of the key: its answer is for this client alone. */
+  /** @internal What its client is sent; undefined while it is not known, or where it is for the client of the run alone. */
+  get answer(): OutgoingResponse | undefined {
+    return this.#unkeyedRead === undefined ? this.#answer : undefined
+  }
+
+  /** The handler has read a field that is not part of the key. Counts until the body is complete. */
   noteRead(name: string): void {
     this.#unkeyedRead ??= name
   }
@@ -93,7 +129,7 @@ export class HandlerRun {
   }
 
   /**
-   * The whole response is at hand. Gives what to send. `ambient` are fields (lower case) that were set before the
+   * The whole response is at hand. Returns what to send. `ambient` are fields (lower case) that were set before the
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
   finish(
@@ -101,81 +137,223 @@ export class HandlerRun {
     body: Buffer,
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
-    const instead = this.#insteadOf(response)
-    if (instead !== undefined) return instead
-    const now = this.#controls.now()
-    if (response.status === 304 && this.#plan.outcome === 'lookup') return this.#notModified(response, body, now)
-    if (this.#plan.head) this.#update(response, now)
-    const decision = this.#decide(response, body, now)
-    const concluding = this.#conclude(response, decision, body, ambient)
-    if (concluding !== undefined) {
-      return isPromise(concluding)
-        ? concluding.then((stored) => this.#present(response, decision, body, now, stored))
-        : this.#present(response, decision, body, now, concluding)
-    }
-    const outgoing = this.#present(response, decision, body, now, this.stores)
-    const settling = this.#settle(decision, body, ambient)
-    return settling === undefined ? outgoing : settling.then(() => outgoing)
+    return this.#guarded(() => this.#finish(response, body, ambient))
   }
 
-  /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
+  /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
-    const instead = this.#insteadOf(response)
-    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
-    const now = this.#controls.now()
-    if (this.#plan.head) this.#update(response, now)
-    const decision = this.#decide(response, undefined, now)
-    const headers = (stored: boolean): Streamed => ({
-      headers: this.#present(response, decision, undefined, now, stored).headers,
-      capture: undefined,
-    })
-    const later = this.#concludeLater(response, decision, ambient)
-    if (later !== undefined) return { ...headers(true), capture: later }
-    const concluding = this.#conclude(response, decision, undefined, ambient)
-    if (concluding !== undefined) return isPromise(concluding) ? concluding.then(headers) : headers(concluding)
-    const streamed = headers(this.stores)
-    if (decision.store && this.#fill !== undefined) return { ...streamed, capture: this.#capture(decision, ambient) }
-    void this.#settle(decision, undefined, ambient)
-    return streamed
+    return this.#guarded(() => this.#stream(response, ambient))
   }
 
   /**
-   * The handler threw, or answered that it failed. Gives what is sent instead: a stale entry that may stand in, or 504
-   * where the entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw, or answered that it failed. Returns what is sent instead: a stale entry within its stale-if-error
+   * window, or 504 where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
-    return this.#standIn()
-  }
-
-  #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
-    const instead = isFailure(status) ? this.#standIn() : undefined
-    if (instead !== undefined) this.abandon()
-    return instead
-  }
-
-  #standIn(): OutgoingResponse | undefined {
-    if (this.#before === undefined) return undefined
-    if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
-    return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
+    return this.#staleIfError()
   }
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
   abandon(): void {
     if (this.#settled) return
     this.#settled = true
-    this.#controls.conclusion?.cancel()
-    this.#fill?.release().catch(() => {})
+    void this.exchange.lease?.release()
   }
 
-  #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
-    const { policy } = this.#controls
-    return new Capture(policy.maxBodyBytes, {
-      complete: (body) => this.#settle(this.#whole(decision, body), body, ambient),
-      abort: () => this.abandon(),
-      tooLong: () =>
-        void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
+  /** The one place where a lease ends whatever is thrown. */
+  #guarded<T>(work: () => MaybePromise<T>): MaybePromise<T> {
+    try {
+      const working = work()
+      if (!isPromise(working)) return working
+      return working.catch((error: unknown) => {
+        this.abandon()
+        throw error
+      })
+    } catch (error) {
+      this.abandon()
+      throw error
+    }
+  }
+
+  #finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string>): MaybePromise<OutgoingResponse> {
+    const instead = this.#insteadOf(response)
+    if (instead !== undefined) return instead
+    const now = this.#route.scope.now()
+    const { plan } = this.exchange
+    if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
+    if (plan.head) this.#updateByHead(response, now)
+    const decision = this.#decide(response, body, now)
+    const stored = decision.store ? this.#toStored(decision, body, ambient) : undefined
+    const present = (isStored: boolean): OutgoingResponse =>
+      (this.#answer = this.#present(response, decision, body, now, isStored))
+    if (this.#session !== undefined && !this.#settled) {
+      this.#settled = true
+      const settling = this.#session.settle(response, stored)
+      return isPromise(settling) ? settling.then(present) : present(settling)
+    }
+    const outgoing = present(this.stores)
+    const storing = stored === undefined ? this.#refuse(decision) : this.#store(stored)
+    return storing === undefined ? outgoing : storing.then(() => outgoing)
+  }
+
+  #stream(response: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed> {
+    const instead = this.#insteadOf(response)
+    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
+    const now = this.#route.scope.now()
+    if (this.exchange.plan.head) this.#updateByHead(response, now)
+    const decision = this.#decide(response, undefined, now)
+    const present = (isStored: boolean, capture?: Capture): Streamed => {
+      return { headers: this.#present(response, decision, undefined, now, isStored).headers, capture }
+    }
+    if (this.#session !== undefined && !this.#settled) {
+      this.#settled = true
+      if (decision.store) return present(true, this.#captureWrite(this.#session, response, decision, ambient))
+      const settling = this.#session.settle(response, undefined)
+      return isPromise(settling) ? settling.then((isStored) => present(isStored)) : present(settling)
+    }
+    if (decision.store && this.stores) return present(true, this.#capture(response, decision, ambient))
+    void this.#refuse(decision)
+    return present(this.stores)
+  }
+
+  #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
+    const instead = isFailure(status) ? this.#staleIfError() : undefined
+    if (instead !== undefined) this.abandon()
+    return instead
+  }
+
+  #staleIfError(): OutgoingResponse | undefined {
+    const { previous } = this.exchange
+    if (previous === undefined) return undefined
+    if (previous.decision.servableOnError) {
+      this.#route.recorder.standsIn()
+      return this.#replay(previous.entry, 'error', false)
+    }
+    return previous.decision.mustRevalidate ? gatewayTimeout() : undefined
+  }
+
+  /** The answer that a stored response is to this request. */
+  #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
+    const { plan, request, previous } = this.exchange
+    const { http, scope } = this.#route
+    const context = { kind, verdict: previous?.decision, stored: isStored }
+    return buildStoredResponse(stored, plan, request, http, scope.now(), context)
+  }
+
+  #capture(response: ResponseHead, decision: Storable, ambient: ReadonlySet<string>): Capture {
+    return new Capture(this.#route.http.maxBodyBytes, {
+      complete: (body) => this.#guarded(() => this.#completeStream(response, decision, body, ambient)),
+      abort: (reason) => {
+        if (reason === 'truncated') this.abandon()
+        else void this.#refuse(this.#logged({ store: false, reason: 'body-too-large', forKey: true }))
+      },
+      releaseWaiters: () => this.exchange.lease?.releaseWaiters(),
     })
+  }
+
+  #completeStream(
+    response: ResponseHead,
+    decision: Storable,
+    body: Buffer,
+    ambient: ReadonlySet<string>,
+  ): Promise<unknown> | undefined {
+    const whole = this.#whole(response, decision, body)
+    if (!whole.store) return this.#refuse(whole)
+    this.#answer = { status: response.status, headers: response.headers, body }
+    return this.#store(this.#toStored(whole, body, ambient))
+  }
+
+  /** Of an unsafe request whose response is what a GET would return: settled when its body is complete. */
+  #captureWrite(
+    session: UnsafeSession,
+    response: ResponseHead,
+    decision: Storable,
+    ambient: ReadonlySet<string>,
+  ): Capture {
+    const unstored = (): void => void session.settle(response, undefined)
+    return new Capture(this.#route.http.maxBodyBytes, {
+      complete: (body) => {
+        const whole = this.#whole(response, decision, body)
+        return session.settle(response, whole.store ? this.#toStored(whole, body, ambient) : undefined)
+      },
+      abort: unstored,
+      releaseWaiters: () => {},
+    })
+  }
+
+  /**
+   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of ours,
+   * so a hit has none either (I6).
+   */
+  #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
+    const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
+    if (!late.store) return late
+    return withBody(decision, body, { ...this.#route.http, etag: false })
+  }
+
+  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
+    const { request, plan, location } = this.exchange
+    const facts = { body, unkeyedRead: this.#unkeyedRead, groups: location?.names ?? NONE }
+    const decision = decideStore(request, plan, response, this.#route.http, now, this.#requestedAt, facts)
+    // A failure is no reason for others not to wait for one another.
+    if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
+    if (isWorse(this.exchange, decision, now)) return { store: false, reason: 'partial', forKey: false }
+    const groups = [...(location?.groups.slice(1) ?? NONE), ...this.#groups, ...decision.groups]
+    if (groups.length === 0 || groupsProblem(groups) === undefined) return decision
+    return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
+  }
+
+  #logged(refused: Refused): Refused {
+    if (this.stores) this.#route.refusals.add(refused.reason, this.#unkeyedRead)
+    return refused
+  }
+
+  #toStored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, validated?: Entry): Stored {
+    const groups = [...this.#groups, ...decision.groups]
+    return new Stored(withoutFields(decision, ambient), body, groups, validated?.groups)
+  }
+
+  #present(
+    response: ResponseHead,
+    decision: StoreDecision,
+    body: Buffer | undefined,
+    now: number,
+    stored: boolean,
+  ): OutgoingResponse {
+    const { request, plan, previous, varyMiss, detail: why } = this.exchange
+    const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
+    const facts = {
+      stored,
+      verdict: previous?.decision,
+      varyMiss,
+      detail: plan.reason === 'method' ? undefined : detail,
+    }
+    const sent = buildMissResponse(request, plan, response, body, decision, this.#route.http, now, facts)
+    return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
+  }
+
+  /** Stores under the lease. A promise where the answer has to wait: for a path whose variants were not known yet. */
+  #store(stored: Stored): Promise<unknown> | undefined {
+    const { lease, ref } = this.exchange
+    if (lease === undefined || this.#settled) return undefined
+    this.#settled = true
+    this.#stored = true
+    if (ref !== undefined) this.#route.onStored(ref.key)
+    const { done, learns } = this.#route.variants.store(this.exchange, lease, stored)
+    const storing = done.catch(() => lease.release())
+    this.#route.track(storing)
+    return learns ? storing : undefined
+  }
+
+  /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
+  #refuse(decision: StoreDecision): undefined {
+    const { lease, forced } = this.exchange
+    if (lease === undefined || this.#settled) return undefined
+    if (decision.store || !decision.forKey || forced) return void this.abandon()
+    this.#settled = true
+    this.#route.track(lease.refuse())
+    return undefined
   }
 
   /**
@@ -187,201 +365,79 @@ export class HandlerRun {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
-    const { policy, groupNames, others } = this.#controls
-    const asked = this.#before === undefined ? others : [this.#before.entry]
-    const facts = { groups: groupNames, unkeyedRead: this.#unkeyedRead }
-    const validated = firstValidated(asked, (entry) =>
-      freshen(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt, facts),
-    )
-    if (validated === undefined) {
-      this.abandon()
-      return this.#controls.mismatch()
-    }
-    const { decision } = validated
-    const outgoing = this.#controls.replay(validated.response, 'revalidated', decision.store && this.stores)
-    const settling = this.#settleFreshened(validated)
-    return settling === undefined ? outgoing : settling.then(() => outgoing)
+    const { previous, others } = this.exchange
+    const validated = this.#firstValidated(previous === undefined ? others : [previous.entry], response, now)
+    if (validated === undefined) return this.#mismatch()
+    const { decision, response: stored, entry } = validated
+    const outgoing = (this.#answer = this.#replay(stored, 'revalidated', decision.store && this.stores))
+    const storing = this.#settleValidated(decision, stored.body, entry)
+    return storing === undefined ? outgoing : storing.then(() => outgoing)
   }
 
-  #settleFreshened({ decision, response, entry }: Validated): Promise<void> | undefined {
-    return this.#settle(decision.store ? decision : this.#refused(decision), response.body, NO_FIELDS, entry)
+  #settleValidated(decision: StoreDecision, body: Buffer, entry: Entry): Promise<unknown> | undefined {
+    if (decision.store) return this.#store(this.#toStored(decision, body, NO_FIELDS, entry))
+    return this.#refuse(this.#logged(decision))
   }
 
-  /** A HEAD may tell that the stored GET is current, or that it is not any more (RFC 9111 section 4.3.5). */
-  #update(response: ResponseHead, now: number): void {
-    if (this.#before === undefined || this.#fill === undefined || this.#settled) return
-    const { policy } = this.#controls
-    const { entry } = this.#before
-    const update = headUpdate(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt)
-    if (update.kind === 'freshened') void this.#settleFreshened({ ...update, entry })
-    if (update.kind !== 'stale') return
-    this.#settled = true
-    this.#controls.replace(this.#fill, { ...entry, ...update.response })
-  }
-
-  /** Of an unsafe request: everything it changes is changed before its answer leaves. Undefined: it is none. */
-  #conclude(
-    response: ResponseHead,
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    ambient: ReadonlySet<string>,
-  ): MaybePromise<boolean> | undefined {
-    const { conclusion } = this.#controls
-    if (conclusion === undefined || this.#settled) return undefined
-    this.#settled = true
-    const stored = decision.store && body !== undefined ? this.#stored(decision, body, ambient) : undefined
-    return conclusion.conclude(response, stored)
-  }
-
-  /** Of an unsafe request whose answer is what a GET would give: when its body is complete. */
-  #concludeLater(response: ResponseHead, decision: StoreDecision, ambient: ReadonlySet<string>): Capture | undefined {
-    const { conclusion, policy } = this.#controls
-    if (conclusion === undefined || !decision.store || this.#settled) return undefined
-    this.#settled = true
-    const unstored = (): void => void conclusion.conclude(response, undefined)
-    return new Capture(policy.maxBodyBytes, {
-      complete: (body) => {
-        const whole = this.#whole(decision, body)
-        return conclusion.conclude(response, whole.store ? this.#stored(whole, body, ambient) : undefined)
-      },
-      abort: unstored,
-      tooLong: unstored,
-    })
-  }
-
-  /** A streamed body is there. Its head has left without an ETag of ours, so a hit has none either (I6). */
-  #whole(decision: Storable, body: Buffer): StoreDecision {
-    return withBody(decision, body, { ...this.#controls.policy, etag: false })
-  }
-
-  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
-    const { policy, groupNames } = this.#controls
-    const facts = { body, unkeyedRead: this.#unkeyedRead, groups: groupNames }
-    const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, facts)
-    // A failure is no reason for others not to wait for one another.
-    if (!decision.store) return this.#refused(isFailure(response.status) ? { ...decision, forKey: false } : decision)
-    if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
-    return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
-  }
-
-  #refused(refused: Extract<StoreDecision, { store: false }>): StoreDecision {
-    if (this.#fill !== undefined) this.#controls.refuse(refused.reason, this.#unkeyedRead)
-    return refused
-  }
-
-  #present(
-    response: ResponseHead,
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    now: number,
-    stored: boolean,
-  ): OutgoingResponse {
-    const { policy, varyMiss, detail } = this.#controls
-    const reason = decision.store ? detail : (detail ?? decision.reason)
-    const facts = {
-      stored,
-      verdict: this.#before?.verdict,
-      varyMiss,
-      detail: this.#plan.reason === 'method' ? undefined : (this.#plan.reason ?? reason),
-    }
-    const presented = buildMissResponse(this.#request, this.#plan, response, body, decision, policy, now, facts)
-    return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
-  }
-
-  /** What may not be stored for anybody lets all requests of the key run side by side; otherwise the next one may try. */
-  #settle(
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    ambient: ReadonlySet<string>,
-    freshened?: Entry,
-  ): Promise<void> | undefined {
-    if (this.#fill === undefined || this.#settled) return undefined
-    if (decision.store && body !== undefined) {
-      this.#settled = true
-      return this.#controls.store(this.#fill, this.#stored(decision, body, ambient, freshened))
-    }
-    if (decision.store || !decision.forKey) this.abandon()
-    else {
-      this.#settled = true
-      this.#controls.pass(this.#fill)
+  /** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
+  #firstValidated(entries: readonly Entry[], response: ResponseHead, now: number): Validated | undefined {
+    const { request, plan, location } = this.exchange
+    const facts = { groups: location?.names ?? NONE, unkeyedRead: this.#unkeyedRead }
+    for (const entry of entries) {
+      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, facts)
+      if (found !== 'mismatch') return { ...found, entry }
     }
     return undefined
   }
 
-  #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Entry): Stored {
-    return {
-      decision: withoutFields(decision, ambient),
-      body,
-      groups: [...this.#groups, ...decision.groups],
-      kept: freshened?.groups,
-    }
+  /**
+   * The handler validated another representation than it was asked about: the entry goes, and the handler is asked once
+   * more without conditions (RFC 9111 section 4.3.3). Where that cannot be, the client is sent what was stored.
+   */
+  async #mismatch(): Promise<OutgoingResponse> {
+    this.abandon()
+    const { ref, previous } = this.exchange
+    if (ref !== undefined) await this.#route.scope.evict({ paths: [ref.key] })
+    const again = await this.#route.rerun(this.exchange)
+    if (again !== undefined) return again
+    if (previous === undefined || previous.decision.mustRevalidate) return gatewayTimeout()
+    return this.#replay(previous.entry, 'error', false)
   }
+
+  /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */
+  #updateByHead(response: ResponseHead, now: number): void {
+    const { request, plan, previous, lease } = this.exchange
+    if (previous === undefined || lease === undefined || this.#settled) return
+    const { entry } = previous
+    const update = headUpdate(entry, response, request, plan, this.#route.http, now, this.#requestedAt)
+    if (update.kind === 'freshened') void this.#settleValidated(update.decision, update.response.body, entry)
+    if (update.kind !== 'stale') return
+    this.#settled = true
+    const ended = { ...entry, ...update.response }
+    const ttlMs = usefulUntil(ended) - now
+    const { scope } = this.#route
+    const replacing = ttlMs > 0 ? lease.publish(ended, ttlMs) : scope.evict({ paths: [lease.ref.key] })
+    this.#route.track(replacing.finally(() => lease.release()))
+  }
+}
+
+type Refused = Extract<StoreDecision, { store: false }>
+
+/** A stored response that the handler has validated. */
+interface Validated extends Freshened {
+  readonly entry: Entry
 }
 
 const NO_FIELDS: ReadonlySet<string> = new Set()
 
-const NO_NAMES: readonly string[] = []
+const NONE: readonly string[] = []
 
-/** What stood at the key and could not answer. */
-export interface Before {
-  readonly entry: Entry
-  readonly verdict: ReuseDecision
-}
-
-/** What a run needs of its route. */
-export interface RunControls {
-  readonly policy: HttpPolicy
-  /** Request fields that select the response. */
-  readonly keyedFields: readonly string[]
-  /** Credential fields that do not. */
-  readonly watched: readonly string[]
-  /** Groups of the route, as Cache-Groups tells them. */
-  readonly groupNames: readonly string[]
-  /** Entries exist for other variants. */
-  readonly varyMiss: boolean
-  /** Stored for other variants, where the handler is asked about them. */
-  readonly others: readonly Entry[]
-  /** For Cache-Status: why the store was not asked. */
-  readonly detail: string | undefined
-  /** Of a request by an unsafe method. */
-  readonly conclusion: Conclusion | undefined
-  readonly now: () => number
-  /** A promise where the answer has to wait: a path whose variants are not known yet. */
-  store(fill: FillLease, stored: Stored): Promise<void> | undefined
-  /** Puts an entry in the place of the one that was read. */
-  replace(fill: FillLease, entry: Entry): void
-  /** The response may not be stored: others need not wait for one another. */
-  pass(fill: FillLease): void
-  refuse(reason: RefusalReason, field: string | undefined): void
-  /** Whether an entry of the route may carry these groups beside its own. */
-  acceptGroups(names: readonly string[]): boolean
-  /** The answer that a stored response gives to this request. */
-  replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse
-  /** The handler validated another representation than it was asked about: the entry goes, and this is the answer. */
-  mismatch(): MaybePromise<OutgoingResponse>
-}
-
-/** How a request by an unsafe method ends. */
-export interface Conclusion {
-  /** Invalidates what its success changes, and stores what it stands for. Gives whether that was stored. */
-  conclude(response: ResponseHead, stored: Stored | undefined): MaybePromise<boolean>
-  /** The handler threw, or its client went away. */
-  cancel(): void
-}
-
-/** A stored response that the handler has validated. */
-export interface Validated extends Freshened {
-  readonly entry: Entry
-}
-
-/** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
-export function firstValidated(
-  entries: readonly Entry[],
-  freshened: (entry: Entry) => Freshened | 'mismatch',
-): Validated | undefined {
-  for (const entry of entries) {
-    const found = freshened(entry)
-    if (found !== 'mismatch') return { ...found, entry }
-  }
-  return undefined
+/** A decision to store all but these fields (lower case). */
+export function withoutFields(decision: Storable, names: ReadonlySet<string>): Storable {
+  if (names.size === 0) return decision
+  const kept = decision.storedHeaders.filter((text, index, headers) => {
+    const name = index % 2 === 0 ? text : headers[index - 1]
+    return name === undefined || !names.has(name.toLowerCase())
+  })
+  return { ...decision, storedHeaders: kept }
 }

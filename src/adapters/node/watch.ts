@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { RequestFields } from '../../route/handler-request.js'
+import type { RequestFields } from '../../route/request.js'
 
 /** Lets the handler see other values of some request fields than the client sent, by name and in the raw list alike. */
 export function applyRequestFields(message: IncomingMessage, fields: RequestFields): void {

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { IncomingMessage } from 'node:http'
-import type { RequestFields } from '../../route/handler-request.js'
+import type { RequestFields } from '../../route/request.js'
 import type { HandlerRun } from '../../route/handler-run.js'
 import type { RequestContext } from '../../route/request.js'
 import { ASKED_OF_ALL, saysNothing } from '../node/request.js'
