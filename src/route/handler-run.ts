@@ -166,14 +166,17 @@ export class HandlerRun implements BackgroundRun {
     try {
       const working = work()
       if (!isPromise(working)) return working
-      return working.catch((error: unknown) => {
-        this.abandon()
-        throw error
-      })
+      return working.catch((error: unknown) => this.#failed(error))
     } catch (error) {
-      this.abandon()
-      throw error
+      return this.#failed(error)
     }
+  }
+
+  /** Ends the lease though storing had begun; nothing happens where it has ended. */
+  #failed(error: unknown): never {
+    this.#settled = true
+    void this.exchange.lease?.release()
+    throw error
   }
 
   #finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string>): MaybePromise<OutgoingResponse> {
