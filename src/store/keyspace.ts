@@ -61,20 +61,34 @@ export class Keyspace {
   }
 
   /**
-   * Key of a group's stamp as an entry reads it. The group of a path shares the slot of the path's entry and lease. The
-   * group of everything has a copy for each range of slots of a cluster: entries find it on their own node, and one node
-   * that is away does not make all others useless.
+   * Keys of the stamps of groups as an entry reads them. The group of a path shares the slot of the path's entry and
+   * lease. The group of everything has a copy for each range of slots of a cluster: entries find it on their own node
+   * (variants on that of their path, whose group they read as well), and one node that is away does not make the
+   * entries of the others useless.
    */
-  group(name: string, key = ''): string {
-    if (name.startsWith(PATH_MARK)) return `${this.groups}{${this.entries}${name.slice(PATH_MARK.length)}}`
-    if (name !== '' || !this.#spread) return this.groups + name
-    return `${this.groups}{${copyTags()[slotOf(this.entry(key)) >> SLOTS_PER_COPY_BITS]}}`
+  groupsOf(groups: readonly string[], key: string): string[] {
+    return groups.map((name) => (name === '' && this.#spread ? this.#copyFor(groups, key) : this.#group(name)))
+  }
+
+  #group(name: string): string {
+    const isPath = name.startsWith(PATH_MARK)
+    return this.groups + (isPath ? `{${this.entries}${name.slice(PATH_MARK.length)}}` : name)
+  }
+
+  #copyFor(groups: readonly string[], key: string): string {
+    const path = groups.find((name) => name.startsWith(PATH_MARK))?.slice(PATH_MARK.length)
+    return `${this.groups}{${copyTags()[slotOf(this.entry(path ?? key)) >> SLOTS_PER_COPY_BITS]}}`
   }
 
   /** All keys of a group's stamp. */
   copies(name: string): readonly string[] {
-    if (name !== '' || !this.#spread) return [this.group(name)]
+    if (name !== '' || !this.#spread) return [this.#group(name)]
     return copyTags().map((tag) => `${this.groups}{${tag}}`)
+  }
+
+  /** The group of a path, in the slot of its entry. */
+  pathGroup(path: string): string {
+    return this.#group(pathGroup(path))
   }
 
   /** A list of the variants of a path, in the slot of the path's entry. */

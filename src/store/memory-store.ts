@@ -225,7 +225,7 @@ export class MemoryStore implements Store {
     return kept.entry
   }
 
-  readonly #groupStamp = (group: string): GroupStamp | undefined => this.#memory.groups.get(this.#keys.group(group))
+  readonly #groupStamp = (group: string): GroupStamp | undefined => this.#memory.groups.get(this.#keys.groups + group)
 
   #put(key: string, entry: Entry, ttlMs: number): void {
     // A copy: the handler keeps its buffer. Not from the pool: a small slice would keep a whole slab alive.
@@ -260,14 +260,14 @@ export class MemoryStore implements Store {
     for (const group of groups) {
       if (this.#groupStamp(group) !== undefined) continue
       if (all.size >= GROUPS_MAX) this.#loseOldestGroup()
-      all.set(this.#keys.group(group), { incarnation: INCARNATION, hard: this.#memory.clock, soft: 0 })
+      all.set(this.#keys.groups + group, { incarnation: INCARNATION, hard: this.#memory.clock, soft: 0 })
     }
   }
 
   /** An absent group stays absent: no entry that carries it is valid. */
   #bump(group: string, stamp: number, mode: InvalidationMode): void {
     const before = this.#groupStamp(group)
-    if (before !== undefined) this.#memory.groups.set(this.#keys.group(group), { ...before, [mode]: stamp })
+    if (before !== undefined) this.#memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
   }
 
   #evictPath(path: string, stamp: number, mode: InvalidationMode): boolean {
