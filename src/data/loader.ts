@@ -11,16 +11,8 @@ import type { LookupResult, LookupTimer, Recorder } from '../telemetry/recorder.
 import { type ResolvedValueOptions, resolveOptions } from './options.js'
 import type { LoaderContext } from './types.js'
 import { draftEntry, type EncodedValue, isKnown, type ValueCodec } from './value-codec.js'
+import { BULK_CHUNK } from './value-reader.js'
 import type { ValueRefs } from './value-refs.js'
-
-/** Keys that a call for many reads, leases or stores at a time, so that thousands never take a command past its deadline. */
-const BULK_CHUNK = 100
-
-/** Parts of a list that are sent together. */
-export function chunksOf<T>(items: readonly T[]): readonly (readonly T[])[] {
-  const starts = Array.from({ length: Math.ceil(items.length / BULK_CHUNK) }, (_, index) => index * BULK_CHUNK)
-  return starts.map((start) => items.slice(start, start + BULK_CHUNK))
-}
 
 /** One value that is wanted. */
 export interface Wanted {
@@ -60,7 +52,7 @@ type Plan =
 export type RunLoader = (
   indexes: readonly number[],
   contexts: readonly LoaderContext[],
-  signal: LazySignal,
+  signal: AbortSignal,
 ) => Promise<readonly unknown[]>
 
 /** In place of a value that could not be loaded while others were. */
@@ -82,13 +74,11 @@ class Task {
     this.options = wanted.options
   }
 
-  context(signal: LazySignal): LoaderContext {
+  context(signal: AbortSignal): LoaderContext {
     const { stale } = this
     return {
       previous: stale === undefined ? undefined : { value: stale.value, ageMs: stale.ageMs },
-      get signal() {
-        return signal.signal
-      },
+      signal,
       store: (options) => {
         this.options = resolveOptions('options given by a loader', options, this.options)
       },
@@ -102,23 +92,6 @@ class Task {
         return stale.value
       },
     }
-  }
-}
-
-/** A signal that costs nothing until a loader asks for it: most never do. */
-export class LazySignal {
-  #controller: AbortController | undefined
-  #reason: { readonly value: unknown } | undefined
-
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    if (this.#reason !== undefined) this.#controller.abort(this.#reason.value)
-    return this.#controller.signal
-  }
-
-  abort(reason: unknown): void {
-    this.#reason ??= { value: reason }
-    this.#controller?.abort(reason)
   }
 }
 
@@ -340,12 +313,12 @@ class LoadBatch {
     // Leases come in any order; the loader gets its keys in that of the caller.
     const tasks = this.#tasks.toSorted((a, b) => a.wanted.index - b.wanted.index)
     const wanted = tasks.map((task) => task.wanted)
-    const signal = new LazySignal()
-    const contexts = tasks.map((task) => task.context(signal))
+    const controller = new AbortController()
+    const contexts = tasks.map((task) => task.context(controller.signal))
     const indexes = wanted.map(({ index }) => index)
     const what = (): string => this.#loader.describe(wanted)
-    const values = await runWithin(wanted[0], what, signal, () =>
-      this.#loader.run(tasks, () => this.run(indexes, contexts, signal)),
+    const values = await runWithin(wanted[0], what, controller, () =>
+      this.#loader.run(tasks, () => this.run(indexes, contexts, controller.signal)),
     )
     return new Map(tasks.map((task, index) => [task, values[index]]))
   }
@@ -358,7 +331,7 @@ class LoadBatch {
 async function runWithin<T>(
   limits: Wanted | undefined,
   what: () => string,
-  signal: LazySignal,
+  controller: AbortController,
   run: () => MaybePromise<T>,
 ): Promise<T> {
   const caller = limits?.signal
@@ -368,7 +341,7 @@ async function runWithin<T>(
   let stop = (): void => {}
   const stopped = new Promise<never>((_, reject) => {
     const end = (reason: Error): void => {
-      signal.abort(reason)
+      controller.abort(reason)
       reject(reason)
     }
     const abort = (): void => end(caller?.reason as Error)

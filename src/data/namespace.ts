@@ -1,5 +1,5 @@
 import type { CacheScope, Evicted } from '../cache/cache-scope.js'
-import type { EntryLookup, EntryRef } from '../cache/entry-ref.js'
+import type { EntryRef } from '../cache/entry-ref.js'
 import { namespaceGroup, PREFIX_GROUP } from '../cache/group.js'
 import type { Key } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
@@ -9,8 +9,8 @@ import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { usefulUntil } from '../store/entry.js'
-import type { LookupResult, LookupTimer, Recorder } from '../telemetry/recorder.js'
-import { chunksOf, LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
+import type { Recorder } from '../telemetry/recorder.js'
+import { LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
 import {
   pickOptions,
   type ResolvedValueOptions,
@@ -42,7 +42,8 @@ import type {
   ValueOf,
   ValueOptions,
 } from './types.js'
-import { type Decoded, draftEntry, type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
+import { draftEntry, type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
+import { chunksOf, ValueReader } from './value-reader.js'
 import { ValueRefs } from './value-refs.js'
 
 /** What the namespaces of one application share. */
@@ -74,6 +75,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   readonly #recorder: Recorder
   readonly #refs: ValueRefs
   readonly #codec: ValueCodec
+  readonly #reader: ValueReader
   readonly #loader: ValueLoader
   readonly #defaults: ResolvedValueOptions
   readonly #shared: boolean
@@ -95,6 +97,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.#refs = new ValueRefs(this.name, version)
     const onInvalid = warnOnce(context.logger, this.name)
     this.#codec = new ValueCodec({ coder, schema, compressor, onInvalid }, (wrong) => this.#refs.describe(wrong))
+    this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context.bulkBudget)
     this.#loader = new ValueLoader(this.#scope, this.#refs, this.#codec, this.#recorder)
     this.#allGroup = name === undefined ? PREFIX_GROUP : namespaceGroup(name)
     this.#defaults = defaults
@@ -112,23 +115,13 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   get<T extends Out = Out, D = T>(key: K, options: GetOptions & { readonly default: D }): Promise<OrDefault<T, D>>
   get<T extends Out = Out>(key: K, options?: GetOptions): Promise<T | undefined>
   async get(key: K, options: GetOptions & { readonly default?: unknown } = NO_OPTIONS): Promise<unknown> {
-    if (options.memo !== undefined) {
+    if (options?.memo !== undefined) {
       const ask = (): Promise<unknown> => this.get(key, { ...options, memo: undefined, default: NOT_FOUND })
       const found = await this.#remember(options.memo, 'get', key, options, ask)
       return found === NOT_FOUND ? options.default : found
     }
-    const ref = this.#ref('get', key, options)
-    const now = this.#scope.now()
-    const timer = this.#recorder.start('get')
-    const looking = timer.run(() => this.#scope.lookup(ref, now, this.#scope.budget()))
-    const lookup = isPromise(looking) ? await looking : looking
-    let decoded: Decoded | undefined
-    if (lookup.state === 'valid' && !lookup.softened && now < lookup.entry.freshUntil) {
-      const decoding = this.#codec.decode(lookup.entry, this.#isShared(options))
-      decoded = isPromise(decoding) ? await decoding : decoding
-    }
-    timer.found(freshResult(lookup, decoded, ref))
-    return decoded?.state === 'value' ? decoded.value : options.default
+    const entry = await this.#entry('get', key, options)
+    return entry.outcome === 'hit' ? entry.value : options.default
   }
 
   /** The value with its outcome, age and remaining lifetime, which tell a miss from an outage. */
@@ -147,7 +140,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     keys: readonly K[],
     options: ReadOptions & { readonly default?: unknown } = NO_OPTIONS,
   ): Promise<unknown[]> {
-    const entries = await this.#entries('getMany', keys, options)
+    const refs = keys.map((key) => this.#ref('getMany', key, options))
+    const entries = await this.#reader.entries('getMany', refs, this.#isShared(options))
     return entries.map((entry) => (entry.outcome === 'hit' ? entry.value : options.default))
   }
 
@@ -259,7 +253,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options?: GetOrSetOptions,
   ): Promise<ValueOf<Out, T>>
   getOrSet(key: K, loader: AnyLoader, options: GetOrSetOptions = NO_OPTIONS): Promise<unknown> {
-    if (options.memo === undefined) return this.#getOrSet(key, loader, options)
+    if (options?.memo === undefined) return this.#getOrSet(key, loader, options)
     return this.#remember(options.memo, 'getOrSet', key, options, () => this.#getOrSet(key, loader, options))
   }
 
@@ -278,16 +272,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options: GetOrSetManyOptions = NO_OPTIONS,
   ): Promise<PromiseSettledResult<unknown>[]> {
     checkLoader('getOrSetMany', loader)
-    const { items, order } = await this.#lookupMany('getOrSetMany', keys, options)
-    const { signal } = options
-    const shared = this.#isShared(options)
-    const wanted = items.map((item, index) => ({ ...item, signal, shared, index, budget: this.#context.bulkBudget }))
-    const run: RunLoader = async (indexes, contexts, lazy) => {
+    const items = this.#distinct('getOrSetMany', keys, options)
+    const read = await this.#reader.lookup('getOrSetMany', items)
+    const run: RunLoader = async (indexes, contexts, signal) => {
       const context: BatchContext = {
         items: contexts,
-        get signal() {
-          return lazy.signal
-        },
+        signal,
         store: (stored) => contexts.forEach((one) => one.store(stored)),
         noStore: () => contexts.forEach((one) => one.noStore()),
       }
@@ -295,12 +285,18 @@ export class Namespace<K = Key, In = unknown, Out = In> {
       const values = await loader(names as never[], context as BatchContext<never>)
       if (Array.isArray(values) && values.length === names.length)
         return values.map((value: unknown) => (value instanceof Error ? new LoadFailure(value) : value))
-      throw new UsageError(
-        `The loader of getOrSetMany must return a list with a value for each of its ${names.length} keys.`,
-      )
+      const must = `must return a list with a value for each of its ${names.length} keys`
+      throw new UsageError(`The loader of getOrSetMany ${must}; it returned ${describeValue(values)}.`)
     }
-    const settled = await Promise.allSettled(this.#loader.load(wanted, run))
-    return order.map((index) => settled[index] ?? NEVER_LOADED)
+    const wanted = { signal: options.signal, shared: this.#isShared(options), budget: this.#context.bulkBudget }
+    const loads = this.#loader.load(
+      read.map((item, index) => ({ ...item, ...wanted, index })),
+      run,
+    )
+    const results: PromiseSettledResult<unknown>[] = []
+    const settled = await Promise.allSettled(loads)
+    settled.forEach((result, index) => items[index]?.positions.forEach((position) => (results[position] = result)))
+    return results
   }
 
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
@@ -318,7 +314,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
       const decoding = this.#codec.decode(lookup.entry, shared)
       const decoded = isPromise(decoding) ? await decoding : decoding
       if (isKnown(decoded)) {
-        timer.found(freshResult(lookup, decoded, ref))
+        const reason = decoded.state === 'value' ? 'fresh' : 'negative'
+        timer.found({ outcome: 'hit', reason, entry: lookup.entry, place: ref })
         return decoded.value
       }
     }
@@ -374,68 +371,23 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return this.#context.memo.answer(owner, question, this.#refs.key(this.#key(key)), ask)
   }
 
-  /** The different keys of a call with what the store has for them; `order` is the position of each key among them. */
-  async #lookupMany(
-    operation: string,
-    keys: readonly K[],
-    options: GetOrSetManyOptions,
-  ): Promise<{ readonly items: readonly Item<K>[]; readonly order: readonly number[] }> {
+  /** The different keys of a call, each with its positions among them. */
+  #distinct(operation: string, keys: readonly K[], options: LoadOptions): Item<K>[] {
     const base = this.#resolveCall(operation, options)
-    const positions = new Map<string, number>()
-    const unique: Omit<Item<K>, 'lookup' | 'timer'>[] = []
-    const order = keys.map((name) => {
+    const items = new Map<string, Item<K>>()
+    keys.forEach((name, position) => {
       const key = this.#key(name)
       const resolved = this.#withKeyGroups(operation, name, base)
       const ref = this.#refs.ref(key, resolved.groups)
-      const known = positions.get(ref.key)
-      if (known !== undefined) return known
-      positions.set(ref.key, unique.length)
-      return unique.push({ name, key, ref, options: resolved }) - 1
+      const known = items.get(ref.key)
+      if (known === undefined) items.set(ref.key, { name, key, ref, options: resolved, positions: [position] })
+      else known.positions.push(position)
     })
-    const timer = this.#recorder.start(operation)
-    const lookups: EntryLookup[] = []
-    for (const chunk of chunksOf(unique)) {
-      const refs = chunk.map(({ ref }) => ref)
-      lookups.push(...(await timer.run(() => this.#scope.lookupMany(refs, this.#context.bulkBudget()))))
-    }
-    const single = unique.length === 1
-    if (!single) timer.end()
-    const items = unique.map((item, index) => ({
-      ...item,
-      lookup: lookups[index] ?? UNKNOWN,
-      timer: single ? timer : timer.part(),
-    }))
-    return { items, order }
+    return [...items.values()]
   }
 
-  async #entries(operation: string, keys: readonly K[], options: ReadOptions): Promise<ValueEntry<unknown>[]> {
-    const { items, order } = await this.#lookupMany(operation, keys, options)
-    const shared = this.#isShared(options)
-    const entries = await Promise.all(
-      items.map(async ({ lookup, ref, timer }) => {
-        const entry = await this.#describe(lookup, shared)
-        timer.found(entryResult(entry, lookup, ref))
-        return entry
-      }),
-    )
-    return order.map((index) => entries[index] ?? MISSING)
-  }
-
-  async #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
-    const [entry = MISSING] = await this.#entries(operation, [key], options)
-    return entry
-  }
-
-  async #describe(lookup: EntryLookup, shared: boolean): Promise<ValueEntry<unknown>> {
-    if (lookup.state !== 'valid') return { outcome: 'miss', reason: lookup.state, value: undefined }
-    const { entry, softened } = lookup
-    const { state, value } = await this.#codec.decode(entry, shared)
-    if (state === 'undecodable' || state === 'invalid') return { outcome: 'miss', reason: state, value: undefined }
-    const now = this.#scope.now()
-    const ageMs = now - entry.storedAt
-    const ttlMs = softened ? 0 : Math.max(entry.freshUntil - now, 0)
-    if (state === 'negative') return { outcome: 'negative', value: undefined, ageMs, ttlMs }
-    return { outcome: ttlMs > 0 ? 'hit' : 'stale', value, ageMs, ttlMs }
+  #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
+    return this.#reader.entry(operation, this.#ref(operation, key, options), this.#isShared(options))
   }
 
   async #encode(key: K, value: In): Promise<EncodedValue> {
@@ -499,21 +451,13 @@ interface Item<K> {
   readonly key: Key
   readonly ref: EntryRef
   readonly options: ResolvedValueOptions
-  readonly lookup: EntryLookup
-  readonly timer: LookupTimer
+  readonly positions: number[]
 }
 
 /** Any loader; its context has the types of its own namespace. */
 type AnyLoader = (context: LoaderContext<never>) => unknown
 
 type AnyBatchLoader = (keys: readonly never[], context: BatchContext<never>) => unknown
-
-/** In place of what cannot be missing; an outage is the answer that is never wrong. */
-const UNKNOWN: EntryLookup = { state: 'outage', error: undefined }
-
-const MISSING: ValueEntry<never> = { outcome: 'miss', reason: 'outage', value: undefined }
-
-const NEVER_LOADED: PromiseSettledResult<never> = { status: 'rejected', reason: new Error('not loaded') }
 
 const NOT_FOUND = Symbol('not found')
 
@@ -552,23 +496,4 @@ function warnOnce(logger: Logger, name: string): (reason: string) => void {
       `redwell: a stored value of namespace '${name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
     )
   }
-}
-
-/** What telemetry gets of a value that is served only while it is fresh. */
-function freshResult(lookup: EntryLookup, decoded: Decoded | undefined, place: EntryRef): LookupResult {
-  if (lookup.state !== 'valid') return { outcome: 'miss', reason: lookup.state, place }
-  const { entry, softened } = lookup
-  if (decoded === undefined) return { outcome: 'miss', reason: softened ? 'softened' : 'stale', place }
-  if (decoded.state === 'value') return { outcome: 'hit', reason: 'fresh', entry, place }
-  // Known not to exist, which saves a loader as well.
-  if (decoded.state === 'negative') return { outcome: 'hit', reason: 'negative', entry, place }
-  return { outcome: 'miss', reason: decoded.state, place }
-}
-
-/** What telemetry gets of a value that is returned whatever its age. */
-function entryResult(entry: ValueEntry<unknown>, lookup: EntryLookup, place: EntryRef): LookupResult {
-  if (entry.outcome === 'miss') return { outcome: 'miss', reason: entry.reason, place }
-  const kept = lookup.state === 'valid' ? lookup.entry : undefined
-  if (entry.outcome === 'stale') return { outcome: 'stale', reason: 'stale', entry: kept, place }
-  return { outcome: 'hit', reason: entry.outcome === 'hit' ? 'fresh' : 'negative', entry: kept, place }
 }

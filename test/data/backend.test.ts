@@ -1,7 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createRedis, OptionsError, type Redis, type RedisOptions, ValueError } from '../../src/index.js'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { pathKey, variantKey } from '../../src/cache/key.js'
+import {
+  createRedis,
+  OptionsError,
+  type PathOptions,
+  type Redis,
+  type RedisOptions,
+  SettingsError,
+  ValueError,
+} from '../../src/index.js'
 import { chaos, type ChaosStore, memoryStores, testClock } from '../../src/testing/index.js'
 import { silentLogger } from '../support/logger.js'
 import { sharedRedis } from '../support/redis-server.js'
@@ -264,6 +274,117 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
       }),
       { numRuns: where === 'memory' ? 200 : 60 },
     )
+  })
+})
+
+describe('input that cannot be meant', () => {
+  const memory = (): Redis => {
+    const redis = createRedis({ url: 'memory:', logger: silentLogger })
+    open.push(redis)
+    return redis
+  }
+
+  test.each<[string, (redis: Redis) => unknown, string]>([
+    [
+      'a lifetime in place of options',
+      ({ cache }) => cache.set('k', 1, 60 as never),
+      '60 is not an object of options; write { ttl: 60 }',
+    ],
+    ['a text in place of options', ({ cache }) => cache.set('k', 1, '5m' as never), "write { ttl: '5m' }"],
+    ['null in place of options', ({ cache }) => cache.getOrSet('k', () => 1, null as never), 'null is not an object'],
+    [
+      'a misspelt option',
+      ({ cache }) => cache.set('k', 1, { tll: 5 } as never),
+      'tll: there is no such option (given: 5); did you mean `ttl`?',
+    ],
+    [
+      'one after a call that was right',
+      async ({ cache }) => {
+        await cache.set('k', 1, { ttl: 5 })
+        await cache.set('k', 1, { ttl: 5, jiter: 1 } as never)
+      },
+      'did you mean `jitter`?',
+    ],
+    [
+      'an option of a loader',
+      ({ cache }) => cache.getOrSet('k', ({ store }) => store({ ttl: 1, grup: 'g' } as never)),
+      'did you mean `group`?',
+    ],
+    [
+      'an option of another library',
+      ({ cache }) => cache.namespace('n', { default_ttl: '5m' } as never),
+      "default_ttl: there is no such option (given: '5m'); the options are ttl,",
+    ],
+    ['a namespace without an object', ({ cache }) => cache.namespace('n', '5m' as never), "'5m' is not an object"],
+    ['a group that is missing', ({ cache }) => cache.deleteGroup(undefined as never), 'a group is a text'],
+    ['one of several groups', ({ cache }) => cache.expireGroup(['a', 7] as never), 'a group is a text'],
+    ['a path that is missing', ({ cache }) => cache.deletePath(undefined as never), "write '/products/42'"],
+    [
+      'a misspelt option of deletePath',
+      ({ cache }) => cache.deletePath('/a', { hots: 'x' } as never),
+      'did you mean `host`?',
+    ],
+    ['a wait that is no duration', ({ cache }) => cache.getOrSet('k', () => 1, { wait: 'x' as never }), 'wait: '],
+  ])('%s is refused with what to write instead', async (_, call, message) => {
+    const redis = memory()
+    const refused = await (async () => call(redis))().catch((error: unknown) => error as Error)
+    expect(refused).toBeInstanceOf(OptionsError)
+    expect((refused as Error).message).toContain(message)
+    expect(await redis.cache.has('never')).toBe(false)
+  })
+
+  test('a value in place of a loader', async () => {
+    const { cache } = memory()
+    await expect(cache.getOrSet('k', 'value' as never)).rejects.toThrow(
+      "The loader of getOrSet is 'value'; write a function",
+    )
+    await expect(cache.getOrSetMany(['k'], undefined as never)).rejects.toThrow(
+      'The loader of getOrSetMany is undefined',
+    )
+  })
+
+  test('settings: a text, a misspelt name, whose value is not shown', () => {
+    expect(() => createRedis('redis://user:secret@host:6379' as never)).toThrow(
+      "write { url: 'redis://***@host:6379' }",
+    )
+    expect(() => createRedis({ urll: 'secret' } as never)).toThrow(
+      /^Invalid Redis settings:\n {2}- urll: there is no such option; did you mean `url`\?$/,
+    )
+    expect(() => createRedis({ pasword: 'secret' } as never)).not.toThrow('secret')
+    expect(() => createRedis(null as never)).toThrow(SettingsError)
+  })
+})
+
+describe('deletePath', () => {
+  const evicted = (redis: Redis, url: string, options?: PathOptions) => {
+    const paths: unknown[] = []
+    const listen = (event: unknown): void => void paths.push(...(event as { keys: string[] }).keys)
+    subscribe('redwell:eviction', listen)
+    return redis.cache
+      .deletePath(url, options)
+      .finally(() => unsubscribe('redwell:eviction', listen))
+      .then(() => paths)
+  }
+
+  test('without routes in this process it goes by the rule that routes have by default', async () => {
+    await using redis = createRedis({ url: 'memory:', logger: silentLogger })
+    expect(await evicted(redis, '/products/42?b=2&a=1')).toEqual([pathKey('/products/42?a=1&b=2')])
+    expect(await evicted(redis, 'https://shop.example/a', { prefix: 'v1' })).toEqual([
+      pathKey('/a', {}, { prefix: 'v1' }),
+    ])
+    expect(await evicted(redis, '/a', { host: 'Shop.example' })).toEqual([pathKey('/a', {}, { host: 'shop.example' })])
+    expect(await evicted(redis, '/a', { per: 'ann' })).toEqual([variantKey('/a', { principal: 'ann' })])
+  })
+
+  test('the routes of this process know better', async () => {
+    await using redis = createRedis({ url: 'memory:', logger: silentLogger })
+    const asked: unknown[] = []
+    redis.cache.evictPathsWith(async (...question) => {
+      asked.push(question)
+      return { entries: 2, groups: 0, confirmed: true }
+    })
+    expect(await redis.cache.deletePath('/a', { host: 'x' })).toMatchObject({ entries: 2 })
+    expect(asked).toEqual([['/a', { host: 'x' }]])
   })
 })
 

@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { devalueCoder } from '../../src/data/coders/devalue.js'
 import { msgpackrCoder } from '../../src/data/coders/msgpackr.js'
-import { type Coder, type CompressionOptions, jsonCoder, OptionsError, ValueError } from '../../src/index.js'
+import { type Coder, type CompressionOptions, jsonCoder, type Key, OptionsError, ValueError } from '../../src/index.js'
 import { backends } from './support.js'
 
 const rich = () => ({
@@ -91,7 +91,7 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
   test('bytes are kept as they are by every coder, and are one’s own to change', async () => {
     const { cache } = await make()
     for (const coder of [jsonCoder, devalueCoder, msgpackrCoder]) {
-      const images = cache.namespace<Uint8Array>(`images ${coder.name}`, { coder })
+      const images = cache.namespace<Key, Uint8Array>(`images ${coder.name}`, { coder })
       const bytes = randomBytes(300)
       await images.set('a', new Uint8Array(bytes))
       const read = await images.get('a')
@@ -116,7 +116,7 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
       },
     }
     await cache.namespace('n').set('k', 1)
-    const values = cache.namespace<number>('n', { coder: broken })
+    const values = cache.namespace<Key, number>('n', { coder: broken })
     expect((await values.getEntry('k')).outcome).toBe('miss')
     expect(await values.getOrSet('k', () => 2)).toBe(2)
     expect(await cache.namespace('n').get('k')).toBe(2)
@@ -126,8 +126,8 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
   const codecs = (['brotli', 'deflate', 'zstd'] as const).filter((codec) => codec !== 'zstd' || 'zstdCompress' in zlib)
   test.each(codecs)('%s makes large values smaller, and reads what others wrote with another codec', async (codec) => {
     const { cache } = await make()
-    const plain = cache.namespace<string>('n')
-    const packed = cache.namespace<string>('n', { compression: { codec } })
+    const plain = cache.namespace<Key, string>('n')
+    const packed = cache.namespace<Key, string>('n', { compression: { codec } })
     const sizes: Record<string, string> = { small: 'x'.repeat(1000), large: text, huge: text.repeat(40) }
     for (const [key, value] of Object.entries(sizes)) {
       await packed.set(key, value)
@@ -142,7 +142,7 @@ describe.each(['memory', 'redis'])('coders on %s', (where) => {
   test('values below the threshold, and those that do not get smaller, are stored as they are', async () => {
     const redis = await make()
     const bytesOf = async (compression: boolean | CompressionOptions, value: Buffer) => {
-      const values = redis.cache.namespace<Buffer>('n', { compression })
+      const values = redis.cache.namespace<Key, Buffer>('n', { compression })
       await values.set('k', value)
       expect(Buffer.compare((await values.get('k')) as Buffer, value)).toBe(0)
       return where === 'memory' ? undefined : await (redis.client as RedisClientType).strLen(values.keyOf('k'))
@@ -167,7 +167,7 @@ test('a damaged body is a miss, not a crash', async () => {
   const { memoryStores } = await import('../../src/testing/index.js')
   const stores = memoryStores()
   await using redis = createRedis({ store: stores })
-  const values = redis.cache.namespace<string>('n', { compression: { threshold: 0 } })
+  const values = redis.cache.namespace<Key, string>('n', { compression: { threshold: 0 } })
   await values.set('k', 'x'.repeat(5000))
   const store = stores('redwell')
   const key = values.keyOf('k').slice('redwell:entry:'.length)
@@ -181,6 +181,30 @@ test('a damaged body is a miss, not a crash', async () => {
   await store.set(key, { ...entry, flags: 9 << 4 }, 60_000)
   expect(await values.getEntry('k')).toMatchObject({ outcome: 'miss', reason: 'undecodable' })
 })
+
+test.each(['brotli', 'deflate'] as const)(
+  'a few hundred bytes of %s that would inflate to hundreds of megabytes are a miss',
+  async (codec) => {
+    const { createRedis } = await import('../../src/index.js')
+    const { memoryStores } = await import('../../src/testing/index.js')
+    const stores = memoryStores()
+    await using redis = createRedis({ store: stores })
+    const values = redis.cache.namespace<Key, string>('n', { compression: { threshold: 0, codec } })
+    const long = 'x'.repeat(2_000_000)
+    await values.set('k', long)
+    expect(await values.get('k')).toBe(long)
+    const store = stores('redwell')
+    const key = values.keyOf('k').slice('redwell:entry:'.length)
+    const [entry] = (await store.read([key], [])).entries
+    const zeros = Buffer.alloc(200_000_000)
+    const bomb =
+      codec === 'brotli'
+        ? zlib.brotliCompressSync(zeros, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } })
+        : zlib.deflateRawSync(zeros, { level: 1 })
+    await store.set(key, { ...entry!, body: bomb, memo: undefined }, 60_000)
+    expect(await values.getEntry('k')).toMatchObject({ outcome: 'miss', reason: 'undecodable' })
+  },
+)
 
 test.each([{ level: 12 }, { level: 1.5 }, { codec: 'deflate', level: 10 }, { threshold: Number.NaN }])(
   'wrong compression options are refused: %j',

@@ -242,6 +242,55 @@ describe.each(['memory', 'redis'])('the limits of a loader, on %s', (where) => {
   })
 })
 
+describe.each(['memory', 'redis'])('waiting for another load, on %s', (where) => {
+  const { make, beside } = backends(where)
+
+  test('when it fails, all that waited load at once and side by side; newcomers share one load again', async () => {
+    const one = await make()
+    const two = where === 'memory' ? one : await beside(one)
+    const failing = deferred<never>()
+    const begun = deferred()
+    const first = one.cache.getOrSet('k', () => (begun.resolve(), failing.promise))
+    await begun.promise
+    const gate = deferred<string>()
+    let loads = 0
+    const load = () => ((loads += 1), gate.promise)
+    const waiting = [one, one, one, two, two].map(({ cache }) => cache.getOrSet('k', load))
+    await expect.poll(() => one.scope.filling).toBeGreaterThan(0)
+    failing.reject(new Error('down'))
+    await expect(first).rejects.toThrow('down')
+    await expect.poll(() => loads).toBe(5)
+    gate.resolve('loaded')
+    expect(await Promise.all(waiting)).toEqual(Array(5).fill('loaded'))
+    const shared = counting()
+    const newcomers = await Promise.all([one, two, one].map(({ cache }) => cache.getOrSet('k', shared.load)))
+    expect(newcomers).toEqual([1, 1, 1])
+  })
+
+  test('wait: 0 loads at once, and stores nothing', async () => {
+    const { cache } = await make()
+    const loading = deferred<string>()
+    const begun = deferred()
+    const first = cache.getOrSet('k', () => (begun.resolve(), loading.promise))
+    await begun.promise
+    expect(await cache.getOrSet('k', () => 'mine', { wait: 0 })).toBe('mine')
+    expect(await cache.has('k')).toBe(false)
+    loading.resolve('theirs')
+    expect([await first, await cache.get('k')]).toEqual(['theirs', 'theirs'])
+  })
+
+  test('a loader that asks for its own key loads at once; so do two that ask for each other', async () => {
+    const { cache } = await make()
+    expect(await cache.getOrSet('a', () => cache.getOrSet('a', () => 'inner'))).toBe('inner')
+    expect(await cache.get('a')).toBe('inner')
+    const needs = (from: string, to: string): Promise<string> =>
+      cache.getOrSet(from, () => cache.getOrSet(to, () => cache.getOrSet(from, () => `${from} by ${to}`)))
+    expect(await Promise.all([needs('b', 'c'), needs('c', 'b')])).toHaveLength(2)
+    const [many] = await cache.getOrSetMany(['d'], () => cache.getOrSet('d', () => 'inner').then((value) => [value]))
+    expect(many).toEqual({ status: 'fulfilled', value: 'inner' })
+  })
+})
+
 test.each([
   { timeout: 0 },
   { softTimeout: '0s' },
@@ -249,6 +298,7 @@ test.each([
   { negativeTtl: 'x' },
   { ttl: Number.NaN },
   { staleIfError: -1 },
+  { wait: -1 },
 ])('durations without meaning are refused: %j', async (options) => {
   const { createRedis } = await import('../../src/index.js')
   await using redis = createRedis({ url: 'memory:' })

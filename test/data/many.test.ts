@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { OptionsError, UsageError, ValueError } from '../../src/index.js'
+import { createRedis, OptionsError, UsageError, ValueError } from '../../src/index.js'
+import type { Store } from '../../src/store/store.js'
 import { chaos, type ChaosStore, memoryStores } from '../../src/testing/index.js'
 import { backends, deferred } from './support.js'
 
@@ -194,7 +195,6 @@ describe.each(['memory', 'redis'])('many values at once, on %s', (where) => {
 test('one read, one lease and one store for each key, all of a kind at once', async () => {
   let store: ChaosStore | undefined
   const inner = memoryStores()
-  const { createRedis } = await import('../../src/index.js')
   await using redis = createRedis({ store: (prefix) => (store = chaos(inner(prefix))) })
   await redis.cache.getOrSetMany(['a', 'b', 'c'], (keys) => keys.map(() => 1))
   expect(store?.calls).toMatchObject({ read: 1, acquireLease: 3, publish: 3 })
@@ -202,9 +202,52 @@ test('one read, one lease and one store for each key, all of a kind at once', as
   expect(store?.calls.read).toBe(2)
 })
 
+test('calls for thousands send at most a hundred keys at a time', async () => {
+  const sizes = { read: 0, evict: 0, set: 0, acquireLease: 0, publish: 0 }
+  const inner = memoryStores()
+  const watched = (prefix: string): Store => {
+    const store = inner(prefix)
+    const running = { set: 0, acquireLease: 0, publish: 0 }
+    const counted = async <T>(verb: keyof typeof running, work: () => Promise<T>): Promise<T> => {
+      running[verb] += 1
+      sizes[verb] = Math.max(sizes[verb], running[verb])
+      await new Promise(setImmediate)
+      running[verb] -= 1
+      return work()
+    }
+    return Object.assign(Object.create(store) as Store, {
+      local: undefined,
+      read: (keys: string[], groups: string[]) => {
+        sizes.read = Math.max(sizes.read, keys.length)
+        return store.read(keys, groups)
+      },
+      evict: (paths: string[], mode: 'hard' | 'soft') => {
+        sizes.evict = Math.max(sizes.evict, paths.length)
+        return store.evict(paths, mode)
+      },
+      set: (...args: Parameters<Store['set']>) => counted('set', () => store.set(...args)),
+      acquireLease: (...args: Parameters<Store['acquireLease']>) =>
+        counted('acquireLease', () => store.acquireLease(...args)),
+      publish: (...args: Parameters<Store['publish']>) => counted('publish', () => store.publish(...args)),
+    })
+  }
+  await using redis = createRedis({ store: watched })
+  const { cache } = redis
+  const keys = Array.from({ length: 1050 }, (_, index) => `k${index}`)
+  const stored = await cache.setMany(keys.map((key) => [key, key]))
+  expect(stored.filter((one) => one.stored)).toHaveLength(1050)
+  expect(await cache.getMany(keys)).toEqual(keys)
+  expect(await cache.deleteMany(keys)).toEqual({ entries: 1050, groups: 0, confirmed: true })
+  const calls: number[] = []
+  const loaded = await cache.getOrSetMany(keys, (missing) => (calls.push(missing.length), missing))
+  expect(loaded.map((one) => one.status === 'fulfilled' && one.value)).toEqual(keys)
+  expect(calls).toEqual([1050])
+  expect(await cache.getMany(keys)).toEqual(keys)
+  expect(sizes).toEqual({ read: 100, evict: 100, set: 100, acquireLease: 100, publish: 100 })
+})
+
 test('when the store is away, all keys are loaded in one call and nothing throws', async () => {
   const inner = memoryStores()
-  const { createRedis } = await import('../../src/index.js')
   await using redis = createRedis({ store: (prefix) => chaos(inner(prefix)).failing() })
   const calls: number[] = []
   const settled = await redis.cache.getOrSetMany(['a', 'b'], (keys) => {

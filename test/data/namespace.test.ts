@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import * as v from 'valibot'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createRedis, OptionsError, valueKey, ValueError } from '../../src/index.js'
+import { createRedis, type Key, OptionsError, valueKey, ValueError } from '../../src/index.js'
 import { recordingLogger } from '../support/logger.js'
 import { backends, counting, deferred } from './support.js'
 
@@ -142,7 +142,7 @@ describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
 
   test('a memo is beside one object, and sees what this process writes', async () => {
     const { cache } = await make()
-    const users = cache.namespace<number>('users', { group: 'people' })
+    const users = cache.namespace<Key, number>('users', { group: 'people' })
     const request = {}
     const { load } = counting()
     const ask = () => users.getOrSet(1, load, { memo: request })

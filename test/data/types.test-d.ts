@@ -63,8 +63,8 @@ describe('namespace', () => {
   const schema = z.object({ id: z.number(), at: z.coerce.date(), role: z.string().default('guest') })
 
   test('without a schema: the type that is said', () => {
-    const users = cache.namespace<User>('users', { ttl: '5m' })
-    expectTypeOf(users).toEqualTypeOf<Namespace<Key, User, User>>()
+    const users = cache.namespace<Key, User>('users', { ttl: '5m' })
+    expectTypeOf(users).toEqualTypeOf<Namespace<Key, User>>()
     expectTypeOf(cache.namespace('users')).toEqualTypeOf<Namespace<Key, unknown, unknown>>()
     expectTypeOf(users.get(1)).resolves.toEqualTypeOf<User | undefined>()
     expectTypeOf(users.get(1, { default: null })).resolves.toEqualTypeOf<User | null>()
@@ -96,7 +96,7 @@ describe('namespace', () => {
     cache.namespace('c', { schema: { parse: () => 1 } })
   })
   test('typed keys', () => {
-    const pages = cache.namespace<string, { site: string; path: string }>('pages', {
+    const pages = cache.namespace<{ site: string; path: string }, string>('pages', {
       key: ({ site, path }) => [site, path],
       group: ({ site }) => site,
     })
@@ -113,7 +113,7 @@ describe('namespace', () => {
     })
   })
   test('shared values are read-only all the way down', () => {
-    const users = cache.namespace<User>('users', { shared: true })
+    const users = cache.namespace<Key, User>('users', { shared: true })
     expectTypeOf(users.get(1)).resolves.toEqualTypeOf<
       { readonly id: number; readonly tags: readonly string[] } | undefined
     >()

@@ -107,7 +107,7 @@ describe.each(['memory', 'redis'])('recipes on %s', (where) => {
 
   test('revalidation of an upstream', async () => {
     const { cache } = await make()
-    const rates = cache.namespace<recipes.Rates, string>('rates')
+    const rates = cache.namespace<string, recipes.Rates>('rates')
     const asked: unknown[] = []
     const ask = async (etag: string | undefined) => {
       asked.push(etag)

@@ -62,7 +62,7 @@ async function useAll(redis: Redis, other: Redis): Promise<void> {
   await cache.expireGroup('g')
   await cache.deleteGroup('g')
   await cache.sweep().catch(() => {})
-  const space = redis.space()
+  const space = redis.scope
   await space.enrol('list', 'v1', 60_000, 1).catch(() => {})
   await space.enrol('list', 'v2', 60_000, 1).catch(() => {})
   await space.enrolled('list', ['']).catch(() => {})
