@@ -53,8 +53,8 @@ export class MemoryStore implements Store {
 
   async acquireLease(key: string, request: LeaseRequest): Promise<LeaseReply> {
     const lease = this.#lease(key)
-    if (lease?.kind === 'note') return { state: 'noted' }
-    if (lease !== undefined) return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
+    if (lease?.kind === 'fill') return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
+    if (lease !== undefined) return { state: 'noted' }
     if (request.seen !== 'any' && this.#entry(key) !== request.seen) return { state: 'changed' }
     this.#setLease(key, { kind: 'fill', token: request.token, until: this.#memory.now() + request.leaseMs })
     this.#createGroups(request.absentGroups)
@@ -86,7 +86,10 @@ export class MemoryStore implements Store {
     return this.#lease(key)?.kind === 'fill'
   }
 
-  async wake(key: string): Promise<void> {
+  async wake(key: string, token: string): Promise<void> {
+    const lease = this.#fillLease(key, token)
+    if (lease === undefined) return
+    this.#setLease(key, { ...lease, kind: 'stream' })
     this.#wake(this.#keys.entry(key))
   }
 
@@ -300,7 +303,7 @@ export class MemoryStore implements Store {
   /** The lease of a fill, while this token holds it. */
   #fillLease(key: string, token: string): Lease | undefined {
     const lease = this.#lease(key)
-    return lease?.kind === 'fill' && lease.token === token ? lease : undefined
+    return lease?.kind !== 'note' && lease?.token === token ? lease : undefined
   }
 
   #setLease(key: string, lease: Lease): void {
@@ -363,7 +366,7 @@ class Kept {
 }
 
 interface Lease {
-  readonly kind: 'fill' | 'note'
+  readonly kind: 'fill' | 'stream' | 'note'
   readonly token: string
   readonly until: number
 }

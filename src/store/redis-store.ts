@@ -175,8 +175,8 @@ export class RedisStore implements Store {
     return String(await this.#connection.execute(['GETRANGE', name, '0', '0'], name)) === 'f'
   }
 
-  async wake(key: string): Promise<void> {
-    await this.#connection.execute(['PUBLISH', ...this.#wakeArguments(key)], this.#keys.lease(key))
+  async wake(key: string, token: string): Promise<void> {
+    await evaluate(this.#connection, scripts.wake, [this.#keys.lease(key)], [token, ...this.#wakeArguments(key)])
   }
 
   async beginWrite(

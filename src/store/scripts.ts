@@ -71,11 +71,11 @@ const lease = `local function endLease(key, channel, name)
   local lease = redis.call('GET', key)
   if not lease then return end
   redis.call('DEL', key)
-  if string.sub(lease, 1, 2) == 'f1' then redis.call('PUBLISH', channel, name) end
+  if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', channel, name) end
 end
 local function holdsLease(key, token)
   local lease = redis.call('GET', key)
-  return lease and string.sub(lease, 1, 1) == 'f' and string.sub(lease, 3) == token
+  return lease and lease ~= 'n' and string.sub(lease, 3) == token
 end
 `
 
@@ -83,10 +83,10 @@ export const scripts = {
   acquire: {
     name: 'acquire',
     keyCount: 2,
-    sha1: 'c261e8746a26e989a4e8f98f8faa49661e0e608f',
+    sha1: '1cbc5ffb629ded908bcac35a66c4e8d3e655e8f5',
     source: clock + life + groupStamp + group + `local lease = redis.call('GET', KEYS[2])
 if lease then
-  if string.sub(lease, 1, 1) == 'n' then return {3} end
+  if string.sub(lease, 1, 1) ~= 'f' then return {3} end
   if string.sub(lease, 2, 2) == '0' then redis.call('SETRANGE', KEYS[2], 1, '1') end
   return {0, redis.call('PTTL', KEYS[2])}
 end
@@ -140,7 +140,7 @@ return incarnation .. ' ' .. at`,
   commit: {
     name: 'commit',
     keyCount: 3,
-    sha1: '926d77788e2331cdeaa0dedc24a3e5e350cf9d6a',
+    sha1: '7434d7e7bb66c96fa2c755b75a923c59ee2989ea',
     source: life + groupStamp + lease + `local before = bump(KEYS[3], ARGV[1], ARGV[3], 'hard')
 local hard, soft = groupStamp(before, ARGV[1])
 local untouched = hard and math.max(hard, soft) <= tonumber(ARGV[2])
@@ -164,7 +164,7 @@ return incarnation .. ' ' .. at`,
   evict: {
     name: 'evict',
     keyCount: 3,
-    sha1: 'bf3f8de2c0674656df6658d597916eec677ad11d',
+    sha1: 'b5eb6ed521ce08cf6c5921e2bb3186bc889cdfc4',
     source: `#!lua flags=allow-oom
 ` + clock + groupStamp + lease + `local mode, incarnation, at = ARGV[1], ARGV[4], ARGV[5]
 if KEYS[4] then
@@ -212,7 +212,7 @@ return ARGV[1]`,
   publish: {
     name: 'publish',
     keyCount: 2,
-    sha1: '37d5d9c94fa403685d04f890fc172fab65200d4b',
+    sha1: '2b843f387e5666d1f9bac8967ae7412ffefa1bca',
     source: clock + life + groupStamp + group + lease + `local token = ARGV[1]
 if token ~= '' and not holdsLease(KEYS[2], token) then return 0 end
 local stored = 1
@@ -230,7 +230,7 @@ return stored`,
   release: {
     name: 'release',
     keyCount: 1,
-    sha1: '6c47e51ab0ae68a5e1d9c8167f64a64fe136350a',
+    sha1: 'e11b22bef04b23a2f57f71f180e123fd410b5ae7',
     source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
 endLease(KEYS[1], ARGV[2], ARGV[3])
 if ARGV[4] ~= '0' then redis.call('SET', KEYS[1], 'n', 'PX', ARGV[4]) end
@@ -239,7 +239,7 @@ return 1`,
   renew: {
     name: 'renew',
     keyCount: 1,
-    sha1: 'dfba575b83d1cc22fc9adf1d6177d630c50bdd59',
+    sha1: '84e9b5ff8e23e7ec189deb26e74fc33a32bda032',
     source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
   },
@@ -251,5 +251,14 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
 if value ~= ARGV[1] then return value end
 save(KEYS[1], ARGV[2], ARGV[3])
 return ARGV[2]`,
+  },
+  wake: {
+    name: 'wake',
+    keyCount: 1,
+    sha1: 'de2e8e906db878928fbd4e3a9fc69ea5aaca9bb2',
+    source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
+if string.sub(redis.call('GET', KEYS[1]), 2, 2) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+redis.call('SETRANGE', KEYS[1], 0, 's0')
+return 1`,
   },
 } as const satisfies Record<string, Script>

@@ -38,7 +38,7 @@ export type LeaseReply =
   | { readonly state: 'held'; readonly remainingMs: number }
   /** The entry is not the one that the lookup saw: look it up again. */
   | { readonly state: 'changed' }
-  /** A recent response of this key could not be stored (hit-for-pass). */
+  /** Do not wait: a recent response of this key could not be stored (hit-for-pass), or it is being streamed. */
   | { readonly state: 'noted' }
 
 export interface Publication {
@@ -123,10 +123,10 @@ export interface Store {
   renewLease(key: string, token: string, leaseMs: number): Promise<boolean>
   /** Ends a lease and stores nothing. With `noteMs` the lease becomes a note: later requests need not queue. */
   releaseLease(key: string, token: string, noteMs?: number): Promise<void>
-  /** Whether a fill of the key is under way in any process. */
+  /** Whether a fill of the key that others wait for is under way in any process. */
   isLeased(key: string): Promise<boolean>
-  /** Wakes the processes that wait for the lease of a key, which is kept. */
-  wake(key: string): Promise<void>
+  /** Wakes the processes that wait for a lease, which is kept. From then on it is answered with `noted`. */
+  wake(key: string, token: string): Promise<void>
 
   /** Creates the absent ones of the groups and the group of the path, then reads the clock: the stamp of a write. */
   beginWrite(path: string, groups: readonly string[], groupTtlMs: number, budget?: CommandBudget): Promise<Stamp>

@@ -206,7 +206,7 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
         ['a soft eviction', async () => void (await store.evict(['/a'], 'soft'))],
         ['set', async () => void (await store.set('/a', makeEntry(), 1000))],
         ['put', async () => void (await store.put('/a', makeEntry(), 1000))],
-        ['wake', () => store.wake('/a')],
+        ['wake', () => store.wake('/a', 'holder')],
         ['a write', async () => void (await (await one.write('/a'))({}))],
       ])('a waiting process is woken by %s', async (_, end) => {
         const publish = await one.begin('/a', {}, { token: 'holder' })
@@ -219,10 +219,14 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
         await woken
       })
 
-      test('wake keeps the lease', async () => {
+      test('a lease that was woken is kept, and no request waits for it', async () => {
         const end = await one.begin('/a')
-        await store.wake('/a')
-        expect(await store.isLeased('/a')).toBe(true)
+        await store.wake('/a', 'stranger')
+        expect((await two.acquire('/a', { token: 'next' })).state).toBe('held')
+        await store.wake('/a', 'token')
+        expect(await store.isLeased('/a')).toBe(false)
+        expect((await two.acquire('/a', { token: 'next' })).state).toBe('noted')
+        expect(await store.renewLease('/a', 'token', LEASE_MS)).toBe(true)
         expect(await end()).toBe('stored')
       })
 

@@ -4,11 +4,12 @@
 -- ARGV  1 token  2 lease in ms  3 bytes 8-39 of the entry seen, '' for none, '*' for any  4 random number
 --       5 name of the server  6 life of the groups in ms, 0 for no end
 -- Returns {1, '<incarnation> <at>' or false} granted | {0, ms left} held, and marked as waited for | {2} changed |
---         {3} noted
+--         {3} not to be
+--         waited for, because of a note or a stream
 -- include: clock group
 local lease = redis.call('GET', KEYS[2])
 if lease then
-  if string.sub(lease, 1, 1) == 'n' then return {3} end
+  if string.sub(lease, 1, 1) ~= 'f' then return {3} end
   if string.sub(lease, 2, 2) == '0' then redis.call('SETRANGE', KEYS[2], 1, '1') end
   return {0, redis.call('PTTL', KEYS[2])}
 end
