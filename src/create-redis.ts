@@ -12,7 +12,7 @@ import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/otel.js'
-import { Telemetry } from './telemetry/stats.js'
+import { Telemetry } from './telemetry/recorder.js'
 
 export interface RedisOptions extends RedisSettings {
   /** Where changes of state are said. Default: warnings and errors on the console. */

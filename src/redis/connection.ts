@@ -1,6 +1,6 @@
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { publishStatus } from '../telemetry/channels.js'
+import { publishStatus } from '../telemetry/recorder.js'
 import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
 import { CommandBudget, Deadlines } from './deadline.js'
 import { type ConnectionCounters, isReply, type NodeConnection, noCounts } from './node-connection.js'

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.js'
-import { publishBreaker } from '../telemetry/channels.js'
+import { publishBreaker } from '../telemetry/recorder.js'
 import { Breaker } from './breaker.js'
 import { driver } from './client.js'
 import type { CommandBudget, Deadlines } from './deadline.js'
