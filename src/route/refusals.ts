@@ -24,6 +24,7 @@ const REFUSALS: Readonly<Record<RefusalReason, string>> = {
   'body-too-large': 'its body is over `maxBodyBytes`',
   'headers-too-large': 'its header fields are over `maxHeaderBytes`',
   'too-many-groups': 'it carries more groups than an entry can',
+  'event-stream': 'an event stream never ends',
   'content-location': 'its Content-Location is not its own URI',
 }
 
