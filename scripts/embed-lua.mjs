@@ -32,7 +32,7 @@ function checkHeader(file, source) {
 
 const entries = readdirSync(folder).toSorted().map(embed).join('')
 const module = `// Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
-import type { Script } from '../../connection/script.js'
+import type { Script } from '../redis/command.js'
 
 export const scripts = {
 ${entries}} as const satisfies Record<string, Script>

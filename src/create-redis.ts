@@ -2,11 +2,11 @@ import { CacheScope } from './cache/cache-scope.js'
 import { CacheBackend } from './data/backend.js'
 import { UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
-import { type NodeRedis, observeDriver } from './redis/client.js'
+import { observeDriver } from './redis/driver.js'
 import { Connection, type ConnectionStatus } from './redis/connection.js'
 import { type ConnectionCounters, noCounts } from './redis/node-connection.js'
 import { resolveSettings } from './redis/resolve-settings.js'
-import type { RedisSettings, ResolvedSettings } from './redis/settings.js'
+import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
 import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
@@ -35,7 +35,7 @@ export class Redis implements AsyncDisposable {
   readonly defaults: ResponseDefaults
   readonly #connection: Connection | undefined
   /** Where invalidations wait for replicas. */
-  readonly #sure: Connection | undefined
+  readonly #replicated: Connection | undefined
   readonly #openStore: (prefix: string) => Store
   readonly #now: () => number
   readonly #telemetry: Telemetry
@@ -56,8 +56,8 @@ export class Redis implements AsyncDisposable {
     const { kind, otelRedis } = this.settings
     if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
     this.#connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
-    this.#sure = this.#connection === undefined ? undefined : sureLine(this.settings)
-    this.#openStore = store ?? storeOpener(this.#connection, this.#sure, now)
+    this.#replicated = this.#connection?.replicated()
+    this.#openStore = store ?? storeOpener(this.#connection, this.#replicated, now)
     this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs, logger)
     this.#connection?.onStatus((status) => {
       if (status === 'ready') for (const space of this.#spaces.values()) space.retry()
@@ -92,14 +92,14 @@ export class Redis implements AsyncDisposable {
   /** Waits until Redis answers; rejects with UnavailableError when it does not. Without it the connection is made in the background. */
   async connect(): Promise<this> {
     await this.observed()
-    await Promise.all([this.#connection?.connect(), this.#sure?.connect()])
+    await Promise.all([this.#connection?.connect(), this.#replicated?.connect()])
     return this
   }
 
   /** Begins to connect, if that has not begun. */
   start(): this {
     this.#connection?.start()
-    this.#sure?.start()
+    this.#replicated?.start()
     return this
   }
 
@@ -114,7 +114,7 @@ export class Redis implements AsyncDisposable {
     await this.cache.settled()
     this.#closed = true
     for (const space of this.#spaces.values()) space.close()
-    await Promise.all([this.#connection?.close(), this.#sure?.close()])
+    await Promise.all([this.#connection?.close(), this.#replicated?.close()])
     ;(await this.#otel)?.stop()
   }
 
@@ -142,13 +142,6 @@ export class Redis implements AsyncDisposable {
   }
 }
 
-function sureLine(settings: ResolvedSettings): Connection | undefined {
-  return settings.waitForReplicas === 0 ? undefined : new Connection(settings, SILENT, 'invalidations')
-}
-
-/** The main line says what is to be said of the same servers. */
-const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
-
 async function switchOn(logger: Logger): Promise<Otel | undefined> {
   try {
     const { otelFromSettings } = await import('./telemetry/otel/otel.js')
@@ -161,10 +154,10 @@ async function switchOn(logger: Logger): Promise<Otel | undefined> {
 
 function storeOpener(
   connection: Connection | undefined,
-  sure: Connection | undefined,
+  replicated: Connection | undefined,
   now: () => number,
 ): (prefix: string) => Store {
-  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix, sure)
+  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix, replicated)
   const memory = new Memory({ now })
   return (prefix) => new MemoryStore(memory, prefix)
 }

@@ -1,4 +1,4 @@
-import { evaluate } from '../redis/script.js'
+import { evaluate } from '../redis/command.js'
 import { decodeStamp } from './codec.js'
 import type { Entry, Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'

@@ -1,4 +1,4 @@
-import { slotOf, SLOTS } from '../redis/slot.js'
+import { slotOf, SLOTS } from '../redis/command.js'
 
 /** Slots of a cluster that share one copy of the stamp of everything; resharding moves slots by such ranges, mostly. */
 const SLOTS_PER_COPY_BITS = 8

@@ -1,6 +1,6 @@
 import { ValueError } from '../errors.js'
-import type { CommandArgument, Connection, Reply } from '../redis/connection.js'
-import { evaluate, type Script } from '../redis/script.js'
+import type { Connection } from '../redis/connection.js'
+import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import { decodeEntry, encodeEntry, entryIdentity } from './codec.js'
 import type { Entry } from './entry.js'
 import { GroupStamps } from './group-stamps.js'

@@ -1,4 +1,4 @@
-import { slotOf, SLOTS } from '../redis/slot.js'
+import { slotOf, SLOTS } from '../redis/command.js'
 import { decodeEntry, decodeStamp } from './codec.js'
 import { type Entry, isValid, type Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'

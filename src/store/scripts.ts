@@ -1,4 +1,4 @@
-import type { Script } from '../redis/script.js'
+import type { Script } from '../redis/command.js'
 
 export const scripts = {
   advance: {

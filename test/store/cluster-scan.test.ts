@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { RedisStore } from '../../src/store/redis-store.js'
-import { slotOf } from '../../src/redis/slot.js'
-import { open, ownServer } from '../connection/open.js'
+import { slotOf } from '../../src/redis/command.js'
+import { open, ownServer } from '../redis/open.js'
 import { makeEntry } from '../support/entries.js'
 
 /** Two masters that share the slots; gives the URL of one of them. */
