@@ -69,17 +69,10 @@ export class Recorder {
     const startedAt = performance.now()
     try {
       const result = await runIn(scope, run)
-      const event = this.#stored(
-        write,
-        stored,
-        result === 'fenced' && write === 'set' ? 'contested' : result,
-        startedAt,
-      )
-      scope?.end(event)
+      this.#stored(scope, write, stored, result === 'fenced' && write === 'set' ? 'contested' : result, startedAt)
       return result
     } catch (error) {
-      const event = this.#stored(write, stored, 'outage', startedAt)
-      scope?.end(event)
+      this.#stored(scope, write, stored, 'outage', startedAt)
       throw error
     }
   }
@@ -95,9 +88,10 @@ export class Recorder {
     try {
       const committed = await runIn(scope, run)
       const result = committed.confirmed ? (committed.published === 'stored' ? 'stored' : 'contested') : 'outage'
-      const store = stored && this.#stored('write-through', stored, result, startedAt)
-      const eviction = isEmpty(target) ? undefined : this.#evicted('put', target, committed, startedAt)
-      scope?.end(store ?? eviction)
+      // One span: it describes the store where there is one.
+      if (!isEmpty(target)) this.#evicted(stored === undefined ? scope : undefined, 'put', target, committed, startedAt)
+      if (stored !== undefined) this.#stored(scope, 'write-through', stored, result, startedAt)
+      else if (isEmpty(target)) scope?.end(undefined)
       return committed
     } catch (error) {
       scope?.end(undefined, error)
@@ -115,8 +109,7 @@ export class Recorder {
     const scope = this.#begin(operation)
     const startedAt = performance.now()
     const evicted = await runIn(scope, () => run(target))
-    const event = this.#evicted(operation, target, evicted, startedAt)
-    scope?.end(event)
+    this.#evicted(scope, operation, target, evicted, startedAt)
     return evicted
   }
 
@@ -187,35 +180,38 @@ export class Recorder {
   }
 
   #stored(
+    scope: Scope | undefined,
     write: StoreEvent['write'],
     { key, entry, ttlMs }: Stored,
     result: StoreResult,
     startedAt: number,
-  ): StoreEvent {
+  ): void {
     const durationMs = performance.now() - startedAt
     const bytes = entry.body.length
     this.#counts.store(result, bytes)
     this.#counts.time('set', durationMs)
-    const common = { ...this.#common(), write, key }
-    const event = { ...common, result, durationMs, ttlMs, bytes, groups: entry.groups }
-    if (channels.store.hasSubscribers) channels.store.publish(event)
-    if ((result === 'fenced' || result === 'contested') && channels.fence.hasSubscribers) channels.fence.publish(common)
-    return event
+    if ((result === 'fenced' || result === 'contested') && channels.fence.hasSubscribers)
+      channels.fence.publish({ ...this.#common(), write, key })
+    if (scope === undefined && !channels.store.hasSubscribers) return
+    const event = { ...this.#common(), write, key, result, durationMs, ttlMs, bytes, groups: entry.groups }
+    channels.store.publish(event)
+    scope?.end(event)
   }
 
   #evicted(
+    scope: Scope | undefined,
     operation: string,
-    target: EvictionTarget,
+    { keys = [], groups = [], mode = 'hard' }: EvictionTarget,
     { entries, confirmed }: Evicted,
     startedAt: number,
-  ): EvictionEvent {
+  ): void {
     const durationMs = performance.now() - startedAt
-    const { keys = [], groups = [], mode = 'hard' } = target
     this.#counts.evict(keys.length, groups.length, confirmed)
     this.#counts.time('evict', durationMs)
-    const event: EvictionEvent = { ...this.#common(), operation, keys, groups, mode, confirmed, entries, durationMs }
-    if (channels.eviction.hasSubscribers) channels.eviction.publish(event)
-    return event
+    if (scope === undefined && !channels.eviction.hasSubscribers) return
+    const event = { ...this.#common(), operation, keys, groups, mode, confirmed, entries, durationMs }
+    channels.eviction.publish(event)
+    scope?.end(event)
   }
 }
 
