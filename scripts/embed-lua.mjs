@@ -67,7 +67,7 @@ const files = readdirSync(folder).filter((file) => file !== 'include')
 const entries = files.toSorted().map(embed).join('')
 const included = Array.from(snippets, ([name, code]) => `const ${camel(name)} = ${literal(code)}\n`).join('\n')
 const module = `// Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
-import type { Script } from '../redis/script.js'
+import type { Script } from '../redis/command.js'
 
 ${included}
 export const scripts = {

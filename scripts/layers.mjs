@@ -35,14 +35,19 @@ const OWN_PACKAGES = {
 
 /** Every problem of a tree of sources, as lines to read. */
 export function layerProblems(src) {
-  const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith('.ts'))
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   const imports = new Map(files.map((file) => [file, importsOf(join(src, file), src)]))
-  const problems = files.flatMap((file) => imports.get(file).flatMap((target) => problemOf(file, target)))
+  const problems = files.flatMap((file) =>
+    roomOf(file) === undefined
+      ? [`${file}: no floor has this room; name it in scripts/layers.mjs`]
+      : imports.get(file).flatMap((target) => problemOf(file, target)),
+  )
   return [...problems, ...circles(imports)]
 }
 
 function importsOf(path, src) {
-  const text = readFileSync(path, 'utf8')
+  // Examples in doc comments import the package by its name.
+  const text = readFileSync(path, 'utf8').replace(/^ *\/\*\*?[^]*?\*\//gm, '')
   const found = text.matchAll(/^(?:import|export)\s(?:[^'"=;]*?\sfrom\s+)?'([^']+)'|\bimport\('([^']+)'\)/gm)
   return Array.from(found, ([, declared, dynamic]) => declared ?? dynamic).map((specifier) =>
     specifier.startsWith('.')
@@ -53,7 +58,6 @@ function importsOf(path, src) {
 
 function problemOf(file, target) {
   const room = roomOf(file)
-  if (room === undefined) return [`${file}: no floor has this room; name it in scripts/layers.mjs`]
   if (target.endsWith('\0')) {
     const name = target.slice(0, -1)
     const allowed = OWN_PACKAGES[room]?.test(name) || PACKAGES.some((one) => one.test(name))
@@ -95,7 +99,7 @@ function circles(imports) {
     }
     if (low.get(file) !== index.get(file)) return
     const circle = stack.splice(stack.indexOf(file))
-    if (circle.length > 1) found.push(`circle: ${circle.toSorted().join(', ')}`)
+    if (circle.length > 1) found.push(`circle: ${circle.toSorted((one, other) => (one < other ? -1 : 1)).join(', ')}`)
   }
   for (const file of imports.keys()) if (!index.has(file)) visit(file)
   return found

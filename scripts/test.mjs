@@ -1,4 +1,4 @@
-// npm test [-- filter]: every test, from nothing but a clone. Arguments are vitest's.
+// npm test [-- filter]: every test but the long ones, from nothing but a clone. Arguments are vitest's.
 import { ensureRedis } from './ensure-redis.mjs'
 import { become, ensureBuilt, ensureInstalled, say } from './prepare.mjs'
 

@@ -2,17 +2,18 @@ import { CacheScope } from './cache/cache-scope.js'
 import { CacheBackend } from './data/backend.js'
 import { describeValue, SettingsError, unknownOptions, UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
-import { type NodeRedis, observeDriver } from './redis/client.js'
+import { observeDriver } from './redis/driver.js'
 import { Connection, type ConnectionStatus } from './redis/connection.js'
 import { type ConnectionCounters, noCounts } from './redis/node-connection.js'
-import { masked, resolveSettings } from './redis/resolve-settings.js'
-import type { RedisSettings, ResolvedSettings } from './redis/settings.js'
+import { masked } from './redis/address.js'
+import { resolveSettings } from './redis/resolve-settings.js'
+import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
 import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/otel.js'
-import { Telemetry } from './telemetry/stats.js'
+import { Telemetry } from './telemetry/recorder.js'
 
 export interface RedisOptions extends RedisSettings {
   /** Logs changes of state. Default: warnings and errors on the console. */
@@ -80,15 +81,12 @@ export class Redis implements AsyncDisposable {
     this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
     this.logger = logger
     this.defaults = defaults
-    const { kind, prefix, otel, otelRedis, waitForReplicas, warnings, defaultTtlMs } = this.settings
+    const { kind, prefix, otel, otelRedis, warnings, defaultTtlMs } = this.settings
     for (const warning of warnings) logger.warn(warning)
     this.#otel = otel ? loadOtel(logger) : undefined
     if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
     const connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
-    const replicated =
-      connection === undefined || waitForReplicas === 0
-        ? undefined
-        : new Connection(this.settings, SILENT, 'invalidations')
+    const replicated = connection?.replicated()
     this.#connection = connection
     this.#replicated = replicated
     const open = store ?? storeOn(connection, replicated, now)
@@ -177,9 +175,6 @@ function checkOptions(options: unknown): void {
   const problems = unknownOptions(options, Object.keys(OPTIONS), false)
   if (problems.length > 0) throw new SettingsError(problems)
 }
-
-/** The main connection logs the state of the same servers. */
-const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 
 async function loadOtel(logger: Logger): Promise<Otel | undefined> {
   try {

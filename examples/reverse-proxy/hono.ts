@@ -10,10 +10,10 @@ import { BadGateway, endToEnd, forward, type Inbound } from './upstream.js'
 /** Statuses with which a Response has no body (Fetch, section 2.2.3). */
 const NULL_BODY: ReadonlySet<number> = new Set([204, 205, 304])
 
-const { host, port, upstream, redisUrl, preset } = readSettings(process.env)
+const { host, port, upstream, redisUrl, commandTimeout, preset } = readSettings(process.env)
 
 const app = new Hono<{ Bindings: Partial<HttpBindings> }>()
-const connected = redwell({ url: redisUrl, fetch: app.fetch })
+const connected = redwell({ url: redisUrl, commandTimeout, fetch: app.fetch })
 
 app.onError((error, c) => {
   console.error(error)

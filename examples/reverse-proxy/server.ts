@@ -4,7 +4,7 @@ import redwell from 'redwell/fastify'
 import { cacheOptions, endLater, readSettings, stopSignal } from './settings.js'
 import { endToEnd, forward } from './upstream.js'
 
-const { host, port, upstream, redisUrl, preset } = readSettings(process.env)
+const { host, port, upstream, redisUrl, commandTimeout, preset } = readSettings(process.env)
 
 const app = fastify({
   logger: { level: 'warn' },
@@ -15,7 +15,7 @@ const app = fastify({
 // Content is the upstream's to read, of whatever method and media type.
 for (const method of METHODS) if (method !== 'CONNECT') app.addHttpMethod(method, { overrideExisting: true })
 
-await app.register(redwell, { url: redisUrl })
+await app.register(redwell, { url: redisUrl, commandTimeout })
 
 // In `app`, a GET is what is cached; a shared cache of RFC 9111 also has something to do when a resource is changed.
 const cached = preset === 'app' ? ['GET', 'HEAD'] : app.supportedMethods

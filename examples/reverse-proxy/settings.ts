@@ -6,6 +6,8 @@ export interface Settings {
   readonly port: number
   readonly upstream: URL
   readonly redisUrl: string
+  /** Milliseconds. */
+  readonly commandTimeout: `${number}ms`
   readonly preset: 'app' | 'rfc9111'
 }
 
@@ -16,11 +18,14 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new TypeError(`PORT=${env['PORT']} is no port`)
   const preset = text('PRESET', 'rfc9111')
   if (preset !== 'app' && preset !== 'rfc9111') throw new TypeError(`PRESET=${preset} is not one of app, rfc9111`)
+  const commandTimeoutMs = Number(text('COMMAND_TIMEOUT_MS', '50'))
+  if (!(commandTimeoutMs > 0)) throw new TypeError(`COMMAND_TIMEOUT_MS=${env['COMMAND_TIMEOUT_MS']} is no duration`)
   return {
     host: text('HOST', '127.0.0.1'),
     port,
     upstream: new URL(text('UPSTREAM_URL', 'http://127.0.0.1:8000')),
     redisUrl: text('REDIS_URL', 'memory:'),
+    commandTimeout: `${commandTimeoutMs}ms`,
     preset,
   }
 }

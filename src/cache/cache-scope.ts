@@ -4,7 +4,7 @@ import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
 import type { InvalidationMode, MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
-import { Telemetry } from '../telemetry/stats.js'
+import { Telemetry } from '../telemetry/recorder.js'
 import { Background } from './background.js'
 import type { Absent, EntryLookup, EntryRef } from './entry-ref.js'
 import {

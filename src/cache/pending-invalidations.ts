@@ -1,7 +1,7 @@
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { InvalidationMode, Store } from '../store/store.js'
-import { publishRetry } from '../telemetry/channels.js'
+import { publishRetry } from '../telemetry/recorder.js'
 import { PREFIX_GROUP } from './group.js'
 
 /** What an invalidation names. Keys of paths and groups are encoded. */

@@ -1,33 +1,28 @@
-export type {
-  HeaderList,
-  Lifetimes,
+export { type HeaderList, forEachField } from './fields.js'
+export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
+export { type Check, checkKnown, choice, flag, fraction, Option, quote, resolveOptions } from './option.js'
+export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
+export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
+export { evaluateReuse, planRequest, planWrite } from './reuse.js'
+export { type Freshened, freshen, headUpdate } from './revalidation.js'
+export { decideStore, isFailure, toStored, withBody } from './storage.js'
+export {
+  type BypassReason,
+  Flag,
+  type Lifetimes,
+  type MissResponse,
   OutgoingResponse,
-  MissResponse,
-  StoredResponseContext,
-  RequestHead,
-  RequestPlan,
-  ResponseHead,
-  Storable,
-  StoreDecision,
-  StoredResponse,
-  StoreFacts,
-  ReuseDecision,
+  type RefusalReason,
+  type RequestHead,
+  type RequestPlan,
+  type ResponseHead,
+  type ReuseDecision,
+  type ReuseReason,
+  type Storable,
+  type StoreDecision,
+  type StoredResponse,
+  type StoredResponseContext,
+  type StoreFacts,
 } from './types.js'
-export { Flag } from './types.js'
 export { type Conditions, forwardedConditions, handlerValidators } from './validation.js'
-export { type Freshened, freshen } from './freshening.js'
-export { gatewayTimeout } from './response.js'
-export { headUpdate } from './freshening.js'
-export type { HttpOptions } from './options.js'
-export type { HttpPolicy } from './options.js'
-export { type InvalidationPolicy, invalidationOf, isSafe } from './invalidation.js'
-export type { BypassReason, RefusalReason, ReuseReason } from './types.js'
-export { resolveHttpPolicy } from './options.js'
-export { planRequest, planWrite } from './request-plan.js'
-export { buildMissResponse } from './response.js'
-export { isFailure, isSuccess } from './storage.js'
-export { decideStore } from './storage.js'
-export { buildStoredResponse } from './response.js'
-export { toStored, withBody } from './response.js'
 export { mostRecent, selectedFields } from './vary.js'
-export { evaluateReuse } from './reuse.js'

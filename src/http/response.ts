@@ -1,120 +1,84 @@
-import { replayStatus, runStatus, statusFields } from './cache-status.js'
-import { ageSeconds, generatedCacheControl, withFreshness } from './freshness.js'
-import { firstField, hasField, isField, keepFields } from './header-list.js'
-import { type HttpPolicy, OWN_TARGET } from './options.js'
-import { type ContentRange, formatContentRange, parseContentRange, parseRange, sliceOf, sliceOfPart } from './range.js'
-import { OWN_STATUS_FIELD } from './storage.js'
 import {
+  appendMembers,
+  firstField,
+  hasField,
+  type HeaderList,
+  keepFields,
+  OWN_STATUS_FIELD,
+  OWN_TARGET,
+} from './fields.js'
+import { ageSeconds, generatedCacheControl, withFreshness } from './freshness.js'
+import type { HttpPolicy } from './options.js'
+import { type ContentRange, contentRangeOf, formatContentRange, parseRange, sliceOf, sliceOfPart } from './range.js'
+import { withBody, withOwnFields } from './storage.js'
+import {
+  type BypassReason,
   Flag,
   hasFlag,
-  type HeaderList,
-  type OutgoingResponse,
   type MissResponse,
-  type StoredResponseContext,
+  OutgoingResponse,
   type RequestHead,
   type RequestPlan,
   type ResponseHead,
+  type ReuseDecision,
+  type ReuseReason,
   type RunFacts,
   type Storable,
   type StoreDecision,
   type StoredResponse,
+  type StoredResponseContext,
 } from './types.js'
-import { clientHasIt, makeEtag, rangeApplies, toNotModified } from './validation.js'
-import { varyAddition } from './vary.js'
-
-/**
- * Completes a decision once the whole body is known: bounds it, and makes the ETag of a 200 that has none (RFC 9110
- * section 8.8.3). Doing it twice changes nothing.
- */
-export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): StoreDecision {
-  if (body.length > policy.maxBodyBytes) return { store: false, reason: 'body-too-large', forKey: true }
-  if (hasFlag(decision.flags, Flag.partial)) return fitted(decision, body.length)
-  if (!policy.etag || decision.status !== 200 || hasFlag(decision.flags, Flag.generatedEtag)) return decision
-  if (hasField(decision.storedHeaders, 'etag')) return decision
-  const etag = ['ETag', makeEtag(body)]
-  return {
-    ...decision,
-    flags: decision.flags | Flag.generatedEtag,
-    storedHeaders: [...decision.storedHeaders, ...etag],
-    addedHeaders: [...decision.addedHeaders, ...etag],
-  }
-}
-
-/**
- * A part is used by its Content-Range, so that has to be true of what was received (RFC 9111 section 3.3). Of a shorter
- * content it is made true: a part that was said to reach the end still does, because origins err in the end, not in the
- * beginning. A longer one is not stored.
- */
-function fitted(decision: Storable, length: number): StoreDecision {
-  const part = parseContentRange(firstField(decision.storedHeaders, 'content-range'))
-  const excess = part === undefined ? -1 : part.last - part.first + 1 - length
-  if (part === undefined || length === 0 || excess < 0) return { store: false, reason: 'partial', forKey: false }
-  if (excess === 0) return decision
-  const last = part.last - excess
-  const range = formatContentRange({
-    ...part,
-    last,
-    complete: part.last + 1 === part.complete ? last + 1 : part.complete,
-  })
-  return { ...decision, storedHeaders: replaced(decision.storedHeaders, 'content-range', range) }
-}
-
-function replaced(headers: HeaderList, name: string, value: string): HeaderList {
-  return headers.map((text, index) => (index % 2 === 1 && isField(headers[index - 1] as string, name) ? value : text))
-}
-
-/** The entry a decision makes. */
-export function toStored(decision: Storable, body: Buffer): StoredResponse {
-  return {
-    status: decision.status,
-    headers: decision.storedHeaders,
-    ...decision.lifetimes,
-    body,
-    flags: decision.flags,
-    initialAgeMs: decision.initialAgeMs,
-    memo: undefined,
-  }
-}
+import { clientHasIt, rangeApplies, toNotModified } from './validation.js'
+import { withVary } from './vary.js'
 
 const HIT: StoredResponseContext = Object.freeze({ kind: 'hit' })
 
-/** The answer a stored response gives: 200, 304, 206 or 416, or whatever its status is. */
+/** The answer from a stored response: 200, 304, 206 or 416, or its own status. */
 export function buildStoredResponse(
   stored: StoredResponse,
   plan: RequestPlan,
   _request: RequestHead,
   policy: HttpPolicy,
   now: number,
-  how: StoredResponseContext = HIT,
+  context: StoredResponseContext = HIT,
 ): OutgoingResponse {
   const facts = factsOf(stored)
   const whole =
-    how.kind === 'hit' && how.key === undefined ? hit(stored, facts, policy, now) : answer(stored, policy, now, how)
+    context.kind === 'hit' && context.key === undefined
+      ? facts.hit(stored, policy, now)
+      : wholeResponse(stored, policy, now, context)
   if (plan.plain) return whole
   if (clientHasIt(stored, plan, facts.etag, now)) return facts.notModified(whole)
   if (plan.range !== undefined && rangeApplies(stored, plan.ifRange, now)) return ranged(stored, whole, plan.range)
-  return plan.head
-    ? {
-        ...whole,
-        headers: [...whole.headers, 'Content-Length', String(stored.body.length)],
-        body: null,
-        memo: undefined,
-      }
-    : whole
+  if (!plan.head) return whole
+  const length = hasNoContent(stored.status) ? [] : ['Content-Length', String(stored.body.length)]
+  return new OutgoingResponse(whole.status, [...whole.headers, ...length], null)
 }
 
-/** What a stored object has told us once. Hits of the same second and the same policy are the same answer. */
+/** Facts about a stored object, derived once. Hits of the same second and policy share one answer. */
 class Facts {
   readonly etag: string | undefined
-  policy: HttpPolicy | undefined
-  remaining = NaN
-  age = NaN
-  whole: OutgoingResponse | undefined
+  #policy: HttpPolicy | undefined
+  #remaining = NaN
+  #age = NaN
+  #whole: OutgoingResponse | undefined
   #notModified: OutgoingResponse | undefined
   #notModifiedOf: OutgoingResponse | undefined
 
   constructor(stored: StoredResponse) {
     this.etag = firstField(stored.headers, 'etag')
+  }
+
+  hit(stored: StoredResponse, policy: HttpPolicy, now: number): OutgoingResponse {
+    const remaining = Math.floor((stored.freshUntil - now) / 1000)
+    const age = ageSeconds(stored, now)
+    const same = this.#policy === policy && this.#remaining === remaining && this.#age === age
+    if (this.#whole !== undefined && same) return this.#whole
+    this.#policy = policy
+    this.#remaining = remaining
+    this.#age = age
+    this.#whole = wholeResponse(stored, policy, now, HIT)
+    return this.#whole
   }
 
   notModified(whole: OutgoingResponse): OutgoingResponse {
@@ -133,73 +97,70 @@ function factsOf(stored: StoredResponse): Facts {
   return facts
 }
 
-function hit(stored: StoredResponse, facts: Facts, policy: HttpPolicy, now: number): OutgoingResponse {
-  const remaining = Math.floor((stored.freshUntil - now) / 1000)
-  const age = ageSeconds(stored, now)
-  if (facts.whole !== undefined && facts.policy === policy && facts.remaining === remaining && facts.age === age)
-    return facts.whole
-  facts.policy = policy
-  facts.remaining = remaining
-  facts.age = age
-  facts.whole = answer(stored, policy, now, HIT)
-  return facts.whole
+/** Statuses without content, so without Content-Length (RFC 9110 section 8.6). */
+function hasNoContent(status: number): boolean {
+  return status === 204
 }
 
-function answer(stored: StoredResponse, policy: HttpPolicy, now: number, how: StoredResponseContext): OutgoingResponse {
-  const headers = withFreshness(stored, now, how.kind === 'revalidated')
-  const member = policy.cacheStatus === undefined ? undefined : replayStatus(policy.cacheStatus, stored, how, now)
-  headers.push(...statusFields(policy, wordOf(how), member))
-  return { status: stored.status, headers, body: stored.body, memo: undefined }
+function wholeResponse(
+  stored: StoredResponse,
+  policy: HttpPolicy,
+  now: number,
+  context: StoredResponseContext,
+): OutgoingResponse {
+  const headers = withFreshness(stored, now, context.kind === 'revalidated')
+  const member = policy.cacheStatus === undefined ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
+  const body = hasNoContent(stored.status) ? null : stored.body
+  return new OutgoingResponse(stored.status, withStatusFields(headers, policy, wordOf(context), member), body)
 }
 
-/** HIT: the handler's answer is not part of this one. A revalidation ran it, and stored what it said. */
-function wordOf(how: StoredResponseContext): 'HIT' | 'MISS' | 'BYPASS' {
-  if (how.kind !== 'revalidated') return 'HIT'
-  return how.stored === false ? 'BYPASS' : 'MISS'
+/** HIT: the handler's answer is not part of this one. A revalidation ran the handler and stored its result. */
+function wordOf(context: StoredResponseContext): StatusWord {
+  if (context.kind !== 'revalidated') return 'HIT'
+  return context.stored === false ? 'BYPASS' : 'MISS'
 }
 
-/** RFC 9110 sections 14.2, 15.3.7 and 15.5.17. Several ranges are answered whole. */
+/** RFC 9110 sections 14.2, 15.3.7 and 15.5.17. Several ranges are answered with the whole. */
 function ranged(stored: StoredResponse, whole: OutgoingResponse, range: string): OutgoingResponse {
   const spec = parseRange(range)
   if (spec === undefined) return whole
-  if (hasFlag(stored.flags, Flag.partial)) return narrowed(stored, whole, range)
+  if (hasFlag(stored.flags, Flag.partial)) {
+    const part = contentRangeOf(stored.headers)
+    const slice = part && sliceOfPart(spec, part)
+    if (part === undefined || slice === undefined) return whole
+    return partOf(whole.headers, { ...slice, complete: part.complete }, stored.body, part.first)
+  }
   if (stored.status !== 200) return whole
   const { length } = stored.body
   const slice = sliceOf(spec, length)
   if (slice === 'whole') return whole
   if (slice === 'unsatisfiable') return unsatisfiable(whole.headers, length)
-  return partOf(whole.headers, { ...slice, complete: length }, stored.body.subarray(slice.first, slice.last + 1))
+  return partOf(whole.headers, { ...slice, complete: length }, stored.body, 0)
 }
 
-/** A range inside a stored 206. */
-function narrowed(stored: StoredResponse, whole: OutgoingResponse, range: string): OutgoingResponse {
-  const spec = parseRange(range)
-  const part = parseContentRange(firstField(stored.headers, 'content-range'))
-  const slice = spec && part && sliceOfPart(spec, part)
-  if (part === undefined || slice === undefined) return whole
-  const headers = keepFields(whole.headers, (name) => name !== 'content-range')
-  const body = stored.body.subarray(slice.first - part.first, slice.last + 1 - part.first)
-  return partOf(headers, { ...slice, complete: part.complete }, body)
+/** Fields about the stored bytes, which are not those of the part (RFC 9530 section 2). */
+const BYTES_FIELDS = new Set(['content-range', 'content-digest', 'content-md5'])
+
+/** `offset`: where the stored body begins in the representation. */
+function partOf(headers: HeaderList, part: ContentRange, stored: Buffer, offset: number): OutgoingResponse {
+  const fields = [...keepFields(headers, (name) => !BYTES_FIELDS.has(name)), 'Content-Range', formatContentRange(part)]
+  return new OutgoingResponse(206, fields, stored.subarray(part.first - offset, part.last + 1 - offset))
 }
 
-function partOf(headers: HeaderList, part: ContentRange, body: Buffer): OutgoingResponse {
-  return { status: 206, headers: [...headers, 'Content-Range', formatContentRange(part)], body, memo: undefined }
-}
-
-/** No field of the representation but what says how long it is; what speaks of caching and of selection stays. */
-const UNSATISFIABLE_FIELDS = new Set(['date', 'vary', 'x-redis-cache', 'cache-status'])
+/** No field of the representation except its length; those about caching and selection stay. */
+const UNSATISFIABLE_FIELDS = new Set(['date', 'vary', OWN_STATUS_FIELD, 'cache-status'])
 
 const NO_CONTENT = Buffer.alloc(0)
 
 function unsatisfiable(headers: HeaderList, length: number): OutgoingResponse {
   const kept = keepFields(headers, (name) => UNSATISFIABLE_FIELDS.has(name))
-  return { status: 416, headers: [...kept, 'Content-Range', `bytes */${length}`], body: NO_CONTENT, memo: undefined }
+  return new OutgoingResponse(416, [...kept, 'Content-Range', `bytes */${length}`], NO_CONTENT)
 }
 
 const NO_RUN: RunFacts = Object.freeze({})
 
 /**
- * What the client of a handler run is sent: the handler's response with the fields that a hit would have as well, and a
+ * The response to the client of a handler run: the handler's, with the fields that a hit would have as well, and a
  * lifetime only where it was stored. A condition that the handler did not see is answered here.
  */
 export function buildMissResponse(
@@ -215,40 +176,42 @@ export function buildMissResponse(
   const complete = decision.store && body !== undefined ? withBody(decision, body, policy) : decision
   const stored = complete.store && run.stored !== false
   const member = policy.cacheStatus === undefined ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
-  const headers = [
-    ...representation(plan, response, complete, policy),
-    ...cacheControl(plan, response, stored && complete.store ? complete : undefined, policy, now),
-    ...statusFields(policy, stored ? 'MISS' : 'BYPASS', member),
-  ]
+  const representation = representationOf(plan, response, complete, stored, policy)
+  const lifetime = cacheControl(plan, response, stored && complete.store ? complete : undefined, policy, now)
+  const headers = withStatusFields([...representation, ...lifetime], policy, stored ? 'MISS' : 'BYPASS', member)
   const unmodified =
     canBeNotModified(plan, headers, body) &&
     clientHasIt({ status: response.status, headers, storedAt: now }, plan, firstField(headers, 'etag'), now)
   return unmodified ? toNotModified(headers, 'set-cookie') : { status: response.status, headers, body }
 }
 
-/** A body that is on its way already cannot be taken back, and what has just been made is newer than any Date. */
+/** A body that is being sent cannot be taken back, and a new response is newer than any Date. */
 function canBeNotModified(plan: RequestPlan, headers: HeaderList, body: Buffer | undefined): boolean {
   if (plan.outcome !== 'lookup' || (body === undefined && !plan.head)) return false
   return plan.ifNoneMatch !== undefined || hasField(headers, 'last-modified')
 }
 
-function representation(
+function representationOf(
   plan: RequestPlan,
   response: ResponseHead,
   decision: StoreDecision,
+  stored: boolean,
   policy: HttpPolicy,
 ): HeaderList {
-  const added =
-    decision.store && plan.stores !== 'write' ? decision.addedHeaders : varyAddition(response.headers, policy)
-  const dated = added.includes('Date')
+  const added = decision.store && plan.stores !== 'write' ? decision : undefined
+  // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
+  const renewed =
+    stored && added !== undefined && (added.flags & (Flag.routeGoverned | Flag.age)) === Flag.routeGoverned
+  const dated = renewed || added?.addedHeaders.includes('Date') === true
   const own = keepFields(
     response.headers,
-    (name) => name !== OWN_STATUS_FIELD && name !== OWN_TARGET && !(dated && name === 'date'),
+    (name) =>
+      name !== OWN_STATUS_FIELD && name !== OWN_TARGET && !(dated && name === 'date') && !(renewed && name === 'age'),
   )
-  return added.length === 0 ? own : [...own, ...added]
+  return added === undefined ? withVary(own, policy) : withOwnFields(own, added, policy)
 }
 
-/** Generated only where the handler wrote none and the route governs; a write's response is no reader's. */
+/** Generated only where the handler set none and the route sets the lifetime; a write's response is no reader's. */
 function cacheControl(
   plan: RequestPlan,
   { headers }: ResponseHead,
@@ -263,10 +226,86 @@ function cacheControl(
 }
 
 /**
- * The answer where only the store may answer and it cannot (`only-if-cached`, RFC 9111 section 5.2.1.7), or where the
- * handler fails and the stored response must be validated (section 5.2.2.2). It is not a response of the cache's
- * resource, so it has no status field (RFC 9211 section 2).
+ * The answer where only the store may answer and cannot (`only-if-cached`, RFC 9111 section 5.2.1.7), or where the
+ * handler fails and the stored response must be validated (section 5.2.2.2). It has no status field, because it is not a
+ * response of the resource (RFC 9211 section 2).
  */
 export function gatewayTimeout(): OutgoingResponse {
-  return { status: 504, headers: ['Cache-Control', 'no-store'], body: NO_CONTENT, memo: undefined }
+  return new OutgoingResponse(504, ['Cache-Control', 'no-store'], NO_CONTENT)
+}
+
+type StatusWord = 'HIT' | 'MISS' | 'BYPASS'
+
+/** Adds `X-Redis-Cache`, and this cache's member of Cache-Status after the handler's. */
+function withStatusFields(
+  headers: string[],
+  policy: HttpPolicy,
+  word: StatusWord,
+  member: string | undefined,
+): HeaderList {
+  if (policy.statusHeader) headers.push('X-Redis-Cache', word)
+  return member === undefined ? headers : appendMembers(headers, 'Cache-Status', member)
+}
+
+/** Why a request went forward to the handler (RFC 9211 section 2.2). */
+type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request' | 'stale' | 'partial'
+
+const BYPASS_FORWARD: Readonly<Record<BypassReason, Forward>> = {
+  method: 'method',
+  'request-no-store': 'request',
+  precondition: 'bypass',
+}
+
+const REUSE_FORWARD: Readonly<Record<ReuseReason, Forward>> = {
+  fresh: 'stale',
+  'max-stale': 'stale',
+  'stale-while-revalidate': 'stale',
+  stale: 'stale',
+  softened: 'stale',
+  'response-no-cache': 'stale',
+  'request-no-cache': 'request',
+  'request-max-age': 'request',
+  'request-min-fresh': 'request',
+  authorization: 'bypass',
+  partial: 'partial',
+  precondition: 'bypass',
+}
+
+/** This cache's member of Cache-Status for an answer from the store (RFC 9211 section 2). */
+function storedStatus(name: string, stored: StoredResponse, context: StoredResponseContext, now: number): string {
+  const key = keyParameter(context.key)
+  // Remaining freshness, negative when stale; none where it has no end (section 2.6).
+  const remaining = Math.floor((stored.freshUntil - now) / 1000)
+  const ttl = Number.isFinite(remaining) ? `; ttl=${remaining}` : ''
+  const forward = `${name}; fwd=${forwardOf(context.verdict, context.varyMiss)}`
+  switch (context.kind) {
+    case 'collapsed':
+      return `${forward}${ttl}; collapsed${key}`
+    case 'revalidated':
+      return `${forward}; fwd-status=304${context.stored === false ? '' : '; stored'}${key}`
+    case 'error':
+      // The handler ran and failed, so this is no hit.
+      return `${context.verdict === undefined ? `${name}; fwd=stale` : forward}${ttl}; detail=stale-if-error${key}`
+    default:
+      return `${name}; hit${ttl}${key}`
+  }
+}
+
+/** … and for the answer of a handler run. */
+function runStatus(name: string, plan: RequestPlan, stored: boolean, run: RunFacts): string {
+  const forward = plan.reason === undefined ? forwardOf(run.verdict, run.varyMiss) : BYPASS_FORWARD[plan.reason]
+  const status = run.forwardStatus === undefined ? '' : `; fwd-status=${run.forwardStatus}`
+  const outcome = `${stored ? '; stored' : ''}${run.collapsed === true ? '; collapsed' : ''}`
+  const detail = run.detail === undefined ? '' : `; detail=${run.detail}`
+  return `${name}; fwd=${forward}${status}${outcome}${detail}${keyParameter(run.key)}`
+}
+
+function forwardOf(verdict: ReuseDecision | undefined, varyMiss: boolean | undefined): Forward {
+  if (verdict !== undefined) return REUSE_FORWARD[verdict.reason]
+  return varyMiss === true ? 'vary-miss' : 'uri-miss'
+}
+
+/** A String holds printable ASCII only (RFC 9651 section 3.3.3). */
+function keyParameter(key: string | undefined): string {
+  return key === undefined ? '' : `; key="${key.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')}"`
 }

@@ -1,24 +1,38 @@
-import { parseDeltaSeconds, type ResponseDirectives } from './cache-control.js'
+import type { ResponseDirectives } from './cache-control.js'
+import {
+  appendMembers,
+  dateOf,
+  fieldBytes,
+  firstField,
+  formatHttpDate,
+  hasField,
+  type HeaderList,
+  joinedField,
+  keepFields,
+  listMembers,
+  mapFields,
+  isField,
+  OWN_STATUS_FIELD,
+  OWN_TARGET,
+  parseDeltaSeconds,
+} from './fields.js'
 import {
   chooseLifetime,
+  type EffectiveDirectives,
+  effectiveDirectives,
   explicitLifetime,
-  type Governing,
-  governing,
+  HANDLER_STATUSES,
   initialAge,
   type Lifetime,
   neverStale,
-  unstoredFreshness,
   windowsOf,
 } from './freshness.js'
-import { fieldBytes, firstField, hasField, joinedField, keepFields, listMembers } from './header-list.js'
-import { formatHttpDate, parseHttpDate } from './http-date.js'
 import { cacheGroups, fitsEntry, serializeGroups } from './invalidation.js'
-import { type HttpPolicy, OWN_TARGET } from './options.js'
-import { parseContentRange } from './range.js'
-import { withBody } from './response.js'
+import type { HttpPolicy } from './options.js'
+import { contentRangeOf, formatContentRange } from './range.js'
 import {
   Flag,
-  type HeaderList,
+  hasFlag,
   holdsForKey,
   type RefusalReason,
   type RequestHead,
@@ -26,190 +40,40 @@ import {
   type ResponseHead,
   type Storable,
   type StoreDecision,
+  type StoredResponse,
   type StoreFacts,
 } from './types.js'
-import { varyAddition, varyNames } from './vary.js'
+import { makeEtag } from './validation.js'
+import { varyNames, withVary } from './vary.js'
 
-/** Statuses that are cacheable without explicit freshness (RFC 9110 section 15.1). */
-export const HEURISTIC_STATUSES: ReadonlySet<number> = new Set([
-  200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501,
-])
-
-/**
- * Statuses stored with the handler's own explicit freshness in `app`: those, and redirects (RFC 9111 section 3). Also
- * those whose caching rules are followed here, which is what `must-understand` asks for (section 5.2.2.3).
- */
-export const HANDLER_STATUSES: ReadonlySet<number> = new Set([
-  200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501,
-])
-
-/** What a route stores that names no status. */
-export const ROUTE_STATUSES: ReadonlySet<number> = new Set([200])
-
-/** Failures that a stale response may stand in for (RFC 5861 section 4). */
+/** Failures that a stale response may replace (RFC 5861 section 4). */
 export function isFailure(status: number): boolean {
   return status === 500 || status === 502 || status === 503 || status === 504
 }
 
-/** What RFC 9111 section 4.4 calls a non-error response. */
-export function isSuccess(status: number): boolean {
-  return status >= 200 && status < 400
-}
-
-/** Whether a shared cache may use the response for requests with Authorization (RFC 9111 section 3.5). */
-export function allowsSharing(directives: ResponseDirectives): boolean {
-  return directives.public || directives.mustRevalidate || directives.sMaxage !== undefined
-}
-
-const NAMES = ['set-cookie', 'set-cookie2']
-
-/**
- * Cookie fields that are left out of the stored response: by the route, or by `no-cache="Set-Cookie"` (RFC 9111
- * section 7.3).
- */
-export function strippedCookies(policy: HttpPolicy): readonly string[] {
-  return policy.setCookie === 'strip' ? NAMES : []
-}
-
-/** A cookie is for one client: stored, it would be given to all of them. */
-export function refusesCookies(headers: HeaderList, qualified: readonly string[], policy: HttpPolicy): boolean {
-  if (policy.setCookie !== 'refuse') return false
-  return NAMES.some((name) => hasField(headers, name) && !qualified.includes(name))
-}
-
-/**
- * Fields of one connection (RFC 9110 section 7.6.1) or one proxy (RFC 9111 section 3.1); `proxy-*` as a whole beside.
- */
-const OF_THE_CONNECTION = ['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']
-
-/** The status fields we write ourselves. A handler's Cache-Status tells of caches behind it and is kept. */
-export const OWN_STATUS_FIELD = 'x-redis-cache'
-
-/** Content-Length follows from the body; whoever sends it writes it. */
-const NEVER_STORED = new Set([...OF_THE_CONNECTION, OWN_STATUS_FIELD, OWN_TARGET, 'content-length'])
-
-/** Whether a field is never stored, whatever the response says. `name` in lower case. */
-export function isNeverStored(name: string): boolean {
-  return NEVER_STORED.has(name) || name.startsWith('proxy-')
-}
-
-/** The fields to store; order and repetition are kept. `without`: more lower-case names to leave out. */
-export function storableFields(headers: HeaderList, without: readonly string[] = []): HeaderList {
-  const named = listMembers(joinedField(headers, 'connection'))
-  return keepFields(headers, (name) => !isNeverStored(name) && !named.includes(name) && !without.includes(name))
-}
-
-/**
- * Field names that `private="f"` and `no-cache="f"` keep out of a shared store (RFC 9111 sections 5.2.2.4 and
- * 5.2.2.7).
- */
-export function qualifiedFields(directives: ResponseDirectives, policy: HttpPolicy): readonly string[] {
-  return policy.personal ? directives.noCacheFields : [...directives.noCacheFields, ...directives.privateFields]
+/** A run to decide about: its request, its response, the directives that count, and when. */
+interface Run {
+  readonly request: RequestHead
+  readonly plan: RequestPlan
+  readonly response: ResponseHead
+  /** The response that would be stored: that of a GET. */
+  readonly entry: ResponseHead
+  readonly effective: EffectiveDirectives
+  /** Field names that `private="f"` and `no-cache="f"` keep out of the store (RFC 9111 sections 5.2.2.4, 5.2.2.7). */
+  readonly qualified: readonly string[]
+  readonly facts: StoreFacts
+  readonly policy: HttpPolicy
+  readonly now: number
+  readonly requestedAt: number
 }
 
 type Refusal = RefusalReason | undefined
 
-/** What the run itself says, before any rule of the response. */
-export function runRefusal(
-  request: RequestHead,
-  plan: RequestPlan,
-  response: ResponseHead,
-  rules: Governing,
-  facts: StoreFacts,
-  now: number,
-): Refusal {
-  if (facts.truncated === true) return 'truncated'
-  if (plan.stores === 'write' && response.status !== 200 && response.status !== 201) return 'status'
-  if (plan.stores === 'post' && !standsForGet(request, response, rules, now)) return 'content-location'
-  return undefined
-}
-
-/** RFC 9110 section 9.3.3: a POST with its own URI as Content-Location and explicit freshness. */
-function standsForGet(request: RequestHead, response: ResponseHead, rules: Governing, now: number): boolean {
-  const location = firstField(response.headers, 'content-location')
-  if (response.status !== 200 || location === undefined || request.target === undefined) return false
-  const base = 'http://origin.invalid'
-  if (!URL.canParse(location, base + request.target)) return false
-  const same = new URL(location, base + request.target).href === new URL(request.target, base).href
-  return same && explicitLifetime(response, rules, now) !== undefined
-}
-
-/** Statuses that are never stored, whatever route or response say (RFC 9111 section 3). */
-export function statusRefusal(response: ResponseHead, rules: Governing, policy: HttpPolicy): Refusal {
-  const { status } = response
-  if (status < 200 || status === 304) return 'status'
-  if (rules.directives.mustUnderstand && !HANDLER_STATUSES.has(status)) return 'status'
-  if (status !== 206) return undefined
-  const part = parseContentRange(firstField(response.headers, 'content-range'))
-  return policy.partial && part !== undefined ? undefined : 'partial'
-}
-
-export interface ProhibitionInput {
-  readonly plan: RequestPlan
-  readonly response: ResponseHead
-  readonly rules: Governing
-  readonly qualified: readonly string[]
-  readonly facts: StoreFacts
-}
-
-/** What forbids to store, in a route-governed response as well (RFC 9111 sections 3, 3.5, 5.2.2). */
-export function prohibition(input: ProhibitionInput, policy: HttpPolicy): Refusal {
-  const { directives } = input.rules
-  const { headers } = input.response
-  // With must-understand, no-store is for caches that do not (section 5.2.2.3).
-  if (directives.noStore && !directives.mustUnderstand) return 'response-no-store'
-  if (directives.private && !policy.personal) return 'response-private'
-  if (refusesCookies(headers, input.qualified, policy)) return 'set-cookie'
-  if (input.plan.authorized && !allowsSharing(directives)) return 'authorization'
-  if (readsUnkeyed(input, policy)) return 'unkeyed-read'
-  if (directives.noCache && !canValidate(input, policy)) return 'response-no-cache'
-  return selectionRefusal(input, policy)
-}
-
-/** Who looks at Authorization and then says that the response may be shared has answered for it (section 3.5). */
-function readsUnkeyed({ facts, rules }: ProhibitionInput, policy: HttpPolicy): boolean {
-  if (facts.unkeyedRead === undefined || policy.unkeyedReads === 'ignore') return false
-  return !(facts.unkeyedRead === 'authorization' && allowsSharing(rules.directives))
-}
-
-function canValidate({ response, qualified }: ProhibitionInput, policy: HttpPolicy): boolean {
-  return (
-    policy.revalidate &&
-    ['etag', 'last-modified'].some((name) => hasField(response.headers, name) && !qualified.includes(name))
-  )
-}
-
-function selectionRefusal({ response }: ProhibitionInput, policy: HttpPolicy): Refusal {
-  const names = varyNames(response.headers, policy)
-  if (names === '*') return 'vary-star'
-  if (policy.encoded === 'vary' && isEncoded(response) && !names.includes('accept-encoding')) return 'content-encoding'
-  return fitsEntry(cacheGroups(response.headers)) ? undefined : 'too-many-groups'
-}
-
-function isEncoded({ headers }: ResponseHead): boolean {
-  return listMembers(joinedField(headers, 'content-encoding')).some((coding) => coding !== 'identity')
-}
-
-/** Bounds, and what can be of no use. */
-export function sizeRefusal(
-  response: ResponseHead,
-  draft: Storable,
-  body: Buffer | undefined,
-  policy: HttpPolicy,
-): Refusal {
-  if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return 'already-stale'
-  if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return 'headers-too-large'
-  const announced = parseDeltaSeconds(firstField(response.headers, 'content-length')?.trim() ?? '')
-  if ((announced ?? 0) > policy.maxBodyBytes) return 'body-too-large'
-  // RFC 9111 section 3.3: an incomplete response is not stored as if it were complete.
-  return body !== undefined && announced !== undefined && announced !== body.length ? 'truncated' : undefined
-}
-
 const NO_FACTS: StoreFacts = Object.freeze({})
 
 /**
- * Whether and how the response of a handler run is stored (RFC 9111 section 3). The one predicate for who stores and
- * for who tells other caches. Without a body in `facts` the decision is about the head; `withBody` completes it.
+ * Whether and how the response of a handler run is stored (RFC 9111 section 3). The same decision stores the response
+ * and announces its lifetime to other caches. Without a body in `facts` it is about the head; `withBody` completes it.
  */
 export function decideStore(
   request: RequestHead,
@@ -220,20 +84,21 @@ export function decideStore(
   requestedAt: number,
   facts: StoreFacts = NO_FACTS,
 ): StoreDecision {
-  const rules = governing(response, policy)
-  const entry = entryOf(plan, response)
-  const early =
-    plan.refusal ?? runRefusal(request, plan, response, rules, facts, now) ?? statusRefusal(entry, rules, policy)
+  const effective = effectiveDirectives(response, policy)
+  const { noCacheFields, privateFields } = effective.directives
+  const qualified = policy.personal ? noCacheFields : [...noCacheFields, ...privateFields]
+  const entry = entryOf(plan, response, facts)
+  const run: Run = { request, plan, response, entry, effective, qualified, facts, policy, now, requestedAt }
+  const early = plan.refusal ?? runRefusal(run) ?? statusRefusal(run)
   if (early !== undefined) return refuse(early)
-  const lifetime = chooseLifetime(entry, rules, policy, now)
+  const lifetime = chooseLifetime(entry, effective, policy, now)
   if (lifetime === 'status') return refuse(lifetime)
-  const qualified = qualifiedFields(rules.directives, policy)
-  const forbidden = prohibition({ plan, response: entry, rules, qualified, facts }, policy)
+  const forbidden = prohibition(run)
   if (forbidden !== undefined) return refuse(forbidden)
   if (lifetime === 'no-freshness') return refuse(lifetime)
-  const draft = draftOf({ plan, entry, rules, lifetime, qualified, facts, now, requestedAt }, policy)
-  const tooLarge = sizeRefusal(response, draft, facts.body, policy)
-  if (tooLarge !== undefined) return refuse(tooLarge)
+  const draft = draftOf(run, lifetime)
+  const oversize = sizeRefusal(run, draft)
+  if (oversize !== undefined) return refuse(oversize)
   return facts.body === undefined ? draft : withBody(draft, facts.body, policy)
 }
 
@@ -241,105 +106,220 @@ function refuse(reason: RefusalReason): StoreDecision {
   return { store: false, reason, forKey: holdsForKey(reason) }
 }
 
-/**
- * The GET response that a write-through stands for: its status and the place of what it made say nothing to a reader.
- */
-function entryOf(plan: RequestPlan, response: ResponseHead): ResponseHead {
-  if (plan.stores !== 'write') return response
-  return {
-    status: response.status === 201 ? 200 : response.status,
-    headers: storableFields(response.headers, ['location']),
-  }
+/** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
+function entryOf({ stores }: RequestPlan, response: ResponseHead, { ambient }: StoreFacts): ResponseHead {
+  const { status } = response
+  const headers =
+    ambient === undefined || ambient.size === 0
+      ? response.headers
+      : keepFields(response.headers, (name) => !ambient.has(name))
+  if (stores !== 'write') return { status, headers }
+  return { status: status === 201 ? 200 : status, headers: storableFields(headers, ['location']) }
 }
 
-interface Draft {
-  readonly plan: RequestPlan
-  readonly entry: ResponseHead
-  readonly rules: Governing
-  readonly lifetime: Lifetime
-  readonly qualified: readonly string[]
-  readonly facts: StoreFacts
-  readonly now: number
-  readonly requestedAt: number
+/** Reasons in the run itself, before any rule of the response. */
+function runRefusal({ plan, response, facts, ...run }: Run): Refusal {
+  if (facts.truncated === true) return 'truncated'
+  if (plan.stores === 'write' && response.status !== 200 && response.status !== 201) return 'status'
+  if (plan.stores === 'post' && !standsForGet(run.request, response, run.effective, run.now)) return 'content-location'
+  return undefined
 }
 
-function draftOf(draft: Draft, policy: HttpPolicy): Storable {
-  const { entry, rules, lifetime, qualified, facts, now, requestedAt } = draft
-  const usesAge =
-    lifetime.by === 'handler' ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
-  const addedHeaders = addedFields(entry.headers, usesAge, facts, policy, now)
-  const without = [
-    ...unstoredFreshness(usesAge && !addedHeaders.includes('Date')),
-    ...qualified,
-    ...strippedCookies(policy),
-  ]
-  const storedHeaders = [...storableFields(entry.headers, without), ...addedHeaders]
-  const initialAgeMs = lifetime.by === 'handler' ? initialAge(entry.headers, requestedAt, now) : 0
-  const revalidates = policy.revalidate && hasValidators(storedHeaders)
-  const random = facts.random ?? (policy.jitter > 0 ? Math.random() : 0)
-  const { flags, ...lifetimes } = windowsOf(
-    { lifetime, initialAgeMs, governing: rules, revalidates, now, random },
-    policy,
+const NO_ORIGIN = 'http://origin.invalid'
+
+/** RFC 9110 section 9.3.3: a POST with its own URI as Content-Location and explicit freshness. */
+function standsForGet(
+  { target }: RequestHead,
+  response: ResponseHead,
+  effective: EffectiveDirectives,
+  now: number,
+): boolean {
+  const location = firstField(response.headers, 'content-location')
+  if (response.status !== 200 || location === undefined || target === undefined) return false
+  if (!URL.canParse(location, NO_ORIGIN + target)) return false
+  const same = new URL(location, NO_ORIGIN + target).href === new URL(target, NO_ORIGIN).href
+  return same && explicitLifetime(response, effective, now) !== undefined
+}
+
+/** Statuses that are never stored, whatever route or response declare (RFC 9111 section 3). */
+function statusRefusal({ entry: { status, headers }, effective, policy }: Run): Refusal {
+  if (status < 200 || status === 304) return 'status'
+  if (effective.directives.mustUnderstand && !HANDLER_STATUSES.has(status)) return 'status'
+  // A 416 answers one client's Range; requests without it must not get it.
+  if (status === 416) return 'partial'
+  return status === 206 && !(policy.partial && contentRangeOf(headers) !== undefined) ? 'partial' : undefined
+}
+
+/** Whether a shared cache may use the response for requests with Authorization (RFC 9111 section 3.5). */
+function allowsSharing(directives: ResponseDirectives): boolean {
+  return directives.public || directives.mustRevalidate || directives.sMaxage !== undefined
+}
+
+/** Prohibitions; they bind where the route sets the lifetime, too (RFC 9111 sections 3, 3.5, 5.2.2). */
+function prohibition(run: Run): Refusal {
+  const { policy, facts, qualified } = run
+  const { headers } = run.entry
+  const { directives } = run.effective
+  const shareable = allowsSharing(directives)
+  // With must-understand, no-store is for caches that do not understand the status (section 5.2.2.3).
+  if (directives.noStore && !directives.mustUnderstand) return 'response-no-store'
+  if (directives.private && !policy.personal) return 'response-private'
+  // A stored cookie would be sent to all clients.
+  const cookies = COOKIES.some((name) => hasField(headers, name) && !qualified.includes(name))
+  if (cookies && policy.setCookie === 'refuse') return 'set-cookie'
+  if (run.plan.authorized && !shareable) return 'authorization'
+  // A handler that reads Authorization and then allows sharing has taken it into account (section 3.5).
+  const unkeyed = facts.unkeyedRead !== undefined && !(facts.unkeyedRead === 'authorization' && shareable)
+  if (unkeyed && policy.unkeyedReads === 'refuse') return 'unkeyed-read'
+  const validators = VALIDATORS.some((name) => hasField(headers, name) && !qualified.includes(name))
+  if (directives.noCache && !(policy.revalidate && validators)) return 'response-no-cache'
+  const names = varyNames(headers, policy)
+  if (names === '*') return 'vary-star'
+  if (policy.encoded === 'vary' && isEncoded(headers) && !names.includes('accept-encoding')) return 'content-encoding'
+  if (firstField(headers, 'content-type')?.toLowerCase().startsWith('text/event-stream')) return 'event-stream'
+  return fitsEntry(cacheGroups(headers)) ? undefined : 'too-many-groups'
+}
+
+const COOKIES = ['set-cookie', 'set-cookie2']
+
+const VALIDATORS = ['etag', 'last-modified']
+
+function isEncoded(headers: HeaderList): boolean {
+  return listMembers(joinedField(headers, 'content-encoding')).some((coding) => coding !== 'identity')
+}
+
+/** Limits, and entries that could never be used. */
+function sizeRefusal({ response, facts: { body }, policy }: Run, draft: Storable): Refusal {
+  if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return 'already-stale'
+  if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return 'headers-too-large'
+  const announced = parseDeltaSeconds(firstField(response.headers, 'content-length')?.trim())
+  if ((announced ?? 0) > policy.maxBodyBytes) return 'body-too-large'
+  // RFC 9111 section 3.3: an incomplete response is not stored as if it were complete.
+  return body !== undefined && announced !== undefined && announced !== body.length ? 'truncated' : undefined
+}
+
+/** Fields of one connection (RFC 9110 section 7.6.1) or one proxy (RFC 9111 section 3.1); `proxy-*` as a whole below. */
+const CONNECTION_FIELDS = ['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']
+
+/** Content-Length follows from the body; the adapter writes it. */
+const NEVER_STORED = new Set([...CONNECTION_FIELDS, OWN_STATUS_FIELD, OWN_TARGET, 'content-length'])
+
+/** The fields to store; order and repetition are kept. `without`: more lower-case names to leave out. */
+export function storableFields(headers: HeaderList, without: readonly string[] = []): HeaderList {
+  const named = listMembers(joinedField(headers, 'connection'))
+  return keepFields(
+    headers,
+    (name) => !NEVER_STORED.has(name) && !name.startsWith('proxy-') && !named.includes(name) && !without.includes(name),
   )
+}
+
+/** The fields that this cache adds to a response that it stores: a miss sends them as its hits do. */
+export function withOwnFields(
+  headers: HeaderList,
+  { addedGroups, addedHeaders }: Pick<Storable, 'addedGroups' | 'addedHeaders'>,
+  policy: HttpPolicy,
+): HeaderList {
+  const varied = withVary(headers, policy)
+  const grouped = addedGroups === '' ? varied : appendMembers(varied, 'Cache-Groups', addedGroups)
+  return addedHeaders.length === 0 ? grouped : [...grouped, ...addedHeaders]
+}
+
+function draftOf(run: Run, lifetime: Lifetime): Storable {
+  const { entry, effective, policy, facts, now } = run
+  const { headers } = entry
+  const byHandler = lifetime.by === 'handler'
+  const usesAge = byHandler ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
+  // RFC 9110 section 6.6.1: a cache gives a response without a Date one.
+  const dated = usesAge && dateOf(headers, now) === undefined
+  const added = {
+    addedHeaders: dated ? ['Date', formatHttpDate(now)] : [],
+    addedGroups: policy.emitCacheGroups && facts.groups !== undefined ? serializeGroups(facts.groups) : '',
+  }
+  const without = [
+    'age',
+    ...(usesAge && !dated ? [] : ['date']),
+    ...run.qualified,
+    ...(policy.setCookie === 'strip' ? COOKIES : []),
+  ]
+  const storedHeaders = withOwnFields(storableFields(headers, without), added, policy)
+  const validators = VALIDATORS.some((name) => hasField(storedHeaders, name))
+  const initialAgeMs = byHandler ? initialAge(headers, run.requestedAt, now) : 0
+  const revalidates = policy.revalidate && validators
+  const random = facts.random ?? (policy.jitter > 0 ? Math.random() : 0)
+  const { flags, ...lifetimes } = windowsOf({ lifetime, initialAgeMs, effective, revalidates, now, random }, policy)
   const until = Math.max(lifetimes.freshUntil, lifetimes.staleUntil, lifetimes.errorUntil)
+  const names = varyNames(headers, policy)
   return {
     store: true,
     status: entry.status,
     lifetimes,
-    flags: flagsOf(entry, rules, lifetime, usesAge, storedHeaders, policy) | flags,
+    flags: flags | flagsOf(run, byHandler, usesAge) | (validators ? Flag.validators : 0),
     initialAgeMs,
     physicalTtlMs: until === Infinity ? undefined : until - now,
     storedHeaders,
-    addedHeaders,
-    groups: cacheGroups(entry.headers),
-    varyNames: namesOf(entry.headers, policy),
+    ...added,
+    groups: cacheGroups(headers),
+    varyNames: names === '*' ? [] : names,
   }
 }
 
-function namesOf(headers: HeaderList, policy: HttpPolicy): readonly string[] {
-  const names = varyNames(headers, policy)
-  return names === '*' ? [] : names
-}
-
-/** Fields of ours that a miss and its hits send alike. */
-function addedFields(
-  headers: HeaderList,
-  usesAge: boolean,
-  facts: StoreFacts,
-  policy: HttpPolicy,
-  now: number,
-): HeaderList {
-  const added: string[] = []
-  // RFC 9110 section 6.6.1: whoever keeps a response without a Date gives it one.
-  if (usesAge && parseHttpDate(firstField(headers, 'date'), now) === undefined) added.push('Date', formatHttpDate(now))
-  added.push(...varyAddition(headers, policy))
-  const groups = policy.emitCacheGroups && facts.groups !== undefined ? serializeGroups(facts.groups) : ''
-  if (groups !== '') added.push('Cache-Groups', groups)
-  return added
-}
-
-function hasValidators(headers: HeaderList): boolean {
-  return hasField(headers, 'etag') || hasField(headers, 'last-modified')
-}
-
-function flagsOf(
-  entry: ResponseHead,
-  { directives }: Governing,
-  lifetime: Lifetime,
-  usesAge: boolean,
-  storedHeaders: HeaderList,
-  policy: HttpPolicy,
-): number {
+function flagsOf({ entry, effective: { directives }, policy }: Run, byHandler: boolean, usesAge: boolean): number {
   return (
-    (lifetime.by === 'route' ? Flag.routeGoverned : 0) |
+    (byHandler ? 0 : Flag.routeGoverned) |
     (usesAge ? Flag.age : 0) |
     (neverStale(directives, policy) ? Flag.noStale : 0) |
     (directives.noCache ? Flag.validate : 0) |
     (allowsSharing(directives) ? Flag.sharedAuth : 0) |
     (directives.immutable ? Flag.immutable : 0) |
     (hasField(entry.headers, 'cache-control') ? Flag.ownCacheControl : 0) |
-    (hasValidators(storedHeaders) ? Flag.validators : 0) |
     (entry.status === 206 ? Flag.partial : 0) |
     (policy.private ? Flag.personal : 0)
   )
+}
+
+/**
+ * Completes a decision that was made without the body: refuses what is too long, and makes the ETag of a 200 without one
+ * (RFC 9110 section 8.8.3). Doing it twice changes nothing.
+ */
+export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): StoreDecision {
+  if (body.length > policy.maxBodyBytes) return refuse('body-too-large')
+  if (hasFlag(decision.flags, Flag.partial)) return fitted(decision, body.length)
+  if (!policy.etag || decision.status !== 200 || hasField(decision.storedHeaders, 'etag')) return decision
+  const etag = ['ETag', makeEtag(body)]
+  return {
+    ...decision,
+    flags: decision.flags | Flag.generatedEtag,
+    storedHeaders: [...decision.storedHeaders, ...etag],
+    addedHeaders: [...decision.addedHeaders, ...etag],
+  }
+}
+
+/**
+ * A part is used by its Content-Range, so that must match the received bytes (RFC 9111 section 3.3). For a shorter body
+ * it is corrected: a part that was announced to reach the end still does, because origins err about the end, not about
+ * the beginning. A longer body is not stored.
+ */
+function fitted(decision: Storable, length: number): StoreDecision {
+  const part = contentRangeOf(decision.storedHeaders)
+  const excess = part === undefined ? -1 : part.last - part.first + 1 - length
+  if (part === undefined || length === 0 || excess < 0) return refuse('partial')
+  if (excess === 0) return decision
+  const last = part.last - excess
+  const complete = part.last + 1 === part.complete ? last + 1 : part.complete
+  const range = formatContentRange({ first: part.first, last, complete })
+  const storedHeaders = mapFields(decision.storedHeaders, (name, own) => (isField(name, 'content-range') ? range : own))
+  return { ...decision, storedHeaders }
+}
+
+/** The entry that a decision makes. */
+export function toStored(decision: Storable, body: Buffer): StoredResponse {
+  return {
+    status: decision.status,
+    headers: decision.storedHeaders,
+    ...decision.lifetimes,
+    body,
+    flags: decision.flags,
+    initialAgeMs: decision.initialAgeMs,
+    memo: undefined,
+  }
 }

@@ -1,10 +1,5 @@
 import type { RequestDirectives } from './cache-control.js'
-
-/**
- * Header fields as one flat list: name, value, name, value …; names as the handler wrote them, order and repetition
- * kept.
- */
-export type HeaderList = readonly string[]
+import type { HeaderList } from './fields.js'
 
 export interface RequestHead {
   readonly method: string
@@ -32,38 +27,35 @@ export interface Lifetimes {
   readonly errorUntil: number
 }
 
-/** A response as the store gives it back. */
+/** A response as the store returns it. */
 export interface StoredResponse extends ResponseHead, Lifetimes {
   readonly body: Buffer
-  /** See `Flag`. 16 bits. */
+  /** Bits of `Flag`. */
   readonly flags: number
-  /** Age the response had when it was stored (RFC 9111 section 4.2.3); 0 where the route governs. */
+  /** Age of the response when it was stored (RFC 9111 section 4.2.3); 0 where the route sets the lifetime. */
   readonly initialAgeMs: number
-  /** Facts derived from this object on its first hit; never stored. A memory store gives the same object each time. */
+  /** Facts derived on the first hit; never stored. A memory store returns the same object each time. */
   memo?: unknown
 }
 
-/** What a request asks of the cache. `lookup`: read the store. `bypass`: run the handler with the request as it is. */
+/** How a request uses the cache. `lookup`: read the store. `bypass`: run the handler with the request as it is. */
 export interface RequestPlan {
   readonly outcome: 'lookup' | 'bypass'
   /** Why the store is not read; undefined for a lookup. */
   readonly reason: BypassReason | undefined
-  /**
-   * What a response to this request may become: a GET's entry, that of a write, of a POST with Content-Location,
-   * none.
-   */
+  /** The entry that the response may become: that of a GET, of a write, of a POST with Content-Location, or none. */
   readonly stores: 'get' | 'write' | 'post' | 'none'
   /** Why the response may not be stored; set where `stores` is `none`. */
   readonly refusal: RefusalReason | undefined
   readonly head: boolean
-  /** The request says nothing about caching, conditions or ranges: a fresh entry answers it as it is. */
+  /** No directive, condition or range in the request: a fresh entry answers it as it is. */
   readonly plain: boolean
-  /** Authorization is there, and the route does not say what it selects: only responses that allow it may be used. */
+  /** The request has Authorization, which is not part of the key: only responses that allow sharing may be used. */
   readonly authorized: boolean
   readonly directives: RequestDirectives
   /** Must not run the handler: 504 where the store has no answer (RFC 9111 section 5.2.1.7). */
   readonly onlyIfCached: boolean
-  /** May share one handler run with others, and what that run gives. */
+  /** May share one handler run, and its response, with other requests. */
   readonly collapsible: boolean
   readonly ifNoneMatch: string | undefined
   readonly ifModifiedSince: string | undefined
@@ -79,7 +71,7 @@ export interface ReuseDecision {
    */
   readonly action: 'fresh' | 'stale-while-revalidate' | 'validate' | 'unusable'
   readonly reason: ReuseReason
-  /** May stand in for a handler that throws, times out or answers 500, 502, 503 or 504 (RFC 5861 section 4). */
+  /** May replace a handler that throws, times out or answers 500, 502, 503 or 504 (RFC 5861 section 4). */
   readonly servableOnError: boolean
   /** Has validators that the handler made, and the route revalidates. */
   readonly conditional: boolean
@@ -87,15 +79,21 @@ export interface ReuseDecision {
   readonly mustRevalidate: boolean
 }
 
-/** A complete answer. */
-export interface OutgoingResponse {
+/** A complete answer. A class: V8 moves object literals of a busy place to old space, where each keeps its request alive. */
+export class OutgoingResponse {
   readonly status: number
-  /** All fields to send. Content-Length is the framework's, but for HEAD, where it is that of the GET. */
+  /** All fields to send. Content-Length is the framework's, except for HEAD, where it is that of the GET. */
   readonly headers: HeaderList
   /** Null: no content. */
   readonly body: Buffer | null
-  /** For the adapter: what it derives from this object. The same object is given for hits of the same second. */
-  memo?: unknown
+  /** What the adapter derives from this object. Hits of the same second share one object. */
+  memo?: unknown = undefined
+
+  constructor(status: number, headers: HeaderList, body: Buffer | null) {
+    this.status = status
+    this.headers = headers
+    this.body = body
+  }
 }
 
 /** What the client of a handler run is sent. Body undefined: the handler's own, unchanged. */
@@ -107,7 +105,7 @@ export interface MissResponse {
 
 export interface Storable {
   readonly store: true
-  /** Status of the entry: a write-through is stored as the GET it stands for. */
+  /** Status of the entry: a write-through is stored as the response to a GET. */
   readonly status: number
   readonly lifetimes: Lifetimes
   readonly flags: number
@@ -115,34 +113,35 @@ export interface Storable {
   /** How long the store keeps it; undefined: until evicted. */
   readonly physicalTtlMs: number | undefined
   readonly storedHeaders: HeaderList
-  /**
-   * Fields that are ours (ETag, Date, Vary, Cache-Groups) and stand at the end of `storedHeaders`; a miss sends them,
-   * too.
-   */
+  /** `ETag` and `Date` where this cache made them: they are in `storedHeaders`, and a miss sends them as well. */
   readonly addedHeaders: HeaderList
+  /** The route's groups as members of Cache-Groups; '' for none. They are in `storedHeaders`; a miss sends them as well. */
+  readonly addedGroups: string
   /** Names in the response's Cache-Groups (RFC 9875). */
   readonly groups: readonly string[]
-  /** Request fields that select this response: the route's and the response's, lower case, sorted, each once. */
+  /** Request fields that select this response: the route's and those in its Vary; lower case, sorted, each once. */
   readonly varyNames: readonly string[]
 }
 
 export interface Refused {
   readonly store: false
   readonly reason: RefusalReason
-  /** Holds for other requests of the key as well: leave a note so that they do not queue (hit-for-pass). */
+  /** Holds for other requests of the key as well: they must not queue (hit-for-pass). */
   readonly forKey: boolean
 }
 
 export type StoreDecision = Storable | Refused
 
-/** What is known about a handler run beside its response head. */
+/** What is known about a handler run in addition to its response head. */
 export interface StoreFacts {
   /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
   readonly body?: Buffer | undefined
   /** The body ended early, or the handler threw. */
   readonly truncated?: boolean | undefined
-  /** The field the handler read a cookie or credential from (lower case), where that is not part of the key. */
+  /** A field with a cookie or credential that the handler read (lower case) and that is not part of the key. */
   readonly unkeyedRead?: string | undefined
+  /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
+  readonly ambient?: ReadonlySet<string> | undefined
   /** Groups of the route, for `emitCacheGroups`. */
   readonly groups?: readonly string[] | undefined
   /** Draw for `jitter`, 0 to 1. Default: random. */
@@ -151,10 +150,11 @@ export interface StoreFacts {
 
 /** How a stored response comes to be the answer. */
 export interface StoredResponseContext {
+  /** `error`: in place of a failed handler run. */
   readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
   /** Why the handler ran, for the kinds that follow a run. */
   readonly verdict?: ReuseDecision | undefined
-  /** Whether what the run gave is stored. Default true. */
+  /** Whether the result of the run is stored. Default true. */
   readonly stored?: boolean | undefined
   /** A `vary-miss` where entries exist for other variants. */
   readonly varyMiss?: boolean | undefined
@@ -162,7 +162,7 @@ export interface StoredResponseContext {
   readonly key?: string | undefined
 }
 
-/** What is known about a handler run when its response is presented. */
+/** What is known about a handler run when its response is sent. */
 export interface RunFacts {
   /** Why the stored response was not used; undefined where there was none. */
   readonly verdict?: ReuseDecision | undefined
@@ -171,9 +171,9 @@ export interface RunFacts {
   readonly stored?: boolean | undefined
   /** This run was shared with other requests. */
   readonly collapsed?: boolean | undefined
-  /** Status the handler gave, where another one is sent. */
+  /** The handler's status, where another one is sent. */
   readonly forwardStatus?: number | undefined
-  /** What else there is to say: why the store was not asked, or why the response was not stored. */
+  /** Why the store was not asked, or why the response was not stored. */
   readonly detail?: string | undefined
   readonly key?: string | undefined
 }
@@ -182,9 +182,9 @@ export interface RunFacts {
 export type BypassReason =
   /** Only GET and HEAD are answered from the store (RFC 9110 section 9.2.3). */
   | 'method'
-  /** The request says `no-store` (RFC 9111 section 5.2.1.5). */
+  /** `no-store` in the request (RFC 9111 section 5.2.1.5). */
   | 'request-no-store'
-  /** If-Match or If-Unmodified-Since: only the origin can tell (RFC 9111 section 4.3.2). */
+  /** If-Match or If-Unmodified-Since: only the origin can evaluate them (RFC 9111 section 4.3.2). */
   | 'precondition'
 
 /** Why a stored response was used or not. */
@@ -197,18 +197,20 @@ export type ReuseReason =
   | 'stale'
   /** Softly invalidated. */
   | 'softened'
-  /** The request says `no-cache` or `max-age=0` (RFC 9111 section 5.2.1.4). */
+  /** `no-cache` or `max-age=0` in the request (RFC 9111 section 5.2.1.4). */
   | 'request-no-cache'
   /** Older than the request's `max-age` (RFC 9111 section 5.2.1.1). */
   | 'request-max-age'
   /** Not fresh for as long as the request's `min-fresh` (RFC 9111 section 5.2.1.3). */
   | 'request-min-fresh'
-  /** The response says `no-cache`: used only after validation (RFC 9111 section 5.2.2.4). */
+  /** `no-cache` in the response: used only after validation (RFC 9111 section 5.2.2.4). */
   | 'response-no-cache'
-  /** The request has Authorization, and the response does not say it may be shared (RFC 9111 section 3.5). */
+  /** The request has Authorization, and the response does not allow sharing (RFC 9111 section 3.5). */
   | 'authorization'
-  /** A stored 206 does not cover what is asked for (RFC 9111 section 3.3). */
+  /** A stored 206 does not cover the requested range (RFC 9111 section 3.3). */
   | 'partial'
+  /** If-Match or If-Unmodified-Since in a request that must not reach the handler (`only-if-cached`). */
+  | 'precondition'
 
 /** Why a response was served and not stored. Logged once per route and reason. */
 export type RefusalReason =
@@ -216,7 +218,7 @@ export type RefusalReason =
   | 'method'
   /** A HEAD has no content to store. */
   | 'head'
-  /** The request says `no-store`. */
+  /** `no-store` in the request. */
   | 'request-no-store'
   /** If-Match or If-Unmodified-Since in the request. */
   | 'precondition'
@@ -224,25 +226,25 @@ export type RefusalReason =
   | 'authorization'
   /** The route does not keep this status. */
   | 'status'
-  /** 206, and the route does not have `partial`; or it has no usable Content-Range. */
+  /** A 206 on a route without `partial` or without a usable Content-Range; or a 416, which answers one client's range. */
   | 'partial'
-  /** The body ended early, the handler threw, or Content-Length says otherwise (RFC 9111 section 3.3). */
+  /** The body ended early, the handler threw, or Content-Length does not match (RFC 9111 section 3.3). */
   | 'truncated'
   /** The response sets a cookie (`setCookie`). */
   | 'set-cookie'
   /** The handler read a cookie or credential that is not part of the key (`unkeyedReads`). */
   | 'unkeyed-read'
-  /** The response says `no-store` (RFC 9111 section 5.2.2.5). */
+  /** `no-store` in the response (RFC 9111 section 5.2.2.5). */
   | 'response-no-store'
-  /** The response says `private`, and the entry would not belong to one principal (RFC 9111 section 5.2.2.7). */
+  /** `private` in the response, and the entry would not belong to one principal (RFC 9111 section 5.2.2.7). */
   | 'response-private'
-  /** The response says `no-cache` and there is nothing to validate it by (RFC 9111 section 5.2.2.4). */
+  /** `no-cache` in the response, and no validator to validate it with (RFC 9111 section 5.2.2.4). */
   | 'response-no-cache'
   /** `Vary: *` (RFC 9111 section 4.1). */
   | 'vary-star'
   /** Encoded content that does not vary on Accept-Encoding (`encoded`). */
   | 'content-encoding'
-  /** Neither the route nor the response gives a lifetime. */
+  /** Neither the route nor the response sets a lifetime. */
   | 'no-freshness'
   /** Stale when it arrived, and of no use afterwards. */
   | 'already-stale'
@@ -250,12 +252,14 @@ export type RefusalReason =
   | 'body-too-large'
   /** More than `maxHeaderBytes`. */
   | 'headers-too-large'
-  /** More Cache-Groups than an entry carries: what cannot be invalidated is not stored. */
+  /** More Cache-Groups than an entry carries: an entry that cannot be invalidated by all its groups is not stored. */
   | 'too-many-groups'
+  /** `text/event-stream`: its body never ends. */
+  | 'event-stream'
   /** A POST without Content-Location of its own URI, or without explicit freshness (RFC 9110 section 9.3.3). */
   | 'content-location'
 
-/** Refusals that come from the request, so that the next request of the key may well be stored. */
+/** Refusals that hold for one request: the response to the next one of the key may be stored. */
 const OF_THE_REQUEST: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
   'method',
   'head',
@@ -273,11 +277,11 @@ export function holdsForKey(reason: RefusalReason): boolean {
 }
 
 /**
- * Facts about a stored response that a hit needs without parsing its fields again. Part of the stored format: bits are
- * never given another meaning. At most 16.
+ * Facts about a stored response that a hit needs without parsing its fields again. Part of the stored format: a bit
+ * never changes its meaning. At most 16.
  */
 export const Flag = {
-  /** The route's lifetime counts (R); otherwise the handler's (H). */
+  /** The route set the lifetime; otherwise the handler. */
   routeGoverned: 1,
   /** A hit sends the stored Date and an Age; otherwise neither, and a generated Cache-Control counts down. */
   age: 2,
@@ -285,23 +289,23 @@ export const Flag = {
   noStale: 4,
   /** no-cache: used only after validation (RFC 9111 section 5.2.2.4). */
   validate: 8,
-  /** The ETag is ours, made from the body; the handler does not know it. */
+  /** This cache made the ETag from the body; the handler does not know it. */
   generatedEtag: 16,
   /** May answer requests with Authorization (RFC 9111 section 3.5). */
   sharedAuth: 32,
   /** RFC 8246. */
   immutable: 64,
-  /** The handler wrote a Cache-Control of its own: it is replayed, none is generated. */
+  /** The handler set a Cache-Control: it is sent as it is, none is generated. */
   ownCacheControl: 128,
   /** The handler made an ETag or a Last-Modified. */
   validators: 256,
   /** A 206: one range of the representation. */
   partial: 512,
-  /** `errorUntil` is how long it is retained; the window of stale-if-error ends before (see `errorWindowEnd`). */
+  /** `errorUntil` is the end of retention; the stale-if-error window ends before it (see `errorWindowEnd`). */
   retained: 1024,
-  /** Belongs to one principal: the generated Cache-Control says `private`. */
+  /** Belongs to one principal: the generated Cache-Control contains `private`. */
   personal: 2048,
-  /** With `retained`: there is no window of stale-if-error at all. */
+  /** With `retained`: there is no stale-if-error window at all. */
   noErrorWindow: 4096,
 } as const
 

@@ -1,23 +1,21 @@
 import { hash } from 'node:crypto'
-import { firstField, keepFields } from './header-list.js'
-import { parseHttpDate } from './http-date.js'
-import type { HttpPolicy } from './options.js'
-import { OWN_STATUS_FIELD } from './storage.js'
 import {
-  Flag,
-  hasFlag,
+  dateOf,
+  firstField,
   type HeaderList,
-  type OutgoingResponse,
-  type RequestPlan,
-  type StoredResponse,
-  type ReuseDecision,
-} from './types.js'
+  keepFields,
+  lastModifiedOf,
+  OWN_STATUS_FIELD,
+  parseHttpDate,
+} from './fields.js'
+import type { HttpPolicy } from './options.js'
+import { Flag, hasFlag, OutgoingResponse, type RequestPlan, type ReuseDecision, type StoredResponse } from './types.js'
 
-/** 132 bits: two bodies of one URI never share a validator by chance, and none can be made to at a reasonable price. */
+/** 132 bits: no two bodies share a validator by chance, and a collision cannot be constructed at a reasonable price. */
 const DIGEST_CHARS = 22
 
 /**
- * A weak validator made from the body. Weak, because whatever compresses or re-encodes the answer after us keeps the
+ * A weak validator made from the body. Weak, because a proxy or middleware that compresses the answer keeps the
  * field (RFC 9110 section 8.8.1).
  */
 export function makeEtag(body: Buffer): string {
@@ -69,17 +67,21 @@ function memberEnd(value: string, start: number): number {
   return value.length
 }
 
-interface Validated {
-  readonly status: number
+interface Dated {
   readonly headers: HeaderList
   readonly storedAt: number
 }
 
 /**
- * Whether the client has this response already (RFC 9110 section 13.2.2, RFC 9111 section 4.3.2): If-None-Match decides
- * alone where it is there, otherwise If-Modified-Since against Last-Modified, Date, or when it was stored.
+ * Whether the client has this response already (RFC 9110 section 13.2.2, RFC 9111 section 4.3.2): If-None-Match alone
+ * decides where it is present, otherwise If-Modified-Since against Last-Modified, Date, or when it was stored.
  */
-export function clientHasIt(response: Validated, plan: RequestPlan, etag: string | undefined, now: number): boolean {
+export function clientHasIt(
+  response: Dated & { readonly status: number },
+  plan: RequestPlan,
+  etag: string | undefined,
+  now: number,
+): boolean {
   if (plan.ifNoneMatch === undefined && plan.ifModifiedSince === undefined) return false
   if (response.status !== 200 && response.status !== 206) return false
   if (plan.ifNoneMatch !== undefined) return listNames(plan.ifNoneMatch, etag)
@@ -87,41 +89,31 @@ export function clientHasIt(response: Validated, plan: RequestPlan, etag: string
   return since !== undefined && lastChange(response, now) <= since
 }
 
-/** An HTTP-date has whole seconds; so has what is held against it. */
-function lastChange({ headers, storedAt }: Validated, now: number): number {
-  const modified =
-    parseHttpDate(firstField(headers, 'last-modified'), now) ?? parseHttpDate(firstField(headers, 'date'), now)
-  return modified ?? Math.floor(storedAt / 1000) * 1000
+/** An HTTP-date has whole seconds, so the instant that it is compared with has, too. */
+function lastChange({ headers, storedAt }: Dated, now: number): number {
+  return lastModifiedOf(headers, now) ?? dateOf(headers, now) ?? Math.floor(storedAt / 1000) * 1000
 }
 
-interface Dated {
-  readonly headers: HeaderList
-  readonly storedAt: number
-}
-
-/**
- * A Last-Modified is a strong validator only when it is at least a second older than the response (section 8.8.2.2).
- */
+/** A Last-Modified is a strong validator only at least a second before the response's Date (RFC 9110 section 8.8.2.2). */
 const STRONG_AFTER_MS = 1000
 
 /**
  * Whether Range counts: without If-Range always, otherwise only when its strong entity-tag or its exact date is that of
  * the representation (RFC 9110 section 13.1.5).
  */
-export function rangeApplies(stored: Dated, ifRange: string | undefined, now: number): boolean {
+export function rangeApplies({ headers, storedAt }: Dated, ifRange: string | undefined, now: number): boolean {
   if (ifRange === undefined) return true
   const condition = ifRange.trim()
   if (condition.startsWith('"') || isWeak(condition)) {
-    const etag = firstField(stored.headers, 'etag')
+    const etag = firstField(headers, 'etag')
     return etag !== undefined && strongMatch(condition, etag)
   }
-  const modified = parseHttpDate(firstField(stored.headers, 'last-modified'), now)
+  const modified = lastModifiedOf(headers, now)
   if (modified === undefined || modified !== parseHttpDate(condition, now)) return false
-  const date = parseHttpDate(firstField(stored.headers, 'date'), now) ?? stored.storedAt
-  return date - modified >= STRONG_AFTER_MS
+  return (dateOf(headers, now) ?? storedAt) - modified >= STRONG_AFTER_MS
 }
 
-/** The conditional fields the handler's request is to have in place of the client's. Undefined: none. */
+/** The conditional fields that the handler sees instead of the client's. Undefined: the field is absent. */
 export interface Conditions {
   readonly ifNoneMatch: string | undefined
   readonly ifModifiedSince: string | undefined
@@ -129,7 +121,7 @@ export interface Conditions {
 
 const NONE: Conditions = Object.freeze({ ifNoneMatch: undefined, ifModifiedSince: undefined })
 
-/** What the handler may be asked about a stored response with: validators it made itself (RFC 9111 section 4.3.1). */
+/** Validators of a stored response that the handler made itself (RFC 9111 section 4.3.1). */
 export function handlerValidators(stored: StoredResponse): Conditions {
   if (!hasFlag(stored.flags, Flag.validators)) return NONE
   return {
@@ -139,9 +131,9 @@ export function handlerValidators(stored: StoredResponse): Conditions {
 }
 
 /**
- * The conditions a handler run gets; `as-is`: the client's own. A handler that answered the client's condition with
- * 304 would leave nothing to store, so on a miss it does not see them. `others`: stored variants of the URI that the
- * request does not select.
+ * The conditions for a handler run; `as-is`: the client's own. A handler that answers the client's condition with 304
+ * leaves nothing to store, so on a miss it does not see it. `others`: stored variants of the URI that the request does
+ * not select.
  */
 export function forwardedConditions(
   plan: RequestPlan,
@@ -151,39 +143,25 @@ export function forwardedConditions(
   others: readonly StoredResponse[] = [],
 ): Conditions | 'as-is' {
   if (plan.outcome === 'bypass') return 'as-is'
-  if (stored !== undefined && verdict?.conditional === true) return handlerValidators(stored)
-  if (stored === undefined && policy.validateOtherVariants && others.length > 0) return tagsOf(others)
-  return stored === undefined && policy.forwardConditionals ? 'as-is' : NONE
+  if (stored !== undefined) return verdict?.conditional === true ? handlerValidators(stored) : NONE
+  if (policy.validateOtherVariants && others.length > 0) return tagsOf(others)
+  return policy.forwardConditionals ? 'as-is' : NONE
 }
 
-/** RFC 9111 section 4.1: a 304 tells which of them answers this request. */
+/** RFC 9111 section 4.1: the 304 names the variant that answers this request. */
 function tagsOf(others: readonly StoredResponse[]): Conditions {
   const tags = others.map((other) => handlerValidators(other).ifNoneMatch).filter((tag) => tag !== undefined)
   return tags.length === 0 ? NONE : { ifNoneMatch: [...new Set(tags)].join(', '), ifModifiedSince: undefined }
 }
 
-/**
- * The fields of a 304 (RFC 9110 section 15.4.5), Age, and what speaks of the cache. No field that describes content.
- */
-const FIELDS = new Set([
-  'cache-control',
-  'content-location',
-  'date',
-  'etag',
-  'expires',
-  'vary',
-  'last-modified',
-  'age',
-  'cache-status',
-  OWN_STATUS_FIELD,
+/** The fields of a 304 (RFC 9110 section 15.4.5), Age, and the status fields. No field that describes content. */
+const NOT_MODIFIED_FIELDS = new Set([
+  ...['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'last-modified'],
+  ...['age', 'cache-status', OWN_STATUS_FIELD],
 ])
 
-/** The same answer for a client that has it. `more`: lower-case names to keep beside. */
+/** The same answer for a client that has it. `more`: a further lower-case name to keep. */
 export function toNotModified(headers: HeaderList, more?: string): OutgoingResponse {
-  return {
-    status: 304,
-    headers: keepFields(headers, (name) => FIELDS.has(name) || name === more),
-    body: null,
-    memo: undefined,
-  }
+  const kept = keepFields(headers, (name) => NOT_MODIFIED_FIELDS.has(name) || name === more)
+  return new OutgoingResponse(304, kept, null)
 }

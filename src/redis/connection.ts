@@ -1,37 +1,34 @@
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { publishStatus } from '../telemetry/channels.js'
-import { closeClient, makeClient, type NodeRedis, type Topology, topologyOf } from './client.js'
+import { publishStatus } from '../telemetry/recorder.js'
+import type { CommandArgument, Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
-import { type ConnectionCounters, isReply, type NodeConnection, noCounts } from './node-connection.js'
+import { checkClient, closeClient, isReply, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
+import { type ConnectionCounters, type NodeConnection, noCounts } from './node-connection.js'
 import { ServerWatch } from './server.js'
-import type { ResolvedSettings } from './settings.js'
+import type { NodeRedis, ResolvedSettings } from './settings.js'
 import { Subscriber } from './subscriber.js'
-import { type NodeConnections, lanesOf } from './topology.js'
-
-export type CommandArgument = string | Buffer
-
-export type Reply = null | number | string | Buffer | readonly Reply[]
+import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
 
 /**
  * - `ready`: commands are answered
- * - `degraded`: connected, but the server does not answer in time, or not yet; on a cluster, one of its primaries is
- *   away. Commands are tried only where they will be answered
+ * - `degraded`: connected, but the server does not answer in time, or not yet; on a cluster, some primaries are away.
+ *   Commands are sent only where they will be answered
  * - `unavailable`: not connected
  * - `closed`: for good
  */
 export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 
-/** How long `connect()` insists beside the time one attempt may take. */
-const CONNECT_PATIENCE_MS = 1000
+/** How long `connect()` waits in addition to the time of one attempt. */
+const CONNECT_GRACE_MS = 1000
 
-/** Between attempts at a cluster or at sentinels; the driver makes one. */
+/** Pause between attempts to connect to a cluster or to sentinels, of which the driver makes one. */
 const CONNECT_PAUSE_MS = 250
 
-/** The driver does not say that sentinels have named a master; it is asked, while there is none. */
-const LOOK_MS = 50
+/** The driver has no event for a master that the sentinels have found; while there is none it is asked this often. */
+const MASTER_POLL_MS = 50
 
-/** The longest a close waits for what is under way, command after command. */
+/** The longest a close waits for commands under way and those that follow from their replies. */
 const DRAIN_LIMIT_MS = 1000
 
 const FAILURE_EVENTS = ['error', 'node-error'] as const
@@ -51,7 +48,14 @@ const LIFE_EVENTS = [
 
 type StatusListener = (status: ConnectionStatus, previous: ConnectionStatus) => void
 
-/** The line to Redis: never queues while there is no server, never waits longer than the command's deadline. */
+export interface ConnectionOptions {
+  /** This process' clock. Default `Date.now`. */
+  readonly now?: () => number
+  /** The connection whose invalidations this one confirms: its commands are answered once enough replicas have them. */
+  readonly main?: Connection
+}
+
+/** The connection to Redis: never queues while there is no server, never waits longer than a command's budget. */
 export class Connection {
   readonly topology: Topology
   /** The node-redis client as applications use it, with the driver's own reply types and rules. */
@@ -60,48 +64,47 @@ export class Connection {
   readonly #where: string
   readonly #log: StatusLog
   readonly #own: boolean
+  readonly #replicated: boolean
   readonly #deadlines: Deadlines
-  readonly #lanes: NodeConnections
+  readonly #nodes: NodeConnections
   readonly #watch: ServerWatch
-  readonly #wakeLine: Subscriber
+  readonly #subscriber: Subscriber
   readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
   #status: ConnectionStatus = 'unavailable'
   #started = false
   #everReady = false
   #lastError: Error | undefined
-  #looking: NodeJS.Timeout | undefined
+  #poll: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
-  /** `invalidations`: a line whose commands count as answered when as many replicas have them as the settings say. */
-  constructor(settings: ResolvedSettings, logger: Logger, use: 'everything' | 'invalidations' = 'everything') {
+  constructor(settings: ResolvedSettings, logger: Logger, options: ConnectionOptions = {}) {
+    const { main, now = () => Date.now() } = options
     this.#settings = settings
-    this.#where = whereIs(settings)
+    this.#where = addressesOf(settings)
     this.#log = new StatusLog(logger, this.#where)
-    const extra = use === 'invalidations'
-    this.#own = settings.client === undefined || extra
-    this.client = (extra ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
+    this.#replicated = main !== undefined
+    this.#own = settings.client === undefined || this.#replicated
+    if (settings.client !== undefined) checkClient(settings.client)
+    this.client = (this.#replicated ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
     this.topology = topologyOf(this.client)
-    const limitMs = extra ? settings.invalidationTimeoutMs : settings.commandTimeoutMs
-    this.#deadlines = new Deadlines(limitMs)
+    // Shared, because one budget may cover commands of both connections.
+    this.#deadlines = main === undefined ? new Deadlines(settings.commandTimeoutMs) : main.#deadlines
     this.#watch = new ServerWatch(settings, this.#where, logger)
-    const replicas = extra ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined
-    this.#lanes = lanesOf(
-      this.client,
-      this.topology,
-      { where: this.#where, replicas },
-      {
-        deadlines: this.#deadlines,
-        limitMs,
-        counters: this.#counters,
-        onGreeted: (facts) => this.#watch.greeted(facts),
-        onChange: () => this.#judge(),
-        onForbidden: (message) => this.#watch.forbidden(message),
-      },
-    )
-    this.#wakeLine = new Subscriber(this.client, this.topology, settings, logger)
+    this.#nodes = connectNodes(this.client, {
+      where: this.#where,
+      replicas: this.#replicated ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined,
+      deadlines: this.#deadlines,
+      healthIntervalMs: settings.socketTimeoutMs / PINGS_PER_TIMEOUT,
+      counters: this.#counters,
+      now,
+      onHandshake: (facts) => this.#watch.onHandshake(facts),
+      onChange: () => this.#updateStatus(),
+      onForbidden: (message) => this.#watch.onForbidden(message),
+    })
+    this.#subscriber = new Subscriber(this.client, settings, logger)
     this.#listen()
-    if (!extra) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
+    if (!this.#replicated) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
   }
 
   get status(): ConnectionStatus {
@@ -112,19 +115,34 @@ export class Connection {
     return { ...this.#counters }
   }
 
-  /** Another number whenever a server was restarted, promoted or met for the first time; see `lives`. */
+  /** Changes whenever a server was restarted, promoted or met for the first time; see `lives`. */
   get generation(): number {
     return this.#watch.generation
   }
 
-  /** The lives of servers that this process has met, as names; each restart and each promotion begins another. */
+  /** Names of the lives of servers that this process has met; each restart and each promotion starts another. */
   get lives(): readonly string[] {
     return this.#watch.lives
   }
 
-  /** An entry without expiry is stored; the operator is told once where the server cannot evict it. */
+  /**
+   * What to add to this process' clock to have that of Redis; 0 until it was measured. On a cluster the clock of the
+   * primary whose address sorts first, so that all processes choose the same.
+   */
+  get clockOffsetMs(): number {
+    const measured = this.#nodes.all().filter(({ clockOffsetMs }) => clockOffsetMs !== undefined)
+    const [first] = measured.toSorted((one, other) => (one.where < other.where ? -1 : 1))
+    return Math.round(first?.clockOffsetMs ?? 0)
+  }
+
+  /** A connection of its own for invalidations, where the settings ask for replicas to acknowledge them. */
+  replicated(): Connection | undefined {
+    return this.#settings.waitForReplicas === 0 ? undefined : new Connection(this.#settings, SILENT, { main: this })
+  }
+
+  /** An entry without expiry is stored; logged once where the server cannot evict it. */
   unbounded(): void {
-    this.#watch.unbounded()
+    this.#watch.onUnbounded()
   }
 
   /**
@@ -132,8 +150,9 @@ export class Connection {
    * does not answer within `budget` (without one: within the command timeout), at once where that is known.
    */
   execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
-    const lane = this.#status === 'closed' ? undefined : this.#lanes.of(key)
-    return lane === undefined ? Promise.reject(this.#unavailable()) : lane.execute(args, key, budget)
+    const node = this.#status === 'closed' ? undefined : this.#nodes.of(key)
+    if (node === undefined) return Promise.reject(this.#unavailable())
+    return node.execute(args, key, this.#replicated ? (budget ?? this.invalidationBudget()) : budget)
   }
 
   /** The time that all commands of one request may take together. */
@@ -152,28 +171,27 @@ export class Connection {
   }
 
   /**
-   * Messages of a channel, over a second connection that is opened for the first one. Resolves when the server has
-   * confirmed; `onReset` is called when the connection was lost and is back, so messages may be missing.
+   * Messages of a channel, over a second connection that is opened for the first subscription. Resolves when the server
+   * has confirmed; `onReset` is called when the connection was lost and is back, so messages may be missing.
    */
   subscribe(channel: string, listener: (message: Buffer) => void, onReset: () => void): Promise<() => Promise<void>> {
     if (this.#status !== 'ready' && this.#status !== 'degraded') return Promise.reject(this.#unavailable())
-    return this.#wakeLine.subscribe(channel, listener, onReset)
+    return this.#subscriber.subscribe(channel, listener, onReset)
   }
 
-  /** Begins to connect. Never waits and never throws: the application starts without Redis, too. */
+  /** Starts to connect. Neither waits nor throws: the application starts without Redis, too. */
   start(): void {
     if (this.#started || this.#status === 'closed') return
     this.#started = true
-    this.#update()
-    // A client that was given is connected by whoever closes it.
+    this.#refresh()
+    // A given client is connected by its owner.
     if (this.#own && !this.client.isOpen) void this.#connectClient()
   }
 
   /** Waits until commands are answered. Rejects when that takes longer than the connect time-out allows. */
   async connect(): Promise<void> {
     this.start()
-    const settled = (status: ConnectionStatus): boolean => status === 'ready' || status === 'closed'
-    if (!settled(this.#status)) await changesTo(this, settled, this.#settings.connectTimeoutMs + CONNECT_PATIENCE_MS)
+    if (this.#status !== 'ready') await this.#readyOrClosed(this.#settings.connectTimeoutMs + CONNECT_GRACE_MS)
     if (this.#status !== 'ready') throw this.#unavailable()
   }
 
@@ -184,13 +202,13 @@ export class Connection {
     return performance.now() - startedAt
   }
 
-  /** Calls back at each change of status; gives the way to stop. */
+  /** Calls the listener at each change of status. Returns the function that removes it. */
   onStatus(listener: StatusListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Finishes what is under way and leaves no socket and no timer. A client that was given stays open. */
+  /** Finishes what is under way and leaves no socket and no timer. A given client stays open. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -199,15 +217,15 @@ export class Connection {
   async #close(): Promise<void> {
     await this.#drain()
     this.#setStatus('closed')
-    clearInterval(this.#looking)
-    this.#lanes.stop()
-    await Promise.all([this.#wakeLine.close(), this.#own ? closeClient(this.client) : undefined])
+    clearInterval(this.#poll)
+    this.#nodes.stop()
+    await Promise.all([this.#subscriber.close(), this.#own ? closeClient(this.client) : undefined])
     await this.#deadlines.idle()
-    // The error listener of our own client stays: what it still says must not end the process.
+    // Our own client keeps its error listener: an error that it emits later must not end the process.
     if (!this.#own) this.#unlisten()
   }
 
-  /** What takes several commands goes on with the next one in the turn in which the last one is answered, or the one after. */
+  /** A caller sends its next command in the turn in which the last one was answered, or in the one after it. */
   async #drain(): Promise<void> {
     const limitAt = performance.now() + DRAIN_LIMIT_MS
     do {
@@ -216,12 +234,12 @@ export class Connection {
     } while (this.#deadlines.busy && performance.now() < limitAt)
   }
 
-  /** The driver tries one server for ever by itself; of a cluster, or of sentinels, it gives up when none answers. */
+  /** The driver retries a single server for ever by itself; a cluster or sentinels it gives up when none answers. */
   async #connectClient(): Promise<void> {
     while (this.#status !== 'closed') {
       try {
         await this.client.connect()
-        return this.#update()
+        return this.#refresh()
       } catch (error) {
         this.#fail(error)
         await new Promise((resolve) => setTimeout(resolve, CONNECT_PAUSE_MS).unref())
@@ -229,56 +247,70 @@ export class Connection {
     }
   }
 
+  async #readyOrClosed(limitMs: number): Promise<void> {
+    let finish = (): void => {}
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    const timer = setTimeout(finish, limitMs)
+    const unlisten = this.onStatus((status) => {
+      if (status === 'ready' || status === 'closed') finish()
+    })
+    await finished
+    clearTimeout(timer)
+    unlisten()
+  }
+
   #listen(): void {
     for (const event of FAILURE_EVENTS) this.client.on(event, this.#fail)
-    for (const event of READY_EVENTS) this.client.on(event, this.#renewed)
+    for (const event of READY_EVENTS) this.client.on(event, this.#onReady)
     for (const event of LIFE_EVENTS) this.client.on(event, this.#update)
   }
 
   #unlisten(): void {
     for (const event of FAILURE_EVENTS) this.client.off(event, this.#fail)
-    for (const event of READY_EVENTS) this.client.off(event, this.#renewed)
+    for (const event of READY_EVENTS) this.client.off(event, this.#onReady)
     for (const event of LIFE_EVENTS) this.client.off(event, this.#update)
   }
 
   readonly #fail = (error: unknown): void => {
     this.#lastError = error instanceof Error ? error : new Error(String(error))
-    this.#update()
+    this.#refresh()
     if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())
     if (isReply(error)) this.#log.refused(error.message)
   }
 
-  /** A connection is a new one, which may lead to another server than before, or to one that was restarted. */
-  readonly #renewed = (node?: { readonly host: string; readonly port: number }): void => {
+  /** A new connection may lead to another server than before, or to one that was restarted. */
+  readonly #onReady = (node?: { readonly host: string; readonly port: number }): void => {
     this.#refresh(node === undefined ? '' : `${node.host}:${node.port}`)
   }
 
+  /** Driver events carry arguments of their own. */
   readonly #update = (): void => this.#refresh()
+
   #refresh(renewed?: string): void {
     if (this.#status === 'closed') return
-    this.#lanes.refresh(renewed)
-    this.#judge()
+    this.#nodes.refresh(renewed)
+    this.#updateStatus()
   }
 
-  #judge(): void {
+  #updateStatus(): void {
     if (this.#status === 'closed' || !this.#started) return
-    const status = statusOf(this.#lanes.all())
+    const nodes = this.#nodes.all()
+    const status = statusOf(nodes)
     // The primaries of a cluster are connected one after the other; that is no news as long as none of them fails.
-    const beginning = status === 'degraded' && !this.#everReady && !this.#failing()
-    this.#setStatus(beginning ? 'unavailable' : status)
-    this.#keepLooking()
+    const failing = this.#lastError !== undefined || nodes.some(({ state }) => state === 'degraded')
+    const starting = status === 'degraded' && !this.#everReady && !failing
+    this.#setStatus(starting ? 'unavailable' : status)
+    this.#pollForMaster()
   }
 
-  #failing(): boolean {
-    return this.#lastError !== undefined || this.#lanes.all().some(({ state }) => state === 'degraded')
-  }
-
-  #keepLooking(): void {
-    const away = this.topology === 'sentinel' && this.#status !== 'ready'
-    if (away) this.#looking ??= setInterval(this.#update, LOOK_MS).unref()
-    else {
-      clearInterval(this.#looking)
-      this.#looking = undefined
+  #pollForMaster(): void {
+    if (this.topology === 'sentinel' && this.#status !== 'ready') {
+      this.#poll ??= setInterval(this.#update, MASTER_POLL_MS).unref()
+    } else {
+      clearInterval(this.#poll)
+      this.#poll = undefined
     }
   }
 
@@ -286,7 +318,7 @@ export class Connection {
     const previous = this.#status
     if (status === previous) return
     this.#status = status
-    this.#log.changed(status, status === 'degraded' ? whatIsWrong(this.#lanes.all()) : this.#reason())
+    this.#log.changed(status, status === 'degraded' ? problemsOf(this.#nodes.all()) : this.#reason())
     if (status === 'ready') {
       this.#everReady = true
       this.#lastError = undefined
@@ -297,41 +329,23 @@ export class Connection {
   #unavailable(): UnavailableError {
     if (this.#status === 'closed') return new UnavailableError('closed', 'The connection to Redis was closed.')
     if (this.#status === 'degraded')
-      return new UnavailableError('breaker-open', `Redis at ${this.#where} ${whatIsWrong(this.#lanes.all())}.`)
+      return new UnavailableError('breaker-open', `Redis at ${this.#where} ${problemsOf(this.#nodes.all())}.`)
     const message = `Redis at ${this.#where} is not connected (${this.#reason()}).`
     return new UnavailableError('not-ready', message, { cause: this.#lastError })
   }
 
   #reason(): string {
-    const error = this.#lastError
-    if (error !== undefined)
-      return error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message
+    if (this.#lastError !== undefined) return connectProblem(this.#lastError, this.#settings, this.#everReady)
     if (this.#everReady) return 'the connection was closed'
     return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }
 }
 
-/** Ends when the status is one of those waited for, or at the limit. */
-export async function changesTo(
-  connection: Pick<Connection, 'onStatus'>,
-  wanted: (status: ConnectionStatus) => boolean,
-  limitMs: number,
-): Promise<void> {
-  let finish = (): void => {}
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve
-  })
-  const timer = setTimeout(finish, limitMs)
-  const unlisten = connection.onStatus((status) => {
-    if (wanted(status)) finish()
-  })
-  await finished
-  clearTimeout(timer)
-  unlisten()
-}
+/** For the connection that confirms invalidations: the main one logs about the same servers. */
+const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 
-/** Says each change of the connection once: what was lost and why, and how long it took to come back. */
-export class StatusLog {
+/** Logs each change of the connection once: what was lost and why, and how long it took to come back. */
+class StatusLog {
   readonly #logger: Logger
   readonly #where: string
   #lostAt: number | undefined
@@ -348,14 +362,14 @@ export class StatusLog {
     this.#lost(status === 'degraded' ? reason : `is unavailable (${reason})`)
   }
 
-  /** The first connection could not be made. Further attempts say nothing. */
+  /** The first connection could not be made. Further attempts are not logged. */
   neverConnected(reason: string): void {
     if (this.#lostAt !== undefined) return
     this.#lost(`is unavailable (${reason})`)
     this.#refusal = reason
   }
 
-  /** The server answered, and does not let us in: another cause than the one said when it was lost. Said once. */
+  /** The server answered and refuses us: another cause than the one that was logged when it was lost. */
   refused(reason: string): void {
     if (this.#lostAt === undefined || this.#refusal === reason) return
     this.#refusal = reason
@@ -376,10 +390,8 @@ export class StatusLog {
   }
 }
 
-type Reachable = Pick<NodeConnection, 'state' | 'reason' | 'port'>
-
 /** The addresses as they were given, for messages. */
-export function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
+function addressesOf({ sentinel, nodes, client }: ResolvedSettings): string {
   if (client !== undefined) return 'the given client'
   const addresses = (sentinel?.nodes ?? nodes).map(
     ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -387,21 +399,31 @@ export function whereIs({ sentinel, nodes, client }: ResolvedSettings): string {
   return `${sentinel === undefined ? '' : 'sentinel '}${addresses.join(', ')}`
 }
 
-/** What an operator is told of servers that are connected and do not serve. */
-export function whatIsWrong(lanes: readonly Reachable[]): string {
-  const away = lanes.filter(({ state }) => state !== 'ready')
-  if (lanes.length <= 1) return problemOf(away[0])
-  const nodes = away.map((lane) => `${lane.port.where} ${problemOf(lane)}`)
-  return `has ${lanes.length - away.length} of ${lanes.length} primaries: ${nodes.join('; ')}`
+/** Errors of a client that speaks TLS to a plain port, or the other way round; none of them mentions TLS. */
+const TLS_MISMATCH = /timeout|ECONNRESET|EPROTO|closed unexpectedly|socket hang up/i
+
+function connectProblem(error: Error, { tls, client }: ResolvedSettings, everReady: boolean): string {
+  const text = error.message === '' ? String(Reflect.get(error, 'code') ?? error.name) : error.message
+  if (everReady || client !== undefined || !TLS_MISMATCH.test(text)) return text
+  if (tls !== undefined) return `${text}; TLS is on: does this port accept TLS?`
+  return /timeout/i.test(text) ? text : `${text}; if this port expects TLS, use rediss:// or tls: true`
 }
 
-function problemOf(lane: Reachable | undefined): string {
-  if (lane?.reason !== undefined) return `cannot serve now (${lane.reason})`
-  return lane?.state === 'unavailable' ? 'is not connected' : 'does not answer in time'
+/** What is wrong with servers that are connected and do not serve. */
+function problemsOf(nodes: readonly NodeConnection[]): string {
+  const away = nodes.filter(({ state }) => state !== 'ready')
+  if (nodes.length <= 1) return problemOf(away[0])
+  const problems = away.map((node) => `${node.where} ${problemOf(node)}`)
+  return `has ${nodes.length - away.length} of ${nodes.length} primaries: ${problems.join('; ')}`
 }
 
-/** What the servers together are to an application. */
-export function statusOf(lanes: readonly Pick<NodeConnection, 'state'>[]): ConnectionStatus {
-  if (lanes.length > 0 && lanes.every(({ state }) => state === 'ready')) return 'ready'
-  return lanes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
+function problemOf(node: NodeConnection | undefined): string {
+  if (node?.reason !== undefined) return `cannot serve now (${node.reason})`
+  return node?.state === 'unavailable' ? 'is not connected' : 'does not answer in time'
+}
+
+/** The status of all servers together. */
+function statusOf(nodes: readonly Pick<NodeConnection, 'state'>[]): ConnectionStatus {
+  if (nodes.length > 0 && nodes.every(({ state }) => state === 'ready')) return 'ready'
+  return nodes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
 }

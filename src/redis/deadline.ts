@@ -122,6 +122,11 @@ export class Deadlines {
     return waiting
   }
 
+  /** The tick whose commands miss their deadline just now; commands of one turn of the event loop have the same. */
+  get tick(): number {
+    return this.#expired
+  }
+
   /** Whether a command is under way. */
   get busy(): boolean {
     return this.#count > 0

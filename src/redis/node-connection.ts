@@ -1,247 +1,37 @@
 import { UnavailableError } from '../errors.js'
-import { publishBreaker } from '../telemetry/channels.js'
+import { publishBreaker } from '../telemetry/recorder.js'
 import { Breaker } from './breaker.js'
-import { driver } from './client.js'
+import type { CommandArgument, CommandChannel, Reply } from './command.js'
 import type { CommandBudget, Deadlines } from './deadline.js'
-import { factsOf, type ServerFacts } from './server.js'
-import type { Send } from './topology.js'
+import { codeOf, isReply, messageOf } from './driver.js'
+import { factsOf, HEALTH_INFO, INFO, ServerClock, type ServerFacts } from './server.js'
 
-/** Between questions to a server that is there and not yet of use: it reads its data, or it is a replica. */
-const GREET_PAUSE_MS = 100
+/** Pause before a server that is loading its data, or is a replica, is asked again. */
+const HANDSHAKE_PAUSE_MS = 100
 
-/** One server as the driver reaches it. */
-export interface Port {
-  /** Names the server in messages. */
-  readonly where: string
-  /** Whether the driver would write a command now. */
-  isReady(): boolean
-  readonly send: Send
-  /** A node of a cluster answers for another primary's keys by a redirection; a lone replica would answer with old data. */
-  readonly mayBeReplica: boolean
-  /** Calls back when the connection was lost, or (`renewed`) is a new one, where the driver's client does not say so. */
-  watch?(changed: (renewed: boolean) => void): void
-}
+/** A miss counts for the breaker only where the command had this part of the command timeout: budgets may be nearly spent. */
+const COUNTED_PART = 0.5
+
+const REPLICA = 'it is a replica, which takes no writes'
 
 /**
  * - `ready`: commands are sent
  * - `degraded`: connected, but the server does not answer in time, or not yet
  * - `unavailable`: not connected
  */
-export type LaneState = 'ready' | 'degraded' | 'unavailable'
+export type NodeState = 'ready' | 'degraded' | 'unavailable'
 
-export interface LaneOptions {
-  readonly deadlines: Deadlines
-  readonly limitMs: number
-  readonly counters: Counting
-  /** Told before the lane is ready, each time that a connection was made. Undefined where the server does not tell. */
-  readonly onGreeted: (facts: ServerFacts | undefined) => void
-  readonly onChange: () => void
-  readonly onForbidden: (message: string) => void
-}
-
-/** The line to one server: its deadline, its breaker, and whether it is of use at all. */
-export class NodeConnection {
-  readonly port: Port
-  readonly #options: LaneOptions
-  readonly #breaker: Breaker
-  #state: LaneState = 'unavailable'
-  #connected = false
-  #greeted = false
-  /** Counts connections, so that what one of them still says is not taken for the next one's. */
-  #connection = 0
-  #reason: string | undefined
-  #pause: NodeJS.Timeout | undefined
-
-  constructor(port: Port, options: LaneOptions) {
-    this.port = port
-    this.#options = options
-    port.watch?.((renewed) => (renewed ? this.renewed() : this.refresh()))
-    this.#breaker = new Breaker(
-      () => this.#probe(),
-      (state, previous) => {
-        publishBreaker(port.where, state, previous)
-        if (state === 'open') options.counters.opened += 1
-        this.#settle()
-      },
-    )
-  }
-
-  get state(): LaneState {
-    return this.#state
-  }
-
-  /** Why the server is not of use, where it said so itself. */
-  get reason(): string | undefined {
-    return this.#reason
-  }
-
-  /** Sends a command under the deadline. Rejects with UnavailableError when the server cannot answer. */
-  execute(
-    args: Parameters<Send>[0],
-    key: string | undefined,
-    budget?: CommandBudget,
-  ): Promise<Awaited<ReturnType<Send>>> {
-    if (!this.port.isReady()) this.refresh()
-    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
-    return new Promise((resolve, reject) => {
-      const late = (): void => reject(outOfTime(budget?.limitMs ?? this.#options.limitMs))
-      const pending = this.#options.deadlines.add(() => {
-        this.#options.counters.missed += 1
-        this.#breaker.missed()
-        late()
-      }, budget)
-      if (pending === undefined) return late()
-      this.port.send(args, key).then(
-        (reply) => {
-          if (!pending.settle()) return
-          this.#breaker.answered()
-          resolve(reply)
-        },
-        (error: unknown) => {
-          if (pending.settle()) reject(this.#judge(error))
-        },
-      )
-    })
-  }
-
-  /** Looks whether the connection is there. Called after anything that may have changed it. */
-  refresh(): void {
-    const connected = this.port.isReady()
-    if (connected === this.#connected) return
-    if (connected) return this.renewed()
-    this.#connected = false
-    this.#greeted = false
-    this.#reason = undefined
-    this.#connection += 1
-    clearTimeout(this.#pause)
-    this.#settle()
-  }
-
-  /** The connection is a new one: whether this server may be used is asked anew. */
-  renewed(): void {
-    this.#connected = true
-    this.#greeted = false
-    this.#connection += 1
-    this.#options.counters.connected += 1
-    clearTimeout(this.#pause)
-    this.#settle()
-    this.#greet(this.#connection)
-  }
-
-  stop(): void {
-    this.#connection += 1
-    clearTimeout(this.#pause)
-    if (this.#breaker.state !== 'closed') publishBreaker(this.port.where, 'closed', this.#breaker.state)
-    this.#breaker.stop()
-  }
-
-  /** An answer that says no is the caller's business; that the server does not serve is the breaker's. */
-  #judge(error: unknown): Error {
-    if (error instanceof UnavailableError) {
-      this.#breaker.answered()
-      return error
-    }
-    if (isReply(error) && !saysAway(error)) {
-      this.#breaker.answered()
-      if (codeOf(error) === 'NOPERM') this.#options.onForbidden(error.message)
-      return error
-    }
-    this.#options.counters.lost += 1
-    if (isReply(error)) this.#reason = error.message
-    if (isReply(error) && codeOf(error) === 'READONLY' && !this.port.mayBeReplica) this.renewed()
-    else this.#breaker.missed()
-    return lost(error)
-  }
-
-  #greet(connection: number): void {
-    this.port.send(['INFO'], undefined).then(
-      (reply) => this.#introduced(connection, factsOf(String(reply))),
-      // Not allowed to ask, or nothing to be told: then the server is taken as it is.
-      (error: unknown) => {
-        if (isReply(error) && !saysAway(error)) this.#introduced(connection, undefined)
-        else this.#greetLater(connection, error instanceof Error ? error.message : String(error))
-      },
-    )
-  }
-
-  #introduced(connection: number, facts: ServerFacts | undefined): void {
-    if (connection !== this.#connection) return
-    if (facts?.isLoading === true) return this.#greetLater(connection, 'it is loading its data')
-    if (facts?.isReplica === true && !this.port.mayBeReplica)
-      return this.#greetLater(connection, 'it is a replica, which takes no writes')
-    this.#options.onGreeted(facts)
-    this.#greeted = true
-    this.#reason = undefined
-    // A handshake that was answered is as good as a probe.
-    this.#breaker.reconnected()
-    this.#settle()
-  }
-
-  #greetLater(connection: number, reason: string): void {
-    if (connection !== this.#connection) return
-    this.#reason = reason
-    this.#settle()
-    this.#pause = setTimeout(() => this.#greet(connection), GREET_PAUSE_MS).unref()
-  }
-
-  async #probe(): Promise<boolean> {
-    let inTime = true
-    const pending = this.#options.deadlines.add(() => (inTime = false))
-    try {
-      await this.port.send(['PING'], undefined)
-    } catch (error) {
-      if (!isReply(error) || saysAway(error)) throw error
-    } finally {
-      pending?.settle()
-    }
-    return inTime
-  }
-
-  #settle(): void {
-    const state = this.#judgeState()
-    if (state === this.#state) return
-    this.#state = state
-    this.#options.onChange()
-  }
-
-  #judgeState(): LaneState {
-    // Until the server has told what it is there is nothing to say of it.
-    if (!this.#connected || (!this.#greeted && this.#reason === undefined)) return 'unavailable'
-    return this.#greeted && this.#breaker.state !== 'open' ? 'ready' : 'degraded'
-  }
-
-  #refusal(): UnavailableError {
-    this.#options.counters.refused += 1
-    const { where } = this.port
-    if (!this.#connected) return new UnavailableError('not-ready', `Redis at ${where} is not connected.`)
-    const why = this.#reason === undefined ? 'does not answer in time' : `cannot serve now (${this.#reason})`
-    const reason = this.#greeted ? 'breaker-open' : 'not-ready'
-    return new UnavailableError(reason, `Redis at ${where} ${why}.`)
-  }
-}
-
-function outOfTime(limitMs: number): UnavailableError {
-  return new UnavailableError('deadline', `Redis did not answer within ${limitMs} ms.`)
-}
-
-function lost(error: unknown): UnavailableError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new UnavailableError('error', `The command did not reach Redis or its reply was lost: ${reason}`, {
-    cause: error,
-  })
-}
-
-/** What befell the commands of the cache since the connection was made. */
+/** What happened to the commands of the cache since the start. */
 export interface ConnectionCounters {
-  /** Not tried, because it was known that they would not be answered. */
+  /** Not sent, because the server was known not to answer. */
   readonly refused: number
   /** Sent, and not answered within their deadline. */
   readonly missed: number
-  /** Sent, and lost with their connection, or answered by a server that does not serve for now. */
+  /** Sent, and lost with their connection, or refused by a server that cannot serve now. */
   readonly lost: number
-  /** How often commands to a server were given up until it answers again. */
+  /** How often the breaker of a server has opened. */
   readonly opened: number
-  /** Connections to a server that were made, the first ones included. */
+  /** Connections made to a server, the first ones included. */
   readonly connected: number
 }
 
@@ -251,27 +41,264 @@ export function noCounts(): Counting {
   return { refused: 0, missed: 0, lost: 0, opened: 0, connected: 0 }
 }
 
+export interface NodeOptions {
+  readonly deadlines: Deadlines
+  /** Time between two health checks. */
+  readonly healthIntervalMs: number
+  readonly counters: Counting
+  /** This process' clock, in milliseconds since the epoch. */
+  readonly now: () => number
+  /** Called before the node is ready, each time that a connection was made. Undefined where the server refuses INFO. */
+  readonly onHandshake: (facts: ServerFacts | undefined) => void
+  readonly onChange: () => void
+  readonly onForbidden: (message: string) => void
+}
+
+/** The connection to one server: its deadline, its breaker, its health, and whether the cache may use it at all. */
+export class NodeConnection {
+  readonly #channel: CommandChannel
+  readonly #options: NodeOptions
+  readonly #breaker: Breaker
+  readonly #clock = new ServerClock()
+  #state: NodeState = 'unavailable'
+  #connected = false
+  #handshaken = false
+  #life: string | undefined
+  /** Counts connections, so that a late reply of one is not taken for a reply of the next. */
+  #connection = 0
+  #reason: string | undefined
+  #timer: NodeJS.Timeout | undefined
+  #bulkUnderWay = 0
+  #lastMissTick = -1
+
+  constructor(channel: CommandChannel, options: NodeOptions) {
+    this.#channel = channel
+    this.#options = options
+    channel.watch?.((renewed) => this.refresh(renewed))
+    this.#breaker = new Breaker(
+      () => this.#probe(),
+      (state, previous) => {
+        publishBreaker(channel.where, state, previous)
+        if (state === 'open') options.counters.opened += 1
+        this.#settle()
+      },
+    )
+  }
+
+  get where(): string {
+    return this.#channel.where
+  }
+
+  get state(): NodeState {
+    return this.#state
+  }
+
+  /** Why the server cannot be used, in its own words. */
+  get reason(): string | undefined {
+    return this.#reason
+  }
+
+  /** What to add to this process' clock to have the server's; undefined until it was measured. */
+  get clockOffsetMs(): number | undefined {
+    return this.#clock.offsetMs
+  }
+
+  /** Sends a command under its deadline. Rejects with UnavailableError when the server cannot answer. */
+  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
+    if (!this.#channel.isReady()) this.refresh()
+    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
+    return new Promise((resolve, reject) => {
+      const { deadlines } = this.#options
+      const limitMs = budget?.limitMs ?? deadlines.limitMs
+      const countsForBreaker = (budget?.remainingMs ?? limitMs) >= COUNTED_PART * deadlines.limitMs
+      const bulk = budget?.bulk === true
+      const late = (): void => reject(new UnavailableError('deadline', `Redis did not answer within ${limitMs} ms.`))
+      const pending = deadlines.add(() => {
+        if (bulk) this.#bulkUnderWay -= 1
+        this.#options.counters.missed += 1
+        if (countsForBreaker) this.#onMiss()
+        late()
+      }, budget)
+      if (pending === undefined) return late()
+      if (bulk) this.#bulkUnderWay += 1
+      const settle = (): boolean => {
+        const inTime = pending.settle()
+        if (inTime && bulk) this.#bulkUnderWay -= 1
+        return inTime
+      }
+      this.#channel.send(args, key).then(
+        (reply) => {
+          if (!settle()) return
+          this.#breaker.onSuccess()
+          resolve(reply)
+        },
+        (error: unknown) => {
+          if (settle()) reject(this.#onError(error))
+        },
+      )
+    })
+  }
+
+  /** Compares with the driver's connection. Called after anything that may have changed it; `renewed`: it is a new one. */
+  refresh(renewed = false): void {
+    const connected = this.#channel.isReady()
+    if (connected && (renewed || !this.#connected)) return this.#renew()
+    if (connected === this.#connected) return
+    this.#reset(false)
+    this.#reason = undefined
+    this.#settle()
+  }
+
+  stop(): void {
+    this.#reset(false)
+    if (this.#breaker.state !== 'closed') publishBreaker(this.where, 'closed', this.#breaker.state)
+    this.#breaker.stop()
+  }
+
+  /** Whether the server may be used is asked anew before it is. */
+  #renew(): void {
+    this.#reset(true)
+    this.#options.counters.connected += 1
+    this.#settle()
+    this.#shakeHands(this.#connection)
+  }
+
+  #reset(connected: boolean): void {
+    this.#connected = connected
+    this.#handshaken = false
+    this.#connection += 1
+    clearTimeout(this.#timer)
+  }
+
+  /**
+   * Commands that were sent in one turn of the event loop are due at one tick: together they count as one miss, so a
+   * large call alone never opens the breaker. Nor do commands that were sent behind a bulk call.
+   */
+  #onMiss(): void {
+    const { tick } = this.#options.deadlines
+    if (tick === this.#lastMissTick || this.#bulkUnderWay > 0) return
+    this.#lastMissTick = tick
+    this.#breaker.onTimeout()
+  }
+
+  /** An error reply is the caller's concern; that the server cannot serve is the breaker's. */
+  #onError(error: unknown): Error {
+    if (error instanceof UnavailableError || (isReply(error) && !isAway(error))) {
+      this.#breaker.onSuccess()
+      if (codeOf(error) === 'NOPERM') this.#options.onForbidden(error.message)
+      return error
+    }
+    this.#options.counters.lost += 1
+    if (isReply(error)) this.#reason = error.message
+    if (isReply(error) && codeOf(error) === 'READONLY' && !this.#channel.mayBeReplica) this.#renew()
+    else this.#breaker.onTimeout()
+    const message = `The command did not reach Redis or its reply was lost: ${messageOf(error)}`
+    return new UnavailableError('error', message, { cause: error })
+  }
+
+  /** Resolves with undefined where the user may not ask: then the server is taken as it is. */
+  async #info(command: readonly string[]): Promise<ServerFacts | undefined> {
+    const sentAt = this.#options.now()
+    const startedAt = performance.now()
+    try {
+      const facts = factsOf(String(await this.#channel.send(command, undefined)))
+      const endedAt = performance.now()
+      this.#clock.measure(facts.timeMs, sentAt, endedAt - startedAt, endedAt)
+      return facts
+    } catch (error) {
+      if (isReply(error) && !isAway(error)) return undefined
+      throw error
+    }
+  }
+
+  #shakeHands(connection: number): void {
+    this.#info(INFO).then(
+      (facts) => this.#onFacts(connection, facts),
+      (error: unknown) => this.#refuse(connection, messageOf(error)),
+    )
+  }
+
+  #onFacts(connection: number, facts: ServerFacts | undefined): void {
+    if (connection !== this.#connection) return
+    if (facts?.isLoading === true) return this.#refuse(connection, 'it is loading its data')
+    if (facts?.isReplica === true && !this.#channel.mayBeReplica) return this.#refuse(connection, REPLICA)
+    this.#options.onHandshake(facts)
+    this.#handshaken = true
+    this.#life = facts?.life
+    this.#reason = undefined
+    this.#breaker.onConnected()
+    this.#settle()
+    this.#scheduleHealthCheck(connection)
+  }
+
+  #refuse(connection: number, reason: string): void {
+    if (connection !== this.#connection) return
+    this.#reason = reason
+    this.#settle()
+    this.#timer = setTimeout(() => this.#shakeHands(connection), HANDSHAKE_PAUSE_MS).unref()
+  }
+
+  #scheduleHealthCheck(connection: number): void {
+    if (connection !== this.#connection) return
+    this.#timer = setTimeout(() => void this.#checkHealth(connection), this.#options.healthIntervalMs).unref()
+  }
+
+  /** A primary may be demoted, or promoted again, while the connection to it lives. */
+  async #checkHealth(connection: number): Promise<void> {
+    const facts = this.#state === 'ready' ? await this.#info(HEALTH_INFO).catch(() => undefined) : undefined
+    if (connection !== this.#connection) return
+    const change = facts === undefined ? undefined : this.#changeOf(facts)
+    if (change === undefined) return this.#scheduleHealthCheck(connection)
+    this.#reason = change
+    this.#renew()
+  }
+
+  #changeOf(facts: ServerFacts): string | undefined {
+    if (facts.isReplica) return this.#channel.mayBeReplica ? undefined : REPLICA
+    return facts.life === this.#life ? undefined : 'it has another replication id'
+  }
+
+  async #probe(): Promise<boolean> {
+    let inTime = true
+    const pending = this.#options.deadlines.add(() => (inTime = false))
+    try {
+      await this.#channel.send(['PING'], undefined)
+    } catch (error) {
+      if (!isReply(error) || isAway(error)) throw error
+    } finally {
+      pending?.settle()
+    }
+    return inTime
+  }
+
+  #settle(): void {
+    const state = this.#currentState()
+    if (state === this.#state) return
+    this.#state = state
+    this.#options.onChange()
+  }
+
+  #currentState(): NodeState {
+    // Until its handshake there is nothing to report about a server.
+    if (!this.#connected || (!this.#handshaken && this.#reason === undefined)) return 'unavailable'
+    return this.#handshaken && this.#breaker.state !== 'open' ? 'ready' : 'degraded'
+  }
+
+  #refusal(): UnavailableError {
+    this.#options.counters.refused += 1
+    if (!this.#connected) return new UnavailableError('not-ready', `Redis at ${this.where} is not connected.`)
+    const why = this.#reason === undefined ? 'does not answer in time' : `cannot serve now (${this.#reason})`
+    return new UnavailableError(this.#handshaken ? 'breaker-open' : 'not-ready', `Redis at ${this.where} ${why}.`)
+  }
+}
+
 /**
- * First words of replies by which a server says that it cannot serve for now: it reads its data, it is a replica, a
- * script blocks it, its cluster is incomplete, or it wants another password. Every other error is an answer.
+ * Codes of replies by which a server reports that it cannot serve now: it loads its data, it is a replica, a script
+ * blocks it, its cluster is incomplete, or it wants another password. Every other error is an answer.
  */
 const AWAY = new Set(['LOADING', 'READONLY', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'NOAUTH'])
 
-/** Their names, because a client that was given may come from another copy of the driver. */
-const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])
-
-/** An answer of the server that says no, such as OOM; everything else means that no answer came. */
-export function isReply(error: unknown): error is Error {
-  return error instanceof driver().ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
-}
-
-/** The code of an error reply, which is its first word. */
-export function codeOf(error: Error): string {
-  const end = error.message.indexOf(' ')
-  return end === -1 ? error.message : error.message.slice(0, end)
-}
-
-/** Whether an error reply means that this server does not serve at the moment. */
-export function saysAway(error: Error): boolean {
+/** Whether an error reply means that this server cannot serve now. */
+export function isAway(error: Error): boolean {
   return AWAY.has(codeOf(error))
 }

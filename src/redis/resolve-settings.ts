@@ -1,73 +1,233 @@
 import { readFileSync } from 'node:fs'
-import { inspect } from 'node:util'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
 import { SettingsError } from '../errors.js'
-import type {
-  Address,
-  ClusterOptions,
-  Pem,
-  RedisSettings,
-  ResolvedSentinel,
-  ResolvedSettings,
-  ResolvedTls,
-  SentinelOptions,
-  TlsOptions,
+import { DEFAULT_PORT, type ParsedUrl, parseAddresses, parseUrl } from './address.js'
+import {
+  type ClusterOptions,
+  type Pem,
+  type RedisSettings,
+  type ResolvedSentinel,
+  type ResolvedSettings,
+  type ResolvedTls,
+  Secret,
+  type SentinelOptions,
+  type TlsOptions,
 } from './settings.js'
 
-const MASK = '***'
+const DEFAULT_SENTINEL_PORT = 26_379
 
-/** Text that does not show itself: not in a string, JSON, an inspection or a log. */
-export class Secret {
-  readonly #text: string
+/** A healthy command takes well under 1 ms; a request should not wait much longer for its cache than for its handler. */
+const DEFAULT_COMMAND_TIMEOUT_MS = 50
 
-  constructor(text: string) {
-    this.#text = text
-  }
+/** Longer than for a read: until an invalidation is confirmed, readers may be given the old answer. */
+const DEFAULT_INVALIDATION_TIMEOUT_MS = 1000
 
-  reveal(): string {
-    return this.#text
-  }
+const DEFAULT_CONNECT_TIMEOUT_MS = 1000
 
-  toString(): string {
-    return MASK
-  }
+const DEFAULT_SOCKET_TIMEOUT_MS = 3000
 
-  toJSON(): string {
-    return MASK
-  }
+/** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
+const CLUSTER_SOCKET_TIMEOUT_MS = 1500
 
-  [inspect.custom](): string {
-    return MASK
-  }
+const PREFIX_MAX = 64
+
+/** A larger number is probably a time-out in the wrong place. */
+const REPLICAS_MAX = 100
+
+/** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
+const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants'])
+
+type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
+
+/** The type of each setting in code, for callers without a type checker. `object`: checked where it is used. */
+const TYPES: { readonly [Name in keyof Required<RedisSettings>]: Kind } = {
+  url: 'string',
+  host: 'string',
+  port: 'number',
+  db: 'number',
+  username: 'string',
+  password: 'string',
+  credentials: 'function',
+  tls: 'object',
+  cluster: 'object',
+  sentinel: 'object',
+  maxConnections: 'number',
+  socketTimeout: 'duration',
+  connectTimeout: 'duration',
+  commandTimeout: 'duration',
+  invalidationTimeout: 'duration',
+  waitForReplicas: 'number',
+  trustRestarts: 'boolean',
+  resp: 'number',
+  prefix: 'string',
+  defaultTtl: 'duration',
+  warnUnboundedCache: 'boolean',
+  otel: 'boolean',
+  otelRedis: 'boolean',
+  client: 'object',
 }
 
-const AUTHORITY = /^([a-z][a-z0-9+.-]*:\/\/)?(?:(.*)@)?([^@/?#]*)(.*)$/is
-
-const HOST = /^\s*(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{0,5})?\s*$/i
-
-const DATABASE = /^(\/\d*)?$/
-
-/**
- * What a message shows of an address that is wrong: its scheme and hosts. From the first text that is no host on it
- * shows nothing, because that may be a password whose `@host` was forgotten, commas and all.
- */
-export function masked(text: string): string {
-  const [, scheme = '', userinfo, list = '', rest = ''] = AUTHORITY.exec(text) ?? []
-  const hosts = list.split(',')
-  const wrong = hosts.findIndex((host) => !HOST.test(host))
-  const shown = wrong === -1 ? list : [...hosts.slice(0, wrong), MASK].join(',')
-  return `${scheme}${userinfo === undefined ? '' : `${MASK}@`}${shown}${DATABASE.test(rest) ? rest : '/…'}`
+const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  tls: ['cert', 'key', 'ca', 'checkHostname'],
+  sentinel: ['nodes', 'masterName', 'username', 'password'],
+  cluster: ['nodes'],
 }
+
+const TEXTS = {
+  url: 'REDIS_URL',
+  host: 'REDIS_HOST',
+  username: 'REDIS_USERNAME',
+  password: 'REDIS_PASSWORD',
+  prefix: 'REDIS_PREFIX',
+} as const
+
+const NUMBERS = {
+  port: 'REDIS_PORT',
+  db: 'REDIS_DB',
+  maxConnections: 'REDIS_MAX_CONNECTIONS',
+  socketTimeout: 'REDIS_SOCKET_TIMEOUT',
+  connectTimeout: 'REDIS_SOCKET_CONNECT_TIMEOUT',
+  invalidationTimeout: 'REDIS_INVALIDATION_TIMEOUT',
+  defaultTtl: 'REDIS_DEFAULT_TTL',
+} as const
+
+const FLAGS = {
+  cluster: 'REDIS_CLUSTER',
+  warnUnboundedCache: 'REDIS_WARN_UNBOUNDED_CACHE',
+  otel: 'REDIS_OTEL_ENABLED',
+  otelRedis: 'REDIS_OTEL_REDIS_ENABLED',
+} as const
+
+const TLS_FILES = { cert: 'REDIS_SSL_CERTFILE', key: 'REDIS_SSL_KEYFILE', ca: 'REDIS_SSL_CA_CERTS' } as const
+
+const SENTINEL_TEXTS = {
+  nodes: 'REDIS_SENTINEL_NODES',
+  masterName: 'REDIS_SENTINEL_MASTER_NAME',
+  username: 'REDIS_SENTINEL_USERNAME',
+  password: 'REDIS_SENTINEL_PASSWORD',
+} as const
+
+const VARIABLES: Readonly<Record<string, string>> = { ...TEXTS, ...NUMBERS, ...FLAGS }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the `REDIS_*` variables give. TLS files and sentinels count only where TLS and Sentinel are switched on. */
-export interface FromEnvironment {
+/** Settings of code and environment together, code first. Throws SettingsError with every problem. */
+export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
+  const problems: string[] = []
+  const warnings: string[] = []
+  const settings = merge(checkTypes(given, problems), readEnvironment(env, problems))
+  const read = readersOf(settings, problems)
+  const isMemory = settings.url === 'memory:' || settings.url === 'memory://'
+  const url =
+    settings.url === undefined || isMemory ? undefined : parseUrl(settings.nameOf('url'), settings.url, problems)
+  const kind = resolveKind(settings, url, isMemory, problems)
+  const nodes = resolveNodes(settings, read, problems)
+  const resolved: ResolvedSettings = {
+    kind,
+    nodes: url?.nodes ?? nodes,
+    ...resolveIdentity(settings, url, read, problems),
+    credentials: settings.credentials,
+    tls:
+      url?.tls === true || settings.tls !== undefined
+        ? resolveTls(settings.tls ?? settings.tlsFiles, problems)
+        : undefined,
+    sentinel: settings.sentinel === undefined ? undefined : resolveSentinel(settings.sentinel, problems),
+    maxConnections: read.integer('maxConnections', 1),
+    socketTimeoutMs: read.positive(
+      'socketTimeout',
+      kind === 'cluster' ? CLUSTER_SOCKET_TIMEOUT_MS : DEFAULT_SOCKET_TIMEOUT_MS,
+    ),
+    connectTimeoutMs: read.positive('connectTimeout', DEFAULT_CONNECT_TIMEOUT_MS),
+    commandTimeoutMs: read.positive('commandTimeout', DEFAULT_COMMAND_TIMEOUT_MS),
+    invalidationTimeoutMs: read.positive('invalidationTimeout', DEFAULT_INVALIDATION_TIMEOUT_MS),
+    waitForReplicas: read.integer('waitForReplicas', 0, REPLICAS_MAX) ?? 0,
+    trustRestarts: settings.trustRestarts ?? false,
+    resp: read.integer('resp', 2, 3) === 2 ? 2 : 3,
+    prefix: settings.prefix ?? 'redwell',
+    defaultTtlMs: read.duration('defaultTtl', 0),
+    warnUnboundedCache: settings.warnUnboundedCache ?? true,
+    otel: settings.otel ?? false,
+    otelRedis: settings.otelRedis ?? false,
+    client: settings.client,
+    warnings,
+  }
+  const problem = prefixProblem(resolved.prefix)
+  if (problem !== undefined) problems.push(`${settings.nameOf('prefix')}: ${problem}`)
+  warnIgnored(settings, isMemory, warnings)
+  if (problems.length > 0) throw new SettingsError(problems)
+  return resolved
+}
+
+/** Settings without those of a wrong type or an unknown name. Shows no value but numbers: another may be a secret. */
+function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings {
+  const valid = Object.entries(settings).filter(([name, value]) => {
+    const problem = value === undefined ? undefined : typeProblem(name, value)
+    if (problem !== undefined) problems.push(`${name}: ${problem}`)
+    return problem === undefined
+  })
+  return Object.fromEntries(valid)
+}
+
+function typeProblem(name: string, value: unknown): string | undefined {
+  if (!Object.hasOwn(TYPES, name)) {
+    if (/^\d+$/.test(name)) return "settings are an object, such as { url: 'redis://…' }; a string was given"
+    const near = Object.keys(TYPES).find((known) => alike(known, name))
+    return `is not a setting; ${near === undefined ? `the settings are ${Object.keys(TYPES).join(', ')}` : `did you mean ${near}?`}`
+  }
+  const type: Kind = TYPES[name as keyof typeof TYPES]
+  if (type === 'duration') return undefined
+  if (type === 'number') return typeof value === 'number' ? undefined : `${shown(value)} is not a number`
+  if (type !== 'object') return typeof value === type ? undefined : `is not a ${type}`
+  const known = MEMBERS[name]
+  if (known === undefined || typeof value !== 'object' || value === null) return undefined
+  const unknown = Object.keys(value).filter((member) => !known.includes(member))
+  return unknown.length === 0 ? undefined : `${unknown.join(', ')}: not one of ${known.join(', ')}`
+}
+
+/** Whether one name begins with the other, in any spelling: `urll` and `url`, `default_ttl` and `defaultTtl`. */
+function alike(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((name) => name.replaceAll(/[^a-z]/gi, '').toLowerCase())
+  return a !== undefined && b !== undefined && b !== '' && (a.startsWith(b) || b.startsWith(a))
+}
+
+/** A number in quotes, with its quotes; any other text may be a secret in the wrong place. */
+function shown(value: unknown): string {
+  return typeof value === 'string' && /^\s*[\d.]*\s*$/.test(value) ? `the string '${value}'` : `a ${typeof value}`
+}
+
+/** What the `REDIS_*` variables set. TLS files and sentinels count only where TLS and Sentinel are switched on. */
+interface FromEnvironment {
   readonly settings: Omit<RedisSettings, 'tls' | 'sentinel'>
   readonly tlsOn: boolean | undefined
   readonly tls: TlsOptions
   readonly sentinelOn: boolean | undefined
   readonly sentinel: SentinelOptions
+}
+
+/** An empty variable counts as one that is not set; unknown ones are ignored. */
+function readEnvironment(env: Environment, problems: string[]): FromEnvironment {
+  const text = (name: string): string | undefined => (env[name] === '' ? undefined : env[name])
+  const number = (name: string): number | undefined => {
+    const value = text(name)
+    if (value === undefined) return undefined
+    if (/^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$/.test(value)) return Number(value)
+    problems.push(`${name}: '${value}' is not a number`)
+    return undefined
+  }
+  const flag = (name: string): boolean | undefined => {
+    const value = text(name)
+    if (value === undefined) return undefined
+    const known = BOOLEANS.get(value.trim().toLowerCase())
+    if (known === undefined) problems.push(`${name}: '${value}' is not one of true, false, 1, 0, yes, no`)
+    return known
+  }
+  return {
+    settings: { ...mapValues(TEXTS, text), ...mapValues(NUMBERS, number), ...mapValues(FLAGS, flag) },
+    tlsOn: flag('REDIS_SSL'),
+    tls: { ...mapValues(TLS_FILES, text), checkHostname: flag('REDIS_SSL_CHECK_HOSTNAME') },
+    sentinelOn: flag('REDIS_SENTINEL'),
+    sentinel: mapValues(SENTINEL_TEXTS, text),
+  }
 }
 
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
@@ -79,181 +239,126 @@ const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ['no', false],
 ])
 
-/** An empty variable is one that is not set; unknown ones are ignored. */
-export function readEnvironment(env: Environment, problems: string[]): FromEnvironment {
-  const { text, number, flag } = readers(env, problems)
+function mapValues<Name extends string, T>(
+  object: Readonly<Record<Name, string>>,
+  map: (value: string) => T,
+): Record<Name, T> {
+  return Object.fromEntries(Object.entries<string>(object).map(([name, value]) => [name, map(value)])) as Record<
+    Name,
+    T
+  >
+}
+
+/** Settings of code and environment. `tls` and `sentinel` are there only where they are on. */
+interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
+  readonly tls: TlsOptions | undefined
+  /** The environment's TLS files, for a URL that switches TLS on. */
+  readonly tlsFiles: TlsOptions
+  readonly sentinel: SentinelOptions | undefined
+  readonly cluster: boolean
+  readonly clusterNodes: ClusterOptions['nodes'] | undefined
+  /** What a problem calls a setting: its variable where its value came from there. */
+  readonly nameOf: (name: keyof RedisSettings) => string
+}
+
+/** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
+function merge(given: RedisSettings, env: FromEnvironment): Merged {
+  const { tls, sentinel, cluster, ...code } = defined(given)
+  const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
+  const address = code.client ?? code.host ?? code.port ?? clusterNodes
+  const base = code.url === undefined && address !== undefined ? { ...env.settings, url: undefined } : env.settings
   return {
-    settings: {
-      url: text('REDIS_URL'),
-      host: text('REDIS_HOST'),
-      port: number('REDIS_PORT'),
-      db: number('REDIS_DB'),
-      username: text('REDIS_USERNAME'),
-      password: text('REDIS_PASSWORD'),
-      maxConnections: number('REDIS_MAX_CONNECTIONS'),
-      socketTimeout: number('REDIS_SOCKET_TIMEOUT'),
-      connectTimeout: number('REDIS_SOCKET_CONNECT_TIMEOUT'),
-      invalidationTimeout: number('REDIS_INVALIDATION_TIMEOUT'),
-      cluster: flag('REDIS_CLUSTER'),
-      prefix: text('REDIS_PREFIX'),
-      defaultTtl: number('REDIS_DEFAULT_TTL'),
-      warnUnboundedCache: flag('REDIS_WARN_UNBOUNDED_CACHE'),
-      otel: flag('REDIS_OTEL_ENABLED'),
-      otelRedis: flag('REDIS_OTEL_REDIS_ENABLED'),
-    },
-    tlsOn: flag('REDIS_SSL'),
-    tls: {
-      cert: text('REDIS_SSL_CERTFILE'),
-      key: text('REDIS_SSL_KEYFILE'),
-      ca: text('REDIS_SSL_CA_CERTS'),
-      checkHostname: flag('REDIS_SSL_CHECK_HOSTNAME'),
-    },
-    sentinelOn: flag('REDIS_SENTINEL'),
-    sentinel: {
-      nodes: text('REDIS_SENTINEL_NODES'),
-      masterName: text('REDIS_SENTINEL_MASTER_NAME'),
-      username: text('REDIS_SENTINEL_USERNAME'),
-      password: text('REDIS_SENTINEL_PASSWORD'),
-    },
+    ...base,
+    ...code,
+    tls: either(tls, env.tlsOn, env.tls),
+    tlsFiles: env.tls,
+    sentinel: either(sentinel, env.sentinelOn, env.sentinel),
+    cluster: cluster === undefined ? env.settings.cluster === true : cluster !== false,
+    clusterNodes,
+    nameOf: (name) => (given[name] === undefined ? (VARIABLES[name] ?? name) : name),
   }
 }
 
-interface Readers {
-  readonly text: (name: string) => string | undefined
-  readonly number: (name: string) => number | undefined
-  readonly flag: (name: string) => boolean | undefined
+/** Options that code or the environment switches on; those that code leaves out are the environment's. */
+function either<T extends object>(code: boolean | T | undefined, on: boolean | undefined, env: T): T | undefined {
+  if (typeof code === 'object') return { ...env, ...defined(code) }
+  return (code ?? on) === true ? env : undefined
 }
 
-function readers(env: Environment, problems: string[]): Readers {
-  const text = (name: string): string | undefined => (env[name] === '' ? undefined : env[name])
-  return {
-    text,
-    number: (name) => {
-      const value = text(name)
-      if (value === undefined) return undefined
-      if (/^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$/.test(value)) return Number(value)
-      problems.push(`${name}: '${value}' is not a number`)
-      return undefined
-    },
-    flag: (name) => {
-      const value = text(name)
-      if (value === undefined) return undefined
-      const known = BOOLEANS.get(value.trim().toLowerCase())
-      if (known === undefined) problems.push(`${name}: '${value}' is not one of true, false, 1, 0, yes, no`)
-      return known
-    },
+function defined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
+}
+
+const URL_FIELDS = ['host', 'port', 'db', 'username', 'password'] as const
+
+/** One line for all fields that do not count. */
+function warnIgnored(settings: Merged, isMemory: boolean, warnings: string[]): void {
+  const nodes = settings.clusterNodes === undefined ? [] : ['cluster.nodes']
+  const given = (names: readonly (typeof URL_FIELDS)[number][]) => names.filter((name) => settings[name] !== undefined)
+  if (settings.url !== undefined && !isMemory) {
+    const ignored = [...given(URL_FIELDS), ...nodes]
+    if (ignored.length > 0) warnings.push(`redwell: the URL says where Redis is; ignored: ${ignored.join(', ')}`)
+  } else if (nodes.length > 0 && settings.url === undefined) {
+    const ignored = given(['host', 'port'])
+    if (ignored.length > 0) warnings.push(`redwell: cluster.nodes say where Redis is; ignored: ${ignored.join(', ')}`)
   }
 }
 
-/** Node-redis clients, functions and TLS material are looked at where they are used. */
-const TYPES = {
-  url: 'string',
-  host: 'string',
-  username: 'string',
-  password: 'string',
-  warnUnboundedCache: 'boolean',
-  trustRestarts: 'boolean',
-  otel: 'boolean',
-  otelRedis: 'boolean',
-  credentials: 'function',
-} as const satisfies Partial<Record<keyof RedisSettings, 'string' | 'boolean' | 'function'>>
-
-/** Settings without what has the wrong type, for callers without a type checker. Never shows a value: it may be a secret. */
-export function withoutWrongTypes(settings: RedisSettings, problems: string[]): RedisSettings {
-  const wrong = Object.entries(TYPES).filter(([name, type]) => {
-    const value = settings[name as keyof typeof TYPES]
-    return value !== undefined && typeof value !== type
-  })
-  for (const [name, type] of wrong) problems.push(`${name}: is not a ${type}`)
-  const names = new Set(wrong.map(([name]) => name))
-  return Object.fromEntries(Object.entries(settings).filter(([name]) => !names.has(name)))
-}
-
-export const DEFAULT_PORT = 6379
-
-export interface ParsedUrl {
-  readonly nodes: readonly Address[]
-  readonly tls: boolean
-  readonly db: number | undefined
-  readonly username: string | undefined
-  readonly password: string | undefined
-}
-
-const SHAPE = /^(rediss?):\/\/(?:([^@/]*)@)?([^/?#]+)(?:\/(\d*))?\/?$/i
-
-/**
- * `redis[s]://[[username]:password@]host[:port][,host[:port]…][/db]`. The WHATWG parser refuses several hosts, so the
- * shape is read here and each host by it. Problems never show the credentials.
- */
-export function parseUrl(url: string, problems: string[]): ParsedUrl | undefined {
-  const match = SHAPE.exec(url)
-  if (match === null) {
-    problems.push(`url: '${masked(url)}' is not redis://[[username]:password@]host[:port][/db], rediss://… or memory:`)
-    return undefined
-  }
-  const [, scheme, userinfo, hosts, db] = match as unknown as [
-    string,
-    string,
-    string | undefined,
-    string,
-    string | undefined,
-  ]
-  const nodes = parseAddresses(hosts, DEFAULT_PORT, 'url', problems)
-  return {
-    nodes,
-    tls: scheme.toLowerCase() === 'rediss',
-    db: db === undefined || db === '' ? undefined : Number(db),
-    ...parseUserinfo(userinfo, problems),
-  }
-}
-
-function parseUserinfo(userinfo: string | undefined, problems: string[]): Pick<ParsedUrl, 'username' | 'password'> {
-  if (userinfo === undefined || userinfo === '') return { username: undefined, password: undefined }
-  const colon = userinfo.indexOf(':')
-  try {
-    const username = decodeURIComponent(colon === -1 ? userinfo : userinfo.slice(0, colon))
-    const password = colon === -1 ? undefined : decodeURIComponent(userinfo.slice(colon + 1))
-    return { username: username === '' ? undefined : username, password }
-  } catch {
-    problems.push('url: its username or password is not percent-encoded properly')
-    return { username: undefined, password: undefined }
-  }
-}
-
-/** A list of nodes, or one text with commas between them; one problem for the whole list. */
-export function parseAddresses(
-  list: string | readonly string[],
-  defaultPort: number,
-  name: string,
+function resolveKind(
+  settings: Merged,
+  url: ParsedUrl | undefined,
+  isMemory: boolean,
   problems: string[],
-): readonly Address[] {
-  const texts = (typeof list === 'string' ? list.split(',') : list).filter((text) => text.trim() !== '')
-  const nodes = texts.map((text) => parseAddress(text, defaultPort)).filter((node) => node !== undefined)
-  if (texts.length === 0) problems.push(`${name} must name at least one host[:port]`)
-  else if (nodes.length < texts.length) problems.push(`${name}: '${masked(texts.join(','))}' is not host[:port]`)
-  return nodes
-}
-
-/** `host`, `host:port`, `[ipv6]:port`. */
-function parseAddress(text: string, defaultPort: number): Address | undefined {
-  try {
-    const url = new URL(`http://${text.trim()}`)
-    const port = url.port === '' ? defaultPortOf(text, defaultPort) : Number(url.port)
-    const bare = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === ''
-    if (!bare || url.password !== '' || url.hostname === '' || port === 0) return undefined
-    return { host: url.hostname.replace(/^\[|\]$/g, ''), port }
-  } catch {
-    return undefined
+): ResolvedSettings['kind'] {
+  const { cluster, sentinel } = settings
+  if (cluster && sentinel !== undefined) problems.push('cluster and sentinel exclude each other; choose one')
+  if (settings.url !== undefined && sentinel !== undefined) {
+    problems.push('a URL and sentinel exclude each other: the sentinels name the master')
   }
+  if (!cluster && url !== undefined && url.nodes.length > 1) {
+    problems.push(`${settings.nameOf('url')}: several nodes need cluster: true (REDIS_CLUSTER)`)
+  }
+  if (isMemory && cluster) problems.push(`${settings.nameOf('url')}: memory: is one embedded store; it has no cluster`)
+  if (isMemory) return 'memory'
+  return cluster ? 'cluster' : sentinel === undefined ? 'standalone' : 'sentinel'
 }
 
-/** The WHATWG parser drops port 80 as the default of its scheme. */
-function defaultPortOf(text: string, defaultPort: number): number {
-  return text.trim().endsWith(':80') ? 80 : defaultPort
+function resolveNodes(settings: Merged, read: Readers, problems: string[]): ResolvedSettings['nodes'] {
+  const { url, host = 'localhost', clusterNodes } = settings
+  const port = url === undefined ? (read.integer('port', 1, 65_535) ?? DEFAULT_PORT) : DEFAULT_PORT
+  if (url !== undefined) return [{ host, port }]
+  if (clusterNodes !== undefined) return parseAddresses('cluster.nodes', clusterNodes, DEFAULT_PORT, problems)
+  if (host.trim() === '') problems.push(`${settings.nameOf('host')}: must not be empty`)
+  return [{ host, port }]
+}
+
+function resolveIdentity(
+  settings: Merged,
+  url: ParsedUrl | undefined,
+  read: Readers,
+  problems: string[],
+): Pick<ResolvedSettings, 'db' | 'username' | 'password'> {
+  const { username, password } = url ?? settings
+  const db = (url === undefined ? read.integer('db', 0) : url.db) ?? 0
+  if (db !== 0 && settings.cluster) problems.push('db: a cluster has database 0 only')
+  if (settings.credentials !== undefined && password !== undefined) {
+    problems.push('credentials and a password exclude each other; the provider returns both')
+  }
+  return { db, username, password: password === undefined ? undefined : new Secret(password) }
+}
+
+function resolveSentinel(sentinel: SentinelOptions, problems: string[]): ResolvedSentinel {
+  const { nodes = '', masterName = 'mymaster', username, password } = sentinel
+  return {
+    nodes: parseAddresses('sentinel.nodes (REDIS_SENTINEL_NODES)', nodes, DEFAULT_SENTINEL_PORT, problems),
+    masterName,
+    username,
+    password: password === undefined ? undefined : new Secret(password),
+  }
 }
 
 /** Reads the files now, so that a wrong path is an error of the settings and not of the first connection. */
-export function resolveTls(options: TlsOptions, problems: string[]): ResolvedTls {
+function resolveTls(options: TlsOptions, problems: string[]): ResolvedTls {
   const key = readPem('tls.key (REDIS_SSL_KEYFILE)', options.key, problems)
   if ((options.key === undefined) !== (options.cert === undefined)) {
     problems.push('tls: a client certificate needs both cert (REDIS_SSL_CERTFILE) and key (REDIS_SSL_KEYFILE)')
@@ -272,235 +377,45 @@ function readPem(name: string, pem: Pem | undefined, problems: string[]): Pem | 
   try {
     return readFileSync(pem)
   } catch (error) {
-    problems.push(
-      `${name}: the file '${pem}' cannot be read (${(error as NodeJS.ErrnoException).code ?? 'no file name'})`,
-    )
+    const code = error instanceof Error ? Reflect.get(error, 'code') : undefined
+    problems.push(`${name}: the file '${pem}' cannot be read (${String(code ?? 'no file name')})`)
     return undefined
   }
 }
 
-const DEFAULT_SENTINEL_PORT = 26_379
+type NumberName = 'port' | 'db' | 'maxConnections' | 'waitForReplicas' | 'resp'
 
-/** A request waits no longer than this for its cache; see budgets: a healthy command takes well under 1 ms. */
-const DEFAULT_COMMAND_TIMEOUT_MS = 50
+type DurationName = 'socketTimeout' | 'connectTimeout' | 'commandTimeout' | 'invalidationTimeout' | 'defaultTtl'
 
-/** Longer: a reader behind it would be shown the old answer, and the write has been made. */
-const DEFAULT_INVALIDATION_TIMEOUT_MS = 1000
+interface Readers {
+  readonly integer: (name: NumberName, min: number, max?: number) => number | undefined
+  readonly duration: (name: DurationName, defaultMs: number) => number
+  readonly positive: (name: DurationName, defaultMs: number) => number
+}
 
-const DEFAULT_CONNECT_TIMEOUT_MS = 1000
-
-const DEFAULT_SOCKET_TIMEOUT_MS = 3000
-
-/** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
-const CLUSTER_SOCKET_TIMEOUT_MS = 1500
-
-const PREFIX_MAX = 64
-
-/** More than anybody runs; a larger number is a time-out written in the wrong place. */
-const REPLICAS_MAX = 100
-
-/** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants'])
-
-/** Settings of code and environment together, code first. Throws SettingsError with every problem. */
-export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
-  const problems: string[] = []
-  const warnings: string[] = []
-  const settings = merge(withoutWrongTypes(given, problems), readEnvironment(env, problems))
-  const url = settings.url === undefined || isMemory(settings.url) ? undefined : parseUrl(settings.url, problems)
-  const kind = resolveKind(settings, url, problems)
-  const resolved: ResolvedSettings = {
-    kind,
-    nodes: url?.nodes ?? resolveNodes(settings, problems),
-    ...resolveIdentity(settings, url, problems),
-    credentials: settings.credentials,
-    tls:
-      url?.tls === true || settings.tls !== undefined
-        ? resolveTls(settings.tls ?? settings.tlsFiles, problems)
-        : undefined,
-    sentinel: settings.sentinel === undefined ? undefined : resolveSentinel(settings.sentinel, problems),
-    maxConnections: resolveInteger('maxConnections', settings.maxConnections, 1, Number.MAX_SAFE_INTEGER, problems),
-    ...resolveTimes(settings, kind, problems),
-    waitForReplicas: resolveInteger('waitForReplicas', settings.waitForReplicas, 0, REPLICAS_MAX, problems) ?? 0,
-    trustRestarts: settings.trustRestarts ?? false,
-    resp: resolveProtocol(settings.resp, problems),
-    prefix: resolvePrefix(settings.prefix ?? 'redwell', problems),
-    defaultTtlMs: duration('defaultTtl', settings.defaultTtl, 0, problems),
-    warnUnboundedCache: settings.warnUnboundedCache ?? true,
-    otel: settings.otel ?? false,
-    otelRedis: settings.otelRedis ?? false,
-    client: settings.client,
-    warnings,
+/** Reads settings within their limits; a problem names the variable or the field that the value came from. */
+function readersOf(settings: Merged, problems: string[]): Readers {
+  const duration = (name: DurationName, defaultMs: number): number => {
+    const value: Duration | undefined = settings[name]
+    const ms = value === undefined ? defaultMs : durationMs(value)
+    if (ms === undefined) problems.push(`${settings.nameOf(name)}: '${value}' is not a duration; give ${DURATION_RULE}`)
+    return ms ?? defaultMs
   }
-  warnIgnored(settings, warnings)
-  if (problems.length > 0) throw new SettingsError(problems)
-  return resolved
-}
-
-/** Of code and environment together. `tls` and `sentinel` are there only where they are on. */
-interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
-  readonly tls: TlsOptions | undefined
-  /** What the environment says about TLS, for a URL that switches it on. */
-  readonly tlsFiles: TlsOptions
-  readonly sentinel: SentinelOptions | undefined
-  readonly cluster: boolean
-  readonly clusterNodes: ClusterOptions['nodes'] | undefined
-}
-
-/** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
-function merge(given: RedisSettings, env: FromEnvironment): Merged {
-  const { tls, sentinel, cluster, ...code } = defined(given)
-  const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
-  const address = code.client ?? code.host ?? code.port ?? clusterNodes
-  const base = code.url === undefined && address !== undefined ? { ...env.settings, url: undefined } : env.settings
   return {
-    ...base,
-    ...code,
-    tls: either(tls, env.tlsOn, env.tls),
-    tlsFiles: env.tls,
-    sentinel: either(sentinel, env.sentinelOn, env.sentinel),
-    cluster: cluster === undefined ? env.settings.cluster === true : cluster !== false,
-    clusterNodes,
+    integer(name, min, max = Number.MAX_SAFE_INTEGER) {
+      const value = settings[name]
+      if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return value
+      const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+      problems.push(`${settings.nameOf(name)}: ${value} is not a whole number ${range}`)
+      return undefined
+    },
+    duration,
+    positive(name, defaultMs) {
+      const ms = duration(name, defaultMs)
+      if (ms === 0) problems.push(`${settings.nameOf(name)}: must be more than 0`)
+      return ms
+    },
   }
-}
-
-/** Options that code or the environment switches on; those that code leaves out are the environment's. */
-function either<T extends object>(code: boolean | T | undefined, on: boolean | undefined, env: T): T | undefined {
-  if (typeof code === 'object') return { ...env, ...defined(code) }
-  return (code ?? on) === true ? env : undefined
-}
-
-function defined<T extends object>(object: T): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
-}
-
-function isMemory(url: string): boolean {
-  return url === 'memory:' || url === 'memory://'
-}
-
-const URL_FIELDS = ['host', 'port', 'db', 'username', 'password'] as const
-
-/** One line for all fields that do not count. */
-function warnIgnored(settings: Merged, warnings: string[]): void {
-  const nodes = settings.clusterNodes === undefined ? [] : ['cluster.nodes']
-  const given = (names: readonly (typeof URL_FIELDS)[number][]) => names.filter((name) => settings[name] !== undefined)
-  if (settings.url !== undefined && !isMemory(settings.url)) {
-    const ignored = [...given(URL_FIELDS), ...nodes]
-    if (ignored.length > 0) warnings.push(`redwell: the URL says where Redis is; ignored: ${ignored.join(', ')}`)
-  } else if (nodes.length > 0 && settings.url === undefined) {
-    const ignored = given(['host', 'port'])
-    if (ignored.length > 0) warnings.push(`redwell: cluster.nodes say where Redis is; ignored: ${ignored.join(', ')}`)
-  }
-}
-
-function resolveKind(settings: Merged, url: ParsedUrl | undefined, problems: string[]): ResolvedSettings['kind'] {
-  const { cluster, sentinel } = settings
-  if (cluster && sentinel !== undefined) problems.push('cluster and sentinel exclude each other; choose one')
-  if (settings.url !== undefined && sentinel !== undefined) {
-    problems.push('a URL and sentinel exclude each other: the sentinels tell where the master is')
-  }
-  if (!cluster && url !== undefined && url.nodes.length > 1) {
-    problems.push('url: several nodes need cluster: true (REDIS_CLUSTER)')
-  }
-  if (settings.url !== undefined && isMemory(settings.url)) {
-    if (cluster) problems.push('url: memory: is one embedded store; it has no cluster')
-    return 'memory'
-  }
-  return cluster ? 'cluster' : sentinel !== undefined ? 'sentinel' : 'standalone'
-}
-
-function resolveNodes(settings: Merged, problems: string[]): readonly Address[] {
-  const { host = 'localhost', clusterNodes } = settings
-  const port = resolveInteger('port', settings.port, 1, 65_535, problems) ?? DEFAULT_PORT
-  if (clusterNodes !== undefined) return parseAddresses(clusterNodes, DEFAULT_PORT, 'cluster.nodes', problems)
-  if (host.trim() === '') problems.push('host: must not be empty')
-  return [{ host, port }]
-}
-
-function resolveIdentity(
-  settings: Merged,
-  url: ParsedUrl | undefined,
-  problems: string[],
-): Pick<ResolvedSettings, 'db' | 'username' | 'password'> {
-  const source = url ?? settings
-  const db = resolveInteger('db', source.db, 0, Number.MAX_SAFE_INTEGER, problems) ?? 0
-  if (db !== 0 && settings.cluster) problems.push('db: a cluster has database 0 only')
-  if (settings.credentials !== undefined && source.password !== undefined) {
-    problems.push('credentials and a password exclude each other; the provider gives both')
-  }
-  const password = source.password === undefined ? undefined : new Secret(source.password)
-  return { db, username: source.username, password }
-}
-
-function resolveSentinel(sentinel: SentinelOptions, problems: string[]): ResolvedSentinel {
-  return {
-    nodes: parseAddresses(
-      sentinel.nodes ?? '',
-      DEFAULT_SENTINEL_PORT,
-      'sentinel.nodes (REDIS_SENTINEL_NODES)',
-      problems,
-    ),
-    masterName: sentinel.masterName ?? 'mymaster',
-    username: sentinel.username,
-    password: sentinel.password === undefined ? undefined : new Secret(sentinel.password),
-  }
-}
-
-function resolveTimes(
-  settings: Merged,
-  kind: ResolvedSettings['kind'],
-  problems: string[],
-): Pick<ResolvedSettings, 'socketTimeoutMs' | 'connectTimeoutMs' | 'commandTimeoutMs' | 'invalidationTimeoutMs'> {
-  const socketMs = kind === 'cluster' ? CLUSTER_SOCKET_TIMEOUT_MS : DEFAULT_SOCKET_TIMEOUT_MS
-  return {
-    socketTimeoutMs: positive('socketTimeout', settings.socketTimeout, socketMs, problems),
-    connectTimeoutMs: positive('connectTimeout', settings.connectTimeout, DEFAULT_CONNECT_TIMEOUT_MS, problems),
-    commandTimeoutMs: positive('commandTimeout', settings.commandTimeout, DEFAULT_COMMAND_TIMEOUT_MS, problems),
-    invalidationTimeoutMs: positive(
-      'invalidationTimeout',
-      settings.invalidationTimeout,
-      DEFAULT_INVALIDATION_TIMEOUT_MS,
-      problems,
-    ),
-  }
-}
-
-function resolveProtocol(resp: number | undefined, problems: string[]): 2 | 3 {
-  if (resp !== undefined && resp !== 2 && resp !== 3) problems.push('resp: is neither 2 nor 3')
-  return resp === 2 ? 2 : 3
-}
-
-function resolveInteger(
-  name: string,
-  value: number | undefined,
-  min: number,
-  max: number,
-  problems: string[],
-): number | undefined {
-  if (value === undefined) return undefined
-  if (Number.isInteger(value) && value >= min && value <= max) return value
-  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-  problems.push(`${name}: ${value} is not a whole number ${range}`)
-  return undefined
-}
-
-function duration(name: string, value: Duration | undefined, defaultMs: number, problems: string[]): number {
-  if (value === undefined) return defaultMs
-  const ms = durationMs(value)
-  if (ms === undefined) problems.push(`${name}: '${value}' is not a duration; give ${DURATION_RULE}`)
-  return ms ?? defaultMs
-}
-
-function positive(name: string, value: Duration | undefined, defaultMs: number, problems: string[]): number {
-  const ms = duration(name, value, defaultMs, problems)
-  if (ms === 0) problems.push(`${name}: must be more than 0`)
-  return ms
-}
-
-function resolvePrefix(prefix: string, problems: string[]): string {
-  const problem = prefixProblem(prefix)
-  if (problem !== undefined) problems.push(`prefix: ${problem}`)
-  return prefix
 }
 
 /** Why a text cannot be a prefix of keys, or undefined. */

@@ -1,12 +1,9 @@
 import type { Logger } from '../logger.js'
 import type { ResolvedSettings } from './settings.js'
 
-/** What a server says of itself in INFO. */
+/** What a server reports of itself in INFO. */
 export interface ServerFacts {
-  /**
-   * Another one after each restart and after each promotion. A server with a new one may have lost what the last one
-   * confirmed.
-   */
+  /** Changes with each restart and each promotion, after which the server may have lost what it had confirmed before. */
   readonly life: string
   readonly version: string
   readonly isReplica: boolean
@@ -14,9 +11,17 @@ export interface ServerFacts {
   /** Bytes; 0: no limit. */
   readonly maxMemory: number
   readonly evictionPolicy: string
+  /** Milliseconds since the epoch; NaN where the server does not report it. */
+  readonly timeMs: number
 }
 
-/** Reads INFO's `name:value` lines. */
+/** All sections that a handshake reads. */
+export const INFO = ['INFO']
+
+/** The part that a health check reads each second. Servers before 7.0 refuse several sections. */
+export const HEALTH_INFO = ['INFO', 'server', 'replication']
+
+/** Parses INFO's `name:value` lines. */
 export function factsOf(info: string): ServerFacts {
   const fields = new Map<string, string>()
   for (const line of info.split('\n')) {
@@ -26,51 +31,85 @@ export function factsOf(info: string): ServerFacts {
   const field = (name: string): string => fields.get(name) ?? ''
   return {
     life: `${field('run_id')}-${field('master_replid')}`,
-    // Valkey gives the Redis version that it is compatible with beside its own.
+    // Valkey reports the Redis version that it is compatible with in addition to its own.
     version: field('redis_version'),
     isReplica: field('role') === 'slave',
     isLoading: field('loading') === '1',
     maxMemory: Number(field('maxmemory')),
     evictionPolicy: field('maxmemory_policy'),
+    timeMs: Number.parseInt(field('server_time_usec'), 10) / 1000,
+  }
+}
+
+/** How fast two clocks may drift apart, so that an old good measurement is replaced at last: 0.5 ms a second. */
+const DRIFT = 0.0005
+
+/** The offset of a server's clock from this process' clock, from the best of the measurements so far. */
+export class ServerClock {
+  #offsetMs: number | undefined
+  #errorMs = Infinity
+  #measuredAt = 0
+
+  /** What to add to the process' clock; undefined until it was measured. */
+  get offsetMs(): number | undefined {
+    return this.#offsetMs
+  }
+
+  /**
+   * The server read its clock (`serverMs`) at an unknown moment of a round trip that began at `sentAt` of the process'
+   * clock, so half of the round trip is the error. `monotonicMs` is the time of the measurement.
+   */
+  measure(serverMs: number, sentAt: number, roundTripMs: number, monotonicMs: number): void {
+    if (Number.isNaN(serverMs)) return
+    const errorMs = roundTripMs / 2
+    const offsetMs = serverMs - sentAt - errorMs
+    const known = this.#offsetMs
+    const knownErrorMs = this.#errorMs + (monotonicMs - this.#measuredAt) * DRIFT
+    // Farther away than both errors allow: one of the clocks was set.
+    const wasSet = known !== undefined && Math.abs(offsetMs - known) > errorMs + knownErrorMs
+    if (errorMs > knownErrorMs && !wasSet) return
+    this.#offsetMs = offsetMs
+    this.#errorMs = errorMs
+    this.#measuredAt = monotonicMs
   }
 }
 
 /** The oldest version that redwell is tested with. */
 const OLDEST: readonly [number, number] = [7, 0]
 
-/** What an operator should hear once about a server. Empty where all is well, or where the server does not tell. */
-export function warningsAbout(facts: ServerFacts): readonly string[] {
-  return [tooOld(facts), badPolicy(facts)].filter((warning) => warning !== undefined)
-}
-
-function tooOld({ version }: ServerFacts): string | undefined {
+function versionWarning({ version }: ServerFacts): string | undefined {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (version === '' || major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return undefined
   return `its version is ${version}; redwell is tested with ${OLDEST.join('.')} and newer`
 }
 
-function badPolicy({ maxMemory, evictionPolicy }: ServerFacts): string | undefined {
+function policyWarning({ maxMemory, evictionPolicy }: ServerFacts): string | undefined {
   if (maxMemory === 0 || evictionPolicy !== 'noeviction') return undefined
   return 'its maxmemory-policy is noeviction: once its memory is full nothing more is cached. allkeys-lru or allkeys-lfu suit a cache'
 }
 
-/** Said when the first entry without an expiry is stored: the other policies evict only what has one. */
+/** For the first entry without an expiry: the policies other than `allkeys-*` evict only entries that have one. */
 export function unboundedWarning({ maxMemory, evictionPolicy }: ServerFacts): string | undefined {
   if (evictionPolicy === '' || (maxMemory > 0 && evictionPolicy.startsWith('allkeys'))) return undefined
   const why = maxMemory === 0 ? 'has no maxmemory' : `has maxmemory-policy ${evictionPolicy}`
   return `an entry without a TTL was stored, and the server ${why}, so it never evicts it. Give the route or REDIS_DEFAULT_TTL a lifetime, or the server maxmemory and allkeys-lru; REDIS_WARN_UNBOUNDED_CACHE=false silences this`
 }
 
-/** Lives remembered. Over it the oldest is forgotten; a service does not outlive this many restarts of its servers. */
+/** What an operator should know about a server. Empty where all is well, or where the server does not report it. */
+export function warningsAbout(facts: ServerFacts): readonly string[] {
+  return [versionWarning(facts), policyWarning(facts)].filter((warning) => warning !== undefined)
+}
+
+/** Lives remembered; beyond that the oldest is forgotten. A process does not outlive this many restarts of its servers. */
 const LIVES_MAX = 256
 
-/** What the servers said of themselves: which lives they are in, and what an operator should hear about them. */
+/** The lives of the servers that this process has met, and the warnings about them, each logged once. */
 export class ServerWatch {
   readonly #settings: ResolvedSettings
   readonly #where: string
   readonly #logger: Logger
   readonly #lives = new Set<string>()
-  readonly #said = new Set<string>()
+  readonly #warned = new Set<string>()
   #facts: ServerFacts | undefined
   #unbounded = false
   #generation = 0
@@ -89,7 +128,8 @@ export class ServerWatch {
     return [...this.#lives]
   }
 
-  greeted(facts: ServerFacts | undefined): void {
+  /** A server has completed its handshake. Undefined where it does not answer INFO. */
+  onHandshake(facts: ServerFacts | undefined): void {
     if (facts === undefined) return
     this.#facts = facts
     for (const warning of warningsAbout(facts)) this.#warn(warning)
@@ -101,20 +141,20 @@ export class ServerWatch {
     this.#generation += 1
   }
 
-  /** The user of the connection may not do what the cache needs: said once for each command. */
-  forbidden(message: string): void {
-    this.#warn(`${message}. The page on operations lists what the cache's user needs`)
+  /** The user of the connection lacks a permission that the cache needs. */
+  onForbidden(message: string): void {
+    this.#warn(`${message}. See docs/operations.md for the permissions that the cache's user needs`)
   }
 
-  unbounded(): void {
+  onUnbounded(): void {
     if (this.#unbounded || !this.#settings.warnUnboundedCache) return
     this.#unbounded = true
     if (this.#facts !== undefined) this.#warn(unboundedWarning(this.#facts))
   }
 
   #warn(warning: string | undefined): void {
-    if (warning === undefined || this.#said.has(warning)) return
-    this.#said.add(warning)
+    if (warning === undefined || this.#warned.has(warning)) return
+    this.#warned.add(warning)
     this.#logger.warn(`redwell: Redis at ${this.#where}: ${warning}`)
   }
 }

@@ -1,6 +1,36 @@
+import type { RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
+import { inspect } from 'node:util'
 import type { Duration } from '../duration.js'
-import type { NodeRedis } from './client.js'
-import type { Secret } from './resolve-settings.js'
+
+/** A node-redis client of any modules and protocol. */
+export type NodeRedis = RedisClientType | RedisClusterType | RedisSentinelType
+
+const MASK = '***'
+
+/** A text that is masked in strings, JSON, inspections and logs. */
+export class Secret {
+  readonly #text: string
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  reveal(): string {
+    return this.#text
+  }
+
+  toString(): string {
+    return MASK
+  }
+
+  toJSON(): string {
+    return MASK
+  }
+
+  [inspect.custom](): string {
+    return MASK
+  }
+}
 
 /** Where TLS material comes from: a PEM text or its bytes, or the path of a file that holds it. */
 export type Pem = string | Buffer

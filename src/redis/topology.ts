@@ -1,54 +1,71 @@
-import type { RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
+import type { RedisClusterType, RedisSentinelType } from '@redis/client'
 import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
-import type { NodeRedis, Topology } from './client.js'
-import type { CommandArgument, Reply } from './connection.js'
-import { codeOf, isReply, NodeConnection, type LaneOptions, type Port } from './node-connection.js'
-import { slotOf } from './slot.js'
+import type { CommandArgument, CommandChannel, Reply } from './command.js'
+import {
+  type ClusterNode,
+  clusterSender,
+  codeOf,
+  connectNode,
+  isCluster,
+  isReply,
+  isSentinel,
+  type MasterClient,
+  masterOf,
+  primariesOf,
+  primaryFor,
+  sender,
+} from './driver.js'
+import { NodeConnection, type NodeOptions } from './node-connection.js'
+import type { NodeRedis } from './settings.js'
+
+export type Topology = 'standalone' | 'cluster' | 'sentinel'
+
+export function topologyOf(client: NodeRedis): Topology {
+  return isCluster(client) ? 'cluster' : isSentinel(client) ? 'sentinel' : 'standalone'
+}
 
 /** The servers behind a client: one, or every primary of a cluster. */
 export interface NodeConnections {
-  /** Who has this key; of a cluster any that is ready where no key is named. Undefined where nobody is known. */
+  /** The node that has this key; without a key, one that is ready. Undefined where no node is known. */
   of(key: string | undefined): NodeConnection | undefined
-  /** Those there are now. */
   all(): readonly NodeConnection[]
-  /** Looks at the driver's connections anew. `renewed` names a server that has just been connected. */
+  /** Compares with the driver's connections. `renewed` names a server that has just been connected. */
   refresh(renewed?: string): void
   stop(): void
 }
 
-export interface Place {
+export interface TopologyOptions extends NodeOptions {
+  /** Names the server or the sentinels in messages. */
   readonly where: string
-  /** Commands count as answered once replicas have them. */
+  /** Replicas that must acknowledge each command. */
   readonly replicas: Replicas | undefined
 }
 
-export function lanesOf(client: NodeRedis, topology: Topology, place: Place, options: LaneOptions): NodeConnections {
-  const { where, replicas } = place
-  const sure = (port: Port): Port => (replicas === undefined ? port : replicated(port, replicas))
-  switch (topology) {
-    case 'cluster': {
-      const cluster = client as RedisClusterType
-      return new ClusterLanes(cluster, (node) => sure(clusterPort(cluster, node, replicas === undefined)), options)
-    }
-    case 'sentinel':
-      return new OneLane(sure(sentinelPort(client as RedisSentinelType, where)), options)
-    default:
-      return new OneLane(sure(standalonePort(client as RedisClientType, where)), options)
+export function connectNodes(client: NodeRedis, options: TopologyOptions): NodeConnections {
+  const { where, replicas } = options
+  const open = (channel: CommandChannel): NodeConnection =>
+    new NodeConnection(replicas === undefined ? channel : replicatedChannel(channel, replicas), options)
+  if (isCluster(client)) {
+    // Which node answered matters to WAIT, so a redirection that was followed is reported all the same.
+    return new ClusterNodes(client, (node) => open(clusterChannel(client, node, replicas === undefined)))
   }
+  if (isSentinel(client)) return new SingleNode(open(sentinelChannel(client, where)))
+  const channel = { where, mayBeReplica: false, isReady: () => client.isReady, send: sender(client) }
+  return new SingleNode(open(channel))
 }
 
-class OneLane implements NodeConnections {
-  readonly #lane: NodeConnection
+class SingleNode implements NodeConnections {
+  readonly #node: NodeConnection
   readonly #all: readonly NodeConnection[]
 
-  constructor(port: Port, options: LaneOptions) {
-    this.#lane = new NodeConnection(port, options)
-    this.#all = [this.#lane]
+  constructor(node: NodeConnection) {
+    this.#node = node
+    this.#all = [node]
   }
 
   of(): NodeConnection {
-    return this.#lane
+    return this.#node
   }
 
   all(): readonly NodeConnection[] {
@@ -56,183 +73,145 @@ class OneLane implements NodeConnections {
   }
 
   refresh(renewed?: string): void {
-    if (renewed !== undefined && this.#lane.port.isReady()) this.#lane.renewed()
-    else this.#lane.refresh()
+    this.#node.refresh(renewed !== undefined)
   }
 
   stop(): void {
-    this.#lane.stop()
+    this.#node.stop()
   }
 }
 
-/** A lane for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
-class ClusterLanes implements NodeConnections {
+/** A connection for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
+class ClusterNodes implements NodeConnections {
   readonly #cluster: RedisClusterType
-  readonly #portOf: (node: ClusterNode) => Port
-  readonly #options: LaneOptions
-  readonly #lanes = new Map<ClusterNode, NodeConnection>()
+  readonly #open: (node: ClusterNode) => NodeConnection
+  readonly #connections = new Map<ClusterNode, NodeConnection>()
   #next = 0
 
-  constructor(cluster: RedisClusterType, portOf: (node: ClusterNode) => Port, options: LaneOptions) {
+  constructor(cluster: RedisClusterType, open: (node: ClusterNode) => NodeConnection) {
     this.#cluster = cluster
-    this.#portOf = portOf
-    this.#options = options
+    this.#open = open
   }
 
   of(key: string | undefined): NodeConnection | undefined {
     if (key === undefined) return this.#any()
-    const node = this.#cluster.slots[slotOf(key)]?.master
-    return node === undefined ? undefined : this.#laneOf(node)
+    const node = primaryFor(this.#cluster, key)
+    return node === undefined ? undefined : this.#connectionOf(node)
   }
 
   all(): readonly NodeConnection[] {
-    return this.#cluster.isReady ? this.#cluster.masters.map((node) => this.#laneOf(node)) : []
+    return this.#cluster.isReady ? primariesOf(this.#cluster).map((node) => this.#connectionOf(node)) : []
   }
 
   refresh(renewed?: string): void {
-    const nodes = new Set<ClusterNode>(this.#cluster.masters)
-    for (const [node, lane] of this.#lanes) {
+    const nodes = new Set(primariesOf(this.#cluster))
+    for (const [node, connection] of this.#connections) {
       if (nodes.has(node)) continue
-      lane.stop()
-      this.#lanes.delete(node)
+      connection.stop()
+      this.#connections.delete(node)
     }
-    for (const node of nodes) this.#look(node, renewed)
+    for (const node of nodes) {
+      connectNode(this.#cluster, node)
+      this.#connectionOf(node).refresh(node.address === renewed)
+    }
   }
 
   stop(): void {
-    for (const lane of this.#lanes.values()) lane.stop()
+    for (const connection of this.#connections.values()) connection.stop()
   }
 
-  #look(node: ClusterNode, renewed: string | undefined): void {
-    const lane = this.#laneOf(node)
-    this.#open(node)
-    if (node.address === renewed && lane.port.isReady()) lane.renewed()
-    else lane.refresh()
-  }
-
+  /** Takes turns, so that keyless commands are spread over the primaries. */
   #any(): NodeConnection | undefined {
-    const lanes = this.all()
+    const connections = this.all()
     this.#next += 1
-    const ready = lanes.filter(({ state }) => state === 'ready')
-    return ready[this.#next % ready.length] ?? lanes[0]
+    const ready = connections.filter(({ state }) => state === 'ready')
+    return ready[this.#next % ready.length] ?? connections[0]
   }
 
-  #laneOf(node: ClusterNode): NodeConnection {
-    const known = this.#lanes.get(node)
+  #connectionOf(node: ClusterNode): NodeConnection {
+    const known = this.#connections.get(node)
     if (known !== undefined) return known
-    const lane = new NodeConnection(this.#portOf(node), this.#options)
-    this.#lanes.set(node, lane)
-    this.#open(node)
-    return lane
-  }
-
-  /** The driver connects a node when it is first asked something; a command would have to wait for that. */
-  #open(node: ClusterNode): void {
-    if (node.client === undefined && node.connectPromise === undefined && this.#cluster.isOpen)
-      this.#cluster.nodeClient(node).catch(() => {})
-  }
-}
-
-export function standalonePort(client: RedisClientType, where: string): Port {
-  const view = client.withCommandOptions(REPLIES_AS_BYTES)
-  return {
-    where,
-    mayBeReplica: false,
-    isReady: () => client.isReady,
-    send: (args) => view.sendCommand(args),
+    const connection = this.#open(node)
+    this.#connections.set(node, connection)
+    connectNode(this.#cluster, node)
+    return connection
   }
 }
 
 /**
- * The master, asked over the driver's own connection to it: through the sentinels' client a command waits whenever the
- * sentinels are asked who the master is, for as long as none of them answers, though the master is well.
+ * The master, over the driver's own connection to it: through the sentinels' client a command waits whenever the
+ * sentinels are asked for the master, for as long as none of them answers, though the master is well.
  */
-export function sentinelPort(sentinel: RedisSentinelType, where: string): Port {
-  let master: RedisClientType | undefined
-  let view: Pick<RedisClientType, 'sendCommand'> | undefined
+function sentinelChannel(sentinel: RedisSentinelType, where: string): CommandChannel {
+  let master: MasterClient | undefined
+  let send: CommandChannel['send'] = () => offline(where)
   let changed: (renewed: boolean) => void = () => {}
   let looking = false
-  const use = (client: RedisClientType): void => {
+  const use = (client: MasterClient): void => {
     if (client === master) return
     master = client
-    view = client.withCommandOptions(REPLIES_AS_BYTES) as unknown as Pick<RedisClientType, 'sendCommand'>
+    send = sender(client)
     client.on('error', () => changed(false))
     client.on('ready', () => changed(true))
     changed(false)
   }
   const look = async (): Promise<void> => {
     looking = true
-    try {
-      // oxlint-disable-next-line no-underscore-dangle -- declared by the driver, and its only way to the client itself
-      await sentinel._execute(false, async (client) => use(client as unknown as RedisClientType))
-    } catch {
-      // There is none at the moment; the next look asks again.
-    }
+    // Where there is none at the moment, the next look asks again.
+    await masterOf(sentinel).then(use, () => {})
     looking = false
   }
   return {
     where,
     mayBeReplica: false,
     isReady() {
-      // The driver closes its connection to a master that is one no more.
+      // The driver closes its connection to a master that was demoted.
       if (master?.isOpen !== true && !looking && sentinel.isOpen) void look()
       return master?.isReady === true
     },
-    send: (args) => (view === undefined ? offline(where) : view.sendCommand(args)),
+    send: (args, key) => send(args, key),
     watch(listener) {
       changed = listener
     },
   }
 }
 
-export type ClusterNode = RedisClusterType['masters'][number]
-
-/** While a slot moves, a script whose keys are on both sides is refused; it is tried again after each of these. */
-const TRY_AGAIN_MS = [2, 5, 15]
-
 /**
  * One primary of a cluster, asked directly: the driver's own way makes a plan for each command, and waits where the
- * node is away. A redirection is left to the driver, which then learns the new topology; `follow: false` makes it an
- * error all the same, for who has to know which node answered.
+ * node is away. Redirections are left to the driver, which then learns the new topology. `follow: false` reports them
+ * as errors all the same.
  */
-export function clusterPort(cluster: RedisClusterType, node: ClusterNode, follow = true): Port {
-  const whole = cluster.withCommandOptions(REPLIES_AS_BYTES)
-  const view = viewer()
-  const send = async (args: readonly CommandArgument[], key: string | undefined): Promise<Reply> => {
-    const client = node.client
-    const again = (): Promise<Reply> => whole.sendCommand(key, false, args as CommandArgument[])
-    if (client?.isReady !== true) return offline(node.address)
-    try {
-      return (await view(client as RedisClientType).sendCommand(args)) as Reply
-    } catch (error) {
-      const code = isReply(error) ? codeOf(error) : undefined
-      if (code === 'TRYAGAIN') return tryAgain(again, error)
-      if (code !== 'MOVED' && code !== 'ASK') throw error
-      const elsewhere = await again().catch((refused: unknown) => tryAgain(again, refused))
-      if (follow) return elsewhere
-      throw error
-    }
-  }
+function clusterChannel(cluster: RedisClusterType, node: ClusterNode, follow: boolean): CommandChannel {
+  const redirect = clusterSender(cluster)
+  let client: ClusterNode['client']
+  let send: CommandChannel['send'] = () => offline(node.address)
   return {
     where: node.address,
     mayBeReplica: true,
     isReady: () => node.client?.isReady === true,
-    send,
+    async send(args, key) {
+      if (node.client?.isReady !== true) return offline(node.address)
+      if (node.client !== client) {
+        client = node.client
+        send = sender(client)
+      }
+      const again = (): Promise<Reply> => redirect(args, key)
+      try {
+        return await send(args, key)
+      } catch (error) {
+        const code = isReply(error) ? codeOf(error) : undefined
+        if (code === 'TRYAGAIN') return tryAgain(again, error)
+        if (code !== 'MOVED' && code !== 'ASK') throw error
+        const reply = await again().catch((refused: unknown) => tryAgain(again, refused))
+        if (follow) return reply
+        throw error
+      }
+    },
   }
 }
 
-/** The view of a node's client, made anew when the driver replaces the client. */
-function viewer(): (client: RedisClientType) => Pick<RedisClientType, 'sendCommand'> {
-  let seen: RedisClientType | undefined
-  let view: Pick<RedisClientType, 'sendCommand'> | undefined
-  return (client) => {
-    if (client !== seen || view === undefined) {
-      seen = client
-      view = client.withCommandOptions(REPLIES_AS_BYTES) as unknown as Pick<RedisClientType, 'sendCommand'>
-    }
-    return view
-  }
-}
+/** While a slot moves, a script whose keys are on both sides is refused; it is tried again after each of these. */
+const TRY_AGAIN_MS = [2, 5, 15]
 
 async function tryAgain(send: () => Promise<Reply>, first: unknown): Promise<Reply> {
   let refused = first
@@ -248,24 +227,8 @@ async function tryAgain(send: () => Promise<Reply>, first: unknown): Promise<Rep
   throw refused
 }
 
-/** `key` says which node of a cluster answers; without one any does. */
-export type Send = (args: readonly CommandArgument[], key: string | undefined) => Promise<Reply>
-
-/** `$`, the driver's `RESP_TYPES.BLOB_STRING`. */
-const BLOB_STRING = 36
-
-/**
- * Options of our own way to send over the application's client and its connection. No time-out of the driver (it makes
- * a signal per command): the deadline is ours. A view of the client is made once with them, because options given with
- * each command are merged by the driver each time, which doubles the CPU time of a GET. The cast is for its exact
- * optional type.
- */
-export const REPLIES_AS_BYTES = { timeout: undefined, typeMapping: { [BLOB_STRING]: Buffer } } as unknown as {
-  typeMapping: { [BLOB_STRING]: typeof Buffer }
-}
-
 /** The driver may hold a command back while it looks for a server; ours are sent now or not at all. */
-export function offline(where: string): Promise<never> {
+function offline(where: string): Promise<never> {
   return Promise.reject(new Error(`Redis at ${where} is not connected.`))
 }
 
@@ -275,20 +238,20 @@ export interface Replicas {
   readonly limitMs: number
 }
 
-/** Questions about the server itself: there is nothing in them for replicas. */
-const UNREPLICATED = new Set(['INFO', 'PING'])
+/** Questions about the server itself, which replicas need not have. */
+const UNREPLICATED = new Set<CommandArgument | undefined>(['INFO', 'PING'])
 
 /**
- * A port whose commands are answered when enough replicas have them. WAIT covers what was written before it on its own
- * connection, and holds up everything behind it; so this is for a connection of its own.
+ * A channel whose commands are answered when enough replicas have them. WAIT covers what was written before it on its
+ * own connection, and holds up everything behind it; so this is for a connection of its own.
  */
-export function replicated(port: Port, { count, limitMs }: Replicas): Port {
+function replicatedChannel(channel: CommandChannel, { count, limitMs }: Replicas): CommandChannel {
   const wait = ['WAIT', String(count), String(Math.ceil(limitMs))]
   return {
-    ...port,
+    ...channel,
     async send(args, key) {
-      if (UNREPLICATED.has(String(args[0]))) return port.send(args, key)
-      const [reply, acknowledged] = await Promise.all([port.send(args, key), port.send(wait, key)])
+      if (UNREPLICATED.has(args[0])) return channel.send(args, key)
+      const [reply, acknowledged] = await Promise.all([channel.send(args, key), channel.send(wait, key)])
       if (Number(acknowledged) >= count) return reply
       throw new UnavailableError('error', `Only ${Number(acknowledged)} of ${count} replicas have the invalidation.`)
     },

@@ -1,32 +1,36 @@
-import { groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import type { PathRule } from '../cache/key.js'
 import { OptionsError } from '../errors.js'
-import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
-import type {
-  CacheEvictOptions,
-  CacheOptions,
-  CachePutOptions,
-  GroupOption,
-  KeyOptions,
-  ResponseDefaults,
+import { checkKnown, HTTP_OPTIONS, type HttpPolicy, resolveHttpPolicy, resolveOptions } from '../http/index.js'
+import { chain, type MaybePromise } from '../maybe-promise.js'
+import {
+  type CacheEvictOptions,
+  type CacheOptions,
+  type CachePutOptions,
+  EVICT_OPTIONS,
+  type GroupOption,
+  isObject,
+  type KeyOptions,
+  type Principal,
+  type ResponseDefaults,
+  ROUTE_OPTIONS,
 } from './options.js'
 
-/** What the application says once for all routes. */
+/** Settings of the application for all its routes. */
 export interface RouteDefaults {
   readonly defaultTtlMs: number
-  /** Options that a route has when it does not say otherwise. */
+  /** Options of a route that does not set its own. */
   readonly defaults: ResponseDefaults
-  /** Whether the Host is part of a key that is not told otherwise. */
+  /** Whether the Host is part of the key of a route that does not set `host`. */
   readonly host: boolean
-  /** How the framework tells paths apart. */
+  /** Which paths the framework's router treats as equal. */
   readonly path: PathRule
-  /** Why a text cannot be a prefix. */
+  /** Why a text cannot be a prefix; undefined where it can. */
   readonly prefixProblem: (prefix: unknown) => string | undefined
 }
 
 export interface KeyPolicy<Req> {
   readonly key: KeyOptions<Req>['key']
-  readonly per: KeyOptions<Req>['per']
+  readonly per: ((request: Req) => MaybePromise<string | undefined>) | undefined
   readonly prefix: string | undefined
   readonly host: boolean
   readonly path: PathRule
@@ -51,20 +55,19 @@ export function resolvePolicy<Req>(
   options: CacheOptions<Req> | CachePutOptions<Req>,
   defaults: RouteDefaults,
 ): RoutePolicy<Req> {
-  const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
+  const problems: string[] = []
   checkNames(options, 'entry', problems)
-  checkGroup(options.group, problems)
+  const { enabled, earlyRefresh, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
   const http = resolveHttpPolicy({ ...defaults.defaults, ...options }, problems, defaults)
-  const policy = {
-    ...resolveKey(options, { ...defaults, host: http.host, path: pathRule(defaults.path, http) }, problems),
-    enabled: options.enabled !== false,
-    group: options.group,
-    earlyRefresh: fraction('earlyRefresh', options.earlyRefresh, problems),
-    http,
-  }
+  const key = resolveKey(
+    options,
+    { ...defaults, host: http.host, path: pathRule(defaults.path, http) },
+    query,
+    problems,
+  )
   if (problems.length > 0) throw new OptionsError(where, problems)
-  return policy
+  return { ...key, enabled, group: options.group, earlyRefresh, http }
 }
 
 /** Options of `cacheEvict`. */
@@ -73,104 +76,59 @@ export function resolveEvictPolicy<Req>(
   options: CacheEvictOptions<Req>,
   defaults: RouteDefaults,
 ): EvictPolicy<Req> {
-  const problems: string[] = []
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object with `group`, `key` or both'])
+  const problems: string[] = []
   checkNames(options, 'evict', problems)
   if (options.group === undefined && options.key === undefined) {
-    problems.push("says nothing to evict: give `group`, or `key: 'path'` for the GET of this path")
+    problems.push("names nothing to evict: write `group`, or `key: 'path'` for the GET of this path")
   }
-  checkGroup(options.group, problems)
-  const { key, mode } = options
-  if (key !== undefined && key !== 'path' && typeof key !== 'function' && !Array.isArray(key)) {
-    problems.push("key: must be 'path', a list of key parts, or a function of the request and the result")
-  }
-  if (mode !== undefined && mode !== 'hard' && mode !== 'soft')
-    problems.push(`mode: ${String(mode)} is not one of hard, soft`)
-  const policy = {
-    ...resolveKey({ ...options, key: undefined }, defaults, problems),
-    group: options.group,
-    evictKey: key,
-    mode: mode ?? 'hard',
-  }
+  const { mode, query } = resolveOptions(EVICT_OPTIONS, options, 'app', problems)
+  const { group, key: evictKey } = options
+  const key = resolveKey({ ...options, key: undefined }, defaults, query, problems)
   if (problems.length > 0) throw new OptionsError(where, problems)
-  return policy
+  return { ...key, group, evictKey, mode }
 }
 
-const KEY_OPTIONS = ['key', 'per', 'prefix', 'host', 'query', 'group']
-
-const RESPONSE_OPTIONS = [
-  ...['preset', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'staleOnError', 'retain', 'jitter', 'statuses'],
-  ...['override', 'heuristic', 'maxBodyBytes', 'maxHeaderBytes', 'clientDirectives', 'vary', 'auth', 'setCookie'],
-  ...['unkeyedReads', 'encoded', 'etag', 'statusHeader', 'cacheStatus', 'freshnessHeaders', 'targets', 'revalidate'],
-  ...['validateOtherVariants', 'forwardConditionals', 'partial', 'headUpdate', 'postContentLocation'],
-  ...['autoInvalidate', 'invalidateLocations', 'groupInvalidation', 'invalidateSharedGroups', 'emitCacheGroups'],
-  'collapse',
-]
-
 const KNOWN = {
-  entry: new Set([...KEY_OPTIONS, ...RESPONSE_OPTIONS, 'private', 'unsafeShared', 'enabled', 'earlyRefresh']),
-  evict: new Set([...KEY_OPTIONS, 'mode']),
-  defaults: new Set([...RESPONSE_OPTIONS, 'host']),
+  entry: [...Object.keys(HTTP_OPTIONS), ...Object.keys(ROUTE_OPTIONS)],
+  evict: Object.keys(EVICT_OPTIONS),
+  defaults: Object.keys(HTTP_OPTIONS).filter((name) => name !== 'private' && name !== 'unsafeShared'),
 }
 
 /** A misspelt option would silently do nothing. */
 export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
-  for (const name of Object.keys(options)) if (!KNOWN[of].has(name)) problems.push(`${name}: there is no such option`)
+  checkKnown(options, KNOWN[of], problems)
 }
 
-/** What speaks HTTP caching itself knows its queries: they count as they are sent (RFC 9111 section 2). */
+/** A handler that sets HTTP caching fields itself expects its query as it was sent (RFC 9111 section 2). */
 export function pathRule(path: PathRule, { preset }: Pick<HttpPolicy, 'preset'>): PathRule {
   return { ...path, query: preset === 'rfc9111' ? EXACT : undefined }
 }
 
 const EXACT = { sort: false } as const
 
-function resolveKey<Req>(options: KeyOptions<Req>, defaults: RouteDefaults, problems: string[]): KeyPolicy<Req> {
-  for (const name of ['key', 'per'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function')
-      problems.push(`${name}: must be a function of the request`)
-  }
+function resolveKey<Req>(
+  options: KeyOptions<Req>,
+  defaults: RouteDefaults,
+  query: KeyOptions<Req>['query'],
+  problems: string[],
+): KeyPolicy<Req> {
   const prefixProblem = options.prefix === undefined ? undefined : defaults.prefixProblem(options.prefix)
   if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
-  checkQuery(options.query, problems)
-  const path = options.query === undefined ? defaults.path : { ...defaults.path, query: options.query }
-  return { key: options.key, per: options.per, prefix: options.prefix, host: options.host ?? defaults.host, path }
+  const { key, per, prefix, host = defaults.host } = options
+  const path = query === undefined ? defaults.path : { ...defaults.path, query }
+  return { key, per: per && ((request) => chain(per(request), principalText)), prefix, host, path }
 }
 
-function checkQuery(query: KeyOptions<unknown>['query'], problems: string[]): void {
-  if (query === undefined) return
-  if (!isObject(query)) return void problems.push('query: must be an object with `ignore`, `only` or `sort`')
-  for (const name of ['ignore', 'only'] as const) {
-    const names: unknown = query[name]
-    if (names !== undefined && !(Array.isArray(names) && names.every((one) => typeof one === 'string'))) {
-      problems.push(`query.${name}: must be a list of parameter names`)
-    }
-  }
-  if (query.ignore !== undefined && query.only !== undefined)
-    problems.push('query: `ignore` and `only` exclude each other')
+/** A number without a value, such as the id of a missing user, is no principal. */
+function principalText(principal: Principal | undefined): string | undefined {
+  if (typeof principal === 'number') return Number.isNaN(principal) ? undefined : String(principal)
+  return typeof principal === 'bigint' ? String(principal) : principal
 }
 
-function checkGroup(group: unknown, problems: string[]): void {
-  if (group === undefined || typeof group === 'function') return
-  const names: readonly unknown[] = Array.isArray(group) ? group : [group]
-  if (names.length > GROUPS_PER_ENTRY_MAX)
-    problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
-  for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
-}
-
-function fraction(name: string, value: unknown, problems: string[]): number {
-  if (value === undefined) return 0
-  if (typeof value === 'number' && value >= 0 && value <= 1) return value
-  problems.push(`${name}: must be a number from 0 to 1`)
-  return 0
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** Groups that are created for a fill live as long as the longest entry it may become; a longer one prolongs them when it is stored. */
-export function longestLifeMs({ ttlMs, defaultTtlMs = 0, swrMs, sieMs, retainMs }: HttpPolicy): number {
+/** The longest life of an entry. Groups created for a fill live as long; a longer entry extends them when it is stored. */
+export function longestLifeMs(http: HttpPolicy): number {
+  const { ttlMs, defaultTtlMs = 0, staleWhileRevalidateMs, staleIfErrorMs, retainMs } = http
   const lives = ttlMs === undefined ? [defaultTtlMs] : typeof ttlMs === 'number' ? [ttlMs] : [...ttlMs.values()]
-  return Math.max(...lives) + Math.max(swrMs, sieMs, retainMs)
+  return Math.max(...lives) + Math.max(staleWhileRevalidateMs, staleIfErrorMs, retainMs)
 }

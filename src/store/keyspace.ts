@@ -1,4 +1,4 @@
-import { slotOf, SLOTS } from '../redis/slot.js'
+import { slotOf, SLOTS } from '../redis/command.js'
 
 /** First character of the group of a path in `Entry.groups`. Encoded group names do not have it. */
 const PATH_MARK = '='

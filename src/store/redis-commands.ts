@@ -1,6 +1,7 @@
-import type { CommandArgument, Connection, Reply } from '../redis/connection.js'
+import type { CommandArgument, Reply } from '../redis/command.js'
+import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { evaluate, type Script } from '../redis/script.js'
+import { evaluate, type Script } from '../redis/command.js'
 
 /** What the store needs of the connection to Redis. */
 export type RedisConnection = Pick<

@@ -1,4 +1,4 @@
-import { slotOf, SLOTS } from '../redis/slot.js'
+import { slotOf, SLOTS } from '../redis/command.js'
 import { decodeEntry, decodeGroupStamp } from './codec.js'
 import { type Entry, type GroupStamp, isValid } from './entry.js'
 import type { Keyspace } from './keyspace.js'

@@ -1,5 +1,5 @@
 // Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
-import type { Script } from '../redis/script.js'
+import type { Script } from '../redis/command.js'
 
 const clock = `local JUMP = 3600000000
 local function clock(key, nonce, server, floor)

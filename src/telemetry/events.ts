@@ -1,105 +1,104 @@
-/** Where it happened. */
+import { type Channel, channel, subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
+import { isPromise } from '../maybe-promise.js'
+
+/** The route or namespace that an event belongs to. */
 export interface Origin {
   readonly kind: 'route' | 'namespace'
-  /** A route's method and template (`GET /products/:id`), or a namespace's name: `default` for values beside namespaces. */
+  /** A route's method and template (`GET /products/:id`), or a namespace's name (`default`: values without a namespace). */
   readonly name: string
 }
 
-/** - `stale`: served past its lifetime, which the route, the client or a soft invalidation allowed */
+/** - `stale`: served past its lifetime, as the route, the client or a soft invalidation allowed */
 export type Outcome = 'hit' | 'stale' | 'miss' | 'bypass'
 
-/** What every event of an operation tells. */
-interface Happened {
+/** What every event of an operation carries. */
+interface OperationEvent {
   readonly origin: Origin
-  /** Milliseconds since the epoch, by the clock of the process. */
+  /** Milliseconds since the epoch, by the process' clock. */
   readonly at: number
 }
 
-/** Somebody asked the cache: one request of a cached route, or one key of the data cache. Published when it is decided. */
-export interface LookupEvent extends Happened {
+/** A lookup was decided: one request of a cached route, or one key of the data cache. */
+export interface LookupEvent extends OperationEvent {
   /** `get` on a route; the method's name (`get`, `getOrSet`, `has` …) on a namespace. */
   readonly operation: string
   readonly outcome: Outcome
-  /** Why: see docs/telemetry.md. A miss of which Redis was the cause has the reason `outage`. */
+  /** Cause of the outcome; docs/telemetry.md lists them. A miss that Redis caused has the reason `outage`. */
   readonly reason: string
-  /** Up to the decision, with the wait for somebody else's run; without the handler or the loader. */
+  /** Time until the decision, including the wait for another request's run; without the handler or the loader. */
   readonly durationMs: number
-  /** Lifetime that is left; Infinity: until evicted. Undefined where nothing was found. */
+  /** Remaining lifetime; Infinity: until evicted. Undefined where no entry was found. */
   readonly ttlMs: number | undefined
   readonly ageMs: number | undefined
-  /** Of the body that is served. */
+  /** Size of the body that is served. */
   readonly bytes: number
   /** The entry's key below its prefix, as it stands in Redis; a principal in it is a digest. */
   readonly key: string | undefined
-  /** Groups of the entry, or of the place where it would be; encoded as in Redis. */
+  /** Groups of the entry, or those that it would carry; encoded as in Redis. */
   readonly groups: readonly string[]
 }
 
 /** - `fenced`: the key or a group was invalidated since the fill began; `contested`: another writer of the key was active */
 export type StoreResult = 'stored' | 'fenced' | 'contested' | 'outage'
 
-/** Something was to be stored. */
-export interface StoreEvent extends Happened {
-  /** `fill`: what a miss computed; `write-through`: what a write answered; `set`: what the application gave. */
-  readonly by: 'fill' | 'write-through' | 'set'
+/** An attempt to store an entry has ended. */
+export interface StoreEvent extends OperationEvent {
+  /** `fill`: the result of a miss; `write-through`: the response to a write; `set`: a value from the application. */
+  readonly write: 'fill' | 'write-through' | 'set'
   readonly result: StoreResult
   readonly durationMs: number
   readonly ttlMs: number
-  /** Of the body. */
+  /** Size of the body. */
   readonly bytes: number
   readonly key: string
   readonly groups: readonly string[]
 }
 
-/** A response was served and not stored, by rule. */
-export interface RefusalEvent extends Happened {
+/** A response was served and, by rule, not stored. */
+export interface RefusalEvent extends OperationEvent {
   /** A `RefusalReason`. */
   readonly reason: string
 }
 
 /** Keys and groups were invalidated. */
-export interface EvictionEvent extends Happened {
+export interface EvictionEvent extends OperationEvent {
   /** `evict` on a route; the method's name (`delete`, `deleteGroup` …) on a namespace. */
   readonly operation: string
   readonly keys: readonly string[]
   readonly groups: readonly string[]
   readonly mode: 'hard' | 'soft'
-  /** False: Redis could not be reached; it is queued and tried again. */
+  /** False: Redis did not confirm it; the invalidation is queued and retried. */
   readonly confirmed: boolean
-  /** Entries that were removed by their key. */
+  /** Count of entries that were removed by their key. */
   readonly entries: number
   readonly durationMs: number
 }
 
-/** A request waited for the run of another one. Published when the wait is over. */
-export interface WaitEvent extends Happened {
-  /** Whose run it waited for. */
+/** A request has waited for another request's run. Published when the wait is over. */
+export interface WaitEvent extends OperationEvent {
+  /** Where that run takes place. */
   readonly holder: 'process' | 'other-process'
-  /**
-   * - `stored`, `woken`: there is something to look at
-   * - `released`, `pass`: the other run gave nothing to share
-   * - `wait-limit`, `aborted`, `outage`: it waits no longer
-   */
+  /** What ended the wait; docs/telemetry.md lists the words. */
   readonly end: string
   readonly durationMs: number
 }
 
-/** A background refresh of an entry that is served meanwhile was begun. */
-export interface RefreshEvent extends Happened {
+/** A background refresh has started; the present entry is served meanwhile. */
+export interface RefreshEvent extends OperationEvent {
   /** `early`: the entry is still fresh. */
   readonly reason: 'stale' | 'early'
 }
 
-/** A store was refused because of an invalidation or a writer that came in between: consistency at work. */
-export interface FenceEvent extends Happened {
-  readonly by: StoreEvent['by']
+/** An invalidation or another writer came first, so the entry was not stored: consistency at work. */
+export interface FenceEvent extends OperationEvent {
+  readonly write: StoreEvent['write']
   readonly key: string
 }
 
-/** A stale entry was served in place of a handler or a loader that failed (`staleIfError`). */
-export type StandInEvent = Happened
+/** A stale entry was served because the handler or the loader failed (`staleIfError`). */
+export type StaleIfErrorEvent = OperationEvent
 
-/** The breaker in front of Redis has changed. */
+/** The circuit breaker in front of Redis changed its state. */
 export interface BreakerEvent {
   readonly at: number
   /** Address of the server, or of the seeds. */
@@ -108,7 +107,7 @@ export interface BreakerEvent {
   readonly previous: 'closed' | 'open' | 'half-open'
 }
 
-/** What the cache can expect of Redis has changed. */
+/** The connection to Redis changed its state. */
 export interface ConnectionEvent {
   readonly at: number
   readonly server: string
@@ -116,16 +115,16 @@ export interface ConnectionEvent {
   readonly previous: 'ready' | 'degraded' | 'unavailable' | 'closed'
 }
 
-/** Invalidations that Redis had not confirmed were sent once more. */
+/** Unconfirmed invalidations were sent again. */
 export interface RetryEvent {
   readonly at: number
   readonly prefix: string
   readonly result: 'confirmed' | 'failed'
-  /** Keys and groups still to be confirmed. While there are any, this process serves nothing from the cache. */
+  /** Keys and groups that are still unconfirmed. While there are any, this process serves nothing from the cache. */
   readonly pending: number
 }
 
-/** Channels of `node:diagnostics_channel`, and what is published on them. */
+/** Channels of `node:diagnostics_channel`, and the events published on them. */
 export interface CacheEvents {
   'redwell:lookup': LookupEvent
   'redwell:store': StoreEvent
@@ -134,8 +133,70 @@ export interface CacheEvents {
   'redwell:wait': WaitEvent
   'redwell:refresh': RefreshEvent
   'redwell:fence': FenceEvent
-  'redwell:stand-in': StandInEvent
+  'redwell:stale-if-error': StaleIfErrorEvent
   'redwell:breaker': BreakerEvent
   'redwell:connection': ConnectionEvent
   'redwell:retry': RetryEvent
+}
+
+/** A channel that knows the type of its events. */
+interface EventChannel<Event> extends Pick<Channel, 'name' | 'hasSubscribers'> {
+  publish(event: Event): void
+}
+
+function open<Name extends keyof CacheEvents>(name: Name): EventChannel<CacheEvents[Name]> {
+  return channel(name)
+}
+
+/**
+ * Referenced here for the life of the process: Node may collect a channel that only its subscribers know, and them with
+ * it. Events are built only where `hasSubscribers` is true.
+ */
+export const channels = {
+  lookup: open('redwell:lookup'),
+  store: open('redwell:store'),
+  refusal: open('redwell:refusal'),
+  eviction: open('redwell:eviction'),
+  wait: open('redwell:wait'),
+  refresh: open('redwell:refresh'),
+  fence: open('redwell:fence'),
+  staleIfError: open('redwell:stale-if-error'),
+  breaker: open('redwell:breaker'),
+  connection: open('redwell:connection'),
+  retry: open('redwell:retry'),
+}
+
+/**
+ * Calls the listener for each event of a channel; returns a function that unsubscribes it. With Node's own `subscribe`,
+ * a subscriber that throws ends the process. Here its first error or rejection becomes a process warning with the code
+ * `REDWELL_LISTENER`, and it stays subscribed.
+ *
+ * @example
+ * const stop = subscribe('redwell:lookup', ({ origin, outcome, reason, durationMs }) => { … })
+ */
+export function subscribe<Name extends keyof CacheEvents>(
+  name: Name,
+  listener: (event: CacheEvents[Name]) => void | Promise<void>,
+): () => void {
+  if (Object.values(channels).every((known) => known.name !== name)) throw new TypeError(`There is no channel ${name}.`)
+  let warned = false
+  const warn = (error: unknown): void => {
+    if (warned) return
+    warned = true
+    const reason = error instanceof Error ? error.message : String(error)
+    const message = `redwell: a listener of ${name} failed: ${reason}. Its further errors are not reported.`
+    process.emitWarning(message, { code: 'REDWELL_LISTENER' })
+  }
+  const guarded = (event: unknown): void => {
+    try {
+      const result = listener(event as CacheEvents[Name])
+      if (isPromise(result)) result.then(undefined, warn)
+    } catch (error) {
+      warn(error)
+    }
+  }
+  subscribeTo(name, guarded)
+  return () => {
+    unsubscribe(name, guarded)
+  }
 }

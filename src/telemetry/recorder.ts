@@ -1,25 +1,32 @@
-import type { MaybePromise } from '../maybe-promise.js'
-import { channels } from './channels.js'
-import type { EvictionEvent, LookupEvent, Origin, Outcome, StoreEvent, StoreResult } from './events.js'
-import { Counts, type OriginStats } from './stats.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import {
+  type BreakerEvent,
+  channels,
+  type ConnectionEvent,
+  type EvictionEvent,
+  type LookupEvent,
+  type Origin,
+  type Outcome,
+  type StoreEvent,
+  type StoreResult,
+} from './events.js'
+import { type CacheStats, Counts, type OriginStats } from './stats.js'
 
-/** Lookups of an origin that are all timed, so that a quiet one has exact figures. */
+/** An origin's first lookups are all timed, so that the figures of a quiet one are exact. */
 const TIMED_FIRST = 1024
 
-/** After that one in so many (a power of two): reading the clock twice costs as much as a hit from memory. */
+/** After those, one in this many is (a power of two): reading the clock twice costs as much as a hit from memory. */
 const TIMED_EVERY = 16
 
-/** Counts what one route or namespace does, and tells those who listen. */
+/** Counts what one route or namespace does, and publishes it to subscribers. */
 export class Recorder {
-  readonly origin: Origin
-  readonly #now: () => number
   #counts = new Counts()
-  #asked = 0
+  #lookups = 0
 
-  constructor(origin: Origin, now: () => number) {
-    this.origin = origin
-    this.#now = now
-  }
+  constructor(
+    readonly origin: Origin,
+    private readonly now: () => number,
+  ) {}
 
   read(): OriginStats {
     return this.#counts.read()
@@ -27,70 +34,64 @@ export class Recorder {
 
   reset(): void {
     this.#counts = new Counts()
-    this.#asked = 0
+    this.#lookups = 0
   }
 
-  /** A lookup begins, whose end somebody tells: for paths that cannot afford to be wrapped. */
+  /** Begins a lookup that its caller ends: for paths that cannot afford a wrapper. */
   start(operation: string): LookupTimer {
     const scope = this.#begin(operation)
-    const weight = this.#weight(scope)
+    const weight = this.#nextWeight(scope)
     return new LookupTimer(this, operation, scope, weight, weight === 0 ? 0 : performance.now())
   }
 
-  /** Runs a lookup. `found` tells what its result means. */
-  lookup<T>(operation: string, run: () => MaybePromise<T>, found: (result: T) => LookupResult): MaybePromise<T> {
-    const looking = this.start(operation)
-    const running = looking.run(run)
-    if (!(running instanceof Promise)) {
-      looking.found(found(running))
-      return running
+  /** Runs a lookup; `describe` turns its result into what is recorded. */
+  lookup<T>(operation: string, run: () => MaybePromise<T>, describe: (result: T) => LookupResult): MaybePromise<T> {
+    const timer = this.start(operation)
+    const end = (result: T): T => {
+      timer.found(describe(result))
+      return result
     }
-    return running.then(
-      (result) => {
-        looking.found(found(result))
-        return result
-      },
-      (error: unknown) => {
-        looking.failed(error)
-        throw error
-      },
-    )
+    const running = timer.run(run)
+    if (!isPromise(running)) return end(running)
+    return running.then(end, (error: unknown) => {
+      timer.failed(error)
+      throw error
+    })
   }
 
-  /** Stores something; `run` resolves with how that ended. */
+  /** Runs `run`, which stores an entry. */
   async store(
-    by: StoreEvent['by'],
-    what: Stored,
+    write: StoreEvent['write'],
+    stored: Stored,
     run: () => Promise<'stored' | 'fenced'>,
   ): Promise<'stored' | 'fenced'> {
-    const scope = by === 'set' ? this.#begin('set') : begin('set', this.origin)
+    const scope = write === 'set' ? this.#begin('set') : begin('set', this.origin)
     const startedAt = performance.now()
     try {
-      const result = await (scope === undefined ? run() : runIn(scope, run))
-      const event = this.#stored(by, what, result === 'fenced' && by === 'set' ? 'contested' : result, startedAt)
-      scope?.end(event)
+      const result = await runIn(scope, run)
+      this.#stored(scope, write, stored, result === 'fenced' && write === 'set' ? 'contested' : result, startedAt)
       return result
     } catch (error) {
-      const event = this.#stored(by, what, 'outage', startedAt)
-      scope?.end(event)
+      this.#stored(scope, write, stored, 'outage', startedAt)
       throw error
     }
   }
 
-  /** A write-through: what it invalidates and what it stores are one operation. */
+  /** Runs a write-through: what it invalidates and what it stores are one operation. */
   async put<T extends Evicted & { readonly published: 'stored' | 'fenced' }>(
-    evicting: Evicting,
-    what: Stored | undefined,
+    target: EvictionTarget,
+    stored: Stored | undefined,
     run: () => Promise<T>,
   ): Promise<T> {
     const scope = this.origin.kind === 'route' ? begin('put', this.origin) : this.#begin('set')
     const startedAt = performance.now()
     try {
-      const committed = await (scope === undefined ? run() : runIn(scope, run))
+      const committed = await runIn(scope, run)
       const result = committed.confirmed ? (committed.published === 'stored' ? 'stored' : 'contested') : 'outage'
-      const stored = what === undefined ? undefined : this.#stored('write-through', what, result, startedAt)
-      const evicted = isEmpty(evicting) ? undefined : this.#evicted('put', evicting, committed, startedAt)
-      scope?.end(stored ?? evicted)
+      // One span: it describes the store where there is one.
+      if (!isEmpty(target)) this.#evicted(stored === undefined ? scope : undefined, 'put', target, committed, startedAt)
+      if (stored !== undefined) this.#stored(scope, 'write-through', stored, result, startedAt)
+      else if (isEmpty(target)) scope?.end(undefined)
       return committed
     } catch (error) {
       scope?.end(undefined, error)
@@ -98,8 +99,8 @@ export class Recorder {
     }
   }
 
-  /** Invalidates; an invalidation never rejects. */
-  async evict<Target extends Evicting, T extends Evicted>(
+  /** Runs an invalidation, which never rejects. */
+  async evict<Target extends EvictionTarget, T extends Evicted>(
     operation: string,
     target: Target,
     run: (target: Target) => Promise<T>,
@@ -107,141 +108,138 @@ export class Recorder {
     if (isEmpty(target)) return run(target)
     const scope = this.#begin(operation)
     const startedAt = performance.now()
-    const evicted = await (scope === undefined ? run(target) : runIn(scope, () => run(target)))
-    const event = this.#evicted(operation, target, evicted, startedAt)
-    scope?.end(event)
+    const evicted = await runIn(scope, () => run(target))
+    this.#evicted(scope, operation, target, evicted, startedAt)
     return evicted
   }
 
-  /** Waits for the run of somebody else. */
-  async wait<T extends { readonly state: string } | void>(
-    holder: 'process' | 'other-process',
-    waiting: Promise<T>,
-  ): Promise<T> {
+  /** Awaits another request's run. */
+  async wait<T extends { readonly state: string } | void>(holder: WaitHolder, waiting: Promise<T>): Promise<T> {
     this.#counts.waits += 1
     const startedAt = performance.now()
-    const ended = await waiting
+    const result = await waiting
     if (channels.wait.hasSubscribers) {
       const durationMs = performance.now() - startedAt
-      channels.wait.publish({ origin: this.origin, at: this.#now(), holder, end: ended?.state ?? 'woken', durationMs })
+      channels.wait.publish({ ...this.#common(), holder, end: result?.state ?? 'woken', durationMs })
     }
-    return ended
+    return result
   }
 
+  /** A response was not stored, by rule. */
   refused(reason: string): void {
     this.#counts.refused(reason)
-    if (channels.refusal.hasSubscribers) channels.refusal.publish({ origin: this.origin, at: this.#now(), reason })
+    if (channels.refusal.hasSubscribers) channels.refusal.publish({ ...this.#common(), reason })
   }
 
+  /** A background refresh has started. */
   refreshes(reason: 'stale' | 'early'): void {
     this.#counts.refreshes += 1
-    if (channels.refresh.hasSubscribers) channels.refresh.publish({ origin: this.origin, at: this.#now(), reason })
+    if (channels.refresh.hasSubscribers) channels.refresh.publish({ ...this.#common(), reason })
   }
 
+  /** A stale entry was served because the handler or the loader failed. */
   standsIn(): void {
-    this.#counts.standIns += 1
-    if (channels.standIn.hasSubscribers) channels.standIn.publish({ origin: this.origin, at: this.#now() })
+    this.#counts.staleIfError += 1
+    if (channels.staleIfError.hasSubscribers) channels.staleIfError.publish(this.#common())
+  }
+
+  #common(): { origin: Origin; at: number } {
+    return { origin: this.origin, at: this.now() }
   }
 
   #begin(operation: string): Scope | undefined {
-    const { kind } = this.origin
-    return begin(kind === 'route' ? (operation as OperationName) : `backend.${operation}`, this.origin)
+    return begin(this.origin.kind === 'route' ? operation : `backend.${operation}`, this.origin)
   }
 
-  /** How many lookups this one's time stands for; 0: it is not timed. */
-  #weight(scope: Scope | undefined): number {
-    this.#asked += 1
-    if (scope !== undefined || this.#asked <= TIMED_FIRST || channels.lookup.hasSubscribers) return 1
-    return this.#asked % TIMED_EVERY === 0 ? TIMED_EVERY : 0
+  /** Count of lookups that the time of the next one stands for; 0: it is not timed. */
+  #nextWeight(scope: Scope | undefined): number {
+    this.#lookups += 1
+    if (scope !== undefined || this.#lookups <= TIMED_FIRST || channels.lookup.hasSubscribers) return 1
+    return this.#lookups % TIMED_EVERY === 0 ? TIMED_EVERY : 0
   }
 
-  /** @internal */
-  looked({ operation, scope, weight, startedAt }: LookupTimer, found: LookupResult): void {
-    const { outcome, reason, entry, place } = found
+  /** @internal Called by the timer. */
+  ended({ operation, scope, weight, startedAt }: LookupTimer, result: LookupResult): void {
+    const { outcome, reason, entry, place } = result
     const served = outcome === 'hit' || outcome === 'stale'
-    const bytes = found.bytes ?? (served ? (entry?.body.length ?? 0) : 0)
+    const bytes = result.bytes ?? (served ? (entry?.body.length ?? 0) : 0)
     const durationMs = weight === 0 ? 0 : performance.now() - startedAt
     this.#counts.lookup(outcome, reason, bytes)
     if (weight !== 0) this.#counts.time('get', durationMs, weight)
     if (scope === undefined && !channels.lookup.hasSubscribers) return
-    const at = this.#now()
+    const common = this.#common()
     const event: LookupEvent = {
-      origin: this.origin,
-      at,
-      operation,
-      outcome,
-      reason,
-      durationMs,
-      bytes,
-      ttlMs: entry === undefined ? undefined : Math.max(entry.freshUntil - at, 0),
-      ageMs: entry === undefined ? undefined : at - entry.storedAt,
-      key: place?.key,
+      ...common,
+      ...{ operation, outcome, reason, durationMs, bytes, key: place?.key },
+      ttlMs: entry && Math.max(entry.freshUntil - common.at, 0),
+      ageMs: entry && common.at - entry.storedAt,
       groups: entry?.groups ?? place?.groups ?? [],
     }
     channels.lookup.publish(event)
     scope?.end(event)
   }
 
-  #stored(by: StoreEvent['by'], { key, entry, ttlMs }: Stored, result: StoreResult, startedAt: number): StoreEvent {
+  #stored(
+    scope: Scope | undefined,
+    write: StoreEvent['write'],
+    { key, entry, ttlMs }: Stored,
+    result: StoreResult,
+    startedAt: number,
+  ): void {
     const durationMs = performance.now() - startedAt
     const bytes = entry.body.length
     this.#counts.store(result, bytes)
     this.#counts.time('set', durationMs)
-    const common = { origin: this.origin, at: this.#now(), by, key }
-    const event = { ...common, result, durationMs, ttlMs, bytes, groups: entry.groups }
-    if (channels.store.hasSubscribers) channels.store.publish(event)
-    if ((result === 'fenced' || result === 'contested') && channels.fence.hasSubscribers) channels.fence.publish(common)
-    return event
+    if ((result === 'fenced' || result === 'contested') && channels.fence.hasSubscribers)
+      channels.fence.publish({ ...this.#common(), write, key })
+    if (scope === undefined && !channels.store.hasSubscribers) return
+    const event = { ...this.#common(), write, key, result, durationMs, ttlMs, bytes, groups: entry.groups }
+    channels.store.publish(event)
+    scope?.end(event)
   }
 
   #evicted(
+    scope: Scope | undefined,
     operation: string,
-    { keys = [], groups = [], mode = 'hard' }: Evicting,
+    { keys = [], groups = [], mode = 'hard' }: EvictionTarget,
     { entries, confirmed }: Evicted,
     startedAt: number,
-  ): EvictionEvent {
+  ): void {
     const durationMs = performance.now() - startedAt
     this.#counts.evict(keys.length, groups.length, confirmed)
     this.#counts.time('evict', durationMs)
-    const at = this.#now()
-    const event = { origin: this.origin, at, operation, keys, groups, mode, confirmed, entries, durationMs }
-    if (channels.eviction.hasSubscribers) channels.eviction.publish(event)
-    return event
+    if (scope === undefined && !channels.eviction.hasSubscribers) return
+    const event = { ...this.#common(), operation, keys, groups, mode, confirmed, entries, durationMs }
+    channels.eviction.publish(event)
+    scope?.end(event)
   }
 }
 
 /** A lookup that is under way. */
 export class LookupTimer {
-  readonly #recorder: Recorder
-  readonly operation: string
-  readonly scope: Scope | undefined
-  /** How many lookups this one's time stands for; 0: it is not timed. */
-  readonly weight: number
-  readonly startedAt: number
+  /** `weight`: count of lookups that this one's time stands for; 0: it is not timed. */
+  constructor(
+    private readonly recorder: Recorder,
+    readonly operation: string,
+    readonly scope: Scope | undefined,
+    readonly weight: number,
+    readonly startedAt: number,
+  ) {}
 
-  constructor(recorder: Recorder, operation: string, scope: Scope | undefined, weight: number, startedAt: number) {
-    this.#recorder = recorder
-    this.operation = operation
-    this.scope = scope
-    this.weight = weight
-    this.startedAt = startedAt
-  }
-
-  /** Runs a part of it, so that what the part asks of Redis belongs to the lookup. */
+  /** Runs a part of the lookup, so that its Redis commands are children of the lookup's span. */
   run<T>(work: () => T): T {
-    return this.scope === undefined ? work() : runIn(this.scope, work)
+    return runIn(this.scope, work)
   }
 
-  found(found: LookupResult): void {
-    this.#recorder.looked(this, found)
+  found(result: LookupResult): void {
+    this.recorder.ended(this, result)
   }
 
-  /** One of several lookups that are made together. Told of by itself; the whole ends with `end`. */
+  /** One of several lookups that are made together; each is recorded, and the whole ends with `end`. */
   part(): LookupTimer {
-    return new LookupTimer(this.#recorder, this.operation, undefined, this.weight, this.startedAt)
+    return new LookupTimer(this.recorder, this.operation, undefined, this.weight, this.startedAt)
   }
 
-  /** All parts have been looked at. */
   end(): void {
     this.scope?.end(undefined)
   }
@@ -251,81 +249,153 @@ export class LookupTimer {
   }
 }
 
-/** What throws before it has given a promise still ends its scope. */
-function runIn<T>(scope: Scope, run: () => T): T {
-  try {
-    return scope.run(run)
-  } catch (error) {
-    scope.end(undefined, error)
-    throw error
-  }
-}
-
-function isEmpty({ keys = [], groups = [] }: Evicting): boolean {
+function isEmpty({ keys = [], groups = [] }: EvictionTarget): boolean {
   return keys.length === 0 && groups.length === 0
 }
 
-/** What telemetry asks of an entry. */
-export interface Kept {
+type WaitHolder = 'process' | 'other-process'
+
+/** The parts of an entry that are recorded. */
+export interface RecordedEntry {
   readonly storedAt: number
   readonly freshUntil: number
   readonly groups: readonly string[]
   readonly body: { readonly length: number }
 }
 
-/** What a lookup found. */
 export interface LookupResult {
   readonly outcome: Outcome
   readonly reason: string
-  readonly entry?: Kept | undefined
-  /** Where it was looked for. */
+  readonly entry?: RecordedEntry | undefined
+  /** Key and groups that were looked up. */
   readonly place?: { readonly key: string; readonly groups: readonly string[] } | undefined
-  /** Of the body that is served. Default: that of the entry of a hit. */
+  /** Size of the body that is served. Default: that of the entry of a hit. */
   readonly bytes?: number | undefined
 }
 
 export interface Stored {
   readonly key: string
-  readonly entry: Kept
+  readonly entry: RecordedEntry
   readonly ttlMs: number
 }
 
-export interface Evicting {
+export interface EvictionTarget {
   readonly keys?: readonly string[] | undefined
   readonly groups?: readonly string[] | undefined
   readonly mode?: 'hard' | 'soft' | undefined
 }
 
-/** How an invalidation ended. */
+/** The result of an invalidation. */
 export interface Evicted {
   readonly entries: number
   readonly confirmed: boolean
 }
 
-/** An operation that takes time, while it is under way. */
+/** An operation that is under way, as a tracer sees it. */
 export interface Scope {
   /** Runs the operation's own work, so that what it calls (the driver) belongs to it. */
   run<T>(work: () => T): T
-  /** It is over. `error` is what it threw; Redis trouble is no error but told by the event. */
+  /** `error` is what the operation threw; an outage of Redis is part of the event instead. */
   end(event: LookupEvent | StoreEvent | EvictionEvent | undefined, error?: unknown): void
 }
 
-/** `get`, `set`, `put`, `evict` of a route; `backend.<method>` of the data cache. */
-export type OperationName = 'get' | 'set' | 'put' | 'evict' | `backend.${string}`
-
-/** Gives what an operation runs in, or undefined where nobody wants to know. Never throws. */
-export type Tracer = (operation: OperationName, origin: Origin) => Scope | undefined
+/**
+ * Returns the scope to run an operation in, or undefined where none is wanted. Must not throw. Operations are `get`,
+ * `set`, `put`, `evict` of a route, and `backend.<method>` of the data cache.
+ */
+export type Tracer = (operation: string, origin: Origin) => Scope | undefined
 
 /*
- * Beside the channels, because a subscriber of a channel can look at an operation but not put itself around it: the
- * active context of OpenTelemetry can only be entered by a call (`context.with`).
+ * Not a channel: a subscriber can look at an operation but not put itself around it, and the active context of
+ * OpenTelemetry can only be entered by a call (`context.with`).
  */
-let current: Tracer | undefined
+let tracer: Tracer | undefined
 
-export function setTracer(tracer: Tracer | undefined): void {
-  current = tracer
+export function setTracer(next: Tracer | undefined): void {
+  tracer = next
 }
 
-export function begin(operation: OperationName, origin: Origin): Scope | undefined {
-  return current === undefined ? undefined : current(operation, origin)
+function begin(operation: string, origin: Origin): Scope | undefined {
+  return tracer === undefined ? undefined : tracer(operation, origin)
+}
+
+/** Work that throws before it returns a promise still ends its scope. */
+function runIn<T>(scope: Scope | undefined, work: () => T): T {
+  if (scope === undefined) return work()
+  try {
+    return scope.run(work)
+  } catch (error) {
+    scope.end(undefined, error)
+    throw error
+  }
+}
+
+/**
+ * Origins of one kind that are told apart. Further ones are counted as one, because some names are made from requests
+ * (a mounted router's path) and must not grow without bound.
+ */
+const ORIGINS_MAX = 1000
+
+/** OpenTelemetry's word for "none of the known". */
+const OTHER = '_OTHER'
+
+/** The name of values without a namespace. */
+const DEFAULT_NAMESPACE = 'default'
+
+/** The recorders of one application's cache. */
+export class Telemetry {
+  readonly #now: () => number
+  readonly #recorders = { route: new Map<string, Recorder>(), namespace: new Map<string, Recorder>() }
+  #since: number
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now
+    this.#since = now()
+  }
+
+  route(name: string): Recorder {
+    return this.#recorder('route', name)
+  }
+
+  namespace(name: string): Recorder {
+    return this.#recorder('namespace', name === '' ? DEFAULT_NAMESPACE : name)
+  }
+
+  stats(): CacheStats {
+    const { route, namespace } = this.#recorders
+    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace) }
+  }
+
+  reset(): void {
+    this.#since = this.#now()
+    for (const recorders of Object.values(this.#recorders)) for (const recorder of recorders.values()) recorder.reset()
+  }
+
+  #recorder(kind: Origin['kind'], name: string): Recorder {
+    const recorders = this.#recorders[kind]
+    const bounded = recorders.has(name) || recorders.size < ORIGINS_MAX ? name : OTHER
+    let recorder = recorders.get(bounded)
+    if (recorder === undefined) recorders.set(bounded, (recorder = new Recorder({ kind, name: bounded }, this.#now)))
+    return recorder
+  }
+}
+
+function readAll(recorders: ReadonlyMap<string, Recorder>): Record<string, OriginStats> {
+  return Object.fromEntries(Array.from(recorders, ([name, recorder]) => [name, recorder.read()]))
+}
+
+export function publishBreaker(server: string, state: BreakerEvent['state'], previous: BreakerEvent['state']): void {
+  if (channels.breaker.hasSubscribers) channels.breaker.publish({ at: Date.now(), server, state, previous })
+}
+
+type ConnectionStatus = ConnectionEvent['status']
+
+export function publishStatus(server: string, status: ConnectionStatus, previous: ConnectionStatus): void {
+  if (channels.connection.hasSubscribers) channels.connection.publish({ at: Date.now(), server, status, previous })
+}
+
+/** An attempt to confirm queued invalidations has ended; `pending` is the count that is left. */
+export function publishRetry(prefix: string, pending: number): void {
+  if (!channels.retry.hasSubscribers) return
+  channels.retry.publish({ at: Date.now(), prefix, result: pending === 0 ? 'confirmed' : 'failed', pending })
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { channels } from '../../src/telemetry/channels.js'
+import { channels } from '../../src/telemetry/events.js'
 import { METRIC, otel } from '../../src/telemetry/otel/index.js'
 import { freePort } from '../support/redis-server.js'
 
@@ -39,13 +39,13 @@ function publishAll(origin: { kind: 'route' | 'namespace'; name: string }): void
   channels.lookup.publish({ ...lookup, outcome: 'hit', reason: 'collapsed' })
   channels.lookup.publish({ ...lookup, outcome: 'stale', reason: 'stale-while-revalidate' })
   channels.lookup.publish({ ...lookup, outcome: 'miss', reason: 'outage' })
-  channels.store.publish({ ...common, by: 'fill', result: 'stored', ttlMs: 1, bytes: 1 })
+  channels.store.publish({ ...common, write: 'fill', result: 'stored', ttlMs: 1, bytes: 1 })
   channels.eviction.publish({ ...common, operation: 'evict', keys: ['k'], mode: 'hard', confirmed: true, entries: 1 })
   channels.refusal.publish({ origin, at: 0, reason: 'status' })
   channels.wait.publish({ origin, at: 0, holder: 'process', end: 'stored', durationMs: 1 })
   channels.refresh.publish({ origin, at: 0, reason: 'stale' })
-  channels.fence.publish({ origin, at: 0, by: 'fill', key: 'k' })
-  channels.standIn.publish({ origin, at: 0 })
+  channels.fence.publish({ origin, at: 0, write: 'fill', key: 'k' })
+  channels.staleIfError.publish({ origin, at: 0 })
 }
 
 function read(text: string): Emitted {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseRequestDirectives } from '../../src/http/cache-control.js'
-import { parseResponseDirectives } from '../../src/http/cache-control.js'
+import { parseRequestDirectives, parseResponseDirectives } from '../../src/http/cache-control.js'
 
 const response = parseResponseDirectives
 const request = parseRequestDirectives

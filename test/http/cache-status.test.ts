@@ -1,6 +1,6 @@
 import { parseList } from 'structured-headers'
 import { describe, expect, test } from 'vitest'
-import { type HttpOptions, evaluateReuse, planRequest } from '../../src/http/index.js'
+import { type HttpOptions, evaluateReuse, planRequest, type StoredResponseContext } from '../../src/http/index.js'
 import { hit, miss, NOW, policyOf, request, response, SECOND, stored, value, values } from './support.js'
 
 const options: HttpOptions = { ttl: 60, cacheStatus: 'redwell' }
@@ -25,9 +25,17 @@ describe('Cache-Status (RFC 9211)', () => {
     expect(value(hit(entry, { options, now: at(70), how: { kind: 'stale' } }), 'cache-status')).toBe(
       'redwell; hit; ttl=-10',
     )
-    expect(value(hit(entry, { options, now: at(70), how: { kind: 'error' } }), 'cache-status')).toBe(
-      'redwell; hit; ttl=-10',
+  })
+
+  test('a stored response in place of a failed run is no hit (section 2.1)', () => {
+    const instead = (how: StoredResponseContext) => value(hit(entry, { options, now: at(70), how }), 'cache-status')
+    expect(instead({ kind: 'error', verdict: verdict(at(70)) })).toBe(
+      'redwell; fwd=stale; ttl=-10; detail=stale-if-error',
     )
+    expect(instead({ kind: 'error', verdict: verdict(at(1), { 'cache-control': 'no-cache' }) })).toBe(
+      'redwell; fwd=request; ttl=-10; detail=stale-if-error',
+    )
+    expect(instead({ kind: 'error' })).toBe('redwell; fwd=stale; ttl=-10; detail=stale-if-error')
   })
 
   test('an entry without an end has no ttl', () => {
@@ -64,12 +72,11 @@ describe('Cache-Status (RFC 9211)', () => {
   test("section 2: it stands after the handler's own, which is stored; ours is not", () => {
     const behind = response(['Cache-Status', 'origin; hit'])
     expect(values(miss({ options, response: behind }), 'cache-status')).toEqual([
-      'origin; hit',
-      'redwell; fwd=uri-miss; stored',
+      'origin; hit, redwell; fwd=uri-miss; stored',
     ])
     const kept = stored({ options, response: behind })
     expect(values(kept, 'cache-status')).toEqual(['origin; hit'])
-    expect(values(hit(kept, { options }), 'cache-status')).toEqual(['origin; hit', 'redwell; hit; ttl=60'])
+    expect(values(hit(kept, { options }), 'cache-status')).toEqual(['origin; hit, redwell; hit; ttl=60'])
   })
 
   test('what is written is a Structured Field, whatever the key', () => {

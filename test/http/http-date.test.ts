@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatHttpDate, parseHttpDate } from '../../src/http/http-date.js'
+import { formatHttpDate, parseHttpDate } from '../../src/http/fields.js'
 import { NOW } from './support.js'
 
 const EXPECTED = Date.UTC(1994, 10, 6, 8, 49, 37)

@@ -24,11 +24,22 @@ describe('invalidation by unsafe methods (RFC 9111 4.4)', () => {
   })
 
   test('Location and Content-Location of the same origin go, too', () => {
-    expect(
-      invalidated('POST', ['Location', '/items/7', 'content-location', 'https://shop.example:443/items/7?full'], 303)
-        .targets,
-    ).toEqual(['/items?x=1', '/items/7', '/items/7?full'])
-    expect(invalidated('POST', ['Location', '7']).targets).toEqual(['/items?x=1', '/7'])
+    const fields = ['Location', '/items/7', 'content-location', 'https://shop.example:443/items/7?full']
+    const all = ['/items?x=1', '/items/7?full', '/items/7']
+    expect(invalidated('POST', fields, 201).targets).toEqual(all)
+    expect(invalidated('POST', fields, 303, { preset: 'rfc9111' }).targets).toEqual(all)
+    expect(invalidated('POST', ['Location', '7'], 201).targets).toEqual(['/items?x=1', '/7'])
+  })
+
+  test('a redirect after a POST does not evict the page it leads to, unless the route asks for that', () => {
+    for (const status of [200, 204, 302, 303]) {
+      expect(invalidated('POST', ['Location', '/'], status).targets).toEqual(['/items?x=1'])
+      expect(invalidated('POST', ['Location', '/'], status, { invalidateLocations: true }).targets).toContain('/')
+    }
+  })
+
+  test('a percent-encoded Location stays as it is', () => {
+    expect(invalidated('POST', ['Location', '/items/caf%C3%A9?q=%20'], 201).targets).toContain('/items/caf%C3%A9?q=%20')
   })
 
   test('cross-origin locations do not, nor what is no URI', () => {
@@ -41,14 +52,14 @@ describe('invalidation by unsafe methods (RFC 9111 4.4)', () => {
       'data:text/plain,x',
       'https://shop.example@other.example/items',
     ]) {
-      expect(invalidated('POST', ['Location', location]).targets).toEqual(['/items?x=1'])
+      expect(invalidated('POST', ['Location', location], 201).targets).toEqual(['/items?x=1'])
     }
   })
 
   test('each can be switched off', () => {
     const fields = ['Location', '/b', 'Cache-Group-Invalidation', '"g"']
     expect(invalidated('POST', fields, 200, { autoInvalidate: false })).toEqual({ targets: [], groups: ['g'] })
-    expect(invalidated('POST', fields, 200, { invalidateLocations: false }).targets).toEqual(['/items?x=1'])
+    expect(invalidated('POST', fields, 201, { invalidateLocations: false }).targets).toEqual(['/items?x=1'])
     expect(invalidated('POST', fields, 200, { groupInvalidation: false }).groups).toEqual([])
   })
 })

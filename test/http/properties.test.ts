@@ -1,20 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { parseRequestDirectives, parseResponseDirectives, targetedDirectives } from '../../src/http/cache-control.js'
+import { listMembers, mergeFields, parseDeltaSeconds, parseHttpDate } from '../../src/http/fields.js'
 import { parseAge } from '../../src/http/freshness.js'
-import { parseRange, sliceOf } from '../../src/http/range.js'
-import { cacheGroups, invalidatedGroups } from '../../src/http/invalidation.js'
-import { parseContentRange } from '../../src/http/range.js'
-import { parseDeltaSeconds } from '../../src/http/cache-control.js'
-import { listNames, weakMatch } from '../../src/http/validation.js'
-import { mergeFields } from '../../src/http/freshening.js'
-import { listMembers } from '../../src/http/header-list.js'
-import { parseHttpDate } from '../../src/http/http-date.js'
-import { parseRequestDirectives } from '../../src/http/cache-control.js'
-import { parseResponseDirectives } from '../../src/http/cache-control.js'
+import { cacheGroups, invalidationOf } from '../../src/http/invalidation.js'
+import { parseContentRange, parseRange, sliceOf } from '../../src/http/range.js'
 import { storableFields } from '../../src/http/storage.js'
-import { targetedDirectives } from '../../src/http/cache-control.js'
+import { listNames, weakMatch } from '../../src/http/validation.js'
 import { defaultNormaliser, normaliser } from '../../src/http/vary.js'
-import { decide, hit, miss, NOW, request, response, stored, value as fieldValue } from './support.js'
+import { decide, hit, miss, NOW, policyOf, request, response, stored, value as fieldValue } from './support.js'
 
 /** Characters that mean something to some parser here, so that random texts reach every branch. */
 const piece = fc.constantFrom(
@@ -60,7 +54,8 @@ const PARSERS: Readonly<Record<string, (value: string) => unknown>> = {
   'content-range': parseContentRange,
   'entity-tag list': (value) => listNames(value, '"v"'),
   'cache-groups': (value) => cacheGroups(['Cache-Groups', value]),
-  'cache-group-invalidation': (value) => invalidatedGroups(['Cache-Group-Invalidation', value]),
+  'cache-group-invalidation': (value) =>
+    invalidationOf('POST', 'http://a/', { status: 200, headers: ['Cache-Group-Invalidation', value] }, policyOf()),
   'token list': listMembers,
   'vary list': defaultNormaliser('x-any'),
   'vary preferences': defaultNormaliser('accept'),

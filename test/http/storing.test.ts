@@ -284,7 +284,7 @@ describe('stored header fields (RFC 9111 3.1, RFC 9110 7.6.1)', () => {
   })
 
   test('the response of a personal entry may be private', () => {
-    const options: HttpOptions = { ttl: 60, per: () => 'u' }
+    const options = { ttl: 60, per: () => 'u' }
     expect(refusal({ options, response: H('private, max-age=5') })).toBeUndefined()
     expect(refusal({ options: { ...options, private: false }, response: H('private') })).toBe('response-private')
     expect(refusal({ options: { ttl: 60, private: true, unsafeShared: true }, response: H('private') })).toBe(

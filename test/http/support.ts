@@ -2,7 +2,6 @@ import { expect } from 'vitest'
 import {
   decideStore,
   type HeaderList,
-  type HttpOptions,
   type HttpPolicy,
   evaluateReuse,
   type OutgoingResponse,
@@ -32,7 +31,10 @@ export function date(offsetSeconds = 0): string {
   return new Date(NOW + offsetSeconds * SECOND).toUTCString()
 }
 
-export function policyOf(options: HttpOptions = {}, defaultTtlMs = 0): HttpPolicy {
+/** Options of a route as the HTTP rules read them. */
+export type Options = Parameters<typeof resolveHttpPolicy>[0]
+
+export function policyOf(options: Options = {}, defaultTtlMs = 0): HttpPolicy {
   const problems: string[] = []
   const policy = resolveHttpPolicy(options, problems, { defaultTtlMs })
   expect(problems).toEqual([])
@@ -41,7 +43,7 @@ export function policyOf(options: HttpOptions = {}, defaultTtlMs = 0): HttpPolic
 
 export function problemsOf(options: unknown): string[] {
   const problems: string[] = []
-  resolveHttpPolicy(options as HttpOptions, problems)
+  resolveHttpPolicy(options as Options, problems)
   return problems
 }
 
@@ -58,7 +60,7 @@ export function response(headers: HeaderList = [], status = 200): ResponseHead {
 }
 
 export interface Run {
-  readonly options?: HttpOptions | undefined
+  readonly options?: Options | undefined
   readonly defaultTtlMs?: number
   readonly request?: RequestHead
   readonly response?: ResponseHead
@@ -106,7 +108,7 @@ export function lifetime(run: Run): number {
 }
 
 export interface Ask {
-  readonly options?: HttpOptions | undefined
+  readonly options?: Options | undefined
   readonly request?: RequestHead
   readonly now?: number
   readonly how?: StoredResponseContext

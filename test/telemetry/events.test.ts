@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { type FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type CacheEvents, subscribe } from '../../src/telemetry/index.js'
-import { Telemetry } from '../../src/telemetry/stats.js'
+import { type CacheEvents, subscribe } from '../../src/telemetry/events.js'
+import { Telemetry } from '../../src/telemetry/recorder.js'
 import redwell, { type RedwellFastifyOptions } from '../../src/adapters/fastify/index.js'
 import { chaos, type ChaosStore, memoryStores, testClock } from '../../src/testing/index.js'
 import { silentLogger } from '../support/logger.js'
@@ -80,7 +80,7 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
     expect(lookups[0]?.durationMs).toBeGreaterThan(0)
     expect(stores).toEqual([
       {
-        ...{ origin: ROUTE, at: expect.any(Number), by: 'fill', result: 'stored', durationMs: expect.any(Number) },
+        ...{ origin: ROUTE, at: expect.any(Number), write: 'fill', result: 'stored', durationMs: expect.any(Number) },
         ...{ ttlMs: 60_000, bytes: 18, key, groups },
       },
     ])
@@ -115,8 +115,8 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
         confirmed: true,
       },
     ])
-    expect(stores).toMatchObject([{ origin: ROUTE, by: 'fill', result: 'fenced' }])
-    expect(fences).toMatchObject([{ origin: ROUTE, by: 'fill', key: '/products/1' }])
+    expect(stores).toMatchObject([{ origin: ROUTE, write: 'fill', result: 'fenced' }])
+    expect(fences).toMatchObject([{ origin: ROUTE, write: 'fill', key: '/products/1' }])
   })
 
   test('a write-through is a store of the route that wrote', async () => {
@@ -129,7 +129,7 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
     expect(stores).toMatchObject([
       {
         origin: { name: 'PUT /products/:id' },
-        by: 'write-through',
+        write: 'write-through',
         result: 'stored',
         key: '/products/1',
         ttlMs: 60_000,
@@ -183,7 +183,11 @@ test('a response that may not be stored is refused, with its reason', async () =
 })
 
 test('a stale hit, the refresh behind it, and a stale answer in place of a failure', async () => {
-  const [lookups, refreshes, standIns] = [heard('redwell:lookup'), heard('redwell:refresh'), heard('redwell:stand-in')]
+  const [lookups, refreshes, servedOnError] = [
+    heard('redwell:lookup'),
+    heard('redwell:refresh'),
+    heard('redwell:stale-if-error'),
+  ]
   const clock = testClock()
   let fails = false
   const app = await serve(
@@ -212,7 +216,7 @@ test('a stale hit, the refresh behind it, and a stale answer in place of a failu
     'stale stale-while-revalidate',
     'miss stale',
   ])
-  expect(standIns).toMatchObject([{ origin: { name: 'GET /news' } }])
+  expect(servedOnError).toMatchObject([{ origin: { name: 'GET /news' } }])
 })
 
 test('bypasses have their reasons, and only-if-cached without an answer is a miss', async () => {
@@ -305,8 +309,8 @@ describe('a listener that fails', () => {
     await vi.waitFor(() => expect(warnings).toHaveLength(2))
     expect(calls).toBe(3)
     expect(warnings.map(({ message }) => message)).toEqual([
-      'redwell: a listener of redwell:lookup failed: broken listener. Further failures of it are not told.',
-      'redwell: a listener of redwell:store failed: late. Further failures of it are not told.',
+      'redwell: a listener of redwell:lookup failed: broken listener. Its further errors are not reported.',
+      'redwell: a listener of redwell:store failed: late. Its further errors are not reported.',
     ])
     expect(warnings[0]).toMatchObject({ code: 'REDWELL_LISTENER' })
   })

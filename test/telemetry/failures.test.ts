@@ -98,7 +98,7 @@ describe('an SDK that fails', () => {
     await new Promise((resolve) => setImmediate(resolve))
     expect(caches).toEqual(['MISS', 'HIT', 'HIT'])
     expect(warnings).toEqual([
-      `redwell: OpenTelemetry ${what} failed; requests go on without them. the exporter is broken`,
+      `redwell: OpenTelemetry ${what} failed; requests continue without them. the exporter is broken`,
     ])
   })
 })

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Histogram } from '../../src/telemetry/stats.js'
-import { Telemetry } from '../../src/telemetry/stats.js'
+import { Telemetry } from '../../src/telemetry/recorder.js'
 import redwell, { type RedwellFastifyOptions } from '../../src/adapters/fastify/index.js'
 import { createRedis } from '../../src/index.js'
 import { chaos, type ChaosStore, memoryStores, testClock } from '../../src/testing/index.js'
@@ -214,7 +214,10 @@ describe('the numbers of a namespace', () => {
     clock.advance(600_000)
     const fail = () => Promise.reject(new Error('no database'))
     expect(await redis.cache.getOrSet('k', fail, options)).toBe('value')
-    expect(redis.cache.stats().namespaces['default']).toMatchObject({ misses: { absent: 1, stale: 1 }, standIns: 1 })
+    expect(redis.cache.stats().namespaces['default']).toMatchObject({
+      misses: { absent: 1, stale: 1 },
+      staleIfError: 1,
+    })
   })
 
   test('an outage is a reason of its own', async () => {

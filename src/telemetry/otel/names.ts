@@ -1,9 +1,13 @@
+import type * as OpenTelemetry from '@opentelemetry/api'
+
 /*
- * Every name that reaches OpenTelemetry, in one place: there is no semantic convention for caches yet, and when there
- * is one this is the edit. docs/telemetry.md says what each means.
+ * Every name that reaches OpenTelemetry, in one place: OpenTelemetry has no semantic convention for caches yet, and one
+ * would be adopted here. docs/telemetry.md explains each.
  */
 
-/** Names tracer and meter. */
+export type Api = typeof OpenTelemetry
+
+/** The name of tracer and meter. */
 export const SCOPE = 'redwell'
 
 export const SPAN = {
@@ -64,8 +68,8 @@ export const ATTRIBUTE = {
 } as const
 
 /**
- * Seconds: from 50 µs, below which only memory answers, to 10 s, the longest that a request waits for another one's
- * run.
+ * Seconds: from 50 µs, below which only memory answers, to 10 s, the longest that a request waits for another
+ * request's run.
  */
 export const LATENCY_BOUNDARIES: readonly number[] = [
   0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,

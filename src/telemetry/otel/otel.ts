@@ -1,29 +1,29 @@
-import type * as OpenTelemetry from '@opentelemetry/api'
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api'
 import { createRequire } from 'node:module'
 import { OptionsError } from '../../errors.js'
 import { setTracer } from '../recorder.js'
 import { Instruments, Metrics } from './metrics.js'
+import type { Api } from './names.js'
 import { spanTracer } from './spans.js'
 
 export interface OtelOptions {
-  /** Make spans. Default true. */
+  /** Create spans. Default true. */
   readonly spans?: boolean | undefined
   /** Record metrics. Default true. */
   readonly metrics?: boolean | undefined
-  /** Names of groups as an attribute of spans (never of metrics). Default false: names may come from requests. */
+  /** Group names as an attribute of spans (not of metrics). Default false: names may come from requests. */
   readonly groups?: boolean | undefined
-  /** Keys as an attribute of spans (never of metrics). Default false: they say who asked for what; a principal in them is a digest. */
+  /** Keys as an attribute of spans (not of metrics). Default false: they contain paths; a principal in them is a digest. */
   readonly keys?: boolean | undefined
-  /** Default: the one that is registered, now or later. */
+  /** Default: the registered one, even if it is registered later. */
   readonly tracerProvider?: TracerProvider | undefined
-  /** Default: the one that is registered, now or later. */
+  /** Default: the registered one, even if it is registered later. */
   readonly meterProvider?: MeterProvider | undefined
 }
 
-/** Telemetry that is on. */
+/** The handle of a caller that switched telemetry on. */
 export interface Otel extends Disposable {
-  /** Ends it, when everybody who switched it on has. */
+  /** Switches telemetry off once every caller of `otel` has stopped. */
   stop(): void
 }
 
@@ -32,53 +32,52 @@ interface Running {
   users: number
 }
 
+type Warn = (message: string) => void
+
 let running: Running | undefined
 
-/** Those that count, or that have counted last. */
+/** The metrics that count, or that counted last. */
 let latest: Metrics | undefined
 
 /**
- * Switches OpenTelemetry on for every cache of this process, over the providers that the application registers. Called
- * once more it changes nothing but the options, where it is given some. Where `@opentelemetry/api` is not installed it
- * warns once, and does nothing.
+ * Switches OpenTelemetry on for every cache of this process, over the providers that the application registers. A second
+ * call replaces the options if it has any, and changes nothing else. Without `@opentelemetry/api` it warns once and does
+ * nothing.
  *
  * @example
  * import { otel } from 'redwell/otel'
  * otel({ groups: true })
  */
 export function otel(options?: OtelOptions): Otel {
-  return start(options, new Warnings())
-}
-
-/** For the setting `otel`, whose warnings go where the application's go. */
-export function otelFromSettings(warn: (message: string) => void): Otel {
-  return start(undefined, new Warnings(warn))
-}
-
-function start(options: OtelOptions | undefined, warnings: Warnings): Otel {
   if (options !== undefined) check(options)
+  return start(options, emitWarning)
+}
+
+/** For the setting `otel`, whose warnings go to the application's logger. */
+export function otelFromSettings(warn: Warn): Otel {
+  return start(undefined, warn)
+}
+
+function start(options: OtelOptions | undefined, warn: Warn): Otel {
   const users = running?.users ?? 0
-  if (running === undefined || options !== undefined) {
-    running = run(options ?? {}, warnings)
-  }
-  const mine = running
-  if (mine === undefined) return handle(() => {})
-  mine.users = users + 1
+  if (running === undefined || options !== undefined) running = run(options ?? {}, warn)
+  if (running === undefined) return handle(() => {})
+  running.users = users + 1
   return handle(leave)
 }
 
-function run(options: OtelOptions, warnings: Warnings): Running | undefined {
-  const loaded = api()
-  if (loaded === undefined) {
-    warnings.once(
-      'redwell: OpenTelemetry is switched on, but @opentelemetry/api is not installed: nothing is reported.',
-    )
+function run(options: OtelOptions, warn: Warn): Running | undefined {
+  const api = loadApi()
+  if (api === undefined) {
+    warn('redwell: OpenTelemetry is switched on, but @opentelemetry/api is not installed: nothing is reported.')
     return undefined
   }
   const { spans = true, metrics = true, groups = false, keys = false, tracerProvider, meterProvider } = options
-  setTracer(spans ? spanTracer(loaded, { groups, keys, tracerProvider }, warnings) : undefined)
+  const spansFailed = once(warn, 'redwell: OpenTelemetry spans failed; requests continue without them.')
+  const metricsFailed = once(warn, 'redwell: OpenTelemetry metrics failed; requests continue without them.')
+  setTracer(spans ? spanTracer(api, { groups, keys, tracerProvider }, spansFailed) : undefined)
   latest?.close()
-  latest = metrics ? new Metrics(new Instruments(loaded, meterProvider), warnings) : undefined
+  latest = metrics ? new Metrics(new Instruments(api, meterProvider), metricsFailed) : undefined
   return { metrics: latest, users: 0 }
 }
 
@@ -101,63 +100,60 @@ function handle(leaving: () => void): Otel {
   return { stop, [Symbol.dispose]: stop }
 }
 
-const SWITCHES = ['spans', 'metrics', 'groups', 'keys'] as const
+const CHECKS: Readonly<Record<keyof OtelOptions, (value: unknown) => string | undefined>> = {
+  spans: checkSwitch,
+  metrics: checkSwitch,
+  groups: checkSwitch,
+  keys: checkSwitch,
+  tracerProvider: (value) => checkProvider(value, 'getTracer'),
+  meterProvider: (value) => checkProvider(value, 'getMeter'),
+}
 
-const PROVIDERS = { tracerProvider: 'getTracer', meterProvider: 'getMeter' } as const
+function checkSwitch(value: unknown): string | undefined {
+  return typeof value === 'boolean' ? undefined : 'must be true or false'
+}
+
+function checkProvider(value: unknown, method: string): string | undefined {
+  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, method) : undefined
+  return typeof found === 'function' ? undefined : `must have ${method}()`
+}
 
 function check(options: OtelOptions): void {
-  const problems: string[] = []
   if (typeof options !== 'object' || options === null) throw new OptionsError('options of otel', ['must be an object'])
-  const given = options as Readonly<Record<string, unknown>>
-  for (const [name, value] of Object.entries(given)) {
-    if (value === undefined) continue
-    if ((SWITCHES as readonly string[]).includes(name)) {
-      if (typeof value !== 'boolean') problems.push(`${name}: must be true or false`)
-    } else if (name in PROVIDERS) {
-      const method = PROVIDERS[name as keyof typeof PROVIDERS]
-      if (typeof (value as Record<string, unknown> | null)?.[method] !== 'function')
-        problems.push(`${name}: must have ${method}()`)
-    } else problems.push(`${name}: there is no such option`)
-  }
+  const checks = new Map(Object.entries(CHECKS))
+  const problems = Object.entries(options).flatMap(([name, value]) => {
+    const checkOne = checks.get(name) ?? (() => 'there is no such option')
+    const problem = value === undefined ? undefined : checkOne(value)
+    return problem === undefined ? [] : [`${name}: ${problem}`]
+  })
   if (problems.length > 0) throw new OptionsError('options of otel', problems)
 }
 
-export type Api = typeof OpenTelemetry
-
-let loaded: Api | undefined
-
-/** `@opentelemetry/api`, or undefined where it is not installed: telemetry is no reason for an application not to start. */
-export function api(): Api | undefined {
+/** `@opentelemetry/api`, or undefined where it is not installed: an application starts without its telemetry. */
+function loadApi(): Api | undefined {
   try {
-    loaded ??= createRequire(import.meta.url)('@opentelemetry/api') as Api
+    return createRequire(import.meta.url)('@opentelemetry/api') as Api
   } catch {
     return undefined
   }
-  return loaded
 }
 
-/** Says each thing once. */
-export class Warnings {
-  readonly #said = new Set<string>()
-  readonly #say: (message: string) => void
-
-  constructor(say: (message: string) => void = emit) {
-    this.#say = say
-  }
-
-  once(message: string, error?: unknown): void {
-    if (this.#said.has(message)) return
-    this.#said.add(message)
-    this.#say(error === undefined ? message : `${message} ${reasonOf(error)}`)
+/** Warns of the first error only. */
+function once(warn: Warn, message: string): (error: unknown) => void {
+  let warned = false
+  return (error) => {
+    if (warned) return
+    warned = true
+    warn(`${message} ${describeError(error)}`)
   }
 }
 
-/** What was thrown, in words. */
-export function reasonOf(error: unknown): string {
+/** Not `String(error)`, which calls code of whatever was thrown. */
+function describeError(error: unknown): string {
   if (error instanceof Error) return error.message
   return typeof error === 'string' ? error : typeof error
 }
 
-function emit(message: string): void {
+function emitWarning(message: string): void {
   process.emitWarning(message, { code: 'REDWELL_OTEL' })
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Connection } from '../../src/redis/connection.js'
+import { CommandBudget } from '../../src/redis/deadline.js'
 import { open, ownServer, refusal, until } from './open.js'
 
 const DEADLINE_MS = 50
@@ -41,7 +42,7 @@ test('a server that hangs costs its deadline three times, and then nothing', asy
 test('it is used again when it goes on, on the same connection, and the log says so once', async () => {
   const { server, connection, statuses, lines } = await setUp()
   server.pause()
-  await Promise.all([timed(connection), timed(connection), timed(connection)])
+  for (let i = 0; i < 3; i++) expect((await timed(connection)).reason).toBe('deadline')
   expect(connection.status).toBe('degraded')
   server.resume()
   await until(connection, 'ready')
@@ -56,7 +57,7 @@ test('a silent connection is given up after the socket time-out, and a new one i
   const { connection, statuses } = open({ url: server.url, socketTimeout: '300ms', connectTimeout: '300ms' })
   await connection.connect()
   server.pause()
-  await Promise.all([timed(connection), timed(connection), timed(connection)])
+  for (let i = 0; i < 3; i++) expect((await timed(connection)).reason).toBe('deadline')
   await until(connection, 'unavailable')
   server.resume()
   await until(connection, 'ready')
@@ -74,14 +75,45 @@ test('what missed its deadline may still be answered: nobody is told twice', asy
   expect(await connection.execute(['GET', 'n'], 'n')).toEqual(Buffer.from('3'))
 })
 
+test('many commands of one turn count as one miss: a large call alone does not open the breaker', async () => {
+  const { server, connection, statuses } = await setUp()
+  server.pause()
+  await Promise.all(Array.from({ length: 100 }, () => timed(connection)))
+  server.resume()
+  expect(await connection.execute(['PING'], undefined)).toBe('PONG')
+  expect(statuses).toEqual(['ready'])
+})
+
+test('commands behind a bulk call do not open the breaker, and a bulk call that is never answered is a miss', async () => {
+  const { server, connection, statuses } = await setUp()
+  server.pause()
+  const bulk = refusal(connection.execute(['GET', 'a'], 'a', new CommandBudget(20 * DEADLINE_MS, { bulk: true })))
+  for (let i = 0; i < 5; i++) expect((await timed(connection)).reason).toBe('deadline')
+  expect(statuses).toEqual(['ready'])
+  expect((await bulk).reason).toBe('deadline')
+  for (let i = 0; i < 2; i++) await timed(connection)
+  expect(statuses).toEqual(['ready', 'degraded'])
+})
+
+test('a command that had only the rest of a budget does not count for the breaker', async () => {
+  const { server, connection, statuses } = await setUp()
+  server.pause()
+  for (let i = 0; i < 5; i++) {
+    const { reason } = await refusal(connection.execute(['GET', 'a'], 'a', new CommandBudget(DEADLINE_MS / 5)))
+    expect(reason).toBe('deadline')
+  }
+  expect(statuses).toEqual(['ready'])
+})
+
 test('an event loop that was blocked is not an outage of Redis', async () => {
   const { connection, statuses } = await setUp()
   const replies = Promise.all(Array.from({ length: 20 }, (_, i) => connection.execute(['ECHO', String(i)], undefined)))
   // The driver writes at the end of this turn; the replies arrive while nobody reads.
   await new Promise((resolve) => setImmediate(resolve))
-  const blockedUntil = performance.now() + 4 * DEADLINE_MS
+  const blockedUntil = performance.now() + 10 * DEADLINE_MS
   while (performance.now() < blockedUntil);
   expect(await replies).toHaveLength(20)
+  expect(connection.counters.missed).toBe(0)
   expect(statuses).toEqual(['ready'])
 })
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { SLOTS, slotOf } from '../../src/redis/slot.js'
+import { SLOTS, slotOf } from '../../src/redis/command.js'
 
 /** The driver's own function, which routes what the application sends. */
 const { default: driverSlot } = createRequire(import.meta.url)('@redis/client/dist/lib/utils/calculate-slot') as {

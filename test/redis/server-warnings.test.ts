@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { factsOf } from '../../src/redis/server.js'
-import { unboundedWarning, warningsAbout } from '../../src/redis/server.js'
+import { factsOf, unboundedWarning, warningsAbout } from '../../src/redis/server.js'
 import { createRedis } from '../../src/create-redis.js'
 import { routesOf } from '../../src/adapters/declarations.js'
 import { recordingLogger } from '../support/logger.js'

@@ -3,8 +3,8 @@ import { createClient } from '@redis/client'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
-import { Secret } from '../../src/redis/resolve-settings.js'
-import type { RedisSettings } from '../../src/redis/settings.js'
+
+import { type RedisSettings, Secret } from '../../src/redis/settings.js'
 
 /** Not a part of any other text by chance. */
 const secret = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' }).map((text) => `Zq7${text}!vX`)

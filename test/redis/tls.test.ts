@@ -6,7 +6,7 @@ import type { RedisClientType } from '@redis/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RedisSettings } from '../../src/redis/settings.js'
 import { freePort, type RedisServer, startRedis } from '../support/redis-server.js'
-import { open, refusal } from './open.js'
+import { open, ownServer, refusal } from './open.js'
 
 let dir: string
 let server: RedisServer
@@ -137,4 +137,12 @@ test('a server that wants a client certificate refuses who has none', async () =
   const { connection } = open(settings({ host: 'localhost', port, tls: { ca: file('ca.crt') } }))
   const error = await refusal(connection.connect())
   expect(error.reason).toBe('not-ready')
+})
+
+test('TLS to a plain port and the other way round are named in the message', async () => {
+  const plain = await ownServer()
+  const overTls = open(settings({ host: '127.0.0.1', port: plain.port, tls: true }))
+  expect((await refusal(overTls.connection.connect())).message).toMatch(/TLS is on: does this port accept TLS\?/)
+  const without = open(settings({ host: '127.0.0.1', port }))
+  expect((await refusal(without.connection.connect())).message).toMatch(/if this port expects TLS, use rediss:\/\//)
 })

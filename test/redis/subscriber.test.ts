@@ -17,7 +17,8 @@ function inbox() {
 }
 
 async function ready(settings: { url: string; maxConnections?: number }) {
-  const opened = open({ ...settings, commandTimeout: '5s' })
+  const { url, maxConnections } = settings
+  const opened = open({ url, maxConnections, commandTimeout: '5s' })
   await opened.connection.connect()
   const publish = (channel: string, message: string | Buffer) =>
     opened.connection.execute(['PUBLISH', channel, message], undefined)

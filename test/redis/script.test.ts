@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { CommandArgument } from '../../src/redis/connection.js'
-import { evaluate, type Script } from '../../src/redis/script.js'
+import { type CommandArgument, evaluate, type Script } from '../../src/redis/command.js'
 import { open, ownServer } from './open.js'
 
 function script(source: string): Script {

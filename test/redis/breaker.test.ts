@@ -22,7 +22,7 @@ function setUp() {
     (state) => states.push(state),
   )
   const miss = (times: number): void => {
-    for (let i = 0; i < times; i++) breaker.missed()
+    for (let i = 0; i < times; i++) breaker.onTimeout()
   }
   const probe = (): Probe => {
     const last = probes.at(-1)
@@ -47,7 +47,7 @@ test('two misses are chance, the third in a row opens it', () => {
 test('an answer in between starts the count anew', () => {
   const { breaker, miss } = setUp()
   miss(2)
-  breaker.answered()
+  breaker.onSuccess()
   miss(2)
   expect(breaker.state).toBe('closed')
 })
@@ -64,7 +64,7 @@ test('a probe answered in time lets commands try, and the first one answered clo
   miss(3)
   await probe().answer(true)
   expect(breaker.state).toBe('half-open')
-  breaker.answered()
+  breaker.onSuccess()
   expect(states).toEqual(['open', 'half-open', 'closed'])
 })
 
@@ -120,7 +120,7 @@ test('closing forgets the failed trials', async () => {
   miss(1)
   await vi.advanceTimersByTimeAsync(100)
   await probe().answer(true)
-  breaker.answered()
+  breaker.onSuccess()
   miss(3)
   expect(probes).toHaveLength(3)
 })
@@ -128,7 +128,7 @@ test('closing forgets the failed trials', async () => {
 test('a new connection lets commands try without waiting for the old probe', async () => {
   const { breaker, states, miss, probe } = setUp()
   miss(3)
-  breaker.reconnected()
+  breaker.onConnected()
   expect(breaker.state).toBe('half-open')
   await probe().answer(false)
   expect(states).toEqual(['open', 'half-open'])
@@ -136,7 +136,7 @@ test('a new connection lets commands try without waiting for the old probe', asy
 
 test('a new connection changes nothing while it is closed', () => {
   const { breaker, states } = setUp()
-  breaker.reconnected()
+  breaker.onConnected()
   expect(states).toEqual([])
 })
 

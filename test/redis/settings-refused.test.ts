@@ -17,16 +17,16 @@ function problemsOf(settings: RedisSettings, env: Env = {}): readonly string[] {
 
 describe('refused', () => {
   test.each<[string, RedisSettings, Env, RegExp]>([
-    ['port 0', {}, { REDIS_PORT: '0' }, /^port: 0 is not a whole number from 1 to 65535/],
+    ['port 0', {}, { REDIS_PORT: '0' }, /^REDIS_PORT: 0 is not a whole number from 1 to 65535/],
     ['port 65536', { port: 65_536 }, {}, /^port: /],
     ['a port that is no number', {}, { REDIS_PORT: 'x' }, /^REDIS_PORT: 'x' is not a number/],
-    ['db -1', {}, { REDIS_DB: '-1' }, /^db: -1 is not a whole number of at least 0/],
+    ['db -1', {}, { REDIS_DB: '-1' }, /^REDIS_DB: -1 is not a whole number of at least 0/],
     ['db 1.5', { db: 1.5 }, {}, /^db: /],
-    ['no connections', {}, { REDIS_MAX_CONNECTIONS: '0' }, /^maxConnections: /],
-    ['a socket time-out of 0', {}, { REDIS_SOCKET_TIMEOUT: '0' }, /^socketTimeout: must be more than 0/],
+    ['no connections', {}, { REDIS_MAX_CONNECTIONS: '0' }, /^REDIS_MAX_CONNECTIONS: /],
+    ['a socket time-out of 0', {}, { REDIS_SOCKET_TIMEOUT: '0' }, /^REDIS_SOCKET_TIMEOUT: must be more than 0/],
     ['a connect time-out of 0', { connectTimeout: '0s' }, {}, /^connectTimeout: must be more than 0/],
     ['a negative one', { commandTimeout: -1 }, {}, /^commandTimeout: '-1' is not a duration/],
-    ['a negative TTL', {}, { REDIS_DEFAULT_TTL: '-5' }, /^defaultTtl: /],
+    ['a negative TTL', {}, { REDIS_DEFAULT_TTL: '-5' }, /^REDIS_DEFAULT_TTL: '-5' is not a duration/],
     ['a boolean of another kind', {}, { REDIS_SSL: 'on' }, /^REDIS_SSL: 'on' is not one of true, false, 1, 0, yes, no/],
     ['a property of objects as a boolean', {}, { REDIS_SSL: 'constructor' }, /^REDIS_SSL: /],
     [
@@ -41,11 +41,11 @@ describe('refused', () => {
       {},
       /^a URL and sentinel exclude each other/,
     ],
-    ['sentinel without nodes', {}, { REDIS_SENTINEL: '1' }, /REDIS_SENTINEL_NODES\) must name at least one/],
+    ['sentinel without nodes', {}, { REDIS_SENTINEL: '1' }, /REDIS_SENTINEL_NODES\): must name at least one/],
     ['several nodes without cluster', { url: 'redis://a,b' }, {}, /^url: several nodes need cluster: true/],
     ['a database of a cluster', { cluster: true, db: 1 }, {}, /^db: a cluster has database 0 only/],
     ['a cluster in memory', { url: 'memory:', cluster: true }, {}, /^url: memory: is one embedded store/],
-    ['a cluster of no nodes', { cluster: { nodes: [] } }, {}, /^cluster.nodes must name at least one/],
+    ['a cluster of no nodes', { cluster: { nodes: [] } }, {}, /^cluster.nodes: must name at least one/],
     ['another scheme', { url: 'http://h' }, {}, /^url: 'http:\/\/h' is not redis:/],
     ['a URL without a host', { url: 'redis://' }, {}, /^url: /],
     ['a URL with a query', { url: 'redis://h?db=1' }, {}, /^url: 'redis:\/\/h\/…'/],
@@ -66,9 +66,37 @@ describe('refused', () => {
     ],
     ['a certificate without its key', { tls: { cert: Buffer.from('x') } }, {}, /^tls: a client certificate needs both/],
     ['an empty host', { host: ' ' }, {}, /^host: must not be empty/],
-    ['another protocol', { resp: 4 as 3 }, {}, /^resp: is neither 2 nor 3/],
+    ['another protocol', { resp: 4 as 3 }, {}, /^resp: 4 is not a whole number from 2 to 3/],
     ['a number for a text', { host: 5 as unknown as string }, {}, /^host: is not a string/],
     ['a text for a boolean', { otel: 'no' as unknown as boolean }, {}, /^otel: is not a boolean/],
+    ['a port in quotes', { port: '7811' as unknown as number }, {}, /^port: the string '7811' is not a number/],
+    ['a text for a number', { db: 'secret' as unknown as number }, {}, /^db: a string is not a number/],
+    [
+      'a name that is no setting',
+      { urll: 'redis://h' } as RedisSettings,
+      {},
+      /^urll: is not a setting; did you mean url\?/,
+    ],
+    ['another spelling', { default_ttl: 5 } as RedisSettings, {}, /^default_ttl: .* did you mean defaultTtl\?/],
+    [
+      'a name like no other',
+      { colour: 'red' } as RedisSettings,
+      {},
+      /^colour: is not a setting; the settings are url, /,
+    ],
+    [
+      'an unknown option of TLS',
+      { tls: { cafile: 'a' } as RedisSettings['tls'] },
+      {},
+      /^tls: cafile: not one of cert, key/,
+    ],
+    [
+      'a port with a letter',
+      {},
+      { REDIS_CLUSTER: '1', REDIS_URL: 'redis://localhost:637x' },
+      /^REDIS_URL: 'localhost:637x' is not host/,
+    ],
+    ['an empty URL', { url: '' }, {}, /^url: '' is not redis:/],
     ['an empty prefix', { prefix: '' }, {}, /^prefix: '' is not 1 to 64/],
     ['a prefix with a brace', { prefix: 'a{b}' }, {}, /^prefix: /],
     ['a prefix with a glob', { prefix: 'a*' }, {}, /^prefix: /],
@@ -89,6 +117,11 @@ describe('refused', () => {
     const problems = problemsOf(settings, env)
     expect(problems).toHaveLength(1)
     expect(problems[0]).toMatch(problem)
+  })
+
+  test('a text in place of the settings', () => {
+    const problems = problemsOf({ ...('redis://h' as unknown as RedisSettings) })
+    expect(problems[0]).toMatch(/settings are an object, such as .* a string was given/)
   })
 
   test('all at once, in one error', () => {

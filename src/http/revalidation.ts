@@ -1,13 +1,18 @@
-import { parseDeltaSeconds } from './cache-control.js'
-import { firstField, isField, joinedField, keepFields, listMembers } from './header-list.js'
-import { parseHttpDate } from './http-date.js'
+import {
+  dateOf,
+  firstField,
+  type HeaderList,
+  keepFields,
+  lastModifiedOf,
+  linesOf,
+  mergeFields,
+  parseDeltaSeconds,
+} from './fields.js'
 import type { HttpPolicy } from './options.js'
-import { toStored } from './response.js'
-import { decideStore, isNeverStored } from './storage.js'
+import { decideStore, storableFields, toStored } from './storage.js'
 import {
   Flag,
   hasFlag,
-  type HeaderList,
   type RequestHead,
   type RequestPlan,
   type ResponseHead,
@@ -17,7 +22,7 @@ import {
 } from './types.js'
 import { isWeak, strongMatch, weakMatch } from './validation.js'
 
-/** A stored response after a 304: what this client is sent, and whether and how it is stored anew. */
+/** A stored response after a 304: the response for this client, and whether and how it is stored again. */
 export interface Freshened {
   readonly response: StoredResponse
   readonly decision: StoreDecision
@@ -56,70 +61,45 @@ function isAbout(stored: StoredResponse, headers: HeaderList, now: number): bool
   const own = hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag')
   if (named !== undefined && !isWeak(named)) return own !== undefined && strongMatch(named, own)
   if (named !== undefined && own !== undefined) return weakMatch(named, own)
-  const modified = parseHttpDate(firstField(headers, 'last-modified'), now)
-  const ownModified = parseHttpDate(firstField(stored.headers, 'last-modified'), now)
+  const modified = lastModifiedOf(headers, now)
+  const ownModified = lastModifiedOf(stored.headers, now)
   return modified === undefined || ownModified === undefined || modified === ownModified
 }
 
-/** What is said of the stored bytes; a 304, which brings none, cannot make it true of others. */
-const OF_THE_BYTES = new Set(['content-encoding', 'content-md5', 'content-range', 'content-digest'])
+/** Fields about the stored bytes, which a 304 does not replace. */
+const BYTES_FIELDS = ['content-encoding', 'content-md5', 'content-range', 'content-digest']
 
 /**
- * Each field of the 304 replaces the stored ones, but Content-Length and what is of the connection (RFC 9111 section
- * 3.2), and, as that section allows for the stored response's integrity, what describes its bytes.
+ * Each field of the 304 replaces the stored ones, except Content-Length and those of the connection (RFC 9111 section
+ * 3.2), and, which that section permits for the stored response's integrity, the fields about its bytes.
  */
 function updated(stored: StoredResponse, headers: HeaderList, now: number): HeaderList {
-  const named = listMembers(joinedField(headers, 'connection'))
-  const update = keepFields(headers, (name) => !isNeverStored(name) && !OF_THE_BYTES.has(name) && !named.includes(name))
   return mergeFields(
     keepFields(stored.headers, (name) => !isOutdated(name, stored, headers, now)),
-    update,
+    storableFields(headers, BYTES_FIELDS),
   )
 }
 
-/** Our ETag is made anew; a Date is that of the validation, whether the handler wrote it or not. */
+/** A generated ETag is made again; the Date becomes that of the validation, whether the handler sent it or not. */
 function isOutdated(name: string, stored: StoredResponse, headers: HeaderList, now: number): boolean {
   if (name === 'etag') return hasFlag(stored.flags, Flag.generatedEtag)
-  return name === 'date' && parseHttpDate(firstField(headers, 'date'), now) === undefined
-}
-
-/** `update` over `base`, field by field: at its place where the base has it, otherwise at the end. */
-export function mergeFields(base: HeaderList, update: HeaderList): HeaderList {
-  const merged: string[] = []
-  const done = new Set<string>()
-  for (let index = 0; index < base.length; index += 2) {
-    const name = base[index] as string
-    const lower = name.toLowerCase()
-    const lines = done.has(lower) ? [] : linesOf(update, lower)
-    if (lines.length > 0) done.add(lower)
-    if (lines.length > 0) merged.push(...lines)
-    else if (!done.has(lower)) merged.push(name, base[index + 1] as string)
-  }
-  return [...merged, ...keepFields(update, (name) => !done.has(name))]
-}
-
-function linesOf(headers: HeaderList, name: string): string[] {
-  const lines: string[] = []
-  for (let index = 0; index < headers.length; index += 2) {
-    if (isField(headers[index] as string, name)) lines.push(headers[index] as string, headers[index + 1] as string)
-  }
-  return lines
+  return name === 'date' && dateOf(headers, now) === undefined
 }
 
 /** A refused update is still this client's answer; the generated ETag describes the same bytes as before. */
 function sendable(headers: HeaderList, stored: StoredResponse): HeaderList {
   if (!hasFlag(stored.flags, Flag.generatedEtag)) return headers
-  return [...headers, 'ETag', firstField(stored.headers, 'etag') as string]
+  return [...headers, ...linesOf(stored.headers, 'etag')]
 }
 
-/** A cookie in the 304 is for the client that asked, whether or not it may be stored. */
+/** A cookie in the 304 is for this client, whether or not it may be stored. */
 function forClient(entry: StoredResponse, headers: HeaderList): StoredResponse {
   const cookies = linesOf(headers, 'set-cookie')
   const missing = cookies.length > 0 && firstField(entry.headers, 'set-cookie') === undefined
   return missing ? { ...entry, headers: [...entry.headers, ...cookies] } : entry
 }
 
-/** What a HEAD says about the stored GET. `stale`: it has changed; store it with freshness ended. */
+/** The effect of a HEAD on the stored GET. `stale`: it has changed; store it with its freshness ended. */
 export type HeadUpdate =
   | { readonly kind: 'unrelated' }
   | ({ readonly kind: 'freshened' } & Freshened)
@@ -127,10 +107,7 @@ export type HeadUpdate =
 
 const UNRELATED: HeadUpdate = Object.freeze({ kind: 'unrelated' })
 
-/**
- * A 200 to HEAD freshens the stored 200, or shows that it is no longer what a GET would give (RFC 9111 section
- * 4.3.5).
- */
+/** A 200 to HEAD freshens the stored 200, or shows that a GET would now differ from it (RFC 9111 section 4.3.5). */
 export function headUpdate(
   stored: StoredResponse,
   head: ResponseHead,
@@ -150,11 +127,11 @@ export function headUpdate(
 }
 
 function sameLength(stored: StoredResponse, head: ResponseHead): boolean {
-  const length = parseDeltaSeconds(firstField(head.headers, 'content-length')?.trim() ?? '')
+  const length = parseDeltaSeconds(firstField(head.headers, 'content-length')?.trim())
   return length === undefined || length === stored.body.length
 }
 
-/** The windows of what has changed are over, too; what is retained may still be asked about. */
+/** The stale windows of a changed response end, too; its validators may still be used while it is retained. */
 function ended(stored: StoredResponse, now: number): StoredResponse {
   const freshUntil = Math.min(stored.freshUntil, now)
   return { ...stored, freshUntil, staleUntil: freshUntil, memo: undefined }

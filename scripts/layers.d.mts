@@ -1,0 +1,1 @@
+export function layerProblems(src: string): string[]

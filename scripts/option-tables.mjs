@@ -1,0 +1,136 @@
+// Writes what the docs and comments say about the options of routes, from the tables of src/http/options.ts and
+// src/route/options.ts: the Markdown tables between `<!-- options: … -->` and `<!-- /options -->`, and the last sentence
+// of each option's comment, `Default: …`. `--check` fails where one of them is stale.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { tsImport } from 'tsx/esm/api'
+import { root, say, stop } from './prepare.mjs'
+
+const SOURCES = ['src/http/options.ts', 'src/route/options.ts']
+const PAGES = ['docs/http.md', 'docs/route-caching.md', 'README.md']
+
+const { HTTP_OPTIONS } = await tsImport('../src/http/options.ts', import.meta.url)
+const { EVICT_OPTIONS, ROUTE_OPTIONS } = await tsImport('../src/route/options.ts', import.meta.url)
+const rows = { ...EVICT_OPTIONS, ...HTTP_OPTIONS, ...ROUTE_OPTIONS }
+
+const stale = []
+for (const path of SOURCES) update(path, withDefaults)
+const texts = commentsOf(SOURCES.map((path) => readFileSync(join(root, path), 'utf8')).join('\n'))
+for (const path of PAGES) update(path, withTables)
+if (stale.length > 0 && process.argv.includes('--check'))
+  stop(`${stale.join(', ')}: not what the tables of options say; run node scripts/option-tables.mjs`)
+for (const path of stale) say(`${path} written`)
+
+function update(path, change) {
+  const before = readFileSync(join(root, path), 'utf8')
+  const after = change(before, path)
+  if (after === before) return
+  stale.push(path)
+  if (!process.argv.includes('--check')) writeFileSync(join(root, path), after)
+}
+
+/** An option's comment, its indentation, and its name. */
+function comments() {
+  return /^( +)\/\*\*((?:(?!\*\/)[^])*)\*\/\n +(\w+)\??:/gm
+}
+
+/** Comments of options with their last sentence made from the row. */
+function withDefaults(source) {
+  return source.replace(comments(), (all, indent, comment, name) => {
+    if (rows[name] === undefined) return all
+    const text = `${plain(comment)} Default: ${defaultOf(rows[name])}.`
+    const end = all.slice(all.indexOf('*/') + 2)
+    const single = `${indent}/** ${text} */`
+    if (single.length <= 120) return single + end
+    return `${indent}/**\n${wrap(text, 120 - indent.length - 3)
+      .map((line) => `${indent} * ${line}\n`)
+      .join('')}${indent} */${end}`
+  })
+}
+
+function wrap(text, width) {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)
+    if (line === '') lines[lines.length - 1] = word
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`
+    else lines.push(word)
+  }
+  return lines
+}
+
+/** The text of a comment without its asterisks and its last sentence. */
+function plain(comment) {
+  const text = comment
+    .replace(/^ *\* ?/gm, ' ')
+    .replace(/\s+/g, ' ')
+    .trim()
+  return text.replace(/ Default: [^]*$/, '')
+}
+
+function commentsOf(source) {
+  return new Map(Array.from(source.matchAll(comments()), ([, , comment, name]) => [name, plain(comment)]))
+}
+
+function defaultOf(option) {
+  const app = shown(option, 'app')
+  const gateway = shown(option, 'rfc9111')
+  return app === gateway ? app : `${app}; \`rfc9111\`: ${gateway}`
+}
+
+function shown(option, preset) {
+  const value = option[preset]
+  if (value === undefined || value instanceof Map) return option.unset
+  return `\`${typeof value === 'number' ? amount(value) : literal(value)}\``
+}
+
+/** Bytes and milliseconds in the largest unit that divides them. */
+function amount(value) {
+  const units = [
+    [1024 * 1024, ' MiB'],
+    [1024, ' KiB'],
+    [3_600_000, ' h'],
+  ]
+  for (const [size, unit] of units) if (value >= size && value % size === 0) return `${value / size}${unit}`
+  return String(value)
+}
+
+function literal(value) {
+  if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`
+  return typeof value === 'string' ? `'${value}'` : String(value)
+}
+
+/** A page with its tables made anew. `http`: one table for each section of the source; otherwise names of options. */
+function withTables(page, path) {
+  return page.replace(/(<!-- options: ([^>]*) -->\n)[^]*?(<!-- \/options -->)/g, (_, start, what, end) => {
+    const tables = what === 'http' ? sections() : [table(what.split(' '), ['option', 'default', 'meaning'], path)]
+    return `${start}\n${tables.join('\n')}\n${end}`
+  })
+}
+
+function sections() {
+  const source = readFileSync(join(root, SOURCES[0]), 'utf8')
+  const body = source.slice(source.indexOf('export const HTTP_OPTIONS'), source.indexOf('export interface HttpOptions'))
+  return body
+    .split(/^  \/\/ (?=[A-Z])/m)
+    .slice(1)
+    .map((section) => {
+      const title = section.slice(0, section.indexOf('\n'))
+      const names = Array.from(section.matchAll(comments()), ([, , , name]) => name)
+      return `### ${title}\n\n${table(names, ['option', '`app`', '`rfc9111`', 'meaning'])}`
+    })
+}
+
+function table(names, head, path) {
+  const lines = names.map((name) => {
+    const option = rows[name] ?? stop(`${path}: there is no option ${name}`)
+    const meaning = texts.get(name) ?? stop(`${name} has no comment`)
+    const defaults = head.length === 4 ? [shown(option, 'app'), shown(option, 'rfc9111')] : [shown(option, 'app')]
+    return [`\`${name}\``, ...defaults, meaning.replace(/\.$/, '')].map((cell) => cell.replaceAll('|', '\\|'))
+  })
+  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column].length)))
+  const rule = widths.map((width) => '-'.repeat(width))
+  return [head, rule, ...lines]
+    .map((line) => `| ${line.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |\n`)
+    .join('')
+}

@@ -1,0 +1,209 @@
+/**
+ * Header fields as one flat list: name, value, name, value …; names as the handler wrote them, order and repetition
+ * kept.
+ */
+export type HeaderList = readonly string[]
+
+/** Calls `visit` for each field line, in order. An index loop, not an iterator: hits walk their fields as well. */
+export function forEachField(headers: HeaderList, visit: (name: string, value: string) => void): void {
+  for (let index = 0; index < headers.length; index += 2) visit(headers[index] ?? '', headers[index + 1] ?? '')
+}
+
+/** Whether a name as sent is `name`, which must be lower case. */
+export function isField(own: string, name: string): boolean {
+  return own === name || (own.length === name.length && own.toLowerCase() === name)
+}
+
+/** The first line of a field. */
+export function firstField(headers: HeaderList, name: string): string | undefined {
+  for (let index = 0; index < headers.length; index += 2) {
+    if (isField(headers[index] ?? '', name)) return headers[index + 1]
+  }
+  return undefined
+}
+
+export function hasField(headers: HeaderList, name: string): boolean {
+  return firstField(headers, name) !== undefined
+}
+
+/** All lines of a field as one list (RFC 9110 section 5.3); undefined where there is none. */
+export function joinedField(headers: HeaderList, name: string): string | undefined {
+  let joined: string | undefined
+  forEachField(headers, (own, value) => {
+    if (isField(own, name)) joined = joined === undefined ? value : `${joined}, ${value}`
+  })
+  return joined
+}
+
+/** The lines of a field, names included. */
+export function linesOf(headers: HeaderList, name: string): string[] {
+  const lines: string[] = []
+  forEachField(headers, (own, value) => {
+    if (isField(own, name)) lines.push(own, value)
+  })
+  return lines
+}
+
+/** The fields whose lower-case name passes; the list itself where all do. */
+export function keepFields(headers: HeaderList, keep: (name: string) => boolean): HeaderList {
+  const kept: string[] = []
+  forEachField(headers, (name, value) => {
+    if (keep(name.toLowerCase())) kept.push(name, value)
+  })
+  return kept.length === headers.length ? headers : kept
+}
+
+/** The same list with other values. */
+export function mapFields(headers: HeaderList, value: (name: string, value: string) => string): string[] {
+  const mapped: string[] = []
+  forEachField(headers, (name, own) => mapped.push(name, value(name, own)))
+  return mapped
+}
+
+/** `update` over `base`, field by field: at its place where the base has it, otherwise at the end. */
+export function mergeFields(base: HeaderList, update: HeaderList): HeaderList {
+  const merged: string[] = []
+  const done = new Set<string>()
+  forEachField(base, (name, value) => {
+    const lower = name.toLowerCase()
+    if (done.has(lower)) return
+    const lines = linesOf(update, lower)
+    if (lines.length === 0) return void merged.push(name, value)
+    done.add(lower)
+    merged.push(...lines)
+  })
+  return [...merged, ...keepFields(update, (name) => !done.has(name))]
+}
+
+/**
+ * Adds members to a list-valued field. They join its last line, so that a framework that sets fields by name keeps all
+ * of them; without one they are a line at the end.
+ */
+export function appendMembers(headers: HeaderList, name: string, members: string): HeaderList {
+  const lower = name.toLowerCase()
+  let last = -1
+  for (let index = 0; index < headers.length; index += 2) if (isField(headers[index] ?? '', lower)) last = index + 1
+  if (last === -1) return [...headers, name, members]
+  return headers.map((text, index) => (index === last ? `${text}, ${members}` : text))
+}
+
+/** Members of a comma-separated list of tokens: lower case, empty ones left out. */
+export function listMembers(value: string | undefined): string[] {
+  if (value === undefined) return []
+  return value
+    .toLowerCase()
+    .split(',')
+    .map((member) => member.trim())
+    .filter((member) => member !== '')
+}
+
+/** What a field line has in addition to its name and value: colon, space, CR, LF. */
+const LINE_OVERHEAD = 4
+
+/** Bytes of header fields as HTTP/1.1 writes them. */
+export function fieldBytes(headers: HeaderList): number {
+  let bytes = 0
+  for (const text of headers) bytes += text.length
+  return bytes + (headers.length / 2) * LINE_OVERHEAD
+}
+
+/** The field only this cache reads; it never leaves the server. */
+export const OWN_TARGET = 'redis-cache-control'
+
+/** The status field that only this cache writes. A handler's Cache-Status describes caches behind it and is kept. */
+export const OWN_STATUS_FIELD = 'x-redis-cache'
+
+/** 2^31: the value of any larger number of seconds (RFC 9111 section 1.2.2). */
+export const MAX_SECONDS = 2 ** 31
+
+/** Digits and nothing else, as seconds; undefined where it is anything else. */
+export function parseDeltaSeconds(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) : undefined
+}
+
+/** Longer texts are not worth keeping: clients choose them, and they seldom come twice. */
+const KEY_MAX = 256
+
+/** Enough for the spellings of real clients and routes; bounds what hostile clients can make the process keep. */
+const ENTRIES_MAX = 256
+
+/** A pure function of a text that remembers recent texts. The results must be immutable. */
+export function memoise<T>(parse: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>()
+  return (text) => {
+    const found = known.get(text)
+    if (found !== undefined) return found
+    const parsed = parse(text)
+    if (text.length > KEY_MAX) return parsed
+    if (known.size >= ENTRIES_MAX) known.clear()
+    known.set(text, parsed)
+    return parsed
+  }
+}
+
+const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
+
+const IMF_FIXDATE = /^(?:mon|tue|wed|thu|fri|sat|sun), (\d{2}) ([a-z]{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) gmt$/
+
+const RFC850 = /^(?:mon|tues|wednes|thurs|fri|satur|sun)day, (\d{2})-([a-z]{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) gmt$/
+
+const ASCTIME = /^(?:mon|tue|wed|thu|fri|sat|sun) ([a-z]{3}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/
+
+/** The longest date is an RFC 850 one on a Wednesday; this leaves room for white space around it. */
+const DATE_LENGTH_MAX = 64
+
+/**
+ * An HTTP-date in any of its three formats (RFC 9110 section 5.6.7), in any case (RFC 9111 section 4.2), GMT only;
+ * milliseconds, or undefined. `now` decides the century of two-digit years.
+ */
+export function parseHttpDate(value: string | undefined, now: number): number | undefined {
+  if (value === undefined || value.length > DATE_LENGTH_MAX) return undefined
+  const text = value.trim().toLowerCase()
+  const imf = IMF_FIXDATE.exec(text)
+  if (imf !== null) return instant(Number(imf[3]), imf[2], imf[1], imf[4], imf[5], imf[6])
+  const old = RFC850.exec(text)
+  if (old !== null) return instant(fullYear(Number(old[3]), now), old[2], old[1], old[4], old[5], old[6])
+  const asctime = ASCTIME.exec(text)
+  if (asctime === null) return undefined
+  return instant(Number(asctime[6]), asctime[1], asctime[2], asctime[3], asctime[4], asctime[5])
+}
+
+/** The first Date field in milliseconds; undefined where there is none or it is invalid. */
+export function dateOf(headers: HeaderList, now: number): number | undefined {
+  return parseHttpDate(firstField(headers, 'date'), now)
+}
+
+/** The first Last-Modified in milliseconds; undefined where there is none or it is invalid. */
+export function lastModifiedOf(headers: HeaderList, now: number): number | undefined {
+  return parseHttpDate(firstField(headers, 'last-modified'), now)
+}
+
+/** A two-digit year over 50 years ahead is the last past year with those digits (RFC 9110 section 5.6.7). */
+function fullYear(year: number, now: number): number {
+  const thisYear = new Date(now).getUTCFullYear()
+  const full = thisYear - (thisYear % 100) + year
+  return full > thisYear + 50 ? full - 100 : full
+}
+
+type Part = string | undefined
+
+function instant(year: number, month: Part, day: Part, hour: Part, minute: Part, second: Part): number | undefined {
+  const index = MONTHS.indexOf(month ?? '')
+  if (index === -1 || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60) return undefined
+  const midnight = new Date(0).setUTCFullYear(year, index, Number(day))
+  if (new Date(midnight).getUTCDate() !== Number(day)) return undefined
+  return midnight + ((Number(hour) * 60 + Number(minute)) * 60 + Number(second)) * 1000
+}
+
+let lastSecond = NaN
+
+let lastDate = ''
+
+/** IMF-fixdate. Formatted once per second: all answers of that second share the text. */
+export function formatHttpDate(ms: number): string {
+  const second = Math.floor(ms / 1000)
+  if (second === lastSecond) return lastDate
+  lastDate = new Date(second * 1000).toUTCString()
+  lastSecond = second
+  return lastDate
+}

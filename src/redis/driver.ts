@@ -1,0 +1,296 @@
+import type * as RedisClient from '@redis/client'
+import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
+import { createRequire } from 'node:module'
+import { SettingsError } from '../errors.js'
+import { type CommandArgument, type Reply, slotOf } from './command.js'
+import type { NodeRedis, ResolvedSettings, ResolvedTls } from './settings.js'
+
+/** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
+type Driver = typeof RedisClient
+
+let loaded: Driver | undefined
+
+/**
+ * The Redis driver, loaded by the first connection. It takes several times as long to load as all of redwell; an
+ * application on the embedded store, a test or a build never needs it.
+ */
+function driver(): Driver {
+  loaded ??= createRequire(import.meta.url)('@redis/client') as Driver
+  return loaded
+}
+
+let observed = false
+
+/**
+ * Switches on the driver's own OpenTelemetry metrics (`db.client.*`, `redis.client.*`) for the meter provider that is
+ * registered now. The driver can do so once in a process. Channel names are left out.
+ */
+export function observeDriver(warn: (message: string) => void): void {
+  if (observed) return
+  try {
+    driver().OpenTelemetry.init({
+      metrics: {
+        enabled: true,
+        enabledMetricGroups: ['command', 'connection-basic', 'connection-advanced', 'resiliency'],
+        hidePubSubChannelNames: true,
+      },
+    })
+    observed = true
+  } catch (error) {
+    // Without @opentelemetry/api, or where the application has switched it on itself.
+    warn(`redwell: the metrics of the Redis driver were not switched on: ${messageOf(error)}`)
+  }
+}
+
+/** The longest a graceful close waits for replies. */
+const CLOSE_LIMIT_MS = 1000
+
+/** Commands that may wait for their replies. More than this means that the server does not keep up. */
+const COMMANDS_QUEUE_MAX = 10_000
+
+/** PINGs within one socket time-out, so that an idle connection is not taken for a dead one. */
+export const PINGS_PER_TIMEOUT = 3
+
+/** Sent to the server by CLIENT SETINFO, together with the driver's name. */
+const CLIENT_TAG = 'redwell'
+
+/** How often the sentinels are asked for the master, in addition to their own messages. */
+const SENTINEL_SCAN_MS = 2000
+
+const RECONNECT_FIRST_MS = 25
+
+const RECONNECT_MAX_MS = 250
+
+/** Jitter, so that the processes of one service do not reconnect in step. */
+const RECONNECT_JITTER_MS = 50
+
+/** Never gives up: a client that stopped trying would need a restart of the application. */
+function reconnectDelayMs(retries: number): number {
+  return (
+    Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(retries, 4), RECONNECT_MAX_MS) + Math.random() * RECONNECT_JITTER_MS
+  )
+}
+
+/** The client that the application uses and that the cache sends through. Not connected yet. */
+export function makeClient(settings: ResolvedSettings): NodeRedis {
+  if (settings.kind === 'cluster') return makeCluster(settings)
+  return settings.sentinel === undefined ? makeStandalone(settings) : makeSentinel(settings)
+}
+
+type Options = RedisClientOptions & { RESP: 3 }
+
+function commonOptions(settings: ResolvedSettings): Options {
+  return {
+    // Typed 3 whatever it is: the driver's types differ by protocol, its runtime does not for what we use.
+    RESP: settings.resp as 3,
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: COMMANDS_QUEUE_MAX,
+    pingInterval: Math.max(1, Math.floor(settings.socketTimeoutMs / PINGS_PER_TIMEOUT)),
+    maintNotifications: 'disabled',
+    clientInfoTag: CLIENT_TAG,
+    ...authentication(settings),
+  }
+}
+
+function authentication({
+  credentials,
+  username,
+  password,
+}: ResolvedSettings): Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> {
+  if (credentials === undefined) return withoutUndefined({ username, password: password?.reveal() })
+  const provide = async () => withoutUndefined(await credentials())
+  return { credentialsProvider: { type: 'async-credentials-provider', credentials: provide } }
+}
+
+function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptions['socket']> {
+  const timing = {
+    connectTimeout: settings.connectTimeoutMs,
+    socketTimeout: settings.socketTimeoutMs,
+    reconnectStrategy: reconnectDelayMs,
+  }
+  return settings.tls === undefined ? timing : { ...timing, tls: true, ...tlsOptions(settings.tls) }
+}
+
+function tlsOptions({ cert, key, ca, checkHostname }: ResolvedTls): object {
+  const checkServerIdentity = checkHostname ? undefined : () => undefined
+  return withoutUndefined({ cert, key: key?.reveal(), ca, checkServerIdentity })
+}
+
+function makeStandalone(settings: ResolvedSettings): RedisClientType {
+  const { host, port } = settings.nodes[0] ?? { host: 'localhost', port: 6379 }
+  return driver().createClient({
+    ...commonOptions(settings),
+    database: settings.db,
+    socket: { ...socketOptions(settings), host, port } as NonNullable<Options['socket']>,
+  })
+}
+
+function makeCluster(settings: ResolvedSettings): RedisClusterType {
+  return driver().createCluster({
+    RESP: settings.resp as 3,
+    rootNodes: settings.nodes.map(({ host, port }) => ({ socket: { host, port } })),
+    defaults: { ...commonOptions(settings), socket: socketOptions(settings) },
+    topologyRefreshOnReconnectionAttemptStrategy: 1,
+    // Otherwise the driver waits for every node before it goes on, and one that is away would hold up all others.
+    minimizeConnections: true,
+  })
+}
+
+function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
+  const { nodes = [], masterName = '', username, password } = settings.sentinel ?? {}
+  return driver().createSentinel({
+    RESP: settings.resp as 3,
+    name: masterName,
+    // The driver stops looking for a master after a while; this makes it start again.
+    scanInterval: SENTINEL_SCAN_MS,
+    // Its only report of a lost connection to the master.
+    passthroughClientErrorEvents: true,
+    sentinelRootNodes: nodes.map(({ host, port }) => ({ host, port })),
+    nodeClientOptions: { ...commonOptions(settings), database: settings.db, socket: socketOptions(settings) },
+    // Credentials of their own, never the master's; time limits and TLS are those of the whole deployment.
+    sentinelClientOptions: {
+      ...withoutUndefined({ username, password: password?.reveal() }),
+      socket: socketOptions(settings),
+    },
+  })
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** The driver's types do not accept an option that is there and undefined. */
+function withoutUndefined<T extends object>(object: T): Defined<T> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>
+}
+
+/** Closes gracefully while the server answers, and by force when it does not. */
+export async function closeClient(client: NodeRedis): Promise<void> {
+  if (!client.isOpen) return
+  if (client.isReady && (await closesInTime(client))) return
+  // The driver forgets a socket that is connecting at this moment, and would keep it once it is connected.
+  client.once('connect', () => destroy(client))
+  destroy(client)
+}
+
+async function closesInTime(client: NodeRedis): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), CLOSE_LIMIT_MS)
+  })
+  const closed = client.close().then(
+    () => true,
+    () => false,
+  )
+  const inTime = await Promise.race([closed, late])
+  clearTimeout(timer)
+  return inTime
+}
+
+function destroy(client: NodeRedis): void {
+  // Rejects or throws where the client has closed by itself meanwhile.
+  new Promise((resolve) => resolve(client.destroy())).catch(() => {})
+}
+
+/** The driver's errors by name as well, because a given client may come from another copy of the driver. */
+const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])
+
+/** Whether an error is an answer of the server, such as OOM. Any other error means that no answer came. */
+export function isReply(error: unknown): error is Error {
+  return error instanceof driver().ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
+}
+
+/** The code of an error reply, which is its first word. */
+export function codeOf(error: Error): string {
+  const end = error.message.indexOf(' ')
+  return end === -1 ? error.message : error.message.slice(0, end)
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** The versions that `checkClient` and test/redis/driver.test.ts were written for; the same range as in package.json. */
+export const DRIVER_RANGE = '~6.3.1'
+
+export function isCluster(client: NodeRedis): client is RedisClusterType {
+  return 'slots' in client
+}
+
+export function isSentinel(client: NodeRedis): client is RedisSentinelType {
+  return 'getSentinelNode' in client
+}
+
+const MEMBERS = {
+  standalone: { withCommandOptions: 'function', sendCommand: 'function', duplicate: 'function', isReady: 'boolean' },
+  cluster: { slots: 'object', masters: 'object', nodeClient: 'function', withCommandOptions: 'function' },
+  sentinel: { _execute: 'function', withCommandOptions: 'function', subscribe: 'function', isReady: 'boolean' },
+} as const
+
+/** Refuses a given client that lacks what is used here: one of another package, or of another version. */
+export function checkClient(client: NodeRedis): void {
+  const kind = isCluster(client) ? 'cluster' : isSentinel(client) ? 'sentinel' : 'standalone'
+  const missing = Object.entries(MEMBERS[kind]).filter(([name, type]) => typeof Reflect.get(client, name) !== type)
+  if (missing.length === 0) return
+  const names = missing.map(([name]) => name).join(', ')
+  throw new SettingsError([`client: is not a client of @redis/client ${DRIVER_RANGE}; it lacks ${names}`])
+}
+
+/** `$`, the driver's `RESP_TYPES.BLOB_STRING`. */
+const BLOB_STRING = 36
+
+/** No time-out of the driver, which makes an AbortSignal for each command: the deadlines are ours. */
+const NO_TIMEOUT: object = { timeout: undefined }
+
+const REPLIES_AS_BYTES: { typeMapping: { [BLOB_STRING]: typeof Buffer } } = {
+  ...NO_TIMEOUT,
+  typeMapping: { [BLOB_STRING]: Buffer },
+}
+
+type Send = (args: readonly CommandArgument[]) => Promise<Reply>
+
+/**
+ * Our way to send over the application's client and its connection, with replies as bytes. A view of the client is
+ * made once: options given with each command are merged by the driver each time, which doubles the CPU time of a GET.
+ */
+export function sender(client: Pick<RedisClientType, 'withCommandOptions'>): Send {
+  const view = client.withCommandOptions(REPLIES_AS_BYTES)
+  return (args) => view.sendCommand<Reply>(args)
+}
+
+/** Sends over a whole cluster, following redirections, from which the driver learns the new topology. */
+export function clusterSender(
+  cluster: RedisClusterType,
+): (args: readonly CommandArgument[], key: string | undefined) => Promise<Reply> {
+  const view = cluster.withCommandOptions(REPLIES_AS_BYTES)
+  return (args, key) => view.sendCommand<Reply>(key, false, [...args])
+}
+
+export type ClusterNode = RedisClusterType['masters'][number]
+
+/** The primaries that the driver knows. */
+export function primariesOf(cluster: RedisClusterType): readonly ClusterNode[] {
+  return cluster.masters
+}
+
+/** The primary that has the slot of a key. */
+export function primaryFor(cluster: RedisClusterType, key: string): ClusterNode | undefined {
+  return cluster.slots[slotOf(key)]?.master
+}
+
+/** Connects a node. The driver would do so with the first command for it, which would have to wait. */
+export function connectNode(cluster: RedisClusterType, node: ClusterNode): void {
+  if (node.client !== undefined || node.connectPromise !== undefined || !cluster.isOpen) return
+  cluster.nodeClient(node).catch(() => {})
+}
+
+export type MasterClient = Pick<RedisClientType, 'withCommandOptions' | 'isOpen' | 'isReady' | 'on'>
+
+/** The sentinels' own client of the master. Rejects while they know no master. */
+export async function masterOf(sentinel: RedisSentinelType): Promise<MasterClient> {
+  // oxlint-disable-next-line no-underscore-dangle -- declared by the driver, and its only way to the client itself
+  return sentinel._execute(false, async (client) => client as unknown as MasterClient)
+}
+
+/** A second connection to the same server that ends when it is lost. */
+export function duplicateOnce(client: RedisClientType): RedisClientType {
+  return client.duplicate({ socket: { ...client.options.socket, reconnectStrategy: false } })
+}

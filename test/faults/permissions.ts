@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
+import { createRedis, type Redis } from '../../src/create-redis.js'
+import { recordingLogger } from '../support/logger.js'
+import { redisCli } from '../support/redis-cluster.js'
+import { type RedisServer, startRedis } from '../support/redis-server.js'
+
+/** The rule as the page on operations gives it: what is documented is what is tested. */
+const RULE = /ACL SETUSER shop .*?```/s.exec(readFileSync('docs/operations.md', 'utf8'))?.[0] ?? ''
+const COMMANDS = [...RULE.matchAll(/\+([a-z|]+)/g)].map(([, name]) => name as string)
+/** Of no use to one server; see the page. */
+const ELSEWHERE = new Set(['cluster|slots', 'asking', 'wait', 'client|setinfo'])
+export const NEEDED = COMMANDS.filter((name) => !ELSEWHERE.has(name))
+
+let server: RedisServer
+const cli = (...command: string[]): Promise<string> => redisCli('-p', String(server.port), ...command)
+
+beforeAll(async () => {
+  server = await startRedis()
+})
+afterAll(() => server.close())
+
+export async function setUser(name: string, commands: readonly string[]): Promise<void> {
+  const said = await cli(
+    'ACL',
+    'SETUSER',
+    name,
+    'on',
+    '>secret',
+    `~${name}:*`,
+    `&${name}:*`,
+    '-@all',
+    ...commands.map((command) => `+${command}`),
+  )
+  expect(said.trim()).toBe('OK')
+  // Scripts are sent whole to a server that does not know them yet.
+  await cli('SCRIPT', 'FLUSH')
+  await cli('ACL', 'LOG', 'RESET')
+}
+
+export function open(name: string): { redis: Redis; lines: readonly string[] } {
+  const logger = recordingLogger()
+  const url = `redis://${name}:secret@127.0.0.1:${server.port}`
+  const redis = createRedis({ url, prefix: name, logger, commandTimeout: '5s' })
+  onTestFinished(() => redis.close())
+  return { redis, lines: logger.lines }
+}
+
+/** All that the cache ever asks of a server. */
+export async function useAll(redis: Redis, other: Redis): Promise<void> {
+  const { cache } = redis
+  await Promise.all([redis.connect(), other.connect()].map((connecting) => connecting.catch(() => {})))
+  await redis.ping().catch(() => {})
+  await cache.set('unbounded', 1, { ttl: 0, group: 'g' })
+  await cache.set('a', 1, { ttl: 60, group: 'g' })
+  await cache.get('a')
+  const slow = (): Promise<number> => new Promise((resolve) => setTimeout(() => resolve(1), 50))
+  await Promise.all([redis, other].map((one) => one.cache.getOrSet('slow', slow, { ttl: 60 })))
+  await cache.getOrSet('failing', () => Promise.reject(new Error('no value')), { ttl: 60 }).catch(() => {})
+  await cache.expire('a')
+  await cache.delete('a')
+  await cache.expireGroup('g')
+  await cache.deleteGroup('g')
+  await cache.sweep().catch(() => {})
+  const space = redis.space()
+  await space.enrol('list', 'v1', 60_000, 1).catch(() => {})
+  await space.enrol('list', 'v2', 60_000, 1).catch(() => {})
+  await space.enrolled('list', ['']).catch(() => {})
+  await space.lookup({ base: 'list', key: 'v2', groups: [''] })
+  const write = await space.announce('=w')
+  if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
+  await space.prolong('=unbounded', Infinity).catch(() => {})
+  await space.prolong('=unbounded', 1000).catch(() => {})
+  await cache.clear()
+}
+
+export async function refused(): Promise<string> {
+  return cli('ACL', 'LOG')
+}
+
+/** Without one command something is refused, and no call of the cache fails. */
+export async function worksWithout(command: string): Promise<void> {
+  const name = `without-${command.replaceAll('|', '-')}`
+  await setUser(
+    name,
+    NEEDED.filter((needed) => needed !== command),
+  )
+  const [one, other] = [open(name), open(name)]
+  await useAll(one.redis, other.redis)
+  expect(await refused()).toContain(command.replace('|', ' ').split(' ')[0])
+}

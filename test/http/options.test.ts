@@ -1,0 +1,101 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { OptionsError } from '../../src/errors.js'
+import { HTTP_OPTIONS } from '../../src/http/index.js'
+import type { CacheEvictOptions, CacheOptions } from '../../src/route/options.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../../src/route/policy.js'
+
+const DEFAULTS: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem: () => undefined }
+
+const policyOf = (options: unknown) => resolvePolicy('here', options as CacheOptions<unknown>, DEFAULTS)
+
+const evictPolicyOf = (options: unknown) => resolveEvictPolicy('here', options as CacheEvictOptions<unknown>, DEFAULTS)
+
+function problemsOf(resolve: (options: unknown) => unknown, options: unknown): readonly string[] {
+  try {
+    resolve(options)
+  } catch (error) {
+    if (error instanceof OptionsError) return error.problems
+    throw error
+  }
+  return []
+}
+
+describe('options of a route', () => {
+  test.each([
+    [{ jitter: '0.1' }, "jitter: '0.1' must be a fraction from 0 to 1"],
+    [{ enabled: 'false' }, "enabled: 'false' must be true or false"],
+    [{ enabled: 0 }, 'enabled: 0 must be true or false'],
+    [{ enabled: () => false }, 'enabled: a function must be true or false'],
+    [{ earlyRefresh: 2 }, 'earlyRefresh: 2 must be a fraction from 0 to 1'],
+    [{ key: '/a' }, "key: '/a' must be a function of the request"],
+    [{ per: 'user' }, "per: 'user' must be a function of the request"],
+    [{ query: ['a'] }, 'query: ["a"] must be an object with `ignore`, `only` or `sort`'],
+    [{ query: { only: 'a' } }, "query.only: 'a' must be a list of parameter names"],
+    [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
+    [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` exclude each other'],
+    [{ vary: 5 }, 'vary: 5 must name request fields'],
+    [
+      { vary: { Accept: 'some' } },
+      "vary.accept: 'some' must be 'list', 'exact', 'language' or a function of the value",
+    ],
+    [{ invalidateLocations: 'all' }, "invalidateLocations: 'all' must be one of true, false, 'created'"],
+  ])('a value is refused with what is right: %o', (options, problem) => {
+    expect(problemsOf(policyOf, options)).toEqual([problem])
+  })
+
+  test('a value that has no JSON is refused all the same', () => {
+    const circle: unknown[] = []
+    circle.push(circle)
+    expect(problemsOf(policyOf, { etag: circle })).toEqual(['etag: a list must be true or false'])
+    expect(problemsOf(policyOf, { etag: 1n })).toEqual(['etag: 1 must be true or false'])
+    expect(problemsOf(policyOf, { etag: { a: 1n } })).toEqual(['etag: an object must be true or false'])
+    expect(problemsOf(policyOf, { etag: 'x'.repeat(100) })[0]).toHaveLength(
+      'etag: '.length + 63 + ' must be true or false'.length,
+    )
+  })
+
+  test.each([
+    ['tll', 'ttl'],
+    ['TTL', 'ttl'],
+    ['groups', 'group'],
+    ['staleIfErorr', 'staleIfError'],
+    ['staleWhileRevalidation', 'staleWhileRevalidate'],
+  ])('a misspelt name is answered with the nearest: %s', (name, near) => {
+    expect(problemsOf(policyOf, { [name]: 1 })).toEqual([`${name}: there is no such option; did you mean ${near}?`])
+  })
+
+  test('a name that resembles none is answered without a guess', () => {
+    expect(problemsOf(policyOf, { colour: 1 })).toEqual(['colour: there is no such option'])
+  })
+
+  test('cacheEvict', () => {
+    expect(problemsOf(evictPolicyOf, { key: '/a', mode: 'sof' })).toEqual([
+      "key: '/a' must be 'path', a list of key parts, or a function of the request and the result",
+      "mode: 'sof' must be one of 'hard', 'soft'",
+    ])
+    expect(problemsOf(evictPolicyOf, { ttl: 5, group: 'a' })).toEqual(['ttl: there is no such option'])
+    expect(evictPolicyOf({ group: 'a' }).mode).toBe('hard')
+  })
+
+  test('a principal may be a number or a bigint, now or later', async () => {
+    const principal = (value: unknown) => policyOf({ per: () => value }).per?.(undefined)
+    expect([principal(42), principal(42n), principal('42'), principal(0)]).toEqual(['42', '42', '42', '0'])
+    expect([principal(NaN), principal(undefined)]).toEqual([undefined, undefined])
+    await expect(principal(Promise.resolve(7))).resolves.toBe('7')
+  })
+
+  test('the defaults of a route are those of its row', () => {
+    const { http } = policyOf({})
+    for (const name of ['etag', 'partial', 'jitter', 'maxBodyBytes', 'encoded', 'collapse'] as const) {
+      expect(http[name]).toBe(HTTP_OPTIONS[name].app)
+    }
+  })
+})
+
+test('the tables of the docs and the defaults in comments are those of the rows', () => {
+  const script = join(import.meta.dirname, '../../scripts/option-tables.mjs')
+  const { status, stderr } = spawnSync(process.execPath, [script, '--check'], { encoding: 'utf8' })
+  expect([status, stderr]).toEqual([0, ''])
+})
