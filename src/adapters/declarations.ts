@@ -2,8 +2,8 @@ import type { Redis } from '../create-redis.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
-import { resolvePolicy, type RouteDefaults } from '../route/policy.js'
-import { type Declared, type HostTraits, resolveEvict, RouteRegistry } from '../route/registry.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
+import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 
 const known = new WeakMap<Redis, RouteRegistry>()
@@ -74,7 +74,7 @@ export class DeclaredWrite<Req> {
 
   constructor(put: Declared<CachePutOptions<Req>> | undefined, evict: Declared<CacheEvictOptions<Req>> | undefined) {
     if (put !== undefined) resolvePolicy(put.where, put.options, UNBOUND)
-    if (evict !== undefined) resolveEvict(evict, UNBOUND)
+    if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
     this.#put = put
     this.#evict = evict
   }

@@ -94,6 +94,10 @@ export function union(own: InvalidationTarget, named: InvalidationTarget): Inval
   }
 }
 
+export function isEmpty({ paths = [], groups = [] }: InvalidationTarget): boolean {
+  return paths.length + groups.length === 0
+}
+
 function unique(names: readonly string[]): readonly string[] {
   return names.length < 2 ? names : [...new Set(names)]
 }

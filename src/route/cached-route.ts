@@ -20,7 +20,7 @@ import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
-import { EntryLocator, isPath, type Location, refOf } from './entry-key.js'
+import { EntryLocator, isPath, type Location } from './entry-key.js'
 import { explain, recordIn, RefusalLog } from './explain.js'
 import { HandlerRun, type RunRoute, type UnsafeSession } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './policy.js'
@@ -122,7 +122,7 @@ export class CachedRoute<Req> implements RunRoute {
     this.#writes = new WriteRoute({
       scope,
       paths,
-      invalidation: policy.http,
+      http: policy.http,
       put: policy,
       name,
       variants: this.variants,
@@ -185,8 +185,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** An unsafe method on a cached route. The response to a POST may become the entry of its URI's GET. */
   #change(exchange: Exchange<Req>): MaybePromise<Bypass> {
-    const { request, plan } = exchange
-    const session = plan.stores === 'post' ? this.#writes.begin(request) : this.#writes.withoutPut(request)
+    const session = exchange.plan.stores === 'post' ? this.#writes.beginPut(exchange) : this.#writes.session(exchange)
     return isPromise(session)
       ? session.then((begun) => this.#bypass(exchange, 'method', begun))
       : this.#bypass(exchange, 'method', session)
@@ -199,7 +198,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (!(run instanceof HandlerRun) || !run.isOf(this)) return bypass()
     const { ref } = run.exchange
     const check = (location: Location): RouteLookup => {
-      const own = refOf(request, location, this.variants.names(location), this.http)
+      const own = this.variants.ref(request, location)
       if (own.key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
       this.#refreshes = false
       run.abandon()
@@ -216,7 +215,7 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #read(exchange: Exchange<Req>, location: Location): MaybePromise<RouteLookup> {
-    const ref = refOf(exchange.request, location, this.variants.names(location), this.http)
+    const ref = this.variants.ref(exchange.request, location)
     exchange.ref = ref
     exchange.lookups += 1
     const reading = this.scope.lookup(ref, undefined, exchange.budget)

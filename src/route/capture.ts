@@ -8,7 +8,7 @@ export interface CaptureTarget {
   /** A promise where the last byte has to wait. */
   complete(body: Buffer): MaybePromise<unknown>
   /** It ended early, or is over the limit. */
-  abort(reason: 'truncated' | 'too-long'): void
+  abort(reason: 'truncated' | 'body-too-large'): void
   /** It takes its time: others must not wait for its end. */
   releaseWaiters(): void
 }
@@ -34,7 +34,7 @@ export class Capture {
     if (!this.#open) return
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
     this.#bytes += length
-    if (this.#bytes > this.#limit) return this.#giveUp('too-long')
+    if (this.#bytes > this.#limit) return this.#giveUp('body-too-large')
     // Not from the pool, of which a small copy would keep 8 KiB alive.
     const copy = Buffer.allocUnsafeSlow(length)
     if (typeof chunk === 'string') copy.write(chunk)
@@ -63,7 +63,7 @@ export class Capture {
     if (this.#open) this.#giveUp('truncated')
   }
 
-  #giveUp(reason: 'truncated' | 'too-long'): void {
+  #giveUp(reason: 'truncated' | 'body-too-large'): void {
     this.#close()
     this.#chunks = []
     this.#target.abort(reason)

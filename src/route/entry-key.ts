@@ -5,7 +5,6 @@ import { OptionsError } from '../errors.js'
 import { type HttpPolicy, type RequestHead, selectedFields } from '../http/index.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import { pathGroup } from '../store/keyspace.js'
-import type { EvictKey } from './options.js'
 import type { EvictPolicy, KeyPolicy, RoutePolicy } from './policy.js'
 
 /** What a key is made from. */
@@ -89,7 +88,7 @@ export class EntryLocator<Req> {
   #location(
     request: KeyedRequest<Req>,
     uri: string,
-    principal: string | number | bigint | undefined,
+    principal: string | undefined,
     groups: Groups | string | readonly string[] | undefined,
   ): Location {
     const policy = this.#policy
@@ -99,9 +98,8 @@ export class EntryLocator<Req> {
       return new Location(uri, uri, undefined, upper.length === 0 ? own.encoded : [...own.encoded, ...upper], own.names)
     }
     if (principal === undefined || principal === '') return new Location(uri, uri, null, own.encoded, own.names)
-    const name = String(principal)
     const all = [...own.encoded, ...upper, pathGroup(uri)]
-    return new Location(uri, principalKey(uri, name), name, all, own.names)
+    return new Location(uri, principalKey(uri, principal), principal, all, own.names)
   }
 }
 
@@ -169,18 +167,10 @@ export function evictedPath<Req>(
   request: KeyedRequest<Req>,
   policy: EvictPolicy<Req>,
   key: 'path' | readonly KeyPart[],
-  principal: string | number | bigint | undefined,
+  principal: string | undefined,
 ): string {
   const uri = key === 'path' ? uriPath(request.target, policy, hostOf(request, policy)) : checkedKey(key, policy.prefix)
-  return principal === undefined || principal === '' ? uri : principalKey(uri, String(principal))
-}
-
-/** Why a key of `cacheEvict` can match no entry, or undefined. A path is the key of no route: `key` functions return parts. */
-export function evictKeyProblem(key: EvictKey<never> | undefined): string | undefined {
-  if (!Array.isArray(key) || key.length !== 1) return undefined
-  const part: unknown = key[0]
-  if (typeof part !== 'string' || !part.startsWith('/')) return undefined
-  return `key: ['${part}'] matches no entry, because paths are not key parts: use 'path' for the GET of this path, or cache.deletePath('${part}'); where a route's own key function returns this part, write a function here as well`
+  return principal === undefined || principal === '' ? uri : principalKey(uri, principal)
 }
 
 /** Why these cannot be the groups of one entry, or undefined. */

@@ -6,7 +6,7 @@ import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type EntryLocator, isPath, refOf } from './entry-key.js'
+import { type EntryLocator, isPath } from './entry-key.js'
 import type { RoutePolicy } from './policy.js'
 import type { BypassReason, RequestContext } from './request.js'
 import type { Variants } from './variants.js'
@@ -31,7 +31,7 @@ export async function explain<Req>(route: ExplainedRoute<Req>, request: RequestC
   if (location.principal === null) return bypass(route, 'no-principal')
   for (;;) {
     const vary = variants.names(location)
-    const ref = refOf(request, location, vary, policy.http)
+    const ref = variants.ref(request, location)
     const found = await scope.lookup(ref)
     const record = recordIn(found)
     if (record !== undefined && variants.learn(location, record)) continue
@@ -107,6 +107,7 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   'body-too-large': 'its body is over `maxBodyBytes`',
   'headers-too-large': 'its header fields are over `maxHeaderBytes`',
   'too-many-groups': 'it carries more groups than an entry can',
+  'event-stream': 'an event stream never ends',
   'content-location': 'its Content-Location is not its own URI',
   'refresh-failed': 'the handler failed in the background, or its response may not be stored; the stale entry stays',
 }

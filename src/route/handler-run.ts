@@ -1,4 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
+import type { FillLease } from '../cache/fill.js'
 import {
   buildMissResponse,
   buildStoredResponse,
@@ -14,11 +15,12 @@ import {
   type ResponseHead,
   type Storable,
   type StoreDecision,
+  type StoreFacts,
   type StoredResponse,
   type StoredResponseContext,
   withBody,
 } from '../http/index.js'
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
@@ -81,6 +83,7 @@ export class HandlerRun implements BackgroundRun {
   readonly #requestedAt: number
   #groups: readonly string[] = NONE
   #unkeyedRead: string | undefined = undefined
+  #ambient: ReadonlySet<string> = NO_FIELDS
   /** Its lease has ended, or ends with what is being stored. */
   #settled = false
   #stored = false
@@ -137,12 +140,14 @@ export class HandlerRun implements BackgroundRun {
     body: Buffer,
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
-    return this.#guarded(() => this.#finish(response, body, ambient))
+    this.#ambient = ambient
+    return this.#guarded(() => this.#finish(response, body))
   }
 
   /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
-    return this.#guarded(() => this.#stream(response, ambient))
+    this.#ambient = ambient
+    return this.#guarded(() => this.#stream(response))
   }
 
   /**
@@ -179,7 +184,7 @@ export class HandlerRun implements BackgroundRun {
     throw error
   }
 
-  #finish(response: ResponseHead, body: Buffer, ambient: ReadonlySet<string>): MaybePromise<OutgoingResponse> {
+  #finish(response: ResponseHead, body: Buffer): MaybePromise<OutgoingResponse> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
     const now = this.#route.scope.now()
@@ -187,37 +192,85 @@ export class HandlerRun implements BackgroundRun {
     if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
     if (plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, body, now)
-    const stored = decision.store ? this.#toStored(decision, body, ambient) : undefined
-    const present = (isStored: boolean): OutgoingResponse =>
-      (this.#answer = this.#present(response, decision, body, now, isStored))
-    if (this.#session !== undefined && !this.#settled) {
-      this.#settled = true
-      const settling = this.#session.settle(response, stored)
-      return isPromise(settling) ? settling.then(present) : present(settling)
-    }
-    const outgoing = present(this.stores)
-    const storing = stored === undefined ? this.#refuse(decision) : this.#store(stored)
-    return storing === undefined ? outgoing : storing.then(() => outgoing)
+    return chain(this.#settle(response, decision, body), (stored) => {
+      this.#answer = this.#present(response, decision, body, now, stored)
+      return this.#answer
+    })
   }
 
-  #stream(response: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed> {
+  #stream(response: ResponseHead): MaybePromise<Streamed> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
     const now = this.#route.scope.now()
     if (this.exchange.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
-    const present = (isStored: boolean, capture?: Capture): Streamed => {
-      return { headers: this.#present(response, decision, undefined, now, isStored).headers, capture }
+    const present = (stored: boolean, capture?: Capture): Streamed => {
+      return { headers: this.#present(response, decision, undefined, now, stored).headers, capture }
     }
-    if (this.#session !== undefined && !this.#settled) {
+    const captures = decision.store && (this.stores || this.#session !== undefined) && !this.#settled
+    if (captures) return present(true, this.#capture(response, decision))
+    return chain(this.#settle(response, decision), (stored) => present(stored))
+  }
+
+  #capture(response: ResponseHead, decision: Storable): Capture {
+    const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
+      this.#guarded(() => this.#settle(response, whole, body))
+    return new Capture(this.#route.http.maxBodyBytes, {
+      complete: (body) => {
+        this.#answer = { status: response.status, headers: response.headers, body }
+        return settle(this.#whole(response, decision, body), body)
+      },
+      abort: (reason) => {
+        const refused = { store: false, reason, forKey: reason === 'body-too-large' } as const
+        void settle(reason === 'truncated' ? refused : this.#logged(refused))
+      },
+      releaseWaiters: () => this.exchange.lease?.releaseWaiters(),
+    })
+  }
+
+  /**
+   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of ours,
+   * so a hit has none either (I6).
+   */
+  #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
+    const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
+    return late.store ? withBody(decision, body, { ...this.#route.http, etag: false }) : late
+  }
+
+  /**
+   * Stores what the response becomes, and for an unsafe request invalidates what it changes. Whether it was stored, or is
+   * on its way to the store. A promise where the answer has to wait.
+   */
+  #settle(response: ResponseHead, decision: StoreDecision, body?: Buffer, validated?: Entry): MaybePromise<boolean> {
+    if (this.#settled) return false
+    const groups = decision.store ? [...this.#groups, ...decision.groups] : NONE
+    const stored =
+      decision.store && body !== undefined ? new Stored(decision, body, groups, validated?.groups) : undefined
+    if (this.#session !== undefined) {
       this.#settled = true
-      if (decision.store) return present(true, this.#captureWrite(this.#session, response, decision, ambient))
-      const settling = this.#session.settle(response, undefined)
-      return isPromise(settling) ? settling.then((isStored) => present(isStored)) : present(settling)
+      return this.#session.settle(response, stored)
     }
-    if (decision.store && this.stores) return present(true, this.#capture(response, decision, ambient))
-    void this.#refuse(decision)
-    return present(this.stores)
+    if (this.exchange.lease === undefined) return false
+    return stored === undefined ? this.#refuse(decision, this.exchange.lease) : this.#store(stored, this.exchange.lease)
+  }
+
+  /** The answer waits for a path whose variants were not known yet: its client may ask again at once. */
+  #store(stored: Stored, lease: FillLease): MaybePromise<boolean> {
+    this.#settled = true
+    this.#stored = true
+    this.#route.onStored(lease.ref.key)
+    const { done, learns } = this.#route.variants.store(this.exchange, lease, stored)
+    const storing = done.catch(() => lease.release()).then(() => true)
+    this.#route.track(storing)
+    return learns ? storing : true
+  }
+
+  /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
+  #refuse(decision: StoreDecision, lease: FillLease): false {
+    this.#settled = true
+    const notes = !decision.store && decision.forKey && !this.exchange.forced
+    this.#route.track(notes ? lease.refuse() : lease.release())
+    return false
   }
 
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
@@ -244,60 +297,9 @@ export class HandlerRun implements BackgroundRun {
     return buildStoredResponse(stored, plan, request, http, scope.now(), context)
   }
 
-  #capture(response: ResponseHead, decision: Storable, ambient: ReadonlySet<string>): Capture {
-    return new Capture(this.#route.http.maxBodyBytes, {
-      complete: (body) => this.#guarded(() => this.#completeStream(response, decision, body, ambient)),
-      abort: (reason) => {
-        if (reason === 'truncated') this.abandon()
-        else void this.#refuse(this.#logged({ store: false, reason: 'body-too-large', forKey: true }))
-      },
-      releaseWaiters: () => this.exchange.lease?.releaseWaiters(),
-    })
-  }
-
-  #completeStream(
-    response: ResponseHead,
-    decision: Storable,
-    body: Buffer,
-    ambient: ReadonlySet<string>,
-  ): Promise<unknown> | undefined {
-    const whole = this.#whole(response, decision, body)
-    if (!whole.store) return this.#refuse(whole)
-    this.#answer = { status: response.status, headers: response.headers, body }
-    return this.#store(this.#toStored(whole, body, ambient))
-  }
-
-  /** Of an unsafe request whose response is what a GET would return: settled when its body is complete. */
-  #captureWrite(
-    session: UnsafeSession,
-    response: ResponseHead,
-    decision: Storable,
-    ambient: ReadonlySet<string>,
-  ): Capture {
-    const unstored = (): void => void session.settle(response, undefined)
-    return new Capture(this.#route.http.maxBodyBytes, {
-      complete: (body) => {
-        const whole = this.#whole(response, decision, body)
-        return session.settle(response, whole.store ? this.#toStored(whole, body, ambient) : undefined)
-      },
-      abort: unstored,
-      releaseWaiters: () => {},
-    })
-  }
-
-  /**
-   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of ours,
-   * so a hit has none either (I6).
-   */
-  #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
-    const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
-    if (!late.store) return late
-    return withBody(decision, body, { ...this.#route.http, etag: false })
-  }
-
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
     const { request, plan, location } = this.exchange
-    const facts = { body, unkeyedRead: this.#unkeyedRead, groups: location?.names ?? NONE }
+    const facts = { ...this.#facts, body }
     const decision = decideStore(request, plan, response, this.#route.http, now, this.#requestedAt, facts)
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
@@ -307,14 +309,14 @@ export class HandlerRun implements BackgroundRun {
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
   }
 
+  /** What is known about the run beside its response. */
+  get #facts(): StoreFacts {
+    return { unkeyedRead: this.#unkeyedRead, groups: this.exchange.location?.names ?? NONE, ambient: this.#ambient }
+  }
+
   #logged(refused: Refused): Refused {
     if (this.stores) this.#route.refusals.add(refused.reason, this.#unkeyedRead)
     return refused
-  }
-
-  #toStored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, validated?: Entry): Stored {
-    const groups = [...this.#groups, ...decision.groups]
-    return new Stored(withoutFields(decision, ambient), body, groups, validated?.groups)
   }
 
   #present(
@@ -336,29 +338,6 @@ export class HandlerRun implements BackgroundRun {
     return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
   }
 
-  /** Stores under the lease. A promise where the answer has to wait: for a path whose variants were not known yet. */
-  #store(stored: Stored): Promise<unknown> | undefined {
-    const { lease, ref } = this.exchange
-    if (lease === undefined || this.#settled) return undefined
-    this.#settled = true
-    this.#stored = true
-    if (ref !== undefined) this.#route.onStored(ref.key)
-    const { done, learns } = this.#route.variants.store(this.exchange, lease, stored)
-    const storing = done.catch(() => lease.release())
-    this.#route.track(storing)
-    return learns ? storing : undefined
-  }
-
-  /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
-  #refuse(decision: StoreDecision): undefined {
-    const { lease, forced } = this.exchange
-    if (lease === undefined || this.#settled) return undefined
-    if (decision.store || !decision.forKey || forced) return void this.abandon()
-    this.#settled = true
-    this.#route.track(lease.refuse())
-    return undefined
-  }
-
   /**
    * The handler says that something has not changed: the stored response, where it was asked about that (RFC 9111
    * section 4.3.3), otherwise what the client has, which is the client's alone.
@@ -372,22 +351,18 @@ export class HandlerRun implements BackgroundRun {
     const validated = this.#firstValidated(previous === undefined ? others : [previous.entry], response, now)
     if (validated === undefined) return this.#mismatch()
     const { decision, response: stored, entry } = validated
-    const outgoing = (this.#answer = this.#replay(stored, 'revalidated', decision.store && this.stores))
-    const storing = this.#settleValidated(decision, stored.body, entry)
-    return storing === undefined ? outgoing : storing.then(() => outgoing)
-  }
-
-  #settleValidated(decision: StoreDecision, body: Buffer, entry: Entry): Promise<unknown> | undefined {
-    if (decision.store) return this.#store(this.#toStored(decision, body, NO_FIELDS, entry))
-    return this.#refuse(this.#logged(decision))
+    if (!decision.store) this.#logged(decision)
+    return chain(this.#settle(response, decision, stored.body, entry), () => {
+      this.#answer = this.#replay(stored, 'revalidated', decision.store && this.stores)
+      return this.#answer
+    })
   }
 
   /** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
   #firstValidated(entries: readonly Entry[], response: ResponseHead, now: number): Validated | undefined {
-    const { request, plan, location } = this.exchange
-    const facts = { groups: location?.names ?? NONE, unkeyedRead: this.#unkeyedRead }
+    const { request, plan } = this.exchange
     for (const entry of entries) {
-      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, facts)
+      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, this.#facts)
       if (found !== 'mismatch') return { ...found, entry }
     }
     return undefined
@@ -413,14 +388,17 @@ export class HandlerRun implements BackgroundRun {
     if (previous === undefined || lease === undefined || this.#settled) return
     const { entry } = previous
     const update = headUpdate(entry, response, request, plan, this.#route.http, now, this.#requestedAt)
-    if (update.kind === 'freshened') void this.#settleValidated(update.decision, update.response.body, entry)
+    if (update.kind === 'freshened') {
+      if (!update.decision.store) this.#logged(update.decision)
+      void this.#settle(response, update.decision, update.response.body, entry)
+    }
     if (update.kind !== 'stale') return
     this.#settled = true
     const ended = { ...entry, ...update.response }
     const ttlMs = usefulUntil(ended) - now
     const { scope } = this.#route
     const replacing = ttlMs > 0 ? lease.publish(ended, ttlMs) : scope.evict({ paths: [lease.ref.key] })
-    this.#route.track(replacing.finally(() => lease.release()))
+    this.#route.track(replacing.then(() => lease.release()))
   }
 }
 
@@ -434,13 +412,3 @@ interface Validated extends Freshened {
 const NO_FIELDS: ReadonlySet<string> = new Set()
 
 const NONE: readonly string[] = []
-
-/** A decision to store all but these fields (lower case). */
-export function withoutFields(decision: Storable, names: ReadonlySet<string>): Storable {
-  if (names.size === 0) return decision
-  const kept = decision.storedHeaders.filter((text, index, headers) => {
-    const name = index % 2 === 0 ? text : headers[index - 1]
-    return name === undefined || !names.has(name.toLowerCase())
-  })
-  return { ...decision, storedHeaders: kept }
-}

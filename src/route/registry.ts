@@ -7,15 +7,7 @@ import type { Logger } from '../logger.js'
 import { CachedPaths } from './cached-paths.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
-import { evictKeyProblem } from './entry-key.js'
-import {
-  checkNames,
-  type EvictPolicy,
-  pathRule,
-  resolveEvictPolicy,
-  resolvePolicy,
-  type RouteDefaults,
-} from './policy.js'
+import { checkNames, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
 import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
@@ -106,7 +98,7 @@ export class RouteRegistry {
     return new WriteRoute({
       ...this.#shared,
       put: put && resolvePolicy(put.where, put.options, defaults),
-      evict: evict && resolveEvict(evict, defaults),
+      evict: evict && resolveEvictPolicy(evict.where, evict.options, defaults),
       name,
     })
   }
@@ -118,24 +110,13 @@ export class RouteRegistry {
   }
 
   get #shared() {
-    return { scope: this.#context.scope, paths: this.paths, invalidation: this.#http }
+    return { scope: this.#context.scope, paths: this.paths, http: this.#http }
   }
 
   #defaults(path: PathRule): RouteDefaults {
     const { defaultTtlMs, defaults, prefixProblem } = this.#context
     return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path: pathRule(path, this.#http) }
   }
-}
-
-/** Options of `cacheEvict`, checked as far as they can be where they are declared. */
-export function resolveEvict<Req>(
-  { where, options }: Declared<CacheEvictOptions<Req>>,
-  defaults: RouteDefaults,
-): EvictPolicy<Req> {
-  const policy = resolveEvictPolicy(where, options, defaults)
-  const problem = evictKeyProblem(policy.evictKey)
-  if (problem !== undefined) throw new OptionsError(where, [problem])
-  return policy
 }
 
 /** The route itself says that its entries have no end; that of a default shows when the first of them is stored. */

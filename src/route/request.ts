@@ -1,5 +1,6 @@
 import type { EntryRef } from '../cache/entry-ref.js'
 import type { FillLease } from '../cache/fill.js'
+import type { PendingWrite } from '../cache/write.js'
 import {
   type BypassReason as HttpBypassReason,
   type Conditions,
@@ -96,6 +97,8 @@ export class Exchange<Req> {
   waited = false
   previous: Previous | undefined
   lease: FillLease | undefined
+  /** Of a request whose response becomes the entry of its URI's GET. */
+  write: PendingWrite | undefined
   /** Entries exist for other variants of the path. */
   varyMiss = false
   /** Other variants that the handler is asked about (RFC 9111 section 4.1). */
@@ -111,6 +114,7 @@ export class Exchange<Req> {
     this.ref = undefined
     this.previous = undefined
     this.lease = undefined
+    this.write = undefined
     this.detail = undefined
   }
 

@@ -4,7 +4,7 @@ import type { EntryRef } from '../cache/entry-ref.js'
 import type { FillLease } from '../cache/fill.js'
 import { encodeGroup, originGroup } from '../cache/group.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
-import { type HttpPolicy, type Storable, toStored } from '../http/index.js'
+import { type HttpPolicy, type RequestHead, type Storable, toStored } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import { hostOf, type Location, refOf } from './entry-key.js'
 import type { Exchange } from './request.js'
@@ -57,6 +57,11 @@ export class Variants {
     return this.#learned.size === 0 ? this.#http.vary : (this.#learned.get(uri) ?? this.#http.vary)
   }
 
+  /** The entry that the request's fields select; `named`: further fields that a response named. */
+  ref(request: RequestHead, location: Location, named: readonly string[] = NONE): EntryRef {
+    return refOf(request, location, unionOf(this.names(location), named), this.#http)
+  }
+
   /** Takes over what a record says. False where it says nothing new. */
   learn(location: Location, record: Entry): boolean {
     const list = record.headers[1] ?? ''
@@ -74,7 +79,7 @@ export class Variants {
     const { request, location, ref } = exchange
     if (location === undefined || ref === undefined) return { done: lease.release(), learns: false }
     const known = this.names(location)
-    const names = union(known, stored.decision.varyNames)
+    const names = unionOf(known, stored.decision.varyNames)
     const target = refOf(request, location, names, this.#http)
     const draft = toDraft(stored, target.groups, hostOf(request, this.#http))
     if (target.key !== ref.key) {
@@ -161,10 +166,10 @@ export function responseGroups(names: readonly string[], host: string | undefine
   return host === undefined ? names.map(encodeGroup) : names.map((name) => originGroup(host, name))
 }
 
-export function sameNames(a: readonly string[], b: readonly string[]): boolean {
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a === b || (a.length === b.length && a.every((name, index) => name === b[index]))
 }
 
-function union(a: readonly string[], b: readonly string[]): readonly string[] {
+function unionOf(a: readonly string[], b: readonly string[]): readonly string[] {
   return b.every((name) => a.includes(name)) ? a : [...new Set([...a, ...b])].sort()
 }

@@ -1,35 +1,24 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import type { EntryRef } from '../cache/entry-ref.js'
 import type { KeyPart } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
-import type { PendingWrite } from '../cache/write.js'
 import {
   buildMissResponse,
   decideStore,
   type HeaderList,
-  type InvalidationPolicy,
+  type HttpPolicy,
   isSuccess,
   planWrite,
   type ResponseHead,
 } from '../http/index.js'
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type CachedPaths, sharedGroups, union } from './cached-paths.js'
-import {
-  checkedNames,
-  encodeGroups,
-  EntryLocator,
-  evictedPath,
-  groupsProblem,
-  hostOf,
-  type Location,
-  refOf,
-} from './entry-key.js'
+import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
+import { checkedNames, encodeGroups, EntryLocator, evictedPath, groupsProblem, hostOf } from './entry-key.js'
 import type { UnsafeSession } from './handler-run.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
-import { type RequestContext, unkeyedFields } from './request.js'
-import { sameNames, Stored, toDraft, Variants } from './variants.js'
+import { Exchange, type RequestContext, unkeyedFields } from './request.js'
+import { Stored, toDraft, Variants } from './variants.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 export const UNNAMED = 'undeclared'
@@ -48,45 +37,29 @@ export interface WriteRules<Req> {
   /** Where the application's routes cache their URIs. */
   readonly paths: CachedPaths
   /** What a successful request by an unsafe method invalidates by itself. */
-  readonly invalidation: InvalidationPolicy
+  readonly http: HttpPolicy
   /** The entry that its response becomes. */
   readonly put?: RoutePolicy<Req> | undefined
   /** What it evicts. */
   readonly evict?: EvictPolicy<Req> | undefined
   /** Method and template of the route, for telemetry. */
   readonly name?: string | undefined
-  /** Of the GET that a POST may be stored for. Default: those of `put`. */
+  /** Of the GET whose entry is written. Default: those that `put` declares. */
   readonly variants?: Variants | undefined
-}
-
-/** A write-through whose handler may run. */
-class PendingPut {
-  readonly location: Location
-  readonly ref: EntryRef
-  /** Request fields that select its entry. */
-  readonly names: readonly string[]
-  /** Undefined where the store was away when the handler began. */
-  readonly write: PendingWrite | undefined
-
-  constructor(location: Location, ref: EntryRef, names: readonly string[], write: PendingWrite | undefined) {
-    this.location = location
-    this.ref = ref
-    this.names = names
-    this.write = write
-  }
 }
 
 /** A route that writes. */
 export class WriteRoute<Req> {
   readonly #rules: WriteRules<Req>
   readonly #locator: EntryLocator<Req> | undefined
-  readonly #variants: Variants | undefined
 
   constructor(rules: WriteRules<Req>) {
     const { put, scope, variants } = rules
-    this.#rules = put?.enabled === false ? { ...rules, put: undefined } : rules
+    this.#rules =
+      put?.enabled === true
+        ? { ...rules, variants: variants ?? new Variants(scope, put.http) }
+        : { ...rules, put: undefined }
     this.#locator = put && new EntryLocator(put)
-    this.#variants = variants ?? (put && new Variants(scope, put.http))
   }
 
   /**
@@ -94,29 +67,28 @@ export class WriteRoute<Req> {
    * `before`: a session of the same request that this one takes the place of.
    */
   begin(request: RequestContext<Req>, before?: WriteSession): MaybePromise<WriteSession> {
-    const pending = before?.handOver()
-    const { put } = this.#rules
-    if (put === undefined || pending !== undefined) return this.#session(request, pending)
-    return this.#begin(request, put).then((begun) => this.#session(request, begun))
+    const { put, http } = this.#rules
+    const begun = before?.handOver()
+    if (begun?.ref !== undefined) return this.session(begun)
+    const exchange = new Exchange(request, planWrite(request, put?.http ?? http), undefined)
+    return put === undefined ? this.session(exchange) : this.beginPut(exchange)
   }
 
-  /** A request that changes its URI and stores nothing. */
-  withoutPut(request: RequestContext<Req>): WriteSession {
-    return this.#session(request, undefined)
+  /** One whose response becomes the entry of its URI's GET, where the request has a principal. */
+  async beginPut(exchange: Exchange<Req>): Promise<WriteSession> {
+    const { scope, put, variants } = this.#rules
+    const location = await this.#locator?.locate(exchange.request)
+    if (put !== undefined && variants !== undefined && location !== undefined && location.principal !== null) {
+      exchange.location = location
+      exchange.ref = variants.ref(exchange.request, location)
+      exchange.write = await scope.beginWrite(exchange.ref, { groupTtlMs: longestLifeMs(put.http) })
+    }
+    return this.session(exchange)
   }
 
-  #session(request: RequestContext<Req>, pending: PendingPut | undefined): WriteSession {
-    return new WriteSession(this.#rules, request, pending)
-  }
-
-  /** Undefined where the request has no principal: then there is no entry of its own. */
-  async #begin(request: RequestContext<Req>, put: RoutePolicy<Req>): Promise<PendingPut | undefined> {
-    const location = await this.#locator?.locate(request)
-    if (location === undefined || location.principal === null) return undefined
-    const names = this.#variants?.names(location) ?? put.http.vary
-    const ref = refOf(request, location, names, put.http)
-    const groupTtlMs = longestLifeMs(put.http)
-    return new PendingPut(location, ref, names, await this.#rules.scope.beginWrite(ref, { groupTtlMs }))
+  /** One that stores nothing but what its exchange has begun. */
+  session(exchange: Exchange<unknown>): WriteSession {
+    return new WriteSession(this.#rules, exchange)
   }
 }
 
@@ -125,22 +97,21 @@ export class WriteSession implements UnsafeSession {
   /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
   readonly watched: readonly string[]
   readonly #rules: WriteRules<never>
-  readonly #request: RequestContext<never>
-  readonly #pending: PendingPut | undefined
+  readonly #exchange: Exchange<unknown>
   #groups: readonly string[] = NONE
   #unkeyedRead: string | undefined = undefined
   #open = true
 
-  constructor(rules: WriteRules<never>, request: RequestContext<unknown>, pending: PendingPut | undefined) {
-    const { put } = rules
+  constructor(rules: WriteRules<never>, exchange: Exchange<unknown>) {
+    const { put, variants } = rules
+    const { location } = exchange
     this.#rules = rules
-    this.#request = request as RequestContext<never>
-    this.#pending = pending
-    this.watched = put === undefined || pending === undefined ? NONE : unkeyedFields(put.http, pending.names)
+    this.#exchange = exchange
+    this.watched = put && variants && location ? unkeyedFields(put.http, variants.names(location)) : NONE
   }
 
   get stores(): boolean {
-    return this.#pending !== undefined
+    return this.#exchange.ref !== undefined
   }
 
   /** The handler has read a field that is not part of the key: its response is for this client alone. */
@@ -154,10 +125,10 @@ export class WriteSession implements UnsafeSession {
   }
 
   /** Leaves what was begun to another session of the same request. */
-  handOver(): PendingPut | undefined {
+  handOver(): Exchange<unknown> | undefined {
     if (!this.#open) return undefined
     this.#open = false
-    return this.#pending
+    return this.#exchange
   }
 
   /** The handler threw, or its client went away before it answered: nothing has changed. */
@@ -174,141 +145,111 @@ export class WriteSession implements UnsafeSession {
     if (!this.#open) return undefined
     this.#open = false
     const { put } = this.#rules
-    if (put === undefined) {
-      if (answer.status >= 400) return undefined
-      const settling = this.#settleNamed(answer, undefined)
-      return isPromise(settling) ? settling.then(NOTHING) : undefined
-    }
     const response = { status: answer.status, headers: answer.headers() }
-    const settling = answer.status < 400 && this.#settleNamed(answer, this.#toStored(response, answer.body(), put))
-    return isPromise(settling)
-      ? settling.then((stored) => this.#present(response, put, stored))
-      : this.#present(response, put, settling)
+    if (response.status >= 400) return put && this.#present(response, put, false)
+    const stored = put && this.#toStored(response, answer.body(), put)
+    return chain(
+      this.#settleNamed(response, stored, new Result(answer)),
+      (isStored) => put && this.#present(response, put, isStored),
+    )
   }
 
   /** Invalidates what a successful response changes, and stores what it stands for. Whether that was stored. */
-  settle(
-    response: ResponseHead,
-    stored: Stored | undefined,
-    named: InvalidationTarget = NOWHERE,
-  ): MaybePromise<boolean> {
+  settle(response: ResponseHead, stored: Stored | undefined, named: InvalidationTarget = {}): MaybePromise<boolean> {
     this.#open = false
-    const { paths, invalidation } = this.#rules
-    const own = paths.target(this.#request, response, invalidation) ?? NOWHERE
-    if (own === NOWHERE && named === NOWHERE && stored === undefined) return false
-    return this.#settle(union(own, named), stored)
+    const { paths, http } = this.#rules
+    const target = union(paths.target(this.#exchange.request, response, http) ?? {}, named)
+    return stored === undefined && isEmpty(target) ? false : this.#settle(target, stored)
   }
 
   async #settle(target: InvalidationTarget, stored: Stored | undefined): Promise<boolean> {
-    const { scope, invalidation } = this.#rules
-    const shared = invalidation.invalidateSharedGroups ? await sharedGroups(scope, target.paths ?? NONE) : NONE
-    const all = shared.length === 0 ? target : union(target, { groups: shared })
-    const pending = this.#pending
-    if (stored !== undefined && pending?.write !== undefined) return this.#commit(pending, pending.write, stored, all)
-    const evicted = stored === undefined ? all : union(all, this.#ownTarget)
-    await this.#recorder.evict('evict', evicted, (named) => scope.evict(named))
-    return false
-  }
-
-  /** The entry that the response would have become. */
-  get #ownTarget(): InvalidationTarget {
-    return this.#pending === undefined ? NOWHERE : { paths: [this.#pending.location.path] }
-  }
-
-  async #commit(
-    { location, ref }: PendingPut,
-    write: PendingWrite,
-    stored: Stored,
-    target: InvalidationTarget,
-  ): Promise<boolean> {
-    const { scope, put } = this.#rules
-    const draft = toDraft(stored, ref.groups, put && hostOf(this.#request, put))
+    const { scope, http, put, variants } = this.#rules
+    const { request, location, ref, write } = this.#exchange
+    const groups = http.invalidateSharedGroups ? await sharedGroups(scope, target.paths ?? NONE) : NONE
+    const all = groups.length === 0 ? target : union(target, { groups })
+    const fits =
+      stored !== undefined &&
+      location !== undefined &&
+      ref?.key === variants?.ref(request, location, stored.decision.varyNames).key
+    if (!fits || ref === undefined || write === undefined) {
+      const evicted = stored === undefined ? all : union(all, this.#own)
+      await this.#recorder.evict('evict', evicted, (named) => scope.evict(named))
+      return false
+    }
+    const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
     // Its own path is what it stores. Entries of other principals say nothing about what this one wrote.
-    const paths = target.paths?.filter((path) => path !== location.path && path !== location.uri)
-    const others = { ...target, paths }
+    const paths = all.paths?.filter((path) => path !== location.path && path !== location.uri)
+    const others = { ...all, paths }
     const what = { key: ref.key, ...draft }
     const committed = await this.#recorder.put(others, what, () => scope.commit(write, draft, others))
     return committed.published === 'stored'
   }
 
-  /** With what the route's options name, which may be functions of the answer. */
-  #settleNamed(answer: WriteAnswer, stored: Stored | undefined): MaybePromise<boolean> {
-    const response = { status: answer.status, headers: answer.headers() }
-    const own = stored === undefined ? this.#ownTarget : NOWHERE
-    try {
-      const named = this.#named(new Result(answer))
-      if (!isPromise(named)) return this.settle(response, stored, merged(own, named))
-      return named.then(
-        (known) => this.settle(response, stored, merged(own, known)),
-        (error: unknown) => this.#settleAndThrow(response, error),
-      )
-    } catch (error) {
-      return this.#settleAndThrow(response, error)
-    }
+  /** The entry that the response would have become. */
+  get #own(): InvalidationTarget {
+    const { location } = this.#exchange
+    return location === undefined ? {} : { paths: [location.path] }
   }
 
-  /** A function of the options threw: the write has changed its URI all the same. */
-  async #settleAndThrow(response: ResponseHead, error: unknown): Promise<never> {
-    await this.settle(response, undefined, this.#ownTarget)
-    throw error
+  /** With what the route's options name. Where a function of theirs throws, the write has changed its URI all the same. */
+  #settleNamed(response: ResponseHead, stored: Stored | undefined, result: Result): MaybePromise<boolean> {
+    const settle = (named: InvalidationTarget): MaybePromise<boolean> =>
+      this.settle(response, stored, stored === undefined ? union(named, this.#own) : named)
+    const failed = async (error: unknown): Promise<never> => {
+      await this.settle(response, undefined, this.#own)
+      throw error
+    }
+    try {
+      const named = this.#named(result)
+      return isPromise(named) ? named.then(settle, failed) : settle(named)
+    } catch (error) {
+      return failed(error)
+    }
   }
 
   /** What the route's options name; synchronous where nothing of it is asked of the application. */
   #named(result: Result): MaybePromise<InvalidationTarget> {
-    const policy = this.#rules.evict
-    if (policy === undefined) return NOWHERE
-    const { native } = this.#request
-    const group = typeof policy.group === 'function' ? policy.group(native, result) : policy.group
-    const key = typeof policy.evictKey === 'function' ? policy.evictKey(native, result) : policy.evictKey
-    const principal = key === undefined || policy.per === undefined ? undefined : policy.per(native)
+    const { evict: policy } = this.#rules
+    if (policy === undefined) return {}
+    const request = this.#exchange.request as RequestContext<never>
+    const group = typeof policy.group === 'function' ? policy.group(request.native, result) : policy.group
+    const key = typeof policy.evictKey === 'function' ? policy.evictKey(request.native, result) : policy.evictKey
+    const principal = key === undefined ? undefined : policy.per?.(request.native)
     if (!isPromise(group) && !isPromise(key) && !isPromise(principal))
-      return targetOf(this.#request, policy, group, key, principal)
-    return Promise.all([group, key, principal]).then((named) => targetOf(this.#request, policy, ...named))
+      return targetOf(request, policy, group, key, principal)
+    return Promise.all([group, key, principal]).then((named) => targetOf(request, policy, ...named))
   }
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */
   #toStored(response: ResponseHead, body: Buffer | undefined, { http }: RoutePolicy<never>): Stored | undefined {
-    if (body === undefined || this.#pending === undefined || !isSuccess(response.status)) return undefined
+    const { request, plan, ref } = this.#exchange
+    if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const facts = { body, unkeyedRead: this.#unkeyedRead }
-    const decision = decideStore(this.#request, planWrite(this.#request, http), response, http, now, now, facts)
-    if (!decision.store || !sameNames(decision.varyNames, this.#pending.names)) return undefined
-    if (groupsProblem([...this.#groups, ...decision.groups]) !== undefined) return undefined
-    return new Stored(decision, body, this.#groups.concat(decision.groups))
+    const decision = decideStore(request, plan, response, http, now, now, { body, unkeyedRead: this.#unkeyedRead })
+    if (!decision.store) return undefined
+    const groups = [...this.#groups, ...decision.groups]
+    return groupsProblem(groups) === undefined ? new Stored(decision, body, groups) : undefined
   }
 
   /** The fields of the response to the write itself, with its status. */
   #present(response: ResponseHead, { http }: RoutePolicy<never>, stored: boolean): HeaderList {
+    const { request, plan } = this.#exchange
     const decision = { store: false, reason: 'method', forKey: false } as const
-    const plan = planWrite(this.#request, http)
     const now = this.#rules.scope.now()
-    const { headers } = buildMissResponse(this.#request, plan, response, undefined, decision, http, now)
+    const { headers } = buildMissResponse(request, plan, response, undefined, decision, http, now)
     if (!stored) return headers
-    return headers.map((text, index) => (text === 'BYPASS' && isStatusField(headers[index - 1]) ? 'MISS' : text))
+    const isStatus = (name: string | undefined): boolean => name?.toLowerCase() === 'x-redis-cache'
+    return headers.map((text, index) => (text === 'BYPASS' && isStatus(headers[index - 1]) ? 'MISS' : text))
   }
 
   get #recorder(): Recorder {
     const { scope, put, evict, name } = this.#rules
-    const declared = (put ?? evict) === undefined ? name : (this.#request.route ?? name)
+    const declared = (put ?? evict) === undefined ? undefined : (this.#exchange.request.route ?? name)
     return scope.telemetry.route(declared ?? UNNAMED)
   }
 }
 
 const NONE: readonly string[] = []
-
-const NOWHERE: InvalidationTarget = {}
-
-function merged(own: InvalidationTarget, named: InvalidationTarget): InvalidationTarget {
-  return own === NOWHERE ? named : union(own, named)
-}
-
-function NOTHING(): undefined {
-  return undefined
-}
-
-function isStatusField(name: string | undefined): boolean {
-  return name?.toLowerCase() === 'x-redis-cache'
-}
 
 function targetOf<Req>(
   request: RequestContext<Req>,
@@ -319,7 +260,7 @@ function targetOf<Req>(
 ): InvalidationTarget {
   const names = group === undefined ? NONE : typeof group === 'string' ? [group] : group
   return {
-    groups: names.length === 0 ? NONE : encodeGroups(names),
+    groups: encodeGroups(names),
     paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
     mode: policy.mode,
   }
@@ -343,9 +284,8 @@ class Result implements WriteResult {
 }
 
 function parseJson(body: Buffer | undefined): unknown {
-  if (body === undefined) return undefined
   try {
-    return JSON.parse(body.toString())
+    return body && JSON.parse(body.toString())
   } catch {
     return undefined
   }
