@@ -357,7 +357,8 @@ export class FillLease {
    * slower than its source. The lease is kept, so the response may still be stored.
    */
   releaseWaiters(): void {
-    if (this.#controls.flight.end({ state: 'streaming' }, true)) this.#store.wake(this.ref.key).catch(ignore)
+    if (this.#controls.flight.end({ state: 'streaming' }, true))
+      this.#store.wake(this.ref.key, this.#controls.token).catch(ignore)
   }
 
   async #release(state: 'failed' | 'hit-for-pass', noteMs?: number): Promise<void> {

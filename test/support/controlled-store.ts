@@ -27,6 +27,7 @@ export type StoreVerb = (typeof VERBS)[number]
 export interface HoldPoint {
   /** Resolves when a call has come here. */
   readonly reached: Promise<void>
+  /** Lets it go on; a call that has not come yet is not held. */
   release(): void
 }
 
@@ -42,9 +43,9 @@ export interface ControlledStore extends Store {
   hold(verb: StoreVerb, when: 'before' | 'after'): HoldPoint
   /** The next call of the verb is lost: the command on its way there, or the reply on its way back. */
   lose(verb: StoreVerb, what: 'command' | 'reply'): void
+  /** Forgets holds and losses that no call has met. */
+  behave(): void
   readonly calls: Record<StoreVerb, number>
-  /** Rules that no call has met. */
-  readonly unmet: number
 }
 
 export function controlled(store: Store): ControlledStore {
@@ -70,18 +71,23 @@ export function controlled(store: Store): ControlledStore {
   const verbs = Object.fromEntries(VERBS.map((verb) => [verb, (...args: unknown[]) => call(verb, args)]))
   const controls = {
     calls,
+    behave(): void {
+      rules.length = 0
+    },
     hold(verb: StoreVerb, when: 'before' | 'after'): HoldPoint {
       const reached = signal()
       const released = signal()
-      rules.push({
-        verb,
-        when,
-        act: () => {
-          reached.resolve()
-          return released.promise
-        },
-      })
-      return { reached: reached.promise, release: released.resolve }
+      const act = (): Promise<void> => {
+        reached.resolve()
+        return released.promise
+      }
+      const rule = { verb, when, act }
+      rules.push(rule)
+      const release = (): void => {
+        if (rules.includes(rule)) rules.splice(rules.indexOf(rule), 1)
+        released.resolve()
+      }
+      return { reached: reached.promise, release }
     },
     lose(verb: StoreVerb, what: 'command' | 'reply'): void {
       const act = async (): Promise<void> => {
@@ -92,7 +98,6 @@ export function controlled(store: Store): ControlledStore {
   }
   return new Proxy(store, {
     get(target, name) {
-      if (name === 'unmet') return rules.length
       // A hit from memory would pass by the verbs.
       if (name === 'local') return undefined
       const own: unknown = Reflect.get(controls, name) ?? Reflect.get(verbs, name)
