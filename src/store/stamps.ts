@@ -100,7 +100,7 @@ export class Stamps {
   async #settle(names: readonly string[], life: string, budget: CommandBudget | undefined): Promise<Stamp> {
     const [first, seen] = await Promise.all([this.clock(budget), this.#mark(names, life, budget)])
     const isComplete = seen.every((reply) => presentStamp(reply, first.incarnation) !== undefined)
-    return isComplete ? first : this.#settleMarks(names, seen, life, budget)
+    return isComplete ? first : (await this.#settleMarks(names, seen, life, budget)).stamp
   }
 
   #mark(names: readonly string[], life: string, budget: CommandBudget | undefined): Promise<readonly Reply[]> {
@@ -108,36 +108,36 @@ export class Stamps {
     return Promise.all(names.map((name) => evaluate(this.#connection, scripts.mark, [name], [mark, life], budget)))
   }
 
+  /** Also returns what stands in the groups in the end. */
   async #settleMarks(
     names: readonly string[],
     seen: readonly Reply[],
     life: string,
     budget: CommandBudget | undefined,
-  ): Promise<Stamp> {
+  ): Promise<{ readonly stamp: Stamp; readonly settled: readonly Reply[] }> {
     // Not the shared reading of this turn, which may have been sent before the marks.
     const stamp = await this.#clock(budget)
-    const missing = names.flatMap((name, index) => {
-      const reply = seen[index] ?? null
-      return presentStamp(reply, stamp.incarnation) === undefined ? [{ name, expected: String(reply) }] : []
-    })
-    await Promise.all(
-      missing.map(({ name, expected }) =>
-        evaluate(this.#connection, scripts.settle, [name], [expected, `${encodeStamp(stamp)} 0`, life], budget),
-      ),
+    const settled = await Promise.all(
+      names.map((name, index) => {
+        const reply = seen[index] ?? null
+        if (presentStamp(reply, stamp.incarnation) !== undefined) return reply
+        const args = [String(reply), `${encodeStamp(stamp)} 0`, life]
+        return evaluate(this.#connection, scripts.settle, [name], args, budget)
+      }),
     )
-    return stamp
+    return { stamp, settled }
   }
 
   /** A cluster: whether no group is newer than the entry. Creates missing groups, which a handler may have named. */
   async admits(entry: Entry, key: string, ttlMs: number, budget?: CommandBudget): Promise<boolean> {
     const names = this.#keys.groupsOf(entry.groups, key)
     const seen = await this.#mark(names, this.lifeOf(ttlMs), budget)
-    const stamps = seen.map((reply) => presentStamp(reply, entry.incarnation))
-    if (entry.groups.some((group, index) => stamps[index] !== undefined && !allows(entry, group, stamps[index])))
-      return false
-    if (stamps.every((stamp) => stamp !== undefined)) return true
-    const { incarnation, at } = await this.#settleMarks(names, seen, this.lifeOf(ttlMs), budget)
-    return incarnation === entry.incarnation && at <= entry.stamp
+    const isAllowed = (replies: readonly Reply[]): boolean =>
+      entry.groups.every((group, index) =>
+        allows(entry, group, presentStamp(replies[index] ?? null, entry.incarnation)),
+      )
+    if (isAllowed(seen)) return true
+    return isAllowed((await this.#settleMarks(names, seen, this.lifeOf(ttlMs), budget)).settled)
   }
 
   /** Invalidates groups at one new point of the clock, or later ones where a group's stamp is not older. */

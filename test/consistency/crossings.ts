@@ -393,10 +393,16 @@ async function confirmAll(processes: readonly Process[], turn: () => Promise<voi
   }
 }
 
-/** Runs cells one after the other. Returns those that fail, with what went wrong. */
-export async function failures(cells: readonly Cell[], open: OpenStores, turn: () => Promise<void>): Promise<string[]> {
+/** Runs cells one after the other. Returns those that fail (`max` of them), with what went wrong. */
+export async function failures(
+  cells: readonly Cell[],
+  open: OpenStores,
+  turn: () => Promise<void>,
+  max = 20,
+): Promise<string[]> {
   const failed: string[] = []
   for (const cell of cells) {
+    if (failed.length === max) break
     const problems = await withinTime(runCell(cell, open, turn))
     if (problems.length > 0) failed.push(`${describeCell(cell)}: ${problems.join('; ')}`)
   }

@@ -8,6 +8,7 @@ import { makeEntry } from '../support/entries.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { silentLogger } from '../support/logger.js'
 import { Steps, storeContract, under } from './contract.js'
+import { storeOrders } from './orders.js'
 
 let server: Awaited<ReturnType<typeof sharedRedis>>
 let line: Connection
@@ -41,6 +42,8 @@ storeContract('redis', async () => {
     close: async () => {},
   }
 })
+
+storeOrders('redis', () => [line, otherLine])
 
 test.each([
   ['a string of something else', ['SET', 'KEY', 'hello']],
