@@ -258,7 +258,7 @@ export class CachedRoute<Req> implements RunRoute {
       this.#refreshLater(exchange, ref, previous, why)
       return this.#hit(exchange, entry, kind, reason)
     }
-    const refresh = this.#refresh(exchange, ref, previous, why).catch(() => undefined)
+    const refresh = this.#refresh(exchange, ref, previous, why, exchange.budget).catch(() => undefined)
     if (this.#refreshes && this.#options.refreshes === true) {
       const hit = this.#hit(exchange, entry, kind, reason)
       hit.refresh = refresh
@@ -282,7 +282,7 @@ export class CachedRoute<Req> implements RunRoute {
   #refreshLater(exchange: Exchange<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
     if (this.#paused.has(ref.key)) return
     this.scope.background.run(async () => {
-      const run = await this.#refresh(exchange, ref, previous, why)
+      const run = await this.#refresh(exchange, ref, previous, why, undefined)
       if (run === undefined) return
       await this.#dispatch(exchange, run)
       if (run.isStored) return
@@ -304,10 +304,11 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** A run that refreshes an entry; undefined where another one is under way, or has just failed. */
   async #refresh(
-    { request, plan, location, budget }: Exchange<Req>,
+    { request, plan, location }: Exchange<Req>,
     ref: EntryRef,
     previous: Previous,
     why: 'stale' | 'early',
+    budget: Exchange<Req>['budget'],
   ): Promise<HandlerRun | undefined> {
     if (this.#paused.has(ref.key)) return undefined
     this.#paused.set(ref.key, true)

@@ -204,20 +204,20 @@ export class HandlerRun implements BackgroundRun {
     const now = this.#route.scope.now()
     if (this.exchange.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
-    const present = (stored: boolean, capture?: Capture): Streamed => {
-      return { headers: this.#present(response, decision, undefined, now, stored).headers, capture }
+    const present = (stored: boolean): HeaderList => this.#present(response, decision, undefined, now, stored).headers
+    if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
+      const headers = present(true)
+      return { headers, capture: this.#capture(response, decision, headers) }
     }
-    const captures = decision.store && (this.stores || this.#session !== undefined) && !this.#settled
-    if (captures) return present(true, this.#capture(response, decision))
-    return chain(this.#settle(response, decision), (stored) => present(stored))
+    return chain(this.#settle(response, decision), (stored) => ({ headers: present(stored), capture: undefined }))
   }
 
-  #capture(response: ResponseHead, decision: Storable): Capture {
+  #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
     const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
       this.#guarded(() => this.#settle(response, whole, body))
     return new Capture(this.#route.http.maxBodyBytes, {
       complete: (body) => {
-        this.#answer = { status: response.status, headers: response.headers, body }
+        this.#answer = { status: response.status, headers, body }
         return settle(this.#whole(response, decision, body), body)
       },
       abort: (reason) => {

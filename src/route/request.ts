@@ -88,34 +88,28 @@ export class Exchange<Req> {
   /** What all commands before the answer may cost together. */
   readonly budget: CommandBudget | undefined
   /** Undefined where the store is left out. */
-  location: Location | undefined
+  location: Location | undefined = undefined
   /** Where its entry is, as far as is known which fields select it. */
-  ref: EntryRef | undefined
+  ref: EntryRef | undefined = undefined
   /** Reads of the store so far; a record of variants sends a request on to another key. */
   lookups = 0
   /** It has waited for another request's run, and never waits again. */
   waited = false
-  previous: Previous | undefined
-  lease: FillLease | undefined
+  previous: Previous | undefined = undefined
+  lease: FillLease | undefined = undefined
   /** Of a request whose response becomes the entry of its URI's GET. */
-  write: PendingWrite | undefined
+  write: PendingWrite | undefined = undefined
   /** Entries exist for other variants of the path. */
   varyMiss = false
   /** Other variants that the handler is asked about (RFC 9111 section 4.1). */
   others: readonly Entry[] = NO_ENTRIES
   /** For Cache-Status: why the store was not asked. */
-  detail: string | undefined
+  detail: string | undefined = undefined
 
   constructor(request: RequestContext<Req>, plan: RequestPlan, budget: CommandBudget | undefined) {
     this.request = request
     this.plan = plan
     this.budget = budget
-    this.location = undefined
-    this.ref = undefined
-    this.previous = undefined
-    this.lease = undefined
-    this.write = undefined
-    this.detail = undefined
   }
 
   /** The client asked for a new answer: its run leaves no hit-for-pass note, and replaces a usable entry by no worse one. */
