@@ -15,11 +15,10 @@ import {
   snapshotFields,
   unchangedFields,
 } from '../fields.js'
-import { NodeRequest } from '../node/request.js'
+import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
 
-/** An application and its Fastify instance. */
 export interface FastifyHost extends Host {
-  readonly app: FastifyInstance
+  readonly requests: NodeRequestOptions
 }
 
 type Handler = RouteOptions['handler']
@@ -72,8 +71,8 @@ export function writingHandler(route: WriteRoute<FastifyRequest>, handler: Handl
   }
 }
 
-function requestOf(request: FastifyRequest, { app }: FastifyHost): NodeRequest<FastifyRequest> {
-  return new NodeRequest(request, request.raw, { application: app.routing, fieldsAsSent: true })
+function requestOf(request: FastifyRequest, { requests }: FastifyHost): NodeRequest<FastifyRequest> {
+  return new NodeRequest(request, request.raw, requests)
 }
 
 /** Fastify would take the end of our promise for an empty answer of a handler that answers by `reply.send` later. */
@@ -95,12 +94,12 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
     if (reply.sent) ending.abandon()
   })
   if (!request.watching) return
-  const { send } = reply
+  const send = reply.send.bind(reply)
   // Hooks that run behind the handler, such as that of @fastify/session, may read what they like.
   const answer = (payload: unknown): FastifyReply => {
     request.watching = false
     Object.assign(reply, { send })
-    return send.call(reply, payload)
+    return send(payload)
   }
   Object.assign(reply, { send: answer })
 }

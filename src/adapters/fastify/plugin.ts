@@ -68,7 +68,12 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     Exchange.of(this.raw).addGroups(names)
     return this
   })
-  const host: FastifyHost = { app, routes: routesOf(redis), refresher: new Refresher(), traits: traitsOf(app) }
+  const host: FastifyHost = {
+    routes: routesOf(redis),
+    traits: traitsOf(app),
+    refresher: new Refresher(),
+    requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
+  }
   app.addHook('onRoute', (route) => attach(route, host))
   app.addHook('onClose', async () => {
     await host.refresher.settled()

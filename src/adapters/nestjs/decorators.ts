@@ -1,5 +1,4 @@
 import { createParamDecorator, type ExecutionContext, Inject, SetMetadata } from '@nestjs/common'
-import type { ServerResponse } from 'node:http'
 import { Redis } from '../../create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import { DeclaredCache, DeclaredWrite } from '../declarations.js'
@@ -16,9 +15,9 @@ export interface HttpRequest extends PlatformRequest {
   readonly body: unknown
 }
 
-/** The message of `node:http`: Express extends it, Fastify has it. */
-export function rawOf<Message>(of: object): Message {
-  return ((of as { raw?: Message }).raw ?? of) as Message
+/** The message of `node:http` behind a request or response: Express extends it, Fastify has it. */
+export function rawOf(of: object): object {
+  return 'raw' in of && of.raw instanceof Object ? of.raw : of
 }
 
 /** Marks a method of a controller, or all methods of one. */
@@ -78,7 +77,7 @@ export type AddGroups = (...names: string[]) => void
  */
 export const CacheGroups: () => ParameterDecorator = createParamDecorator(
   (_data: unknown, context: ExecutionContext): AddGroups => {
-    const response = rawOf<ServerResponse>(context.switchToHttp().getResponse())
+    const response = rawOf(context.switchToHttp().getResponse())
     return (...names) => Exchange.of(response).addGroups(names)
   },
 )

@@ -8,7 +8,7 @@ import {
   type Type,
 } from '@nestjs/common'
 import { HttpAdapterHost } from '@nestjs/core'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { isSafe, type OutgoingResponse, type ResponseHead } from '../../http/index.js'
@@ -67,13 +67,13 @@ export class RedwellInterceptor implements NestInterceptor {
     if (context.getType() !== 'http') return next.handle()
     const http = context.switchToHttp()
     const platformResponse = http.getResponse<PlatformResponse>()
-    const response = rawOf<ServerResponse>(platformResponse)
+    const response = rawOf(platformResponse) as ServerResponse
     if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const native = http.getRequest<HttpRequest>()
     const plan = this.plan(context.getClass(), context.getHandler() as Handler)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
     const application = this.#application.routing ?? this.#application
-    const request = new NodeRequest(native, rawOf(native), { application, route: plan.name })
+    const request = new NodeRequest(native, rawOf(native) as IncomingMessage, { application, route: plan.name })
     return new Promise((resolve, reject) => {
       let begun = false
       const answer = (answered: Answer): void => {
@@ -86,7 +86,7 @@ export class RedwellInterceptor implements NestInterceptor {
         response,
         // Hooks of the platform that run after the handler may read what they like.
         proceed: () => answer(next.handle().pipe(tap({ complete: () => (request.watching = false) }))),
-        failed: (error) => (begun ? this.#fail(response, error) : reject(error as Error)),
+        failed: (error) => (begun ? this.#fail(response, error) : reject(asError(error))),
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
       if (plan.cachedRoute !== undefined) {
@@ -164,6 +164,10 @@ Injectable()(RedwellInterceptor)
 Inject(Redis)(RedwellInterceptor, undefined, 0)
 
 Inject(HttpAdapterHost)(RedwellInterceptor, undefined, 1)
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error })
+}
 
 /** What Nest is given in the place of a hit. */
 const ANSWERED: Answer = of(undefined)

@@ -13,11 +13,11 @@ type Encoding = BufferEncoding | Done | undefined
 type WriteHead = ServerResponse['writeHead']
 
 /** How a response is written, as plain functions. */
-export interface Methods {
-  write(chunk: Chunk, encoding?: Encoding, callback?: Done): boolean
-  end(chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done): ServerResponse
-  writeHead(...args: Parameters<WriteHead>): ServerResponse
-  flushHeaders(): void
+interface Methods {
+  readonly write: (chunk: Chunk, encoding?: Encoding, callback?: Done) => boolean
+  readonly end: (chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done) => ServerResponse
+  readonly writeHead: (...args: Parameters<WriteHead>) => ServerResponse
+  readonly flushHeaders: () => void
 }
 
 const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
@@ -46,7 +46,8 @@ class Interception {
     this.#response = response
     this.#ending = ending
     this.#failed = failed
-    this.#original = methodsOf(response)
+    const { write, end, writeHead, flushHeaders } = response as Methods
+    this.#original = { write, end, writeHead, flushHeaders }
     this.#own = {
       write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
       end: (chunk, encoding, callback) => this.#end(chunk, encoding, callback),
@@ -209,7 +210,7 @@ class Interception {
 
   /** Functions that others have put over ours stay; they call ours, which pass everything on. */
   #restore(): void {
-    const methods: Methods = this.#response
+    const methods = this.#response as Methods
     for (const name of METHODS) {
       if (methods[name] === this.#own[name]) Object.assign(methods, { [name]: this.#original[name] })
     }
@@ -224,10 +225,6 @@ export function intercept(response: ServerResponse, ending: Ending, failed: (err
 const NOTHING = Buffer.alloc(0)
 
 const NONE: ReadonlySet<string> = new Set()
-
-export function methodsOf({ write, end, writeHead, flushHeaders }: Methods): Methods {
-  return { write, end, writeHead, flushHeaders }
-}
 
 function headOf(response: ServerResponse): ResponseHead {
   return { status: response.statusCode, headers: listFields(response) }
@@ -246,7 +243,7 @@ function moveLengthLast(response: ServerResponse): void {
 }
 
 /** As `writeHead` of Node, with its three forms of fields, but without sending. */
-export function setHead(response: ServerResponse, args: Parameters<WriteHead>): void {
+function setHead(response: ServerResponse, args: Parameters<WriteHead>): void {
   const [status, reason, third]: readonly unknown[] = args
   const fields = typeof reason === 'string' ? third : reason
   response.statusCode = Number(status)

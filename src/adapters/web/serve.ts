@@ -31,9 +31,9 @@ export async function serveCached<Native>(
   found.ambient = snapshotFields(Object.fromEntries(before))
   try {
     const response = await next(request.shown)
-    if (found.gaveWay) return undefined
-    if (response === undefined) return void found.abandon()
-    return await endResponse(found, response)
+    if (response !== undefined && !found.gaveWay) return await endResponse(found, response)
+    found.abandon()
+    return undefined
   } catch (error) {
     const instead = found.fail()
     if (instead === undefined) throw error
