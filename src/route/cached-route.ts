@@ -139,6 +139,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
+    if (request.background !== undefined) return this.#continue(request, request.background)
     return this.recorder.lookup('get', () => this.#decide(request), resultOf)
   }
 
@@ -165,7 +166,6 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #decide(request: RequestContext<Req>): MaybePromise<RouteLookup> {
-    if (request.background !== undefined) return this.#continue(request, request.background)
     const exchange = new Exchange(request, planRequest(request, this.http), this.scope.budget())
     const { plan } = exchange
     if (!this.policy.enabled) return this.#bypass(exchange, 'disabled')

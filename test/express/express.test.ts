@@ -400,7 +400,7 @@ describe('routers and applications', () => {
     await expect.poll(async () => (await client.get('/sub/x?a=1')).text).toBe('version 2')
     expect(seen).toEqual([
       ['/sub/x?a=1', '127.0.0.1', 'ann', 'outer'],
-      ['/sub/x?a=1', '127.0.0.1', undefined, 'outer'],
+      ['/sub/x?a=1', '192.0.2.1', undefined, 'outer'],
     ])
   })
 

@@ -449,7 +449,7 @@ describe.each(PLATFORMS)('Nest on %s', (platform) => {
           Sse()(...at)
           Cached({ ttl: 1 })(...at)
         },
-        /stream of events/,
+        /event stream/,
       ],
       ['no route', (...at) => Cached({ ttl: 1 })(...at), /Wrong\.get is no route/],
     ])('%s', async (_, decorate, message) => {

@@ -322,7 +322,7 @@ describe('a listener that fails', () => {
   })
 })
 
-test('no event is built when nobody listens', () => {
+test('no event is built without subscribers', async () => {
   const now = vi.fn<() => number>(() => 0)
   const recorder = new Telemetry(now).route('GET /a')
   const entry = { storedAt: 0, freshUntil: 1, groups: [], body: Buffer.alloc(1) }
@@ -341,6 +341,13 @@ test('no event is built when nobody listens', () => {
   )
   recorder.refused('status')
   recorder.refreshes('stale')
+  recorder.standsIn()
+  await recorder.wait('process', Promise.resolve())
+  const stored = { key: 'k', entry: watched, ttlMs: 1 }
+  const committed = { entries: 1, confirmed: true, published: 'fenced' } as const
+  await recorder.store('fill', stored, async () => 'fenced')
+  await recorder.put({ groups: ['g'] }, stored, async () => committed)
+  await recorder.evict('evict', { keys: ['k'] }, async () => committed)
   expect(groups).not.toHaveBeenCalled()
   expect(now).not.toHaveBeenCalled()
   stops.push(subscribe('redwell:lookup', () => {}))

@@ -1,5 +1,9 @@
-export { cache, cacheEvict, cacheGroups, cachePut } from './middleware.js'
-export type { ExpressCacheEvictOptions, ExpressCacheOptions, ExpressCachePutOptions } from './middleware.js'
-export type { Middleware } from './middleware.js'
-export { redwell } from './redwell.js'
-export type { RedwellExpressOptions, RedwellMiddleware } from './redwell.js'
+export { cache, cacheEvict, cacheGroups, cachePut, redwell } from './middleware.js'
+export type {
+  ExpressCacheEvictOptions,
+  ExpressCacheOptions,
+  ExpressCachePutOptions,
+  Middleware,
+  RedwellExpressOptions,
+  RedwellMiddleware,
+} from './middleware.js'

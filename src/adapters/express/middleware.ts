@@ -1,15 +1,33 @@
 import type { Application, Request, Response } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Redis } from '../../create-redis.js'
+import { createRedis, type Redis, type RedisOptions } from '../../create-redis.js'
+import type { CacheBackend } from '../../data/backend.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import { DeclaredCache, DeclaredWrite, routesOf } from '../declarations.js'
-import { sendAnswer } from '../node/fields.js'
-import { addGroups, type Host, visit, write } from '../node/handlers.js'
-import { Refresher } from '../node/refresher.js'
+import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../declarations.js'
+import { Exchange, type Host } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
-import { giveWay } from '../node/responders.js'
+import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
+import { Refresher } from '../refresher.js'
+
+declare global {
+  // How @types/express lets packages name what is on res.locals.
+  namespace Express {
+    interface Locals {
+      /** The application's Redis; `redis.client` is the node-redis client. */
+      redis: Redis
+      /** The data cache. */
+      cache: CacheBackend
+    }
+  }
+}
+
+/**
+ * A middleware without a part in parameters, body or locals. It is typed by `node:http`, so that Express infers
+ * `req.params` of the handlers of its route as if it were not there.
+ */
+export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>>
 
@@ -17,39 +35,68 @@ export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Requ
 
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
+/** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellExpressOptions extends RedisOptions {
+  /** Use this handle; you remain responsible for closing it. */
+  readonly redis?: Redis | undefined
+}
+
+/** The middleware, and the connection that it owns. */
+export interface RedwellMiddleware extends Middleware, AsyncDisposable {
+  readonly redis: Redis
+  /** Ends refreshes and the connection. A handle that was given stays open. Call it when the server has closed. */
+  close(): Promise<void>
+}
+
+/**
+ * Redis for Express: `res.locals.redis` and `res.locals.cache` for the handlers behind it, and the connection of
+ * `cache`, `cachePut` and `cacheEvict`. A `res.locals.redis` that is there already is kept, so that tests can bring
+ * their own.
+ *
+ * @example
+ * const cached = redwell({ url: 'redis://localhost:6379' })
+ * app.use(cached)
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware {
+  const { redis: given, ...settings } = options
+  const redis = given ?? createRedis(settings)
+  const middleware = middlewareOf(function redwellLocals(req, res, next) {
+    const { locals } = res
+    locals.redis ??= redis
+    locals.cache ??= locals.redis.cache
+    if (!isSafe(req.method)) {
+      const host = hostOf(req, res)
+      expectDeclared(host.routes, host.traits)
+      serveUnsafe(visitOf(req, res, next))
+    }
+    next()
+  })
+  const close = async (): Promise<void> => {
+    await hosts.get(redis)?.refresher.settled()
+    if (given === undefined) await redis.close()
+  }
+  return Object.assign(middleware, { redis, close, [Symbol.asyncDispose]: close })
+}
+
 /**
  * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
- * Options are checked here; throws OptionsError with all that is wrong.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
  */
 export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): Middleware {
-  const declared = new DeclaredCache({ where: 'options of cache', options: options as CacheOptions<Request> })
-  return function redwellCache(raw, response, next) {
-    const [req, res] = [raw as Request, response as Response]
+  const declared = new DeclaredCache<Request<P>>({ where: 'options of cache', options })
+  return middlewareOf<P>(function redwellCache(req, res, next) {
     if (res.headersSent) return next()
-    try {
-      const host = hostOf(req, res)
-      const routeCache = declared.on(host.routes, routeName(req), () => host.traits)
-      if (req.method !== 'GET' && req.method !== 'HEAD' && !routeCache.anyMethod) {
-        return next(misplaced('cache', req, ONLY_GET))
-      }
-      giveWay(res)
-      visit({
-        host,
-        cache: routeCache,
-        request: new NodeRequest(req, req),
-        res,
-        dispatch: (own, answer) => rootOf(req.app)(own, answer),
-        hit: (outgoing) => sendAnswer(res, outgoing),
-        proceed: next,
-        failed: next,
-      })
-    } catch (error) {
-      next(error)
+    const visit = visitOf(req, res, next)
+    const cachedRoute = declared.on(visit.host.routes, routeName(req), () => visit.host.traits)
+    if (req.method !== 'GET' && req.method !== 'HEAD' && !cachedRoute.anyMethod) {
+      return next(misplaced('cache', req, ONLY_GET))
     }
-  }
+    serveCached(visit, cachedRoute, (outgoing) => sendHit(res, outgoing))
+  })
 }
 
 /**
@@ -59,49 +106,88 @@ export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): M
  * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
  */
 export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<P>): Middleware {
-  const declared = { where: 'options of cachePut', options: options as CachePutOptions<Request> }
-  return writer('cachePut', new DeclaredWrite(declared, undefined))
+  return writer('cachePut', new DeclaredWrite<Request<P>>({ where: 'options of cachePut', options }, undefined))
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is released. Safe methods pass.
+ * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
  *
  * @example
  * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
  */
 export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOptions<P>): Middleware {
-  const declared = { where: 'options of cacheEvict', options: options as CacheEvictOptions<Request> }
-  return writer('cacheEvict', new DeclaredWrite(undefined, declared))
+  return writer('cacheEvict', new DeclaredWrite<Request<P>>(undefined, { where: 'options of cacheEvict', options }))
 }
 
 /**
- * Adds groups to the entry that this response becomes, for those that only the handler knows.
+ * Adds groups to the entry that this response becomes, where only the handler knows them.
  *
  * @example
  * cacheGroups(res, `owner:${row.owner}`)
  */
 export function cacheGroups(res: ServerResponse, ...names: string[]): void {
-  addGroups(res, names)
+  Exchange.of(res).addGroups(names)
 }
 
-function writer(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request>): Middleware {
-  return function redwellWrite(raw, response, next) {
-    const [req, res] = [raw as Request, response as Response]
+function writer<P>(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request<P>>): Middleware {
+  return middlewareOf<P>(function redwellWrite(req, res, next) {
     if (isSafe(req.method)) {
       return next(misplaced(word, req, `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`))
     }
     if (res.headersSent) return next()
-    try {
-      const request = new NodeRequest(req, req, routeName(req))
-      write({ host: hostOf(req, res), declared, request, res, proceed: next, failed: next })
-    } catch (error) {
-      next(error)
-    }
-  }
+    serveWrite(visitOf(req, res, next, routeName(req)), declared)
+  })
+}
+
+/** Express calls middlewares with its own request and response; what they throw goes to its error handlers. */
+function middlewareOf<P = Request['params']>(
+  run: (req: Request<P>, res: Response, next: (error?: unknown) => void) => void,
+): Middleware {
+  return Object.defineProperty(
+    (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) =>
+      run(req as Request<P>, res as Response, next),
+    'name',
+    { value: run.name },
+  )
 }
 
 const ONLY_GET =
   "only GET responses are cached: use cachePut or cacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
+
+function visitOf<P>(
+  req: Request<P>,
+  res: Response,
+  next: (error?: unknown) => void,
+  route?: string,
+): Visit<Request<P>> {
+  const request = new NodeRequest(req, req, { route, application: rootOf(req.app) })
+  return { host: hostOf(req, res), request, response: res, proceed: next, failed: next }
+}
+
+const hosts = new WeakMap<Redis, Host>()
+
+/** The application's Redis as its routes use it. */
+function hostOf<P>(req: Request<P>, res: Response): Host {
+  const redis: Redis | undefined = res.locals.redis
+  if (redis === undefined) {
+    throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
+  }
+  let host = hosts.get(redis)
+  if (host === undefined) {
+    // As in Express, /items/ is /items unless the setting says otherwise. Case counts: parameters always keep theirs.
+    const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
+    host = { routes: routesOf(redis), traits: { path, refreshes: true, stripsHead: false }, refresher: new Refresher() }
+    hosts.set(redis, host)
+  }
+  return host
+}
+
+/** The application that requests enter by. */
+function rootOf(app: Application): Application {
+  // `parent` is set by `app.use(subApplication)`; Express documents the event, and types leave the property out.
+  const { parent } = app as Application & { parent?: Application }
+  return parent === undefined ? app : rootOf(parent)
+}
 
 /** What Express keeps of the route that is being answered; nothing while a router's own middleware runs. */
 interface Route {
@@ -109,13 +195,9 @@ interface Route {
   readonly methods: Readonly<Record<string, boolean | undefined>>
 }
 
-function routeOf(req: Request): Route | undefined {
-  return req.route as Route | undefined
-}
-
-/** On a router, or a route for all methods, a word passes by the methods it is not for; on one method's it is a mistake. */
-function misplaced(word: string, req: Request, problem: string): OptionsError | undefined {
-  const route = routeOf(req)
+/** On a router, or a route for all methods, a middleware lets other methods pass; on one method's route it is a mistake. */
+function misplaced<P>(word: string, req: Request<P>, problem: string): OptionsError | undefined {
+  const route = req.route as Route | undefined
   if (route === undefined || route.methods['_all'] === true) return undefined
   return new OptionsError(`${word} of ${routeName(req)}`, [problem])
 }
@@ -124,8 +206,8 @@ function misplaced(word: string, req: Request, problem: string): OptionsError | 
 const names = new WeakMap<Route, string>()
 
 /** Method and template. */
-function routeName(req: Request): string {
-  const route = routeOf(req)
+function routeName<P>(req: Request<P>): string {
+  const route = req.route as Route | undefined
   if (route === undefined) return 'ALL /*'
   let name = names.get(route)
   if (name === undefined) {
@@ -136,51 +218,10 @@ function routeName(req: Request): string {
 }
 
 /** Where the router is mounted, with the names of parameters in the place of their values as far as they are known. */
-function mountPath({ baseUrl, params }: Request): string {
-  const named = new Map(Object.entries(params).map(([name, value]) => [value, name]))
+function mountPath<P>({ baseUrl, params }: Request<P>): string {
+  const named = new Map(Object.entries(params ?? {}).map(([name, value]) => [value, name]))
   return baseUrl
     .split('/')
     .map((part) => (named.has(part) ? `:${named.get(part)}` : part))
     .join('/')
 }
-
-const hosts = new WeakMap<Redis, Host>()
-
-/** The application's Redis as its routes use it. */
-export function hostOf(req: Request, res: Response): Host {
-  const redis = res.locals.redis as Redis | undefined
-  if (redis === undefined) {
-    throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
-  }
-  let host = hosts.get(redis)
-  if (host === undefined) {
-    // Where Express takes /items/ for /items, so does the key. It is not asked about case: parameters always keep theirs.
-    const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
-    host = { routes: routesOf(redis), traits: { path, refreshes: true, stripsHead: false }, refresher: new Refresher() }
-    hosts.set(redis, host)
-  }
-  return host
-}
-
-/** Resolves when nothing runs in the background any more. */
-export async function settled(redis: Redis): Promise<void> {
-  await hosts.get(redis)?.refresher.settled()
-}
-
-/** The application that requests enter by. */
-export function rootOf(app: Application): Application {
-  let root = app
-  // `parent` is set by `app.use(subApplication)`; Express documents the event, and types leave the property out.
-  for (let parent = parentOf(root); parent !== undefined; parent = parentOf(root)) root = parent
-  return root
-}
-
-function parentOf(app: Application): Application | undefined {
-  return (app as unknown as { parent?: Application }).parent
-}
-
-/**
- * A middleware that says nothing about parameters, body or locals: it is typed by `node:http`, so that Express infers
- * `req.params` of the handlers beside it as if it were not there.
- */
-export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void

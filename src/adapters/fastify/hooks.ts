@@ -1,306 +1,243 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
-import type { CachedRoute, RouteLookup } from '../../route/cached-route.js'
-import type { Capture } from '../../route/capture.js'
-import type { HandlerRun, Streamed } from '../../route/handler-run.js'
-import type { RequestContext } from '../../route/request.js'
-import type { WriteRoute, WriteSession } from '../../route/write-session.js'
-import { ASKED_OF_ALL, saysNothing } from '../node/request.js'
-import { applyRequestFields, watchDerived, watchFields } from '../node/watch.js'
-import type { Refresher } from './refresher.js'
+import type { OutgoingResponse } from '../../http/index.js'
+import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
+import type { CachedRoute } from '../../route/cached-route.js'
+import type { WriteRoute } from '../../route/write-session.js'
+import { type BodyCopy, type Ending, Exchange, type Host, RunEnding, type Sent } from '../exchange.js'
+import {
+  changeFields,
+  fieldsOf,
+  type FieldTarget,
+  listFields,
+  setFields,
+  snapshotFields,
+  unchangedFields,
+} from '../fields.js'
+import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
 
-interface RunState {
-  readonly run: HandlerRun
-  /** Fields that were set before the handler ran, with their values. */
-  readonly ambient: Readonly<Record<string, unknown>>
+export interface FastifyHost extends Host {
+  readonly requests: NodeRequestOptions
 }
 
-/** What a request carries between its hooks; nothing where it was answered from the cache. */
-export type RequestState = RunState | { readonly write: WriteSession } | { readonly hit: Buffer }
-
-/** The property of a request that holds its state. */
-export const STATE = Symbol('redwell.state')
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    [STATE]: RequestState | undefined
-  }
-}
-
-type Done = (error?: Error) => void
+type Handler = RouteOptions['handler']
 
 type SendDone = (error?: Error | null, payload?: unknown) => void
 
-/** The reader of a cached route: the last of its preHandler hooks, so that whatever guards the route has run. */
-export function cacheReader(cache: CachedRoute<FastifyRequest>, refresher: Refresher) {
-  return function redwellCache(request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    const own = refresher.take(request)
-    if (own !== undefined) return begin(request, reply, own, done)
-    const asked = new CacheableRequest(request)
-    const decide = (lookup: RouteLookup): void => {
-      try {
-        if (lookup.outcome !== 'hit') return begin(request, reply, lookup.run, done)
-        send(request, reply, lookup.response)
-        if (lookup.refresh !== undefined) void lookup.refresh.then((run) => run && refresher.run(request, run))
-      } catch (error) {
-        done(error as Error)
+type Fields = Readonly<Record<string, unknown>>
+
+/** What a reply carries to its onSend hook. */
+interface Pending {
+  readonly ending?: Ending | undefined
+  /** The body of a hit for which Fastify would name a media type that the miss did not have. */
+  readonly hit?: Buffer | undefined
+  /** The fields as the handler left them, and as they were sent. */
+  changed?: { readonly before: Fields; readonly after: Fields }
+}
+
+const pending = new WeakMap<FastifyReply, Pending>()
+
+/**
+ * The handler of a cached route. A wrapped handler runs after every preHandler hook, those included that plugins add to
+ * the route later: whatever guards the route has run before a hit.
+ */
+export function cachedHandler(cachedRoute: CachedRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
+  return function redwellCache(native, reply) {
+    const request = requestOf(native, host)
+    const found = Exchange.of(reply.raw).read(cachedRoute, request, host.refresher)
+    const act = (one: Awaited<typeof found>, late: boolean): unknown => {
+      if (one !== undefined && !(one instanceof RunEnding)) return sendHit(reply, one, late)
+      if (one !== undefined) {
+        one.ambient = snapshotFields(reply.getHeaders())
+        begin(reply, one, request)
       }
+      return run(handler, this, native, reply, late)
     }
-    try {
-      const lookup = cache.lookup(asked)
-      if (lookup instanceof Promise) lookup.then(decide, done)
-      else decide(lookup)
-    } catch (error) {
-      done(error as Error)
+    return isPromise(found) ? found.then((one) => act(one, true)) : act(found, false)
+  }
+}
+
+/** The handler of a route with `cachePut`, `cacheEvict`, or both. */
+export function writingHandler(route: WriteRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
+  return function redwellWrite(native, reply) {
+    const request = requestOf(native, host)
+    const begun = Exchange.of(reply.raw).write(route, request)
+    const act = (write: Ending, late: boolean): unknown => {
+      begin(reply, write, request)
+      return run(handler, this, native, reply, late)
     }
+    return isPromise(begun) ? begun.then((write) => act(write, true)) : act(begun, false)
   }
 }
 
-function begin(request: FastifyRequest, reply: FastifyReply, run: HandlerRun, done: Done): void {
-  applyRequestFields(request.raw, run.requestFields)
-  watch(request, run)
-  request[STATE] = { run, ambient: reply.getHeaders() }
-  // A hijacked reply never reaches onSend; its lease must not outlive the connection.
-  reply.raw.once('close', () => {
-    if (reply.sent) run.abandon()
-  })
-  done()
+function requestOf(request: FastifyRequest, { requests }: FastifyHost): NodeRequest<FastifyRequest> {
+  return new NodeRequest(request, request.raw, requests)
 }
 
-/** `@fastify/session` saves what it has in a hook that runs after every handler. */
-const READ_BEHIND = ['session']
-
-/** A handler that looks at who asks answers for somebody. */
-function watch(request: FastifyRequest, run: HandlerRun): void {
-  if (run.watched.length === 0) return
-  const read = (name: string): void => run.noteRead(name)
-  watchFields(request.headers, run.watched, read)
-  watchDerived(request, run.watched, read, READ_BEHIND)
-}
-
-/** Hits of the same second give the same object, so what Fastify needs of it is made once. */
-function send(request: FastifyRequest, reply: FastifyReply, outgoing: OutgoingResponse): void {
-  outgoing.memo ??= toFields(outgoing.headers)
-  const fields = outgoing.memo as Fields
-  reply.code(outgoing.status).headers(fields)
-  if (outgoing.body === null || fields['content-type'] !== undefined) return void reply.send(outgoing.body ?? undefined)
-  // Fastify names a media type for bytes that have none; the miss had none, either. So they come after that.
-  request[STATE] = { hit: outgoing.body }
-  reply.send(undefined)
-}
-
-/** The announcer of a write route: the last of its preHandler hooks. */
-export function writeReader(write: WriteRoute<FastifyRequest>) {
-  return function redwellWrite(request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    const start = (run: WriteSession): void => {
-      request[STATE] = { write: run }
-      reply.raw.once('close', () => {
-        if (reply.sent) run.abandon()
-      })
-      done()
-    }
-    const begun = write.begin(new CacheableRequest(request))
-    if (begun instanceof Promise) begun.then(start).catch(done)
-    else start(begun)
-  }
-}
-
-/** The writer of a route that writes and says nothing about caching: its URI may be cached by another route. */
-export function unsafeWriter(write: WriteRoute<unknown>) {
-  return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
-    const begun = write.begin(new CacheableRequest(request))
-    const finishing = begun instanceof Promise ? undefined : finishWrite(begun, reply, payload)
-    if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
-    else done(null, payload)
-  }
-}
-
-/** The writer: the first of a route's onSend hooks, so that it sees the response before it is compressed. */
-export function responseWriter(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
-  const state = request[STATE]
-  if (state === undefined) return done(null, payload)
-  request[STATE] = undefined
-  if ('hit' in state) return done(null, state.hit)
-  try {
-    const finishing =
-      'write' in state ? finishWrite(state.write, reply, payload) : finishRun(state, request, reply, payload)
-    if (finishing instanceof Promise) finishing.then((sent) => done(null, sent), done)
-    else done(null, finishing)
-  } catch (error) {
-    if ('run' in state) state.run.abandon()
-    done(error as Error)
-  }
-}
-
-function finishRun(
-  { run, ambient }: RunState,
+/** Fastify would take the end of our promise for an empty answer of a handler that answers by `reply.send` later. */
+function run(
+  handler: Handler,
+  app: FastifyInstance,
   request: FastifyRequest,
   reply: FastifyReply,
-  payload: unknown,
+  late: boolean,
 ): unknown {
-  const head = { status: reply.statusCode, headers: readHeaders(reply) }
-  const body = wholeBody(payload, bodiless(request, reply))
-  const given = ambientNames(reply, ambient)
+  const result: unknown = handler.call(app, request, reply)
+  return late && result === undefined ? reply : result
+}
+
+function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<FastifyRequest>): void {
+  pending.set(reply, { ending })
+  // A hijacked reply never reaches onSend; its lease must not outlive the connection.
+  reply.raw.once('close', () => {
+    if (reply.sent) ending.abandon()
+  })
+  if (!request.watching) return
+  const send = reply.send.bind(reply)
+  // Hooks that run behind the handler, such as that of @fastify/session, may read what they like.
+  const answer = (payload: unknown): FastifyReply => {
+    request.watching = false
+    Object.assign(reply, { send })
+    return send(payload)
+  }
+  Object.assign(reply, { send: answer })
+}
+
+function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
+  reply.code(outgoing.status)
+  setFields(new ReplyFields(reply), fieldsOf(outgoing))
+  if (outgoing.body !== null && reply.hasHeader('content-type')) return outgoing.body
+  if (outgoing.body !== null) pending.set(reply, { hit: outgoing.body })
+  // A promise of undefined is an empty answer, undefined itself is none.
+  if (!late) reply.send()
+  return undefined
+}
+
+/** The onSend hook of a route that writes and declares nothing: other routes may cache its URI. */
+export function unsafeResponse(host: FastifyHost) {
+  return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
+    const ending = Exchange.of(reply.raw).unsafe(host, requestOf(request, host))
+    if (ending !== undefined) pending.set(reply, { ending })
+    endResponse(request, reply, payload, done)
+  }
+}
+
+/** The first of a route's onSend hooks, so that it sees the response before it is compressed. */
+export function endResponse(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
+  const state = pending.get(reply)
+  if (state?.ending === undefined) return done(null, state?.hit ?? payload)
+  if (state.changed !== undefined) {
+    restoreFields(reply, state.changed)
+    return done(null, payload)
+  }
+  try {
+    const body = unwrapResponse(reply, payload)
+    const before = reply.getHeaders()
+    const ended = chain(end(state.ending, request, reply, body), (sent) => {
+      state.changed = { before, after: reply.getHeaders() }
+      return sent
+    })
+    if (isPromise(ended)) ended.then((sent) => done(null, sent), done)
+    else done(null, ended)
+  } catch (error) {
+    state.ending.abandon()
+    done(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+/** An error is sent in place of what was decided about: our fields, such as its lifetime, are not those of the error. */
+function restoreFields(reply: FastifyReply, { before, after }: NonNullable<Pending['changed']>): void {
+  const target = new ReplyFields(reply)
+  for (const [name, value] of Object.entries(after)) {
+    if (before[name] === value || reply.getHeader(name) !== value) continue
+    const earlier = before[name]
+    if (typeof earlier === 'string' || Array.isArray(earlier)) target.setHeader(name, earlier)
+    else target.removeHeader(name)
+  }
+}
+
+/** Makes of a web Response what Fastify makes of it later: status, fields and a stream. */
+function unwrapResponse(reply: FastifyReply, payload: unknown): unknown {
+  if (!(payload instanceof Response) || payload.bodyUsed) return payload
+  reply.code(payload.status)
+  for (const [name, value] of payload.headers) reply.header(name, value)
+  return payload.body
+}
+
+function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, payload: unknown): MaybePromise<unknown> {
+  const target = new ReplyFields(reply)
+  const head = { status: reply.statusCode, headers: listFields(target) }
+  const ambient = unchangedFields(target, ending.ambient)
+  const apply = (sent: Pick<Sent, 'status' | 'headers'>): void => {
+    if (sent.status !== head.status) reply.code(sent.status)
+    changeFields(target, head.headers, sent.headers, ambient)
+  }
+  // What a stream may carry in these is no content (RFC 9110 section 6.4.1).
+  const isBodiless = request.method === 'HEAD' || head.status === 304 || head.status === 204
+  const body = bytesOf(payload) ?? (isBodiless ? Buffer.alloc(0) : undefined)
   if (body !== undefined) {
-    const outgoing = run.finish(head, body, given)
-    if (outgoing instanceof Promise) return outgoing.then((sent) => apply(reply, head, sent, body, payload, given))
-    return apply(reply, head, outgoing, body, payload, given)
+    return chain(ending.whole(head, body, ambient), (sent) => {
+      apply(sent)
+      return sent.body === body ? payload : sent.body
+    })
   }
-  const streamed = run.stream(head, given)
-  const release = ({ instead, headers, capture }: Streamed): unknown => {
-    if (instead !== undefined) {
-      asReadable(payload).destroy()
-      return apply(reply, head, instead, NOTHING, payload, given)
-    }
-    setHeaders(reply, head.headers, headers, given)
-    return capture === undefined ? payload : pipeline(asReadable(payload), tee(capture), () => capture.abort())
-  }
-  return streamed instanceof Promise ? streamed.then(release) : release(streamed)
+  return chain(ending.streamed(head, ambient), ({ instead, headers, copy }) => {
+    apply(instead ?? { status: head.status, headers })
+    if (instead !== undefined) streamOf(payload).destroy()
+    if (instead !== undefined) return instead.body
+    return copy === undefined ? payload : pipeline(streamOf(payload), copying(copy), () => copy.abort())
+  })
 }
 
-/** Whether what a stream may carry is no content (RFC 9110 section 6.4.1). */
-function bodiless(request: FastifyRequest, reply: FastifyReply): boolean {
-  return request.method === 'HEAD' || reply.statusCode === 304 || reply.statusCode === 204
+/** A copy of the bytes of a payload: a handler may use its buffer again. Undefined where it is a stream. */
+function bytesOf(payload: unknown): Buffer | undefined {
+  if (payload === null || payload === undefined) return Buffer.alloc(0)
+  return typeof payload === 'string' || payload instanceof Uint8Array ? Buffer.from(payload) : undefined
 }
 
-/** The body on its way out, copied beside. Complete before the last byte leaves: who asks next finds it stored. */
-function tee(capture: Capture): Transform {
+function streamOf(payload: unknown): Readable {
+  return payload instanceof Readable ? payload : Readable.fromWeb(payload as ReadableStream)
+}
+
+/** The body on its way out. Its copy is complete before the last byte is sent, so the next request finds it stored. */
+function copying(copy: BodyCopy): Transform {
   return new Transform({
     transform(chunk: Buffer, _, next) {
-      capture.write(chunk)
+      copy.write(chunk)
       next(null, chunk)
     },
     flush(next) {
-      const done = capture.complete()
-      if (done instanceof Promise) done.then(() => next(), next)
+      const stored = copy.end()
+      if (isPromise(stored)) stored.then(() => next(), next)
       else next()
     },
   })
 }
 
-/** Fields from before the handler that it has left as they were. */
-function ambientNames(reply: FastifyReply, ambient: RunState['ambient']): ReadonlySet<string> {
-  return new Set(Object.keys(ambient).filter((name) => reply.getHeader(name) === ambient[name]))
-}
+/** A reply's fields, as those of a response of Node. */
+class ReplyFields implements FieldTarget {
+  readonly #reply: FastifyReply
 
-/** Sends what was decided; the handler's own payload where its body is what is sent. */
-function apply(
-  reply: FastifyReply,
-  head: ResponseHead,
-  outgoing: OutgoingResponse,
-  body: Buffer,
-  payload: unknown,
-  given: ReadonlySet<string>,
-): unknown {
-  if (outgoing.status !== head.status) reply.code(outgoing.status)
-  setHeaders(reply, head.headers, outgoing.headers, given)
-  return outgoing.body === body ? payload : outgoing.body
-}
-
-const NO_NAMES: ReadonlySet<string> = new Set()
-
-/** Only what is new where all that was there stays; most answers just gain a few fields. */
-function setHeaders(
-  reply: FastifyReply,
-  before: HeaderList,
-  after: HeaderList,
-  kept: ReadonlySet<string> = NO_NAMES,
-): void {
-  if (before.every((text, index) => text === after[index])) writeHeaders(reply, after.slice(before.length))
-  else replaceHeaders(reply, after, kept)
-}
-
-function finishWrite(write: WriteSession, reply: FastifyReply, payload: unknown): unknown {
-  const finishing = write.finish({
-    status: reply.statusCode,
-    headers: () => readHeaders(reply),
-    body: () => wholeBody(payload),
-  })
-  const release = (headers: HeaderList | undefined): unknown => {
-    if (headers !== undefined) setHeaders(reply, readHeaders(reply), headers)
-    return payload
-  }
-  return finishing instanceof Promise ? finishing.then(release) : release(finishing)
-}
-
-/** The bytes of a payload; undefined where it is a stream that carries some. */
-function wholeBody(payload: unknown, empty = false): Buffer | undefined {
-  if (typeof payload === 'string') return Buffer.from(payload)
-  if (payload === null || payload === undefined) return Buffer.alloc(0)
-  if (Buffer.isBuffer(payload)) return payload
-  if (payload instanceof Uint8Array) return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
-  return empty ? NOTHING : undefined
-}
-
-const NOTHING = Buffer.alloc(0)
-
-function asReadable(payload: unknown): Readable {
-  return typeof (payload as Readable).pipe === 'function'
-    ? (payload as Readable)
-    : Readable.fromWeb(payload as ReadableStream)
-}
-
-/** The fields of a reply as a flat list, repeated lines apart. */
-export function readHeaders(reply: FastifyReply): string[] {
-  const list: string[] = []
-  for (const [name, value] of Object.entries(reply.getHeaders())) {
-    if (Array.isArray(value)) for (const line of value) list.push(name, line)
-    else if (value !== undefined) list.push(name, String(value))
-  }
-  return list
-}
-
-/** Fields by lower-case name; several lines of one name are a list. */
-export type Fields = Record<string, string | string[]>
-
-export function toFields(headers: HeaderList): Fields {
-  const fields: Fields = {}
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = (headers[index] as string).toLowerCase()
-    const value = headers[index + 1] as string
-    const before = fields[name]
-    fields[name] = before === undefined ? value : [before, value].flat()
-  }
-  return fields
-}
-
-/** Sets the fields of a list on a reply; lines of one name stay several lines. */
-export function writeHeaders(reply: FastifyReply, headers: HeaderList): void {
-  reply.headers(toFields(headers))
-}
-
-/** Makes the reply's fields those of a list, beside the ones that are `kept` (lower case) and not in it. */
-export function replaceHeaders(reply: FastifyReply, headers: HeaderList, kept: ReadonlySet<string>): void {
-  for (const name of Object.keys(reply.getHeaders())) if (!kept.has(name)) reply.removeHeader(name)
-  writeHeaders(reply, headers)
-}
-
-/** A Fastify request as the cache sees it. */
-export class CacheableRequest implements RequestContext<FastifyRequest> {
-  readonly native: FastifyRequest
-  readonly method: string
-  readonly #saysNothing: boolean
-
-  constructor(native: FastifyRequest) {
-    this.native = native
-    this.method = native.method
-    this.#saysNothing = saysNothing(native.raw.rawHeaders)
+  constructor(reply: FastifyReply) {
+    this.#reply = reply
   }
 
-  /** Before any rewrite by the application: what the client sent. */
-  get target(): string {
-    return this.native.originalUrl
+  getHeader(name: string): number | string | string[] | undefined {
+    return this.#reply.getHeader(name)
   }
 
-  get origin(): string {
-    return `${this.native.protocol}://${this.native.host}`
+  getHeaderNames(): string[] {
+    return Object.keys(this.#reply.getHeaders())
   }
 
-  header(name: string): string | undefined {
-    if (this.#saysNothing && ASKED_OF_ALL.has(name)) return undefined
-    const value = this.native.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+  setHeader(name: string, value: string | string[]): void {
+    // Fastify would add these to what is there.
+    if (name.toLowerCase() === 'set-cookie') this.#reply.removeHeader(name)
+    this.#reply.header(name, value)
+  }
+
+  removeHeader(name: string): void {
+    this.#reply.removeHeader(name)
   }
 }

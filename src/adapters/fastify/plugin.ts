@@ -6,10 +6,11 @@ import { OptionsError, UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { Logger } from '../../logger.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import type { RouteRegistry, HostTraits } from '../../route/registry.js'
+import type { HostTraits } from '../../route/registry.js'
 import { routesOf } from '../declarations.js'
-import { cacheReader, responseWriter, STATE, unsafeWriter, writeReader } from './hooks.js'
-import { Refresher } from './refresher.js'
+import { Exchange } from '../exchange.js'
+import { Refresher } from '../refresher.js'
+import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
 export interface RedwellFastifyOptions extends Omit<RedisOptions, 'prefix'> {
@@ -50,8 +51,6 @@ declare module 'fastify' {
   }
 }
 
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
-
 /** Registers connection, decorations and the onRoute hook. */
 export async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
   if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
@@ -63,20 +62,21 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
   if (early.length > 0) throw new UsageError(earlyMessage(early))
   const { redis: given, connect = false, ...settings } = options
   const redis = given ?? createRedis({ logger: loggerOf(app), ...settings })
-  const refresher = new Refresher(app)
   app.decorate('redis', redis)
   app.decorate('cache', redis.cache)
-  app.decorateRequest(STATE, undefined)
   app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
-    const state = this.request[STATE]
-    if (state !== undefined && 'run' in state) state.run.addGroups(names)
-    if (state !== undefined && 'write' in state) state.write.addGroups(names)
+    Exchange.of(this.raw).addGroups(names)
     return this
   })
-  const attached = { routes: routesOf(redis), refresher, traits: traitsOf(app) }
-  app.addHook('onRoute', (route) => attach(route, attached))
+  const host: FastifyHost = {
+    routes: routesOf(redis),
+    traits: traitsOf(app),
+    refresher: new Refresher(),
+    requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
+  }
+  app.addHook('onRoute', (route) => attach(route, host))
   app.addHook('onClose', async () => {
-    await refresher.settled()
+    await host.refresher.settled()
     if (given === undefined) await redis.close()
   })
   await redis.telemetryReady()
@@ -104,65 +104,52 @@ function traitsOf(app: FastifyInstance): HostTraits {
   return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, refreshes: true, stripsHead: true }
 }
 
-interface Attached {
-  readonly routes: RouteRegistry
-  readonly refresher: Refresher
-  readonly traits: HostTraits
-}
-
-function attach(route: RouteOptions, attached: Attached): void {
+function attach(route: RouteOptions, host: FastifyHost): void {
   const { cache, cachePut, cacheEvict } = route.config ?? {}
-  if (cache !== undefined) attachCache(route, cache, attached)
-  if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, attached)
-  else if (cache === undefined && methodsOf(route).some((method) => !isSafe(method))) {
-    route.onSend = [unsafeWriter(attached.routes.unsafe), ...listOf(route.onSend)] as NonNullable<
-      RouteOptions['onSend']
-    >
-  }
+  if (cache !== undefined) attachCache(route, cache, host)
+  if (cachePut !== undefined || cacheEvict !== undefined) attachWrite(route, cachePut, cacheEvict, host)
+  else if (cache === undefined && methodsOf(route).some((method) => !isSafe(method)))
+    prepend(route, unsafeResponse(host))
 }
 
-function attachCache(route: RouteOptions, options: CacheOptions<FastifyRequest>, attached: Attached): void {
-  const { routes, refresher, traits } = attached
+function attachCache(route: RouteOptions, options: CacheOptions<FastifyRequest>, host: FastifyHost): void {
   const name = routeName(route)
-  const cache = routes.cache(name, { where: `config.cache of ${name}`, options }, traits)
-  if (!cache.anyMethod && methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
+  const cachedRoute = host.routes.cache(name, { where: `config.cache of ${name}`, options }, host.traits)
+  if (!cachedRoute.anyMethod && methodsOf(route).some((method) => method !== 'GET' && method !== 'HEAD')) {
     throw new OptionsError(`config.cache of ${name}`, [
       "only GET responses are cached: use cachePut or cacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods",
     ])
   }
-  wrap(route, cacheReader(cache, refresher))
+  route.handler = cachedHandler(cachedRoute, route.handler, host)
+  prepend(route, endResponse)
 }
 
 function attachWrite(
   route: RouteOptions,
   put: CachePutOptions<FastifyRequest> | undefined,
   evict: CacheEvictOptions<FastifyRequest> | undefined,
-  { routes, traits }: Attached,
+  host: FastifyHost,
 ): void {
   const name = routeName(route)
   const word = put === undefined ? 'cacheEvict' : 'cachePut'
-  if (methodsOf(route).some((method) => SAFE_METHODS.has(method))) {
+  if (methodsOf(route).some((method) => isSafe(method))) {
     throw new OptionsError(`config.${word} of ${name}`, [
       `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`,
     ])
   }
-  const write = routes.write(
+  const writeRoute = host.routes.write(
     put && { where: `config.cachePut of ${name}`, options: put },
     evict && { where: `config.cacheEvict of ${name}`, options: evict },
-    traits.path,
+    host.traits.path,
     name,
   )
-  wrap(route, writeReader(write))
+  route.handler = writingHandler(writeRoute, route.handler, host)
+  prepend(route, endResponse)
 }
 
-/** New arrays: Fastify declares the HEAD route from the same options, and hooks pushed in place would run twice there. */
-function wrap(route: RouteOptions, reader: ReturnType<typeof cacheReader> | ReturnType<typeof writeReader>): void {
-  route.preHandler = [...listOf(route.preHandler), reader] as NonNullable<RouteOptions['preHandler']>
-  route.onSend = [responseWriter, ...listOf(route.onSend)] as NonNullable<RouteOptions['onSend']>
-}
-
-function listOf(hooks: unknown): unknown[] {
-  return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
+/** A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there. */
+function prepend(route: RouteOptions, hook: typeof endResponse): void {
+  route.onSend = [hook, ...[route.onSend ?? []].flat()]
 }
 
 function methodsOf(route: RouteOptions): string[] {

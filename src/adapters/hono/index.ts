@@ -1,6 +1,8 @@
-export { cache, cacheGroups } from './middleware.js'
-export type { HonoCacheOptions } from './middleware.js'
-export { redwell } from './redwell.js'
-export type { RedwellHonoOptions, RedwellMiddleware } from './redwell.js'
-export { cacheEvict, cachePut } from './middleware.js'
-export type { HonoCacheEvictOptions, HonoCachePutOptions } from './middleware.js'
+export { cache, cacheEvict, cacheGroups, cachePut, redwell } from './middleware.js'
+export type {
+  HonoCacheEvictOptions,
+  HonoCacheOptions,
+  HonoCachePutOptions,
+  RedwellHonoOptions,
+  RedwellMiddleware,
+} from './middleware.js'

@@ -1,22 +1,94 @@
-import type { Context, MiddlewareHandler, Next } from 'hono'
+import type { Context, ExecutionContext, MiddlewareHandler, Next } from 'hono'
+import { matchedRoutes } from 'hono/route'
 import type { RouterRoute } from 'hono/types'
+import type { IncomingMessage } from 'node:http'
+import { createRedis, type Redis, type RedisOptions } from '../../create-redis.js'
+import type { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
-import type { CachedRoute } from '../../route/cached-route.js'
-import type { HandlerRun } from '../../route/handler-run.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import type { WriteSession } from '../../route/write-session.js'
-import { DeclaredCache, DeclaredWrite } from '../declarations.js'
-import { keepAlive } from '../web/refresher.js'
-import { CacheableRequest, present } from '../web/request.js'
-import { ambientFields, answer, listFields, passOn, readBody, replace } from '../web/response.js'
-import { getOwn, nameOf, routeOf, routesIn, setOwn, traitsOf, writtenRoutesIn } from './context.js'
+import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../declarations.js'
+import { Exchange, type Host } from '../exchange.js'
+import { Refresher } from '../refresher.js'
+import { WebRequest } from '../web/request.js'
+import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/serve.js'
+
+declare module 'hono' {
+  // Member by member: a program may hold both the sources and the built package, as ours does.
+  interface ContextVariableMap {
+    /** The application's Redis; `redis.client` is the node-redis client. */
+    redis: Redis
+    /** The data cache. */
+    cache: CacheBackend
+  }
+}
 
 export type HonoCacheOptions = CacheOptions<Context>
 
+export type HonoCachePutOptions = CachePutOptions<Context>
+
+export type HonoCacheEvictOptions = CacheEvictOptions<Context>
+
+/** Declared as a method, because an application narrows `env` to its own bindings. */
+interface Application {
+  fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
+}
+
+/** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellHonoOptions extends RedisOptions {
+  /** Use this handle; you remain responsible for closing it. */
+  redis?: Redis | undefined
+  /**
+   * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale
+   * entry runs the handler, and all others are served the stale one.
+   */
+  fetch?: Application['fetch'] | undefined
+}
+
+/** The middleware, and the connection that it owns. */
+export interface RedwellMiddleware extends MiddlewareHandler, AsyncDisposable {
+  readonly redis: Redis
+  /** Ends refreshes and the connection. A handle that was given stays open. Call it when the server has closed. */
+  close(): Promise<void>
+}
+
+/** What `redwell` leaves for the middlewares of the request. */
+interface Connected {
+  readonly fetch: Application['fetch'] | undefined
+  readonly refresher: Refresher
+}
+
+const applications = new WeakMap<Context, Connected>()
+
+/**
+ * Redis for Hono: `c.var.redis` and `c.var.cache` for the handlers behind it, and the connection of `cache`, `cachePut`
+ * and `cacheEvict`. A `c.var.redis` that is there already is kept, so that tests can bring their own.
+ *
+ * @example
+ * const connected = redwell({ url: 'redis://localhost:6379' })
+ * app.use(connected)
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function redwell(options: RedwellHonoOptions = {}): RedwellMiddleware {
+  const { redis: given, fetch, ...settings } = options
+  const redis = given ?? createRedis(settings)
+  const application: Connected = { fetch, refresher: new Refresher() }
+  const middleware: MiddlewareHandler = function redwellVariables(c, next) {
+    if (c.get('redis') === undefined) c.set('redis', redis)
+    if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
+    if (fetch !== undefined) applications.set(c, application)
+    return isSafe(c.req.method) ? next() : serveUnsafe(c, visitOf(c, next, 'redwell'))
+  }
+  const close = async (): Promise<void> => {
+    await application.refresher.settled()
+    if (given === undefined) await redis.close()
+  }
+  return Object.assign(middleware, { redis, close, [Symbol.asyncDispose]: close })
+}
+
 /**
  * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
- * Options are checked here; throws OptionsError with all that is wrong.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
@@ -24,93 +96,19 @@ export type HonoCacheOptions = CacheOptions<Context>
 export function cache(options: HonoCacheOptions): MiddlewareHandler {
   const declared = new DeclaredCache({ where: 'options of cache', options })
   return async function redwellCache(c, next) {
-    const routes = routesIn(c, 'cache')
     const route = routeOf(c)
-    const cached = declared.on(routes, nameOf(route), () => traitsOf(c))
-    if (c.req.method !== 'GET' && c.req.method !== 'HEAD' && !cached.anyMethod) return pass(route, next)
-    const refresh = getOwn(c, 'redwell.refresher')?.refreshOf(c.req.raw)
-    if (refresh !== undefined) return refresh.cache === cached ? run(c, next, refresh.run, cached) : next()
-    // Where `app.use` and a route both say `cache`, the inner one decides.
-    const outer = getOwn(c, 'redwell.run')
-    outer?.abandon()
-    const looking = cached.lookup(new CacheableRequest(c))
-    const lookup = looking instanceof Promise ? await looking : looking
-    if (lookup.outcome !== 'hit') return run(c, next, lookup.run, cached)
-    if (outer !== undefined) setOwn(c, 'redwell.run', undefined)
-    answer(c, lookup.response)
-    if (lookup.refresh !== undefined) refreshLater(c, cached, lookup.refresh)
+    const visit = visitOf(c, next, 'cache')
+    const cachedRoute = declared.on(visit.host.routes, nameOf(route), () => visit.host.traits)
+    if (c.req.method !== 'GET' && c.req.method !== 'HEAD' && !cachedRoute.anyMethod) {
+      refuse(
+        route,
+        `cache on ${nameOf(route)}: only GET responses are cached. Use cachePut or cacheEvict on a route that writes.`,
+      )
+      return next()
+    }
+    answer(c, await serveCached(c, visit, cachedRoute, () => c.newResponse(null).headers))
+    executionContext(c)?.waitUntil(cachedRoute.settled())
   }
-}
-
-/** `app.use` meets all methods; on a route of its own, another method is a mistake. */
-function pass(route: RouterRoute, next: Next): Promise<void> {
-  if (route.method === 'ALL') return next()
-  throw new UsageError(
-    `cache on ${nameOf(route)}: only GET responses are cached. Use cachePut or cacheEvict on a route that writes.`,
-  )
-}
-
-function refreshLater(c: Context, cached: CachedRoute<Context>, refresh: Promise<HandlerRun | undefined>): void {
-  const refresher = getOwn(c, 'redwell.refresher')
-  void refresh.then((own) => own && (refresher === undefined ? own.abandon() : refresher.run(c, own, cached)))
-}
-
-/** Runs the handlers behind, and ends the run with what they answer. */
-async function run(c: Context, next: Next, own: HandlerRun, cached: CachedRoute<Context>): Promise<void> {
-  const ambient = new Map(ambientFields(c))
-  const restore = present(c, own)
-  setOwn(c, 'redwell.run', own)
-  try {
-    await next()
-    // An inner `cache` has taken over.
-    if (getOwn(c, 'redwell.run') !== own) return
-    await finish(c, own, ambient)
-    keepAlive(c, () => cached.settled())
-  } catch (error) {
-    const instead = own.fail()
-    if (instead === undefined) throw error
-    answer(c, instead)
-  } finally {
-    restore()
-  }
-}
-
-async function finish(c: Context, own: HandlerRun, ambient: ReadonlyMap<string, string>): Promise<void> {
-  const { status, headers: fields, body: stream } = c.res
-  // Answered past Hono, or an error that its handler made a success of.
-  if (fields.has('x-hono-already-sent') || (c.error !== undefined && status < 400)) return own.abandon()
-  const head = { status, headers: listFields(fields) }
-  const given = new Set([...ambient.keys()].filter((name) => fields.get(name) === ambient.get(name)))
-  const body = await readBody(stream, fields.has('transfer-encoding'))
-  if (Buffer.isBuffer(body)) {
-    const outgoing = await own.finish(head, body, given)
-    return replace(c, outgoing.body, outgoing.status, outgoing.headers)
-  }
-  const { instead, headers, capture } = await own.stream(head, given)
-  if (instead === undefined) return replace(c, passOn(body, capture), status, headers)
-  void body.reader.cancel().catch(() => {})
-  replace(c, instead.body, instead.status, instead.headers)
-}
-
-/**
- * Adds groups to the entry that this response becomes, for those that only the handler knows.
- *
- * @example
- * cacheGroups(c, `owner:${row.owner}`)
- */
-export function cacheGroups(c: Context, ...names: string[]): void {
-  getOwn(c, 'redwell.run')?.addGroups(names)
-  getOwn(c, 'redwell.writing')?.run.addGroups(names)
-}
-
-export type HonoCachePutOptions = CachePutOptions<Context>
-
-export type HonoCacheEvictOptions = CacheEvictOptions<Context>
-
-/** A write that its request's middlewares have announced. */
-export interface Writing {
-  declared: DeclaredWrite<Context>
-  run: WriteSession
 }
 
 /**
@@ -124,7 +122,7 @@ export function cachePut(options: HonoCachePutOptions): MiddlewareHandler {
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is released. Safe methods pass.
+ * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
  *
  * @example
  * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
@@ -133,58 +131,114 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
   return writer('cacheEvict', new DeclaredWrite(undefined, { where: 'options of cacheEvict', options }))
 }
 
-function writer(word: string, own: DeclaredWrite<Context>): MiddlewareHandler {
-  const begin = async (c: Context, declared: DeclaredWrite<Context>, before?: WriteSession): Promise<Writing> => {
-    const write = declared.on(writtenRoutesIn(c, word), () => traitsOf(c))
-    return { declared, run: await write.begin(new CacheableRequest(c, nameOf(routeOf(c))), before) }
-  }
+/**
+ * Adds groups to the entry that this response becomes, where only the handler knows them.
+ *
+ * @example
+ * cacheGroups(c, `owner:${row.owner}`)
+ */
+export function cacheGroups(c: Context, ...names: string[]): void {
+  Exchange.of(c).addGroups(names)
+}
+
+function writer(word: string, declared: DeclaredWrite<Context>): MiddlewareHandler {
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) {
-      refuseMisplaced(c, word)
+      const route = routeOf(c)
+      refuse(route, `${word} on ${nameOf(route)}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
       return next()
     }
-    const outer = getOwn(c, 'redwell.writing')
-    const joint = outer?.declared.join(own)
-    if (outer !== undefined && joint !== undefined) {
-      Object.assign(outer, await begin(c, joint, outer.run))
-      return next()
-    }
-    const writing = await begin(c, own)
-    setOwn(c, 'redwell.writing', writing)
-    try {
-      await next()
-      await end(c, writing)
-    } finally {
-      // Nothing where it has ended.
-      writing.run.abandon()
-    }
+    answer(c, await serveWrite(c, visitOf(c, next, word), declared))
   }
 }
 
-/** `app.use` meets all methods; on a route of its own, a safe one is a mistake. */
-function refuseMisplaced(c: Context, word: string): void {
+/** `app.use` meets all methods; on a route of its own, a method that a middleware is not for is a mistake. */
+function refuse(route: RouterRoute, message: string): void {
+  if (route.method !== 'ALL') throw new UsageError(message)
+}
+
+/** Puts a response in the place of the one that is there. Hono would add the fields of the old one to the new. */
+function answer(c: Context, response: Response | undefined): void {
+  if (response === undefined || response === c.res) return
+  c.res = undefined
+  c.res = response
+}
+
+function visitOf(c: Context, next: Next, word: string): Visit<Context> {
+  const redis: Redis | undefined = c.get('redis')
   const route = routeOf(c)
-  if (route.method === 'ALL') return
-  throw new UsageError(`${word} on ${nameOf(route)}: it belongs on a route that writes (POST, PUT, PATCH, DELETE).`)
+  if (redis === undefined) {
+    throw new UsageError(
+      `${word} of ${nameOf(route)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
+    )
+  }
+  const { fetch, refresher } = applications.get(c) ?? NO_APPLICATION
+  const routes = routesOf(redis)
+  // Hono itself tells paths apart: see `WebRequest.target`.
+  const host: Host = { routes, refresher, traits: { path: {}, refreshes: fetch !== undefined, stripsHead: false } }
+  // Other routes may cache what a write changes before this process has met them.
+  if (!isSafe(c.req.method)) expectDeclared(routes, host.traits)
+  const { raw, path } = c.req
+  const message = messageOf(c)
+  const request = new WebRequest<Context>({
+    native: c,
+    request: raw,
+    path,
+    route: word === 'redwell' || word === 'cache' ? undefined : nameOf(route),
+    message,
+    application: fetch && ((own) => dispatch(c, fetch, own)),
+  })
+  return { host, request, next: (shown) => run(c, next, shown) }
 }
 
-/** Success is a status below 400 and no throw. */
-async function end(c: Context, { declared, run }: Writing): Promise<void> {
-  const { res } = c
-  if (c.error !== undefined && res.status < 400) return
-  const fields = listFields(res.headers)
-  const read = declared.readsBody ? await readBody(res.body, res.headers.has('transfer-encoding')) : undefined
-  const body = Buffer.isBuffer(read) ? read : undefined
-  const headers = await run.finish({ status: res.status, headers: () => fields, body: () => body })
-  if (read !== undefined)
-    replace(c, Buffer.isBuffer(read) ? read : passOn(read, undefined), res.status, headers ?? fields)
+const NO_APPLICATION: Connected = { fetch: undefined, refresher: new Refresher() }
+
+/** With @hono/node-server the environment is the connection of the user who asked, which a refresh must not see. */
+function dispatch(c: Context, fetch: Application['fetch'], request: Request): Response | Promise<Response> {
+  const context = executionContext(c)
+  const response = fetch(request, messageOf(c) === undefined ? c.env : {}, context)
+  context?.waitUntil(Promise.resolve(response))
+  return response
 }
 
-/** Any other request by an unsafe method: it invalidates its URI where routes cache it (RFC 9111 section 4.4). */
-export async function endUnsafe(c: Context): Promise<void> {
-  const { res, error } = c
-  if (getOwn(c, 'redwell.writing') !== undefined || getOwn(c, 'redwell.run') !== undefined || error !== undefined)
-    return
-  const run = await writtenRoutesIn(c, 'redwell').unsafe.begin(new CacheableRequest(c))
-  await run.finish({ status: res.status, headers: () => listFields(res.headers), body: () => undefined })
+async function run(c: Context, next: Next, shown: Request): Promise<Response | undefined> {
+  const { raw } = c.req
+  c.req.raw = shown
+  try {
+    await next()
+  } finally {
+    if (c.req.raw === shown) c.req.raw = raw
+  }
+  // Answered past Hono, or an error that its handler made a success of.
+  const isSent = c.res.headers.has('x-hono-already-sent')
+  return isSent || (c.error !== undefined && c.res.status < 400) ? undefined : c.res
+}
+
+/** Node's own message, where @hono/node-server has brought it. */
+function messageOf({ env }: Context): IncomingMessage | undefined {
+  return (env as { incoming?: IncomingMessage } | undefined)?.incoming
+}
+
+/** Hono throws where there is none, and an error costs as much as all else about a miss; Node has none. */
+function executionContext(c: Context): ExecutionContext | undefined {
+  if (messageOf(c) !== undefined) return undefined
+  try {
+    return c.executionCtx
+  } catch {
+    return undefined
+  }
+}
+
+/** The route that a middleware was declared on. */
+function routeOf(c: Context): RouterRoute {
+  return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
+}
+
+const names = new WeakMap<RouterRoute, string>()
+
+/** Method and template of a route; the method is `ALL` where that was `app.use`. */
+function nameOf(route: RouterRoute): string {
+  let name = names.get(route)
+  if (name === undefined) names.set(route, (name = `${route.method} ${route.path}`))
+  return name
 }

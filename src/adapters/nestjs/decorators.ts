@@ -2,8 +2,23 @@ import { createParamDecorator, type ExecutionContext, Inject, SetMetadata } from
 import { Redis } from '../../create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import { DeclaredCache, DeclaredWrite } from '../declarations.js'
-import { addGroups } from '../node/handlers.js'
-import { type HttpRequest, rawResponse } from './platform.js'
+import { Exchange } from '../exchange.js'
+import type { PlatformRequest } from '../node/request.js'
+
+/** What the requests of Express and Fastify have in common. Name the platform's own type for more. */
+export interface HttpRequest extends PlatformRequest {
+  readonly method: string
+  readonly url: string
+  readonly ip?: string | undefined
+  readonly params: unknown
+  readonly query: unknown
+  readonly body: unknown
+}
+
+/** The message of `node:http` behind a request or response: Express extends it, Fastify has it. */
+export function rawOf(of: object): object {
+  return 'raw' in of && of.raw instanceof Object ? of.raw : of
+}
 
 /** Marks a method of a controller, or all methods of one. */
 export type CacheDecorator = MethodDecorator & ClassDecorator
@@ -14,7 +29,7 @@ export const CACHE_PUT = 'redwell:cache-put'
 
 export const CACHE_EVICT = 'redwell:cache-evict'
 
-/** What the decorators leave behind. */
+/** Metadata that the decorators set. */
 export interface Declarations {
   readonly [CACHED]: DeclaredCache<HttpRequest>
   readonly [CACHE_PUT]: DeclaredWrite<HttpRequest>
@@ -22,8 +37,8 @@ export interface Declarations {
 }
 
 /**
- * Answers a GET from the cache, after all guards have run. On a controller: all its GETs that do not say otherwise.
- * Functions of the options are given the platform's request. Throws OptionsError with all that is wrong.
+ * Answers a GET from the cache, after all guards have run. On a controller: all its GETs that have none of their own.
+ * Functions of the options get the platform's request. Throws OptionsError with every problem of the options.
  *
  * @example
  * @Get(':id')
@@ -40,7 +55,7 @@ export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): Meth
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is released.
+ * Invalidates entries when a write has succeeded, before its response is sent.
  *
  * @example
  * @Delete(':id')
@@ -51,7 +66,7 @@ export function CacheEvict<Req = HttpRequest>(options: CacheEvictOptions<Req>): 
   return SetMetadata(CACHE_EVICT, new DeclaredWrite(undefined, { where: 'options of @CacheEvict', options }))
 }
 
-/** Adds groups to the entry that this response becomes, for those that only the handler knows. */
+/** Adds groups to the entry that this response becomes, where only the handler knows them. */
 export type AddGroups = (...names: string[]) => void
 
 /**
@@ -62,12 +77,12 @@ export type AddGroups = (...names: string[]) => void
  */
 export const CacheGroups: () => ParameterDecorator = createParamDecorator(
   (_data: unknown, context: ExecutionContext): AddGroups => {
-    const res = rawResponse(context.switchToHttp().getResponse())
-    return (...names) => addGroups(res, names)
+    const response = rawOf(context.switchToHttp().getResponse())
+    return (...names) => Exchange.of(response).addGroups(names)
   },
 )
 
-/** The token of a Redis: of the only one, or of one that was given a name. */
+/** The injection token of the application's Redis, or of a further one by its name. */
 export function getRedisToken(name?: string): typeof Redis | string {
   return name === undefined ? Redis : `redwell:redis:${name}`
 }

@@ -5,65 +5,57 @@ import {
   Injectable,
   Logger,
   type NestInterceptor,
-  RequestMethod,
   type Type,
 } from '@nestjs/common'
-import {
-  HEADERS_METADATA,
-  METHOD_METADATA,
-  PATH_METADATA,
-  RENDER_METADATA,
-  RESPONSE_PASSTHROUGH_METADATA,
-  ROUTE_ARGS_METADATA,
-  SSE_METADATA,
-} from '@nestjs/common/constants.js'
-import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { HttpAdapterHost } from '@nestjs/core'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
-import { OptionsError } from '../../errors.js'
-import { isSafe, type OutgoingResponse } from '../../http/index.js'
+import { isSafe, type OutgoingResponse, type ResponseHead } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
-import { type DeclaredWrite, routesOf } from '../declarations.js'
-import { fieldsOf, removeFields, sendAnswer } from '../node/fields.js'
-import { type Host, isWriting, visit, write } from '../node/handlers.js'
-import { type Methods, methodsOf, setHead } from '../node/interception.js'
-import { Refresher } from '../node/refresher.js'
-import { NodeRequest } from '../node/request.js'
-import { invalidateBy, isRunning } from '../node/responders.js'
-import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations } from './decorators.js'
+import type { HostTraits } from '../../route/registry.js'
+import { routesOf } from '../declarations.js'
+import { type Ending, Exchange, type Host, type Sent, type Streamed } from '../exchange.js'
 import {
-  dispatchOf,
-  type HttpRequest,
-  pathOf,
-  type PlatformResponse,
-  rawRequest,
-  rawResponse,
-  skipRendering,
-} from './platform.js'
+  BODY_FIELDS,
+  fieldsOf,
+  type FieldSnapshot,
+  groupFields,
+  mergedValue,
+  NO_FIELDS,
+  snapshotFields,
+} from '../fields.js'
+import { intercept } from '../node/interception.js'
+import type { Dispatch } from '../node/refresh.js'
+import { NodeRequest } from '../node/request.js'
+import { serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
+import { Refresher } from '../refresher.js'
+import { type HttpRequest, rawOf } from './decorators.js'
+import { type Handler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
 
-/** What Nest is given in the place of a hit. */
-const ANSWERED: Answer = of(undefined)
+/** A response of Express is Node's own; one of Fastify has it. */
+interface PlatformResponse {
+  readonly raw?: ServerResponse
+  getHeaders(): Record<string, unknown>
+  send(): unknown
+}
 
-/** A request that has come to its handler, past all guards. */
-interface Arrival {
-  readonly plan: Plan
-  readonly request: NodeRequest<HttpRequest>
-  readonly response: PlatformResponse
-  readonly res: ServerResponse
-  readonly next: CallHandler
+/** What is asked of the applications of both platforms. */
+interface Application extends Dispatch {
+  enabled?(setting: string): boolean
+  readonly initialConfig?: HostTraits['path'] & { readonly routerOptions?: HostTraits['path'] }
+  readonly routing?: Dispatch
 }
 
 /** Caches the handlers of controllers. Global; the module provides it. */
 export class RedwellInterceptor implements NestInterceptor {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
-  readonly #refresher = new Refresher()
   readonly #logger = new Logger('Redwell')
   readonly #plans = new Map<Type, Map<Handler, Plan>>()
+  readonly #refresher = new Refresher()
   #host: Host | undefined
 
   constructor(redis: Redis, adapter: HttpAdapterHost) {
@@ -74,99 +66,96 @@ export class RedwellInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {
     if (context.getType() !== 'http') return next.handle()
     const http = context.switchToHttp()
-    const response = http.getResponse<PlatformResponse>()
-    const res = rawResponse(response)
-    if (res.headersSent || isRunning(res) || isWriting(res)) return next.handle()
+    const platformResponse = http.getResponse<PlatformResponse>()
+    const response = rawOf(platformResponse) as ServerResponse
+    if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const native = http.getRequest<HttpRequest>()
     const plan = this.plan(context.getClass(), context.getHandler() as Handler)
-    const request = new NodeRequest(native, rawRequest(native), plan.name)
-    const arrival = { plan, request, response, res, next }
-    if (!isSafe(request.method)) invalidateBy(this.host, request, res, (error) => this.#fail(res, error))
-    if (plan.cache !== undefined) return this.#read(arrival, plan.cache)
-    return plan.write === undefined ? next.handle() : this.#write(arrival, plan.write)
+    if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
+    const application = this.#application.routing ?? this.#application
+    const request = new NodeRequest(native, rawOf(native) as IncomingMessage, { application, route: plan.name })
+    return new Promise((resolve, reject) => {
+      let begun = false
+      const answer = (answered: Answer): void => {
+        begun = true
+        resolve(answered)
+      }
+      const visit: Visit<HttpRequest> = {
+        host: this.host,
+        request,
+        response,
+        // Hooks of the platform that run after the handler may read what they like.
+        proceed: () => answer(next.handle().pipe(tap({ complete: () => (request.watching = false) }))),
+        failed: (error) => (begun ? this.#fail(response, error) : reject(asError(error))),
+      }
+      if (!isSafe(request.method)) serveUnsafe(visit)
+      if (plan.cachedRoute !== undefined) {
+        this.#serveCached(visit, plan, plan.cachedRoute, platformResponse, () => answer(ANSWERED))
+      } else if (plan.write !== undefined) serveWrite(visit, plan.write)
+      else answer(next.handle())
+    })
   }
 
-  /** What a handler's decorators say. Throws OptionsError for what cannot be meant. */
+  /** What the decorators of a handler declare. Throws OptionsError where one is misplaced. */
   plan(controller: Type, handler: Handler): Plan {
-    let plans = this.#plans.get(controller)
-    if (plans === undefined) this.#plans.set(controller, (plans = new Map()))
-    let plan = plans.get(handler)
-    if (plan === undefined) plans.set(handler, (plan = planOf(controller, handler, this.host)))
+    const plans = this.#plans.get(controller) ?? new Map<Handler, Plan>()
+    this.#plans.set(controller, plans)
+    const plan = plans.get(handler) ?? planOf(controller, handler, this.host)
+    plans.set(handler, plan)
     return plan
   }
 
-  /** Resolves when nothing runs in the background any more. */
+  /** Resolves when no refresh runs any more. */
   settled(): Promise<void> {
     return this.#refresher.settled()
   }
 
+  /** Whether this is an application that answers HTTP requests, not a microservice or a context alone. */
+  get hasHttp(): boolean {
+    return (this.#adapter.httpAdapter as unknown) !== undefined
+  }
+
   /** The adapter is there when the application is, which is later than this. */
   get host(): Host {
-    this.#host ??= {
-      routes: routesOf(this.#redis),
-      traits: { path: pathOf(this.#adapter), refreshes: true, stripsHead: false },
-      refresher: this.#refresher,
-    }
+    const traits = { path: pathOf(this.#application), refreshes: true, stripsHead: false }
+    this.#host ??= { routes: routesOf(this.#redis), traits, refresher: this.#refresher }
     return this.#host
   }
 
-  #read({ plan, request, response, res, next }: Arrival, cache: CachedRoute<HttpRequest>): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      let begun = false
-      visit({
-        host: this.host,
-        cache,
-        request,
-        res,
-        dispatch: (own, answer) => dispatchOf(this.#adapter)(own, answer),
-        ambient: () => without(response.getHeaders(), plan.ownFields),
-        hit: (outgoing) => {
-          begun = true
-          if (plan.answersItself && response.raw === undefined) sendAnswer(res, outgoing)
-          else answerWith(res, outgoing, { fields: response.getHeaders(), own: plan.ownFields })
-          if (plan.answersItself && response.raw !== undefined) response.send()
-          if (plan.renders) skipRendering(response)
-          resolve(ANSWERED)
-        },
-        proceed: () => {
-          begun = true
-          // Hooks of the platform that run after the handler may look at whatever they like.
-          resolve(next.handle().pipe(tap({ complete: () => request.endWatch() })))
-        },
-        failed: (error) => (begun ? this.#fail(res, error) : reject(error as Error)),
-      })
-    })
+  get #application(): Application {
+    return this.#adapter.httpAdapter.getInstance<Application>()
   }
 
-  #write({ request, res, next }: Arrival, declared: NonNullable<Plan['write']>): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      let begun = false
-      write({
-        host: this.host,
-        declared,
-        request,
-        res,
-        proceed: () => {
-          begun = true
-          resolve(next.handle())
-        },
-        failed: (error) => (begun ? this.#fail(res, error) : reject(error as Error)),
-      })
-    })
+  /**
+   * Nest goes its own way when an interceptor has an answer: other interceptors may wrap it, the platform serializes it,
+   * hooks add to it. What comes out at its end is replaced by the hit.
+   */
+  #serveCached(
+    visit: Visit<HttpRequest>,
+    plan: Plan,
+    cachedRoute: CachedRoute<HttpRequest>,
+    platformResponse: PlatformResponse,
+    answered: () => void,
+  ): void {
+    const hit = (outgoing: OutgoingResponse): void => {
+      const { response, failed } = visit
+      const before = snapshotFields(platformResponse.getHeaders())
+      intercept(response, new HitEnding(outgoing, response.statusCode, before, plan.ownFields), failed)
+      if (plan.answersItself) platformResponse.send()
+      if (plan.renders) skipRendering(platformResponse)
+      answered()
+    }
+    serveCached(visit, cachedRoute, hit, () => snapshotFields(platformResponse.getHeaders(), plan.ownFields))
   }
 
-  /** The handler has answered, and what had to be done before its answer leaves has failed. Filters have no part in it. */
-  #fail(res: ServerResponse, error: unknown): void {
+  /** The handler has answered, and what had to be done before its answer is sent has failed: too late for filters. */
+  #fail(response: ServerResponse, error: unknown): void {
     this.#logger.error(error)
-    if (res.headersSent) return void res.destroy()
-    res.statusCode = 500
-    res.setHeader('Content-Type', 'application/json; charset=utf-8')
-    res.end(JSON.stringify({ statusCode: 500, message: 'Internal server error' }))
+    if (response.headersSent) return void response.destroy()
+    response.statusCode = 500
+    response.setHeader('Content-Type', 'application/json; charset=utf-8')
+    response.end(JSON.stringify({ statusCode: 500, message: 'Internal server error' }))
   }
-}
-
-function without(fields: Readonly<Record<string, unknown>>, names: ReadonlySet<string>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.has(name)))
 }
 
 // Written out because decorators of parameters need a compiler option that this package's users may do without.
@@ -176,22 +165,18 @@ Inject(Redis)(RedwellInterceptor, undefined, 0)
 
 Inject(HttpAdapterHost)(RedwellInterceptor, undefined, 1)
 
-/** Fields of the empty answer that Nest gives in a hit's place. */
-const OF_THE_REPRESENTATION = [
-  'content-encoding',
-  'content-language',
-  'content-length',
-  'content-range',
-  'content-type',
-  'etag',
-  'last-modified',
-  'location',
-  'transfer-encoding',
-]
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error })
+}
 
-/** What the entry alone knows, whoever else sets it. */
-const OF_THE_ENTRY = new Set([
-  ...OF_THE_REPRESENTATION,
+/** What Nest is given in the place of a hit. */
+const ANSWERED: Answer = of(undefined)
+
+/** Fields of the empty answer that Nest makes in the place of a hit. */
+const REPRESENTATION = new Set([...BODY_FIELDS, 'etag', 'last-modified', 'location'])
+
+/** Fields that only the entry knows, or that it shares with what is set. */
+const ENTRY = new Set([
   'age',
   'cache-control',
   'cache-groups',
@@ -202,172 +187,56 @@ const OF_THE_ENTRY = new Set([
   'x-redis-cache',
 ])
 
-/** What is set when the hit is found. */
-export interface AlreadySet {
-  /** By everybody who came before the route, and by Nest for it. */
-  readonly fields: Readonly<Record<string, unknown>>
-  /** Names (lower case) of those that the route's decorators have set. */
-  readonly own: ReadonlySet<string>
-}
+/** Puts a hit in the place of what is answered, with the fields that others have set for this answer. */
+class HitEnding implements Ending {
+  readonly needsBody = false
+  readonly ambient = NO_FIELDS
+  readonly #hit: OutgoingResponse
+  readonly #status: number
+  readonly #before: FieldSnapshot
+  readonly #ownFields: ReadonlySet<string>
 
-/**
- * Puts a hit in the place of whatever is answered. Nest goes its own way when an interceptor has an answer: other
- * interceptors may wrap it, the platform serializes it, hooks add to it. What comes out at its end is the hit, with the
- * fields of all of them. Written for speed: this is done for each hit.
- */
-export function answerWith(res: ServerResponse, outgoing: OutgoingResponse, set: AlreadySet): void {
-  const { statusCode } = res
-  const node = methodsOf(res)
-  const answer: Methods = {
-    writeHead(...head) {
-      setHead(res, head)
-      return res
-    },
-    end(...given) {
-      Object.assign(res, node)
-      // An interceptor around the cache may still refuse.
-      if (res.statusCode >= 400 && res.statusCode !== statusCode) return node.end.apply(res, given)
-      become(res, outgoing, set)
-      return node.end.call(res, outgoing.body)
-    },
-    // Somebody else's stream, in place of the hit.
-    write(...given) {
-      Object.assign(res, node)
-      return node.write.apply(res, given)
-    },
-    flushHeaders() {
-      Object.assign(res, node)
-      node.flushHeaders.call(res)
-    },
+  constructor(hit: OutgoingResponse, status: number, before: FieldSnapshot, ownFields: ReadonlySet<string>) {
+    this.#hit = hit
+    this.#status = status
+    this.#before = before
+    this.#ownFields = ownFields
   }
-  Object.assign(res, answer)
-}
 
-function become(res: ServerResponse, outgoing: OutgoingResponse, { fields, own }: AlreadySet): void {
-  res.statusCode = outgoing.status
-  res.statusMessage = ''
-  removeFields(res, OF_THE_REPRESENTATION)
-  for (const name of own) res.removeHeader(name)
-  for (const [name, value, lower] of fieldsOf(outgoing)) {
-    if (OF_THE_ENTRY.has(lower) || !isLate(res, lower, fields)) res.setHeader(name, value)
+  whole(head: ResponseHead, body: Buffer): Sent {
+    // An interceptor around the cache may still refuse.
+    if (head.status >= 400 && head.status !== this.#status) return { ...head, body }
+    const fields = new Map(groupFields(head.headers).map((field) => [field.lowerName, field]))
+    for (const name of [...REPRESENTATION, ...this.#ownFields]) fields.delete(name)
+    for (const field of fieldsOf(this.#hit)) {
+      const set = fields.get(field.lowerName)
+      // A hook may have set it for this answer; the entry has the one of the answer that it was made of.
+      const isLate = set !== undefined && String(set.value) !== this.#before.get(field.lowerName)
+      if (!isLate || ENTRY.has(field.lowerName)) {
+        fields.set(field.lowerName, { ...field, value: mergedValue(set?.value, field) })
+      }
+    }
+    const headers = Array.from(fields.values(), ({ name, value }) => [value].flat().flatMap((line) => [name, line]))
+    return { status: this.#hit.status, headers: headers.flat(), body: this.#hit.body }
   }
-  if (outgoing.body !== null) res.setHeader('Content-Length', outgoing.body.length)
-}
 
-/** A hook of the platform has set it for this answer; the entry may have the one of the answer it was made of. */
-function isLate(res: ServerResponse, name: string, before: AlreadySet['fields']): boolean {
-  const value = res.getHeader(name)
-  return value !== undefined && value !== before[name]
-}
-
-/** A method of a controller. */
-export type Handler = (...args: never[]) => unknown
-
-/** What a handler's decorators say. */
-export interface Plan {
-  /** Method and template of the route. */
-  readonly name: string
-  readonly cache: CachedRoute<HttpRequest> | undefined
-  readonly write: DeclaredWrite<HttpRequest> | undefined
-  /** Names (lower case) of the fields that `@Header` sets: they are the representation's. */
-  readonly ownFields: ReadonlySet<string>
-  /** The handler has `@Res()` or `@Next()`, so that Nest sends nothing. */
-  readonly answersItself: boolean
-  readonly renders: boolean
-}
-
-/** Reads the decorators of a handler. Throws OptionsError for what cannot be meant. */
-export function planOf(controller: Type, handler: Handler, host: Host): Plan {
-  const name = nameOf(controller, handler)
-  const cached = cachedOf(controller, handler, name)
-  const put = own(handler, CACHE_PUT)
-  const evict = own(handler, CACHE_EVICT)
-  const method = methodOf(handler)
-  if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
-    throw misplaced(put === undefined ? '@CacheEvict' : '@CachePut', name, WRITES)
+  /** A stream of another interceptor, in place of the hit. */
+  streamed({ headers }: ResponseHead): Streamed {
+    return { headers }
   }
-  const cache = cached?.on(host.routes, name, () => host.traits)
-  if (cache !== undefined && !reads(method) && !cache.anyMethod) throw misplaced('@Cached', name, READS)
-  return {
-    name,
-    cache,
-    write: put === undefined || evict === undefined ? (put ?? evict) : put.join(evict),
-    ownFields: new Set(headersOf(handler)),
-    answersItself: answersItself(controller, handler),
-    renders: Reflect.getMetadata(RENDER_METADATA, handler) !== undefined,
-  }
+
+  abandon(): void {}
 }
 
-const READS =
-  "only GET responses are cached: use @CachePut or @CacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
-
-const WRITES = 'belongs on a route that writes (POST, PUT, PATCH, DELETE)'
-
-const STREAMS = 'a stream of events is never over, so there is nothing to store'
-
-/** Whether a decorator of ours is on it. */
-export function isDeclared(target: object): boolean {
-  return [CACHED, CACHE_PUT, CACHE_EVICT].some((key) => Reflect.getMetadata(key, target) !== undefined)
+/** Keeps a template from being rendered for an answer that is there already. */
+function skipRendering(response: PlatformResponse): void {
+  Object.assign(response, { [response.raw === undefined ? 'render' : 'view']: () => response.send() })
 }
 
-/** Whether requests come to it. */
-export function isRoute(handler: Handler): boolean {
-  return methodOf(handler) !== undefined
-}
-
-/** Its own `@Cached`, or, for its GETs, that of the controller. */
-function cachedOf(controller: Type, handler: Handler, name: string): Declarations[typeof CACHED] | undefined {
-  const streams = Reflect.getMetadata(SSE_METADATA, handler) === true
-  const declared = own(handler, CACHED)
-  if (declared !== undefined && streams) throw misplaced('@Cached', name, STREAMS)
-  if (declared !== undefined) return declared
-  return reads(methodOf(handler)) && !streams ? own(controller, CACHED) : undefined
-}
-
-function reads(method: RequestMethod | undefined): boolean {
-  return method === RequestMethod.GET || method === RequestMethod.HEAD || method === RequestMethod.ALL
-}
-
-function own<K extends keyof Declarations>(target: object, key: K): Declarations[K] | undefined {
-  return Reflect.getMetadata(key, target) as Declarations[K] | undefined
-}
-
-function methodOf(handler: Handler): RequestMethod | undefined {
-  return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
-}
-
-function misplaced(word: string, name: string, problem: string): OptionsError {
-  return new OptionsError(`${word} of ${name}`, [problem === WRITES ? `${word} ${problem}` : problem])
-}
-
-/** Method and template, for logs. */
-function nameOf(controller: Type, handler: Handler): string {
-  const method = methodOf(handler)
-  const parts = [controller, handler].map((target) =>
-    String([Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0]),
-  )
-  const path = parts.flatMap((part) => part.split('/')).filter((part) => part !== '')
-  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${path.join('/')}`
-}
-
-function headersOf(handler: Handler): string[] {
-  const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
-  return fields.map(({ name }) => name.toLowerCase())
-}
-
-function answersItself(controller: Type, handler: Handler): boolean {
-  const name = methodName(controller.prototype as object, handler)
-  if (Reflect.getMetadata(RESPONSE_PASSTHROUGH_METADATA, controller, name) === true) return false
-  const args = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, name) ?? {}) as object
-  const kinds = Object.keys(args).map((key) => Number(key.split(':')[0]))
-  return kinds.includes(RouteParamtypes.RESPONSE) || kinds.includes(RouteParamtypes.NEXT)
-}
-
-/** Under which name the controller has it: a decorator may have put another function in its place. */
-function methodName(prototype: object, handler: Handler): string {
-  for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const found = Object.entries(Object.getOwnPropertyDescriptors(at)).find(([, { value }]) => value === handler)
-    if (found !== undefined) return found[0]
-  }
-  return handler.name
+/** How the platform tells paths apart. Case counts: parameters keep theirs, whatever the router does with the rest. */
+function pathOf(application: Application): HostTraits['path'] {
+  const { initialConfig } = application
+  if (initialConfig === undefined) return { ignoreTrailingSlash: application.enabled?.('strict routing') === false }
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = { ...initialConfig, ...initialConfig.routerOptions }
+  return { ignoreTrailingSlash, ignoreDuplicateSlashes }
 }

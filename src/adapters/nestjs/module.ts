@@ -20,7 +20,8 @@ import { UsageError } from '../../errors.js'
 import type { Logger } from '../../logger.js'
 import { getRedisToken } from './decorators.js'
 import { RedwellHealthIndicator } from './health.js'
-import { type Handler, isDeclared, isRoute, RedwellInterceptor } from './interceptor.js'
+import { RedwellInterceptor } from './interceptor.js'
+import { type Handler, isDeclared, isRoute } from './plan.js'
 
 /**
  * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
@@ -139,6 +140,7 @@ class Declarations implements OnModuleInit {
   }
 
   onModuleInit(): void {
+    if (!this.#interceptor.hasHttp) return
     for (const { metatype } of this.#discovery.getControllers()) {
       if (isClass(metatype)) for (const handler of this.#methods(metatype)) this.#read(metatype, handler)
     }

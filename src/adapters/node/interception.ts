@@ -1,23 +1,8 @@
-import type { MaybePromise } from '../../maybe-promise.js'
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
-import type { Capture } from '../../route/capture.js'
-import type { Streamed } from '../../route/handler-run.js'
-import { addFields, putLengthLast, readFields, removeBodyFields, replaceFields } from './fields.js'
-
-/** What decides about a response while its handler writes it. */
-export interface Responder {
-  /** Names (lower case) of the fields that this answer has whatever is sent in place of the handler's. */
-  ambient(): ReadonlySet<string>
-  /** The whole response is at hand, and nothing of it was sent. Gives what is sent; its `body` may be the one given. */
-  whole(head: ResponseHead, body: Buffer): MaybePromise<Pick<OutgoingResponse, 'status' | 'headers' | 'body'>>
-  /** The head is there, and the body comes in pieces. */
-  streamed(head: ResponseHead): MaybePromise<Streamed>
-  /** The connection is gone. */
-  closed(): void
-  /** `whole` or `streamed` failed, and nothing was sent. */
-  readonly failed: (error: unknown) => void
-}
+import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import type { BodyCopy, Ending } from '../exchange.js'
+import { BODY_FIELDS, changeFields, listFields, removeFields, replaceFields, unchangedFields } from '../fields.js'
 
 type Done = (error?: Error | null) => void
 
@@ -28,39 +13,41 @@ type Encoding = BufferEncoding | Done | undefined
 type WriteHead = ServerResponse['writeHead']
 
 /** How a response is written, as plain functions. */
-export interface Methods {
-  write(chunk: Chunk, encoding?: Encoding, callback?: Done): boolean
-  end(chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done): ServerResponse
-  writeHead(...args: Parameters<WriteHead>): ServerResponse
-  flushHeaders(): void
+interface Methods {
+  readonly write: (chunk: Chunk, encoding?: Encoding, callback?: Done) => boolean
+  readonly end: (chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done) => ServerResponse
+  readonly writeHead: (...args: Parameters<WriteHead>) => ServerResponse
+  readonly flushHeaders: () => void
 }
 
 const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
 
 /**
- * Stands between a handler and `node:http`. A response that is ended in one go is judged whole; one that comes in
- * pieces is judged by its head, and its pieces pass at once. From then on the response is Node's own again.
+ * Stands between a handler and `node:http`. A response that is ended in one go is decided about as a whole; one that
+ * comes in pieces by its head, and its pieces pass at once. From then on the response is Node's own again.
  *
- * `writeHead` decides nothing: what it says is set on the response, so that `writeHead` and `end` are one answer.
+ * `writeHead` decides nothing: what it sets is set on the response, so that `writeHead` and `end` are one answer.
  */
 class Interception {
-  readonly #res: ServerResponse
-  readonly #responder: Responder
+  readonly #response: ServerResponse
+  readonly #ending: Ending
+  readonly #failed: (error: unknown) => void
   readonly #original: Methods
   readonly #own: Methods
   /**
-   * `open`: nothing is written. `judging`: the head of a stream is being decided about, and its pieces wait. `answered`:
-   * ended, and being decided about; what is written after it does not count. `through`: decided.
+   * `open`: nothing is written. `deciding`: the head of a stream is being decided about, and its pieces wait.
+   * `answered`: ended, and being decided about; what is written after it does not count. `through`: decided.
    */
-  #state: 'open' | 'judging' | 'answered' | 'through' = 'open'
-  #capture: Capture | undefined
-  #bytesLeft: number | undefined
+  #state: 'open' | 'deciding' | 'answered' | 'through' = 'open'
+  #body: BodyCopy | undefined
   #waiting: (() => void)[] = []
 
-  constructor(res: ServerResponse, responder: Responder) {
-    this.#res = res
-    this.#responder = responder
-    this.#original = methodsOf(res)
+  constructor(response: ServerResponse, ending: Ending, failed: (error: unknown) => void) {
+    this.#response = response
+    this.#ending = ending
+    this.#failed = failed
+    const { write, end, writeHead, flushHeaders } = response as Methods
+    this.#original = { write, end, writeHead, flushHeaders }
     this.#own = {
       write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
       end: (chunk, encoding, callback) => this.#end(chunk, encoding, callback),
@@ -70,97 +57,92 @@ class Interception {
   }
 
   begin(): void {
-    Object.assign(this.#res, this.#own)
-    if (this.#res.destroyed || this.#res.closed) this.#responder.closed()
-    else this.#res.once('close', () => this.#close())
+    Object.assign(this.#response, this.#own)
+    if (this.#response.destroyed || this.#response.closed) this.#ending.abandon()
+    else this.#response.once('close', () => this.#close())
   }
 
   #writeHead(args: Parameters<WriteHead>): ServerResponse {
-    if (this.#state === 'through') return this.#original.writeHead.apply(this.#res, args)
-    if (this.#state === 'open') setHead(this.#res, args)
-    return this.#res
+    if (this.#state === 'through') return this.#original.writeHead.apply(this.#response, args)
+    if (this.#state === 'open') setHead(this.#response, args)
+    return this.#response
   }
 
   #write(chunk: Chunk, encoding: Encoding, callback: Done | undefined): boolean {
-    if (this.#state === 'open') this.#judgeHead()
+    if (this.#state === 'open') this.#decideByHead()
     if (this.#state === 'through') {
-      if (this.#capture !== undefined) this.#copy(chunk, encoding)
-      return this.#original.write.call(this.#res, chunk, encoding, callback)
+      this.#body?.write(bytesOf(chunk, encoding))
+      return this.#original.write.call(this.#response, chunk, encoding, callback)
     }
-    if (this.#state === 'judging') this.#waiting.push(() => void this.#write(chunk, encoding, callback))
+    if (this.#state === 'deciding') this.#waiting.push(() => void this.#write(chunk, encoding, callback))
     return false
   }
 
   #end(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): ServerResponse {
-    if (this.#state === 'open') this.#judgeWhole(chunk, encoding, callback)
-    else if (this.#state === 'judging') this.#waiting.push(() => void this.#end(chunk, encoding, callback))
+    if (this.#state === 'open') this.#decideByWhole(chunk, encoding, callback)
+    else if (this.#state === 'deciding') this.#waiting.push(() => void this.#end(chunk, encoding, callback))
     else if (this.#state === 'through') this.#endStream(chunk, encoding, callback)
-    return this.#res
+    return this.#response
   }
 
   #flushHeaders(): void {
-    if (this.#state === 'open') this.#judgeHead()
-    if (this.#state === 'through') this.#original.flushHeaders.call(this.#res)
-    else if (this.#state === 'judging') this.#waiting.push(() => this.#flushHeaders())
+    if (this.#state === 'open') this.#decideByHead()
+    if (this.#state === 'through') this.#original.flushHeaders.call(this.#response)
+    else if (this.#state === 'deciding') this.#waiting.push(() => this.#flushHeaders())
   }
 
   #close(): void {
-    this.#capture?.abort()
-    this.#responder.closed()
+    this.#body?.abort()
+    this.#ending.abandon()
   }
 
-  #judgeWhole(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
-    const head = headOf(this.#res)
-    const { statusMessage } = this.#res
+  #decideByWhole(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
+    const head = headOf(this.#response)
+    const { statusMessage } = this.#response
     const body = isChunk(chunk) ? bytesOf(chunk, encoding) : NOTHING
     this.#state = 'answered'
     this.#decide(
-      () => this.#responder.whole(head, body),
+      () => this.#ending.whole(head, body, this.#ambient()),
       (sent, late) => {
         this.#pass()
-        this.#res.statusCode = sent.status
-        this.#res.statusMessage = sent.status === head.status ? statusMessage : ''
-        if (sent.body === body) {
-          this.#setFields(head.headers, sent.headers, late)
-          putLengthLast(this.#res)
-          this.#original.end.call(this.#res, chunk, encoding, callback)
-        } else {
-          replaceFields(this.#res, sent.headers, this.#responder.ambient())
-          if (sent.status === 304) removeBodyFields(this.#res)
-          else if (sent.body !== null) this.#res.setHeader('Content-Length', sent.body.length)
-          this.#original.end.call(this.#res, sent.body, doneOf(chunk, encoding, callback))
-        }
+        this.#setStatus(sent.status, sent.status === head.status ? statusMessage : '')
+        if (sent.body !== body) return this.#endWith(sent, doneOf(chunk, encoding, callback))
+        this.#changeFields(head.headers, sent.headers, late)
+        moveLengthLast(this.#response)
+        this.#original.end.call(this.#response, chunk, encoding, callback)
       },
     )
   }
 
-  #judgeHead(): void {
-    const head = headOf(this.#res)
-    this.#state = 'judging'
+  #decideByHead(): void {
+    const head = headOf(this.#response)
+    this.#state = 'deciding'
     this.#decide(
-      () => this.#responder.streamed(head),
-      ({ instead, headers, capture }, late) => {
+      () => this.#ending.streamed(head, this.#ambient()),
+      ({ instead, headers, copy }, late) => {
         if (instead !== undefined) return this.#answerInstead(instead)
-        this.#setFields(head.headers, headers, late)
-        this.#capture = capture
-        this.#bytesLeft = declaredLength(head.headers)
+        this.#changeFields(head.headers, headers, late)
+        this.#body = copy
         this.#pass()
       },
     )
   }
 
   /** What the handler still writes goes nowhere; a pipe into the response ends with the response. */
-  #answerInstead({ status, headers, body }: OutgoingResponse): void {
+  #answerInstead(instead: OutgoingResponse): void {
     this.#waiting = []
     this.#restore()
-    this.#res.statusCode = status
-    this.#res.statusMessage = ''
-    replaceFields(this.#res, headers, this.#responder.ambient())
-    if (status === 304) removeBodyFields(this.#res)
-    else if (body !== null) this.#res.setHeader('Content-Length', body.length)
-    this.#original.end.call(this.#res, body)
+    this.#setStatus(instead.status, '')
+    this.#endWith(instead, undefined)
     this.#state = 'answered'
-    Object.assign(this.#res, this.#own)
+    Object.assign(this.#response, this.#own)
+  }
+
+  #endWith({ status, headers, body }: Omit<OutgoingResponse, 'memo'>, callback: Done | undefined): void {
+    replaceFields(this.#response, headers, this.#ambient())
+    if (status === 304) removeFields(this.#response, BODY_FIELDS)
+    else if (body !== null) this.#response.setHeader('Content-Length', body.length)
+    this.#original.end.call(this.#response, body, callback)
   }
 
   /** `late`: the handler went on in the meantime. */
@@ -171,124 +153,126 @@ class Interception {
     } catch (error) {
       return this.#fail(error)
     }
-    if (!(decided instanceof Promise)) return act(decided, false)
+    if (!isPromise(decided)) return act(decided, false)
     decided.then((value) => act(value, true)).catch((error: unknown) => this.#fail(error))
   }
 
-  /** Only what is new where all that was there stays; most answers just gain a few fields. */
-  #setFields(before: HeaderList, after: HeaderList, late: boolean): void {
-    const unchanged = before.every((text, index) => text === after[index])
-    if (unchanged && (!late || areEqual(readFields(this.#res), before))) addFields(this.#res, after, before.length)
-    else replaceFields(this.#res, after, late ? NONE : this.#responder.ambient())
+  #changeFields(before: HeaderList, after: HeaderList, late: boolean): void {
+    if (late && !areEqual(listFields(this.#response), before)) replaceFields(this.#response, after, NONE)
+    else changeFields(this.#response, before, after, late ? NONE : this.#ambient())
+  }
+
+  /** HTTP/2 has no reason phrase, and warns of one. */
+  #setStatus(status: number, message: string): void {
+    this.#response.statusCode = status
+    if (this.#response.req.httpVersionMajor < 2) this.#response.statusMessage = message
+  }
+
+  #ambient(): ReadonlySet<string> {
+    return unchangedFields(this.#response, this.#ending.ambient)
   }
 
   #endStream(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
-    if (this.#capture !== undefined && isChunk(chunk)) this.#copy(chunk, encoding)
-    const capture = this.#capture
-    this.#capture = undefined
+    const body = this.#body
+    this.#body = undefined
+    if (body !== undefined && isChunk(chunk)) body.write(bytesOf(chunk, encoding))
     const end = (): void => {
       this.#restore()
-      this.#original.end.call(this.#res, chunk, encoding, callback)
+      this.#original.end.call(this.#response, chunk, encoding, callback)
     }
-    const isComplete = this.#bytesLeft === undefined || this.#bytesLeft === 0
-    if (!isComplete) capture?.abort()
-    // Complete before the last byte leaves: who asks next finds it stored.
-    const completing = isComplete ? capture?.complete() : undefined
-    if (completing instanceof Promise) completing.then(end, end)
+    const stored = body?.end()
+    if (isPromise(stored)) stored.then(end, end)
     else end()
-  }
-
-  #copy(chunk: Chunk, encoding: Encoding): void {
-    const bytes = bytesOf(chunk, encoding)
-    if (this.#bytesLeft !== undefined) this.#bytesLeft -= bytes.length
-    this.#capture?.write(bytes)
   }
 
   #pass(): void {
     this.#state = 'through'
-    if (this.#capture === undefined) this.#restore()
+    if (this.#body === undefined) this.#restore()
     const waiting = this.#waiting
     this.#waiting = []
     for (const act of waiting) act()
-    // Who was told to wait is told when to go on; where Node's own buffer is full, Node does.
-    if (waiting.length > 0 && !this.#res.writableEnded && !this.#res.writableNeedDrain) this.#res.emit('drain')
+    // Writers that were told to wait are told when to go on; where Node's own buffer is full, Node does.
+    if (waiting.length > 0 && !this.#response.writableEnded && !this.#response.writableNeedDrain) {
+      this.#response.emit('drain')
+    }
   }
 
   #fail(error: unknown): void {
     this.#waiting = []
     this.#state = 'through'
     this.#restore()
-    if (!this.#res.headersSent) {
-      replaceFields(this.#res, [], this.#responder.ambient())
-      this.#res.statusCode = 200
-      this.#res.statusMessage = ''
+    if (!this.#response.headersSent) {
+      replaceFields(this.#response, [], this.#ambient())
+      this.#setStatus(200, '')
     }
-    this.#responder.failed(error)
+    this.#failed(error)
   }
 
-  /** Where somebody has put functions of his own over ours, they call ours, which pass everything on. */
+  /** Functions that others have put over ours stay; they call ours, which pass everything on. */
   #restore(): void {
+    const methods = this.#response as Methods
     for (const name of METHODS) {
-      if ((this.#res as Methods)[name] === this.#own[name]) Object.assign(this.#res, { [name]: this.#original[name] })
+      if (methods[name] === this.#own[name]) Object.assign(methods, { [name]: this.#original[name] })
     }
   }
 }
 
-/** From here on, what is written to a response goes by its responder. */
-export function intercept(res: ServerResponse, responder: Responder): void {
-  new Interception(res, responder).begin()
+/** From here on, what is written to a response is decided about by its ending. */
+export function intercept(response: ServerResponse, ending: Ending, failed: (error: unknown) => void): void {
+  new Interception(response, ending, failed).begin()
 }
 
 const NOTHING = Buffer.alloc(0)
 
 const NONE: ReadonlySet<string> = new Set()
 
-export function methodsOf(res: Methods): Methods {
-  const methods: Partial<Record<keyof Methods, unknown>> = {}
-  for (const name of METHODS) methods[name] = res[name]
-  return methods as Methods
-}
-
-function headOf(res: ServerResponse): ResponseHead {
-  return { status: res.statusCode, headers: readFields(res) }
+function headOf(response: ServerResponse): ResponseHead {
+  return { status: response.statusCode, headers: listFields(response) }
 }
 
 function areEqual(a: HeaderList, b: HeaderList): boolean {
   return a.length === b.length && a.every((text, index) => text === b[index])
 }
 
-/** The Content-Length that a handler has declared. */
-function declaredLength(headers: HeaderList): number | undefined {
-  const index = headers.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === 'content-length')
-  return index === -1 ? undefined : Number(headers[index + 1])
+/** An entry has no Content-Length of its own, so a hit sends it last; so does a miss, to be the same. */
+function moveLengthLast(response: ServerResponse): void {
+  const length = response.getHeader('content-length')
+  if (length === undefined) return
+  response.removeHeader('content-length')
+  response.setHeader('Content-Length', length)
 }
 
 /** As `writeHead` of Node, with its three forms of fields, but without sending. */
-export function setHead(res: ServerResponse, args: Parameters<WriteHead>): void {
-  const [status, reason] = args as unknown as [number, unknown]
-  const fields = (typeof reason === 'string' ? (args as unknown[])[2] : reason) as
-    | OutgoingHttpHeaders
-    | readonly unknown[]
-    | undefined
-  res.statusCode = status
-  if (typeof reason === 'string') res.statusMessage = reason
-  if (Array.isArray(fields)) setLines(res, Array.isArray(fields[0]) ? fields.flat() : fields)
-  else for (const [name, value] of Object.entries(fields ?? {})) res.setHeader(name, value as OutgoingHttpHeader)
+function setHead(response: ServerResponse, args: Parameters<WriteHead>): void {
+  const [status, reason, third]: readonly unknown[] = args
+  const fields = typeof reason === 'string' ? third : reason
+  response.statusCode = Number(status)
+  if (typeof reason === 'string') response.statusMessage = reason
+  if (Array.isArray(fields)) setLines(response, Array.isArray(fields[0]) ? fields.flat() : fields)
+  else
+    for (const [name, value] of Object.entries((fields ?? {}) as OutgoingHttpHeaders)) setValue(response, name, value)
+}
+
+function setValue(response: ServerResponse, name: string, value: OutgoingHttpHeader | undefined): void {
+  if (value !== undefined) response.setHeader(name, value)
 }
 
 /** A list may name a field several times; it overrides what was set before. */
-function setLines(res: ServerResponse, list: readonly unknown[]): void {
-  for (let index = 0; index < list.length; index += 2) res.removeHeader(String(list[index]))
-  for (let index = 0; index < list.length; index += 2) res.appendHeader(String(list[index]), String(list[index + 1]))
+function setLines(response: ServerResponse, list: readonly unknown[]): void {
+  for (let index = 0; index < list.length; index += 2) response.removeHeader(String(list[index]))
+  for (let index = 0; index < list.length; index += 2) {
+    response.appendHeader(String(list[index]), String(list[index + 1]))
+  }
 }
 
 function isChunk(chunk: unknown): chunk is Chunk {
   return typeof chunk === 'string' || chunk instanceof Uint8Array
 }
 
+/** A copy: a handler may use its buffer again when Node has taken the bytes. */
 function bytesOf(chunk: Chunk, encoding: Encoding): Buffer {
   if (typeof chunk === 'string') return Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8')
-  return Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  return Buffer.from(chunk)
 }
 
 /** The callback among the arguments of `end`. */

@@ -1,41 +1,55 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { CachedRoute } from '../../route/cached-route.js'
 import type { HandlerRun } from '../../route/handler-run.js'
-import type { RequestContext } from '../../route/request.js'
-import { applyRequestFields, watchDerived, watchFields } from './watch.js'
+import { type AdaptedRequest, type Presented, sendRefresh } from '../exchange.js'
+import { type Dispatch, refreshRequest, respond } from './refresh.js'
+import { ReadWatch, setFieldProperty, watchDerived, watchMessage } from './watch.js'
 
 /** What the requests of frameworks on `node:http` have in common. */
 export interface PlatformRequest {
   readonly headers: IncomingHttpHeaders
-  /** Path and query as the client sent them, whatever routers and rewrites made of them. */
+  /** Path and query as the client sent them, before any router or rewrite. */
   readonly originalUrl: string
   readonly protocol: string
   /** Host and port, of the proxy where the application trusts it. */
   readonly host: string
 }
 
+export interface NodeRequestOptions {
+  /** The application that requests enter by. */
+  readonly application: Dispatch
+  /** Method and template of its route, where one declaration serves several. */
+  readonly route?: string | undefined
+  /** Nothing before the cache changes fields, so that those of most requests need not be parsed for a hit. */
+  readonly fieldsAsSent?: boolean | undefined
+}
+
 /** A request of a framework on `node:http` as the cache sees it. */
-export class NodeRequest<Req extends PlatformRequest> implements RequestContext<Req> {
+export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<Req> {
   readonly native: Req
-  readonly raw: IncomingMessage
+  readonly message: IncomingMessage
   readonly method: string
   readonly target: string
-  readonly route: string | undefined
-  readonly #headers: IncomingHttpHeaders
-  /** Watched fields, which the cache reads without being watched. */
-  #watched: IncomingHttpHeaders | undefined
-  #unwatched = false
-  /** Fields that the handler sees otherwise than the client sent them. */
-  #before: Map<string, string | string[] | undefined> | undefined
+  cachedRoute: CachedRoute<Req> | undefined
+  readonly #options: NodeRequestOptions
+  readonly #isPlain: boolean
+  /** The fields of the request while its handler sees watched ones. */
+  #headers: IncomingHttpHeaders | undefined
   #rawHeaders: string[] | undefined
+  #hidden: Map<string, string | string[] | undefined> | undefined
+  #watch: ReadWatch | undefined
 
-  constructor(native: Req, raw: IncomingMessage, route?: string) {
+  constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions) {
     this.native = native
-    this.raw = raw
-    this.method = raw.method ?? 'GET'
+    this.message = message
+    this.method = message.method ?? 'GET'
     this.target = native.originalUrl
-    this.route = route
-    // What a middleware made of them, such as a token that it took from a cookie.
-    this.#headers = native.headers
+    this.#options = options
+    this.#isPlain = options.fieldsAsSent === true && !hasJudgedFields(message.rawHeaders)
+  }
+
+  get route(): string | undefined {
+    return this.#options.route
   }
 
   get origin(): string {
@@ -43,46 +57,65 @@ export class NodeRequest<Req extends PlatformRequest> implements RequestContext<
   }
 
   header(name: string): string | undefined {
-    const value = this.#watched !== undefined && name in this.#watched ? this.#watched[name] : this.#headers[name]
+    if (this.#isPlain && isJudged(name)) return undefined
+    const headers = this.#headers ?? this.native.headers
+    const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  /** Shows the handler what it has to see, and tells the run when it looks at who is asking. */
-  prepareFor(run: HandlerRun): void {
-    const { requestFields } = run
-    if (requestFields.size > 0) {
-      this.#before = new Map([...requestFields.keys()].map((name) => [name, this.#headers[name]]))
-      this.#rawHeaders = this.raw.rawHeaders
-      applyRequestFields(this.raw, requestFields)
-    }
-    const { watched } = run
-    if (watched.length === 0) return
-    this.#watched = Object.fromEntries(watched.map((name) => [name, this.#headers[name]]))
-    const read = (name: string): void => {
-      if (!this.#unwatched) run.noteRead(name)
-    }
-    watchFields(this.#headers, watched, read)
-    watchDerived(this.native, watched, read)
+  dispatch(run: HandlerRun): Promise<void> {
+    const message = refreshRequest(this, run.keyedFields)
+    return sendRefresh(message, this, run, () => respond(this.#options.application, message))
   }
 
-  /** As the client sent it. */
+  present(run: Presented): void {
+    this.#headers = this.message.headers
+    this.#rawHeaders = this.message.rawHeaders
+    if (run.requestFields.size > 0) this.#replaceFields(run.requestFields)
+    if (run.watched.length === 0) return
+    this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
+    watchMessage(this.message, this.#watch)
+    if (this.#watch.watchesCredentials) watchDerived(this.native, this.#watch)
+  }
+
+  get watching(): boolean {
+    return this.#watch?.active === true
+  }
+
+  set watching(active: boolean) {
+    if (this.#watch !== undefined) this.#watch.active = active
+  }
+
   restore(): void {
-    this.endWatch()
-    for (const [name, value] of this.#before ?? []) {
-      if (value === undefined) delete this.raw.headers[name]
-      else this.raw.headers[name] = value
-    }
-    if (this.#rawHeaders !== undefined) this.raw.rawHeaders = this.#rawHeaders
+    this.watching = false
+    if (this.#headers === undefined || this.#rawHeaders === undefined) return
+    for (const [name, value] of this.#hidden ?? []) setOrDelete(this.#headers, name, value)
+    setFieldProperty(this.message, 'headers', this.#headers)
+    setFieldProperty(this.message, 'rawHeaders', this.#rawHeaders)
+    this.#headers = undefined
   }
 
-  /** The handler is done: who reads on is not answering. */
-  endWatch(): void {
-    this.#unwatched = true
+  #replaceFields(fields: ReadonlyMap<string, string | undefined>): void {
+    const { headers, rawHeaders } = this.message
+    const changed = [...fields].filter(([name, value]) => headers[name] !== value)
+    if (changed.length === 0) return
+    this.#hidden = new Map(changed.map(([name]) => [name, headers[name]]))
+    const kept = rawHeaders.filter((_, index) => !fields.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()))
+    for (const [name, value] of changed) {
+      setOrDelete(headers, name, value)
+      if (value !== undefined) kept.push(name, value)
+    }
+    setFieldProperty(this.message, 'rawHeaders', kept)
   }
 }
 
-/** What every request is asked for: whether it says anything about caching, conditions, ranges or credentials. */
-export const ASKED_OF_ALL: ReadonlySet<string> = new Set([
+function setOrDelete(headers: IncomingHttpHeaders, name: string, value: string | string[] | undefined): void {
+  if (value === undefined) delete headers[name]
+  else headers[name] = value
+}
+
+/** Fields by which every request is judged: caching, conditions, ranges and credentials. */
+const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
   'if-match',
@@ -93,22 +126,20 @@ export const ASKED_OF_ALL: ReadonlySet<string> = new Set([
   'range',
 ])
 
-const LENGTHS: readonly boolean[] = lengthsOf(ASKED_OF_ALL)
+const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))
 
-function lengthsOf(names: ReadonlySet<string>): boolean[] {
-  const lengths: boolean[] = []
-  for (const { length } of names) lengths[length] = true
-  return lengths
+export function isJudged(name: string): boolean {
+  return JUDGED.has(name)
 }
 
 /**
- * Whether none of the fields that every request is asked for is there. Node makes its object of fields only when it is
- * asked for one; the usual hit does without.
+ * Whether a request has one of the fields by which every request is judged. Node makes its object of fields only when
+ * it is asked for; the usual hit does without.
  */
-export function saysNothing(rawHeaders: readonly string[]): boolean {
+export function hasJudgedFields(rawHeaders: readonly string[]): boolean {
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] as string
-    if (LENGTHS[name.length] === true && ASKED_OF_ALL.has(name.toLowerCase())) return false
+    const name = rawHeaders[index] ?? ''
+    if (LENGTHS.has(name.length) && JUDGED.has(name.toLowerCase())) return true
   }
-  return true
+  return false
 }

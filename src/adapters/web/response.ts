@@ -1,46 +1,67 @@
-import type { Context } from 'hono'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { HeaderList, OutgoingResponse } from '../../http/index.js'
-import type { Capture } from '../../route/capture.js'
+import type { BodyCopy } from '../exchange.js'
+import { type Field, fieldLines, fieldsOf, type FieldTarget, groupFields, setFields } from '../fields.js'
 
-/** Fields as `new Response` takes them: the plain object is what servers send without looking into it. */
-type Init = Record<string, string> | [string, string][]
-
-/** The fields that were set for whatever response comes, by the middlewares before. */
-export function ambientFields(c: Context): Headers {
-  return c.newResponse(null).headers
+/** `Headers` as the fields of a response that is being written. */
+export function targetOf(headers: Headers): FieldTarget {
+  return {
+    getHeader: (name) => headers.get(name) ?? undefined,
+    getHeaderNames: () => [...headers.keys()],
+    setHeader(name, value) {
+      headers.delete(name)
+      for (const line of [value].flat()) headers.append(name, line)
+    },
+    removeHeader: (name) => headers.delete(name),
+  }
 }
 
-/** The fields of a response as a flat list. Headers know the lines of Set-Cookie apart, and join all others. */
-export function listFields(headers: Headers): string[] {
+/** The fields of a response as a flat list. Headers keep the lines of Set-Cookie apart, and join all others. */
+export function listHeaders(headers: Headers): string[] {
   return [...headers].flat()
 }
 
-/** Answers with what is complete, beside the fields that were set before. */
-export function answer(c: Context, outgoing: OutgoingResponse): void {
-  // Hits of the same second give the same object, so what a response needs of it is made once.
-  outgoing.memo ??= toInit(outgoing.headers)
-  const ambient = ambientFields(c)
-  const isAlone = ambient.keys().next().done === true
-  replace(c, outgoing.body, outgoing.status, isAlone ? (outgoing.memo as Init) : joined(ambient, outgoing.headers))
+/** An answer from the cache, with the fields that were set before. */
+export function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
+  const fields = fieldsOf(outgoing)
+  if (ambient.keys().next().done === true) return responseOf(outgoing.status, initOf(fields), outgoing.body)
+  const headers = new Headers(ambient)
+  setFields(targetOf(headers), fields)
+  return responseOf(outgoing.status, headers, outgoing.body)
 }
 
-/** Puts this response in the place of the one that is there. Hono would add the fields of the old one to the new. */
-export function replace(
-  c: Context,
-  body: Uint8Array | ReadableStream<Uint8Array> | null,
+/** A response with the fields of a list. */
+export function listedResponse(
   status: number,
-  headers: HeaderList | Init | Headers,
-): void {
-  c.res = undefined
-  c.res = new Response(hasNoContent(status) ? null : body, {
-    status,
-    headers: isList(headers) ? toInit(headers) : headers,
-  })
+  headers: HeaderList,
+  body: Uint8Array | ReadableStream<Uint8Array> | null,
+): Response {
+  const fields = groupFields(headers)
+  const init = fields.some(({ value }) => Array.isArray(value)) ? [...fieldLines(headers)].map(pairOf) : initOf(fields)
+  return responseOf(status, init, body)
 }
 
-function isList(headers: HeaderList | Init | Headers): headers is HeaderList {
-  return Array.isArray(headers) && typeof headers[0] === 'string'
+function pairOf([name, value]: readonly [string, string]): [string, string] {
+  return [name, value]
+}
+
+/** A plain object is what servers send without looking into it. */
+function initOf(fields: readonly Field[]): Record<string, string> | [string, string][] {
+  const init: Record<string, string> = {}
+  for (const { name, value } of fields) {
+    if (typeof value !== 'string')
+      return fields.flatMap((field) => [field.value].flat().map((line) => pairOf([field.name, line])))
+    init[name] = value
+  }
+  return init
+}
+
+function responseOf(
+  status: number,
+  headers: Headers | Record<string, string> | [string, string][],
+  body: Uint8Array | ReadableStream<Uint8Array> | null,
+): Response {
+  return new Response(hasNoContent(status) ? null : body, { status, headers })
 }
 
 /** Statuses with which `new Response` refuses a body. */
@@ -48,30 +69,7 @@ function hasNoContent(status: number): boolean {
   return status === 304 || status === 204 || status === 205
 }
 
-function toInit(headers: HeaderList): Init {
-  const fields: Record<string, string> = {}
-  const seen = new Set<string>()
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = headers[index] as string
-    if (seen.has(name.toLowerCase())) return toPairs(headers)
-    seen.add(name.toLowerCase())
-    fields[name] = headers[index + 1] as string
-  }
-  return fields
-}
-
-function toPairs(headers: HeaderList): [string, string][] {
-  return Array.from({ length: headers.length / 2 }, (_, n) => [headers[2 * n] as string, headers[2 * n + 1] as string])
-}
-
-function joined(ambient: Headers, headers: HeaderList): Headers {
-  const all = new Headers(ambient)
-  for (const [name] of toPairs(headers)) all.delete(name)
-  for (const [name, value] of toPairs(headers)) all.append(name, value)
-  return all
-}
-
-/** A whole body gives one chunk and its end. */
+/** Reads until the end of a whole body: one chunk, and the end. */
 const READS_MAX = 2
 
 /** A body whose end is not there yet: what was read of it, and what is still to be read. */
@@ -82,37 +80,28 @@ export interface Rest {
 }
 
 /**
- * The body of a response, if it is there already. Responses do not tell a text from a stream, and a stream must not be
- * waited for; so what cannot be read to its end within this turn of the event loop is one. `streams`: its author says so.
+ * The body of a response, if it is there already. A Response does not say whether its body is a text or a stream, and a
+ * stream must not be waited for: what cannot be read to its end within this turn of the event loop is one.
  */
-export async function readBody(body: ReadableStream<Uint8Array> | null, streams: boolean): Promise<Buffer | Rest> {
+export async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   if (body === null) return Buffer.alloc(0)
   const reader = body.getReader()
   const chunks: Uint8Array[] = []
-  if (streams) return { chunks, pending: undefined, reader }
+  if (headers.has('transfer-encoding')) return { chunks, pending: undefined, reader }
   const turn = nextTurn()
   for (let reads = 0; reads < READS_MAX; reads += 1) {
     const pending = reader.read()
-    // A body that breaks is broken for who reads on.
+    // The reader of the response sees the error of a broken body.
     const result = await Promise.race([pending, turn]).catch(() => undefined)
     if (result === undefined) return { chunks, pending, reader }
-    if (result.done) return toBuffer(chunks)
+    if (result.done) return Buffer.concat(chunks)
     chunks.push(result.value)
   }
   return { chunks, pending: undefined, reader }
 }
 
-function toBuffer(chunks: readonly Uint8Array[]): Buffer {
-  const [only] = chunks
-  if (chunks.length !== 1 || only === undefined) return Buffer.concat(chunks)
-  return Buffer.from(only.buffer, only.byteOffset, only.byteLength)
-}
-
-/**
- * The rest of a body on its way out, copied beside, at the pace of who reads it. Complete before its end leaves: who asks
- * next finds it stored.
- */
-export function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined): ReadableStream<Uint8Array> {
+/** The rest of a body on its way out, copied at the pace of its reader. Its copy is complete before its end is sent. */
+export function passOn({ chunks, pending, reader }: Rest, copy: BodyCopy | undefined): ReadableStream<Uint8Array> {
   let ahead = pending
   const next = async (): Promise<Uint8Array | undefined> => {
     const chunk = chunks.shift()
@@ -126,17 +115,17 @@ export function passOn({ chunks, pending, reader }: Rest, capture: Capture | und
       async pull(controller) {
         try {
           const chunk = await next()
-          if (chunk === undefined) await capture?.complete()
-          else capture?.write(chunk)
+          if (chunk === undefined) await copy?.end()
+          else copy?.write(chunk)
           if (chunk === undefined) controller.close()
           else controller.enqueue(chunk)
         } catch (error) {
-          capture?.abort()
+          copy?.abort()
           throw error
         }
       },
       cancel(reason) {
-        capture?.abort()
+        copy?.abort()
         return reader.cancel(reason)
       },
     },

@@ -1,0 +1,164 @@
+import type { HeaderList, OutgoingResponse } from '../http/index.js'
+
+/** The header fields of a response that is being written: a `ServerResponse`, or what an adapter makes look like one. */
+export interface FieldTarget {
+  getHeader(name: string): number | string | string[] | undefined
+  getHeaderNames(): string[]
+  /** Names as they were written; HTTP/2 and some frameworks do not keep them. */
+  getRawHeaderNames?(): string[]
+  setHeader(name: string, value: string | string[]): unknown
+  removeHeader(name: string): unknown
+}
+
+/** A field with all its lines. */
+export interface Field {
+  readonly name: string
+  readonly lowerName: string
+  readonly value: string | string[]
+}
+
+/** Fields that describe a body: a 304 has none of them (RFC 9110 section 15.4.5), and another body has others. */
+export const BODY_FIELDS: readonly string[] = [
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-range',
+  'content-type',
+  'transfer-encoding',
+]
+
+/** Fields that several parties write: what a middleware or a handler has set stays, and ours is added. */
+const SHARED: ReadonlySet<string> = new Set(['cache-groups', 'cache-status', 'set-cookie', 'vary'])
+
+/** The lines of a flat list. */
+export function* fieldLines(headers: HeaderList, from = 0): Generator<readonly [name: string, value: string]> {
+  for (let index = from; index < headers.length; index += 2) yield [headers[index] ?? '', headers[index + 1] ?? '']
+}
+
+/** All fields of a response as a flat list; lines of one name stay apart. */
+export function listFields(target: FieldTarget): string[] {
+  const list: string[] = []
+  for (const name of target.getRawHeaderNames?.() ?? target.getHeaderNames()) {
+    const value = target.getHeader(name)
+    if (Array.isArray(value)) for (const line of value) list.push(name, line)
+    else if (value !== undefined) list.push(name, String(value))
+  }
+  return list
+}
+
+/** The lines of a flat list, those of one name together. */
+export function groupFields(headers: HeaderList, from = 0): readonly Field[] {
+  const fields = new Map<string, Field>()
+  for (const [name, value] of fieldLines(headers, from)) {
+    const lowerName = name.toLowerCase()
+    const before = fields.get(lowerName)
+    fields.set(lowerName, {
+      name: before?.name ?? name,
+      lowerName,
+      value: before === undefined ? value : [before.value, value].flat(),
+    })
+  }
+  return [...fields.values()]
+}
+
+/** The fields of an answer from the cache. Hits of the same second share the answer, so they are grouped once. */
+export function fieldsOf(outgoing: OutgoingResponse): readonly Field[] {
+  outgoing.memo ??= groupFields(outgoing.headers)
+  return outgoing.memo as readonly Field[]
+}
+
+/** Sets fields; of those that several parties write, what is set already stays. */
+export function setFields(target: FieldTarget, fields: readonly Field[]): void {
+  for (const field of fields) setField(target, field)
+}
+
+function setField(target: FieldTarget, field: Field): void {
+  target.setHeader(
+    field.name,
+    mergedValue(SHARED.has(field.lowerName) ? target.getHeader(field.name) : undefined, field),
+  )
+}
+
+/** The value of a field where the response has another one already. */
+export function mergedValue(before: number | string | string[] | undefined, field: Field): string | string[] {
+  const { lowerName, value } = field
+  if (before !== undefined && SHARED.has(lowerName)) return mergeLists(lowerName, linesOf(before), linesOf(value))
+  // Node appends to the very array that it was given, and this one belongs to all hits.
+  return Array.isArray(value) ? [...value] : value
+}
+
+/** Changes the fields of a response from one list to another. Most answers gain a few fields and keep the rest. */
+export function changeFields(
+  target: FieldTarget,
+  before: HeaderList,
+  after: HeaderList,
+  kept: ReadonlySet<string>,
+): void {
+  if (!before.every((text, index) => text === after[index])) return replaceFields(target, after, kept)
+  for (const field of groupFields(after, before.length)) {
+    const lines = target.getHeader(field.name)
+    if (lines === undefined) setField(target, field)
+    else target.setHeader(field.name, [...linesOf(lines), ...linesOf(field.value)])
+  }
+}
+
+/** Makes the fields those of a list, next to those in `kept` (lower case) that it does not name. */
+export function replaceFields(target: FieldTarget, headers: HeaderList, kept: ReadonlySet<string>): void {
+  removeFields(
+    target,
+    target.getHeaderNames().filter((name) => !kept.has(name)),
+  )
+  setFields(target, groupFields(headers))
+}
+
+export function removeFields(target: FieldTarget, names: Iterable<string>): void {
+  for (const name of names) target.removeHeader(name)
+}
+
+/** Values of fields by lower-case name at one moment. */
+export type FieldSnapshot = ReadonlyMap<string, string>
+
+export const NO_FIELDS: FieldSnapshot = new Map()
+
+export function snapshotFields(
+  fields: Readonly<Record<string, unknown>>,
+  except: ReadonlySet<string> = new Set(),
+): FieldSnapshot {
+  const values = new Map<string, string>()
+  for (const [name, value] of Object.entries(fields)) {
+    const lowerName = name.toLowerCase()
+    if (!except.has(lowerName)) values.set(lowerName, String(value))
+  }
+  return values
+}
+
+/** Names of the fields that still have the values of the snapshot. */
+export function unchangedFields(target: Pick<FieldTarget, 'getHeader'>, before: FieldSnapshot): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const [name, value] of before) if (String(target.getHeader(name)) === value) names.add(name)
+  return names
+}
+
+/** The length that a response declares for its body. */
+export function declaredLength(headers: HeaderList): number | undefined {
+  for (const [name, value] of fieldLines(headers)) if (name.toLowerCase() === 'content-length') return Number(value)
+  return undefined
+}
+
+/** Members of Vary are compared one by one, other lists line by line: their members may have commas of their own. */
+function mergeLists(name: string, before: readonly string[], added: readonly string[]): string | string[] {
+  const present = new Set(name === 'vary' ? before.flatMap(varyMembers) : before)
+  const missing = added.filter((line) =>
+    name === 'vary' ? varyMembers(line).some((member) => !present.has(member)) : !present.has(line),
+  )
+  const lines = [...before, ...missing]
+  return lines.length === 1 ? lines.join() : lines
+}
+
+function varyMembers(line: string): string[] {
+  return line.split(',').map((member) => member.trim().toLowerCase())
+}
+
+function linesOf(value: number | string | string[]): readonly string[] {
+  return Array.isArray(value) ? value : [String(value)]
+}

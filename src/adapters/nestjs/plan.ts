@@ -1,0 +1,121 @@
+import { RequestMethod, type Type } from '@nestjs/common'
+import {
+  HEADERS_METADATA,
+  METHOD_METADATA,
+  PATH_METADATA,
+  RENDER_METADATA,
+  RESPONSE_PASSTHROUGH_METADATA,
+  ROUTE_ARGS_METADATA,
+  SSE_METADATA,
+} from '@nestjs/common/constants.js'
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
+import { OptionsError } from '../../errors.js'
+import type { CachedRoute } from '../../route/cached-route.js'
+import type { DeclaredWrite } from '../declarations.js'
+import type { Host } from '../exchange.js'
+import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
+
+/** A method of a controller. */
+export type Handler = (...args: never[]) => unknown
+
+/** What the decorators of a handler declare. */
+export interface Plan {
+  /** Method and template of the route. */
+  readonly name: string
+  readonly cachedRoute: CachedRoute<HttpRequest> | undefined
+  readonly write: DeclaredWrite<HttpRequest> | undefined
+  /** Names (lower case) of the fields that `@Header` sets: they belong to the representation. */
+  readonly ownFields: ReadonlySet<string>
+  /** The handler has `@Res()` or `@Next()`, so that Nest sends nothing. */
+  readonly answersItself: boolean
+  readonly renders: boolean
+}
+
+/** Reads the decorators of a handler. Throws OptionsError where one is misplaced. */
+export function planOf(controller: Type, handler: Handler, host: Host): Plan {
+  const name = nameOf(controller, handler)
+  const declared = cachedOf(controller, handler, name)
+  const put = metadata(handler, CACHE_PUT)
+  const evict = metadata(handler, CACHE_EVICT)
+  const method = methodOf(handler)
+  if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
+    const word = put === undefined ? '@CacheEvict' : '@CachePut'
+    throw misplaced(word, name, `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`)
+  }
+  const cachedRoute = declared?.on(host.routes, name, () => host.traits)
+  if (cachedRoute !== undefined && !reads(method) && !cachedRoute.anyMethod) throw misplaced('@Cached', name, READS)
+  const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
+  return {
+    name,
+    cachedRoute,
+    write: put === undefined || evict === undefined ? (put ?? evict) : put.join(evict),
+    ownFields: new Set(fields.map((field) => field.name.toLowerCase())),
+    answersItself: answersItself(controller, handler),
+    renders: Reflect.hasMetadata(RENDER_METADATA, handler),
+  }
+}
+
+const READS =
+  "only GET responses are cached: use @CachePut or @CacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
+
+/** Whether a decorator of ours is on a method. */
+export function isDeclared(handler: Handler): boolean {
+  return [CACHED, CACHE_PUT, CACHE_EVICT].some((key) => Reflect.hasMetadata(key, handler))
+}
+
+/** Whether a method answers requests. */
+export function isRoute(handler: Handler): boolean {
+  return methodOf(handler) !== undefined
+}
+
+/** Its own `@Cached`, or, for its GETs, that of the controller. */
+function cachedOf(controller: Type, handler: Handler, name: string): Declarations[typeof CACHED] | undefined {
+  const isEventStream = Reflect.getMetadata(SSE_METADATA, handler) === true
+  const declared = metadata(handler, CACHED)
+  if (declared !== undefined && isEventStream) {
+    throw misplaced('@Cached', name, 'an event stream has no end, so there is nothing to store')
+  }
+  return declared ?? (reads(methodOf(handler)) && !isEventStream ? metadata(controller, CACHED) : undefined)
+}
+
+function reads(method: RequestMethod | undefined): boolean {
+  return method === RequestMethod.GET || method === RequestMethod.HEAD || method === RequestMethod.ALL
+}
+
+function metadata<K extends keyof Declarations>(target: object, key: K): Declarations[K] | undefined {
+  return Reflect.getMetadata(key, target) as Declarations[K] | undefined
+}
+
+function methodOf(handler: Handler): RequestMethod | undefined {
+  return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
+}
+
+function misplaced(word: string, name: string, problem: string): OptionsError {
+  return new OptionsError(`${word} of ${name}`, [problem])
+}
+
+function nameOf(controller: Type, handler: Handler): string {
+  const method = methodOf(handler)
+  const parts = [controller, handler].map((target) =>
+    String([Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0]),
+  )
+  const path = parts.flatMap((part) => part.split('/')).filter((part) => part !== '')
+  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${path.join('/')}`
+}
+
+function answersItself(controller: Type, handler: Handler): boolean {
+  const name = methodName(controller.prototype as object, handler)
+  if (Reflect.getMetadata(RESPONSE_PASSTHROUGH_METADATA, controller, name) === true) return false
+  const args = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, name) ?? {}) as object
+  const kinds = Object.keys(args).map((key) => Number(key.split(':')[0]))
+  return kinds.includes(RouteParamtypes.RESPONSE) || kinds.includes(RouteParamtypes.NEXT)
+}
+
+/** Under which name the controller has a handler: a decorator may have put another function in its place. */
+function methodName(prototype: object, handler: Handler): string {
+  for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const found = Object.entries(Object.getOwnPropertyDescriptors(at)).find(([, { value }]) => value === handler)
+    if (found !== undefined) return found[0]
+  }
+  return handler.name
+}
