@@ -9,7 +9,6 @@ import {
   gatewayTimeout,
   type HttpPolicy,
   isSafe,
-  type Lifetimes,
   type OutgoingResponse,
   planRequest,
   type StoredResponseContext,
@@ -22,18 +21,19 @@ import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
 import { EntryLocator, isPath, type Location } from './entry-key.js'
 import { explain, recordIn, RefusalLog } from './explain.js'
-import { HandlerRun, type RunRoute, type UnsafeSession } from './handler-run.js'
+import { HandlerRun, type RunRoute } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './policy.js'
 import {
   type BypassReason,
-  Exchange,
+  RequestState,
   type HitReason,
+  isDueEarly,
   type MissReason,
   type Previous,
   type RequestContext,
 } from './request.js'
 import { Variants } from './variants.js'
-import { WriteRoute } from './write-session.js'
+import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
@@ -166,37 +166,37 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #decide(request: RequestContext<Req>): MaybePromise<RouteLookup> {
-    const exchange = new Exchange(request, planRequest(request, this.http), this.scope.budget())
-    const { plan } = exchange
-    if (!this.policy.enabled) return this.#bypass(exchange, 'disabled')
-    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(exchange)
-    if (plan.reason !== undefined) return this.#bypass(exchange, plan.reason)
-    if (!isPath(request.target)) return this.#bypass(exchange, 'request-target')
+    const state = new RequestState(request, planRequest(request, this.http), this.scope.budget())
+    const { plan } = state
+    if (!this.policy.enabled) return this.#bypass(state, 'disabled')
+    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(state)
+    if (plan.reason !== undefined) return this.#bypass(state, plan.reason)
+    if (!isPath(request.target)) return this.#bypass(state, 'request-target')
     const locating = this.locator.locate(request)
     return isPromise(locating)
-      ? locating.then((location) => this.#locate(exchange, location))
-      : this.#locate(exchange, locating)
+      ? locating.then((location) => this.#locate(state, location))
+      : this.#locate(state, locating)
   }
 
-  #bypass(exchange: Exchange<Req>, reason: BypassReason, session?: UnsafeSession): Bypass {
-    exchange.detail = session === undefined ? reason : undefined
-    return { outcome: 'bypass', reason, run: new HandlerRun(this, exchange, session) }
+  #bypass(state: RequestState<Req>, reason: BypassReason, session?: WriteSession): Bypass {
+    state.detail = session === undefined ? reason : undefined
+    return { outcome: 'bypass', reason, run: new HandlerRun(this, state, session) }
   }
 
   /** An unsafe method on a cached route. The response to a POST may become the entry of its URI's GET. */
-  #change(exchange: Exchange<Req>): MaybePromise<Bypass> {
-    const session = exchange.plan.stores === 'post' ? this.#writes.beginPut(exchange) : this.#writes.session(exchange)
+  #change(state: RequestState<Req>): MaybePromise<Bypass> {
+    const session = state.plan.stores === 'post' ? this.#writes.beginPut(state) : this.#writes.session(state)
     return isPromise(session)
-      ? session.then((begun) => this.#bypass(exchange, 'method', begun))
-      : this.#bypass(exchange, 'method', session)
+      ? session.then((begun) => this.#bypass(state, 'method', begun))
+      : this.#bypass(state, 'method', session)
   }
 
   /** A request for a background run. Where it has another key, the key depends on what only the first client has sent. */
   #continue(request: RequestContext<Req>, run: unknown): MaybePromise<RouteLookup> {
     const bypass = (): Bypass =>
-      this.#bypass(new Exchange(request, planRequest(request, this.http), undefined), 'background')
+      this.#bypass(new RequestState(request, planRequest(request, this.http), undefined), 'background')
     if (!(run instanceof HandlerRun) || !run.isOf(this)) return bypass()
-    const { ref } = run.exchange
+    const { ref } = run.state
     const check = (location: Location): RouteLookup => {
       const own = this.variants.ref(request, location)
       if (own.key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
@@ -208,70 +208,75 @@ export class CachedRoute<Req> implements RunRoute {
     return isPromise(locating) ? locating.then(check) : check(locating)
   }
 
-  #locate(exchange: Exchange<Req>, location: Location): MaybePromise<RouteLookup> {
-    if (location.principal === null) return this.#bypass(exchange, 'no-principal')
-    exchange.location = location
-    return this.#read(exchange, location)
+  #locate(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    if (location.principal === null) return this.#bypass(state, 'no-principal')
+    state.location = location
+    return this.#read(state, location)
   }
 
-  #read(exchange: Exchange<Req>, location: Location): MaybePromise<RouteLookup> {
-    const ref = this.variants.ref(exchange.request, location)
-    exchange.ref = ref
-    exchange.lookups += 1
-    const reading = this.scope.lookup(ref, undefined, exchange.budget)
+  #read(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    const ref = this.variants.ref(state.request, location)
+    state.ref = ref
+    state.lookups += 1
+    const reading = this.scope.lookup(ref, undefined, state.budget)
     return isPromise(reading)
-      ? reading.then((found) => this.#evaluate(exchange, location, ref, found))
-      : this.#evaluate(exchange, location, ref, reading)
+      ? reading.then((found) => this.#evaluate(state, location, ref, found))
+      : this.#evaluate(state, location, ref, reading)
   }
 
-  #evaluate(exchange: Exchange<Req>, location: Location, ref: EntryRef, found: EntryLookup): MaybePromise<RouteLookup> {
+  #evaluate(
+    state: RequestState<Req>,
+    location: Location,
+    ref: EntryRef,
+    found: EntryLookup,
+  ): MaybePromise<RouteLookup> {
     if (found.state === 'valid' && found.entry.kind === 'response')
-      return this.#answer(exchange, ref, found.entry, found.softened)
-    if (found.state === 'outage') return this.#alone(exchange, 'outage')
+      return this.#answer(state, ref, found.entry, found.softened)
+    if (found.state === 'outage') return this.#alone(state, 'outage')
     const record = recordIn(found)
-    if (record !== undefined && this.variants.learn(location, record)) return this.#readAgain(exchange, location)
-    if (found.state === 'valid') return this.#fill(exchange, ref, replacing(found.entry), 'unusable')
+    if (record !== undefined && this.variants.learn(location, record)) return this.#readAgain(state, location)
+    if (found.state === 'valid') return this.#fill(state, ref, replacing(found.entry), 'unusable')
     // The group of a path is there once one of its variants was.
-    exchange.varyMiss = ref.key !== ref.path && !found.absentGroups.includes(pathGroup(ref.path))
-    return this.#fill(exchange, ref, found, 'absent')
+    state.varyMiss = ref.key !== ref.path && !found.absentGroups.includes(pathGroup(ref.path))
+    return this.#fill(state, ref, found, 'absent')
   }
 
-  #readAgain(exchange: Exchange<Req>, location: Location): MaybePromise<RouteLookup> {
-    return exchange.lookups < LOOKUPS_MAX ? this.#read(exchange, location) : this.#alone(exchange, 'unusable')
+  #readAgain(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    return state.lookups < LOOKUPS_MAX ? this.#read(state, location) : this.#alone(state, 'unusable')
   }
 
-  #answer(exchange: Exchange<Req>, ref: EntryRef, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
+  #answer(state: RequestState<Req>, ref: EntryRef, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
     const now = this.scope.now()
-    const { plan, request } = exchange
+    const { plan, request } = state
     const decision = evaluateReuse(entry, plan, this.http, now, softened)
     const { action, reason } = decision
     if (action === 'validate' || action === 'unusable') {
-      exchange.previous = { entry, decision }
-      return this.#fill(exchange, ref, replacing(entry), reason)
+      state.previous = { entry, decision }
+      return this.#fill(state, ref, replacing(entry), reason)
     }
     const early = reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
     const kind = reason === 'fresh' ? 'hit' : 'stale'
-    if (plan.head || (action === 'fresh' && !early)) return this.#hit(exchange, entry, kind, reason)
+    if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, entry, kind, reason)
     const previous = { entry, decision }
     const why = early ? 'early' : 'stale'
     if (this.#refreshes && request.dispatch !== undefined) {
-      this.#refreshLater(exchange, ref, previous, why)
-      return this.#hit(exchange, entry, kind, reason)
+      this.#refreshLater(state, ref, previous, why)
+      return this.#hit(state, entry, kind, reason)
     }
-    const refresh = this.#refresh(exchange, ref, previous, why, exchange.budget).catch(() => undefined)
+    const refresh = this.#refresh(state, ref, previous, why, state.budget).catch(() => undefined)
     if (this.#refreshes && this.#options.refreshes === true) {
-      const hit = this.#hit(exchange, entry, kind, reason)
+      const hit = this.#hit(state, entry, kind, reason)
       hit.refresh = refresh
       return hit
     }
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
     return refresh.then((run) =>
-      run === undefined ? this.#hit(exchange, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
+      run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
     )
   }
 
-  #hit(exchange: Exchange<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
-    const { plan, request, ref } = exchange
+  #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
+    const { plan, request, ref } = state
     const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
     const how = kind === 'hit' ? undefined : { kind }
     const response = buildStoredResponse(entry, asked, request, this.http, this.scope.now(), how)
@@ -279,12 +284,12 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   /** Serves no request: the handler runs again for a copy of this one. */
-  #refreshLater(exchange: Exchange<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
+  #refreshLater(state: RequestState<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
     if (this.#paused.has(ref.key)) return
     this.scope.background.run(async () => {
-      const run = await this.#refresh(exchange, ref, previous, why, undefined)
+      const run = await this.#refresh(state, ref, previous, why, undefined)
       if (run === undefined) return
-      await this.#dispatch(exchange, run)
+      await this.#dispatch(state, run)
       if (run.isStored) return
       this.#paused.set(ref.key, true)
       this.refusals.add('refresh-failed')
@@ -292,7 +297,7 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   /** What answers before the route does never takes the run. */
-  async #dispatch({ request }: Exchange<unknown>, run: HandlerRun): Promise<void> {
+  async #dispatch({ request }: RequestState<unknown>, run: HandlerRun): Promise<void> {
     try {
       await request.dispatch?.(run)
     } catch {
@@ -304,67 +309,67 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** A run that refreshes an entry; undefined where another one is under way, or has just failed. */
   async #refresh(
-    { request, plan, location }: Exchange<Req>,
+    { request, plan, location }: RequestState<Req>,
     ref: EntryRef,
     previous: Previous,
     why: 'stale' | 'early',
-    budget: Exchange<Req>['budget'],
+    budget: RequestState<Req>['budget'],
   ): Promise<HandlerRun | undefined> {
     if (this.#paused.has(ref.key)) return undefined
     this.#paused.set(ref.key, true)
-    const exchange = new Exchange(request, plan, budget)
-    exchange.location = location
-    exchange.ref = ref
-    exchange.previous = previous
-    const acquired = await this.#acquire(exchange, ref, replacing(previous.entry), 0)
+    const state = new RequestState(request, plan, budget)
+    state.location = location
+    state.ref = ref
+    state.previous = previous
+    const acquired = await this.#acquire(state, ref, replacing(previous.entry), 0)
     if (acquired.state !== 'fill') return undefined
-    exchange.lease = acquired.fill
+    state.lease = acquired.fill
     this.recorder.refreshes(why)
-    return new HandlerRun(this, exchange)
+    return new HandlerRun(this, state)
   }
 
   /** @internal */
-  async rerun(first: Exchange<Req>): Promise<OutgoingResponse | undefined> {
+  async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
     const { request, plan, location, ref } = first
     if (!this.#refreshes || request.dispatch === undefined || ref === undefined) return undefined
-    const exchange = new Exchange(request, plan, undefined)
-    exchange.location = location
-    exchange.ref = ref
-    const acquired = await this.#acquire(exchange, ref, unseen(ref.groups), 0)
+    const state = new RequestState(request, plan, undefined)
+    state.location = location
+    state.ref = ref
+    const acquired = await this.#acquire(state, ref, unseen(ref.groups), 0)
     if (acquired.state !== 'fill') return undefined
-    exchange.lease = acquired.fill
-    const run = new HandlerRun(this, exchange)
-    await this.#dispatch(exchange, run)
+    state.lease = acquired.fill
+    const run = new HandlerRun(this, state)
+    await this.#dispatch(state, run)
     return run.answer
   }
 
-  #alone(exchange: Exchange<Req>, reason: MissReason): RouteLookup {
-    if (exchange.plan.onlyIfCached) return new Hit('only-if-cached', gatewayTimeout(), undefined, undefined)
-    exchange.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
-    return { outcome: 'miss', reason, run: new HandlerRun(this, exchange), ref: exchange.ref }
+  #alone(state: RequestState<Req>, reason: MissReason): RouteLookup {
+    if (state.plan.onlyIfCached) return new Hit('only-if-cached', gatewayTimeout(), undefined, undefined)
+    state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
+    return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref: state.ref }
   }
 
-  async #fill(exchange: Exchange<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
-    const { plan, location } = exchange
-    const updates = plan.head && exchange.previous !== undefined && this.http.headUpdate
-    if (plan.onlyIfCached || (plan.head && !updates) || exchange.waited) return this.#alone(exchange, reason)
+  async #fill(state: RequestState<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
+    const { plan, location } = state
+    const updates = plan.head && state.previous !== undefined && this.http.headUpdate
+    if (plan.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
     // A client that wants a new answer, or one for itself alone, does not wait for a run that began before.
-    const waits = plan.collapsible && this.http.collapse && !exchange.forced
-    const acquired = await this.#acquire(exchange, ref, absent, waits ? undefined : 0)
+    const waits = plan.collapsible && this.http.collapse && !state.forced
+    const acquired = await this.#acquire(state, ref, absent, waits ? undefined : 0)
     if (acquired.state === 'fill') {
-      exchange.lease = acquired.fill
-      if (exchange.varyMiss && this.http.validateOtherVariants) exchange.others = await this.#others(ref)
-      return { outcome: 'miss', reason, run: new HandlerRun(this, exchange), ref }
+      state.lease = acquired.fill
+      if (state.varyMiss && this.http.validateOtherVariants) state.others = await this.#others(ref)
+      return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
     }
-    exchange.waited = true
+    state.waited = true
     if (acquired.state === 'alone') {
       const why = acquired.reason
-      return this.#alone(exchange, why === 'hit-for-pass' || why === 'outage' ? why : 'wait')
+      return this.#alone(state, why === 'hit-for-pass' || why === 'outage' ? why : 'wait')
     }
-    if (acquired.entry.kind === 'response') return this.#hit(exchange, acquired.entry, 'collapsed', 'collapsed')
-    if (location === undefined) return this.#alone(exchange, 'unusable')
+    if (acquired.entry.kind === 'response') return this.#hit(state, acquired.entry, 'collapsed', 'collapsed')
+    if (location === undefined) return this.#alone(state, 'unusable')
     this.variants.learn(location, acquired.entry)
-    return this.#readAgain(exchange, location)
+    return this.#readAgain(state, location)
   }
 
   /** What is stored for other variants: the handler may say that one of them answers this request as well. */
@@ -372,7 +377,7 @@ export class CachedRoute<Req> implements RunRoute {
     return this.variants.others(ref).catch(() => [])
   }
 
-  #acquire({ plan, budget }: Exchange<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
+  #acquire({ plan, budget }: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
     return this.scope.acquire(ref, absent, {
       accept: (entry, softened) =>
         entry.kind === 'variants' ||
@@ -384,17 +389,6 @@ export class CachedRoute<Req> implements RunRoute {
       budget,
     })
   }
-}
-
-/**
- * Whether a hit refreshes a fresh entry ahead of its end: never before the last part of the lifetime, then ever more
- * likely, so that a busy key is refreshed before it expires and processes do not do so in step.
- */
-export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, part: number): boolean {
-  if (part === 0 || freshUntil === Infinity) return false
-  const windowMs = (freshUntil - storedAt) * part
-  const leftMs = freshUntil - now
-  return leftMs < windowMs && Math.random() > leftMs / windowMs
 }
 
 /** Served past the lifetime. */

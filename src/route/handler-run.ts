@@ -28,13 +28,14 @@ import { checkedNames, groupsProblem } from './entry-key.js'
 import type { RefusalLog } from './explain.js'
 import {
   type BackgroundRun,
-  type Exchange,
+  type RequestState,
   isWorse,
   type RequestFields,
   requestFields,
   unkeyedFields,
 } from './request.js'
 import { Stored, type Variants } from './variants.js'
+import type { WriteSession } from './write-session.js'
 
 export interface Streamed {
   /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
@@ -56,15 +57,7 @@ export interface RunRoute {
   /** The response of a run was stored. */
   onStored(key: string): void
   /** Runs the handler once more for this request, without conditions. Undefined where that cannot be. */
-  rerun(exchange: Exchange<unknown>): Promise<OutgoingResponse | undefined>
-}
-
-/** What a successful request by an unsafe method changes. */
-export interface UnsafeSession {
-  /** Its response may become an entry. */
-  readonly stores: boolean
-  /** Invalidates what the response changes, and stores what it stands for. Whether that was stored; never rejects. */
-  settle(response: ResponseHead, stored: Stored | undefined): MaybePromise<boolean>
+  rerun(state: RequestState<unknown>): Promise<OutgoingResponse | undefined>
 }
 
 /** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
@@ -76,10 +69,10 @@ export class HandlerRun implements BackgroundRun {
   /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
   readonly watched: readonly string[]
   /** @internal */
-  readonly exchange: Exchange<unknown>
+  readonly state: RequestState<unknown>
   readonly #route: RunRoute
   /** Of a request by an unsafe method. */
-  readonly #session: UnsafeSession | undefined
+  readonly #session: WriteSession | undefined
   readonly #requestedAt: number
   #groups: readonly string[] = NONE
   #unkeyedRead: string | undefined = undefined
@@ -89,21 +82,21 @@ export class HandlerRun implements BackgroundRun {
   #stored = false
   #answer: OutgoingResponse | undefined = undefined
 
-  constructor(route: RunRoute, exchange: Exchange<unknown>, session?: UnsafeSession) {
-    const { location, lease } = exchange
+  constructor(route: RunRoute, state: RequestState<unknown>, session?: WriteSession) {
+    const { location, lease } = state
     const names = location === undefined ? NONE : route.variants.names(location)
     this.#route = route
-    this.exchange = exchange
+    this.state = state
     this.#session = session
     this.#requestedAt = route.scope.now()
     this.keyedFields = names
     this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(route.http, names)
-    this.requestFields = requestFields(exchange, route.http)
+    this.requestFields = requestFields(state, route.http)
   }
 
   /** Whether what the handler answers may be stored. */
   get stores(): boolean {
-    return this.exchange.lease !== undefined
+    return this.state.lease !== undefined
   }
 
   /** @internal */
@@ -163,7 +156,7 @@ export class HandlerRun implements BackgroundRun {
   abandon(): void {
     if (this.#settled) return
     this.#settled = true
-    void this.exchange.lease?.release()
+    void this.state.lease?.release()
   }
 
   /** The one place where a lease ends whatever is thrown. */
@@ -180,7 +173,7 @@ export class HandlerRun implements BackgroundRun {
   /** Ends the lease though storing had begun; nothing happens where it has ended. */
   #failed(error: unknown): never {
     this.#settled = true
-    void this.exchange.lease?.release()
+    void this.state.lease?.release()
     throw error
   }
 
@@ -188,7 +181,7 @@ export class HandlerRun implements BackgroundRun {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
     const now = this.#route.scope.now()
-    const { plan } = this.exchange
+    const { plan } = this.state
     if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
     if (plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, body, now)
@@ -202,7 +195,7 @@ export class HandlerRun implements BackgroundRun {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
     const now = this.#route.scope.now()
-    if (this.exchange.plan.head) this.#updateByHead(response, now)
+    if (this.state.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
     const present = (stored: boolean): HeaderList => this.#present(response, decision, undefined, now, stored).headers
     if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
@@ -224,7 +217,7 @@ export class HandlerRun implements BackgroundRun {
         const refused = { store: false, reason, forKey: reason === 'body-too-large' } as const
         void settle(reason === 'truncated' ? refused : this.#logged(refused))
       },
-      releaseWaiters: () => this.exchange.lease?.releaseWaiters(),
+      releaseWaiters: () => this.state.lease?.releaseWaiters(),
     })
   }
 
@@ -250,8 +243,8 @@ export class HandlerRun implements BackgroundRun {
       this.#settled = true
       return this.#session.settle(response, stored)
     }
-    if (this.exchange.lease === undefined) return false
-    return stored === undefined ? this.#refuse(decision, this.exchange.lease) : this.#store(stored, this.exchange.lease)
+    if (this.state.lease === undefined) return false
+    return stored === undefined ? this.#refuse(decision, this.state.lease) : this.#store(stored, this.state.lease)
   }
 
   /** The answer waits for a path whose variants were not known yet: its client may ask again at once. */
@@ -259,7 +252,7 @@ export class HandlerRun implements BackgroundRun {
     this.#settled = true
     this.#stored = true
     this.#route.onStored(lease.ref.key)
-    const { done, learns } = this.#route.variants.store(this.exchange, lease, stored)
+    const { done, learns } = this.#route.variants.store(this.state, lease, stored)
     const storing = done.catch(() => lease.release()).then(() => true)
     this.#route.track(storing)
     return learns ? storing : true
@@ -268,7 +261,7 @@ export class HandlerRun implements BackgroundRun {
   /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
   #refuse(decision: StoreDecision, lease: FillLease): false {
     this.#settled = true
-    const notes = !decision.store && decision.forKey && !this.exchange.forced
+    const notes = !decision.store && decision.forKey && !this.state.forced
     this.#route.track(notes ? lease.refuse() : lease.release())
     return false
   }
@@ -280,7 +273,7 @@ export class HandlerRun implements BackgroundRun {
   }
 
   #staleIfError(): OutgoingResponse | undefined {
-    const { previous } = this.exchange
+    const { previous } = this.state
     if (previous === undefined) return undefined
     if (previous.decision.servableOnError) {
       this.#route.recorder.standsIn()
@@ -291,19 +284,19 @@ export class HandlerRun implements BackgroundRun {
 
   /** The answer that a stored response is to this request. */
   #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
-    const { plan, request, previous } = this.exchange
+    const { plan, request, previous } = this.state
     const { http, scope } = this.#route
     const context = { kind, verdict: previous?.decision, stored: isStored }
     return buildStoredResponse(stored, plan, request, http, scope.now(), context)
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
-    const { request, plan, location } = this.exchange
+    const { request, plan, location } = this.state
     const facts = { ...this.#facts, body }
     const decision = decideStore(request, plan, response, this.#route.http, now, this.#requestedAt, facts)
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
-    if (isWorse(this.exchange, decision, now)) return { store: false, reason: 'partial', forKey: false }
+    if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
     const groups = [...(location?.groups.slice(1) ?? NONE), ...this.#groups, ...decision.groups]
     if (groups.length === 0 || groupsProblem(groups) === undefined) return decision
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
@@ -311,7 +304,7 @@ export class HandlerRun implements BackgroundRun {
 
   /** What is known about the run beside its response. */
   get #facts(): StoreFacts {
-    return { unkeyedRead: this.#unkeyedRead, groups: this.exchange.location?.names ?? NONE, ambient: this.#ambient }
+    return { unkeyedRead: this.#unkeyedRead, groups: this.state.location?.names ?? NONE, ambient: this.#ambient }
   }
 
   #logged(refused: Refused): Refused {
@@ -326,7 +319,7 @@ export class HandlerRun implements BackgroundRun {
     now: number,
     stored: boolean,
   ): OutgoingResponse {
-    const { request, plan, previous, varyMiss, detail: why } = this.exchange
+    const { request, plan, previous, varyMiss, detail: why } = this.state
     const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
     const facts = {
       stored,
@@ -347,25 +340,22 @@ export class HandlerRun implements BackgroundRun {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
-    const { previous, others } = this.exchange
-    const validated = this.#firstValidated(previous === undefined ? others : [previous.entry], response, now)
-    if (validated === undefined) return this.#mismatch()
-    const { decision, response: stored, entry } = validated
-    if (!decision.store) this.#logged(decision)
-    return chain(this.#settle(response, decision, stored.body, entry), () => {
-      this.#answer = this.#replay(stored, 'revalidated', decision.store && this.stores)
-      return this.#answer
-    })
+    const { request, plan, previous, others } = this.state
+    for (const entry of previous === undefined ? others : [previous.entry]) {
+      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, this.#facts)
+      if (found !== 'mismatch') return this.#validated(found, entry, response)
+    }
+    return this.#mismatch()
   }
 
-  /** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
-  #firstValidated(entries: readonly Entry[], response: ResponseHead, now: number): Validated | undefined {
-    const { request, plan } = this.exchange
-    for (const entry of entries) {
-      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, this.#facts)
-      if (found !== 'mismatch') return { ...found, entry }
-    }
-    return undefined
+  /** The stored response with the fields of the 304 that is about it (RFC 9111 section 4.3.4). */
+  #validated(found: Freshened, entry: Entry, notModified: ResponseHead): MaybePromise<OutgoingResponse> {
+    const { decision, response } = found
+    if (!decision.store) this.#logged(decision)
+    return chain(this.#settle(notModified, decision, response.body, entry), () => {
+      this.#answer = this.#replay(response, 'revalidated', decision.store && this.stores)
+      return this.#answer
+    })
   }
 
   /**
@@ -374,9 +364,9 @@ export class HandlerRun implements BackgroundRun {
    */
   async #mismatch(): Promise<OutgoingResponse> {
     this.abandon()
-    const { ref, previous } = this.exchange
+    const { ref, previous } = this.state
     if (ref !== undefined) await this.#route.scope.evict({ paths: [ref.key] })
-    const again = await this.#route.rerun(this.exchange)
+    const again = await this.#route.rerun(this.state)
     if (again !== undefined) return again
     if (previous === undefined || previous.decision.mustRevalidate) return gatewayTimeout()
     return this.#replay(previous.entry, 'error', false)
@@ -384,7 +374,7 @@ export class HandlerRun implements BackgroundRun {
 
   /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */
   #updateByHead(response: ResponseHead, now: number): void {
-    const { request, plan, previous, lease } = this.exchange
+    const { request, plan, previous, lease } = this.state
     if (previous === undefined || lease === undefined || this.#settled) return
     const { entry } = previous
     const update = headUpdate(entry, response, request, plan, this.#route.http, now, this.#requestedAt)
@@ -403,11 +393,6 @@ export class HandlerRun implements BackgroundRun {
 }
 
 type Refused = Extract<StoreDecision, { store: false }>
-
-/** A stored response that the handler has validated. */
-interface Validated extends Freshened {
-  readonly entry: Entry
-}
 
 const NO_FIELDS: ReadonlySet<string> = new Set()
 

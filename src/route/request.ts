@@ -8,6 +8,7 @@ import {
   forwardedConditions,
   type HttpPolicy,
   isFailure,
+  type Lifetimes,
   type RequestHead,
   type RequestPlan,
   type ReuseDecision,
@@ -82,7 +83,7 @@ export interface Previous {
 }
 
 /** What is known about one request on its way through a cached route. One object for its whole life. */
-export class Exchange<Req> {
+export class RequestState<Req> {
   readonly request: RequestContext<Req>
   readonly plan: RequestPlan
   /** What all commands before the answer may cost together. */
@@ -122,10 +123,21 @@ export class Exchange<Req> {
 const NO_ENTRIES: readonly Entry[] = []
 
 /** Whether the response to a client that asked for a new one is of less use than the fresh entry that there is. */
-export function isWorse({ forced, previous }: Exchange<unknown>, response: Storable, now: number): boolean {
+export function isWorse({ forced, previous }: RequestState<unknown>, response: Storable, now: number): boolean {
   if (!forced || previous === undefined || now >= previous.entry.freshUntil) return false
   const isPart = (flags: number): boolean => (flags & Flag.partial) !== 0
   return isFailure(response.status) || (isPart(response.flags) && !isPart(previous.entry.flags))
+}
+
+/**
+ * Whether a hit refreshes a fresh entry ahead of its end: never before the last part of the lifetime, then ever more
+ * likely, so that a busy key is refreshed before it expires and processes do not do so in step.
+ */
+export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, part: number): boolean {
+  if (part === 0 || freshUntil === Infinity) return false
+  const windowMs = (freshUntil - storedAt) * part
+  const leftMs = freshUntil - now
+  return leftMs < windowMs && Math.random() > leftMs / windowMs
 }
 
 /** Request fields by lower-case name, as a handler has to see them; undefined: it must not see the field at all. */
@@ -155,8 +167,8 @@ const HIDDEN: RequestFields = new Fields({ ifNoneMatch: undefined, ifModifiedSin
  * leave nothing to store, so a run that stores hides it, and asks about the stored response instead where there is one
  * with validators of the handler's (RFC 9111 section 4.3.1).
  */
-export function requestFields(exchange: Exchange<unknown>, policy: HttpPolicy): RequestFields {
-  const { plan, previous, others, lease } = exchange
+export function requestFields(state: RequestState<unknown>, policy: HttpPolicy): RequestFields {
+  const { plan, previous, others, lease } = state
   const conditional = previous?.decision.conditional === true && (lease !== undefined || !plan.head)
   if (lease === undefined && !conditional) return AS_IS
   const conditions = forwardedConditions(plan, policy, previous?.entry, previous?.decision, others)

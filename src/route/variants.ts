@@ -7,7 +7,7 @@ import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { type HttpPolicy, type RequestHead, type Storable, toStored } from '../http/index.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import { hostOf, type Location, refOf } from './entry-key.js'
-import type { Exchange } from './request.js'
+import type { RequestState } from './request.js'
 
 /** URIs whose learned Vary this process remembers; a forgotten one costs one more round trip. */
 const LEARNED_MAX = 10_000
@@ -75,8 +75,8 @@ export class Variants {
    * Stores the response of a run under its lease. `learns`: it named fields that did not select it so far, so that its
    * client should not be answered before the next request can find it.
    */
-  store<Req>(exchange: Exchange<Req>, lease: FillLease, stored: Stored): { done: Promise<unknown>; learns: boolean } {
-    const { request, location, ref } = exchange
+  store<Req>(state: RequestState<Req>, lease: FillLease, stored: Stored): { done: Promise<unknown>; learns: boolean } {
+    const { request, location, ref } = state
     if (location === undefined || ref === undefined) return { done: lease.release(), learns: false }
     const known = this.names(location)
     const names = unionOf(known, stored.decision.varyNames)

@@ -14,10 +14,9 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
 import { checkedNames, encodeGroups, EntryLocator, evictedPath, groupsProblem, hostOf } from './entry-key.js'
-import type { UnsafeSession } from './handler-run.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
-import { Exchange, type RequestContext, unkeyedFields } from './request.js'
+import { RequestState, type RequestContext, unkeyedFields } from './request.js'
 import { Stored, toDraft, Variants } from './variants.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
@@ -70,48 +69,49 @@ export class WriteRoute<Req> {
     const { put, http } = this.#rules
     const begun = before?.handOver()
     if (begun?.ref !== undefined) return this.session(begun)
-    const exchange = new Exchange(request, planWrite(request, put?.http ?? http), undefined)
-    return put === undefined ? this.session(exchange) : this.beginPut(exchange)
+    const state = new RequestState(request, planWrite(request, put?.http ?? http), undefined)
+    return put === undefined ? this.session(state) : this.beginPut(state)
   }
 
   /** One whose response becomes the entry of its URI's GET, where the request has a principal. */
-  async beginPut(exchange: Exchange<Req>): Promise<WriteSession> {
+  async beginPut(state: RequestState<Req>): Promise<WriteSession> {
     const { scope, put, variants } = this.#rules
-    const location = await this.#locator?.locate(exchange.request)
+    const location = await this.#locator?.locate(state.request)
     if (put !== undefined && variants !== undefined && location !== undefined && location.principal !== null) {
-      exchange.location = location
-      exchange.ref = variants.ref(exchange.request, location)
-      exchange.write = await scope.beginWrite(exchange.ref, { groupTtlMs: longestLifeMs(put.http) })
+      state.location = location
+      state.ref = variants.ref(state.request, location)
+      state.write = await scope.beginWrite(state.ref, { groupTtlMs: longestLifeMs(put.http) })
     }
-    return this.session(exchange)
+    return this.session(state)
   }
 
-  /** One that stores nothing but what its exchange has begun. */
-  session(exchange: Exchange<unknown>): WriteSession {
-    return new WriteSession(this.#rules, exchange)
+  /** One that stores nothing but what its state has begun. */
+  session(state: RequestState<unknown>): WriteSession {
+    return new WriteSession(this.#rules, state)
   }
 }
 
 /** One write: what its success stores and invalidates, before its response leaves. */
-export class WriteSession implements UnsafeSession {
+export class WriteSession {
   /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
   readonly watched: readonly string[]
   readonly #rules: WriteRules<never>
-  readonly #exchange: Exchange<unknown>
+  readonly #state: RequestState<unknown>
   #groups: readonly string[] = NONE
   #unkeyedRead: string | undefined = undefined
   #open = true
 
-  constructor(rules: WriteRules<never>, exchange: Exchange<unknown>) {
+  constructor(rules: WriteRules<never>, state: RequestState<unknown>) {
     const { put, variants } = rules
-    const { location } = exchange
+    const { location } = state
     this.#rules = rules
-    this.#exchange = exchange
+    this.#state = state
     this.watched = put && variants && location ? unkeyedFields(put.http, variants.names(location)) : NONE
   }
 
+  /** Its response may become an entry. */
   get stores(): boolean {
-    return this.#exchange.ref !== undefined
+    return this.#state.ref !== undefined
   }
 
   /** The handler has read a field that is not part of the key: its response is for this client alone. */
@@ -125,10 +125,10 @@ export class WriteSession implements UnsafeSession {
   }
 
   /** Leaves what was begun to another session of the same request. */
-  handOver(): Exchange<unknown> | undefined {
+  handOver(): RequestState<unknown> | undefined {
     if (!this.#open) return undefined
     this.#open = false
-    return this.#exchange
+    return this.#state
   }
 
   /** The handler threw, or its client went away before it answered: nothing has changed. */
@@ -158,13 +158,13 @@ export class WriteSession implements UnsafeSession {
   settle(response: ResponseHead, stored: Stored | undefined, named: InvalidationTarget = {}): MaybePromise<boolean> {
     this.#open = false
     const { paths, http } = this.#rules
-    const target = union(paths.target(this.#exchange.request, response, http) ?? {}, named)
+    const target = union(paths.target(this.#state.request, response, http) ?? {}, named)
     return stored === undefined && isEmpty(target) ? false : this.#settle(target, stored)
   }
 
   async #settle(target: InvalidationTarget, stored: Stored | undefined): Promise<boolean> {
     const { scope, http, put, variants } = this.#rules
-    const { request, location, ref, write } = this.#exchange
+    const { request, location, ref, write } = this.#state
     const groups = http.invalidateSharedGroups ? await sharedGroups(scope, target.paths ?? NONE) : NONE
     const all = groups.length === 0 ? target : union(target, { groups })
     const fits =
@@ -187,7 +187,7 @@ export class WriteSession implements UnsafeSession {
 
   /** The entry that the response would have become. */
   get #own(): InvalidationTarget {
-    const { location } = this.#exchange
+    const { location } = this.#state
     return location === undefined ? {} : { paths: [location.path] }
   }
 
@@ -211,7 +211,7 @@ export class WriteSession implements UnsafeSession {
   #named(result: Result): MaybePromise<InvalidationTarget> {
     const { evict: policy } = this.#rules
     if (policy === undefined) return {}
-    const request = this.#exchange.request as RequestContext<never>
+    const request = this.#state.request as RequestContext<never>
     const group = typeof policy.group === 'function' ? policy.group(request.native, result) : policy.group
     const key = typeof policy.evictKey === 'function' ? policy.evictKey(request.native, result) : policy.evictKey
     const principal = key === undefined ? undefined : policy.per?.(request.native)
@@ -222,7 +222,7 @@ export class WriteSession implements UnsafeSession {
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */
   #toStored(response: ResponseHead, body: Buffer | undefined, { http }: RoutePolicy<never>): Stored | undefined {
-    const { request, plan, ref } = this.#exchange
+    const { request, plan, ref } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
     const decision = decideStore(request, plan, response, http, now, now, { body, unkeyedRead: this.#unkeyedRead })
@@ -233,7 +233,7 @@ export class WriteSession implements UnsafeSession {
 
   /** The fields of the response to the write itself, with its status. */
   #present(response: ResponseHead, { http }: RoutePolicy<never>, stored: boolean): HeaderList {
-    const { request, plan } = this.#exchange
+    const { request, plan } = this.#state
     const decision = { store: false, reason: 'method', forKey: false } as const
     const now = this.#rules.scope.now()
     const { headers } = buildMissResponse(request, plan, response, undefined, decision, http, now)
@@ -244,7 +244,7 @@ export class WriteSession implements UnsafeSession {
 
   get #recorder(): Recorder {
     const { scope, put, evict, name } = this.#rules
-    const declared = (put ?? evict) === undefined ? undefined : (this.#exchange.request.route ?? name)
+    const declared = (put ?? evict) === undefined ? undefined : (this.#state.request.route ?? name)
     return scope.telemetry.route(declared ?? UNNAMED)
   }
 }
