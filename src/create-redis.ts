@@ -90,13 +90,10 @@ export class Redis implements AsyncDisposable {
     this.#connection = connection
     this.#replicated = replicated
     const open = store ?? storeOn(connection, replicated, now)
-    this.scope = new CacheScope(open(prefix), {
-      now,
-      logger,
-      telemetry: new Telemetry(now),
-      budget: connection === undefined ? undefined : () => connection.commandBudget(),
-    })
-    this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, () => connection?.bulkBudget())
+    const budget = connection === undefined ? undefined : () => connection.commandBudget()
+    const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
+    this.scope = new CacheScope(open(prefix), { now, logger, telemetry: new Telemetry(now), budget })
+    this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
     })
