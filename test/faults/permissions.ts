@@ -62,15 +62,17 @@ export async function useAll(redis: Redis, other: Redis): Promise<void> {
   await cache.expireGroup('g')
   await cache.deleteGroup('g')
   await cache.sweep().catch(() => {})
-  const space = redis.space()
-  await space.enrol('list', 'v1', 60_000, 1).catch(() => {})
-  await space.enrol('list', 'v2', 60_000, 1).catch(() => {})
-  await space.enrolled('list', ['']).catch(() => {})
-  await space.lookup({ base: 'list', key: 'v2', groups: [''] })
-  const write = await space.announce('=w')
+  const space = redis.scope
+  const ref = { key: '/a|v', path: '/a', groups: ['', '=/a'] }
+  await space.addVariant('/a', 'list', 'v1', 60_000, 1).catch(() => {})
+  await space.addVariant('/a', 'list', 'v2', 60_000, 1).catch(() => {})
+  await space.variants(ref, 'list').catch(() => {})
+  await space.lookup(ref)
+  const write = await space.beginWrite(ref)
   if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
-  await space.prolong('=unbounded', Infinity).catch(() => {})
-  await space.prolong('=unbounded', 1000).catch(() => {})
+  await space.evict({ paths: ['/a'], mode: 'soft' })
+  await space.extend('=unbounded', Infinity).catch(() => {})
+  await space.extend('=unbounded', 1000).catch(() => {})
   await cache.clear()
 }
 
