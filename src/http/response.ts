@@ -200,9 +200,8 @@ function representationOf(
 ): HeaderList {
   const added = decision.store && plan.stores !== 'write' ? decision : undefined
   // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
-  const renewed =
-    stored && added !== undefined && (added.flags & (Flag.routeGoverned | Flag.age)) === Flag.routeGoverned
-  const dated = renewed || added?.addedHeaders.includes('Date') === true
+  const renewed = stored && added !== undefined && hasFlag(added.flags, Flag.routeGoverned)
+  const dated = added?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(added.flags, Flag.age))
   const own = keepFields(
     response.headers,
     (name) =>
