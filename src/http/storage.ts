@@ -33,7 +33,7 @@ import { contentRangeOf, formatContentRange } from './range.js'
 import {
   Flag,
   hasFlag,
-  holdsForKey,
+  refuse,
   type RefusalReason,
   type RequestHead,
   type RequestPlan,
@@ -102,10 +102,6 @@ export function decideStore(
   return facts.body === undefined ? draft : withBody(draft, facts.body, policy)
 }
 
-function refuse(reason: RefusalReason): StoreDecision {
-  return { store: false, reason, forKey: holdsForKey(reason) }
-}
-
 /** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
 function entryOf({ stores }: RequestPlan, response: ResponseHead, { ambient }: StoreFacts): ResponseHead {
   const { status } = response
@@ -118,8 +114,7 @@ function entryOf({ stores }: RequestPlan, response: ResponseHead, { ambient }: S
 }
 
 /** Reasons in the run itself, before any rule of the response. */
-function runRefusal({ plan, response, facts, ...run }: Run): Refusal {
-  if (facts.truncated === true) return 'truncated'
+function runRefusal({ plan, response, ...run }: Run): Refusal {
   if (plan.stores === 'write' && response.status !== 200 && response.status !== 201) return 'status'
   if (plan.stores === 'post' && !standsForGet(run.request, response, run.effective, run.now)) return 'content-location'
   return undefined
