@@ -127,30 +127,26 @@ function plain<T>(fits: (value: unknown) => value is T, rule: string): Check<T> 
 
 export const isFlag = plain((value) => typeof value === 'boolean', 'true or false')
 
-export function flag(app: boolean, rfc9111?: boolean): Option<boolean, boolean> {
-  return new Option(isFlag, app, rfc9111)
-}
-
-/** A flag whose default depends on other options. */
-export function derivedFlag(unset: string): Option<boolean, boolean | undefined> {
-  return new Option<boolean, boolean | undefined>(isFlag, undefined, undefined, unset)
+/** `unset` describes a default that depends on other options. */
+export function flag<const Default extends boolean | undefined>(
+  app: Default,
+  rfc9111: Default = app,
+  unset?: string,
+): Option<boolean, boolean | Default> {
+  return new Option<boolean, boolean | Default>(isFlag, app, rfc9111, unset)
 }
 
 export function oneOf<const T extends string | boolean>(choices: readonly T[]): Check<T> {
   return plain((value): value is T => choices.some((one) => one === value), `one of ${choices.map(quote).join(', ')}`)
 }
 
-export function choice<const T extends string | boolean>(
+export function choice<const T extends string | boolean, const Default extends NoInfer<T> | undefined>(
   choices: readonly T[],
-  app: NoInfer<T>,
-  rfc9111?: NoInfer<T>,
-): Option<T, T> {
-  return new Option<T, T>(oneOf(choices), app, rfc9111)
-}
-
-/** A choice without a default, or with one that depends on other options. */
-export function derivedChoice<const T extends string>(choices: readonly T[], unset?: string): Option<T, T | undefined> {
-  return new Option<T, T | undefined>(oneOf(choices), undefined, undefined, unset)
+  app: Default,
+  rfc9111: Default | NoInfer<T> = app,
+  unset?: string,
+): Option<T, T | Default> {
+  return new Option<T, T | Default>(oneOf(choices), app, rfc9111, unset)
 }
 
 export function fraction(app: number, rfc9111?: number): Option<number, number> {
