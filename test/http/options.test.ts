@@ -34,6 +34,7 @@ describe('options of a route', () => {
     [{ query: ['a'] }, 'query: ["a"] must be an object with `ignore`, `only` or `sort`'],
     [{ query: { only: 'a' } }, "query.only: 'a' must be a list of parameter names"],
     [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
+    [{ query: { only: ['a', 5] } }, 'query.only: ["a",5] must be a list of parameter names'],
     [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` exclude each other'],
     [{ vary: 5 }, 'vary: 5 must name request fields'],
     [
@@ -44,6 +45,12 @@ describe('options of a route', () => {
   ])('a value is refused with what is right: %o', (options, problem) => {
     expect(problemsOf(policyOf, options)).toEqual([problem])
   })
+
+  test.each([
+    { query: { only: ['a'], sort: false } },
+    { key: () => 'a', per: () => 'u' },
+    { group: ['a'], enabled: false },
+  ])('these are right: %o', (options) => expect(problemsOf(policyOf, options)).toEqual([]))
 
   test('a value that has no JSON is refused all the same', () => {
     const circle: unknown[] = []
