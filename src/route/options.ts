@@ -78,7 +78,7 @@ export interface WriteResult {
 export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
 
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
-  /** `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
+  /** Of `cacheEvict`. `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
   mode?: 'hard' | 'soft' | undefined
 }
 
