@@ -230,7 +230,7 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
   const { headers } = entry
   const byHandler = lifetime.by === 'handler'
   const usesAge = byHandler ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
-  // RFC 9110 section 6.6.1: a cache gives a response without a Date one.
+  // RFC 9110 section 6.6.1: a cache adds a Date to a response without one.
   const dated = usesAge && dateOf(headers, now) === undefined
   const added = {
     addedHeaders: dated ? ['Date', formatHttpDate(now)] : [],

@@ -4,7 +4,7 @@ import type { MaybePromise } from '../maybe-promise.js'
 import type { Key, KeyPart, QueryRule } from '../cache/key.js'
 import { type Check, choice, flag, fraction, HTTP_OPTIONS, type HttpOptions, Option } from '../http/index.js'
 
-/** Who an entry belongs to, such as a user's id. Numbers count by their text. */
+/** The owner of an entry, such as a user's id. Numbers count by their text. */
 export type Principal = string | number | bigint
 
 /** What selects the entry of a route. The same on the GET, the PUT and the DELETE of a path. */
