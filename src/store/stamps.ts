@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { CommandArgument, Reply } from '../redis/command.js'
+import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { evaluate, type Script } from '../redis/command.js'
 import { decodeGroupStamp, decodeStamp, encodeStamp } from './codec.js'
 import { allows, type Entry, type GroupStamp, type Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'
@@ -114,7 +113,7 @@ export class Stamps {
   ): Promise<{ readonly stamp: Stamp; readonly settled: readonly Reply[] }> {
     const stamp = await this.clock(budget)
     const settled = await Promise.all(
-      names.map((name, index) => {
+      names.map(async (name, index) => {
         const reply = seen[index] ?? null
         if (presentStamp(reply, stamp.incarnation) !== undefined) return reply
         const args = [String(reply), `${encodeStamp(stamp)} 0`, life]
