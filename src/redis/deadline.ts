@@ -1,6 +1,11 @@
 /** Ticks in one time limit: a missed deadline is noticed up to a quarter of the limit late. */
 const TICKS_PER_LIMIT = 4
 
+/** The timer fired so many ticks late that the event loop hardly turned; then only a part of a tick is counted. */
+const LATE_TICKS = 2
+
+const LATE_PART = 1 / 4
+
 /** Upper bound of a tick, so that a long limit does not keep the timer alive long after the last reply. */
 const TICK_MAX_MS = 100
 
@@ -30,7 +35,7 @@ export class CommandBudget {
   begin(now: number): number {
     if (this.#underWay === 0) this.#since = now
     this.#underWay += 1
-    return this.remainingMs - (now - this.#since)
+    return this.remainingMs - Math.max(0, now - this.#since)
   }
 
   /** A command was answered, or missed its deadline. */
@@ -84,8 +89,8 @@ class Waiting implements Pending {
  * while nothing is under way.
  *
  * The limit is on the server, not on this process: while the event loop does not turn, no command is written and no
- * reply is read. So the clock here advances by at most one tick each time the timer fires, however late that is, and a
- * command is given four turns of the loop before it counts as missed.
+ * reply is read. So the clock here advances by at most one tick each time the timer fires, and by a quarter where it
+ * fires late: a command is given four turns of the loop in time, or sixteen late ones, before it counts as missed.
  */
 export class Deadlines {
   readonly limitMs: number
@@ -94,16 +99,20 @@ export class Deadlines {
   readonly #due = new Map<number, Waiting>()
   #count = 0
   #timer: NodeJS.Timeout | undefined
-  /** Ticks so far, and the real time of the last one. */
-  #ticks = 0
+  /** The clock at the last tick, and the real time of that. */
+  #clockMs = 0
   #tickedAt = 0
+  /** The last tick of the clock whose commands have been expired. */
   #expired = 0
   #expiring = false
   #idle: (() => void)[] = []
 
-  /** `limitMs`: for commands without a budget. */
-  constructor(limitMs: number) {
+  readonly #realNow: () => number
+
+  /** `limitMs`: for commands without a budget. `now`: a monotonic clock. */
+  constructor(limitMs: number, now: () => number = () => performance.now()) {
     this.limitMs = limitMs
+    this.#realNow = now
     this.#tickMs = Math.min(Math.max(1, Math.ceil(limitMs / TICKS_PER_LIMIT)), TICK_MAX_MS)
   }
 
@@ -157,19 +166,21 @@ export class Deadlines {
   }
 
   #begin(): void {
-    this.#tickedAt = performance.now()
+    this.#tickedAt = this.#realNow()
     this.#timer = setInterval(this.#tick, this.#tickMs)
   }
 
   #now(): number {
-    return this.#ticks * this.#tickMs + Math.min(performance.now() - this.#tickedAt, this.#tickMs)
+    const elapsedMs = this.#realNow() - this.#tickedAt
+    const isLate = elapsedMs >= LATE_TICKS * this.#tickMs
+    return this.#clockMs + (isLate ? LATE_PART * this.#tickMs : Math.min(elapsedMs, this.#tickMs))
   }
 
   readonly #tick = (): void => {
-    this.#ticks += 1
-    this.#tickedAt = performance.now()
+    this.#clockMs = this.#now()
+    this.#tickedAt = this.#realNow()
     if (this.#count === 0) return this.#rest()
-    if (this.#expiring || !this.#due.has(this.#ticks)) return
+    if (this.#expiring || this.#clockMs < (this.#expired + 1) * this.#tickMs) return
     // An event loop that was blocked runs its timers before it reads its sockets, where the replies may be waiting.
     this.#expiring = true
     setImmediate(this.#expire)
@@ -177,7 +188,7 @@ export class Deadlines {
 
   readonly #expire = (): void => {
     this.#expiring = false
-    while (this.#expired < this.#ticks) {
+    while ((this.#expired + 1) * this.#tickMs <= this.#clockMs) {
       this.#expired += 1
       this.#expireTick(this.#expired)
     }
@@ -199,7 +210,7 @@ export class Deadlines {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#due.clear()
-    this.#expired = this.#ticks
+    this.#expired = Math.floor(this.#clockMs / this.#tickMs)
     const idle = this.#idle
     this.#idle = []
     for (const resolve of idle) resolve()
