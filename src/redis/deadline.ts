@@ -51,35 +51,22 @@ export interface Pending {
   settle(): boolean
 }
 
-/** A link in the list of commands that are due at the same tick. `next` is undefined once it has left the list. */
 class Waiting implements Pending {
-  previous: Waiting = this
-  next: Waiting | undefined = this
   readonly miss: () => void
-  readonly #onSettled: (budget: CommandBudget | undefined) => void
-  readonly #budget: CommandBudget | undefined
+  readonly #due: Set<Waiting>
+  readonly #onSettled: () => void
 
-  constructor(miss: () => void, budget: CommandBudget | undefined, onSettled: (budget?: CommandBudget) => void) {
+  constructor(miss: () => void, due: Set<Waiting>, onSettled: () => void) {
     this.miss = miss
-    this.#budget = budget
+    this.#due = due
     this.#onSettled = onSettled
+    due.add(this)
   }
 
   settle(): boolean {
-    const { previous, next } = this
-    if (next === undefined) return false
-    previous.next = next
-    next.previous = previous
-    this.next = undefined
-    this.#onSettled(this.#budget)
-    return true
-  }
-
-  insertBefore(end: Waiting): void {
-    this.previous = end.previous
-    this.next = end
-    end.previous.next = this
-    end.previous = this
+    const isFirst = this.#due.delete(this)
+    if (isFirst) this.#onSettled()
+    return isFirst
   }
 }
 
@@ -95,8 +82,9 @@ class Waiting implements Pending {
 export class Deadlines {
   readonly limitMs: number
   readonly #tickMs: number
-  /** Lists of commands by the tick at which they are due; each list by its end, a link that is no command. */
-  readonly #due = new Map<number, Waiting>()
+  readonly #realNow: () => number
+  /** Commands by the tick at which they are due. */
+  readonly #due = new Map<number, Set<Waiting>>()
   #count = 0
   #timer: NodeJS.Timeout | undefined
   /** The clock at the last tick, and the real time of that. */
@@ -106,8 +94,6 @@ export class Deadlines {
   #expired = 0
   #expiring = false
   #idle: (() => void)[] = []
-
-  readonly #realNow: () => number
 
   /** `limitMs`: for commands without a budget. `now`: a monotonic clock. */
   constructor(limitMs: number, now: () => number = () => performance.now()) {
@@ -125,10 +111,11 @@ export class Deadlines {
       budget?.end(now)
       return undefined
     }
-    const waiting = new Waiting(miss, budget, this.#onSettled)
-    waiting.insertBefore(this.#endOf(Math.ceil((now + limitMs) / this.#tickMs)))
     this.#count += 1
-    return waiting
+    return new Waiting(miss, this.#dueAt(Math.ceil((now + limitMs) / this.#tickMs)), () => {
+      this.#count -= 1
+      budget?.end(this.#now())
+    })
   }
 
   /** The tick whose commands miss their deadline just now; commands of one turn of the event loop have the same. */
@@ -148,21 +135,12 @@ export class Deadlines {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  readonly #onSettled = (budget: CommandBudget | undefined): void => {
-    this.#count -= 1
-    budget?.end(this.#now())
-  }
-
-  #endOf(tick: number): Waiting {
+  #dueAt(tick: number): Set<Waiting> {
     const known = this.#due.get(tick)
     if (known !== undefined) return known
-    const end = new Waiting(
-      () => {},
-      undefined,
-      () => {},
-    )
-    this.#due.set(tick, end)
-    return end
+    const due = new Set<Waiting>()
+    this.#due.set(tick, due)
+    return due
   }
 
   #begin(): void {
@@ -190,19 +168,11 @@ export class Deadlines {
     this.#expiring = false
     while ((this.#expired + 1) * this.#tickMs <= this.#clockMs) {
       this.#expired += 1
-      this.#expireTick(this.#expired)
+      const due = this.#due.get(this.#expired) ?? []
+      this.#due.delete(this.#expired)
+      for (const waiting of due) if (waiting.settle()) waiting.miss()
     }
     if (this.#count === 0) this.#rest()
-  }
-
-  #expireTick(tick: number): void {
-    const end = this.#due.get(tick)
-    if (end === undefined) return
-    this.#due.delete(tick)
-    for (let oldest = end.next; oldest !== undefined && oldest !== end; oldest = end.next) {
-      oldest.settle()
-      oldest.miss()
-    }
   }
 
   /** The clock stands still while there is nothing to time. */

@@ -1,14 +1,18 @@
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis, RedisOptions } from '../../src/index.js'
 
 /*
- * What the contract suite needs of a framework. To add a host:
+ * What the contract suite needs of a framework. To add a framework:
  *
- * 1. `hosts/<name>.ts` exports a `Host`. `start` builds an application as the framework's users would write it, on
- *    redwell's adapter, and serves it on 127.0.0.1. It declares the routes in the order given; options whose functions
- *    take a `Call` are turned into the framework's own with `withCalls`; what handlers return is sent with the
- *    framework's own means (its JSON, its text, its streams), because that is what the adapter has to recognise.
- * 2. `<name>.test.ts` calls `contract(host)`.
- * 3. Differences that are the framework's and no fault of the adapter are `traits`; a test asks for a trait only where
+ * 1. Write its adapter: what it alone knows, on the layers that adapters share. Frameworks that answer through a
+ *    `ServerResponse` present their request as a `NodeRequest` and call `serveCached`, `serveWrite` and `serveUnsafe` of
+ *    `src/adapters/node`; frameworks of web `Request` and `Response` use `WebRequest` and the same three of
+ *    `src/adapters/web`. `hosts/koa-adapter.ts` is a whole adapter for `node:http` in under 100 lines.
+ * 2. `hosts/<name>.ts` exports a `Host`. `start` builds an application as the framework's users would write it and serves
+ *    it on 127.0.0.1. It declares the routes in the order given; options whose functions take a `Call` are turned into
+ *    the framework's own with `withCalls`. Handlers' results are sent by the framework's own means (its JSON, its text,
+ *    its streams), because those are what the adapter has to recognise.
+ * 3. `<name>.test.ts` calls `contract(host)`, and runs the suite on memory and on Redis.
+ * 4. Differences that are the framework's and no fault of the adapter are `traits`; a test asks for a trait only where
  *    no behaviour could be common. A framework with more than one server has one host for each.
  */
 

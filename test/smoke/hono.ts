@@ -13,6 +13,12 @@ app.get('/x/:id', cache({ ttl: '1m', group: 'x' }), (c) => {
   const id: string = c.req.param('id')
   return c.json({ id, runs, text: 'Grüße, 世界' })
 })
+app.get('/count', async (c) => {
+  // Typed by the package alone, on any context.
+  const count: number = await c.var.cache.getOrSet('count', () => 1, { ttl: '1m' })
+  const { status }: { status: string } = c.var.redis
+  return c.json({ count, status })
+})
 app.delete('/x/:id', cacheEvict({ group: 'x' }), (c) => c.body(null, 204))
 
 async function ask(method: 'GET' | 'DELETE' = 'GET') {
@@ -32,3 +38,5 @@ assert.equal(runs, 1)
 
 await ask('DELETE')
 assert.equal((await ask()).cache, 'MISS')
+
+assert.deepEqual(await (await app.request('/count')).json(), { count: 1, status: connected.redis.status })

@@ -1,6 +1,5 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
+import { Socket } from 'node:net'
 import type { RequestContext } from '../../route/request.js'
 
 /** What answers requests: an application of a framework, or a router. */
@@ -12,7 +11,7 @@ export function refreshRequest(
   keyedFields: readonly string[],
 ): IncomingMessage {
   const { protocol, host } = new URL(request.origin)
-  const message = new IncomingMessage(new NoSocket(protocol === 'https:') as unknown as Socket)
+  const message = new IncomingMessage(new NoSocket(protocol === 'https:'))
   message.method = 'GET'
   message.url = request.target
   message.httpVersion = '1.1'
@@ -51,10 +50,10 @@ export function respond(dispatch: Dispatch, message: IncomingMessage): Promise<v
  * A connection whose other end takes everything and never sends. Its address is one that is reserved for documentation
  * (RFC 5737): a refresh must not pass what admits local clients only.
  */
-class NoSocket extends Duplex {
-  readonly remoteAddress = '192.0.2.1'
-  readonly remoteFamily = 'IPv4'
-  readonly remotePort = 0
+class NoSocket extends Socket {
+  override readonly remoteAddress = '192.0.2.1'
+  override readonly remoteFamily = 'IPv4'
+  override readonly remotePort = 0
   readonly encrypted: boolean
 
   constructor(encrypted: boolean) {
@@ -66,29 +65,5 @@ class NoSocket extends Duplex {
 
   override _write(_chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
     done()
-  }
-
-  setTimeout(): this {
-    return this
-  }
-
-  setNoDelay(): this {
-    return this
-  }
-
-  setKeepAlive(): this {
-    return this
-  }
-
-  ref(): this {
-    return this
-  }
-
-  unref(): this {
-    return this
-  }
-
-  destroySoon(): void {
-    this.destroy()
   }
 }

@@ -1,0 +1,93 @@
+import type { Context, Middleware } from 'koa'
+import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../../../src/adapters/declarations.js'
+import { Exchange, type Host } from '../../../src/adapters/exchange.js'
+import type { Dispatch } from '../../../src/adapters/node/refresh.js'
+import { NodeRequest } from '../../../src/adapters/node/request.js'
+import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../../../src/adapters/node/serve.js'
+import { Refresher } from '../../../src/adapters/refresher.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis } from '../../../src/index.js'
+import { isSafe } from '../../../src/http/index.js'
+
+// An adapter for a sixth framework: all that Koa needs on top of what adapters share.
+
+/** Redis for Koa, and the writes of routes that declare nothing. `application`: what requests enter by. */
+export function redwell(redis: Redis, application: Dispatch): Middleware & { close(): Promise<void> } {
+  const traits = { path: {}, refreshes: true, stripsHead: false }
+  const host: Host = { routes: routesOf(redis), traits, refresher: new Refresher() }
+  const middleware: Middleware = (ctx, next) => {
+    hosts.set(ctx.req, { host, application })
+    if (isSafe(ctx.method)) return next()
+    expectDeclared(host.routes, host.traits)
+    return answer(ctx, next, (visit) => {
+      serveUnsafe(visit)
+      visit.proceed()
+    })
+  }
+  return Object.assign(middleware, { close: () => host.refresher.settled() })
+}
+
+/** `route`: method and template. */
+export function cache(route: string, options: CacheOptions<Context>): Middleware {
+  const declared = new DeclaredCache({ where: 'options of cache', options })
+  return (ctx, next) =>
+    answer(ctx, next, (visit, done) => {
+      const cachedRoute = declared.on(visit.host.routes, route, () => visit.host.traits)
+      const isRead = ctx.method === 'GET' || ctx.method === 'HEAD'
+      if (!isRead && !cachedRoute.anyMethod) throw new Error(`cache of ${route}: only GET responses are cached.`)
+      serveCached(visit, cachedRoute, (outgoing) => {
+        ctx.respond = false
+        sendHit(ctx.res, outgoing)
+        done()
+      })
+    })
+}
+
+export function cachePut(route: string, options: CachePutOptions<Context>): Middleware {
+  return writer(route, new DeclaredWrite({ where: 'options of cachePut', options }, undefined))
+}
+
+export function cacheEvict(route: string, options: CacheEvictOptions<Context>): Middleware {
+  return writer(route, new DeclaredWrite(undefined, { where: 'options of cacheEvict', options }))
+}
+
+export function cacheGroups(ctx: Context, ...names: string[]): void {
+  Exchange.of(ctx.res).addGroups(names)
+}
+
+function writer(route: string, declared: DeclaredWrite<Context>): Middleware {
+  return (ctx, next) => {
+    if (isSafe(ctx.method)) throw new Error(`${route}: cachePut and cacheEvict belongs on a route that writes.`)
+    return answer(ctx, next, (visit) => serveWrite(visit, declared), route)
+  }
+}
+
+const hosts = new WeakMap<object, { readonly host: Host; readonly application: Dispatch }>()
+
+/** Koa sends the response when the promises of all middlewares have resolved. */
+function answer(
+  ctx: Context,
+  next: () => Promise<unknown>,
+  serve: (visit: Visit<Context>, done: () => void) => void,
+  route?: string,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const known = hosts.get(ctx.req)
+    if (known === undefined) throw new Error('Write `app.use(redwell(redis))` before the routes that cache.')
+    let proceeded = false
+    const visit: Visit<Context> = {
+      host: known.host,
+      request: new NodeRequest(ctx, ctx.req, { application: known.application, route }),
+      response: ctx.res,
+      proceed() {
+        proceeded = true
+        next().then(() => resolve(), reject)
+      },
+      failed: (error) => {
+        const reason = error instanceof Error ? error : new Error(String(error))
+        if (proceeded) ctx.onerror(reason)
+        else reject(reason)
+      },
+    }
+    serve(visit, resolve)
+  })
+}

@@ -1,0 +1,4 @@
+import { contract } from './contract.js'
+import { koaHost } from './hosts/koa.js'
+
+contract(koaHost)
