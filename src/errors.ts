@@ -60,3 +60,47 @@ export class TimeoutError extends RedwellError {
   override readonly name = 'TimeoutError'
   readonly code = 'ERR_REDWELL_TIMEOUT'
 }
+
+/**
+ * One problem for each name in `options` that is not an option. `shown: false` leaves the values out, which may be
+ * secrets.
+ */
+export function unknownOptions(options: object, known: readonly string[], shown = true): string[] {
+  return Object.entries(options).flatMap(([name, value]) => {
+    if (known.includes(name)) return []
+    const given = shown ? ` (given: ${describeValue(value)})` : ''
+    const near = known.find((one) => isNear(name, one))
+    const advice = near === undefined ? `the options are ${known.join(', ')}` : `did you mean \`${near}\`?`
+    return [`${name}: there is no such option${given}; ${advice}`]
+  })
+}
+
+/** A value as messages show it: short, text in quotes. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string')
+    return `'${value.length > VALUE_SHOWN_MAX ? `${value.slice(0, VALUE_SHOWN_MAX)}…` : value}'`
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
+}
+
+const VALUE_SHOWN_MAX = 80
+
+/** Equal but for case and separators, or one letter more, less or other, or two letters swapped. */
+function isNear(name: string, known: string): boolean {
+  const [a, b] = [plain(name), plain(known)]
+  if (a === b) return true
+  let head = 0
+  while (head < a.length && a[head] === b[head]) head += 1
+  const tails: readonly (readonly [string, string])[] = [
+    [a.slice(head + 1), b.slice(head)],
+    [a.slice(head), b.slice(head + 1)],
+    [a.slice(head + 1), b.slice(head + 1)],
+  ]
+  const swapped = a[head] === b[head + 1] && a[head + 1] === b[head] && a.slice(head + 2) === b.slice(head + 2)
+  return swapped || tails.some(([one, other]) => one === other)
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[_-]/g, '')
+}

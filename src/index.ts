@@ -1,31 +1,39 @@
 export { CacheBackend } from './data/backend.js'
+export type { Memoized, MemoizeOptions } from './data/backend.js'
 export { jsonCoder } from './data/coder.js'
 export type { Coder } from './data/coder.js'
 export type { CompressionCodec, CompressionOptions } from './data/compression.js'
+export { Namespace } from './data/namespace.js'
 export type {
   BatchContext,
   BatchLoader,
+  Frozen,
   GetOptions,
   GetOrSetManyOptions,
   GetOrSetOptions,
+  LoadContext,
+  Loader,
+  LoaderContext,
+  LoadOptions,
+  NamespaceOptions,
+  PathOptions,
+  Previous,
   ReadOptions,
+  ScanOptions,
+  SchemaInput,
+  SchemaOutput,
   SetItem,
   SetOptions,
   SetResult,
+  StandardSchema,
+  StoreOptions,
   ValueEntry,
   ValueMissReason,
-} from './data/options.js'
+  ValueOptions,
+} from './data/types.js'
 export type { ExplainedEntry, ExplainRequest, Explanation } from './cache/explanation.js'
-export type { Frozen } from './data/values.js'
 export { valueKey } from './cache/key.js'
 export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
-export type { LoadContext, Loader, LoaderContext, Previous, StoreOptions } from './data/loader.js'
-export type { MatchOptions, SweepOptions } from './data/matching.js'
-export type { Memoized, MemoizeOptions } from './data/memoize.js'
-export { Namespace } from './data/namespace.js'
-export type { NamespaceOptions } from './data/namespace.js'
-export type { LoadOptions, ValueOptions } from './data/options.js'
-export type { SchemaInput, SchemaOutput, StandardSchema } from './data/values.js'
 export type { Evicted } from './cache/cache-scope.js'
 export type { WriteStamp } from './cache/write.js'
 export type { NodeRedis } from './redis/settings.js'

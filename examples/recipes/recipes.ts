@@ -106,7 +106,7 @@ export async function batch(
   db: Database,
   ids: readonly number[],
 ): Promise<(Product | undefined)[]> {
-  const products = cache.namespace<Product | undefined, number>('products', { ttl: '10m', negativeTtl: '30s' })
+  const products = cache.namespace<number, Product | undefined>('products', { ttl: '10m', negativeTtl: '30s' })
   const results = await products.getOrSetMany(ids, async (missing) => {
     const found = await db.products(missing)
     return missing.map((id) => found.get(id))

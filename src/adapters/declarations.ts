@@ -3,7 +3,7 @@ import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
 import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
-import { type Declared, RouteRegistry, type HostTraits } from '../route/registry.js'
+import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 
 const known = new WeakMap<Redis, RouteRegistry>()
@@ -12,10 +12,10 @@ const known = new WeakMap<Redis, RouteRegistry>()
 export function routesOf(redis: Redis): RouteRegistry {
   const before = known.get(redis)
   if (before !== undefined) return before
-  const { logger, defaults, settings } = redis
-  const space = redis.space.bind(redis)
-  const routes = new RouteRegistry({ space, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+  const { scope, logger, defaults, settings } = redis
+  const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
   redis.cache.explainWith((request) => routes.explain(request))
+  redis.cache.evictPathsWith((url, options) => scope.evict({ paths: routes.paths.of(url, options) }))
   known.set(redis, routes)
   return routes
 }

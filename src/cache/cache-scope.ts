@@ -1,40 +1,42 @@
-import type { MaybePromise } from '../maybe-promise.js'
-import { randomUUID } from 'node:crypto'
 import type { Logger } from '../logger.js'
-import type { Entry } from '../store/entry.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
-import type { MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
+import type { InvalidationMode, MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
 import { Telemetry } from '../telemetry/recorder.js'
-import { Changes } from './changes.js'
+import { Background } from './background.js'
 import type { Absent, EntryLookup, EntryRef } from './entry-ref.js'
-import { type Acquired, type AcquireOptions, DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
+import {
+  type Acquired,
+  type AcquireOptions,
+  DEFAULT_LEASE_MS,
+  DEFAULT_WAIT_MS,
+  FillCoordinator,
+  type FillLease,
+} from './fill.js'
 import { PREFIX_GROUP } from './group.js'
-import { lookupEntry, lookupEntries } from './lookup.js'
-import { PendingInvalidations } from './pending-invalidations.js'
-import { type AnnounceOptions, Write } from './write.js'
+import { lookupEntries, lookupEntry } from './lookup.js'
+import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
+import { type EntryDraft, type PendingWrite, stamped, type StoredEntry } from './write.js'
 
 export interface CacheScopeOptions {
+  /** Milliseconds since the epoch, on the server's clock where it is known. */
   readonly now: () => number
   readonly logger: Logger
   readonly leaseMs?: number | undefined
   readonly waitMs?: number | undefined
   readonly telemetry?: Telemetry | undefined
-}
-
-/** What an invalidation names. Keys and groups are encoded. */
-export interface InvalidationTarget {
-  readonly keys?: readonly string[] | undefined
-  readonly groups?: readonly string[] | undefined
-  /** `soft`: entries become stale and may be served while they are refreshed. Default `hard`. */
-  readonly mode?: 'hard' | 'soft' | undefined
+  /** A new time budget for the commands of one request. */
+  readonly budget?: (() => CommandBudget) | undefined
 }
 
 export interface Evicted {
-  /** Entries that were removed by their key. Those of a group are not counted: that would cost a look at each. */
+  /** Entries removed by their key. Those of a group are not counted: that would cost one lookup each. */
   readonly entries: number
   /** Groups that were invalidated. */
   readonly groups: number
-  /** False: the store could not be reached; the invalidation is queued and this process trusts nothing until then. */
+  /** False: the store could not be reached. The invalidation is queued, and this process serves nothing until then. */
   readonly confirmed: boolean
 }
 
@@ -42,37 +44,54 @@ export interface Committed extends Evicted {
   readonly published: Published
 }
 
-/** Everything that is true about the cached things of one prefix. */
+export interface BeginWriteOptions {
+  /** Groups that the write is going to evict, encoded, as far as they are known before its handler runs. */
+  readonly groups?: readonly string[] | undefined
+  /** How long groups created for this write must live: the entry's whole lifetime. */
+  readonly groupTtlMs?: number | undefined
+  readonly budget?: CommandBudget | undefined
+}
+
+/** Everything that is cached through one handle: entries of routes and values, and what invalidates them. */
 export class CacheScope {
   readonly prefix: string
   readonly now: () => number
   readonly telemetry: Telemetry
+  /** Refreshes and other work that no request waits for. */
+  readonly background = new Background()
   /** What this process has changed. */
   readonly changes = new Changes()
   readonly #store: Store
+  readonly #options: CacheScopeOptions
   readonly #fills: FillCoordinator
-  readonly #leaseMs: number
-  readonly #unconfirmed: PendingInvalidations
+  readonly #pending: PendingInvalidations
 
   constructor(store: Store, options: CacheScopeOptions) {
     this.prefix = store.prefix
     this.now = options.now
     this.telemetry = options.telemetry ?? new Telemetry(options.now)
     this.#store = store
-    this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS
-    this.#fills = new FillCoordinator(store, options.now, {
-      leaseMs: this.#leaseMs,
+    this.#options = options
+    this.#pending = new PendingInvalidations(store, options.logger)
+    this.#fills = new FillCoordinator(store, {
+      lookup: (ref, budget) => this.lookup(ref, this.now(), budget),
+      leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
       waitMs: options.waitMs ?? DEFAULT_WAIT_MS,
+      onNested: warnOnce(options.logger),
     })
-    this.#unconfirmed = new PendingInvalidations(store, options.logger, options.now)
   }
 
-  /** Entries without an end are going to be stored. */
+  /** What all commands before the answer to one request may take together. */
+  budget(): CommandBudget | undefined {
+    return this.#options.budget?.()
+  }
+
+  /** Declares that entries without expiry are going to be stored. */
   expectUnbounded(): void {
     this.#store.expectUnbounded?.()
   }
 
-  /** Fills under way in this process. */
+  /** Fills that this process has under way or waits for. */
   get filling(): number {
     return this.#fills.size
   }
@@ -82,153 +101,182 @@ export class CacheScope {
     return new Keyspace(this.prefix).entry(key)
   }
 
-  lookup(place: EntryRef, now: number = this.now()): EntryLookup | Promise<EntryLookup> {
-    const doubt = this.#unconfirmed.doubt
-    return doubt === undefined ? lookupEntry(this.#store, place, now) : { state: 'outage', error: doubt }
+  lookup(ref: EntryRef, now: number = this.now(), budget?: CommandBudget): MaybePromise<EntryLookup> {
+    const error = this.#pending.suspended
+    return error === undefined ? lookupEntry(this.#store, ref, now, budget) : { state: 'outage', error }
   }
 
-  /** Many places in one trip. */
-  lookupMany(places: readonly EntryRef[]): MaybePromise<readonly EntryLookup[]> {
-    const doubt = this.#unconfirmed.doubt
-    if (doubt === undefined) return lookupEntries(this.#store, places, this.now())
-    return places.map(() => ({ state: 'outage', error: doubt }))
+  /** Reads many entries in one trip. */
+  lookupMany(refs: readonly EntryRef[], budget?: CommandBudget): MaybePromise<readonly EntryLookup[]> {
+    const error = this.#pending.suspended
+    if (error === undefined) return lookupEntries(this.#store, refs, this.now(), budget)
+    return refs.map(() => ({ state: 'outage', error }))
   }
 
-  /** The right to fill a place, or what somebody else filled it with meanwhile. */
-  acquire(place: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
-    return this.#fills.acquire(place, absent, options)
+  /** The right to fill an entry, or what another run has stored meanwhile. */
+  acquire(ref: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+    return this.#fills.acquire(ref, absent, options)
   }
 
-  /**
-   * Begins a write-through. Undefined when the store is away: then the key has to be evicted when it ends. `keeps`:
-   * what stands there may be served until the write has succeeded.
-   */
-  async announce(key: string, options: AnnounceOptions = {}): Promise<Write | undefined> {
+  /** Runs a loader so that what it asks for in turn never waits for the fills that it holds. */
+  runHolding<T>(fills: readonly FillLease[], work: () => MaybePromise<T>): MaybePromise<T> {
+    return this.#fills.runHolding(fills, work)
+  }
+
+  /** Begins a write-through, before its handler. Undefined when the store is away: then the path is evicted afterwards. */
+  async beginWrite(ref: EntryRef, options: BeginWriteOptions = {}): Promise<PendingWrite | undefined> {
+    const { groups = [], groupTtlMs = 0, budget } = options
+    const { key, path } = ref
     try {
-      return await Write.begin(this.#store, this.#leaseMs, key, randomUUID(), options)
+      const all = [...new Set([...ref.groups, ...groups])]
+      return { key, path, stamp: await this.#store.beginWrite(path, all, groupTtlMs, budget) }
     } catch {
       return undefined
     }
   }
 
   /**
-   * Ends a successful write: invalidates what it names, then stores what it wrote. In this order, so that a group may
-   * be invalidated and given a new entry by one and the same write.
+   * Ends a write whose handler succeeded: invalidates its path and what the target names, then stores its result unless
+   * another invalidation came between. Never rejects: what the store does not confirm is queued.
    */
   async commit(
-    write: Write,
-    stored: { entry: Entry; ttlMs: number } | undefined,
-    target: InvalidationTarget,
+    { key, path, stamp }: PendingWrite,
+    stored: StoredEntry | undefined,
+    { groups = [], paths = [], mode = 'hard' }: InvalidationTarget,
   ): Promise<Committed> {
-    const committed = await this.#commit(write, stored, target)
-    this.#changed({ ...target, keys: [...(target.keys ?? []), write.key] })
-    return committed
-  }
-
-  async #commit(
-    write: Write,
-    stored: { entry: Entry; ttlMs: number } | undefined,
-    target: InvalidationTarget,
-  ): Promise<Committed> {
-    const { groups = [], mode = 'hard' } = target
-    const keys = (target.keys ?? []).filter((key) => key !== write.key)
+    const others = paths.filter((other) => other !== path)
+    const entry = stored === undefined ? undefined : stamped(stored.entry, stamp)
+    const commit = { path, key, stamp, groups, paths: others, mode, entry, ttlMs: stored?.ttlMs }
     try {
-      const entries = keys.length === 0 ? 0 : await this.#evictKeys(keys, mode)
-      const own = groups.length === 0 ? undefined : { groups, ...(await this.#store.invalidate(groups, mode)) }
-      const published = stored === undefined ? 'fenced' : await write.store(stored.entry, stored.ttlMs, own)
-      if (stored === undefined) await write.cancel()
-      return { published, entries, groups: groups.length, confirmed: true }
+      const reply = await this.#store.commitWrite(commit)
+      const published = reply.stored ? 'stored' : 'fenced'
+      return { published, entries: reply.entries, groups: groups.length, confirmed: true }
     } catch (error) {
-      this.#unconfirmed.add({ ...target, keys: [...keys, write.key] }, error)
-      write.cancel().catch(() => {})
+      this.#pending.add({ paths: [path] }, error)
+      this.#pending.add({ groups, paths: others, mode }, error)
       return { published: 'fenced', entries: 0, groups: 0, confirmed: false }
+    } finally {
+      this.changes.note([path, key, ...others], groups.length > 0)
     }
   }
 
-  /** Stores the truth of now. */
-  async set(key: string, entry: Entry, ttlMs: number): Promise<Published> {
+  /** Stores a value that is as new as the call. Rejects when the store does not confirm it; then the key is evicted. */
+  async set(key: string, draft: EntryDraft, ttlMs: number): Promise<Stamp> {
     try {
-      return (await this.#store.set(key, entry, ttlMs)) === undefined ? 'fenced' : 'stored'
+      return await this.#store.set(key, stamped(draft, NO_STAMP), ttlMs)
     } catch (error) {
-      // It may or may not have arrived; what stood there before must not come back.
-      this.#unconfirmed.add({ keys: [key] })
+      // It may have arrived or not; the value before it must not come back.
+      this.#pending.add({ paths: [key] }, error)
       throw error
     } finally {
-      this.#changed({ keys: [key] })
+      this.changes.note([key], false)
     }
+  }
+
+  /** Stores a variant that was learned from a fill of its path, under that fill's stamp. */
+  put(key: string, draft: EntryDraft, stamp: Stamp, ttlMs: number): Promise<void> {
+    return this.#store.put(key, stamped(draft, stamp), ttlMs)
   }
 
   /** Lets an entry live at least this long, without changing it. */
-  async prolong(key: string, ttlMs: number): Promise<void> {
-    await this.#store.prolong(key, ttlMs)
+  extend(key: string, ttlMs: number): Promise<void> {
+    return this.#store.extend(key, ttlMs)
   }
 
-  /** Notes one more variant of a path; those over the limit go. */
-  async enrol(list: string, key: string, ttlMs: number, max: number): Promise<void> {
+  /** Adds a variant to the list of its path, and evicts those over the limit. */
+  async addVariant(path: string, list: string, key: string, ttlMs: number, max: number): Promise<void> {
     const now = this.now()
-    const gone = await this.#store.enrol(list, key, now + ttlMs, max, now)
-    if (gone.length > 0) await this.#store.evict(gone)
+    const excess = await this.#store.addVariant(path, list, key, now + ttlMs, max, now)
+    if (excess.length > 0) await this.#store.evict(excess, 'hard')
   }
 
-  /** The variants of a path that are still there. */
-  async enrolled(list: string, groups: readonly string[]): Promise<readonly Entry[]> {
-    const keys = await this.#store.enrolled(list, this.now())
-    const looks = await Promise.all(keys.map(async (key) => this.lookup({ key, groups })))
-    return looks.flatMap((found) => (found.state === 'valid' ? [found.entry] : []))
+  /** The listed variants of a path that are valid. */
+  async variants({ path, groups }: Pick<EntryRef, 'path' | 'groups'>, list: string): Promise<readonly Entry[]> {
+    const keys = await this.#store.variants(path, list, this.now())
+    const lookups = await this.lookupMany(keys.map((key) => ({ key, path, groups })))
+    return lookups.flatMap((lookup) => (lookup.state === 'valid' ? [lookup.entry] : []))
   }
 
-  /** After it resolves, no process serves what was loaded before it was called. Never rejects. */
-  evict(target: InvalidationTarget): Promise<Evicted> {
-    const { keys = [], groups = [], mode = 'hard' } = target
-    const evicting = groups.length === 0 ? this.#evictKeys(keys, mode) : this.#evictBoth(keys, groups, mode)
-    return evicting.then(
-      (entries) => {
-        this.#changed(target)
-        return { entries, groups: groups.length, confirmed: true }
-      },
-      (error: unknown) => {
-        this.#unconfirmed.add(target, error)
-        this.#changed(target)
-        return { entries: 0, groups: 0, confirmed: false }
-      },
-    )
-  }
-
-  async #evictBoth(keys: readonly string[], groups: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
-    const [entries] = await Promise.all([this.#evictKeys(keys, mode), this.#store.invalidate(groups, mode)])
-    return entries
+  /** After it resolves with `confirmed`, no process serves what was loaded before it was called. Never rejects. */
+  async evict({ paths = [], groups = [], mode = 'hard' }: InvalidationTarget): Promise<Evicted> {
+    let confirmed = true
+    const suspend = (target: InvalidationTarget) => (error: unknown) => {
+      this.#pending.add({ ...target, mode }, error)
+      confirmed = false
+    }
+    const [entries] = await Promise.all([
+      paths.length === 0 ? 0 : this.#store.evict(paths, mode).catch(suspend({ paths })),
+      groups.length === 0 ? undefined : this.#store.invalidate(groups, mode).catch(suspend({ groups })),
+    ])
+    this.changes.note(paths, groups.length > 0)
+    return confirmed
+      ? { entries: entries ?? 0, groups: groups.length, confirmed }
+      : { entries: 0, groups: 0, confirmed }
   }
 
   /** Invalidates everything under the prefix, at the cost of one group. */
-  clear(mode: 'hard' | 'soft' = 'hard'): Promise<Evicted> {
+  clear(mode: InvalidationMode = 'hard'): Promise<Evicted> {
     return this.evict({ groups: [PREFIX_GROUP], mode })
   }
 
-  /** One bounded step over the entries, removing those that no reader can accept. */
+  /** Examines a bounded number of entries and removes those that no reader can accept. */
   sweep(cursor: string, count: number): Promise<SweepStep> {
     return this.#store.sweep(cursor, count, this.now())
   }
 
-  /** One bounded step over the keys that match a glob pattern of Redis. */
+  /** Examines a bounded number of keys against a glob pattern of Redis. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
     return this.#store.match(kind, pattern, cursor, count)
   }
 
-  /** The store has come back: what could not be confirmed is tried at once. */
+  /** Retries unconfirmed invalidations at once: the store has come back. */
   retry(): void {
-    this.#unconfirmed.retry()
+    this.#pending.retry()
   }
 
   close(): void {
-    this.#unconfirmed.close()
+    this.#pending.close()
+  }
+}
+
+/** For an entry whose stamp the store fills in. */
+const NO_STAMP: Stamp = { incarnation: 0, at: 0 }
+
+function warnOnce(logger: Logger): (key: string) => void {
+  let warned = false
+  return (key) => {
+    if (warned) return
+    warned = true
+    logger.warn(
+      `redwell: the loader of ${key} asks for the value that it is loading, directly or through other values; it runs again at once, without the cache`,
+    )
+  }
+}
+
+/** Keys remembered one by one; beyond that everything counts as changed. */
+const KEYS_MAX = 1000
+
+/** What this process has changed or invalidated, and in which order: whether something remembered is older than that. */
+export class Changes {
+  #count = 0
+  #everything = 0
+  readonly #keys = new Map<string, number>()
+
+  /** The number of changes that a reader who begins now can see. */
+  get now(): number {
+    return this.#count
   }
 
-  #changed({ keys = [], groups = [] }: InvalidationTarget): void {
-    this.changes.note(keys, groups.length > 0)
+  /** To be called when the change is complete: who began to read before that may have read the state before it. */
+  note(keys: readonly string[], everything: boolean): void {
+    this.#count += 1
+    if (everything || this.#keys.size + keys.length > KEYS_MAX) {
+      this.#everything = this.#count
+      this.#keys.clear()
+    } else for (const key of keys) this.#keys.set(key, this.#count)
   }
 
-  #evictKeys(keys: readonly string[], mode: 'hard' | 'soft'): Promise<number> {
-    if (keys.length === 0) return Promise.resolve(0)
-    return mode === 'hard' ? this.#store.evict(keys) : this.#store.soften(keys, this.now())
+  since(point: number, key: string): boolean {
+    return this.#everything > point || (this.#keys.get(key) ?? 0) > point
   }
 }

@@ -1,21 +1,18 @@
 import type { Entry } from '../store/entry.js'
 
-/** Where an entry is looked for. */
+/** The place of one entry. */
 export interface EntryRef {
   readonly key: string
-  /**
-   * The key of the path, where the entry is one of several variants. A `variants` entry stands there whose identity
-   * the variant must carry, so that evicting the path ends all of its variants at once.
-   */
-  readonly base?: string | undefined
-  /** Encoded groups the entry must carry; the prefix's first. */
+  /** The key of the path that the entry is a variant of; the same as `key` for a plain entry or a value. */
+  readonly path: string
+  /** Encoded groups that the entry must carry: the prefix's first. A variant carries its path's group. */
   readonly groups: readonly string[]
-  /** The store's own: see `Spot`. */
+  /** Kept by the store: where it found the entry last. */
   slot?: unknown
 }
 
 export type EntryLookup =
-  /** Every group allows it and it is still of use. `softened`: invalidated softly, so not fresh. */
+  /** All groups allow it, and it is still of use. `softened`: invalidated softly, so not fresh. */
   | { readonly state: 'valid'; readonly entry: Entry; readonly softened: boolean }
   | Absent
   /** The store could not answer. */
@@ -23,19 +20,17 @@ export type EntryLookup =
 
 export interface Absent {
   readonly state: 'absent'
-  /** What stands at the key though it is not valid; a claim names it. `any`: the caller did not look. */
+  /** The unusable entry at the key; the lease is granted only while it is there. `any`: the caller did not look. */
   readonly seen: Entry | 'any' | undefined
-  /** The path's `variants` entry, where the place has a base. */
-  readonly marker: Entry | undefined
   readonly absentGroups: readonly string[]
 }
 
-/** A claim of somebody who wants a new value whatever stands there. */
+/** For a fill that replaces whatever is there. */
 export function unseen(groups: readonly string[]): Absent {
-  return { state: 'absent', seen: 'any', marker: undefined, absentGroups: groups }
+  return { state: 'absent', seen: 'any', absentGroups: groups }
 }
 
-/** A claim of somebody who saw an entry and may not use it. */
+/** For a fill that replaces an entry its reader may not use. */
 export function replacing(entry: Entry): Absent {
-  return { state: 'absent', seen: entry, marker: undefined, absentGroups: [] }
+  return { state: 'absent', seen: entry, absentGroups: [] }
 }

@@ -1,174 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { Entry } from '../store/entry.js'
-import type { Published, Store } from '../store/store.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import type { Entry, Stamp } from '../store/entry.js'
+import type { LeaseReply, Store } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type Absent, type EntryRef, replacing } from './entry-ref.js'
-import { lookupEntry } from './lookup.js'
-
-/** A handler that still has not answered after this is taken for hung; its lease is not renewed any more. */
-export const RENEW_FOR_MS = 300_000
-
-/** How long callers of a key run side by side after its value could not be stored (hit-for-pass). */
-const PASS_MS = 5000
-
-interface FlightControls {
-  waiters(): number
-  leave(): void
-  end(end: FlightOutcome): void
-  readonly recorder: Recorder | undefined
-}
-
-/** The right to fill one key, held until one of publish, pass or release is called. */
-export class FillLease {
-  readonly stamp: number
-  readonly place: EntryRef
-  readonly #store: Store
-  readonly #token: string
-  readonly #leaseMs: number
-  readonly #flight: FlightControls
-  readonly #startedAt = performance.now()
-  #renewal: NodeJS.Timeout | undefined
-  #open = true
-
-  constructor(store: Store, place: EntryRef, token: string, stamp: number, leaseMs: number, flight: FlightControls) {
-    this.stamp = stamp
-    this.place = place
-    this.#store = store
-    this.#token = token
-    this.#leaseMs = leaseMs
-    this.#flight = flight
-    this.#scheduleRenewal()
-  }
-
-  /** Stores the entry, unless the key or a group was invalidated since the fill began. */
-  async publish(entry: Entry, ttlMs: number): Promise<Published> {
-    if (!this.#close()) return 'fenced'
-    try {
-      const verify = this.#flight.waiters() > 0
-      const publish = () => this.#store.publish(this.place.key, { token: this.#token, entry, ttlMs, verify })
-      const published = await this.#recorded(entry, ttlMs, publish)
-      this.#flight.end(endOfPublication(published, entry))
-      return published
-    } catch (error) {
-      this.#flight.end({ state: 'outage' })
-      throw error
-    }
-  }
-
-  /** The value may not be stored: leaves a short note in its place, so that callers do not queue behind one another. */
-  async pass(now: number): Promise<void> {
-    const note = {
-      kind: 'pass',
-      flags: 0,
-      status: 0,
-      initialAgeMs: 0,
-      family: '',
-      headers: [],
-      body: Buffer.alloc(0),
-    } as const
-    const until = { storedAt: now, freshUntil: now + PASS_MS, staleUntil: 0, errorUntil: 0 }
-    await this.publish({ ...note, ...until, stamp: this.stamp, groups: this.place.groups }, PASS_MS)
-  }
-
-  /** Gives the lease up without storing: the handler failed, or its client went away. */
-  async release(): Promise<void> {
-    if (!this.#close()) return
-    this.#flight.end({ state: 'released' })
-    await this.#store.release(this.place.key, this.#token)
-  }
-
-  /** Only what is served again is told of: not the notes and roots that we leave for ourselves. */
-  #recorded(entry: Entry, ttlMs: number, publish: () => Promise<Published>): Promise<Published> {
-    const { recorder } = this.#flight
-    if (recorder === undefined || (entry.kind !== 'response' && entry.kind !== 'value')) return publish()
-    return recorder.store('fill', { key: this.place.key, entry, ttlMs }, publish)
-  }
-
-  /** From here on nobody joins: who asks now reads the store, behind what is being written to it. */
-  #close(): boolean {
-    if (!this.#open) return false
-    this.#open = false
-    clearTimeout(this.#renewal)
-    this.#flight.leave()
-    return true
-  }
-
-  #scheduleRenewal(): void {
-    this.#renewal = setTimeout(() => void this.#renew(), this.#leaseMs / 3)
-    this.#renewal.unref()
-  }
-
-  async #renew(): Promise<void> {
-    if (performance.now() - this.#startedAt > RENEW_FOR_MS) return
-    const held = await this.#store.renew(this.place.key, this.#token, this.#leaseMs).catch(() => true)
-    if (held && this.#open) this.#scheduleRenewal()
-  }
-}
-
-function endOfPublication(published: Published, entry: Entry): FlightOutcome {
-  if (published === 'fenced') return { state: 'released' }
-  return entry.kind === 'pass' ? { state: 'pass' } : { state: 'stored', entry }
-}
-
-/** How the one fill of a key in this process ended, for those who waited for it. */
-export type FlightOutcome =
-  /** Stored, and valid as of an instant after every waiter began. */
-  | { readonly state: 'stored'; readonly entry: Entry }
-  /** The response may not be stored: waiters run their own handlers, side by side. */
-  | { readonly state: 'pass' }
-  /** Failed, fenced or given up: the next waiter may try. */
-  | { readonly state: 'released' }
-  /** The store is away: nobody waits. */
-  | { readonly state: 'outage' }
-
-export type WaitEnd = FlightOutcome | { readonly state: 'wait-limit' } | { readonly state: 'aborted' }
-
-/** What callers of one process share while one of them fills a key. */
-export class SingleFlight {
-  readonly #ended: Promise<FlightOutcome>
-  #end!: (end: FlightOutcome) => void
-  #waiters = 0
-
-  constructor() {
-    this.#ended = new Promise((resolve) => {
-      this.#end = resolve
-    })
-  }
-
-  /** How many have waited for this flight. */
-  get waiters(): number {
-    return this.#waiters
-  }
-
-  end(end: FlightOutcome): void {
-    this.#end(end)
-  }
-
-  wait(limitMs: number, signal: AbortSignal | undefined): Promise<WaitEnd> {
-    this.#waiters += 1
-    return withLimit(this.#ended, limitMs, signal)
-  }
-}
-
-/** A promise that does not reject, or the first of its limit and the caller's abort. Leaves no timer and no listener behind. */
-export function withLimit<T>(
-  promise: Promise<T>,
-  limitMs: number,
-  signal: AbortSignal | undefined,
-): Promise<T | { readonly state: 'wait-limit' } | { readonly state: 'aborted' }> {
-  if (signal?.aborted === true) return Promise.resolve({ state: 'aborted' })
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => settle({ state: 'wait-limit' }), Math.max(limitMs, 0))
-    const abort = (): void => settle({ state: 'aborted' })
-    const settle = (value: T | { state: 'wait-limit' } | { state: 'aborted' }): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      resolve(value)
-    }
-    signal?.addEventListener('abort', abort, { once: true })
-    void promise.then(settle)
-  })
-}
+import { type Absent, type EntryLookup, type EntryRef, replacing } from './entry-ref.js'
+import { HeldFlights, SingleFlight, type WaitEnd, withLimit } from './single-flight.js'
+import { type EntryDraft, stamped } from './write.js'
 
 /**
  * How long a fill may go unrenewed; a killed holder delays others by no more than this. Longer than an event loop is
@@ -176,156 +14,265 @@ export function withLimit<T>(
  */
 export const DEFAULT_LEASE_MS = 3000
 
-/** How long a caller waits for somebody else's fill before it runs the handler itself and stores nothing. */
+/** How long a caller waits for another's run before it runs the handler itself and stores nothing. */
 export const DEFAULT_WAIT_MS = 10_000
 
-/** Looks at a key that keeps changing under the claim before the check is dropped (something foreign stands there). */
+/** A handler that has not answered after this is taken for hung; its lease is not renewed any longer. */
+const RENEW_FOR_MS = 300_000
+
+/** How long requests of a key run side by side after its response could not be stored (hit-for-pass). */
+const NOTE_MS = 5000
+
+/** How often a waiter checks that another process's lease still exists: its end may go unheard (FLUSHALL, a failover). */
+const LEASE_CHECK_MS = 500
+
+/** Changes of the entry while its lease is asked for, before the check is dropped: something foreign is there. */
 const CHANGES_MAX = 2
 
-export interface FillTiming {
-  readonly leaseMs: number
-  readonly waitMs: number
-}
-
 export interface AcquireOptions {
-  /** Whether the caller may use an entry that somebody else just filled. */
+  /** Whether the caller may use an entry that another run has just stored. */
   readonly accept: (entry: Entry, softened: boolean) => boolean
-  /** 0: do not wait at all. */
-  readonly waitMs?: number | undefined
-  readonly signal?: AbortSignal | undefined
-  /** How long groups created for this fill must live: the entry's whole life. */
+  /** How long groups created for this fill must live: the entry's whole lifetime. */
   readonly groupTtlMs: number
-  /** Told of the wait, and of what is stored. */
+  /** Longest wait for another's run; 0: none. */
+  readonly waitMs?: number | undefined
+  readonly leaseMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
   readonly recorder?: Recorder | undefined
+  readonly budget?: CommandBudget | undefined
 }
 
-export type AloneReason = 'hit-for-pass' | 'wait-limit' | 'aborted' | 'outage' | 'unusable' | 'busy'
+export type AloneReason =
+  /** Another run is under way, and the caller does not wait. */
+  | 'busy'
+  | 'wait-limit'
+  | 'aborted'
+  | 'outage'
+  /** A response of this key could not be stored, now or a short while ago. */
+  | 'hit-for-pass'
+  /** The run waited for has failed, was fenced, or streams to a slow reader. */
+  | 'failed'
+  | 'fenced'
+  | 'streaming'
+  /** What the run stored is of no use to the caller, or not there. */
+  | 'unusable'
+  /** The caller is itself part of the run it would wait for. */
+  | 'nested'
 
 export type Acquired =
-  /** Somebody else filled it while we waited. */
+  /** Another run has stored it meanwhile. */
   | { readonly state: 'found'; readonly entry: Entry }
-  /** Ours to fill. Must end with publish, pass or release. */
+  /** The caller's to fill: the lease has to be ended whatever happens. */
   | { readonly state: 'fill'; readonly fill: FillLease }
-  /** Run the handler and store nothing. */
+  /** The caller runs the handler and stores nothing. */
   | { readonly state: 'alone'; readonly reason: AloneReason }
 
-/** The fills of one prefix: at most one per key at any moment, in this process and over all processes. */
+export interface FillOptions {
+  readonly lookup: (ref: EntryRef, budget: CommandBudget | undefined) => MaybePromise<EntryLookup>
+  readonly leaseMs: number
+  readonly waitMs: number
+  /** A run asked for its own result. */
+  readonly onNested: (key: string) => void
+}
+
+/**
+ * Decides who runs a handler: at most one run per key at any moment over all processes, while its lease is healthy.
+ * A request waits at most once, for the run that is under way when it comes; after that it runs at once, without a
+ * lease.
+ */
 export class FillCoordinator {
   readonly #store: Store
-  readonly #now: () => number
-  readonly #timing: FillTiming
+  readonly #options: FillOptions
   readonly #flights = new Map<string, SingleFlight>()
+  readonly #holding = new HeldFlights()
 
-  constructor(store: Store, now: () => number, timing: FillTiming) {
+  constructor(store: Store, options: FillOptions) {
     this.#store = store
-    this.#now = now
-    this.#timing = timing
+    this.#options = options
   }
 
-  /** Fills that this process has under way. */
+  /** Keys that this process fills or waits for. */
   get size(): number {
     return this.#flights.size
   }
 
-  async acquire(place: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
-    const waitMs = options.waitMs ?? this.#timing.waitMs
-    const giveUpAt = this.#now() + waitMs
-    for (;;) {
-      const flight = this.#flights.get(place.key)
-      if (flight === undefined) {
-        const led = await this.#lead(place, absent, giveUpAt, options)
-        if (led.state !== 'again') return led
-        continue
-      }
-      if (waitMs === 0) return { state: 'alone', reason: 'busy' }
-      const waiting = flight.wait(giveUpAt - this.#now(), options.signal)
-      const end = await (options.recorder?.wait('process', waiting) ?? waiting)
-      if (end.state === 'stored') return reuse(end.entry, options)
-      if (end.state === 'pass') return { state: 'alone', reason: 'hit-for-pass' }
-      if (end.state !== 'released') return { state: 'alone', reason: end.state }
-    }
+  acquire(ref: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+    const flight = this.#flights.get(ref.key)
+    return flight === undefined ? this.#lead(ref, absent, options) : this.#join(flight, ref, options)
   }
 
-  /** Speaks for this process: takes the lease, or waits for who has it. */
-  async #lead(
-    place: EntryRef,
-    absent: Absent,
-    giveUpAt: number,
-    options: AcquireOptions,
-  ): Promise<Acquired | typeof AGAIN> {
-    const flight = new SingleFlight()
-    this.#flights.set(place.key, flight)
-    const token = randomUUID()
-    try {
-      const claimed = await this.#claim(place, absent, token, giveUpAt, options, flight)
-      if (claimed.state === 'granted')
-        return { state: 'fill', fill: this.#fill(place, token, claimed.stamp, flight, options) }
-      this.#land(place.key, flight, claimed.state === 'again' ? { state: 'released' } : endOf(claimed))
-      return claimed
-    } catch {
-      this.#land(place.key, flight, { state: 'outage' })
-      return { state: 'alone', reason: 'outage' }
-    }
+  /** Runs a loader or handler so that what it asks for in turn never waits for these fills. */
+  runHolding<T>(fills: readonly FillLease[], work: () => MaybePromise<T>): MaybePromise<T> {
+    return this.#holding.run(
+      fills.map(({ flight }) => flight),
+      work,
+    )
   }
 
-  async #claim(
-    place: EntryRef,
-    first: Absent,
-    token: string,
-    giveUpAt: number,
-    options: AcquireOptions,
-    flight: SingleFlight,
-  ): Promise<Granted | Exclude<Acquired, { state: 'fill' }> | typeof AGAIN> {
-    let seen: Absent = first
-    let changes = 0
-    const waiter = new Waiter(this.#store, place.key, options.recorder)
+  /** The first request of this process for the key: takes the lease, or waits for its holder in another process. */
+  async #lead(ref: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
+    const flight = new SingleFlight(() => this.#leave(ref.key, flight))
+    this.#flights.set(ref.key, flight)
+    let filling = false
     try {
-      for (;;) {
-        const claimed = await this.#store.claim(place.key, {
-          token,
-          leaseMs: this.#timing.leaseMs,
-          seen: changes > CHANGES_MAX ? 'any' : seen.seen,
-          absentGroups: seen.absentGroups,
-          groupTtlMs: options.groupTtlMs,
-        })
-        if (claimed.state === 'granted') return { state: 'granted', stamp: claimed.stamp }
-        if (claimed.state === 'held') {
-          if (options.waitMs === 0) return { state: 'alone', reason: 'busy' }
-          const ended = await waiter.wait(Math.min(claimed.remainingMs, giveUpAt - this.#now()), options.signal)
-          if (ended === 'aborted') return { state: 'alone', reason: 'aborted' }
-          if (ended === 'limit' && this.#now() >= giveUpAt) return { state: 'alone', reason: 'wait-limit' }
-          if (ended === 'armed') continue
-        } else {
-          changes += 1
-        }
-        // Whoever joins from here on began after this read was sent, and must not be given what it finds.
-        this.#leave(place.key, flight)
-        const found = await lookupEntry(this.#store, place, this.#now())
-        if (found.state === 'outage') return { state: 'alone', reason: 'outage' }
-        if (found.state === 'absent') seen = found
-        else if (found.entry.kind === 'pass') return { state: 'alone', reason: 'hit-for-pass' }
-        else if (options.accept(found.entry, found.softened)) return { state: 'found', entry: found.entry }
-        else seen = replacing(found.entry)
-        if (this.#flights.has(place.key)) return AGAIN
-        this.#flights.set(place.key, flight)
-      }
+      const acquired = await this.#acquireLease(ref, absent, flight, options)
+      filling = acquired.state === 'fill'
+      return acquired
     } finally {
-      waiter.close()
+      // Ends the flight where its ending was not due to something better known: an exception of the caller's `accept`.
+      if (!filling && !flight.watched) flight.end({ state: 'failed' })
     }
   }
 
-  #fill(place: EntryRef, token: string, stamp: number, flight: SingleFlight, { recorder }: AcquireOptions): FillLease {
-    return new FillLease(this.#store, place, token, stamp, this.#timing.leaseMs, {
-      waiters: () => flight.waiters,
-      leave: () => this.#leave(place.key, flight),
-      end: (end) => flight.end(end),
-      recorder,
-    })
+  async #acquireLease(ref: EntryRef, absent: Absent, flight: SingleFlight, options: AcquireOptions): Promise<Acquired> {
+    const token = randomUUID()
+    let seen = absent
+    for (let changes = 0; ; changes += 1) {
+      const reply = await this.#requestLease(
+        ref.key,
+        token,
+        changes > CHANGES_MAX ? { ...seen, seen: 'any' } : seen,
+        options,
+      )
+      if (reply.state === 'granted') return this.#granted(ref, token, reply.stamp, flight, options)
+      if (reply.state === 'held') return this.#awaitHolder(ref, reply.remainingMs, flight, options)
+      if (reply.state !== 'changed') {
+        const reason = reply.state === 'noted' ? 'hit-for-pass' : 'outage'
+        flight.end({ state: reason })
+        return { state: 'alone', reason }
+      }
+      const lookup = await this.#options.lookup(ref, options.budget)
+      const found = foundIn(lookup, options)
+      if (found !== undefined) {
+        flight.end({ state: 'changed' })
+        return found
+      }
+      if (lookup.state === 'outage') {
+        flight.end({ state: 'outage' })
+        return { state: 'alone', reason: 'outage' }
+      }
+      seen = lookup.state === 'valid' ? replacing(lookup.entry) : lookup
+    }
   }
 
-  #land(key: string, flight: SingleFlight, end: FlightOutcome): void {
-    this.#leave(key, flight)
-    flight.end(end)
+  /** An unknown reply may have been a grant: the lease is given back by its token. */
+  async #requestLease(
+    key: string,
+    token: string,
+    { seen, absentGroups }: Absent,
+    { leaseMs = this.#options.leaseMs, groupTtlMs, budget }: AcquireOptions,
+  ): Promise<LeaseReply | { readonly state: 'outage' }> {
+    try {
+      return await this.#store.acquireLease(key, { token, leaseMs, seen, absentGroups, groupTtlMs }, budget)
+    } catch {
+      this.#store.releaseLease(key, token).catch(ignore)
+      return { state: 'outage' }
+    }
+  }
+
+  async #granted(
+    ref: EntryRef,
+    token: string,
+    stamp: Stamp,
+    flight: SingleFlight,
+    { leaseMs = this.#options.leaseMs, signal, recorder, budget }: AcquireOptions,
+  ): Promise<Acquired> {
+    const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder, budget })
+    if (signal?.aborted !== true) return { state: 'fill', fill }
+    await fill.release()
+    return { state: 'alone', reason: 'aborted' }
+  }
+
+  async #join(flight: SingleFlight, ref: EntryRef, options: AcquireOptions): Promise<Acquired> {
+    const { signal, waitMs = this.#options.waitMs, budget, recorder } = options
+    if (waitMs === 0) return { state: 'alone', reason: 'busy' }
+    const stopBlocking = this.#holding.block(flight)
+    if (stopBlocking === undefined) {
+      this.#options.onNested(ref.key)
+      return { state: 'alone', reason: 'nested' }
+    }
+    try {
+      const clock = this.#clock(budget)
+      const waiting = flight.wait(waitMs, signal)
+      const end = await (recorder?.wait('process', waiting) ?? waiting)
+      return await this.#afterWait(end, clock, ref, options)
+    } finally {
+      stopBlocking()
+    }
+  }
+
+  /**
+   * What a run of this process left for one who waited for it. Its entry is as new as the waiter's own would be, stored
+   * or fenced, where the clock that the waiter read when it joined is not newer than the run's stamp.
+   */
+  async #afterWait(
+    end: WaitEnd,
+    clock: Promise<Stamp | undefined>,
+    ref: EntryRef,
+    options: AcquireOptions,
+  ): Promise<Acquired> {
+    if (end.state === 'looked-up') return foundIn(end.lookup, options) ?? { state: 'alone', reason: 'unusable' }
+    if (end.state === 'stored' || end.state === 'fenced') {
+      const { entry } = end
+      const joined = await clock
+      const current = joined?.incarnation === entry.incarnation && joined.at <= entry.stamp
+      if (current && options.accept(entry, false)) return { state: 'found', entry }
+    }
+    if (end.state !== 'stored' && end.state !== 'changed') return { state: 'alone', reason: end.state }
+    const lookup = await this.#options.lookup(ref, options.budget)
+    return foundIn(lookup, options) ?? { state: 'alone', reason: lookup.state === 'outage' ? 'outage' : 'unusable' }
+  }
+
+  /** Never rejects: without a reading of the clock a waiter looks the entry up instead. */
+  async #clock(budget: CommandBudget | undefined): Promise<Stamp | undefined> {
+    try {
+      return await this.#store.clock(budget)
+    } catch {
+      return undefined
+    }
+  }
+
+  /** The run is another process's: its end is watched once for all who wait for it here. */
+  async #awaitHolder(
+    ref: EntryRef,
+    remainingMs: number,
+    flight: SingleFlight,
+    options: AcquireOptions,
+  ): Promise<Acquired> {
+    const { waitMs = this.#options.waitMs, signal, recorder } = options
+    const waiting = waitMs === 0 ? undefined : flight.wait(waitMs, signal)
+    flight.watched = true
+    void this.#watchHolder(ref, remainingMs, flight)
+    if (waiting === undefined) return { state: 'alone', reason: 'busy' }
+    const end = await (recorder?.wait('other-process', waiting) ?? waiting)
+    if (end.state === 'looked-up') return foundIn(end.lookup, options) ?? { state: 'alone', reason: 'unusable' }
+    return { state: 'alone', reason: end.state === 'changed' || end.state === 'stored' ? 'unusable' : end.state }
+  }
+
+  /** Ends the flight when the lease is gone. Checked at once: that may have happened before this process listened. */
+  async #watchHolder(ref: EntryRef, remainingMs: number, flight: SingleFlight): Promise<void> {
+    if (flight.waiters === 0) return void flight.end({ state: 'failed' })
+    let wake = (): void => {}
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve
+    })
+    const stop = this.#store.onWake(ref.key, wake)
+    try {
+      await this.#store.listen()
+      let checkMs = Math.min(remainingMs, LEASE_CHECK_MS)
+      while (flight.waiters > 0 && (await this.#store.isLeased(ref.key))) {
+        const { state } = await withLimit(woken, checkMs)
+        if (state === 'ended') break
+        checkMs = LEASE_CHECK_MS
+      }
+      // Whoever comes from here on has begun after this lookup, so it must not share what it finds.
+      flight.leave()
+      flight.end({ state: 'looked-up', lookup: await this.#options.lookup(ref, undefined) })
+    } catch {
+      flight.end({ state: 'outage' })
+    } finally {
+      stop()
+    }
   }
 
   #leave(key: string, flight: SingleFlight): void {
@@ -333,61 +280,122 @@ export class FillCoordinator {
   }
 }
 
-/** Another caller took the lead meanwhile: join it. */
-const AGAIN = { state: 'again' } as const
-
-interface Granted {
-  readonly state: 'granted'
-  readonly stamp: number
+function foundIn(lookup: EntryLookup, { accept }: AcquireOptions): Acquired | undefined {
+  if (lookup.state !== 'valid' || !accept(lookup.entry, lookup.softened)) return undefined
+  return { state: 'found', entry: lookup.entry }
 }
 
-function reuse(entry: Entry, options: AcquireOptions): Acquired {
-  return options.accept(entry, false) ? { state: 'found', entry } : { state: 'alone', reason: 'unusable' }
+interface LeaseControls {
+  readonly token: string
+  readonly stamp: Stamp
+  readonly leaseMs: number
+  readonly flight: SingleFlight
+  readonly recorder: Recorder | undefined
+  readonly budget: CommandBudget | undefined
 }
 
-function endOf(acquired: Exclude<Acquired, { state: 'fill' }>): FlightOutcome {
-  if (acquired.state === 'found') return { state: 'stored', entry: acquired.entry }
-  if (acquired.reason === 'hit-for-pass') return { state: 'pass' }
-  return { state: acquired.reason === 'outage' ? 'outage' : 'released' }
-}
-
-/** Waits for the end of somebody's lease. The first wait only arms it: the claim has to be asked again afterwards,
- * because the lease may have ended before its end could be heard. */
-class Waiter {
+/**
+ * The right to fill one key. Owned by one object for the life of a request, which ends it in one of three ways:
+ * `publish`, `refuse`, `release`. The first of them counts, later ones do nothing, and none rejects.
+ */
+export class FillLease {
+  readonly ref: EntryRef
   readonly #store: Store
-  readonly #key: string
-  readonly #recorder: Recorder | undefined
-  #stop: (() => void) | undefined
-  #woken = Promise.resolve()
-  #wake: () => void = () => {}
+  readonly #controls: LeaseControls
+  readonly #startedAt = performance.now()
+  #renewal: NodeJS.Timeout | undefined
+  #open = true
 
-  constructor(store: Store, key: string, recorder: Recorder | undefined) {
+  constructor(store: Store, ref: EntryRef, controls: LeaseControls) {
     this.#store = store
-    this.#key = key
-    this.#recorder = recorder
+    this.ref = ref
+    this.#controls = controls
+    this.#scheduleRenewal()
   }
 
-  async wait(limitMs: number, signal: AbortSignal | undefined): Promise<'armed' | 'woken' | 'limit' | 'aborted'> {
-    if (this.#stop === undefined) {
-      await this.#store.listen()
-      this.#rearm()
-      this.#stop = this.#store.onWake(this.#key, () => this.#wake())
-      return 'armed'
+  /** The clock before the handler runs. */
+  get stamp(): Stamp {
+    return this.#controls.stamp
+  }
+
+  /** @internal */
+  get flight(): SingleFlight {
+    return this.#controls.flight
+  }
+
+  /** Stores the entry, unless its key or one of its groups was invalidated since the fill began. */
+  async publish(draft: EntryDraft, ttlMs: number): Promise<'stored' | 'fenced' | 'outage'> {
+    if (!this.#close()) return 'fenced'
+    const { token, stamp, flight, budget } = this.#controls
+    const { key } = this.ref
+    const entry = stamped(draft, stamp)
+    try {
+      const published = await this.#recorded(entry, ttlMs, () =>
+        this.#store.publish(key, { token, entry, ttlMs }, budget),
+      )
+      flight.end({ state: published, entry })
+      return published
+    } catch {
+      flight.end({ state: 'fenced', entry })
+      this.#store.releaseLease(key, token).catch(ignore)
+      return 'outage'
     }
-    const waiting = withLimit(this.#woken, limitMs, signal)
-    const end = await (this.#recorder?.wait('other-process', waiting) ?? waiting)
-    this.#rearm()
-    if (end === undefined) return 'woken'
-    return end.state === 'aborted' ? 'aborted' : 'limit'
   }
 
-  close(): void {
-    this.#stop?.()
+  /** The response may not be stored: leaves a short note, so that requests for the key do not queue. */
+  refuse(): Promise<void> {
+    return this.#release('hit-for-pass', NOTE_MS)
   }
 
-  #rearm(): void {
-    this.#woken = new Promise((resolve) => {
-      this.#wake = resolve
-    })
+  /** Ends without storing: the handler failed, or its client went away. */
+  release(): Promise<void> {
+    return this.#release('failed')
+  }
+
+  /**
+   * Releases the requests that wait for this run, because its end is its reader's to decide: a stream whose reader is
+   * slower than its source. The lease is kept, so the response may still be stored.
+   */
+  releaseWaiters(): void {
+    if (this.#controls.flight.end({ state: 'streaming' }, true))
+      this.#store.wake(this.ref.key, this.#controls.token).catch(ignore)
+  }
+
+  async #release(state: 'failed' | 'hit-for-pass', noteMs?: number): Promise<void> {
+    if (!this.#close()) return
+    const { flight, token } = this.#controls
+    flight.end({ state })
+    await this.#store.releaseLease(this.ref.key, token, noteMs).catch(ignore)
+  }
+
+  /** Records for what readers are served: the record of a path's Vary fields is internal. */
+  #recorded(entry: Entry, ttlMs: number, publish: () => Promise<'stored' | 'fenced'>): Promise<'stored' | 'fenced'> {
+    const { recorder } = this.#controls
+    if (recorder === undefined || entry.kind === 'variants') return publish()
+    return recorder.store('fill', { key: this.ref.key, entry, ttlMs }, publish)
+  }
+
+  #close(): boolean {
+    if (!this.#open) return false
+    this.#open = false
+    clearTimeout(this.#renewal)
+    return true
+  }
+
+  #scheduleRenewal(): void {
+    this.#renewal = setTimeout(() => void this.#renew(), this.#controls.leaseMs / 3)
+    this.#renewal.unref()
+  }
+
+  async #renew(): Promise<void> {
+    if (performance.now() - this.#startedAt > RENEW_FOR_MS) return
+    const { token, leaseMs, flight } = this.#controls
+    const held = await this.#store.renewLease(this.ref.key, token, leaseMs).catch(() => true)
+    if (!this.#open) return
+    if (held) this.#scheduleRenewal()
+    // The lease was taken away by an invalidation: newcomers need not wait for a run whose result they cannot have.
+    else flight.leave()
   }
 }
+
+function ignore(): void {}

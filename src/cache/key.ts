@@ -13,13 +13,13 @@ export interface KeyParams {
 /** What names an entry: one part or several. */
 export type Key = KeyPart
 
-/** Which parts of a query count. Default: all pairs, sorted. */
+/** Which parts of a query count. Default: all pairs, sorted by name. */
 export interface QueryRule {
   /** Parameters that do not select another response, such as `utm_source`. */
   readonly ignore?: readonly string[] | undefined
-  /** The only parameters that count. */
+  /** The only parameters that count. `id` includes `id[]` and `id[a]`, which some parsers fold into it. */
   readonly only?: readonly string[] | undefined
-  /** Sort the pairs, so that their order makes no difference. False: the query counts as it was sent. Default true; with the `rfc9111` preset false. */
+  /** Sort by name, so that the order of different parameters makes no difference. False: the query counts as sent. Default true; with the `rfc9111` preset false. */
   readonly sort?: boolean | undefined
 }
 
@@ -31,18 +31,33 @@ export interface PathRule {
   readonly ignoreDuplicateSlashes?: boolean | undefined
 }
 
+/** What tells equal request targets apart. */
+export interface KeyContext {
+  /** The route's own prefix. */
+  readonly prefix?: string | undefined
+  readonly scheme?: string | undefined
+  /** In any case. */
+  readonly host?: string | undefined
+}
+
 /**
  * The key of a request target, the same for GET, PUT and DELETE of a path: `<path>?<query>`. Equivalent URIs have
  * equal keys (RFC 3986 section 6.2.2), different ones different keys.
  */
-export function pathKey(target: string, rule: PathRule = {}, host?: string): string {
+export function pathKey(target: string, rule: PathRule = {}, context: KeyContext = {}): string {
   const origin = target.charCodeAt(0) === 0x2f ? target : originForm(target)
   const mark = origin.indexOf('?')
   const path = encodePath(normalisePath(mark === -1 ? origin : origin.slice(0, mark), rule))
   const query = mark === -1 ? '' : queryKey(origin.slice(mark + 1), rule.query)
   const bare = mark === -1 || (query === '' && rule.query?.sort !== false)
-  const key = bare ? path : `${path}?${query}`
-  return bounded(host === undefined ? key : `${key}|host:${encodePart(host.toLowerCase())}`)
+  return bounded(inContext(bare ? path : `${path}?${query}`, context))
+}
+
+/** `|` and `:` are in no encoded part, so neither prefix nor suffix can be imitated by a path. */
+function inContext(key: string, { prefix, scheme, host }: KeyContext): string {
+  const before = prefix === undefined ? '' : `prefix:${encodePart(prefix)}:`
+  const from = scheme === undefined ? '' : `|scheme:${encodePart(scheme)}`
+  return `${before}${key}${from}${host === undefined ? '' : `|host:${encodePart(host.toLowerCase())}`}`
 }
 
 /** absolute-form (RFC 9112 section 3.2.2) to origin-form. */
@@ -58,29 +73,36 @@ function normalisePath(path: string, rule: PathRule): string {
   return normal
 }
 
-function queryKey(query: string, rule: QueryRule | undefined): string {
+function queryKey(query: string, rule: QueryRule = {}): string {
   if (query === '') return ''
-  if (rule === undefined && !query.includes('&')) return encodePair(query)
-  const pairs = query.split('&')
-  if (rule?.sort === false)
-    return pairs
-      .filter((pair) => counts(pair, rule))
-      .map(encodePair)
-      .join('&')
-  return pairs
-    .filter((pair) => pair !== '' && counts(pair, rule))
+  const selective = rule.only !== undefined || rule.ignore !== undefined
+  const pairs = selective ? query.split('&').filter((pair) => counts(pair, rule)) : query.split('&')
+  if (rule.sort === false) return pairs.map(encodePair).join('&')
+  const sorted = pairs.length === 1 ? pairs : sortedByName(pairs)
+  return sorted
+    .filter((pair) => pair !== '')
     .map(encodePair)
-    .sort()
     .join('&')
 }
 
-function counts(pair: string, rule: QueryRule | undefined): boolean {
-  if (rule?.only === undefined && rule?.ignore === undefined) return true
-  const name = decodeName(pair.split('=', 1)[0] as string)
-  return rule.only?.includes(name) !== false && rule.ignore?.includes(name) !== true
+/** Values of one name keep their order, which a handler may go by; so do `id` and `id[]`, which some parsers fold. */
+function sortedByName(pairs: readonly string[]): readonly string[] {
+  return pairs
+    .map((pair) => ({ pair, name: foldedName(nameOf(pair)) }))
+    .sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0))
+    .map(({ pair }) => pair)
 }
 
-function decodeName(name: string): string {
+function counts(pair: string, { only, ignore }: QueryRule): boolean {
+  const name = nameOf(pair)
+  if (only !== undefined && !only.includes(name) && !only.includes(foldedName(name))) return false
+  return ignore?.includes(name) !== true
+}
+
+/** The decoded name of a pair. */
+function nameOf(pair: string): string {
+  const end = pair.indexOf('=')
+  const name = end === -1 ? pair : pair.slice(0, end)
   try {
     return decodeURIComponent(name.replaceAll('+', ' '))
   } catch {
@@ -88,19 +110,25 @@ function decodeName(name: string): string {
   }
 }
 
-/** The key that a route's own key function names. */
-export function customKey(parts: Key): string {
-  return bounded(`key:${encodeKey(parts)}`)
+function foldedName(name: string): string {
+  const bracket = name.indexOf('[')
+  return bracket === -1 ? name : name.slice(0, bracket)
 }
 
-/** The key of a value in the data cache. `version` is part of it, so that another version is another world. */
+/** The key that a route's own key function returns. */
+export function customKey(parts: Key, prefix?: string): string {
+  return bounded(inContext(`key:${encodeKey(parts)}`, { prefix }))
+}
+
+/** The key of a value in the data cache. `version` is part of it: entries of other versions are never read. */
 export function valueKey(namespace: string, key: Key, version?: number | string): string {
   return valueKeyUnder(valueKeyHead(namespace, version), key)
 }
 
-/** What the keys of a namespace begin with. A comma is in no encoded name, so no name can imitate a version. */
+/** Beginning of the keys of a namespace. A comma is in no encoded name, so no name can imitate a version; `v2` is 2. */
 export function valueKeyHead(namespace: string, version?: number | string): string {
-  return `value:${encodePart(namespace)}${version === undefined ? '' : `,v${encodePart(String(version))}`}:`
+  if (version === undefined) return `value:${encodePart(namespace)}:`
+  return `value:${encodePart(namespace)},v${encodePart(String(version).replace(/^v(?=\d)/, ''))}:`
 }
 
 export function valueKeyUnder(head: string, key: Key): string {
@@ -124,24 +152,31 @@ export function valuePattern(head: string, pattern: string): string {
 /** Parts of a top-level list stand side by side: `user:42`. */
 function encodeKey(key: Key): string {
   if (key === NO_PARTS) return '!none'
-  return Array.isArray(key) ? key.map((part) => encodeKeyPart(part as KeyPart)).join(':') : encodeKeyPart(key)
+  return isList(key) ? key.map(encodeKeyPart).join(':') : encodeKeyPart(key)
 }
 
+/** An empty list is not `()`: that is a list of one empty text. */
 function encodeKeyPart(part: KeyPart): string {
-  if (Array.isArray(part)) return `(${part.map((inner) => encodeKeyPart(inner as KeyPart)).join(',')})`
-  if (part instanceof Date) return encodePart(part.toISOString())
+  if (isList(part)) return part.length === 0 ? '!empty' : `(${part.map(encodeKeyPart).join(',')})`
   if (part === null) return '!null'
-  if (typeof part === 'object') return encodeParams(part as KeyParams)
-  return encodePart(String(part))
+  if (typeof part !== 'object') return encodePart(String(part))
+  return part instanceof Date ? encodePart(part.toISOString()) : encodeParams(part)
+}
+
+/** `Array.isArray` does not narrow lists that are read-only. */
+function isList(part: KeyPart): part is readonly KeyPart[] {
+  return Array.isArray(part)
 }
 
 function encodeParams(params: KeyParams): string {
-  const names = Object.keys(params).filter((name) => params[name] !== undefined)
-  const entries = names.sort().map((name) => `${encodePart(name)}=${encodeKeyPart(params[name] as KeyPart)}`)
-  return `(${entries.join('&')})!o`
+  const entries = Object.entries(params).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, encodeKeyPart(value)] as const],
+  )
+  entries.sort(([one], [other]) => (one < other ? -1 : 1))
+  return `(${entries.map(([name, value]) => `${encodePart(name)}=${value}`).join('&')})!o`
 }
 
-/** What a variant of a key is selected by. */
+/** What selects a variant of a path. */
 export interface Selector {
   /** Whose entry it is; digested, so that no identity shows in Redis. */
   readonly principal?: string | undefined
@@ -150,21 +185,23 @@ export interface Selector {
 }
 
 /** The key of one variant. An absent field and an empty one differ (RFC 9111 section 4.1). */
-export function variantKey(base: string, { principal, fields = [] }: Selector): string {
+export function variantKey(path: string, { principal, fields = [] }: Selector): string {
   const per = principal === undefined ? '' : `|per:${digest(principal)}`
   return bounded(
-    `${base}${per}${fields.map(([name, value]) => `|${encodePart(name)}${fieldValue(name, value)}`).join('')}`,
+    `${path}${per}${fields.map(([name, value]) => `|${encodePart(name)}${fieldValue(name, value)}`).join('')}`,
   )
 }
 
-/** Values that may identify somebody never stand in a key. */
+/** Values of these fields identify people, so they never stand in a key. */
 const PERSONAL_FIELDS = new Set(['cookie', 'authorization'])
 
 const READABLE_VALUE_MAX = 64
 
+/** `!d` is no escape, so a digested value is never equal to a readable one; `#` would be that of a digested key. */
 function fieldValue(name: string, value: string | undefined): string {
   if (value === undefined) return ''
-  return value.length > READABLE_VALUE_MAX || PERSONAL_FIELDS.has(name) ? `#${digest(value)}` : `=${encodePart(value)}`
+  const readable = value.length <= READABLE_VALUE_MAX && !PERSONAL_FIELDS.has(name)
+  return `=${readable ? encodePart(value) : `!d${digest(value)}`}`
 }
 
 /** Why a value cannot be a key, or undefined. */
@@ -183,8 +220,8 @@ function partProblem(part: unknown): string | undefined {
   if (typeof part !== 'object') return `a ${typeof part} cannot be part of a key`
   const prototype: unknown = Object.getPrototypeOf(part)
   if (prototype !== Object.prototype && prototype !== null) return 'only plain objects can be part of a key'
-  const values = Object.values(part).filter((value) => value !== undefined)
-  return values.map(partProblem).find((problem) => problem !== undefined)
+  const values: unknown[] = Object.values(part)
+  return values.map((value) => (value === undefined ? undefined : partProblem(value))).find(Boolean)
 }
 
 /*
@@ -253,7 +290,7 @@ export const KEY_MAX = 512
 
 const READABLE_HEAD = 80
 
-/** `#` is in no safe set, so a digested key is never equal to a readable one. */
+/** `#` stands nowhere else in a key, so a digested key is never equal to a readable one. */
 export function bounded(key: string): string {
   return key.length <= KEY_MAX ? key : `${key.slice(0, READABLE_HEAD)}#${digest(key)}`
 }

@@ -1,246 +1,499 @@
-import type { Evicted, CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
-import { groupProblem, namespaceGroup } from '../cache/group.js'
+import type { CacheScope, Evicted } from '../cache/cache-scope.js'
+import type { EntryRef } from '../cache/entry-ref.js'
+import { namespaceGroup, PREFIX_GROUP } from '../cache/group.js'
 import type { Key } from '../cache/key.js'
-import type { WriteStamp } from '../cache/write.js'
-import { OptionsError } from '../errors.js'
+import type { InvalidationTarget } from '../cache/pending-invalidations.js'
+import { type StoredEntry, WriteStamp } from '../cache/write.js'
+import { describeValue, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { Many } from './batch.js'
-import type { Coder } from './coder.js'
-import { type CompressionOptions, type Compressor, resolveCompression } from './compression.js'
-import type { Loader } from './loader.js'
-import { deleteMatching, type MatchOptions } from './matching.js'
+import { isPromise } from '../maybe-promise.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import { usefulUntil } from '../store/entry.js'
+import type { Recorder } from '../telemetry/recorder.js'
+import { LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
 import {
-  type BatchLoader,
-  checkValueOptions,
-  type GetOptions,
-  type GetOrSetManyOptions,
-  type GetOrSetOptions,
-  type LoadOptions,
-  type ReadOptions,
+  pickOptions,
   type ResolvedValueOptions,
-  type SetItem,
-  type SetOptions,
-  type SetResult,
-  type ValueEntry,
-  type ValueOptions,
+  resolveNamespace,
+  resolveOptions,
+  sameOptions,
+  withGroups,
 } from './options.js'
-import { type Shared, ValueCache, type ValueDefaults } from './value-cache.js'
-import { schemaProblem, type StandardSchema, Values } from './values.js'
+import type { RequestMemo } from './request-memo.js'
+import type {
+  BatchContext,
+  BatchLoader,
+  Frozen,
+  GetOptions,
+  GetOrSetManyOptions,
+  GetOrSetOptions,
+  KeyOf,
+  Loader,
+  LoaderContext,
+  LoadOptions,
+  NamespaceOptions,
+  OrDefault,
+  ReadOptions,
+  ScanOptions,
+  SetItem,
+  SetOptions,
+  SetResult,
+  ValueEntry,
+  ValueOf,
+  ValueOptions,
+} from './types.js'
+import { draftEntry, type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
+import { chunksOf, ValueReader } from './value-reader.js'
+import { ValueRefs } from './value-refs.js'
 
-/** Values of one kind: `K` names them, `In` is stored, `Out` is read. Redis trouble never throws. */
+/** What the namespaces of one application share. */
+export interface DataContext {
+  readonly scope: CacheScope
+  readonly memo: RequestMemo
+  readonly logger: Logger
+  readonly defaults: ResolvedValueOptions
+  /** A new time budget for one part of a call for many keys. */
+  readonly bulkBudget: () => CommandBudget | undefined
+}
+
+const NO_OPTIONS = {}
+
+const STORED: SetResult = { stored: true }
+
+const CONTESTED: SetResult = { stored: false, reason: 'contested' }
+
+const OUTAGE: SetResult = { stored: false, reason: 'outage' }
+
+/**
+ * Values of one kind: `K` identifies them, `In` is stored, `Out` is read. Redis errors never throw; invalid keys or
+ * options, values that cannot be encoded, and the loader's own errors do.
+ */
 export class Namespace<K = Key, In = unknown, Out = In> {
   readonly name: string
-  readonly #space: CacheScope
-  readonly #cache: ValueCache
-  readonly #many: Many<K>
+  readonly #context: DataContext
+  readonly #scope: CacheScope
+  readonly #recorder: Recorder
+  readonly #refs: ValueRefs
+  readonly #codec: ValueCodec
+  readonly #reader: ValueReader
+  readonly #loader: ValueLoader
+  readonly #defaults: ResolvedValueOptions
+  readonly #shared: boolean
+  /** The group of all values of the namespace. */
+  readonly #allGroup: string
   readonly #key: (key: K) => Key
   readonly #groups: ((key: K) => string | readonly string[]) | undefined
+  /** The options of the last call: calls in a loop repeat them. */
+  #last: { readonly options: LoadOptions; readonly resolved: ResolvedValueOptions } | undefined
 
-  /** @internal Made by `cache.namespace()`. */
-  constructor(shared: Shared, name: string, options: NamespaceOptions<K>, base: ResolvedValueOptions, logger: Logger) {
-    const { values, defaults } = resolveNamespace(name, options, base, logger)
-    this.name = name
-    this.#space = shared.space
-    this.#cache = new ValueCache(shared, values, defaults)
-    this.#key = options.key ?? ((key) => key as Key)
-    this.#groups = typeof options.group === 'function' ? options.group : undefined
-    const groups = (key: K): readonly string[] => this.#groupsOf(key)
-    this.#many = new Many(this.#cache, shared, { key: this.#key, groups })
+  /** @internal Use `cache.namespace()`. Without a name: the cache itself. */
+  constructor(context: DataContext, name: string | undefined, options: NamespaceOptions<K>) {
+    const { defaults, compressor } = resolveNamespace(name, options, context.defaults)
+    const { coder, schema, version, key, group, shared } = options
+    this.name = name ?? ''
+    this.#context = context
+    this.#scope = context.scope
+    this.#recorder = context.scope.telemetry.namespace(this.name)
+    this.#refs = new ValueRefs(this.name, version)
+    const onInvalid = warnOnce(context.logger, this.name)
+    this.#codec = new ValueCodec({ coder, schema, compressor, onInvalid }, (wrong) => this.#refs.describe(wrong))
+    this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context.bulkBudget)
+    this.#loader = new ValueLoader(this.#scope, this.#refs, this.#codec, this.#recorder)
+    this.#allGroup = name === undefined ? PREFIX_GROUP : namespaceGroup(name)
+    this.#defaults = defaults
+    this.#shared = shared === true
+    this.#key = key ?? ((own) => own as Key)
+    this.#groups = typeof group === 'function' ? group : undefined
   }
 
   /** The name of a value's key in Redis, for `redis-cli` and logs. */
   keyOf(key: K): string {
-    return this.#cache.keyOf(this.#key(key))
+    return this.#scope.nameOf(this.#refs.key(this.#key(key)))
   }
 
-  /** The value of a key while it is fresh, or `undefined` (or the default). `null` is a value. */
-  get<D>(key: K, options: GetOptions & { readonly default: D }): Promise<Out | D>
-  get(key: K, options?: GetOptions): Promise<Out | undefined>
-  async get(key: K, options?: GetOptions): Promise<unknown> {
-    return this.#cache.get(this.#key(key), this.#grouped(key, options))
+  /** The value of a key while it is fresh, otherwise `undefined` or the default. `null` is a value. */
+  get<T extends Out = Out, D = T>(key: K, options: GetOptions & { readonly default: D }): Promise<OrDefault<T, D>>
+  get<T extends Out = Out>(key: K, options?: GetOptions): Promise<T | undefined>
+  async get(key: K, options: GetOptions & { readonly default?: unknown } = NO_OPTIONS): Promise<unknown> {
+    if (options?.memo !== undefined) {
+      const ask = (): Promise<unknown> => this.get(key, { ...options, memo: undefined, default: NOT_FOUND })
+      const found = await this.#remember(options.memo, 'get', key, options, ask)
+      return found === NOT_FOUND ? options.default : found
+    }
+    const entry = await this.#entry('get', key, options)
+    return entry.outcome === 'hit' ? entry.value : options.default
   }
 
-  /** The value with its outcome, age and remaining lifetime, so that a miss and an outage can be told apart. */
-  async getEntry(key: K, options?: ReadOptions): Promise<ValueEntry<Out>> {
-    return this.#cache.getEntry(this.#key(key), this.#grouped(key, options)) as Promise<ValueEntry<Out>>
+  /** The value with its outcome, age and remaining lifetime, which tell a miss from an outage. */
+  async getEntry<T extends Out = Out>(key: K, options?: ReadOptions): Promise<ValueEntry<T>>
+  async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<ValueEntry<unknown>> {
+    return this.#entry('getEntry', key, options)
   }
 
-  /** Many values in one trip, in the order of the keys. */
-  getMany<D>(keys: readonly K[], options: ReadOptions & { readonly default: D }): Promise<(Out | D)[]>
-  getMany(keys: readonly K[], options?: ReadOptions): Promise<(Out | undefined)[]>
-  getMany(keys: readonly K[], options: ReadOptions & { readonly default?: unknown } = {}): Promise<unknown[]> {
-    return this.#many.get(keys, options)
-  }
-
-  /** Stores a value. A fill of the same key that is under way anywhere will not overwrite it. Throws ValueError where the schema or the coder refuses it. */
-  async set(key: K, value: In, options?: SetOptions): Promise<SetResult> {
-    return this.#cache.set(this.#key(key), value, this.#grouped(key, options))
-  }
-
-  /** Stores many values in one pipeline; none where one of them is refused. Results are in the order of the items. */
-  async setMany(items: Iterable<SetItem<K, In>>, options?: ValueOptions): Promise<SetResult[]> {
-    const named = Array.from(items, ([key, value, own]) => [this.#key(key), value, this.#grouped(key, own)] as const)
-    return this.#cache.setMany(named, options)
+  /** Many values in the order of the keys, read with one round trip per 100. */
+  getMany<T extends Out = Out, D = T>(
+    keys: readonly K[],
+    options: ReadOptions & { readonly default: D },
+  ): Promise<OrDefault<T, D>[]>
+  getMany<T extends Out = Out>(keys: readonly K[], options?: ReadOptions): Promise<(T | undefined)[]>
+  async getMany(
+    keys: readonly K[],
+    options: ReadOptions & { readonly default?: unknown } = NO_OPTIONS,
+  ): Promise<unknown[]> {
+    const refs = keys.map((key) => this.#ref('getMany', key, options))
+    const entries = await this.#reader.entries('getMany', refs, this.#isShared(options))
+    return entries.map((entry) => (entry.outcome === 'hit' ? entry.value : options.default))
   }
 
   /** Whether there is a fresh value. */
-  async has(key: K, options?: ReadOptions): Promise<boolean> {
-    return (await this.#cache.getEntry(this.#key(key), this.#grouped(key, options), 'has')).outcome === 'hit'
+  async has(key: K, options: ReadOptions = NO_OPTIONS): Promise<boolean> {
+    return (await this.#entry('has', key, options)).outcome === 'hit'
   }
 
-  /** Seconds for which the value (or the knowledge that there is none) is still fresh; Infinity without an end, undefined where there is none. */
-  async ttl(key: K, options?: ReadOptions): Promise<number | undefined> {
-    return this.#cache.ttl(this.#key(key), this.#grouped(key, options))
+  /** Seconds for which the value, or the negative result, is still fresh. Infinity without expiry, undefined without a value. */
+  async ttl(key: K, options: ReadOptions = NO_OPTIONS): Promise<number | undefined> {
+    const entry = await this.#entry('ttl', key, options)
+    return entry.outcome === 'hit' || (entry.outcome === 'negative' && entry.ttlMs > 0) ? entry.ttlMs / 1000 : undefined
   }
 
-  /** Removes a value; a load of it that is under way will not be stored. */
-  async delete(key: K): Promise<Evicted> {
-    return this.#cache.evict([this.#key(key)], 'hard')
+  /**
+   * Stores a value. A load of the key that is under way in any process does not overwrite it. Throws ValueError if the
+   * value cannot be encoded or the schema rejects it.
+   */
+  async set(key: K, value: In, options: SetOptions = NO_OPTIONS): Promise<SetResult> {
+    const resolved = this.#resolve('set', key, options)
+    const ref = this.#refs.ref(this.#key(key), resolved.groups)
+    const encoded = await this.#encode(key, value)
+    return options.ifUnchangedSince === undefined
+      ? this.#store(ref, encoded, resolved)
+      : this.#commit(options.ifUnchangedSince, ref, encoded, resolved)
   }
 
-  async deleteMany(keys: readonly K[]): Promise<Evicted> {
-    return this.#cache.evict(
-      keys.map((key) => this.#key(key)),
-      'hard',
+  /** Stores many values, or none if one of them cannot be encoded. Results are in the order of the items. */
+  async setMany(items: Iterable<SetItem<K, In>>, options: ValueOptions = NO_OPTIONS): Promise<SetResult[]> {
+    const base = this.#resolveCall('setMany', options)
+    const encoding = Array.from(items, async ([key, value, own]) => {
+      const all = own === undefined ? base : resolveOptions('options of setMany', own, base)
+      const resolved = this.#withKeyGroups('setMany', key, all)
+      return { ref: this.#refs.ref(this.#key(key), resolved.groups), encoded: await this.#encode(key, value), resolved }
+    })
+    const throttle = new Throttle()
+    const stores = await Promise.all(encoding)
+    return Promise.all(
+      stores.map(({ ref, encoded, resolved }) => throttle.run(() => this.#store(ref, encoded, resolved))),
     )
   }
 
-  /** Makes a value stale at once: within its `staleWhileRevalidate` it is served while it is loaded anew. */
+  /** Removes a value; a load of it that is under way is not stored. */
+  delete(key: K): Promise<Evicted> {
+    return this.deleteMany([key])
+  }
+
+  async deleteMany(keys: readonly K[]): Promise<Evicted> {
+    return this.#evictKeys('delete', keys, 'hard')
+  }
+
+  /** Makes a value stale at once: within its `staleWhileRevalidate` it is served while it is reloaded. */
   async expire(key: K): Promise<Evicted> {
-    return this.#cache.evict([this.#key(key)], 'soft')
+    return this.#evictKeys('expire', [key], 'soft')
   }
 
   /** Invalidates all values of the namespace, of every version, at the cost of one group. */
   clear(): Promise<Evicted> {
-    return this.#evict('clear', { groups: [namespaceGroup(this.name)] })
+    return this.evict('clear', { groups: [this.#allGroup] })
   }
 
   /** Makes all values of the namespace stale at once. */
   expireAll(): Promise<Evicted> {
-    return this.#evict('expireAll', { groups: [namespaceGroup(this.name)], mode: 'soft' })
-  }
-
-  /** For operators: deletes the values whose keys match, such as `'42:*'`, by going through all keys of Redis in small steps. Gives how many went. */
-  async deleteMatching(pattern: string, options?: MatchOptions): Promise<number> {
-    return deleteMatching(this.#space, this.#cache.values.pattern(pattern), options)
-  }
-
-  /** Before a write whose result is to be stored: `set(key, value, { ifUnchangedSince })`. Use it with `await using`. */
-  async announce(key: K): Promise<WriteStamp> {
-    return this.#cache.announce(this.#key(key))
+    return this.evict('expireAll', { groups: [this.#allGroup], mode: 'soft' })
   }
 
   /**
-   * The value of a key, loaded when there is none: by one caller of all processes, while the others wait for it.
-   * What the loader throws goes to its own caller (or, within `staleIfError`, yields the stale value); the next caller tries again.
+   * For operators: deletes the values whose keys match, such as `'42:*'`, by scanning all keys of Redis in small steps.
+   * Resolves with their number.
    */
-  async getOrSet(key: K, loader: Loader<In, Out>, options?: GetOrSetOptions): Promise<Out> {
-    const load = loader as unknown as Loader<Out>
-    return this.#cache.getOrSet(this.#key(key), load, this.#grouped(key, options))
+  async deleteMatching(pattern: string, options: ScanOptions = {}): Promise<number> {
+    const matching = this.#refs.pattern(pattern)
+    let removed = 0
+    // Keys that are being loaded first: what is stored between the two scans is found by the second.
+    for (const kind of ['leases', 'entries'] as const) {
+      removed += await scan(options, async (from, count) => {
+        const { keys, cursor } = await this.#scope.match(kind, matching, from, count)
+        const { entries } = await this.#scope.evict({ paths: keys })
+        return { removed: entries, cursor }
+      })
+    }
+    return removed
   }
 
-  /** Many values: one trip to read them, one call of the loader for those that are not there; a result or an error for each key. */
-  getOrSetMany(
-    keys: readonly K[],
-    loader: BatchLoader<K, In, Out>,
-    options: GetOrSetManyOptions = {},
-  ): Promise<PromiseSettledResult<Out>[]> {
-    return this.#many.getOrSet(keys, loader as unknown as BatchLoader<K, Out>, options)
+  /**
+   * Takes a stamp before a write whose result is to be stored with `set(key, value, { ifUnchangedSince })`. Name here the
+   * groups that the value will have.
+   */
+  async beginWrite(key: K, options: ValueOptions = NO_OPTIONS): Promise<WriteStamp> {
+    const resolved = this.#resolve('beginWrite', key, options)
+    const ref = this.#refs.ref(this.#key(key), resolved.groups)
+    const groupTtlMs = resolved.ttlMs + Math.max(resolved.staleIfErrorMs, resolved.staleWhileRevalidateMs)
+    return new WriteStamp(ref.key, await this.#scope.beginWrite(ref, { groupTtlMs, budget: this.#scope.budget() }))
   }
 
-  #evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
-    return this.#cache.recorder.evict(operation, target, (named) => this.#space.evict(named))
-  }
-
-  #groupsOf(key: K): readonly string[] {
-    const groups = this.#groups?.(key) ?? []
-    return typeof groups === 'string' ? [groups] : groups
-  }
-
-  #grouped<O extends { readonly group?: string | readonly string[] | undefined }>(
+  /**
+   * The value of a key, loaded if there is none: by one caller of all processes, while the others wait for its result.
+   * The loader's errors go to its own caller (within `staleIfError` the stale value is returned instead). `undefined` is
+   * not stored (see `negativeTtl`), and for a short time after it callers of the key load in parallel.
+   */
+  getOrSet<T extends In = In>(
     key: K,
-    options: O | undefined,
-  ): O | undefined {
-    const groups = this.#groupsOf(key)
-    if (groups.length === 0) return options
-    const own = options?.group ?? []
-    return { ...(options as O), group: [...groups, ...(typeof own === 'string' ? [own] : own)] }
+    loader: Loader<T, ValueOf<Out, T>>,
+    options: GetOrSetOptions & { readonly shared: true },
+  ): Promise<Frozen<ValueOf<Out, T>>>
+  getOrSet<T extends In = In>(
+    key: K,
+    loader: Loader<T, ValueOf<Out, T>>,
+    options?: GetOrSetOptions,
+  ): Promise<ValueOf<Out, T>>
+  getOrSet(key: K, loader: AnyLoader, options: GetOrSetOptions = NO_OPTIONS): Promise<unknown> {
+    if (options?.memo === undefined) return this.#getOrSet(key, loader, options)
+    return this.#remember(options.memo, 'getOrSet', key, options, () => this.#getOrSet(key, loader, options))
+  }
+
+  /**
+   * Many values: read together, and one call of the loader for those that are missing. Results are in the order of the
+   * keys, a value or an error for each.
+   */
+  getOrSetMany<T extends In = In, N extends K = K>(
+    keys: readonly N[],
+    loader: BatchLoader<KeyOf<K, N>, T, ValueOf<Out, T>>,
+    options?: GetOrSetManyOptions,
+  ): Promise<PromiseSettledResult<ValueOf<Out, T>>[]>
+  async getOrSetMany(
+    keys: readonly K[],
+    loader: AnyBatchLoader,
+    options: GetOrSetManyOptions = NO_OPTIONS,
+  ): Promise<PromiseSettledResult<unknown>[]> {
+    checkLoader('getOrSetMany', loader)
+    const items = this.#distinct('getOrSetMany', keys, options)
+    const read = await this.#reader.lookup('getOrSetMany', items)
+    const run: RunLoader = async (indexes, contexts, signal) => {
+      const context: BatchContext = {
+        items: contexts,
+        signal,
+        store: (stored) => contexts.forEach((one) => one.store(stored)),
+        noStore: () => contexts.forEach((one) => one.noStore()),
+      }
+      const names = indexes.map((index) => items[index]?.name)
+      const values = await loader(names as never[], context as BatchContext<never>)
+      if (Array.isArray(values) && values.length === names.length)
+        return values.map((value: unknown) => (value instanceof Error ? new LoadFailure(value) : value))
+      const must = `must return a list with a value for each of its ${names.length} keys`
+      throw new UsageError(`The loader of getOrSetMany ${must}; it returned ${describeValue(values)}.`)
+    }
+    const wanted = { signal: options.signal, shared: this.#isShared(options), budget: this.#context.bulkBudget }
+    const loads = this.#loader.load(
+      read.map((item, index) => ({ ...item, ...wanted, index })),
+      run,
+    )
+    const results: PromiseSettledResult<unknown>[] = []
+    const settled = await Promise.allSettled(loads)
+    settled.forEach((result, index) => items[index]?.positions.forEach((position) => (results[position] = result)))
+    return results
+  }
+
+  /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
+  async #getOrSet(key: K, loader: AnyLoader, options: GetOrSetOptions): Promise<unknown> {
+    const resolved = this.#resolve('getOrSet', key, options)
+    const own = this.#key(key)
+    const ref = this.#refs.ref(own, resolved.groups)
+    const shared = this.#isShared(options)
+    const now = this.#scope.now()
+    const budget = this.#scope.budget()
+    const timer = this.#recorder.start('getOrSet')
+    const looking = timer.run(() => this.#scope.lookup(ref, now, budget))
+    const lookup = isPromise(looking) ? await looking : looking
+    if (lookup.state === 'valid' && !lookup.softened && now < lookup.entry.freshUntil) {
+      const decoding = this.#codec.decode(lookup.entry, shared)
+      const decoded = isPromise(decoding) ? await decoding : decoding
+      if (isKnown(decoded)) {
+        const reason = decoded.state === 'value' ? 'fresh' : 'negative'
+        timer.found({ outcome: 'hit', reason, entry: lookup.entry, place: ref })
+        return decoded.value
+      }
+    }
+    checkLoader('getOrSet', loader)
+    const { signal } = options
+    const wanted = { key: own, ref, options: resolved, lookup, budget: () => budget, signal, shared, timer, index: 0 }
+    const run: RunLoader = (_, contexts) =>
+      Promise.all(contexts.map(async (context) => loader(context as LoaderContext<never>)))
+    return this.#loader.load([wanted], run)[0]
+  }
+
+  /** @internal Invalidates and counts it as an operation of this namespace. */
+  protected evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
+    return this.#recorder.evict(operation, { ...target, keys: target.paths }, () => this.#scope.evict(target))
+  }
+
+  #resolve(operation: string, key: K, options: LoadOptions): ResolvedValueOptions {
+    return this.#withKeyGroups(operation, key, this.#resolveCall(operation, options))
+  }
+
+  #resolveCall(operation: string, options: LoadOptions): ResolvedValueOptions {
+    if (options === NO_OPTIONS) return this.#defaults
+    if (this.#last !== undefined && sameOptions(options, this.#last.options)) return this.#last.resolved
+    const resolved = resolveOptions(`options of ${operation}`, options, this.#defaults)
+    this.#last = { options: pickOptions(options), resolved }
+    return resolved
+  }
+
+  #withKeyGroups(operation: string, key: K, resolved: ResolvedValueOptions): ResolvedValueOptions {
+    if (this.#groups === undefined) return resolved
+    return withGroups(`groups of ${operation}`, resolved, this.#groups(key))
+  }
+
+  #ref(operation: string, key: K, options: ReadOptions): EntryRef {
+    const { groups } =
+      options === NO_OPTIONS && this.#groups === undefined ? this.#defaults : this.#resolve(operation, key, options)
+    return this.#refs.ref(this.#key(key), groups)
+  }
+
+  #isShared({ shared }: ReadOptions): boolean {
+    return shared ?? this.#shared
+  }
+
+  /** Shared and unshared values are remembered apart: one is frozen, the other is the caller's to change. */
+  async #remember(
+    owner: object,
+    operation: string,
+    key: K,
+    options: ReadOptions,
+    ask: () => Promise<unknown>,
+  ): Promise<unknown> {
+    const question = this.#isShared(options) ? `shared ${operation}` : operation
+    return this.#context.memo.answer(owner, question, this.#refs.key(this.#key(key)), ask)
+  }
+
+  /** The different keys of a call, each with its positions among them. */
+  #distinct(operation: string, keys: readonly K[], options: LoadOptions): Item<K>[] {
+    const base = this.#resolveCall(operation, options)
+    const items = new Map<string, Item<K>>()
+    keys.forEach((name, position) => {
+      const key = this.#key(name)
+      const resolved = this.#withKeyGroups(operation, name, base)
+      const ref = this.#refs.ref(key, resolved.groups)
+      const known = items.get(ref.key)
+      if (known === undefined) items.set(ref.key, { name, key, ref, options: resolved, positions: [position] })
+      else known.positions.push(position)
+    })
+    return [...items.values()]
+  }
+
+  #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
+    return this.#reader.entry(operation, this.#ref(operation, key, options), this.#isShared(options))
+  }
+
+  async #encode(key: K, value: In): Promise<EncodedValue> {
+    const own = this.#key(key)
+    return this.#codec.encode(own, await this.#codec.check(own, value))
+  }
+
+  async #store(ref: EntryRef, encoded: EncodedValue, options: ResolvedValueOptions): Promise<SetResult> {
+    const stored = this.#draft(ref, encoded, options)
+    try {
+      await this.#recorder.store('set', { key: ref.key, ...stored }, async () => {
+        await this.#scope.set(ref.key, stored.entry, stored.ttlMs)
+        return 'stored'
+      })
+      return STORED
+    } catch {
+      return OUTAGE
+    }
+  }
+
+  async #commit(
+    { key, write }: WriteStamp,
+    ref: EntryRef,
+    encoded: EncodedValue,
+    options: ResolvedValueOptions,
+  ): Promise<SetResult> {
+    if (key !== ref.key)
+      throw new UsageError('`ifUnchangedSince` is the stamp of another key: take one with beginWrite(key).')
+    if (write === undefined) {
+      await this.evict('set', { paths: [ref.key] })
+      return OUTAGE
+    }
+    const stored = this.#draft(ref, encoded, options)
+    const commit = (): ReturnType<CacheScope['commit']> => this.#scope.commit(write, stored, {})
+    const { published, confirmed } = await this.#recorder.put({}, { key, ...stored }, commit)
+    if (!confirmed) return OUTAGE
+    return published === 'stored' ? STORED : CONTESTED
+  }
+
+  #draft(ref: EntryRef, encoded: EncodedValue, options: ResolvedValueOptions): StoredEntry {
+    const now = this.#scope.now()
+    const entry = draftEntry(encoded, ref.groups, options, now)
+    return { entry, ttlMs: usefulUntil(entry) - now }
+  }
+
+  async #evictKeys(operation: string, keys: readonly K[], mode: 'hard' | 'soft'): Promise<Evicted> {
+    const paths = keys.map((key) => this.#refs.key(this.#key(key)))
+    const sum = { entries: 0, groups: 0, confirmed: true }
+    for (const chunk of chunksOf(paths)) {
+      const { entries, confirmed } = await this.evict(operation, { paths: chunk, mode })
+      sum.entries += entries
+      sum.confirmed &&= confirmed
+    }
+    return sum
   }
 }
 
-/** What holds for all values of a namespace; calls may say otherwise, and their groups add up. */
-export interface NamespaceOptions<K = Key> extends Omit<LoadOptions, 'group'> {
-  /** Groups that all values are in, or a function of the key that names them. */
-  group?: string | readonly string[] | ((key: K) => string | readonly string[]) | undefined
-  /** Part of every key: values of another version are never met, so that a deploy is a miss and not a crash. */
-  version?: number | string | undefined
-  /** How values become bytes. Default JSON. A `Uint8Array` is kept as it is by every coder, and read as a Buffer. */
-  coder?: Coder | undefined
-  /** Compress values of 4 KiB and more (Brotli), or as said. Default false. */
-  compression?: boolean | CompressionOptions | undefined
-  /** Checks values when they are stored and when they are read. What it gives is what is stored; what it refuses when read is a miss. */
-  schema?: StandardSchema | undefined
-  /** The parts of a key, from the identifier that callers use. */
-  key?: ((key: K) => Key) | undefined
-  /** True: values are deep-frozen, and as long as one is in this process' memory everybody is given the same object. Default false. */
-  shared?: boolean | undefined
+/** One of the different keys of a call. */
+interface Item<K> {
+  readonly name: K
+  readonly key: Key
+  readonly ref: EntryRef
+  readonly options: ResolvedValueOptions
+  readonly positions: number[]
 }
 
-/** Checked options of a namespace. */
-export interface ResolvedNamespace {
-  readonly values: Values
-  readonly defaults: ValueDefaults
+/** Any loader; its context has the types of its own namespace. */
+type AnyLoader = (context: LoaderContext<never>) => unknown
+
+type AnyBatchLoader = (keys: readonly never[], context: BatchContext<never>) => unknown
+
+const NOT_FOUND = Symbol('not found')
+
+/** Steps of a scan look at this many keys: well under a millisecond of the server's time. */
+const SCAN_COUNT = 100
+
+/** Repeats a step until its cursor is back at the start; resolves with how many entries the steps removed. */
+export async function scan(
+  { count = SCAN_COUNT, signal }: ScanOptions,
+  step: (cursor: string, count: number) => Promise<{ readonly cursor: string; readonly removed: number }>,
+): Promise<number> {
+  let removed = 0
+  let cursor = '0'
+  do {
+    signal?.throwIfAborted()
+    const end = await step(cursor, count)
+    removed += end.removed
+    cursor = end.cursor
+  } while (cursor !== '0')
+  return removed
 }
 
-/** Throws OptionsError with every problem. */
-export function resolveNamespace<K>(
-  name: string,
-  options: NamespaceOptions<K>,
-  base: ResolvedValueOptions,
-  logger: Logger,
-): ResolvedNamespace {
-  const problems: string[] = []
-  const { group, coder, schema, version } = options
-  const nameProblem = groupProblem(name)
-  if (nameProblem !== undefined) problems.push(`name: ${nameProblem.replace('group', 'namespace')}`)
-  if (schema !== undefined) problems.push(...[schemaProblem(schema)].filter((problem) => problem !== undefined))
-  problems.push(...coderProblems(coder), ...versionProblems(version))
-  if (options.key !== undefined && typeof options.key !== 'function') problems.push('key: must be a function')
-  const compressor: Compressor = resolveCompression(options.compression, problems)
-  const fixed = { ...options, group: typeof group === 'function' ? undefined : group }
-  const resolved = checkValueOptions(fixed, base, problems)
-  if (problems.length > 0) throw new OptionsError(`options of namespace '${name}'`, problems)
-  const onInvalid = once((reason) => logger.warn(invalidMessage(name, reason)))
-  const values = new Values({ namespace: name, version, coder, schema, compressor, onInvalid })
-  return { values, defaults: { options: resolved, shared: options.shared === true } }
+function checkLoader(operation: string, loader: unknown): void {
+  if (typeof loader !== 'function')
+    throw new UsageError(
+      `The loader of ${operation} is ${describeValue(loader)}; write a function that returns the value.`,
+    )
 }
 
-function coderProblems(coder: unknown): string[] {
-  if (coder === undefined) return []
-  const { name, encode, decode } = (coder ?? {}) as Partial<Coder>
-  const problems: string[] = []
-  if (typeof encode !== 'function' || typeof decode !== 'function')
-    problems.push('coder: needs a name, encode(value) and decode(bytes)')
-  // It stands in the entry's header lines, which are latin1.
-  if (typeof name !== 'string' || !/^[\x20-\x7e]+$/.test(name)) problems.push('coder: its name must be printable ASCII')
-  return problems
-}
-
-function versionProblems(version: unknown): string[] {
-  const good =
-    version === undefined || (typeof version === 'number' && Number.isFinite(version)) || typeof version === 'string'
-  return good ? [] : ['version: must be a number or a text']
-}
-
-function invalidMessage(name: string, reason: string): string {
-  return `redwell: a stored value of namespace '${name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; this is said once`
-}
-
-function once(say: (reason: string) => void): (reason: string) => void {
-  let said = false
+function warnOnce(logger: Logger, name: string): (reason: string) => void {
+  let warned = false
   return (reason) => {
-    if (said) return
-    said = true
-    say(reason)
+    if (warned) return
+    warned = true
+    logger.warn(
+      `redwell: a stored value of namespace '${name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
+    )
   }
 }

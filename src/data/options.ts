@@ -1,37 +1,11 @@
-import { groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
-import type { Key } from '../cache/key.js'
-import type { WriteStamp } from '../cache/write.js'
+import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
-import { OptionsError } from '../errors.js'
-import type { LoadContext, LoaderContext } from './loader.js'
+import { describeValue, OptionsError, unknownOptions } from '../errors.js'
+import type { Coder } from './coder.js'
+import { type Compressor, resolveCompression } from './compression.js'
+import type { LoadOptions, NamespaceOptions, StandardSchema } from './types.js'
 
-/** Options that describe how long a value is kept and what invalidates it. */
-export interface ValueOptions {
-  /** Lifetime: seconds, or `'500ms' | '30s' | '5m' | '2h' | '1d'`. 0 or less keeps it until it is evicted. Default: `REDIS_DEFAULT_TTL`. */
-  ttl?: Duration | undefined
-  /** One call of `deleteGroup` with one of these names invalidates the value. */
-  group?: string | readonly string[] | undefined
-  /** How long after its lifetime the value may be served while it is loaded anew. Default 0. */
-  staleWhileRevalidate?: Duration | undefined
-  /** How long after its lifetime the value may be served when loading fails, or takes longer than `softTimeout`. Default 0. */
-  staleIfError?: Duration | undefined
-  /** Shortens each lifetime by a random part of up to this fraction (0 to 1), so that values do not expire together. Default 0. */
-  jitter?: number | undefined
-}
-
-/** Options that describe how a value is loaded. */
-export interface LoadOptions extends ValueOptions {
-  /**
-   * Lifetime of a negative result: a loader that gives `undefined` ("there is none") or `null`. Default: `undefined` is
-   * not kept, and `null` is a value like any other.
-   */
-  negativeTtl?: Duration | undefined
-  /** After so long the caller is given the stale value (within `staleIfError`), and the loader goes on behind it. Default: never. */
-  softTimeout?: Duration | undefined
-  /** After so long the loader is aborted and its lease given up; the caller gets the stale value, or a TimeoutError. Default: never. */
-  timeout?: Duration | undefined
-}
-
+/** Options after defaults and checks. */
 export interface ResolvedValueOptions {
   /** Infinity: until evicted. */
   readonly ttlMs: number
@@ -39,14 +13,15 @@ export interface ResolvedValueOptions {
   readonly staleWhileRevalidateMs: number
   readonly staleIfErrorMs: number
   readonly jitter: number
-  /** Undefined: negative results are not kept. */
+  /** Undefined: negative results are not stored. */
   readonly negativeTtlMs: number | undefined
   readonly softTimeoutMs: number
   readonly timeoutMs: number
+  /** Undefined: the timeout, or the default of all waits. */
+  readonly waitMs: number | undefined
 }
 
-/** What holds where nothing is said. */
-export function plainOptions(defaultTtlMs: number): ResolvedValueOptions {
+export function defaultOptions(defaultTtlMs: number): ResolvedValueOptions {
   return {
     ttlMs: endless(defaultTtlMs),
     groups: [],
@@ -56,92 +31,134 @@ export function plainOptions(defaultTtlMs: number): ResolvedValueOptions {
     negativeTtlMs: undefined,
     softTimeoutMs: Infinity,
     timeoutMs: Infinity,
+    waitMs: undefined,
   }
 }
 
-/** Checks options where they are given, over those that hold otherwise; groups add up. Throws OptionsError with every problem. */
-export function resolveValueOptions(
-  where: string,
-  options: LoadOptions,
-  base: ResolvedValueOptions,
-): ResolvedValueOptions {
-  const problems: string[] = []
-  const resolved = checkValueOptions(options, base, problems)
+/** Options that describe a value; `Compared` are those that change how a call is resolved. */
+const COMPARED = [
+  ...[
+    'ttl',
+    'group',
+    'staleWhileRevalidate',
+    'staleIfError',
+    'jitter',
+    'negativeTtl',
+    'softTimeout',
+    'timeout',
+    'wait',
+  ],
+] as const
+
+/** An object of options may be written once and given to several calls, so every call accepts the names of all. */
+const CALL_OPTIONS: readonly string[] = [...COMPARED, 'shared', 'default', 'memo', 'signal', 'ifUnchangedSince']
+
+const NAMESPACE_OPTIONS: readonly string[] = [...COMPARED, 'shared', 'version', 'coder', 'compression', 'schema', 'key']
+
+/** Checks the options of a call; groups add to those of `base`. Throws OptionsError with every problem. */
+export function resolveOptions(where: string, options: LoadOptions, base: ResolvedValueOptions): ResolvedValueOptions {
+  if (!isObject(options)) {
+    const meant = durationMs(options) === undefined ? '{ ttl: … }' : `{ ttl: ${describeValue(options)} }`
+    throw new OptionsError(where, [`${describeValue(options)} is not an object of options; write ${meant}`])
+  }
+  const problems = unknownOptions(options, CALL_OPTIONS)
+  const resolved = readOptions(options, base, problems)
   if (problems.length > 0) throw new OptionsError(where, problems)
   return resolved
 }
 
-export function checkValueOptions(
-  options: LoadOptions,
+/** A namespace after defaults and checks. */
+export interface ResolvedNamespace {
+  readonly defaults: ResolvedValueOptions
+  readonly compressor: Compressor
+}
+
+/** Throws OptionsError with every problem. `name` is undefined for the cache itself. */
+export function resolveNamespace<K>(
+  name: string | undefined,
+  options: NamespaceOptions<K>,
   base: ResolvedValueOptions,
-  problems: string[],
-): ResolvedValueOptions {
-  const { ttl, group, jitter, negativeTtl } = options
+): ResolvedNamespace {
+  const where = `options of namespace '${name}'`
+  if (!isObject(options)) throw new OptionsError(where, [`${describeValue(options)} is not an object of options`])
+  const problems = unknownOptions(options, NAMESPACE_OPTIONS)
+  const { group, coder, schema, version, key } = options
+  const nameProblem = name === undefined ? undefined : groupProblem(name)
+  if (nameProblem !== undefined) problems.push(`name: ${nameProblem.replace('group', 'namespace')}`)
+  if (schema !== undefined && !isSchema(schema))
+    problems.push('schema: not a Standard Schema (Zod 3.24+, Valibot 1+, ArkType 2+ and others are)')
+  if (coder !== undefined) problems.push(...coderProblems(coder))
+  if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version))
+    problems.push(`version: ${describeValue(version)} is not a number or a text`)
+  if (key !== undefined && typeof key !== 'function') problems.push(`key: ${describeValue(key)} is not a function`)
+  const compressor = resolveCompression(options.compression, problems)
+  const fixed = { ...options, group: typeof group === 'function' ? undefined : group }
+  const defaults = readOptions(fixed, base, problems)
+  if (problems.length > 0) throw new OptionsError(where, problems)
+  return { defaults, compressor }
+}
+
+function coderProblems({ name, encode, decode }: Partial<Coder>): string[] {
+  const problems: string[] = []
+  if (typeof encode !== 'function' || typeof decode !== 'function')
+    problems.push('coder: needs a name, encode(value) and decode(bytes)')
+  // It is written to the entry's header fields, which are latin1.
+  if (typeof name !== 'string' || !/^[\x20-\x7e]+$/.test(name)) problems.push('coder: its name must be printable ASCII')
+  return problems
+}
+
+function isSchema(schema: unknown): schema is StandardSchema {
+  return (isObject(schema) || typeof schema === 'function') && '~standard' in schema
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems: string[]): ResolvedValueOptions {
+  const duration = (name: DurationOption, fallback: number): number => {
+    const value = options[name]
+    if (value === undefined) return fallback
+    const ms = knownMs(value)
+    if (ms === undefined) problems.push(`${name}: ${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
+    return ms ?? fallback
+  }
+  const lifetime = <T extends number | undefined>(name: DurationOption, fallback: T): number | T => {
+    const value = options[name]
+    if (value === undefined) return fallback
+    return typeof value === 'number' && value <= 0 ? Infinity : endless(duration(name, 0))
+  }
+  const limit = (name: DurationOption, fallback: number): number => {
+    const ms = duration(name, fallback)
+    if (options[name] !== undefined && ms === 0) problems.push(`${name}: a limit of 0 leaves no time; write a duration`)
+    return ms > TIMER_MAX_MS ? Infinity : ms
+  }
+  const { group, jitter = base.jitter } = options
+  if (!(typeof jitter === 'number' && jitter >= 0 && jitter <= 1))
+    problems.push(`jitter: ${describeValue(jitter)} is not a fraction; write a number from 0 to 1`)
   return {
-    ttlMs: ttl === undefined ? base.ttlMs : lifetime('ttl', ttl, problems),
-    groups: group === undefined ? base.groups : [...base.groups, ...resolveGroups(group, problems)],
-    staleWhileRevalidateMs: span(
-      'staleWhileRevalidate',
-      options.staleWhileRevalidate,
-      base.staleWhileRevalidateMs,
-      problems,
-    ),
-    staleIfErrorMs: span('staleIfError', options.staleIfError, base.staleIfErrorMs, problems),
-    jitter: jitter === undefined ? base.jitter : resolveJitter(jitter, problems),
-    negativeTtlMs: negativeTtl === undefined ? base.negativeTtlMs : lifetime('negativeTtl', negativeTtl, problems),
-    softTimeoutMs: limit('softTimeout', options.softTimeout, base.softTimeoutMs, problems),
-    timeoutMs: limit('timeout', options.timeout, base.timeoutMs, problems),
+    ttlMs: lifetime('ttl', base.ttlMs),
+    groups: group === undefined ? base.groups : [...base.groups, ...groupNames(group, problems)],
+    staleWhileRevalidateMs: duration('staleWhileRevalidate', base.staleWhileRevalidateMs),
+    staleIfErrorMs: duration('staleIfError', base.staleIfErrorMs),
+    jitter,
+    negativeTtlMs: lifetime('negativeTtl', base.negativeTtlMs),
+    softTimeoutMs: limit('softTimeout', base.softTimeoutMs),
+    timeoutMs: limit('timeout', base.timeoutMs),
+    waitMs: options.wait === undefined ? base.waitMs : Math.min(duration('wait', 0), TIMER_MAX_MS),
   }
 }
 
-/** The options alone, without what else a caller's object holds on to (a request, a signal). */
-export function sayings(options: LoadOptions): LoadOptions {
-  const { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout } = options
-  return { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout }
-}
+type DurationOption = Exclude<keyof LoadOptions, 'group' | 'jitter'>
 
-/** True where two sets of options are equal for sure. A list of groups may be changed by its owner, so it never is. */
-export function saysTheSame(a: LoadOptions, b: LoadOptions): boolean {
-  return (
-    a.ttl === b.ttl &&
-    a.group === b.group &&
-    typeof a.group !== 'object' &&
-    a.staleWhileRevalidate === b.staleWhileRevalidate &&
-    a.staleIfError === b.staleIfError &&
-    a.jitter === b.jitter &&
-    a.negativeTtl === b.negativeTtl &&
-    a.softTimeout === b.softTimeout &&
-    a.timeout === b.timeout
-  )
-}
+/** Node.js timers that are set for longer (24.8 days) fire at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1
 
 function endless(ms: number): number {
   return ms <= 0 ? Infinity : ms
 }
 
-function lifetime(name: string, ttl: Duration, problems: string[]): number {
-  if (typeof ttl === 'number' && ttl <= 0) return Infinity
-  return endless(span(name, ttl, 0, problems))
-}
-
-function limit(name: string, value: Duration | undefined, base: number, problems: string[]): number {
-  if (value === undefined) return base
-  const ms = span(name, value, 0, problems)
-  if (ms === 0) problems.push(`${name}: a limit of 0 would leave no time at all`)
-  return ms > TIMER_MAX_MS ? Infinity : ms
-}
-
-/** Timers of Node.js end at once where they are set for longer (24.8 days). */
-const TIMER_MAX_MS = 2 ** 31 - 1
-
-function span(name: string, value: Duration | undefined, base: number, problems: string[]): number {
-  if (value === undefined) return base
-  const ms = knownMs(value)
-  if (ms === undefined) problems.push(`${name}: ${describe(value)} is not a duration; give ${DURATION_RULE}`)
-  return ms ?? 0
-}
-
-/** Texts come again and again, at each call; over so many different ones somebody computes them. */
+/** The same few texts come with each call; an application that computes more than this many is parsed each time. */
 const KNOWN_MAX = 256
 
 const known = new Map<string, number>()
@@ -155,90 +172,53 @@ function knownMs(value: Duration): number | undefined {
   return ms
 }
 
-function resolveGroups(group: string | readonly string[], problems: string[]): readonly string[] {
+function groupNames(group: unknown, problems: string[]): string[] {
   const names: readonly unknown[] = Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) {
     problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
     return []
   }
   for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
-  return names as readonly string[]
+  return names.filter((name) => typeof name === 'string')
 }
 
-function resolveJitter(jitter: number, problems: string[]): number {
-  if (typeof jitter === 'number' && jitter >= 0 && jitter <= 1) return jitter
-  problems.push(`jitter: ${describe(jitter)} is not a fraction from 0 to 1`)
-  return 0
+/** `base` with further groups. Throws OptionsError. */
+export function withGroups(where: string, base: ResolvedValueOptions, group: unknown): ResolvedValueOptions {
+  const problems: string[] = []
+  const groups = [...base.groups, ...groupNames(group, problems)]
+  if (problems.length > 0) throw new OptionsError(where, problems)
+  return { ...base, groups }
 }
 
-function describe(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : String(value)
+/** Names of groups to invalidate, encoded. Throws OptionsError. */
+export function encodedGroups(operation: string, group: unknown): string[] {
+  const problems: string[] = []
+  const names = groupNames(group, problems)
+  if (problems.length > 0) throw new OptionsError(`argument of ${operation}`, problems)
+  return names.map(encodeGroup)
 }
 
-/** Options of every read. */
-export interface ReadOptions {
-  /** Groups the value was stored with. Naming them here saves a round trip; a value without them is a miss. */
-  readonly group?: string | readonly string[] | undefined
-  /** True: the value is deep-frozen, and as long as it is in this process' memory everybody is given the same object. */
-  readonly shared?: boolean | undefined
+/** The options that matter, without what else the caller's object refers to (a request, a signal). */
+export function pickOptions(options: LoadOptions): LoadOptions {
+  const { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout, wait } = options
+  return { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout, wait }
 }
 
-export interface GetOptions extends ReadOptions {
-  /** An object, such as the request, beside which the answer is remembered: for its life the same question is asked once. */
-  readonly memo?: object | undefined
+/** Whether options are certainly equal. A list of groups never is: its owner may change it. Unknown names differ. */
+export function sameOptions(a: LoadOptions, b: LoadOptions): boolean {
+  for (const name in a) if (!CALL_NAMES.has(name)) return false
+  return (
+    a.ttl === b.ttl &&
+    a.group === b.group &&
+    typeof a.group !== 'object' &&
+    a.staleWhileRevalidate === b.staleWhileRevalidate &&
+    a.staleIfError === b.staleIfError &&
+    a.jitter === b.jitter &&
+    a.negativeTtl === b.negativeTtl &&
+    a.softTimeout === b.softTimeout &&
+    a.timeout === b.timeout &&
+    a.wait === b.wait
+  )
 }
 
-export interface SetOptions extends ValueOptions {
-  /**
-   * From `announce(key)`, taken before the value was made. The value is stored only if no other writer of the key was
-   * active and nothing of it was invalidated since; otherwise nothing is left at the key and the next reader loads it.
-   */
-  readonly ifUnchangedSince?: WriteStamp | undefined
-}
-
-export interface GetOrSetOptions extends LoadOptions, GetOptions {
-  readonly group?: string | readonly string[] | undefined
-  /** Ends the caller's wait, and aborts the loader where it is this caller's. */
-  readonly signal?: AbortSignal | undefined
-}
-
-export type GetOrSetManyOptions = Omit<GetOrSetOptions, 'memo'>
-
-/** What the loader of many values is given. */
-export interface BatchContext<T = unknown, Out = T> extends LoadContext {
-  /** One for each key, in the same order: what was there before, and decisions about that value alone. */
-  readonly items: readonly LoaderContext<T, Out>[]
-}
-
-/**
- * Loads many values at once: gives one for each key, in the same order. An Error in the place of a value fails its key
- * and no other; `undefined` is a negative result.
- */
-export type BatchLoader<K, T, Out = T> = (
-  keys: readonly K[],
-  context: BatchContext<T, Out>,
-) => readonly (T | Error)[] | Promise<readonly (T | Error)[]>
-
-/** What `getEntry` tells of a key. */
-export type ValueEntry<T> =
-  | { readonly outcome: 'hit' | 'stale'; readonly value: T; readonly ageMs: number; readonly ttlMs: number }
-  /** Known to be nothing (`negativeTtl`). */
-  | { readonly outcome: 'negative'; readonly value: undefined; readonly ageMs: number; readonly ttlMs: number }
-  | { readonly outcome: 'miss'; readonly reason: ValueMissReason; readonly value: undefined }
-
-/**
- * - `absent`: nothing is stored, or it was invalidated
- * - `undecodable`: stored by another coder or version, or damaged
- * - `invalid`: the schema does not accept it
- * - `outage`: the store could not answer in time, so nobody knows
- */
-export type ValueMissReason = 'absent' | 'undecodable' | 'invalid' | 'outage'
-
-export interface SetResult {
-  readonly stored: boolean
-  /** `contested`: a writer of the key was active, or `ifUnchangedSince` does not hold. `outage`: the store was away. */
-  readonly reason?: 'contested' | 'outage'
-}
-
-/** A value for `setMany`, with options of its own where it has some. */
-export type SetItem<K = Key, T = unknown> = readonly [key: K, value: T, options?: ValueOptions | undefined]
+const CALL_NAMES = new Set(CALL_OPTIONS)

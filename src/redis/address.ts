@@ -83,7 +83,7 @@ const DATABASE = /^(\/\d*)?$/
  * What a message may show of a wrong address: its scheme and hosts. From the first text that is no host on everything
  * is masked, because that may be a password whose `@host` was forgotten, commas and all.
  */
-function masked(text: string): string {
+export function masked(text: string): string {
   const [, scheme = '', userinfo, list = '', rest = ''] = AUTHORITY.exec(text) ?? []
   const hosts = list.split(',')
   const wrong = hosts.findIndex((host) => !HOST.test(host))

@@ -1,26 +1,34 @@
-import type { CacheScope, InvalidationTarget } from '../cache/cache-scope.js'
+import type { CacheScope } from '../cache/cache-scope.js'
 import { PREFIX_GROUP } from '../cache/group.js'
-import { pathKey, type PathRule } from '../cache/key.js'
+import type { PathRule } from '../cache/key.js'
+import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
-import type { Recorder } from '../telemetry/recorder.js'
-import { hostOf } from './entry-key.js'
+import { hostOf, principalKey, uriPath } from './entry-key.js'
 import type { KeyPolicy } from './policy.js'
 import type { RequestContext } from './request.js'
-import { responseGroups } from './runs.js'
+import { responseGroups } from './variants.js'
 
-/** What is invalidated together under one prefix. */
-export type Targets = Map<CacheScope, { readonly keys: readonly string[]; readonly groups: readonly string[] }>
-
-interface Cached {
-  readonly space: CacheScope
+/** Routes whose keys of a URI are made alike. */
+interface PathKind {
+  readonly prefix: string | undefined
   readonly host: boolean
   /** Undefined: its routes make keys of their own, so that no URI can be told from them. */
   readonly path: PathRule | undefined
 }
 
+/** Which of the entries of a URI. */
+export interface PathOptions {
+  /** Host and port, where routes keep hosts apart. Default: that of an absolute URL, otherwise all hosts. */
+  readonly host?: string | undefined
+  /** Only the entries of this principal. Default: those of all. */
+  readonly per?: string | number | bigint | undefined
+  /** Only routes with this prefix. Default: all routes. */
+  readonly prefix?: string | undefined
+}
+
 /** Under which keys the routes of one application cache a URI: what a change of it invalidates. */
 export class CachedPaths {
-  readonly #kinds = new Map<string, Cached>()
+  readonly #kinds = new Map<string, PathKind>()
 
   /** How many kinds of keys there are; 0: nothing is cached. */
   get size(): number {
@@ -28,56 +36,68 @@ export class CachedPaths {
   }
 
   /** A route is cached. Routes whose keys are made alike count once. */
-  add(space: CacheScope, { key, path, host }: Pick<KeyPolicy<never>, 'key' | 'path' | 'host'>): void {
+  add({ prefix, key, path, host }: Pick<KeyPolicy<never>, 'prefix' | 'key' | 'path' | 'host'>): void {
     const rule = key === undefined ? path : undefined
-    this.#kinds.set(JSON.stringify([space.prefix, host, rule]), { space, host, path: rule })
+    this.#kinds.set(JSON.stringify([prefix, host, rule]), { prefix, host, path: rule })
+  }
+
+  /** The keys of the paths of a URL: evicting them ends its entries in all routes, with all variants. */
+  of(url: string, { host = hostIn(url), per, prefix }: PathOptions = {}): readonly string[] {
+    const kinds = this.size === 0 ? [{ prefix, host: false, path: {} }] : [...this.#kinds.values()]
+    const paths = kinds
+      .filter((kind) => prefix === undefined || kind.prefix === prefix)
+      .flatMap((kind) => (kind.path === undefined ? [] : [{ ...kind, path: kind.path }]))
+      .map((kind) => uriPath(url, kind, kind.host ? host : undefined))
+    return unique(per === undefined ? paths : paths.map((path) => principalKey(path, String(per))))
   }
 
   /**
    * What a successful request by an unsafe method changes (RFC 9111 section 4.4, RFC 9875 section 3). `undefined`:
    * nothing.
    */
-  targets(request: RequestContext<unknown>, response: ResponseHead, policy: InvalidationPolicy): Targets | undefined {
+  target(
+    request: RequestContext<unknown>,
+    response: ResponseHead,
+    policy: InvalidationPolicy,
+  ): InvalidationTarget | undefined {
+    if (this.size === 0) return undefined
     const url = request.target.startsWith('/') ? request.origin + request.target : request.target
     const named = invalidationOf(request.method, url, response, policy)
     if (named.targets.length + named.groups.length === 0) return undefined
-    const targets: Targets = new Map()
-    for (const { space, host, path } of this.#kinds.values()) {
-      const authority = hostOf(request, { host })
-      const before = targets.get(space)
-      const keys = path === undefined ? [] : named.targets.map((uri) => pathKey(uri, path, authority))
-      targets.set(space, {
-        keys: union(before?.keys, keys),
-        groups: union(before?.groups, responseGroups(named.groups, authority)),
-      })
+    const host = hostOf(request, { host: true })
+    const hosts = new Set([...this.#kinds.values()].map((kind) => (kind.host ? host : undefined)))
+    return {
+      paths: unique(named.targets.flatMap((uri) => this.of(uri, { host }))),
+      groups: unique([...hosts].flatMap((authority) => responseGroups(named.groups, authority))),
     }
-    return targets
   }
 }
 
-/** Invalidates; with `invalidateSharedGroups`, what shares a group with one of the keys as well (RFC 9875 section 2.2.1). */
-export async function invalidate(
-  targets: Iterable<readonly [CacheScope, InvalidationTarget]>,
-  policy: Pick<InvalidationPolicy, 'invalidateSharedGroups'>,
-  recorder: Recorder | undefined,
-): Promise<void> {
-  const evicting = [...targets].map(async ([space, target]) => {
-    const shared = policy.invalidateSharedGroups ? await sharedGroups(space, target.keys ?? []) : []
-    const all = shared.length === 0 ? target : { ...target, groups: union(target.groups, shared) }
-    await (recorder ?? space.telemetry.route(UNNAMED)).evict('evict', all, (named) => space.evict(named))
-  })
-  await Promise.all(evicting)
+/** Host and port of an absolute URL, as the Host field has them. */
+function hostIn(url: string): string | undefined {
+  return url.startsWith('/') || !URL.canParse(url) ? undefined : new URL(url).host
 }
 
-/** In telemetry: routes that have no declaration of ours, or whose adapter does not tell their names. */
-export const UNNAMED = 'undeclared'
-
-async function sharedGroups(space: CacheScope, keys: readonly string[]): Promise<readonly string[]> {
-  const looks = await Promise.all(keys.map(async (key) => space.lookup({ key, groups: [PREFIX_GROUP] })))
-  const entries = looks.flatMap((look) => (look.state === 'valid' ? [look.entry] : []))
-  return [...new Set(entries.flatMap((entry) => entry.groups.filter((group) => group !== PREFIX_GROUP)))]
+/** Groups of the plain entries of these paths: what shares one with them ends as well (RFC 9875 section 2.2.1). */
+export async function sharedGroups(scope: CacheScope, paths: readonly string[]): Promise<readonly string[]> {
+  const found = await Promise.all(paths.map(async (path) => scope.lookup({ key: path, path, groups: [PREFIX_GROUP] })))
+  const entries = found.flatMap((lookup) => (lookup.state === 'valid' ? [lookup.entry] : []))
+  return unique(entries.flatMap((entry) => entry.groups.filter((group) => group !== PREFIX_GROUP)))
 }
 
-function union(a: readonly string[] = [], b: readonly string[]): readonly string[] {
-  return a.length === 0 ? b : [...new Set([...a, ...b])]
+/** The union of two targets. An author who invalidates softly means the URI as well. */
+export function union(own: InvalidationTarget, named: InvalidationTarget): InvalidationTarget {
+  return {
+    paths: unique([...(own.paths ?? []), ...(named.paths ?? [])]),
+    groups: unique([...(own.groups ?? []), ...(named.groups ?? [])]),
+    mode: named.mode ?? own.mode,
+  }
+}
+
+export function isEmpty({ paths = [], groups = [] }: InvalidationTarget): boolean {
+  return paths.length + groups.length === 0
+}
+
+function unique(names: readonly string[]): readonly string[] {
+  return names.length < 2 ? names : [...new Set(names)]
 }

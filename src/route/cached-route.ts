@@ -1,301 +1,406 @@
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type Absent, type EntryLookup, replacing } from '../cache/entry-ref.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing, unseen } from '../cache/entry-ref.js'
 import type { Explanation } from '../cache/explanation.js'
-import type { Acquired, AloneReason } from '../cache/fill.js'
+import type { Acquired } from '../cache/fill.js'
 import {
-  gatewayTimeout,
-  isSafe,
-  evaluateReuse,
-  type Lifetimes,
-  planRequest,
   buildStoredResponse,
+  evaluateReuse,
+  gatewayTimeout,
+  type HttpPolicy,
+  isSafe,
+  type OutgoingResponse,
+  planRequest,
   type StoredResponseContext,
-  type RequestPlan,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
+import { pathGroup } from '../store/keyspace.js'
 import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
-import { isPath, locate, type Location, placeOf } from './entry-key.js'
-import { explain } from './explain.js'
-import type { Before, Conclusion, HandlerRun } from './handler-run.js'
+import { EntryLocator, isPath, type Location } from './entry-key.js'
+import { explain, recordIn, RefusalLog } from './explain.js'
+import { HandlerRun, type RunRoute } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './policy.js'
-import { RefusalLog } from './refusals.js'
-import type { BypassReason, RequestContext, HitReason, RouteLookup, MissReason } from './request.js'
-import { HandlerRuns, type Visit } from './runs.js'
+import {
+  type BypassReason,
+  RequestState,
+  type HitReason,
+  isDueEarly,
+  type MissReason,
+  type Previous,
+  type RequestContext,
+} from './request.js'
 import { Variants } from './variants.js'
-import { announce, UnsafeRequest } from './write-session.js'
+import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
 
-/** Looks at a key before its variants have settled. */
-const LOOKS_MAX = 4
+/** Reads of a request, each of which may find that its variant has another key. */
+const LOOKUPS_MAX = 4
+
+/** What becomes of a request. */
+export type RouteLookup = Hit | Miss | Bypass
+
+/** Send this; the handler does not run. */
+class Hit {
+  readonly outcome = 'hit'
+  readonly reason: HitReason
+  readonly response: OutgoingResponse
+  readonly ref: EntryRef | undefined
+  readonly entry: Entry | undefined
+  /** For adapters that cannot `dispatch` but can run the handler in the background otherwise. */
+  refresh: Promise<HandlerRun | undefined> | undefined = undefined
+
+  constructor(reason: HitReason, response: OutgoingResponse, ref: EntryRef | undefined, entry: Entry | undefined) {
+    this.reason = reason
+    this.response = response
+    this.ref = ref
+    this.entry = entry
+  }
+}
+
+/** Run the handler, and end the run with its response. */
+interface Miss {
+  readonly outcome: 'miss'
+  readonly reason: MissReason
+  readonly run: HandlerRun
+  readonly ref: EntryRef | undefined
+}
+
+/** Run the handler; the store is left out. */
+interface Bypass {
+  readonly outcome: 'bypass'
+  readonly reason: BypassReason
+  readonly run: HandlerRun
+}
 
 export interface RouteOptions {
   /** Names the route in logs: method and template. */
   readonly name: string
   readonly logger: Logger
-  /** Whether the framework can run the handler again for a request of its own. If not, one request pays for a refresh. */
-  readonly refreshes: boolean
+  /** Whether an adapter without `dispatch` can run the handler in the background. */
+  readonly refreshes?: boolean | undefined
   /** Whether the framework takes the body of the answer to a HEAD away, and counts its length. */
   readonly stripsHead: boolean
   /** Where the application's routes cache their URIs. */
   readonly paths: CachedPaths
 }
 
-type Asked<Req> = Pick<Visit<Req>, 'request' | 'plan'>
-
-type Hit = Extract<RouteLookup, { outcome: 'hit' }>
-
 /** The cache of one GET route: what is decided about its requests and its responses. */
-export class CachedRoute<Req> {
+export class CachedRoute<Req> implements RunRoute {
+  /** Method and template. */
+  readonly name: string
   readonly policy: RoutePolicy<Req>
-  readonly #space: CacheScope
+  readonly http: HttpPolicy
+  readonly scope: CacheScope
+  readonly recorder: Recorder
+  readonly variants: Variants
+  readonly refusals: RefusalLog
+  readonly locator: EntryLocator<Req>
   readonly #options: RouteOptions
-  readonly #recorder: Recorder
-  readonly #variants: Variants
-  readonly #runs: HandlerRuns<Req>
+  readonly #writes: WriteRoute<Req>
+  readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
+  readonly #storing = new Set<Promise<unknown>>()
+  /** A background request can be told apart by what it carries. False once one came to another key. */
+  #refreshes: boolean
 
-  constructor(space: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
-    this.#space = space
+  constructor(scope: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
+    const { name, logger, paths } = options
+    this.name = name
     this.policy = policy
+    this.http = policy.http
+    this.scope = scope
+    this.recorder = scope.telemetry.route(name)
+    this.variants = new Variants(scope, policy.http)
+    this.refusals = new RefusalLog(name, logger, this.recorder)
+    this.locator = new EntryLocator(policy)
     this.#options = options
-    this.#recorder = space.telemetry.route(options.name)
-    this.#variants = new Variants(space, policy.http.vary)
-    const refusals = new RefusalLog(options.name, options.logger, this.#recorder)
-    this.#runs = new HandlerRuns(space, policy, this.#variants, refusals, this.#recorder, (key) =>
-      this.#paused.delete(key),
-    )
-    if (policy.enabled) options.paths.add(space, policy)
+    this.#writes = new WriteRoute({
+      scope,
+      paths,
+      http: policy.http,
+      put: policy,
+      name,
+      variants: this.variants,
+    })
+    this.#groupTtlMs = longestLifeMs(policy.http)
+    this.#refreshes = policy.per === undefined
+    if (policy.enabled) paths.add(policy)
   }
 
   /** Whether requests by all methods may come here: those that are not looked up run the handler and invalidate. */
   get anyMethod(): boolean {
-    return this.policy.http.preset === 'rfc9111'
+    return this.http.preset === 'rfc9111'
   }
 
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
-    return watched(this.#recorder, () => this.#lookup(request))
-  }
-
-  #lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
-    const plan = planRequest(request, this.policy.http)
-    if (!this.policy.enabled) return this.#bypass(request, plan, 'disabled')
-    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(request, plan)
-    if (plan.reason !== undefined) return this.#bypass(request, plan, plan.reason)
-    if (!isPath(request.target)) return this.#bypass(request, plan, 'request-target')
-    const located = locate(request, this.policy)
-    if (isPromise(located)) return located.then((location) => this.#lookAt(request, plan, location, 1))
-    return this.#lookAt(request, plan, located, 1)
-  }
-
-  /** Method and template of the route. */
-  get name(): string {
-    return this.#options.name
+    if (request.background !== undefined) return this.#continue(request, request.background)
+    return this.recorder.lookup('get', () => this.#decide(request), resultOf)
   }
 
   /** What a lookup would decide, and why. */
   explain(request: RequestContext<Req>): Promise<Explanation> {
-    return explain({ name: this.name, policy: this.policy, space: this.#space, variants: this.#variants }, request)
+    return explain(this, request)
   }
 
   /** Resolves when everything that was to be stored has been. */
-  settled(): Promise<void> {
-    return this.#runs.settled()
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#storing])
   }
 
-  #bypass(request: RequestContext<Req>, plan: RequestPlan, reason: BypassReason): RouteLookup {
-    return { outcome: 'bypass', reason, run: this.#runs.start({ request, plan }, { detail: reason }) }
+  /** @internal */
+  track(storing: Promise<unknown>): void {
+    const done = (): void => void this.#storing.delete(tracked)
+    const tracked: Promise<void> = storing.then(done, done)
+    this.#storing.add(tracked)
   }
 
-  /** An unsafe method on a cached route. A POST that may become the entry of its URI's GET announces itself. */
-  #change(request: RequestContext<Req>, plan: RequestPlan): MaybePromise<RouteLookup> {
-    const bypass = (conclusion: Conclusion, location?: Location): RouteLookup => {
-      return {
-        outcome: 'bypass',
-        reason: 'method',
-        run: this.#runs.start(location === undefined ? { request, plan } : { request, plan, location }, { conclusion }),
-      }
+  /** @internal */
+  onStored(key: string): void {
+    this.#paused.delete(key)
+  }
+
+  #decide(request: RequestContext<Req>): MaybePromise<RouteLookup> {
+    const state = new RequestState(request, planRequest(request, this.http), this.scope.budget())
+    const { plan } = state
+    if (!this.policy.enabled) return this.#bypass(state, 'disabled')
+    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(state)
+    if (plan.reason !== undefined) return this.#bypass(state, plan.reason)
+    if (!isPath(request.target)) return this.#bypass(state, 'request-target')
+    const locating = this.locator.locate(request)
+    return isPromise(locating)
+      ? locating.then((location) => this.#locate(state, location))
+      : this.#locate(state, locating)
+  }
+
+  #bypass(state: RequestState<Req>, reason: BypassReason, session?: WriteSession): Bypass {
+    state.detail = session === undefined ? reason : undefined
+    return { outcome: 'bypass', reason, run: new HandlerRun(this, state, session) }
+  }
+
+  /** An unsafe method on a cached route. The response to a POST may become the entry of its URI's GET. */
+  #change(state: RequestState<Req>): MaybePromise<Bypass> {
+    const session = state.plan.stores === 'post' ? this.#writes.beginPut(state) : this.#writes.session(state)
+    return isPromise(session)
+      ? session.then((begun) => this.#bypass(state, 'method', begun))
+      : this.#bypass(state, 'method', session)
+  }
+
+  /** A request for a background run. Where it has another key, the key depends on what only the first client has sent. */
+  #continue(request: RequestContext<Req>, run: unknown): MaybePromise<RouteLookup> {
+    const bypass = (): Bypass =>
+      this.#bypass(new RequestState(request, planRequest(request, this.http), undefined), 'background')
+    if (!(run instanceof HandlerRun) || !run.isOf(this)) return bypass()
+    const { ref } = run.state
+    const check = (location: Location): RouteLookup => {
+      const own = this.variants.ref(request, location)
+      if (own.key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
+      this.#refreshes = false
+      run.abandon()
+      return bypass()
     }
-    const { http } = this.policy
-    const { paths } = this.#options
-    if (plan.stores !== 'post') return bypass(new UnsafeRequest(request, http, paths, this.#recorder))
-    return announce(request, this.policy, this.#space).then((announced) =>
-      bypass(new UnsafeRequest(request, http, paths, this.#recorder, announced), announced?.location),
-    )
+    const locating = this.locator.locate(request)
+    return isPromise(locating) ? locating.then(check) : check(locating)
   }
 
-  #lookAt(
-    request: RequestContext<Req>,
-    plan: RequestPlan,
+  #locate(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    if (location.principal === null) return this.#bypass(state, 'no-principal')
+    state.location = location
+    return this.#read(state, location)
+  }
+
+  #read(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    const ref = this.variants.ref(state.request, location)
+    state.ref = ref
+    state.lookups += 1
+    const reading = this.scope.lookup(ref, undefined, state.budget)
+    return isPromise(reading)
+      ? reading.then((found) => this.#evaluate(state, location, ref, found))
+      : this.#evaluate(state, location, ref, reading)
+  }
+
+  #evaluate(
+    state: RequestState<Req>,
     location: Location,
-    looks: number,
+    ref: EntryRef,
+    found: EntryLookup,
   ): MaybePromise<RouteLookup> {
-    if (location.principal === null) return this.#bypass(request, plan, 'no-principal')
-    const place = placeOf(request, location, this.#variants.names(location.base), this.policy.http)
-    const visit = { request, plan, location, place, looks }
-    const looking = this.#space.lookup(place)
-    return isPromise(looking) ? looking.then((look) => this.#weigh(visit, look)) : this.#weigh(visit, looking)
+    if (found.state === 'valid' && found.entry.kind === 'response')
+      return this.#answer(state, ref, found.entry, found.softened)
+    if (found.state === 'outage') return this.#alone(state, 'outage')
+    const record = recordIn(found)
+    if (record !== undefined && this.variants.learn(location, record)) return this.#readAgain(state, location)
+    if (found.state === 'valid') return this.#fill(state, ref, replacing(found.entry), 'unusable')
+    // The group of a path is there once one of its variants was.
+    state.varyMiss = ref.key !== ref.path && !found.absentGroups.includes(pathGroup(ref.path))
+    return this.#fill(state, ref, found, 'absent')
   }
 
-  #lookAgain({ request, plan, location, looks }: Visit<Req>): MaybePromise<RouteLookup> {
-    return looks < LOOKS_MAX
-      ? this.#lookAt(request, plan, location, looks + 1)
-      : this.#alone({ request, plan }, 'unusable')
+  #readAgain(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
+    return state.lookups < LOOKUPS_MAX ? this.#read(state, location) : this.#alone(state, 'unusable')
   }
 
-  #weigh(visit: Visit<Req>, look: EntryLookup): MaybePromise<RouteLookup> {
-    if (look.state === 'outage') return this.#alone(visit, 'outage')
-    if (look.state === 'absent') return this.#weighAbsent(visit, look)
-    const { entry, softened } = look
-    if (entry.kind === 'response') return this.#answer(visit, entry, softened)
-    if (entry.kind === 'pass') return this.#alone(visit, 'hit-for-pass')
-    if (entry.kind === 'variants' && visit.place.base === undefined) {
-      this.#variants.learn(visit.location.base, entry)
-      return this.#lookAgain(visit)
+  #answer(state: RequestState<Req>, ref: EntryRef, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
+    const now = this.scope.now()
+    const { plan, request } = state
+    const decision = evaluateReuse(entry, plan, this.http, now, softened)
+    const { action, reason } = decision
+    if (action === 'validate' || action === 'unusable') {
+      state.previous = { entry, decision }
+      return this.#fill(state, ref, replacing(entry), reason)
     }
-    return this.#fill(visit, replacing(entry), 'unusable')
-  }
-
-  /** What stands at the path may say that its variants are told apart by other fields than this process knew. */
-  #weighAbsent(visit: Visit<Req>, absent: Absent): MaybePromise<RouteLookup> {
-    const marker = absent.marker ?? (absent.seen === 'any' ? undefined : absent.seen)
-    if (marker?.kind === 'variants' && this.#variants.learn(visit.location.base, marker)) return this.#lookAgain(visit)
-    return this.#fill(visit, absent, 'absent')
-  }
-
-  #answer(visit: Visit<Req>, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
-    const now = this.#space.now()
-    const verdict = evaluateReuse(entry, visit.plan, this.policy.http, now, softened)
-    if (verdict.action === 'validate' || verdict.action === 'unusable') {
-      return this.#fill(visit, replacing(entry), verdict.reason, { entry, verdict })
+    const early = reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
+    const kind = reason === 'fresh' ? 'hit' : 'stale'
+    if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, entry, kind, reason)
+    const previous = { entry, decision }
+    const why = early ? 'early' : 'stale'
+    if (this.#refreshes && request.dispatch !== undefined) {
+      this.#refreshLater(state, ref, previous, why)
+      return this.#hit(state, entry, kind, reason)
     }
-    const early = verdict.reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
-    if (verdict.action === 'fresh' && !early)
-      return this.#hit(visit, entry, verdict.reason === 'fresh' ? 'hit' : 'stale', verdict.reason)
-    const how = early ? 'hit' : 'stale'
-    if (visit.plan.head) return this.#hit(visit, entry, how, verdict.reason)
-    const refresh = this.#refresh(visit, { entry, verdict }, early ? 'early' : 'stale').catch(() => undefined)
-    const hit = (): Hit => this.#hit(visit, entry, how, verdict.reason)
-    if (this.#options.refreshes && this.policy.per === undefined) return { ...hit(), refresh }
-    // Who gets the lease runs the handler itself; everybody else is served the stale entry.
+    const refresh = this.#refresh(state, ref, previous, why, state.budget).catch(() => undefined)
+    if (this.#refreshes && this.#options.refreshes === true) {
+      const hit = this.#hit(state, entry, kind, reason)
+      hit.refresh = refresh
+      return hit
+    }
+    // The request that gets the lease runs the handler itself; all others are served the stale entry.
     return refresh.then((run) =>
-      run === undefined ? hit() : { outcome: 'miss', reason: verdict.reason, run, place: visit.place },
+      run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
     )
   }
 
-  #hit(
-    { request, plan, place }: Visit<Req>,
-    entry: Entry,
-    kind: StoredResponseContext['kind'],
-    reason: HitReason,
-  ): Hit {
+  #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
+    const { plan, request, ref } = state
     const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
     const how = kind === 'hit' ? undefined : { kind }
-    const response = buildStoredResponse(entry, asked, request, this.policy.http, this.#space.now(), how)
-    return { outcome: 'hit', reason, response, entry, place }
+    const response = buildStoredResponse(entry, asked, request, this.http, this.scope.now(), how)
+    return new Hit(reason, response, ref, entry)
   }
 
-  /** A run that refreshes an entry; undefined when somebody else does, or a refresh has just failed. */
-  async #refresh(visit: Visit<Req>, before: Before, why: 'stale' | 'early'): Promise<HandlerRun | undefined> {
-    const { entry } = before
-    const { key } = visit.place
-    if (this.#paused.has(key)) return undefined
-    this.#paused.set(key, true)
-    const acquired = await this.#acquire(visit, replacing(entry), 0)
-    if (acquired.state !== 'fill') return undefined
-    this.#recorder.refreshes(why)
-    return this.#runs.start(visit, { grant: { fill: acquired.fill, family: entry.family }, before })
+  /** Serves no request: the handler runs again for a copy of this one. */
+  #refreshLater(state: RequestState<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
+    if (this.#paused.has(ref.key)) return
+    this.scope.background.run(async () => {
+      const run = await this.#refresh(state, ref, previous, why, undefined)
+      if (run === undefined) return
+      await this.#dispatch(state, run)
+      if (run.isStored) return
+      this.#paused.set(ref.key, true)
+      this.refusals.add('refresh-failed')
+    })
   }
 
-  #alone(visit: Asked<Req> & Partial<Visit<Req>>, reason: MissReason, before?: Before): RouteLookup {
-    if (visit.plan.onlyIfCached) return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout() }
-    const detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
-    return { outcome: 'miss', reason, run: this.#runs.start(visit, { before, detail }), place: visit.place }
-  }
-
-  async #fill(visit: Visit<Req>, absent: Absent, reason: MissReason, before?: Before): Promise<RouteLookup> {
-    const { plan } = visit
-    const updates = plan.head && before !== undefined && this.policy.http.headUpdate
-    if (plan.onlyIfCached || (plan.head && !updates)) return this.#alone(visit, reason, before)
-    // Who wants a new answer, or one for itself alone, does not wait for a run that began before.
-    const waits = plan.collapsible && this.policy.http.collapse && !wantsNew(plan)
-    const acquired = await this.#acquire(visit, absent, waits ? undefined : 0)
-    if (acquired.state === 'fill') {
-      const { marker } = absent
-      const varies = marker?.kind === 'variants'
-      const family = varies ? marker.family : before?.entry.family
-      const grant = { fill: acquired.fill, family: family === '' ? undefined : family, varyMiss: varies }
-      const others = varies ? await this.#others(visit, marker) : NONE
-      return { outcome: 'miss', reason, run: this.#runs.start(visit, { grant, before, others }), place: visit.place }
+  /** What answers before the route does never takes the run. */
+  async #dispatch({ request }: RequestState<unknown>, run: HandlerRun): Promise<void> {
+    try {
+      await request.dispatch?.(run)
+    } catch {
+      // The application logs its own errors.
+    } finally {
+      run.abandon()
     }
-    if (acquired.state === 'alone') return this.#alone(visit, ALONE[acquired.reason] ?? 'wait', before)
-    if (acquired.entry.kind === 'response') return this.#hit(visit, acquired.entry, 'collapsed', 'collapsed')
-    this.#variants.learn(visit.location.base, acquired.entry)
-    return this.#lookAgain(visit)
+  }
+
+  /** A run that refreshes an entry; undefined where another one is under way, or has just failed. */
+  async #refresh(
+    { request, plan, location }: RequestState<Req>,
+    ref: EntryRef,
+    previous: Previous,
+    why: 'stale' | 'early',
+    budget: RequestState<Req>['budget'],
+  ): Promise<HandlerRun | undefined> {
+    if (this.#paused.has(ref.key)) return undefined
+    this.#paused.set(ref.key, true)
+    const state = new RequestState(request, plan, budget)
+    state.location = location
+    state.ref = ref
+    state.previous = previous
+    const acquired = await this.#acquire(state, ref, replacing(previous.entry), 0)
+    if (acquired.state !== 'fill') return undefined
+    state.lease = acquired.fill
+    this.recorder.refreshes(why)
+    return new HandlerRun(this, state)
+  }
+
+  /** @internal */
+  async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
+    const { request, plan, location, ref } = first
+    if (!this.#refreshes || request.dispatch === undefined || ref === undefined) return undefined
+    const state = new RequestState(request, plan, undefined)
+    state.location = location
+    state.ref = ref
+    const acquired = await this.#acquire(state, ref, unseen(ref.groups), 0)
+    if (acquired.state !== 'fill') return undefined
+    state.lease = acquired.fill
+    const run = new HandlerRun(this, state)
+    await this.#dispatch(state, run)
+    return run.answer
+  }
+
+  #alone(state: RequestState<Req>, reason: MissReason): RouteLookup {
+    if (state.plan.onlyIfCached) return new Hit('only-if-cached', gatewayTimeout(), undefined, undefined)
+    state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
+    return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref: state.ref }
+  }
+
+  async #fill(state: RequestState<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
+    const { plan, location } = state
+    const updates = plan.head && state.previous !== undefined && this.http.headUpdate
+    if (plan.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
+    // A client that wants a new answer, or one for itself alone, does not wait for a run that began before.
+    const waits = plan.collapsible && this.http.collapse && !state.forced
+    const acquired = await this.#acquire(state, ref, absent, waits ? undefined : 0)
+    if (acquired.state === 'fill') {
+      state.lease = acquired.fill
+      if (state.varyMiss && this.http.validateOtherVariants) state.others = await this.#others(ref)
+      return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
+    }
+    state.waited = true
+    if (acquired.state === 'alone') {
+      const why = acquired.reason
+      return this.#alone(state, why === 'hit-for-pass' || why === 'outage' ? why : 'wait')
+    }
+    if (acquired.entry.kind === 'response') return this.#hit(state, acquired.entry, 'collapsed', 'collapsed')
+    if (location === undefined) return this.#alone(state, 'unusable')
+    this.variants.learn(location, acquired.entry)
+    return this.#readAgain(state, location)
   }
 
   /** What is stored for other variants: the handler may say that one of them answers this request as well. */
-  async #others({ location }: Visit<Req>, marker: Entry): Promise<readonly Entry[]> {
-    if (!this.policy.http.validateOtherVariants) return NONE
-    return this.#variants.others(marker.family, location.principal).catch(() => NONE)
+  #others(ref: EntryRef): Promise<readonly Entry[]> {
+    return this.variants.others(ref).catch(() => [])
   }
 
-  #acquire({ plan, place }: Visit<Req>, absent: Absent, waitMs?: number): Promise<Acquired> {
-    return this.#space.acquire(place, absent, {
-      accept: (entry, softened) => {
-        if (entry.kind === 'variants') return place.base === undefined
-        return (
-          entry.kind === 'response' &&
-          evaluateReuse(entry, plan, this.policy.http, this.#space.now(), softened).action === 'fresh'
-        )
-      },
-      groupTtlMs: longestLifeMs(this.policy.http),
+  #acquire({ plan, budget }: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
+    return this.scope.acquire(ref, absent, {
+      accept: (entry, softened) =>
+        entry.kind === 'variants' ||
+        (entry.kind === 'response' &&
+          evaluateReuse(entry, plan, this.http, this.scope.now(), softened).action === 'fresh'),
+      groupTtlMs: this.#groupTtlMs,
       waitMs,
-      recorder: this.#recorder,
+      recorder: this.recorder,
+      budget,
     })
   }
-}
-
-const NONE: readonly Entry[] = []
-
-const ALONE: Partial<Record<AloneReason, 'hit-for-pass' | 'outage'>> = {
-  'hit-for-pass': 'hit-for-pass',
-  outage: 'outage',
-}
-
-function wantsNew({ directives }: RequestPlan): boolean {
-  return directives.noCache || directives.maxAge === 0
-}
-
-/**
- * Whether a hit refreshes a fresh entry ahead of its end: never before the last part of the lifetime, then ever more
- * likely, so that a busy key is refreshed before it expires and processes do not do so in step.
- */
-export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, part: number): boolean {
-  if (part === 0 || freshUntil === Infinity) return false
-  const windowMs = (freshUntil - storedAt) * part
-  const leftMs = freshUntil - now
-  return leftMs < windowMs && Math.random() > leftMs / windowMs
 }
 
 /** Served past the lifetime. */
 const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-while-revalidate', 'stale', 'softened'])
 
-/** Decides about a request under the eyes of telemetry. */
-export function watched(recorder: Recorder, decide: () => MaybePromise<RouteLookup>): MaybePromise<RouteLookup> {
-  return recorder.lookup('get', decide, foundBy)
-}
-
-function foundBy(lookup: RouteLookup): LookupResult {
-  if (lookup.outcome === 'bypass') return { outcome: 'bypass', reason: lookup.reason }
-  const { reason, entry, place } = lookup
-  if (lookup.outcome === 'miss' || reason === 'only-if-cached') return { outcome: 'miss', reason, place }
-  const bytes = lookup.response.body?.length ?? 0
-  return { outcome: STALE.has(lookup.reason) ? 'stale' : 'hit', reason, entry, place, bytes }
+/** What telemetry is told of a lookup. */
+function resultOf(lookup: RouteLookup): LookupResult {
+  const { outcome, reason } = lookup
+  if (lookup.outcome === 'bypass') return { outcome, reason }
+  if (lookup.outcome === 'miss' || lookup.reason === 'only-if-cached')
+    return { outcome: 'miss', reason, place: lookup.ref }
+  const { ref, entry, response } = lookup
+  const bytes = response.body?.length ?? 0
+  return { outcome: STALE.has(lookup.reason) ? 'stale' : 'hit', reason, entry, place: ref, bytes }
 }

@@ -1,51 +1,76 @@
 import type { MaybePromise } from '../maybe-promise.js'
 
-interface CaptureEnd {
+/** How long other requests wait for a body that is still on its way. Longer than a handler takes that writes all at once. */
+const WAIT_FOR_BODY_MS = 250
+
+/** What becomes of a captured body. */
+export interface CaptureTarget {
   /** A promise where the last byte has to wait. */
-  readonly complete: (body: Buffer) => MaybePromise<unknown>
-  readonly abort: () => void
-  readonly tooLong: () => void
+  complete(body: Buffer): MaybePromise<unknown>
+  /** It ended early, or is over the limit. */
+  abort(reason: 'truncated' | 'body-too-large'): void
+  /** It takes its time: others must not wait for its end. */
+  releaseWaiters(): void
 }
 
 /** Keeps a copy of a body while it streams out. Gives up over the limit; the stream does not notice. */
 export class Capture {
   readonly #limit: number
-  readonly #end: CaptureEnd
+  readonly #target: CaptureTarget
+  readonly #timer: NodeJS.Timeout
   #chunks: Buffer[] = []
   #bytes = 0
   #open = true
 
-  constructor(limit: number, end: CaptureEnd) {
+  constructor(limit: number, target: CaptureTarget) {
     this.#limit = limit
-    this.#end = end
+    this.#target = target
+    this.#timer = setTimeout(() => this.stalled(), WAIT_FOR_BODY_MS)
+    this.#timer.unref()
   }
 
+  /** Copies the bytes: a handler may use its buffer again. */
   write(chunk: Uint8Array | string): void {
     if (!this.#open) return
-    const bytes =
-      typeof chunk === 'string' ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    this.#bytes += bytes.length
-    if (this.#bytes > this.#limit) return this.#giveUp(this.#end.tooLong)
-    this.#chunks.push(bytes)
+    const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
+    this.#bytes += length
+    if (this.#bytes > this.#limit) return this.#giveUp('body-too-large')
+    // Not from the pool, of which a small copy would keep 8 KiB alive.
+    const copy = Buffer.allocUnsafeSlow(length)
+    if (typeof chunk === 'string') copy.write(chunk)
+    else copy.set(chunk)
+    this.#chunks.push(copy)
+  }
+
+  /** The reader is slower than the source, so that the end may be far away. */
+  stalled(): void {
+    clearTimeout(this.#timer)
+    if (this.#open) this.#target.releaseWaiters()
   }
 
   /** The body ended where it should. A promise, where there is one, resolves when the last byte may leave. */
   complete(): MaybePromise<unknown> {
     if (!this.#open) return undefined
-    this.#open = false
-    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks)
+    this.#close()
+    const [only] = this.#chunks
+    const body = this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks)
     this.#chunks = []
-    return this.#end.complete(body)
+    return this.#target.complete(body)
   }
 
   /** It ended early: a part is never stored. */
   abort(): void {
-    if (this.#open) this.#giveUp(this.#end.abort)
+    if (this.#open) this.#giveUp('truncated')
   }
 
-  #giveUp(tell: () => void): void {
-    this.#open = false
+  #giveUp(reason: 'truncated' | 'body-too-large'): void {
+    this.#close()
     this.#chunks = []
-    tell()
+    this.#target.abort(reason)
+  }
+
+  #close(): void {
+    this.#open = false
+    clearTimeout(this.#timer)
   }
 }

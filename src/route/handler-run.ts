@@ -1,6 +1,8 @@
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { CacheScope } from '../cache/cache-scope.js'
 import type { FillLease } from '../cache/fill.js'
 import {
+  buildMissResponse,
+  buildStoredResponse,
   decideStore,
   freshen,
   type Freshened,
@@ -10,79 +12,109 @@ import {
   type HttpPolicy,
   isFailure,
   type OutgoingResponse,
-  buildMissResponse,
-  type RefusalReason,
-  type StoredResponseContext,
-  type RequestPlan,
   type ResponseHead,
   type Storable,
   type StoreDecision,
+  type StoreFacts,
   type StoredResponse,
-  type ReuseDecision,
+  type StoredResponseContext,
   withBody,
 } from '../http/index.js'
-import type { Entry } from '../store/entry.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
+import { type Entry, usefulUntil } from '../store/entry.js'
+import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { checkedNames } from './entry-key.js'
-import { type RequestFields, requestFields } from './handler-request.js'
-import type { RequestContext } from './request.js'
-import { type Stored, withoutFields } from './runs.js'
+import { checkedNames, groupsProblem } from './entry-key.js'
+import type { RefusalLog } from './explain.js'
+import {
+  type BackgroundRun,
+  type RequestState,
+  isWorse,
+  type RequestFields,
+  requestFields,
+  unkeyedFields,
+} from './request.js'
+import { Stored, type Variants } from './variants.js'
+import type { WriteSession } from './write-session.js'
 
 export interface Streamed {
-  /** Send this, and end the stream: the handler has failed, and a stored response stands in. */
+  /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
   readonly instead?: OutgoingResponse | undefined
   readonly headers: HeaderList
-  /** Takes a copy of the body on its way out; undefined: nobody wants one. */
+  /** Takes a copy of the body on its way out; undefined where none is needed. */
   readonly capture: Capture | undefined
 }
 
-/** One run of a route's handler. Ends with exactly one of finish, stream, fail and abandon. */
-export class HandlerRun {
+/** What the runs of one route share. */
+export interface RunRoute {
+  readonly scope: CacheScope
+  readonly http: HttpPolicy
+  readonly variants: Variants
+  readonly refusals: RefusalLog
+  readonly recorder: Recorder
+  /** Storing that goes on when its response has left. */
+  track(storing: Promise<unknown>): void
+  /** The response of a run was stored. */
+  onStored(key: string): void
+  /** Runs the handler once more for this request, without conditions. Undefined where that cannot be. */
+  rerun(state: RequestState<unknown>): Promise<OutgoingResponse | undefined>
+}
+
+/** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
+export class HandlerRun implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
-  readonly #request: RequestContext<unknown>
-  readonly #plan: RequestPlan
-  readonly #fill: FillLease | undefined
-  readonly #before: Before | undefined
-  readonly #controls: RunControls
+  /** Request fields that select the response: what a request in the background has to send. */
+  readonly keyedFields: readonly string[]
+  /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
+  readonly watched: readonly string[]
+  /** @internal */
+  readonly state: RequestState<unknown>
+  readonly #route: RunRoute
+  /** Of a request by an unsafe method. */
+  readonly #session: WriteSession | undefined
   readonly #requestedAt: number
-  #groups: readonly string[] = []
-  #unkeyedRead: string | undefined
-  /** The lease is somebody else's to end from here on. */
+  #groups: readonly string[] = NONE
+  #unkeyedRead: string | undefined = undefined
+  #ambient: ReadonlySet<string> = NO_FIELDS
+  /** Its lease has ended, or ends with what is being stored. */
   #settled = false
+  #stored = false
+  #answer: OutgoingResponse | undefined = undefined
 
-  constructor(
-    request: RequestContext<unknown>,
-    plan: RequestPlan,
-    fill: FillLease | undefined,
-    before: Before | undefined,
-    controls: RunControls,
-  ) {
-    this.#request = request
-    this.#plan = plan
-    this.#fill = fill
-    this.#before = before
-    this.#controls = controls
-    this.#requestedAt = controls.now()
-    this.requestFields = requestFields(plan, controls.policy, fill !== undefined, before, controls.others)
+  constructor(route: RunRoute, state: RequestState<unknown>, session?: WriteSession) {
+    const { location, lease } = state
+    const names = location === undefined ? NONE : route.variants.names(location)
+    this.#route = route
+    this.state = state
+    this.#session = session
+    this.#requestedAt = route.scope.now()
+    this.keyedFields = names
+    this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(route.http, names)
+    this.requestFields = requestFields(state, route.http)
   }
 
   /** Whether what the handler answers may be stored. */
   get stores(): boolean {
-    return this.#fill !== undefined
+    return this.state.lease !== undefined
   }
 
-  /** Request fields that select the response: what a refresh of it has to send. */
-  get keyedFields(): readonly string[] {
-    return this.#controls.keyedFields
+  /** @internal */
+  isOf(route: RunRoute): boolean {
+    return this.#route === route
   }
 
-  /** Request fields whose reading by the handler is to be told to `noteRead`. Empty where it makes no difference. */
-  get watched(): readonly string[] {
-    return this.#fill === undefined ? NO_NAMES : this.#controls.watched
+  /** @internal Whether its response was stored, or is on its way to the store. */
+  get isStored(): boolean {
+    return this.#stored
   }
 
-  /** The handler has read a field that is not part of the key: its answer is for this client alone. */
+  /** @internal What its client is sent; undefined while it is not known, or where it is for the client of the run alone. */
+  get answer(): OutgoingResponse | undefined {
+    return this.#unkeyedRead === undefined ? this.#answer : undefined
+  }
+
+  /** The handler has read a field that is not part of the key. Counts until the body is complete. */
   noteRead(name: string): void {
     this.#unkeyedRead ??= name
   }
@@ -93,7 +125,7 @@ export class HandlerRun {
   }
 
   /**
-   * The whole response is at hand. Gives what to send. `ambient` are fields (lower case) that were set before the
+   * The whole response is at hand. Returns what to send. `ambient` are fields (lower case) that were set before the
    * handler ran, such as a request id: they are this answer's, not the representation's, and are not stored.
    */
   finish(
@@ -101,81 +133,202 @@ export class HandlerRun {
     body: Buffer,
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
-    const instead = this.#insteadOf(response)
-    if (instead !== undefined) return instead
-    const now = this.#controls.now()
-    if (response.status === 304 && this.#plan.outcome === 'lookup') return this.#notModified(response, body, now)
-    if (this.#plan.head) this.#update(response, now)
-    const decision = this.#decide(response, body, now)
-    const concluding = this.#conclude(response, decision, body, ambient)
-    if (concluding !== undefined) {
-      return isPromise(concluding)
-        ? concluding.then((stored) => this.#present(response, decision, body, now, stored))
-        : this.#present(response, decision, body, now, concluding)
-    }
-    const outgoing = this.#present(response, decision, body, now, this.stores)
-    const settling = this.#settle(decision, body, ambient)
-    return settling === undefined ? outgoing : settling.then(() => outgoing)
+    this.#ambient = ambient
+    return this.#guarded(() => this.#finish(response, body))
   }
 
-  /** The head is there and the body is on its way. Gives the fields to send; the body is captured beside its way out. */
+  /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
-    const instead = this.#insteadOf(response)
-    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
-    const now = this.#controls.now()
-    if (this.#plan.head) this.#update(response, now)
-    const decision = this.#decide(response, undefined, now)
-    const headers = (stored: boolean): Streamed => ({
-      headers: this.#present(response, decision, undefined, now, stored).headers,
-      capture: undefined,
-    })
-    const later = this.#concludeLater(response, decision, ambient)
-    if (later !== undefined) return { ...headers(true), capture: later }
-    const concluding = this.#conclude(response, decision, undefined, ambient)
-    if (concluding !== undefined) return isPromise(concluding) ? concluding.then(headers) : headers(concluding)
-    const streamed = headers(this.stores)
-    if (decision.store && this.#fill !== undefined) return { ...streamed, capture: this.#capture(decision, ambient) }
-    void this.#settle(decision, undefined, ambient)
-    return streamed
+    this.#ambient = ambient
+    return this.#guarded(() => this.#stream(response))
   }
 
   /**
-   * The handler threw, or answered that it failed. Gives what is sent instead: a stale entry that may stand in, or 504
-   * where the entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw, or answered that it failed. Returns what is sent instead: a stale entry within its stale-if-error
+   * window, or 504 where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
-    return this.#standIn()
-  }
-
-  #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
-    const instead = isFailure(status) ? this.#standIn() : undefined
-    if (instead !== undefined) this.abandon()
-    return instead
-  }
-
-  #standIn(): OutgoingResponse | undefined {
-    if (this.#before === undefined) return undefined
-    if (this.#before.verdict.servableOnError) return this.#controls.replay(this.#before.entry, 'error', false)
-    return this.#before.verdict.mustRevalidate ? gatewayTimeout() : undefined
+    return this.#staleIfError()
   }
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
   abandon(): void {
     if (this.#settled) return
     this.#settled = true
-    this.#controls.conclusion?.cancel()
-    this.#fill?.release().catch(() => {})
+    void this.state.lease?.release()
   }
 
-  #capture(decision: Storable, ambient: ReadonlySet<string>): Capture {
-    const { policy } = this.#controls
-    return new Capture(policy.maxBodyBytes, {
-      complete: (body) => this.#settle(this.#whole(decision, body), body, ambient),
-      abort: () => this.abandon(),
-      tooLong: () =>
-        void this.#settle(this.#refused({ store: false, reason: 'body-too-large', forKey: true }), undefined, ambient),
+  /** The one place where a lease ends whatever is thrown. */
+  #guarded<T>(work: () => MaybePromise<T>): MaybePromise<T> {
+    try {
+      const working = work()
+      if (!isPromise(working)) return working
+      return working.catch((error: unknown) => this.#failed(error))
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  /** Ends the lease though storing had begun; nothing happens where it has ended. */
+  #failed(error: unknown): never {
+    this.#settled = true
+    void this.state.lease?.release()
+    throw error
+  }
+
+  #finish(response: ResponseHead, body: Buffer): MaybePromise<OutgoingResponse> {
+    const instead = this.#insteadOf(response)
+    if (instead !== undefined) return instead
+    const now = this.#route.scope.now()
+    const { plan } = this.state
+    if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
+    if (plan.head) this.#updateByHead(response, now)
+    const decision = this.#decide(response, body, now)
+    return chain(this.#settle(response, decision, body), (stored) => {
+      this.#answer = this.#present(response, decision, body, now, stored)
+      return this.#answer
     })
+  }
+
+  #stream(response: ResponseHead): MaybePromise<Streamed> {
+    const instead = this.#insteadOf(response)
+    if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
+    const now = this.#route.scope.now()
+    if (this.state.plan.head) this.#updateByHead(response, now)
+    const decision = this.#decide(response, undefined, now)
+    const present = (stored: boolean): HeaderList => this.#present(response, decision, undefined, now, stored).headers
+    if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
+      const headers = present(true)
+      return { headers, capture: this.#capture(response, decision, headers) }
+    }
+    return chain(this.#settle(response, decision), (stored) => ({ headers: present(stored), capture: undefined }))
+  }
+
+  #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
+    const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
+      this.#guarded(() => this.#settle(response, whole, body))
+    return new Capture(this.#route.http.maxBodyBytes, {
+      complete: (body) => {
+        this.#answer = { status: response.status, headers, body }
+        return settle(this.#whole(response, decision, body), body)
+      },
+      abort: (reason) => {
+        const refused = { store: false, reason, forKey: reason === 'body-too-large' } as const
+        void settle(reason === 'truncated' ? refused : this.#logged(refused))
+      },
+      releaseWaiters: () => this.state.lease?.releaseWaiters(),
+    })
+  }
+
+  /**
+   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of ours,
+   * so a hit has none either (I6).
+   */
+  #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
+    const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
+    return late.store ? withBody(decision, body, { ...this.#route.http, etag: false }) : late
+  }
+
+  /**
+   * Stores what the response becomes, and for an unsafe request invalidates what it changes. Whether it was stored, or is
+   * on its way to the store. A promise where the answer has to wait.
+   */
+  #settle(response: ResponseHead, decision: StoreDecision, body?: Buffer, validated?: Entry): MaybePromise<boolean> {
+    if (this.#settled) return false
+    const groups = decision.store ? [...this.#groups, ...decision.groups] : NONE
+    const stored =
+      decision.store && body !== undefined ? new Stored(decision, body, groups, validated?.groups) : undefined
+    if (this.#session !== undefined) {
+      this.#settled = true
+      return this.#session.settle(response, stored)
+    }
+    if (this.state.lease === undefined) return false
+    return stored === undefined ? this.#refuse(decision, this.state.lease) : this.#store(stored, this.state.lease)
+  }
+
+  /** The answer waits for a path whose variants were not known yet: its client may ask again at once. */
+  #store(stored: Stored, lease: FillLease): MaybePromise<boolean> {
+    this.#settled = true
+    this.#stored = true
+    this.#route.onStored(lease.ref.key)
+    const { done, learns } = this.#route.variants.store(this.state, lease, stored)
+    const storing = done.catch(() => lease.release()).then(() => true)
+    this.#route.track(storing)
+    return learns ? storing : true
+  }
+
+  /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
+  #refuse(decision: StoreDecision, lease: FillLease): false {
+    this.#settled = true
+    const notes = !decision.store && decision.forKey && !this.state.forced
+    this.#route.track(notes ? lease.refuse() : lease.release())
+    return false
+  }
+
+  #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
+    const instead = isFailure(status) ? this.#staleIfError() : undefined
+    if (instead !== undefined) this.abandon()
+    return instead
+  }
+
+  #staleIfError(): OutgoingResponse | undefined {
+    const { previous } = this.state
+    if (previous === undefined) return undefined
+    if (previous.decision.servableOnError) {
+      this.#route.recorder.standsIn()
+      return this.#replay(previous.entry, 'error', false)
+    }
+    return previous.decision.mustRevalidate ? gatewayTimeout() : undefined
+  }
+
+  /** The answer that a stored response is to this request. */
+  #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
+    const { plan, request, previous } = this.state
+    const { http, scope } = this.#route
+    const context = { kind, verdict: previous?.decision, stored: isStored }
+    return buildStoredResponse(stored, plan, request, http, scope.now(), context)
+  }
+
+  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
+    const { request, plan, location } = this.state
+    const facts = { ...this.#facts, body }
+    const decision = decideStore(request, plan, response, this.#route.http, now, this.#requestedAt, facts)
+    // A failure is no reason for others not to wait for one another.
+    if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
+    if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
+    const groups = [...(location?.groups.slice(1) ?? NONE), ...this.#groups, ...decision.groups]
+    if (groups.length === 0 || groupsProblem(groups) === undefined) return decision
+    return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
+  }
+
+  /** What is known about the run beside its response. */
+  get #facts(): StoreFacts {
+    return { unkeyedRead: this.#unkeyedRead, groups: this.state.location?.names ?? NONE, ambient: this.#ambient }
+  }
+
+  #logged(refused: Refused): Refused {
+    if (this.stores) this.#route.refusals.add(refused.reason, this.#unkeyedRead)
+    return refused
+  }
+
+  #present(
+    response: ResponseHead,
+    decision: StoreDecision,
+    body: Buffer | undefined,
+    now: number,
+    stored: boolean,
+  ): OutgoingResponse {
+    const { request, plan, previous, varyMiss, detail: why } = this.state
+    const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
+    const facts = {
+      stored,
+      verdict: previous?.decision,
+      varyMiss,
+      detail: plan.reason === 'method' ? undefined : detail,
+    }
+    const sent = buildMissResponse(request, plan, response, body, decision, this.#route.http, now, facts)
+    return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
   }
 
   /**
@@ -187,201 +340,60 @@ export class HandlerRun {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
-    const { policy, groupNames, others } = this.#controls
-    const asked = this.#before === undefined ? others : [this.#before.entry]
-    const facts = { groups: groupNames, unkeyedRead: this.#unkeyedRead }
-    const validated = firstValidated(asked, (entry) =>
-      freshen(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt, facts),
-    )
-    if (validated === undefined) {
-      this.abandon()
-      return this.#controls.mismatch()
+    const { request, plan, previous, others } = this.state
+    for (const entry of previous === undefined ? others : [previous.entry]) {
+      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, this.#facts)
+      if (found !== 'mismatch') return this.#validated(found, entry, response)
     }
-    const { decision } = validated
-    const outgoing = this.#controls.replay(validated.response, 'revalidated', decision.store && this.stores)
-    const settling = this.#settleFreshened(validated)
-    return settling === undefined ? outgoing : settling.then(() => outgoing)
+    return this.#mismatch()
   }
 
-  #settleFreshened({ decision, response, entry }: Validated): Promise<void> | undefined {
-    return this.#settle(decision.store ? decision : this.#refused(decision), response.body, NO_FIELDS, entry)
-  }
-
-  /** A HEAD may tell that the stored GET is current, or that it is not any more (RFC 9111 section 4.3.5). */
-  #update(response: ResponseHead, now: number): void {
-    if (this.#before === undefined || this.#fill === undefined || this.#settled) return
-    const { policy } = this.#controls
-    const { entry } = this.#before
-    const update = headUpdate(entry, response, this.#request, this.#plan, policy, now, this.#requestedAt)
-    if (update.kind === 'freshened') void this.#settleFreshened({ ...update, entry })
-    if (update.kind !== 'stale') return
-    this.#settled = true
-    this.#controls.replace(this.#fill, { ...entry, ...update.response })
-  }
-
-  /** Of an unsafe request: everything it changes is changed before its answer leaves. Undefined: it is none. */
-  #conclude(
-    response: ResponseHead,
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    ambient: ReadonlySet<string>,
-  ): MaybePromise<boolean> | undefined {
-    const { conclusion } = this.#controls
-    if (conclusion === undefined || this.#settled) return undefined
-    this.#settled = true
-    const stored = decision.store && body !== undefined ? this.#stored(decision, body, ambient) : undefined
-    return conclusion.conclude(response, stored)
-  }
-
-  /** Of an unsafe request whose answer is what a GET would give: when its body is complete. */
-  #concludeLater(response: ResponseHead, decision: StoreDecision, ambient: ReadonlySet<string>): Capture | undefined {
-    const { conclusion, policy } = this.#controls
-    if (conclusion === undefined || !decision.store || this.#settled) return undefined
-    this.#settled = true
-    const unstored = (): void => void conclusion.conclude(response, undefined)
-    return new Capture(policy.maxBodyBytes, {
-      complete: (body) => {
-        const whole = this.#whole(decision, body)
-        return conclusion.conclude(response, whole.store ? this.#stored(whole, body, ambient) : undefined)
-      },
-      abort: unstored,
-      tooLong: unstored,
+  /** The stored response with the fields of the 304 that is about it (RFC 9111 section 4.3.4). */
+  #validated(found: Freshened, entry: Entry, notModified: ResponseHead): MaybePromise<OutgoingResponse> {
+    const { decision, response } = found
+    if (!decision.store) this.#logged(decision)
+    return chain(this.#settle(notModified, decision, response.body, entry), () => {
+      this.#answer = this.#replay(response, 'revalidated', decision.store && this.stores)
+      return this.#answer
     })
   }
 
-  /** A streamed body is there. Its head has left without an ETag of ours, so a hit has none either (I6). */
-  #whole(decision: Storable, body: Buffer): StoreDecision {
-    return withBody(decision, body, { ...this.#controls.policy, etag: false })
+  /**
+   * The handler validated another representation than it was asked about: the entry goes, and the handler is asked once
+   * more without conditions (RFC 9111 section 4.3.3). Where that cannot be, the client is sent what was stored.
+   */
+  async #mismatch(): Promise<OutgoingResponse> {
+    this.abandon()
+    const { ref, previous } = this.state
+    if (ref !== undefined) await this.#route.scope.evict({ paths: [ref.key] })
+    const again = await this.#route.rerun(this.state)
+    if (again !== undefined) return again
+    if (previous === undefined || previous.decision.mustRevalidate) return gatewayTimeout()
+    return this.#replay(previous.entry, 'error', false)
   }
 
-  #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
-    const { policy, groupNames } = this.#controls
-    const facts = { body, unkeyedRead: this.#unkeyedRead, groups: groupNames }
-    const decision = decideStore(this.#request, this.#plan, response, policy, now, this.#requestedAt, facts)
-    // A failure is no reason for others not to wait for one another.
-    if (!decision.store) return this.#refused(isFailure(response.status) ? { ...decision, forKey: false } : decision)
-    if (this.#controls.acceptGroups([...this.#groups, ...decision.groups])) return decision
-    return this.#refused({ store: false, reason: 'too-many-groups', forKey: true })
-  }
-
-  #refused(refused: Extract<StoreDecision, { store: false }>): StoreDecision {
-    if (this.#fill !== undefined) this.#controls.refuse(refused.reason, this.#unkeyedRead)
-    return refused
-  }
-
-  #present(
-    response: ResponseHead,
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    now: number,
-    stored: boolean,
-  ): OutgoingResponse {
-    const { policy, varyMiss, detail } = this.#controls
-    const reason = decision.store ? detail : (detail ?? decision.reason)
-    const facts = {
-      stored,
-      verdict: this.#before?.verdict,
-      varyMiss,
-      detail: this.#plan.reason === 'method' ? undefined : (this.#plan.reason ?? reason),
+  /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */
+  #updateByHead(response: ResponseHead, now: number): void {
+    const { request, plan, previous, lease } = this.state
+    if (previous === undefined || lease === undefined || this.#settled) return
+    const { entry } = previous
+    const update = headUpdate(entry, response, request, plan, this.#route.http, now, this.#requestedAt)
+    if (update.kind === 'freshened') {
+      if (!update.decision.store) this.#logged(update.decision)
+      void this.#settle(response, update.decision, update.response.body, entry)
     }
-    const presented = buildMissResponse(this.#request, this.#plan, response, body, decision, policy, now, facts)
-    return { ...presented, body: presented.body === undefined ? (body ?? null) : presented.body }
-  }
-
-  /** What may not be stored for anybody lets all requests of the key run side by side; otherwise the next one may try. */
-  #settle(
-    decision: StoreDecision,
-    body: Buffer | undefined,
-    ambient: ReadonlySet<string>,
-    freshened?: Entry,
-  ): Promise<void> | undefined {
-    if (this.#fill === undefined || this.#settled) return undefined
-    if (decision.store && body !== undefined) {
-      this.#settled = true
-      return this.#controls.store(this.#fill, this.#stored(decision, body, ambient, freshened))
-    }
-    if (decision.store || !decision.forKey) this.abandon()
-    else {
-      this.#settled = true
-      this.#controls.pass(this.#fill)
-    }
-    return undefined
-  }
-
-  #stored(decision: Storable, body: Buffer, ambient: ReadonlySet<string>, freshened?: Entry): Stored {
-    return {
-      decision: withoutFields(decision, ambient),
-      body,
-      groups: [...this.#groups, ...decision.groups],
-      kept: freshened?.groups,
-    }
+    if (update.kind !== 'stale') return
+    this.#settled = true
+    const ended = { ...entry, ...update.response }
+    const ttlMs = usefulUntil(ended) - now
+    const { scope } = this.#route
+    const replacing = ttlMs > 0 ? lease.publish(ended, ttlMs) : scope.evict({ paths: [lease.ref.key] })
+    this.#route.track(replacing.then(() => lease.release()))
   }
 }
+
+type Refused = Extract<StoreDecision, { store: false }>
 
 const NO_FIELDS: ReadonlySet<string> = new Set()
 
-const NO_NAMES: readonly string[] = []
-
-/** What stood at the key and could not answer. */
-export interface Before {
-  readonly entry: Entry
-  readonly verdict: ReuseDecision
-}
-
-/** What a run needs of its route. */
-export interface RunControls {
-  readonly policy: HttpPolicy
-  /** Request fields that select the response. */
-  readonly keyedFields: readonly string[]
-  /** Credential fields that do not. */
-  readonly watched: readonly string[]
-  /** Groups of the route, as Cache-Groups tells them. */
-  readonly groupNames: readonly string[]
-  /** Entries exist for other variants. */
-  readonly varyMiss: boolean
-  /** Stored for other variants, where the handler is asked about them. */
-  readonly others: readonly Entry[]
-  /** For Cache-Status: why the store was not asked. */
-  readonly detail: string | undefined
-  /** Of a request by an unsafe method. */
-  readonly conclusion: Conclusion | undefined
-  readonly now: () => number
-  /** A promise where the answer has to wait: a path whose variants are not known yet. */
-  store(fill: FillLease, stored: Stored): Promise<void> | undefined
-  /** Puts an entry in the place of the one that was read. */
-  replace(fill: FillLease, entry: Entry): void
-  /** The response may not be stored: others need not wait for one another. */
-  pass(fill: FillLease): void
-  refuse(reason: RefusalReason, field: string | undefined): void
-  /** Whether an entry of the route may carry these groups beside its own. */
-  acceptGroups(names: readonly string[]): boolean
-  /** The answer that a stored response gives to this request. */
-  replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse
-  /** The handler validated another representation than it was asked about: the entry goes, and this is the answer. */
-  mismatch(): MaybePromise<OutgoingResponse>
-}
-
-/** How a request by an unsafe method ends. */
-export interface Conclusion {
-  /** Invalidates what its success changes, and stores what it stands for. Gives whether that was stored. */
-  conclude(response: ResponseHead, stored: Stored | undefined): MaybePromise<boolean>
-  /** The handler threw, or its client went away. */
-  cancel(): void
-}
-
-/** A stored response that the handler has validated. */
-export interface Validated extends Freshened {
-  readonly entry: Entry
-}
-
-/** Which of the stored responses a 304 is about, with its fields (RFC 9111 section 4.3.4). */
-export function firstValidated(
-  entries: readonly Entry[],
-  freshened: (entry: Entry) => Freshened | 'mismatch',
-): Validated | undefined {
-  for (const entry of entries) {
-    const found = freshened(entry)
-    if (found !== 'mismatch') return { ...found, entry }
-  }
-  return undefined
-}
+const NONE: readonly string[] = []

@@ -116,10 +116,17 @@ const checkQuery: Check<QueryRule> = (value, problem) => {
   return value
 }
 
-const checkEvictKey: Check<undefined> = (value, problem) =>
-  value === 'path' || typeof value === 'function' || Array.isArray(value)
-    ? undefined
-    : problem(`${quote(value)} must be 'path', a list of key parts, or a function of the request and the result`)
+const checkEvictKey: Check<undefined> = (value, problem) => {
+  if (value === 'path' || typeof value === 'function') return
+  if (!Array.isArray(value)) {
+    return problem(`${quote(value)} must be 'path', a list of key parts, or a function of the request and the result`)
+  }
+  const [part]: unknown[] = value
+  if (value.length !== 1 || typeof part !== 'string' || !part.startsWith('/')) return
+  problem(
+    `['${part}'] matches no entry, because a path is no key part: write 'path' for the GET of this path, or call cache.deletePath('${part}'). Where a route's own key function returns it, write a function here as well`,
+  )
+}
 
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string')

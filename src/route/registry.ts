@@ -12,7 +12,7 @@ import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
 export interface RoutesContext {
-  readonly space: (prefix?: string) => CacheScope
+  readonly scope: CacheScope
   readonly logger: Logger
   /** `REDIS_DEFAULT_TTL`. */
   readonly defaultTtlMs: number
@@ -53,10 +53,10 @@ export class RouteRegistry {
 
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
   cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: HostTraits): CachedRoute<Req> {
-    const { space, logger } = this.#context
+    const { scope, logger } = this.#context
     const policy = resolvePolicy(where, options, this.#defaults(traits.path))
-    if (isUnbounded(policy.http)) space(policy.prefix).expectUnbounded()
-    const cache = new CachedRoute(space(policy.prefix), policy, { name, logger, paths: this.paths, ...traits })
+    if (isUnbounded(policy.http)) scope.expectUnbounded()
+    const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, ...traits })
     this.#caches.add(cache)
     return cache
   }
@@ -84,7 +84,7 @@ export class RouteRegistry {
   /** A route will be cached with these options: what invalidates its URIs has to know from the start. */
   expect<Req>({ where, options }: Declared<CacheOptions<Req>>, path: PathRule): void {
     const policy = resolvePolicy(where, options, this.#defaults(path))
-    if (policy.enabled) this.paths.add(this.#context.space(policy.prefix), policy)
+    if (policy.enabled) this.paths.add(policy)
   }
 
   /** What a route that writes stores and invalidates. `name`, for telemetry: method and template. */
@@ -94,22 +94,23 @@ export class RouteRegistry {
     path: PathRule,
     name?: string,
   ): WriteRoute<Req> {
-    const { space } = this.#context
     const defaults = this.#defaults(path)
-    const putPolicy = put && resolvePolicy(put.where, put.options, defaults)
-    const evictPolicy = evict && resolveEvictPolicy(evict.where, evict.options, defaults)
-    return new WriteRoute(
-      putPolicy && { space: space(putPolicy.prefix), policy: putPolicy },
-      evictPolicy && { space: space(evictPolicy.prefix), policy: evictPolicy },
-      { paths: this.paths, policy: this.#http },
+    return new WriteRoute({
+      ...this.#shared,
+      put: put && resolvePolicy(put.where, put.options, defaults),
+      evict: evict && resolveEvictPolicy(evict.where, evict.options, defaults),
       name,
-    )
+    })
   }
 
   /** Any other request by an unsafe method: it invalidates its URI where routes cache it (RFC 9111 section 4.4). */
   get unsafe(): WriteRoute<unknown> {
-    this.#unsafe ??= new WriteRoute(undefined, undefined, { paths: this.paths, policy: this.#http })
+    this.#unsafe ??= new WriteRoute(this.#shared)
     return this.#unsafe
+  }
+
+  get #shared() {
+    return { scope: this.#context.scope, paths: this.paths, http: this.#http }
   }
 
   #defaults(path: PathRule): RouteDefaults {

@@ -1,7 +1,28 @@
 import type { EntryRef } from '../cache/entry-ref.js'
-import type { BypassReason as HttpBypassReason, OutgoingResponse, RequestHead, ReuseReason } from '../http/index.js'
+import type { FillLease } from '../cache/fill.js'
+import type { PendingWrite } from '../cache/write.js'
+import {
+  type BypassReason as HttpBypassReason,
+  type Conditions,
+  Flag,
+  forwardedConditions,
+  type HttpPolicy,
+  isFailure,
+  type Lifetimes,
+  type RequestHead,
+  type RequestPlan,
+  type ReuseDecision,
+  type ReuseReason,
+  type Storable,
+} from '../http/index.js'
+import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry } from '../store/entry.js'
-import type { HandlerRun } from './handler-run.js'
+import type { Location } from './entry-key.js'
+
+/** A run of the handler in the background, as adapters see it: which request fields its request has to carry. */
+export interface BackgroundRun {
+  readonly keyedFields: readonly string[]
+}
 
 /** A request as an adapter presents it. */
 export interface RequestContext<Req> extends RequestHead {
@@ -13,6 +34,13 @@ export interface RequestContext<Req> extends RequestHead {
   readonly route?: string | undefined
   /** The framework's own request, for the functions of the options. */
   readonly native: Req
+  /** The background run that this request was made for, where `dispatch` of another request made it. */
+  readonly background?: BackgroundRun | undefined
+  /**
+   * Sends the application a request for a background run: a GET of the same target, scheme and authority that has `Host`
+   * and the run's `keyedFields`, and no other field. Resolves when it is answered. Left out where a framework cannot.
+   */
+  dispatch?(run: BackgroundRun): Promise<unknown>
 }
 
 /** Why a request does not use the cache. */
@@ -20,10 +48,12 @@ export type BypassReason =
   | HttpBypassReason
   /** The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways. */
   | 'request-target'
-  /** The route's `per` gave no principal for this request. */
+  /** The route's `per` returned no principal for this request. */
   | 'no-principal'
   /** The route is switched off. */
   | 'disabled'
+  /** A request for a background run of another route. */
+  | 'background'
 
 /** Why the handler runs. */
 export type MissReason =
@@ -31,36 +61,139 @@ export type MissReason =
   | 'absent'
   /** The store could not answer in time. */
   | 'outage'
-  /** What stands at the key is not a response. */
+  /** What the store has under the key is not a response. */
   | 'unusable'
   /** The response of this key could not be stored a moment ago. */
   | 'hit-for-pass'
-  /** Another request's run took longer than this one waits, or gave nothing it may use. */
+  /** Another request's run took longer than this one waits, or gave nothing that it may use. */
   | 'wait'
 
 /** Why the handler does not run. */
 export type HitReason =
   | ReuseReason
-  /** Another request's run that was under way gave the answer. */
+  /** The answer of another request's run that was under way. */
   | 'collapsed'
   /** There is no answer, and the client forbids the run that would make one: 504 (RFC 9111 section 5.2.1.7). */
   | 'only-if-cached'
 
-/** What becomes of a request. */
-export type RouteLookup =
-  /** Send this; the handler does not run. `refresh`, where there is one, is a run for the background. */
-  | (Seen & {
-      readonly outcome: 'hit'
-      readonly reason: HitReason
-      readonly response: OutgoingResponse
-      readonly refresh?: Promise<HandlerRun | undefined>
-    })
-  /** Run the handler and end the run with its response. */
-  | (Seen & { readonly outcome: 'miss'; readonly reason: MissReason; readonly run: HandlerRun })
-  | { readonly outcome: 'bypass'; readonly reason: BypassReason; readonly run: HandlerRun }
+/** An entry that could not answer the request as it is, and why. */
+export interface Previous {
+  readonly entry: Entry
+  readonly decision: ReuseDecision
+}
 
-/** What the decision rests on, for those who look on. */
-interface Seen {
-  readonly place?: EntryRef | undefined
-  readonly entry?: Entry | undefined
+/** What is known about one request on its way through a cached route. One object for its whole life. */
+export class RequestState<Req> {
+  readonly request: RequestContext<Req>
+  readonly plan: RequestPlan
+  /** What all commands before the answer may cost together. */
+  readonly budget: CommandBudget | undefined
+  /** Undefined where the store is left out. */
+  location: Location | undefined = undefined
+  /** Where its entry is, as far as is known which fields select it. */
+  ref: EntryRef | undefined = undefined
+  /** Reads of the store so far; a record of variants sends a request on to another key. */
+  lookups = 0
+  /** It has waited for another request's run, and never waits again. */
+  waited = false
+  previous: Previous | undefined = undefined
+  lease: FillLease | undefined = undefined
+  /** Of a request whose response becomes the entry of its URI's GET. */
+  write: PendingWrite | undefined = undefined
+  /** Entries exist for other variants of the path. */
+  varyMiss = false
+  /** Other variants that the handler is asked about (RFC 9111 section 4.1). */
+  others: readonly Entry[] = NO_ENTRIES
+  /** For Cache-Status: why the store was not asked. */
+  detail: string | undefined = undefined
+
+  constructor(request: RequestContext<Req>, plan: RequestPlan, budget: CommandBudget | undefined) {
+    this.request = request
+    this.plan = plan
+    this.budget = budget
+  }
+
+  /** The client asked for a new answer: its run leaves no hit-for-pass note, and replaces a usable entry by no worse one. */
+  get forced(): boolean {
+    const { noCache, maxAge } = this.plan.directives
+    return noCache || maxAge === 0 || this.previous?.decision.reason.startsWith('request-') === true
+  }
+}
+
+const NO_ENTRIES: readonly Entry[] = []
+
+/** Whether the response to a client that asked for a new one is of less use than the fresh entry that there is. */
+export function isWorse({ forced, previous }: RequestState<unknown>, response: Storable, now: number): boolean {
+  if (!forced || previous === undefined || now >= previous.entry.freshUntil) return false
+  const isPart = (flags: number): boolean => (flags & Flag.partial) !== 0
+  return isFailure(response.status) || (isPart(response.flags) && !isPart(previous.entry.flags))
+}
+
+/**
+ * Whether a hit refreshes a fresh entry ahead of its end: never before the last part of the lifetime, then ever more
+ * likely, so that a busy key is refreshed before it expires and processes do not do so in step.
+ */
+export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, part: number): boolean {
+  if (part === 0 || freshUntil === Infinity) return false
+  const windowMs = (freshUntil - storedAt) * part
+  const leftMs = freshUntil - now
+  return leftMs < windowMs && Math.random() > leftMs / windowMs
+}
+
+/** Request fields by lower-case name, as a handler has to see them; undefined: it must not see the field at all. */
+export interface RequestFields extends ReadonlyMap<string, string | undefined> {
+  /** They ask the handler about the stored response. */
+  readonly validates: boolean
+}
+
+class Fields extends Map<string, string | undefined> implements RequestFields {
+  readonly validates: boolean
+
+  constructor(conditions: Conditions | undefined, validates: boolean) {
+    super()
+    this.validates = validates
+    if (conditions === undefined) return
+    this.set('if-none-match', conditions.ifNoneMatch)
+    this.set('if-modified-since', conditions.ifModifiedSince)
+  }
+}
+
+const AS_IS: RequestFields = new Fields(undefined, false)
+
+const HIDDEN: RequestFields = new Fields({ ifNoneMatch: undefined, ifModifiedSince: undefined }, false)
+
+/**
+ * What the handler sees of the request's conditions. A handler that answered the client's own condition with 304 would
+ * leave nothing to store, so a run that stores hides it, and asks about the stored response instead where there is one
+ * with validators of the handler's (RFC 9111 section 4.3.1).
+ */
+export function requestFields(state: RequestState<unknown>, policy: HttpPolicy): RequestFields {
+  const { plan, previous, others, lease } = state
+  const conditional = previous?.decision.conditional === true && (lease !== undefined || !plan.head)
+  if (lease === undefined && !conditional) return AS_IS
+  const conditions = forwardedConditions(plan, policy, previous?.entry, previous?.decision, others)
+  if (conditions === 'as-is') return AS_IS
+  const asks = conditions.ifNoneMatch !== undefined || conditions.ifModifiedSince !== undefined
+  return asks ? new Fields(conditions, true) : HIDDEN
+}
+
+/** Fields by which servers tell people apart: the response of a handler that reads one is for one client. */
+const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'] as const
+
+const NONE: readonly string[] = []
+
+/**
+ * Fields that do not select the entry, though the response of a handler that reads one is not for everybody: credentials,
+ * and those that the route names. `names` are the fields that do select it.
+ */
+export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
+  if (policy.unkeyedReads === 'ignore') return NONE
+  const shared = policy.personal || policy.unsafeShared
+  const fields = [...(shared ? NONE : CREDENTIALS), ...policy.unkeyedFields]
+  return fields.filter(
+    (name) =>
+      !names.includes(name) &&
+      !(name === 'authorization' && policy.auth === 'shared') &&
+      !(name === 'host' && policy.host),
+  )
 }

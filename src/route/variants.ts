@@ -1,134 +1,175 @@
 import { LRUCache } from 'lru-cache'
-import { randomUUID } from 'node:crypto'
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type EntryRef, replacing } from '../cache/entry-ref.js'
+import type { EntryRef } from '../cache/entry-ref.js'
 import type { FillLease } from '../cache/fill.js'
-import { PREFIX_GROUP } from '../cache/group.js'
-import { digest } from '../cache/key.js'
-import type { Entry } from '../store/entry.js'
+import { encodeGroup, originGroup } from '../cache/group.js'
+import type { EntryDraft, StoredEntry } from '../cache/write.js'
+import { type HttpPolicy, type RequestHead, type Storable, toStored } from '../http/index.js'
+import { type Entry, usefulUntil } from '../store/entry.js'
+import { hostOf, type Location, refOf } from './entry-key.js'
+import type { RequestState } from './request.js'
 
-/** Paths whose learned Vary this process remembers; a forgotten one costs one more round trip. */
+/** URIs whose learned Vary this process remembers; a forgotten one costs one more round trip. */
 const LEARNED_MAX = 10_000
 
-/** A path's `variants` entry lives at least this long, so that one short-lived variant does not end all others. */
-const LEAST_LIFE_MS = 3_600_000
+/** A record of variants lives at least this long, so that one short-lived variant does not end all others. */
+const RECORD_MIN_MS = 3_600_000
 
-/** Variants of one path and principal that are kept: a request field with endless values would fill the store. */
+/** Variants of one path that are kept: a request field with endless values would fill the store. */
 export const VARIANTS_MAX = 32
 
-const PREFIX_ONLY = [PREFIX_GROUP]
+/** A response to be stored. */
+export class Stored {
+  readonly decision: Storable
+  readonly body: Buffer
+  /** Groups that the handler added. */
+  readonly groups: readonly string[]
+  /** Encoded groups of the entry that this one is the validated form of: it stays in all of them. */
+  readonly kept: readonly string[]
 
-/** Which request fields select the response of a path: those the route declares, and those its responses named. */
+  constructor(decision: Storable, body: Buffer, groups: readonly string[], kept: readonly string[] = NONE) {
+    this.decision = decision
+    this.body = body
+    this.groups = groups
+    this.kept = kept
+  }
+}
+
+const NONE: readonly string[] = []
+
+/**
+ * Which request fields select the responses of a route, and where a response is stored. The fields are those that the
+ * route declares and those that its responses named. Where a lookup comes to a key whose variants have other fields, it
+ * finds a record of them there (an entry of the kind `variants`). To lose a record costs a miss and nothing else.
+ */
 export class Variants {
-  readonly #space: CacheScope
-  readonly #declared: readonly string[]
+  readonly #scope: CacheScope
+  readonly #http: HttpPolicy
   readonly #learned = new LRUCache<string, readonly string[]>({ max: LEARNED_MAX })
 
-  constructor(space: CacheScope, declared: readonly string[]) {
-    this.#space = space
-    this.#declared = declared
+  constructor(scope: CacheScope, http: HttpPolicy) {
+    this.#scope = scope
+    this.#http = http
   }
 
-  /** Field names for a path, lower case and sorted. */
-  names(base: string): readonly string[] {
-    return this.#learned.size === 0 ? this.#declared : (this.#learned.get(base) ?? this.#declared)
+  /** Names of the selecting fields of a URI, lower case and sorted. */
+  names({ uri }: Location): readonly string[] {
+    return this.#learned.size === 0 ? this.#http.vary : (this.#learned.get(uri) ?? this.#http.vary)
   }
 
-  /** Takes over what a `variants` entry says. True where that is news. */
-  learn(base: string, marker: Entry): boolean {
-    const names = namesOf(marker)
-    if (sameNames(names, this.names(base))) return false
-    this.#learned.set(base, names)
+  /** The entry that the request's fields select; `named`: further fields that a response named. */
+  ref(request: RequestHead, location: Location, named: readonly string[] = NONE): EntryRef {
+    return refOf(request, location, unionOf(this.names(location), named), this.#http)
+  }
+
+  /** Takes over what a record says. False where it says nothing new. */
+  learn(location: Location, record: Entry): boolean {
+    const list = record.headers[1] ?? ''
+    const names = list === '' ? NONE : list.split(',')
+    if (sameNames(names, this.names(location))) return false
+    this.#learned.set(location.uri, names)
     return true
   }
 
   /**
-   * The identity that variants of a path carry at the moment: of the entry that stands there, or of a new one. Undefined
-   * where it cannot be had at once; then the response is not stored.
+   * Stores the response of a run under its lease. `learns`: it named fields that did not select it so far, so that its
+   * client should not be answered before the next request can find it.
    */
-  async family(base: string, names: readonly string[], ttlMs: number, known?: Entry): Promise<string | undefined> {
-    if (known !== undefined && this.#serves(known, names)) return known.family
-    const place: EntryRef = { key: base, groups: PREFIX_ONLY }
-    const current = await this.#space.lookup(place)
-    if (current.state === 'outage') return undefined
-    if (current.state === 'valid' && this.#serves(current.entry, names)) return current.entry.family
-    const acquired = await this.#space.acquire(place, current.state === 'valid' ? replacing(current.entry) : current, {
-      accept: (entry) => this.#serves(entry, names),
-      groupTtlMs: Infinity,
-    })
-    if (acquired.state === 'found') return acquired.entry.family
-    if (acquired.state === 'alone') return undefined
-    return this.plant(acquired.fill, names, ttlMs)
+  store<Req>(state: RequestState<Req>, lease: FillLease, stored: Stored): { done: Promise<unknown>; learns: boolean } {
+    const { request, location, ref } = state
+    if (location === undefined || ref === undefined) return { done: lease.release(), learns: false }
+    const known = this.names(location)
+    const names = unionOf(known, stored.decision.varyNames)
+    const target = refOf(request, location, names, this.#http)
+    const draft = toDraft(stored, target.groups, hostOf(request, this.#http))
+    if (target.key !== ref.key) {
+      return { done: this.#storeLearned(location, names, lease, target, draft), learns: names !== known }
+    }
+    const publishing = lease.publish(draft.entry, draft.ttlMs)
+    if (names.length === 0) return { done: publishing, learns: false }
+    const record = this.#learned.has(location.uri) ? refOf(request, location, this.#http.vary, this.#http) : undefined
+    return {
+      done: Promise.all([publishing, this.#admit(target, draft.ttlMs), this.#keep(record, draft.ttlMs)]),
+      learns: false,
+    }
   }
 
-  /** Puts a new `variants` entry at a path that is ours to fill. Gives its identity. */
-  async plant(fill: FillLease, names: readonly string[], ttlMs: number): Promise<string | undefined> {
-    const marker = makeMarker(names, fill.stamp, this.#space.now())
-    const published = await fill.publish(marker, Math.max(2 * ttlMs, LEAST_LIFE_MS))
-    if (published === 'fenced') return undefined
-    this.learn(fill.place.key, marker)
-    return marker.family
+  /** Stored variants of a path, for a handler that may say that one of them answers another request as well. */
+  others(ref: EntryRef): Promise<readonly Entry[]> {
+    return this.#scope.variants(ref, LIST)
+  }
+
+  /**
+   * The variant is stored before the record that leads to it: the record ends the lease, so that those who waited find
+   * the variant.
+   */
+  async #storeLearned(
+    location: Location,
+    names: readonly string[],
+    lease: FillLease,
+    target: EntryRef,
+    { entry, ttlMs }: StoredEntry,
+  ): Promise<void> {
+    await Promise.all([this.#scope.put(target.key, entry, lease.stamp, ttlMs), this.#admit(target, ttlMs)])
+    await lease.publish(recordOf(names, lease.ref.groups, this.#scope.now()), recordTtlMs(ttlMs))
+    this.#learned.set(location.uri, names)
   }
 
   /** Makes room for one more variant. Principals are not counted: there are as many entries as people. */
-  async admit(
-    family: string,
-    names: readonly string[],
-    place: EntryRef,
-    principal: Principal,
-    ttlMs: number,
-  ): Promise<void> {
-    if (names.length > 0) await this.#space.enrol(listOf(family, principal), place.key, ttlMs, VARIANTS_MAX)
+  async #admit({ path, key }: EntryRef, ttlMs: number): Promise<void> {
+    await this.#scope.addVariant(path, LIST, key, ttlMs, VARIANTS_MAX)
   }
 
-  /** What is stored for other values of the fields that select. */
-  others(family: string, principal: Principal): Promise<readonly Entry[]> {
-    return this.#space.enrolled(listOf(family, principal), PREFIX_ONLY)
-  }
-
-  /** The path's `variants` entry lives as long as the longest of its variants. */
-  keep(base: string, ttlMs: number): Promise<void> {
-    return this.#space.prolong(base, ttlMs)
-  }
-
-  #serves(entry: Entry, names: readonly string[]): boolean {
-    return entry.kind === 'variants' && sameNames(namesOf(entry), names)
+  /** The record that leads to a variant lives as long as the variant. */
+  async #keep(record: EntryRef | undefined, ttlMs: number): Promise<void> {
+    if (record !== undefined) await this.#scope.extend(record.key, recordTtlMs(ttlMs))
   }
 }
 
-type Principal = string | null | undefined
+/** A path has one list of variants. */
+const LIST = ''
 
-function listOf(family: string, principal: Principal): string {
-  return principal === undefined || principal === null ? family : `${family}:${digest(principal)}`
+function recordTtlMs(ttlMs: number): number {
+  return Math.max(2 * ttlMs, RECORD_MIN_MS)
 }
 
-function makeMarker(names: readonly string[], stamp: number, now: number): Entry {
+function recordOf(names: readonly string[], groups: readonly string[], now: number): EntryDraft {
   return {
     kind: 'variants',
     flags: 0,
     status: 0,
     storedAt: now,
-    stamp,
     freshUntil: Infinity,
     staleUntil: Infinity,
     errorUntil: Infinity,
     initialAgeMs: 0,
-    family: randomUUID(),
-    groups: PREFIX_ONLY,
+    groups,
     headers: ['vary', names.join(',')],
     body: Buffer.alloc(0),
   }
 }
 
-function namesOf(marker: Entry): readonly string[] {
-  const list = marker.headers[1] ?? ''
-  return list === '' ? [] : list.split(',')
+/**
+ * The entry of a response. `groups` are those of its place; `host` keeps the groups that responses name apart where
+ * several origins share the cache.
+ */
+export function toDraft(stored: Stored, groups: readonly string[], host: string | undefined): StoredEntry {
+  const { decision, body, groups: added, kept } = stored
+  const more = [...kept, ...added.map(encodeGroup), ...responseGroups(decision.groups, host)]
+  const all = more.length === 0 ? groups : [...new Set([...groups, ...more])]
+  const entry: EntryDraft = { kind: 'response', ...toStored(decision, body), groups: all }
+  return { entry, ttlMs: usefulUntil(entry) - entry.storedAt }
 }
 
-export function sameNames(a: readonly string[], b: readonly string[]): boolean {
+/** Groups that a response names, encoded. */
+export function responseGroups(names: readonly string[], host: string | undefined): readonly string[] {
+  return host === undefined ? names.map(encodeGroup) : names.map((name) => originGroup(host, name))
+}
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a === b || (a.length === b.length && a.every((name, index) => name === b[index]))
 }
 
-export function union(a: readonly string[], b: readonly string[]): readonly string[] {
+function unionOf(a: readonly string[], b: readonly string[]): readonly string[] {
   return b.every((name) => a.includes(name)) ? a : [...new Set([...a, ...b])].sort()
 }

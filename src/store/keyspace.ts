@@ -1,6 +1,14 @@
 import { slotOf, SLOTS } from '../redis/command.js'
 
-/** Slots of a cluster that share one copy of the stamp of everything; resharding moves slots by such ranges, mostly. */
+/** First character of the group of a path in `Entry.groups`. Encoded group names do not have it. */
+const PATH_MARK = '='
+
+/** The implicit group of everything that is told apart below one path. */
+export function pathGroup(path: string): string {
+  return PATH_MARK + path
+}
+
+/** Slots of a cluster that share one copy of the stamp of everything. Resharding mostly moves such ranges. */
 const SLOTS_PER_COPY_BITS = 8
 
 const COPIES = SLOTS >> SLOTS_PER_COPY_BITS
@@ -19,7 +27,7 @@ function copyTags(): readonly string[] {
   return tags
 }
 
-/** The names of one prefix's keys in Redis. Entry keys have no braces, so that a lease can share their slot. */
+/** Names of one prefix's keys in Redis. Entry keys have no braces, so that a lease can share their slot. */
 export class Keyspace {
   readonly clock: string
   readonly wake: string
@@ -29,7 +37,7 @@ export class Keyspace {
   readonly #variants: string
   readonly #spread: boolean
 
-  /** `spread`: on a cluster, where no single node should be asked for every entry. */
+  /** `spread`: true on a cluster, where no single node should be read for every entry. */
   constructor(
     readonly prefix: string,
     spread = false,
@@ -47,27 +55,44 @@ export class Keyspace {
     return this.entries + key
   }
 
-  /** The hash tag is the whole entry key: a lease lives in the slot of its entry. */
+  /** The hash tag is the whole entry key, so a lease shares the slot of its entry. */
   lease(key: string): string {
     return `${this.prefix}:lease:{${this.entries}${key}}`
   }
 
   /**
-   * Where the stamps of a group stand for an entry. The group of everything has a copy for each range of slots of a
-   * cluster: its entries find it on their own node, and one node that is away does not make all others useless.
+   * Keys of the stamps of groups as an entry reads them. The group of a path shares the slot of the path's entry and
+   * lease. The group of everything has a copy for each range of slots of a cluster: entries find it on their own node
+   * (variants on that of their path, whose group they read as well), and one node that is away does not make the
+   * entries of the others useless.
    */
-  group(name: string, key = ''): string {
-    if (name !== '' || !this.#spread) return this.groups + name
-    return `${this.groups}{${copyTags()[slotOf(this.entry(key)) >> SLOTS_PER_COPY_BITS]}}`
+  groupsOf(groups: readonly string[], key: string): string[] {
+    return groups.map((name) => (name === '' && this.#spread ? this.#copyFor(groups, key) : this.#group(name)))
   }
 
-  /** All the places where the stamps of a group stand. */
+  #group(name: string): string {
+    const isPath = name.startsWith(PATH_MARK)
+    return this.groups + (isPath ? `{${this.entries}${name.slice(PATH_MARK.length)}}` : name)
+  }
+
+  #copyFor(groups: readonly string[], key: string): string {
+    const path = groups.find((name) => name.startsWith(PATH_MARK))?.slice(PATH_MARK.length)
+    return `${this.groups}{${copyTags()[slotOf(this.entry(path ?? key)) >> SLOTS_PER_COPY_BITS]}}`
+  }
+
+  /** All keys of a group's stamp. */
   copies(name: string): readonly string[] {
-    if (name !== '' || !this.#spread) return [this.groups + name]
+    if (name !== '' || !this.#spread) return [this.#group(name)]
     return copyTags().map((tag) => `${this.groups}{${tag}}`)
   }
 
-  variants(list: string): string {
-    return this.#variants + list
+  /** The group of a path, in the slot of its entry. */
+  pathGroup(path: string): string {
+    return this.#group(pathGroup(path))
+  }
+
+  /** A list of the variants of a path, in the slot of the path's entry. */
+  variants(path: string, list: string): string {
+    return `${this.#variants}{${this.entries}${path}}:${list}`
   }
 }

@@ -1,27 +1,31 @@
 import { LRUCache } from 'lru-cache'
-import { type Entry, isValid, type Stamp, usefulUntil } from './entry.js'
-import { Keyspace } from './keyspace.js'
+import { allows, type Entry, type GroupStamp, isValid, type Stamp, usefulUntil } from './entry.js'
+import { Keyspace, pathGroup } from './keyspace.js'
 import type {
-  Claim,
-  Claimed,
-  Found,
-  Invalidated,
+  CommitReply,
+  InvalidationMode,
+  KeySlot,
+  LeaseReply,
+  LeaseRequest,
   LocalReader,
   MatchKind,
   MatchStep,
-  PendingWrite,
   Publication,
   Published,
-  Spot,
+  ReadResult,
   Store,
   SweepStep,
+  WriteCommit,
 } from './store.js'
 
 /**
- * A hot entry is moved to the front after so many (one in 16) of the entries were replaced, and not at each hit: moving
- * costs more than all else of a hit, and the order matters only to those who store.
+ * A hot entry is moved to the front after one in 16 of the entries was replaced, and not at each hit: moving it costs
+ * more than the rest of a hit, and the order matters only when something is stored.
  */
 const TOUCH_SHIFT = 4
+
+/** Nothing here can be lost, so there is one incarnation. */
+const INCARNATION = 1
 
 /** Entries of one prefix in this process. The same protocol as in Redis, so that what is tested here holds there. */
 export class MemoryStore implements Store {
@@ -35,155 +39,159 @@ export class MemoryStore implements Store {
     this.prefix = prefix
     this.#memory = memory
     this.#index = memory.index(prefix)
-    this.local = { entry: this.#entryAt, stamp: this.#stamp }
+    this.local = { entry: this.#entryAt, stamp: this.#groupStamp }
     this.#keys = new Keyspace(prefix)
   }
 
-  read(keys: readonly string[], groups: readonly string[]): Found {
-    return { entries: keys.map(this.#entry), stamps: groups.map(this.#stamp) }
+  read(keys: readonly string[], groups: readonly string[]): ReadResult {
+    return { entries: keys.map(this.#entry), stamps: groups.map(this.#groupStamp) }
   }
 
-  async claim(key: string, claim: Claim): Promise<Claimed> {
+  clock(): Stamp {
+    return { incarnation: INCARNATION, at: this.#memory.clock }
+  }
+
+  async acquireLease(key: string, request: LeaseRequest): Promise<LeaseReply> {
     const lease = this.#lease(key)
-    if (lease !== undefined) return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
-    if (claim.seen !== 'any' && this.#entry(key) !== claim.seen) return { state: 'changed' }
-    this.#setLease(key, { kind: 'fill', token: claim.token, until: this.#memory.now() + claim.leaseMs })
-    const stamp = this.#memory.clock
-    this.#createGroups(claim.absentGroups, stamp)
-    return { state: 'granted', stamp }
+    if (lease?.kind === 'fill') return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
+    if (lease !== undefined) return { state: 'noted' }
+    if (request.seen !== 'any' && this.#entry(key) !== request.seen) return { state: 'changed' }
+    this.#setLease(key, { kind: 'fill', token: request.token, until: this.#memory.now() + request.leaseMs })
+    this.#createGroups(request.absentGroups)
+    return { state: 'granted', stamp: this.clock() }
   }
 
   async publish(key: string, { token, entry, ttlMs }: Publication): Promise<Published> {
-    const lease = this.#lease(key)
-    if (lease?.kind !== 'fill' || lease.token !== token) return 'fenced'
-    this.#createGroups(entry.groups, this.#memory.clock)
-    const allowed = entry.groups.every((group) => (this.#stamp(group)?.hard ?? Infinity) <= entry.stamp)
+    if (this.#fillLease(key, token) === undefined) return 'fenced'
+    this.#createGroups(entry.groups)
+    const allowed = entry.groups.every((group) => allows(entry, group, this.#groupStamp(group)))
     if (allowed) this.#put(key, entry, ttlMs)
     this.#endLease(key)
     return allowed ? 'stored' : 'fenced'
   }
 
-  async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
-    const lease = this.#lease(key)
-    if (lease === undefined || (lease.kind !== 'contested' && lease.token !== token)) return false
-    this.#setLease(key, { ...lease, until: this.#memory.now() + leaseMs })
-    return true
+  async renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
+    const lease = this.#fillLease(key, token)
+    if (lease !== undefined) this.#setLease(key, { ...lease, until: this.#memory.now() + leaseMs })
+    return lease !== undefined
   }
 
-  async release(key: string, token: string): Promise<void> {
-    const lease = this.#lease(key)
-    if (lease?.kind === 'fill' && lease.token === token) this.#endLease(key)
-  }
-
-  async announce(key: string, token: string, leaseMs: number, keeps = false): Promise<number> {
-    const lease = this.#lease(key)
-    const until = this.#memory.now() + leaseMs
-    const writers = lease?.kind === 'contested' ? lease.writers + 1 : 2
-    const alone = lease === undefined || lease.kind === 'fill'
-    this.#setLease(key, alone ? { kind: 'writer', token, until } : { kind: 'contested', writers, until })
-    if (!keeps) this.#drop(key)
-    return this.#memory.clock
-  }
-
-  found(_key: string, groups: readonly string[], clock: number): number {
-    this.#createGroups(groups, this.#memory.clock)
-    return Math.max(clock, this.#memory.clock)
-  }
-
-  async complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
-    const lease = this.#lease(key)
-    if (keeps && (lease === undefined || lease.kind === 'fill')) return 'fenced'
-    if (!keeps) this.#drop(key)
-    const own = lease?.kind === 'writer' && lease.token === token
-    if (own && write !== undefined) {
-      this.#createGroups(write.entry.groups, this.#memory.clock)
-      this.#put(key, write.entry, write.ttlMs)
-    }
-    const others = lease?.kind === 'contested' ? lease.writers - 1 : lease?.kind === 'writer' && !own ? 1 : 0
-    if (others > 0 && lease !== undefined)
-      this.#setLease(key, { kind: 'contested', writers: others, until: lease.until })
-    else this.#endLease(key)
-    return own && write !== undefined ? 'stored' : 'fenced'
-  }
-
-  async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
-    if (this.#contest(key)) {
-      this.#drop(key)
-      return undefined
-    }
-    const stamp = this.#memory.clock
-    this.#createGroups(entry.groups, stamp)
-    this.#put(key, { ...entry, stamp }, ttlMs)
+  async releaseLease(key: string, token: string, noteMs = 0): Promise<void> {
+    if (this.#fillLease(key, token) === undefined) return
     this.#endLease(key)
+    if (noteMs > 0) this.#setLease(key, { kind: 'note', token, until: this.#memory.now() + noteMs })
+  }
+
+  async isLeased(key: string): Promise<boolean> {
+    return this.#lease(key)?.kind === 'fill'
+  }
+
+  async wake(key: string, token: string): Promise<void> {
+    const lease = this.#fillLease(key, token)
+    if (lease === undefined) return
+    this.#setLease(key, { ...lease, kind: 'stream' })
+    this.#wake(this.#keys.entry(key))
+  }
+
+  async beginWrite(path: string, groups: readonly string[]): Promise<Stamp> {
+    this.#createGroups([pathGroup(path), ...groups])
+    return this.clock()
+  }
+
+  async commitWrite({ path, key, stamp, groups, paths, mode, entry, ttlMs = 0 }: WriteCommit): Promise<CommitReply> {
+    const own = this.#advance()
+    const carried = entry?.groups ?? []
+    const isTaint = (group: string): boolean => {
+      const before = this.#groupStamp(group)
+      return before === undefined || before.hard > stamp.at || before.soft > stamp.at
+    }
+    const tainted = isTaint(pathGroup(path)) || carried.some(isTaint)
+    for (const group of groups) this.#bump(group, own, mode)
+    const entries = paths.filter((other) => this.#evictPath(other, own, mode)).length
+    // The record of the fields that tell variants apart stays true after a write of one of them.
+    if (key === path || this.#entry(path)?.kind !== 'variants') this.#drop(path)
+    this.#endLease(path)
+    this.#bump(pathGroup(path), own, 'hard')
+    const stored = entry !== undefined && !tainted
+    const bumped = new Set([...groups, ...[path, ...paths].map(pathGroup)])
+    if (stored) {
+      const ownGroups = carried.filter((group) => bumped.has(group))
+      this.#put(key, { ...entry, incarnation: INCARNATION, stamp: stamp.at, writeStamp: own, ownGroups }, ttlMs)
+    } else this.#drop(key)
+    this.#endLease(key)
+    return { stored, entries }
+  }
+
+  async put(key: string, entry: Entry, ttlMs: number): Promise<void> {
+    this.#createGroups(entry.groups)
+    this.#put(key, entry, ttlMs)
+    this.#endLease(key)
+  }
+
+  async set(key: string, entry: Entry, ttlMs: number): Promise<Stamp> {
+    const group = pathGroup(key)
+    if (this.#groupStamp(group) !== undefined) this.#bump(group, this.#advance(), 'hard')
+    const stamp = this.clock()
+    await this.put(key, { ...entry, incarnation: INCARNATION, stamp: stamp.at, writeStamp: stamp.at }, ttlMs)
     return stamp
   }
 
-  async evict(keys: readonly string[]): Promise<number> {
-    return keys.filter((key) => {
-      if (!this.#contest(key)) this.#endLease(key)
-      return this.#drop(key)
-    }).length
+  async evict(paths: readonly string[], mode: InvalidationMode): Promise<number> {
+    const stamp = this.#advance()
+    return paths.filter((path) => this.#evictPath(path, stamp, mode)).length
   }
 
-  async prolong(key: string, ttlMs: number): Promise<void> {
+  async invalidate(groups: readonly string[], mode: InvalidationMode): Promise<void> {
+    const stamp = this.#advance()
+    for (const group of groups) this.#bump(group, stamp, mode)
+  }
+
+  async extend(key: string, ttlMs: number): Promise<void> {
     const kept = this.#index.get(key)
     const expiresAt = this.#memory.now() + ttlMs
     if (kept?.entry !== undefined && kept.expiresAt < expiresAt) this.#keep(key, kept.entry, expiresAt)
   }
 
-  async enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]> {
-    const others = this.#enrolled(list, now).filter(([known]) => known !== key)
-    const gone = others.slice(0, Math.max(others.length + 1 - max, 0)).map(([known]) => known)
-    const kept = others.slice(gone.length)
-    this.#memory.variants.set(this.#keys.variants(list), new Map([...kept, [key, expiresAt]]))
-    return gone
+  async addVariant(
+    path: string,
+    list: string,
+    key: string,
+    expiresAt: number,
+    max: number,
+    now: number,
+  ): Promise<readonly string[]> {
+    const others = this.#variants(path, list, now).filter(([known]) => known !== key)
+    const evicted = others.slice(0, Math.max(others.length + 1 - max, 0)).map(([known]) => known)
+    const kept = others.slice(evicted.length)
+    this.#memory.variants.set(this.#keys.variants(path, list), new Map([...kept, [key, expiresAt]]))
+    return evicted
   }
 
-  async enrolled(list: string, now: number): Promise<readonly string[]> {
-    return this.#enrolled(list, now).map(([key]) => key)
+  async variants(path: string, list: string, now: number): Promise<readonly string[]> {
+    return this.#variants(path, list, now).map(([key]) => key)
   }
 
-  /** Those that end first come first. */
-  #enrolled(list: string, now: number): (readonly [key: string, expiresAt: number])[] {
-    const known = this.#memory.variants.get(this.#keys.variants(list)) ?? []
+  /** First to expire comes first. */
+  #variants(path: string, list: string, now: number): (readonly [key: string, expiresAt: number])[] {
+    const known = this.#memory.variants.get(this.#keys.variants(path, list)) ?? []
     return [...known].filter(([, expiresAt]) => expiresAt > now).sort(([, one], [, other]) => one - other)
-  }
-
-  async soften(keys: readonly string[], now: number): Promise<number> {
-    return keys.filter((key) => {
-      if (this.#lease(key)?.kind === 'fill') this.#endLease(key)
-      const kept = this.#index.get(key)
-      if (kept?.entry !== undefined)
-        this.#keep(key, { ...kept.entry, freshUntil: now, memo: undefined }, kept.expiresAt)
-      return kept !== undefined
-    }).length
-  }
-
-  async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
-    const stamp = Math.max(this.#memory.clock + 1, this.#memory.now() * 1000)
-    this.#memory.clock = stamp
-    const before = groups.map(this.#stamp)
-    groups.forEach((group, index) => {
-      const was = before[index]
-      if (was !== undefined) this.#memory.groups.set(this.#keys.group(group), { ...was, [mode]: stamp })
-    })
-    return { stamp, before }
   }
 
   async listen(): Promise<void> {}
 
-  onWake(key: string, wake: () => void): () => void {
+  onWake(key: string, callback: () => void): () => void {
     const name = this.#keys.entry(key)
     const waiting = this.#memory.waiting.get(name) ?? new Set()
-    this.#memory.waiting.set(name, waiting.add(wake))
+    this.#memory.waiting.set(name, waiting.add(callback))
     return () => {
-      if (waiting.delete(wake) && waiting.size === 0) this.#memory.waiting.delete(name)
+      if (waiting.delete(callback) && waiting.size === 0) this.#memory.waiting.delete(name)
     }
   }
 
   async sweep(_cursor: string, _count: number, now: number): Promise<SweepStep> {
     const all = [...this.#index.values()]
-    const dead = all.filter(({ entry }) => entry !== undefined && !isValid(entry, entry.groups.map(this.#stamp), now))
+    const isDead = (entry: Entry): boolean => !isValid(entry, entry.groups, entry.groups.map(this.#groupStamp), now)
+    const dead = all.filter(({ entry }) => entry !== undefined && isDead(entry))
     for (const { key } of dead) this.#drop(key)
     return { cursor: '0', scanned: all.length, removed: dead.length }
   }
@@ -191,16 +199,17 @@ export class MemoryStore implements Store {
   async match(kind: MatchKind, pattern: string): Promise<MatchStep> {
     const start = this.#keys.entries
     const leased = [...this.#memory.leases.keys()].filter((name) => name.startsWith(start))
-    const keys = kind === 'entries' ? [...this.#index.keys()] : leased.map((name) => name.slice(start.length))
+    const named = kind === 'entries' ? [...this.#index.keys()] : leased.map((name) => name.slice(start.length))
+    const keys = kind === 'entries' ? named : named.filter((key) => this.#lease(key) !== undefined)
     const matches = globRegExp(pattern)
     return { cursor: '0', keys: keys.filter((key) => matches.test(key)) }
   }
 
-  readonly #entryAt = (spot: Spot): Entry | undefined => {
-    let kept = spot.slot as Kept | undefined
-    if (kept === undefined || kept.entry === undefined) {
-      kept = this.#index.get(spot.key)
-      spot.slot = kept
+  readonly #entryAt = (ref: KeySlot): Entry | undefined => {
+    let kept = ref.slot instanceof Kept ? ref.slot : undefined
+    if (kept?.entry === undefined) {
+      kept = this.#index.get(ref.key)
+      ref.slot = kept
     }
     return kept === undefined ? undefined : this.#entryOf(kept)
   }
@@ -219,22 +228,23 @@ export class MemoryStore implements Store {
     return kept.entry
   }
 
-  readonly #stamp = (group: string): Stamp | undefined => this.#memory.groups.get(this.#keys.groups + group)
+  readonly #groupStamp = (group: string): GroupStamp | undefined => this.#memory.groups.get(this.#keys.groups + group)
 
   #put(key: string, entry: Entry, ttlMs: number): void {
-    // A copy: the handler keeps its buffer, and a small slice would keep a whole socket chunk alive.
-    this.#keep(key, { ...entry, body: Buffer.from(entry.body) }, this.#memory.now() + ttlMs)
+    // A copy: the handler keeps its buffer. Not from the pool: a small slice would keep a whole slab alive.
+    const body = Buffer.allocUnsafeSlow(entry.body.length)
+    entry.body.copy(body)
+    this.#keep(key, { ...entry, body }, this.#memory.now() + ttlMs)
   }
 
   #keep(key: string, entry: Entry, expiresAt: number): void {
     const memory = this.#memory
-    const endsItself = usefulUntil(entry) <= expiresAt
-    const kept = { index: this.#index, key, entry, expiresAt, endsItself, touchedAt: memory.stores }
+    const kept = new Kept(this.#index, key, entry, expiresAt, memory.stores)
     const name = this.#keys.entry(key)
     memory.entries.set(name, kept)
     memory.stores += 1
     memory.touchAfter = memory.entries.size >> TOUCH_SHIFT
-    // What is too large for the whole budget is not taken, and what stood there before is gone.
+    // An entry that exceeds the whole budget is not kept, and what stood there before is gone.
     if (memory.entries.has(name)) this.#index.set(key, kept)
     else this.#index.delete(key)
   }
@@ -243,13 +253,34 @@ export class MemoryStore implements Store {
     return this.#memory.entries.delete(this.#keys.entry(key))
   }
 
-  #createGroups(groups: readonly string[], stamp: number): void {
+  #advance(): number {
+    this.#memory.clock = Math.max(this.#memory.clock + 1, this.#memory.now() * 1000)
+    return this.#memory.clock
+  }
+
+  #createGroups(groups: readonly string[]): void {
     const all = this.#memory.groups
     for (const group of groups) {
-      if (this.#stamp(group) !== undefined) continue
+      if (this.#groupStamp(group) !== undefined) continue
       if (all.size >= GROUPS_MAX) this.#loseOldestGroup()
-      all.set(this.#keys.group(group), { hard: stamp, soft: 0 })
+      all.set(this.#keys.groups + group, { incarnation: INCARNATION, hard: this.#memory.clock, soft: 0 })
     }
+  }
+
+  /** An absent group stays absent: no entry that carries it is valid. */
+  #bump(group: string, stamp: number, mode: InvalidationMode): void {
+    const before = this.#groupStamp(group)
+    if (before !== undefined) this.#memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
+  }
+
+  #evictPath(path: string, stamp: number, mode: InvalidationMode): boolean {
+    const kept = this.#index.get(path)
+    if (mode === 'hard') this.#drop(path)
+    else if (kept?.entry !== undefined)
+      this.#keep(path, { ...kept.entry, softened: true, memo: undefined }, kept.expiresAt)
+    this.#endLease(path)
+    this.#bump(pathGroup(path), stamp, mode)
+    return kept !== undefined
   }
 
   /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
@@ -262,26 +293,30 @@ export class MemoryStore implements Store {
   }
 
   #lease(key: string): Lease | undefined {
-    const lease = this.#memory.leases.get(this.#keys.entry(key))
-    return lease !== undefined && lease.until > this.#memory.now() ? lease : undefined
+    const name = this.#keys.entry(key)
+    const lease = this.#memory.leases.get(name)
+    if (lease === undefined || lease.until > this.#memory.now()) return lease
+    this.#memory.leases.delete(name)
+    return undefined
+  }
+
+  /** The lease of a fill, while this token holds it. */
+  #fillLease(key: string, token: string): Lease | undefined {
+    const lease = this.#lease(key)
+    return lease?.kind !== 'note' && lease?.token === token ? lease : undefined
   }
 
   #setLease(key: string, lease: Lease): void {
-    this.#memory.leases.set(this.#keys.entry(key), lease)
+    this.#memory.keepLease(this.#keys.entry(key), lease)
   }
 
   #endLease(key: string): void {
     const name = this.#keys.entry(key)
-    if (!this.#memory.leases.delete(name)) return
-    for (const wake of [...(this.#memory.waiting.get(name) ?? [])]) wake()
+    if (this.#memory.leases.delete(name)) this.#wake(name)
   }
 
-  /** True where writers of the key are active; after this none of them stores. */
-  #contest(key: string): boolean {
-    const lease = this.#lease(key)
-    if (lease === undefined || lease.kind === 'fill') return false
-    if (lease.kind === 'writer') this.#setLease(key, { kind: 'contested', writers: 1, until: lease.until })
-    return true
+  #wake(name: string): void {
+    for (const callback of [...(this.#memory.waiting.get(name) ?? [])]) callback()
   }
 }
 
@@ -294,13 +329,13 @@ function globRegExp(pattern: string): RegExp {
 /** Default budget of the embedded store: 64 MiB of entries. */
 const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 
-/** What an entry costs beside its texts and body: objects, map slots. */
-const ENTRY_OVERHEAD_BYTES = 400
+/** What an entry costs next to its texts and body: objects, list and map slots, a body outside of the pool (measured). */
+const ENTRY_OVERHEAD_BYTES = 950
 
-/** Stamps kept; a group beyond it is a lost group, so its entries are misses. */
+/** Stamps kept. Beyond that the oldest group is lost, so its entries are misses. */
 export const GROUPS_MAX = 100_000
 
-/** Paths whose variants are counted; a forgotten one begins to count anew. */
+/** Lists of variants kept. A forgotten one begins to count anew. */
 const VARIANT_LISTS_MAX = 10_000
 
 export interface MemoryOptions {
@@ -311,34 +346,46 @@ export interface MemoryOptions {
 }
 
 /** An entry as the embedded server keeps it. */
-export interface Kept {
-  readonly index: Map<string, Kept>
-  readonly key: string
-  /** Undefined once it is not kept any more, so that a slot that still knows it holds nothing large. */
+class Kept {
+  /** Undefined once it is not kept any more, so that a slot that still refers to it holds nothing large. */
   entry: Entry | undefined
-  readonly expiresAt: number
-  /** Readers see for themselves that the entry is of no use any more, so its end need not be looked at here. */
+  /** Readers check themselves whether the entry is still of use, so its expiry need not be checked here. */
   readonly endsItself: boolean
-  /** How many entries had been stored when it was last moved to the front of the order of eviction. */
-  touchedAt: number
+
+  constructor(
+    readonly index: Map<string, Kept>,
+    readonly key: string,
+    entry: Entry,
+    readonly expiresAt: number,
+    /** Number of entries stored when it was last moved to the front of the order of eviction. */
+    public touchedAt: number,
+  ) {
+    this.entry = entry
+    this.endsItself = usefulUntil(entry) <= expiresAt
+  }
 }
 
-export type Lease = { readonly until: number } & (
-  | { readonly kind: 'fill' | 'writer'; readonly token: string }
-  | { readonly kind: 'contested'; readonly writers: number }
-)
+interface Lease {
+  readonly kind: 'fill' | 'stream' | 'note'
+  readonly token: string
+  readonly until: number
+}
+
+/** Leases and notes beyond this number cause a look for expired ones. */
+const LEASES_BEFORE_SWEEP = 1000
 
 /** The embedded server: what all prefixes of one application share. */
 export class Memory {
   readonly now: () => number
   readonly entries: LRUCache<string, Kept>
-  /** The same entries by prefix and key: looking there takes no name to be put together. */
+  /** The same entries by prefix and key: a lookup there builds no name. */
   readonly #indexes = new Map<string, Map<string, Kept>>()
-  readonly groups = new Map<string, Stamp>()
+  readonly groups = new Map<string, GroupStamp>()
   readonly leases = new Map<string, Lease>()
+  #leasesBeforeSweep = LEASES_BEFORE_SWEEP
   /** Entries stored so far. */
   stores = 0
-  /** After how many further ones a hot entry is moved to the front of the order of eviction. */
+  /** Number of further ones after which a hot entry is moved to the front of the order of eviction. */
   touchAfter = 0
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
@@ -357,6 +404,14 @@ export class Memory {
         kept.entry = undefined
       },
     })
+  }
+
+  /** Expired leases of keys that are never asked for again are removed now and then. */
+  keepLease(name: string, lease: Lease): void {
+    this.leases.set(name, lease)
+    if (this.leases.size <= this.#leasesBeforeSweep) return
+    for (const [other, { until }] of this.leases) if (until <= this.now()) this.leases.delete(other)
+    this.#leasesBeforeSweep = Math.max(LEASES_BEFORE_SWEEP, 2 * this.leases.size)
   }
 
   index(prefix: string): Map<string, Kept> {

@@ -1,28 +1,30 @@
 import { ValueError } from '../errors.js'
-import type { Connection } from '../redis/connection.js'
-import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
-import { decodeEntry, encodeEntry, entryIdentity } from './codec.js'
-import type { Entry } from './entry.js'
-import { GroupStamps } from './group-stamps.js'
-import { Keyspace } from './keyspace.js'
-import { OrphanedLeases } from './orphaned-leases.js'
+import type { CommandArgument, Reply } from '../redis/command.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import { evaluate, type Script } from '../redis/command.js'
+import { decodeEntry, decodeStamp, encodeEntry, entryIdentity } from './codec.js'
+import type { Entry, GroupStamp, Stamp } from './entry.js'
+import { Incarnations } from './incarnations.js'
+import { Keyspace, pathGroup } from './keyspace.js'
+import { OrphanedLeases, Wakeups } from './leases.js'
+import { evaluateReplicated, inChunks, lifeArgument, type RedisConnection, TurnReader } from './redis-commands.js'
 import { matchStep, Scan, sweepStep } from './scan.js'
 import { scripts } from './scripts.js'
-import { Incarnations } from './server-lives.js'
+import { newestOf, presentStamp, Stamps } from './stamps.js'
 import type {
-  Claim,
-  Claimed,
-  Found,
-  Invalidated,
+  CommitReply,
+  InvalidationMode,
+  LeaseReply,
+  LeaseRequest,
   MatchKind,
   MatchStep,
-  PendingWrite,
   Publication,
   Published,
+  ReadResult,
   Store,
   SweepStep,
+  WriteCommit,
 } from './store.js'
-import { Wakeups } from './wakeups.js'
 
 const ANY_ENTRY = Buffer.from('*')
 
@@ -32,215 +34,316 @@ const EVERYTHING: readonly string[] = ['']
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
   readonly prefix: string
-  readonly #line: RedisConnection
-  /** Carries what removes or replaces; with `waitForReplicas` a line of its own. */
-  readonly #sure: RedisConnection
+  readonly #connection: RedisConnection
+  /** Carries what removes or replaces; with `waitForReplicas` a connection of its own. */
+  readonly #replicated: RedisConnection
   readonly #keys: Keyspace
   readonly #entries: TurnReader<Entry>
-  readonly #groups: GroupStamps
+  readonly #stamps: Stamps
   readonly #wakeups: Wakeups
   readonly #scan: Scan
-  readonly #lives: Incarnations
+  readonly #incarnations: Incarnations
   readonly #orphans = new OrphanedLeases()
-  /** Given to scripts that also read the clock; empty on a cluster, where the clock lives in another slot. */
-  readonly #clockKey: readonly string[]
-  #clockOfTurn: Promise<unknown> | undefined
+  /** On a cluster the clock and the groups are in other slots than the entry, so no script takes them together. */
+  readonly #isCluster: boolean
 
-  constructor(line: RedisConnection, prefix: string, sure: RedisConnection = line) {
+  constructor(connection: RedisConnection, prefix: string, replicated: RedisConnection = connection) {
     this.prefix = prefix
-    this.#line = line
-    this.#sure = sure
-    this.#keys = new Keyspace(prefix, line.topology === 'cluster')
-    this.#entries = new TurnReader(line, decodeEntry)
-    this.#groups = new GroupStamps(line, this.#keys, sure)
-    this.#wakeups = new Wakeups(line, this.#keys.wake)
-    this.#scan = new Scan(line)
-    this.#lives = new Incarnations(line, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
-    this.#clockKey = line.topology === 'cluster' ? [] : [this.#keys.clock]
+    this.#connection = connection
+    this.#replicated = replicated
+    this.#isCluster = connection.topology === 'cluster'
+    this.#keys = new Keyspace(prefix, this.#isCluster)
+    this.#entries = new TurnReader(connection, decodeEntry)
+    this.#stamps = new Stamps(connection, this.#keys, replicated)
+    this.#wakeups = new Wakeups(connection, this.#keys.wake)
+    this.#scan = new Scan(connection)
+    this.#incarnations = new Incarnations(connection, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
   }
 
-  read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
-    const learning = this.#lives.learning
-    return learning === undefined ? this.#read(keys, groups) : learning.then(() => this.read(keys, groups))
+  read(keys: readonly string[], groups: readonly string[], budget?: CommandBudget): Promise<ReadResult> {
+    const { learning } = this.#incarnations
+    if (learning !== undefined) return learning.then(() => this.read(keys, groups, budget))
+    const [key = ''] = keys
+    const [group = ''] = groups
+    if (keys.length === 1 && groups.length === 1) return this.#readOne(key, group, budget)
+    const names = keys.map((one) => this.#keys.entry(one))
+    return Promise.all([
+      this.#entries.getMany(names, budget),
+      this.#stamps.read(groups, keys.at(-1) ?? '', budget),
+    ]).then(([entries, stamps]) => ({ entries, stamps }))
   }
 
-  #read(keys: readonly string[], groups: readonly string[]): Promise<Found> {
-    const single = keys.length === 1 ? this.#entries.get(this.#keys.entry(keys[0] as string)) : undefined
-    const last = keys.at(-1) ?? ''
-    if (single !== undefined && groups.length === 1) return this.#readOne(single, groups[0] as string, last)
-    const entries = single?.then((entry) => [entry]) ?? this.#entries.getMany(keys.map((key) => this.#keys.entry(key)))
-    return Promise.all([entries, this.#groups.read(groups, last)]).then(([found, stamps]) => ({
-      entries: found,
-      stamps,
-    }))
-  }
-
-  /** The usual case, without the arrays of promises. */
-  async #readOne(reading: Promise<Entry | undefined>, group: string, key: string): Promise<Found> {
-    const stamping = this.#groups.readOne(group, key)
+  /** The usual case, without arrays of promises. */
+  async #readOne(key: string, group: string, budget: CommandBudget | undefined): Promise<ReadResult> {
+    const reading = this.#entries.get(this.#keys.entry(key), budget)
+    const stamping = this.#stamps.readOne(group, key, budget)
     stamping.catch(ignore)
     const entry = await reading
     return { entries: [entry], stamps: [await stamping] }
   }
 
-  claim(key: string, claim: Claim): Promise<Claimed> {
-    if (this.#lives.learning !== undefined) return this.#lives.learned().then(() => this.claim(key, claim))
-    return this.#orphans.watch(this.#claim(key, claim), claim.token, () => this.#release(key, claim.token))
+  async clock(budget?: CommandBudget): Promise<Stamp> {
+    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
+    return this.#stamps.clock(budget)
   }
 
-  async #claim(key: string, claim: Claim): Promise<Claimed> {
-    const seen = claim.seen === 'any' ? ANY_ENTRY : entryIdentity(claim.seen)
-    const clock = this.#separateClock()
-    const reply = await this.#run(scripts.claim, key, [claim.token, String(claim.leaseMs), seen], this.#clockKey)
-    const [state, detail] = reply as [number, unknown]
-    this.#lives.keep()
-    const stamp = clock === undefined ? detail : await clock
+  acquireLease(key: string, request: LeaseRequest, budget?: CommandBudget): Promise<LeaseReply> {
+    if (this.#incarnations.learning !== undefined)
+      return this.#incarnations.learned().then(() => this.acquireLease(key, request, budget))
+    const { token } = request
+    return this.#orphans.watch(this.#acquire(key, request, budget), token, () => this.#release(key, token))
+  }
+
+  async #acquire(key: string, request: LeaseRequest, budget: CommandBudget | undefined): Promise<LeaseReply> {
+    const { token, leaseMs, absentGroups: groups, groupTtlMs } = request
+    const seen = request.seen === 'any' ? ANY_ENTRY : entryIdentity(request.seen)
+    const life = this.#stamps.lifeOf(groupTtlMs)
+    const args = [token, String(leaseMs), seen, ...this.#stamps.clockArguments, life]
+    const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(groups, key)]
+    const acquiring = this.#run(scripts.acquire, key, more, args, budget)
+    const [reply, clock] = await Promise.all([
+      acquiring,
+      this.#isCluster ? this.#clockFor(request, key, budget) : undefined,
+    ])
+    this.#incarnations.keep()
+    const [state, detail] = Array.isArray(reply) ? reply : []
     if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
     if (state === 2) return { state: 'changed' }
-    this.#groups.forget(claim.absentGroups, key)
-    return {
-      state: 'granted',
-      stamp: await this.#groups.ensure(claim.absentGroups, key, toNumber(stamp), claim.groupTtlMs),
-    }
+    if (state === 3) return { state: 'noted' }
+    return { state: 'granted', stamp: clock ?? decodeStamp(String(detail)) }
   }
 
-  publish(key: string, publication: Publication): Promise<Published> {
-    const { token, ttlMs } = publication
-    this.#noteLife(ttlMs)
-    return this.#orphans.watch(this.#publish(key, publication), token, () => this.#release(key, token))
+  /** Next to the lease, not after it: the handler runs after both. */
+  #clockFor({ absentGroups, groupTtlMs }: LeaseRequest, key: string, budget?: CommandBudget): Promise<Stamp> {
+    if (absentGroups.length === 0) return this.#stamps.clock(budget)
+    return this.#stamps.ensure(absentGroups, key, groupTtlMs, budget)
   }
 
-  async #publish(key: string, { token, entry, ttlMs, verify }: Publication): Promise<Published> {
-    if (!this.#groups.known(entry, key, ttlMs) && !(await this.#groups.admit(entry, key, ttlMs))) {
-      await this.#release(key, token)
-      return 'fenced'
-    }
-    const args = [token, lifeArgument(ttlMs), bytesOf(entry, key)]
-    const storing = this.#run(scripts.publish, key, [...args, ...this.#wakeArguments(key)])
-    if (!verify) return (await storing) === 1 ? 'stored' : 'fenced'
-    const [stored, valid] = await Promise.all([storing, this.#groups.allow(entry, key)])
-    return stored === 1 && valid ? 'stored' : 'fenced'
+  publish(key: string, { token, entry, ttlMs }: Publication, budget?: CommandBudget): Promise<Published> {
+    const storing = this.#store(key, token, entry, ttlMs, budget)
+    return this.#orphans.watch(storing, token, () => this.#release(key, token))
   }
 
-  async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
-    return (await this.#runOnLease(scripts.renew, key, [token, String(leaseMs)])) === 1
+  async put(key: string, entry: Entry, ttlMs: number): Promise<void> {
+    await this.#store(key, '', entry, ttlMs, undefined)
   }
 
-  release(key: string, token: string): Promise<void> {
-    return this.#orphans.watch(this.#release(key, token), token, () => this.#release(key, token))
+  /** Stores and creates the groups that are missing: one script, or on a cluster side by side. Readers compare. */
+  async #store(
+    key: string,
+    token: string,
+    entry: Entry,
+    ttlMs: number,
+    budget: CommandBudget | undefined,
+  ): Promise<Published> {
+    const args = [
+      ...this.#storeArguments(key, token, entry, ttlMs),
+      ...this.#stamps.clockArguments,
+      this.#stamps.lifeOf(ttlMs),
+      String(entry.incarnation),
+      String(entry.stamp),
+    ]
+    const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(entry.groups, key)]
+    const [reply, isAdmitted] = await Promise.all([
+      this.#run(scripts.publish, key, more, args, budget),
+      this.#isCluster ? this.#stamps.admits(entry, key, ttlMs, budget) : true,
+    ])
+    return reply === 1 && isAdmitted ? 'stored' : 'fenced'
   }
 
-  async #release(key: string, token: string): Promise<void> {
-    await this.#runOnLease(scripts.release, key, [token, ...this.#wakeArguments(key)])
+  #storeArguments(key: string, token: string, entry: Entry, ttlMs: number): (string | Buffer)[] {
+    if (ttlMs === Infinity) this.expectUnbounded()
+    return [token, lifeArgument(ttlMs), bytesOf(entry, key), ...this.#wakeArguments(key)]
   }
 
-  async announce(key: string, token: string, leaseMs: number, keeps = false): Promise<number> {
-    if (this.#lives.learning !== undefined) await this.#lives.learned()
-    const announcing = this.#announce(key, [token, String(leaseMs), keeps ? '1' : ''])
-    return this.#orphans.watch(announcing, token, () => this.#complete(key, token, undefined, false))
+  async renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
+    const name = this.#keys.lease(key)
+    return (await evaluate(this.#connection, scripts.renew, [name], [token, String(leaseMs)])) === 1
   }
 
-  found(key: string, groups: readonly string[], clock: number, ttlMs: number): Promise<number> {
-    return this.#groups.ensure(groups, key, clock, ttlMs)
+  releaseLease(key: string, token: string, noteMs = 0): Promise<void> {
+    return this.#orphans.watch(this.#release(key, token, noteMs), token, () => this.#release(key, token))
   }
 
-  async #announce(key: string, args: readonly string[]): Promise<number> {
-    const clock = this.#separateClock()
-    const reply = await this.#runSurely(scripts.announce, key, args, this.#clockKey)
-    return toNumber(clock === undefined ? reply : await clock)
+  async #release(key: string, token: string, noteMs = 0): Promise<void> {
+    const args = [token, ...this.#wakeArguments(key), String(Math.ceil(noteMs))]
+    await evaluate(this.#connection, scripts.release, [this.#keys.lease(key)], args)
   }
 
-  complete(key: string, token: string, write: PendingWrite | undefined, keeps = false): Promise<Published> {
-    const completing = this.#complete(key, token, write, keeps)
-    return this.#orphans.watch(completing, token, () => this.#complete(key, token, undefined, false))
+  async isLeased(key: string): Promise<boolean> {
+    const name = this.#keys.lease(key)
+    return String(await this.#connection.execute(['GETRANGE', name, '0', '0'], name)) === 'f'
   }
 
-  async #complete(key: string, token: string, write: PendingWrite | undefined, keeps: boolean): Promise<Published> {
-    const admitted = write !== undefined && (await this.#groups.admit(write.entry, key, write.ttlMs))
-    const bytes = admitted ? bytesOf(write.entry, key) : ''
-    const args = [token, lifeArgument(write?.ttlMs ?? 0), bytes, ...this.#wakeArguments(key), keeps ? '1' : '']
-    return (await this.#runSurely(scripts.complete, key, args)) === 1 ? 'stored' : 'fenced'
+  async wake(key: string, token: string): Promise<void> {
+    await evaluate(this.#connection, scripts.wake, [this.#keys.lease(key)], [token, ...this.#wakeArguments(key)])
   }
 
-  async set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined> {
-    if (this.#lives.learning !== undefined) await this.#lives.learned()
-    this.#noteLife(ttlMs)
-    const stamp = await this.#groups.ensure(entry.groups, key, toNumber(await this.#turnClock()), ttlMs)
-    const args = [lifeArgument(ttlMs), bytesOf({ ...entry, stamp }, key), ...this.#wakeArguments(key)]
-    return (await this.#runSurely(scripts.set, key, args)) === 1 ? stamp : undefined
-  }
-
-  evict(keys: readonly string[]): Promise<number> {
-    if (keys.length === 1) return this.#evictOne(keys[0] as string)
-    return Promise.all(keys.map((key) => this.#evictOne(key))).then((counts) =>
-      counts.reduce((sum, count) => sum + count, 0),
-    )
-  }
-
-  #evictOne(key: string): Promise<number> {
-    return this.#runSurely(scripts.evict, key, this.#wakeArguments(key)).then(Number)
-  }
-
-  async prolong(key: string, ttlMs: number): Promise<void> {
-    const name = this.#keys.entry(key)
-    await this.#line.execute(
-      ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT'],
-      name,
-    )
-  }
-
-  async enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]> {
-    const args = [key, expiresAt === Infinity ? '+inf' : String(expiresAt), String(now), String(max)]
-    const gone = await evaluate(this.#line, scripts.enrol, [this.#keys.variants(list)], args)
-    return (gone as readonly unknown[]).map(String)
-  }
-
-  async enrolled(list: string, now: number): Promise<readonly string[]> {
-    const name = this.#keys.variants(list)
-    const keys = await this.#line.execute(['ZRANGE', name, `(${now}`, '+inf', 'BYSCORE'], name)
-    return (keys as readonly unknown[]).map(String)
-  }
-
-  async soften(keys: readonly string[], now: number): Promise<number> {
-    const instant = Buffer.alloc(8)
-    instant.writeDoubleLE(now)
-    const counts = await Promise.all(
-      keys.map((key) => this.#runSurely(scripts.soften, key, [instant, ...this.#wakeArguments(key)])),
-    )
-    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
-  }
-
-  /** The clock first: a fill that reads the clock after this advance began after the commit that it reports. */
-  async invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated> {
-    try {
-      const stamp = toNumber(await evalReplicated(this.#line, this.#sure, scripts.advance, [this.#keys.clock], []))
-      return { stamp, before: await this.#groups.raise(groups, stamp, mode) }
-    } catch (error) {
-      if (!isFull(error)) throw error
-      return this.#forget(groups)
-    }
+  async beginWrite(
+    path: string,
+    groups: readonly string[],
+    groupTtlMs: number,
+    budget?: CommandBudget,
+  ): Promise<Stamp> {
+    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
+    return this.#stamps.ensure([...groups, pathGroup(path)], path, groupTtlMs, budget)
   }
 
   /**
-   * A server whose memory is full takes no stamps, but it removes keys. Without its stamp no entry of a group is valid;
-   * and the clock, once lost, goes on from the server's time, so that a group created again is newer than all of them.
+   * Clock, then the groups and the other paths, then the path itself: what the write invalidates, it invalidates at one
+   * point `own` of the clock. The entry is compared there with `own`, and with the stamp of the beginning elsewhere. It
+   * is stored only if none of its groups was invalidated since the beginning.
    */
-  async #forget(groups: readonly string[]): Promise<Invalidated> {
-    await this.#sure.execute(['UNLINK', this.#keys.clock], this.#keys.clock)
-    await this.#groups.remove(groups)
-    return { stamp: 0, before: groups.map(() => undefined) }
+  async commitWrite(commit: WriteCommit): Promise<CommitReply> {
+    const { path, key, stamp, mode, entry } = commit
+    const budget = this.#connection.invalidationBudget()
+    const paths = [...new Set(commit.paths)].filter((other) => other !== path)
+    const pathGroups = new Set([path, ...paths].map(pathGroup))
+    const groups = [...new Set(commit.groups)].filter((group) => !pathGroups.has(group))
+    const carried = entry?.groups ?? []
+    const [own, stamps] = await Promise.all([this.#stamps.advance(budget), this.#stamps.read(carried, key, budget)])
+    const [bumped, evicted] = await Promise.all([
+      this.#stamps.bump(groups, own, mode, budget),
+      Promise.all(paths.map((other) => this.#evictPath(other, mode, budget, own))),
+    ])
+    const before = new Map(carried.map((group, index) => [group, stamps[index]]))
+    groups.forEach((group, index) => before.set(group, bumped[index]))
+    paths.forEach((other, index) => before.set(pathGroup(other), evicted[index]?.before))
+    const isUntouched = (group: string): boolean => {
+      const found = before.get(group)
+      return group === pathGroup(path) || (found?.incarnation === stamp.incarnation && newestOf(found) <= stamp.at)
+    }
+    const storable = own.incarnation === stamp.incarnation && entry?.groups.every(isUntouched) === true
+    const written =
+      storable && entry !== undefined ? stampWritten(entry, stamp, own, [...pathGroups, ...groups]) : undefined
+    const stored = await this.#commit(commit, own, written, budget)
+    return { stored, entries: evicted.reduce((sum, { found }) => sum + found, 0) }
+  }
+
+  /** At the path, then at the variant. The group of the path covers a variant between the two. */
+  async #commit(
+    { path, key, stamp, ttlMs = 0 }: WriteCommit,
+    own: Stamp,
+    entry: Entry | undefined,
+    budget: CommandBudget,
+  ): Promise<boolean> {
+    const isPlain = key === path
+    const args = [
+      String(own.incarnation),
+      String(stamp.at),
+      String(own.at),
+      entry === undefined || !isPlain ? '' : bytesOf(entry, key),
+      lifeArgument(ttlMs),
+      isPlain ? '' : '1',
+      ...this.#wakeArguments(path),
+    ]
+    const name = this.#keys.pathGroup(path)
+    const reply = await this.#replicate(scripts.commit, path, [name], args, budget).catch(noneIfFull)
+    const [untouched, before = null] = Array.isArray(reply) ? reply : [0]
+    const hasRisen = reply !== null && newestOf(presentStamp(before, own.incarnation)) < own.at
+    if (!hasRisen) await this.#evictPath(path, 'hard', budget)
+    const isStored = untouched === 1 && entry !== undefined
+    return isPlain ? isStored : this.#replaceVariant(key, isStored ? entry : undefined, ttlMs, own, budget)
+  }
+
+  async #replaceVariant(
+    key: string,
+    entry: Entry | undefined,
+    ttlMs: number,
+    own: Stamp,
+    budget: CommandBudget,
+  ): Promise<boolean> {
+    if (entry !== undefined) {
+      const args = this.#storeArguments(key, '', entry, ttlMs)
+      const reply = await this.#replicate(scripts.publish, key, [], args, budget).catch(noneIfFull)
+      if (reply !== null) return true
+    }
+    await this.#evictPath(key, 'hard', budget, own)
+    return false
+  }
+
+  async set(key: string, entry: Entry, ttlMs: number): Promise<Stamp> {
+    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
+    const group = pathGroup(key)
+    const [stamp, written] = await Promise.all([
+      this.#stamps.ensure(entry.groups, key, ttlMs),
+      this.#stamps.readOne(group, key),
+    ])
+    // A write-through of this key may be in flight: now it will not store what is older than this value.
+    if (written !== undefined) await this.invalidate([group], 'hard')
+    const stamped = { ...entry, incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at }
+    await this.#replicate(scripts.publish, key, [], this.#storeArguments(key, '', stamped, ttlMs))
+    return stamp
+  }
+
+  async evict(paths: readonly string[], mode: InvalidationMode): Promise<number> {
+    const found = await inChunks(paths, async (part, isBulk) => {
+      const budget = isBulk ? this.#connection.bulkBudget() : this.#connection.invalidationBudget()
+      const stamp = this.#isCluster ? await this.#stamps.advance(budget) : undefined
+      return Promise.all(part.map((path) => this.#evictPath(path, mode, budget, stamp)))
+    })
+    return found.reduce((sum, one) => sum + one.found, 0)
+  }
+
+  /** At this point of the clock, or a new one. A group that is not older takes another one: a bump always rises. */
+  async #evictPath(
+    path: string,
+    mode: InvalidationMode,
+    budget: CommandBudget,
+    at?: Stamp,
+  ): Promise<{ readonly found: number; readonly before: GroupStamp | undefined }> {
+    const stamp = at ?? (this.#isCluster ? await this.#stamps.advance(budget) : undefined)
+    const clock = stamp === undefined ? [this.#keys.clock] : []
+    const point = stamp === undefined ? this.#stamps.clockArguments : [String(stamp.incarnation), String(stamp.at)]
+    const args = [mode, ...this.#wakeArguments(path), ...point]
+    const reply = await this.#replicate(scripts.evict, path, [this.#keys.pathGroup(path), ...clock], args, budget)
+    const [found, value = null] = Array.isArray(reply) ? reply : []
+    if (stamp === undefined) return { found: Number(found), before: undefined }
+    const before = presentStamp(value, stamp.incarnation)
+    if (newestOf(before) >= stamp.at)
+      await this.#evictPath(path, mode, budget, await this.#stamps.advance(budget, newestOf(before)))
+    return { found: Number(found), before }
+  }
+
+  invalidate(groups: readonly string[], mode: InvalidationMode): Promise<void> {
+    return this.#stamps.invalidate(groups, mode)
+  }
+
+  async addVariant(
+    path: string,
+    list: string,
+    key: string,
+    expiresAt: number,
+    max: number,
+    now: number,
+  ): Promise<readonly string[]> {
+    const args = [key, expiresAt === Infinity ? '+inf' : String(expiresAt), String(now), String(max)]
+    const evicted = await evaluate(this.#connection, scripts.addVariant, [this.#keys.variants(path, list)], args)
+    return Array.isArray(evicted) ? evicted.map(String) : []
+  }
+
+  async variants(path: string, list: string, now: number): Promise<readonly string[]> {
+    const name = this.#keys.variants(path, list)
+    const keys = await this.#connection.execute(['ZRANGE', name, `(${now}`, '+inf', 'BYSCORE'], name)
+    return Array.isArray(keys) ? keys.map(String) : []
+  }
+
+  async extend(key: string, ttlMs: number): Promise<void> {
+    const name = this.#keys.entry(key)
+    const command = ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT']
+    await this.#connection.execute(command, name)
   }
 
   listen(): Promise<void> {
     return this.#wakeups.listen()
   }
 
-  onWake(key: string, wake: () => void): () => void {
-    return this.#wakeups.on(key, wake)
+  onWake(key: string, callback: () => void): () => void {
+    return this.#wakeups.on(key, callback)
   }
 
   sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
-    return sweepStep(this.#line, this.#scan, this.#keys, cursor, count, now)
+    return sweepStep(this.#connection, this.#scan, this.#keys, cursor, count, now)
   }
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
@@ -248,54 +351,32 @@ export class RedisStore implements Store {
   }
 
   expectUnbounded(): void {
-    this.#line.unbounded()
+    this.#connection.unbounded()
   }
 
-  #noteLife(ttlMs: number): void {
-    if (ttlMs === Infinity) this.#line.unbounded()
-  }
-
-  #runSurely(
-    script: Script,
-    key: string,
-    args: readonly (string | Buffer)[],
-    more: readonly string[] = [],
-  ): Promise<unknown> {
-    return evalReplicated(this.#line, this.#sure, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
-  }
-
+  /** Runs a script on an entry, its lease and further keys. */
   #run(
     script: Script,
     key: string,
-    args: readonly (string | Buffer)[],
-    more: readonly string[] = [],
-  ): Promise<unknown> {
-    return evaluate(this.#line, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args)
+    more: readonly string[],
+    args: readonly CommandArgument[],
+    budget?: CommandBudget,
+  ): Promise<Reply> {
+    return evaluate(this.#connection, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args, budget)
   }
 
-  #runOnLease(script: Script, key: string, args: readonly string[]): Promise<unknown> {
-    return evaluate(this.#line, script, [this.#keys.lease(key)], args)
+  #replicate(
+    script: Script,
+    key: string,
+    more: readonly string[],
+    args: readonly CommandArgument[],
+    budget?: CommandBudget,
+  ): Promise<Reply> {
+    const keys = [this.#keys.entry(key), this.#keys.lease(key), ...more]
+    return evaluateReplicated(this.#connection, this.#replicated, script, keys, args, budget)
   }
 
-  /** One reading for all who ask in one turn of the event loop: they asked before it was sent (see TurnReader). */
-  #turnClock(): Promise<unknown> {
-    if (this.#clockOfTurn === undefined) {
-      this.#clockOfTurn = evaluate(this.#line, scripts.clock, [this.#keys.clock], [])
-      setImmediate(() => {
-        this.#clockOfTurn = undefined
-      })
-    }
-    return this.#clockOfTurn
-  }
-
-  #separateClock(): Promise<unknown> | undefined {
-    if (this.#clockKey.length > 0) return undefined
-    const clock = evaluate(this.#line, scripts.clock, [this.#keys.clock], [])
-    clock.catch(ignore)
-    return clock
-  }
-
-  #wakeArguments(key: string): [string, string] {
+  #wakeArguments(key: string): [channel: string, key: string] {
     return [this.#keys.wake, key]
   }
 }
@@ -303,96 +384,20 @@ export class RedisStore implements Store {
 /** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
 function ignore(): void {}
 
-/** The reply of a server that has reached its maxmemory and may evict nothing. */
-export function isFull(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('OOM')
+/** A server that has reached its maxmemory and may evict nothing stores nothing, but it still invalidates. */
+function noneIfFull(error: unknown): null {
+  if (error instanceof Error && error.message.startsWith('OOM')) return null
+  throw error
 }
 
-/** Milliseconds as the scripts take them: whole, at least 1, and 0 for no end. */
-export function lifeArgument(ttlMs: number): string {
-  return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))
+/** An entry as its write-through stores it: the groups that the write invalidated itself do not end it. */
+function stampWritten(entry: Entry, begun: Stamp, own: Stamp, bumped: readonly string[]): Entry {
+  const ownGroups = entry.groups.filter((group) => bumped.includes(group))
+  return { ...entry, incarnation: own.incarnation, stamp: begun.at, writeStamp: own.at, ownGroups }
 }
 
-/** A point of the clock: text, because a Lua number would lose its last digits. */
-export function toNumber(reply: unknown): number {
-  return Number(String(reply))
-}
-
-export function bytesOf(entry: Entry, key: string): Buffer {
+function bytesOf(entry: Entry, key: string): Buffer {
   const bytes = encodeEntry(entry)
   if (bytes === undefined) throw new ValueError(`The entry of ${key} has a header field that HTTP does not allow.`)
   return bytes
-}
-
-/**
- * A script over the line that waits for replicas. Where that cannot confirm it is done on the primary all the same, so
- * that other processes do not serve what the script removes; the caller is told that it is not sure.
- */
-export function evalReplicated(
-  line: RedisConnection,
-  sure: RedisConnection,
-  script: Script,
-  keys: readonly string[],
-  args: readonly CommandArgument[],
-): Promise<Reply> {
-  const confirmed = evaluate(sure, script, keys, args)
-  if (sure === line) return confirmed
-  return confirmed.catch(async (error: unknown) => {
-    await evaluate(line, script, keys, args).catch(() => {})
-    throw error
-  })
-}
-
-/** What the store asks of the line to Redis. */
-export type RedisConnection = Pick<
-  Connection,
-  'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded'
->
-
-/**
- * GETs that share what is asked for twice in one turn of the event loop: the stamp of a group that many requests of
- * the turn carry, or one hot entry. Sound because the client writes its queue after the turn: whoever shares a GET
- * asked before it was sent, so the answer is not older than the question.
- */
-export class TurnReader<T> {
-  readonly #line: RedisConnection
-  readonly #decode: (bytes: Buffer) => T | undefined
-  #turn: Map<string, Promise<T | undefined>> | undefined
-
-  constructor(line: RedisConnection, decode: (bytes: Buffer) => T | undefined) {
-    this.#line = line
-    this.#decode = decode
-  }
-
-  get(key: string): Promise<T | undefined> {
-    const turn = this.#turn ?? this.#openTurn()
-    const shared = turn.get(key)
-    if (shared !== undefined) return shared
-    const answer = this.#line.execute(['GET', key], key).then(this.#read, absentIfForeign)
-    turn.set(key, answer)
-    return answer
-  }
-
-  /** Many keys: one MGET where one server holds them all. */
-  async getMany(keys: readonly string[]): Promise<(T | undefined)[]> {
-    if (keys.length <= 1 || this.#line.topology === 'cluster') return Promise.all(keys.map((key) => this.get(key)))
-    const replies = await this.#line.execute(['MGET', ...keys] satisfies CommandArgument[], keys[0])
-    return (replies as readonly Reply[]).map(this.#read)
-  }
-
-  #openTurn(): Map<string, Promise<T | undefined>> {
-    this.#turn = new Map()
-    setImmediate(() => {
-      this.#turn = undefined
-    })
-    return this.#turn
-  }
-
-  readonly #read = (reply: Reply): T | undefined => (Buffer.isBuffer(reply) ? this.#decode(reply) : undefined)
-}
-
-/** A key of ours that holds something else than a string is one miss, like any other foreign content. */
-function absentIfForeign(error: unknown): undefined {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined
-  throw error
 }

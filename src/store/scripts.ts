@@ -1,227 +1,264 @@
+// Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
 import type { Script } from '../redis/command.js'
 
-export const scripts = {
-  advance: {
-    name: 'advance',
-    keyCount: 1,
-    sha1: 'e57e15684c1904b39dd859703921d01458c45f1e',
-    source: `local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local clock = tonumber(redis.call('GET', KEYS[1]) or 0)
-local new = string.format('%.0f', math.max(clock + 1, now))
-redis.call('SET', KEYS[1], new)
-return new`,
-  },
-  announce: {
-    name: 'announce',
-    keyCount: 2,
-    sha1: '9253f30b36e49031ab708f971cb353ed7ab12913',
-    source: `local lease = redis.call('GET', KEYS[2]) or 'f0'
-local kind, waited = string.sub(lease, 1, 1), string.sub(lease, 2, 2)
-local new = 'w' .. waited .. ARGV[1]
-if kind == 'w' then new = 'x' .. waited .. '2' end
-if kind == 'x' then new = 'x' .. waited .. ((tonumber(string.sub(lease, 3)) or 1) + 1) end
-if ARGV[3] ~= '1' then redis.call('DEL', KEYS[1]) end
-redis.call('SET', KEYS[2], new, 'PX', ARGV[2])
-if not KEYS[3] then return false end
-local clock = redis.call('GET', KEYS[3])
-if not clock then
+const clock = `local JUMP = 3600000000
+local function clock(key, nonce, server, floor)
+  local value = redis.call('GET', key) or ''
   local time = redis.call('TIME')
-  clock = string.format('%.0f', time[1] * 1000000 + time[2])
-  redis.call('SET', KEYS[3], clock)
+  local now = time[1] * 1000000 + time[2]
+  local incarnation, at, noted = string.match(value, '^(%d+) (%d+) (.*)$')
+  if not incarnation then
+    incarnation, at, noted = nonce, now, server
+  elseif server ~= '' and server ~= noted then
+    if noted ~= '' then at = at + JUMP end
+    noted = server
+  end
+  if floor then at = math.max(at + 1, now, floor + 1) end
+  at = string.format('%.0f', at)
+  local new = incarnation .. ' ' .. at .. ' ' .. noted
+  if new ~= value then redis.call('SET', key, new) end
+  return incarnation, at
 end
-return clock`,
-  },
-  claim: {
-    name: 'claim',
+`
+
+const life = `local function save(key, value, life)
+  if life == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', life) end
+end
+local function extend(key, life)
+  local left = redis.call('PTTL', key)
+  if left < 0 then return end
+  if life == '0' then
+    redis.call('PERSIST', key)
+  elseif left * 2 < tonumber(life) then
+    redis.call('PEXPIRE', key, life)
+  end
+end
+`
+
+const groupStamp = `local function groupStamp(value, incarnation)
+  if not value then return nil end
+  local own, hard, soft = string.match(value, '^(%d+) (%d+) (%d+)$')
+  if own ~= incarnation then return nil end
+  return tonumber(hard), tonumber(soft)
+end
+local function bump(key, incarnation, at, mode)
+  local before = redis.call('GET', key)
+  local hard, soft = groupStamp(before, incarnation)
+  if not hard then
+    if before then redis.call('DEL', key) end
+    return false
+  end
+  if tonumber(at) > math.max(hard, soft) then
+    local new = mode == 'hard' and {at, string.format('%.0f', soft)} or {string.format('%.0f', hard), at}
+    redis.call('SET', key, incarnation .. ' ' .. new[1] .. ' ' .. new[2], 'KEEPTTL')
+  end
+  return before
+end
+`
+
+const group = `local function ensureGroup(key, incarnation, at, life)
+  local hard = groupStamp(redis.call('GET', key), incarnation)
+  if not hard then
+    save(key, incarnation .. ' ' .. at .. ' 0', life)
+    return tonumber(at)
+  end
+  extend(key, life)
+  return hard
+end
+`
+
+const lease = `local function endLease(key, channel, name)
+  local lease = redis.call('GET', key)
+  if not lease then return end
+  redis.call('DEL', key)
+  if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', channel, name) end
+end
+local function holdsLease(key, token)
+  local lease = redis.call('GET', key)
+  return lease and lease ~= 'n' and string.sub(lease, 3) == token
+end
+`
+
+export const scripts = {
+  acquire: {
+    name: 'acquire',
     keyCount: 2,
-    sha1: 'c8172e96b6a309d4fc61839874bb30b09b4e2fcc',
-    source: `local lease = redis.call('GET', KEYS[2])
+    sha1: '1cbc5ffb629ded908bcac35a66c4e8d3e655e8f5',
+    source: clock + life + groupStamp + group + `local lease = redis.call('GET', KEYS[2])
 if lease then
+  if string.sub(lease, 1, 1) ~= 'f' then return {3} end
   if string.sub(lease, 2, 2) == '0' then redis.call('SETRANGE', KEYS[2], 1, '1') end
   return {0, redis.call('PTTL', KEYS[2])}
 end
 if ARGV[3] ~= '*' then
-  local found = redis.pcall('GETRANGE', KEYS[1], 0, 23)
-  local readable = type(found) == 'string' and string.byte(found, 1) == 1
-  if (readable and string.sub(found, 9, 24) or '') ~= ARGV[3] then return {2} end
+  local found = redis.pcall('GETRANGE', KEYS[1], 0, 39)
+  local readable = type(found) == 'string' and string.byte(found, 1) == 2
+  if (readable and string.sub(found, 9, 40) or '') ~= ARGV[3] then return {2} end
 end
 redis.call('SET', KEYS[2], 'f0' .. ARGV[1], 'PX', ARGV[2])
 if not KEYS[3] then return {1, false} end
-local clock = redis.call('GET', KEYS[3])
-if not clock then
-  local time = redis.call('TIME')
-  clock = string.format('%.0f', time[1] * 1000000 + time[2])
-  redis.call('SET', KEYS[3], clock)
-end
-return {1, clock}`,
+local incarnation, at = clock(KEYS[3], ARGV[4], ARGV[5])
+for index = 4, #KEYS do ensureGroup(KEYS[index], incarnation, at, ARGV[6]) end
+return {1, incarnation .. ' ' .. at}`,
   },
-  clock: {
-    name: 'clock',
+  addVariant: {
+    name: 'addVariant',
     keyCount: 1,
-    sha1: '9cf59fb248adf4cf9458f2f7968a0f9098972da5',
-    source: `local clock = redis.call('GET', KEYS[1])
-if clock then return clock end
-local time = redis.call('TIME')
-clock = string.format('%.0f', time[1] * 1000000 + time[2])
-redis.call('SET', KEYS[1], clock)
-return clock`,
-  },
-  complete: {
-    name: 'complete',
-    keyCount: 2,
-    sha1: '624f15e3456bdefa21aa8e080cbefd27826d1b47',
-    source: `local lease = redis.call('GET', KEYS[2]) or 'f0'
-local kind, waited = string.sub(lease, 1, 1), string.sub(lease, 2, 2)
-if kind == 'w' and string.sub(lease, 3) == ARGV[1] and ARGV[3] ~= '' then
-  if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[3]) else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
-  redis.call('DEL', KEYS[2])
-  if waited == '1' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
-  return 1
-end
-if ARGV[6] == '1' and kind == 'f' then return 0 end
-if ARGV[6] ~= '1' then redis.call('DEL', KEYS[1]) end
-local others = 0
-if kind == 'x' then others = (tonumber(string.sub(lease, 3)) or 1) - 1 end
-if kind == 'w' and string.sub(lease, 3) ~= ARGV[1] then others = 1 end
-if others > 0 then
-  redis.call('SET', KEYS[2], 'x' .. waited .. others, 'KEEPTTL')
-else
-  redis.call('DEL', KEYS[2])
-  if waited == '1' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
-end
-return 0`,
-  },
-  enrol: {
-    name: 'enrol',
-    keyCount: 1,
-    sha1: 'cb1b52b77d82836bb18142c554c1d178300c18b7',
+    sha1: '8bd6cad2173182af3eafb5bf496db969d559124c',
     source: `local key = KEYS[1]
 redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[3])
 redis.call('ZADD', key, ARGV[2], ARGV[1])
-local gone = {}
+local evicted = {}
 local over = redis.call('ZCARD', key) - tonumber(ARGV[4])
 if over > 0 then
   for _, variant in ipairs(redis.call('ZRANGE', key, 0, over)) do
-    if variant ~= ARGV[1] and #gone < over then
-      gone[#gone + 1] = variant
+    if variant ~= ARGV[1] and #evicted < over then
+      evicted[#evicted + 1] = variant
       redis.call('ZREM', key, variant)
     end
   end
 end
 local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
 if last == 'inf' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, string.format('%.0f', last - ARGV[3])) end
-return gone`,
+return evicted`,
+  },
+  bump: {
+    name: 'bump',
+    keyCount: 1,
+    sha1: 'bd770354f440ff341bb94940c896fc2bf42f40a1',
+    source: `#!lua flags=allow-oom
+` + groupStamp + `return bump(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`,
+  },
+  clock: {
+    name: 'clock',
+    keyCount: 1,
+    sha1: '76ba9ecbea34016ca2db9193f37a1da9303dd3d1',
+    source: `#!lua flags=allow-oom
+` + clock + `local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))
+return incarnation .. ' ' .. at`,
+  },
+  commit: {
+    name: 'commit',
+    keyCount: 3,
+    sha1: '7434d7e7bb66c96fa2c755b75a923c59ee2989ea',
+    source: life + groupStamp + lease + `local before = bump(KEYS[3], ARGV[1], ARGV[3], 'hard')
+local hard, soft = groupStamp(before, ARGV[1])
+local untouched = hard and math.max(hard, soft) <= tonumber(ARGV[2])
+if untouched and ARGV[4] ~= '' then
+  save(KEYS[1], ARGV[4], ARGV[5])
+else
+  local kind = ARGV[6] == '1' and redis.pcall('GETRANGE', KEYS[1], 1, 1)
+  if type(kind) ~= 'string' or string.byte(kind, 1) ~= 2 then redis.call('UNLINK', KEYS[1]) end
+end
+endLease(KEYS[2], ARGV[7], ARGV[8])
+return {untouched and 1 or 0, before}`,
+  },
+  ensure: {
+    name: 'ensure',
+    keyCount: 1,
+    sha1: '9ffe5ea8bfe23393262885f7a790efdd1861c2f3',
+    source: clock + life + groupStamp + group + `local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2])
+for index = 2, #KEYS do ensureGroup(KEYS[index], incarnation, at, ARGV[3]) end
+return incarnation .. ' ' .. at`,
   },
   evict: {
     name: 'evict',
-    keyCount: 2,
-    sha1: '344b4b28845064246b8cecb7e848155e0c10978d',
-    source: `local lease = redis.call('GET', KEYS[2])
-local kind = lease and string.sub(lease, 1, 1)
-if kind == 'f' then
-  redis.call('DEL', KEYS[2])
-  if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
-elseif kind == 'w' then
-  redis.call('SET', KEYS[2], 'x' .. string.sub(lease, 2, 2) .. '1', 'KEEPTTL')
+    keyCount: 3,
+    sha1: 'b5eb6ed521ce08cf6c5921e2bb3186bc889cdfc4',
+    source: `#!lua flags=allow-oom
+` + clock + groupStamp + lease + `local mode, incarnation, at = ARGV[1], ARGV[4], ARGV[5]
+if KEYS[4] then
+  local hard, soft = string.match(redis.call('GET', KEYS[3]) or '', '^%d+ (%d+) (%d+)$')
+  incarnation, at = clock(KEYS[4], ARGV[4], ARGV[5], math.max(hard or 0, soft or 0))
 end
-return redis.call('UNLINK', KEYS[1])`,
-  },
-  group: {
-    name: 'group',
-    keyCount: 1,
-    sha1: '89fb2b286411db2cb8cf825adfceaed9efaebd53',
-    source: `local stamps = redis.call('GET', KEYS[1])
-if not stamps then
-  if ARGV[1] == '' then return false end
-  if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-  return 1
-end
-if ARGV[2] == '0' then
-  redis.call('PERSIST', KEYS[1])
+local found
+if mode == 'hard' then
+  found = redis.call('UNLINK', KEYS[1])
 else
-  redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
+  local format = redis.pcall('GETRANGE', KEYS[1], 0, 0)
+  found = type(format) == 'string' and string.byte(format, 1) == 2 and 1 or 0
+  if found == 1 then redis.call('SETRANGE', KEYS[1], 6, '\\1') end
 end
-return stamps`,
+endLease(KEYS[2], ARGV[2], ARGV[3])
+return {found, bump(KEYS[3], incarnation, at, mode)}`,
+  },
+  invalidate: {
+    name: 'invalidate',
+    keyCount: 1,
+    sha1: '981f58747f1f6c01ed5100c850add8a715dc24f8',
+    source: `#!lua flags=allow-oom
+` + clock + groupStamp + `local floor = 0
+for index = 2, #KEYS do
+  local value = redis.call('GET', KEYS[index])
+  local hard, soft = string.match(value or '', '^%d+ (%d+) (%d+)$')
+  floor = math.max(floor, hard or 0, soft or 0)
+end
+local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2], floor)
+for index = 2, #KEYS do bump(KEYS[index], incarnation, at, ARGV[3]) end
+return incarnation .. ' ' .. at`,
+  },
+  mark: {
+    name: 'mark',
+    keyCount: 1,
+    sha1: 'daf31c892cf7c9ca8f67f89cd4c0fe2ccf6614f0',
+    source: life + `local value = redis.call('GET', KEYS[1])
+if value then
+  extend(KEYS[1], ARGV[2])
+  return value
+end
+save(KEYS[1], ARGV[1], ARGV[2])
+return ARGV[1]`,
   },
   publish: {
     name: 'publish',
     keyCount: 2,
-    sha1: 'd464b327e17fc138c49f3d032a147c133597ab6d',
-    source: `local lease = redis.call('GET', KEYS[2])
-if not lease or string.sub(lease, 1, 1) ~= 'f' or string.sub(lease, 3) ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[3]) else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
-redis.call('DEL', KEYS[2])
-if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
-return 1`,
-  },
-  raise: {
-    name: 'raise',
-    keyCount: 1,
-    sha1: '7d4a946064656bcc865807b55f49a8300d826f3d',
-    source: `local before = redis.call('GET', KEYS[1])
-if not before then return false end
-local space = string.find(before, ' ', 1, true)
-local hard = space and string.sub(before, 1, space - 1) or before
-local soft = space and string.sub(before, space + 1) or nil
-local new = tonumber(ARGV[1])
-if ARGV[2] == 'hard' then
-  if new > (tonumber(hard) or 0) then hard = ARGV[1] end
-elseif new > (tonumber(soft) or 0) then
-  soft = ARGV[1]
+    sha1: '2b843f387e5666d1f9bac8967ae7412ffefa1bca',
+    source: clock + life + groupStamp + group + lease + `local token = ARGV[1]
+if token ~= '' and not holdsLease(KEYS[2], token) then return 0 end
+local stored = 1
+if KEYS[3] then
+  local incarnation, at = clock(KEYS[3], ARGV[6], ARGV[7])
+  for index = 4, #KEYS do
+    local hard = ensureGroup(KEYS[index], incarnation, at, ARGV[8])
+    if token ~= '' and (incarnation ~= ARGV[9] or hard > tonumber(ARGV[10])) then stored = 0 end
+  end
 end
-redis.call('SET', KEYS[1], soft and (hard .. ' ' .. soft) or hard, 'KEEPTTL')
-return before`,
+if stored == 1 then save(KEYS[1], ARGV[3], ARGV[2]) end
+endLease(KEYS[2], ARGV[4], ARGV[5])
+return stored`,
   },
   release: {
     name: 'release',
     keyCount: 1,
-    sha1: '13b8315ddd67e5e6a404c4e636038e955edaaab4',
-    source: `local lease = redis.call('GET', KEYS[1])
-if not lease or string.sub(lease, 1, 1) ~= 'f' or string.sub(lease, 3) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+    sha1: 'e11b22bef04b23a2f57f71f180e123fd410b5ae7',
+    source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
+endLease(KEYS[1], ARGV[2], ARGV[3])
+if ARGV[4] ~= '0' then redis.call('SET', KEYS[1], 'n', 'PX', ARGV[4]) end
 return 1`,
   },
   renew: {
     name: 'renew',
     keyCount: 1,
-    sha1: 'a2f11d25f712ceb738c1ec8831c277fb440c1e21',
-    source: `local lease = redis.call('GET', KEYS[1])
-if not lease then return 0 end
-if string.sub(lease, 1, 1) ~= 'x' and string.sub(lease, 3) ~= ARGV[1] then return 0 end
+    sha1: '84e9b5ff8e23e7ec189deb26e74fc33a32bda032',
+    source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
   },
-  set: {
-    name: 'set',
-    keyCount: 2,
-    sha1: 'bd8f8c3eeb32d2a39c3dac48ca89178e0ac5e740',
-    source: `local lease = redis.call('GET', KEYS[2])
-local kind = lease and string.sub(lease, 1, 1)
-if kind == 'w' or kind == 'x' then
-  redis.call('DEL', KEYS[1])
-  if kind == 'w' then redis.call('SET', KEYS[2], 'x' .. string.sub(lease, 2, 2) .. '1', 'KEEPTTL') end
-  return 0
-end
-if ARGV[1] == '0' then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1]) end
-if lease then
-  redis.call('DEL', KEYS[2])
-  if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-end
-return 1`,
+  settle: {
+    name: 'settle',
+    keyCount: 1,
+    sha1: '7a72105ec44e588002e358fb8d57ad821a9dbeb0',
+    source: life + `local value = redis.call('GET', KEYS[1])
+if value ~= ARGV[1] then return value end
+save(KEYS[1], ARGV[2], ARGV[3])
+return ARGV[2]`,
   },
-  soften: {
-    name: 'soften',
-    keyCount: 2,
-    sha1: 'cb8f6283aea430fa557f9b00336398c04639dbf1',
-    source: `local lease = redis.call('GET', KEYS[2])
-if lease and string.sub(lease, 1, 1) == 'f' then
-  redis.call('DEL', KEYS[2])
-  if string.sub(lease, 2, 2) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
-end
-local format = redis.pcall('GETRANGE', KEYS[1], 0, 0)
-if type(format) ~= 'string' or string.byte(format, 1) ~= 1 then return 0 end
-redis.call('SETRANGE', KEYS[1], 24, ARGV[1])
+  wake: {
+    name: 'wake',
+    keyCount: 1,
+    sha1: 'de2e8e906db878928fbd4e3a9fc69ea5aaca9bb2',
+    source: lease + `if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
+if string.sub(redis.call('GET', KEYS[1]), 2, 2) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+redis.call('SETRANGE', KEYS[1], 0, 's0')
 return 1`,
   },
 } as const satisfies Record<string, Script>

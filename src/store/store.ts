@@ -1,153 +1,172 @@
 import type { MaybePromise } from '../maybe-promise.js'
-import type { Entry, Stamp } from './entry.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import type { Entry, GroupStamp, Stamp } from './entry.js'
 
-export interface Found {
-  /** In the order of the keys asked for; undefined where absent, expired, of another format or corrupt. */
+export interface ReadResult {
+  /** In the order of the keys; undefined where absent, expired, of another format or corrupt. */
   readonly entries: readonly (Entry | undefined)[]
-  /** In the order of the groups asked for; undefined where lost or never created. */
-  readonly stamps: readonly (Stamp | undefined)[]
+  /** In the order of the groups; undefined where missing. */
+  readonly stamps: readonly (GroupStamp | undefined)[]
 }
 
-/** A key that is asked for again and again; the store keeps where it found it last in `slot`. */
-export interface Spot {
+/** A key that is looked up repeatedly. The store keeps where it was found last in `slot`. */
+export interface KeySlot {
   readonly key: string
   slot?: unknown
 }
 
+/** Lookups in the memory of this process, without a promise and without a list. They return what `read` returns. */
 export interface LocalReader {
-  entry(spot: Spot): Entry | undefined
-  stamp(group: string): Stamp | undefined
+  entry(ref: KeySlot): Entry | undefined
+  stamp(group: string): GroupStamp | undefined
 }
 
-/** The wish to fill a key. */
-export interface Claim {
+export interface LeaseRequest {
   readonly token: string
   readonly leaseMs: number
-  /** What the caller read before; a claim on a key that has changed since is not granted. `any` asks for no such check. */
+  /** What the lookup saw at the key; the lease of a key that has changed since is not granted. `any` skips the check. */
   readonly seen: Entry | 'any' | undefined
-  /** Groups whose stamps were absent when the caller read; created before the claim is granted. */
+  /** Groups without a stamp at the lookup. They are created before the stamp is read. */
   readonly absentGroups: readonly string[]
-  /** How long a group created here must live; Infinity for groups of entries without expiry. */
+  /** Lifetime of the entries of these groups; Infinity for entries without expiry. */
   readonly groupTtlMs: number
 }
 
-export type Claimed =
-  | { readonly state: 'granted'; readonly stamp: number }
+export type LeaseReply =
+  /** The handler may run and store its result under this stamp. */
+  | { readonly state: 'granted'; readonly stamp: Stamp }
   | { readonly state: 'held'; readonly remainingMs: number }
+  /** The entry is not the one that the lookup saw: look it up again. */
   | { readonly state: 'changed' }
+  /** Do not wait: a recent response of this key could not be stored (hit-for-pass), or it is being streamed. */
+  | { readonly state: 'noted' }
 
 export interface Publication {
   readonly token: string
   readonly entry: Entry
-  /** Life in the store; Infinity: until evicted. */
+  /** Lifetime in the store; Infinity keeps the entry until it is evicted. */
   readonly ttlMs: number
-  /** Ask the stamps of the groups again, so that `stored` is true as of this call and not only of the next read. */
-  readonly verify: boolean
 }
 
-/** `fenced`: the key or one of the groups was invalidated, or the lease was lost, since the claim was granted. */
+/** `fenced`: the lease was lost, or the key or one of the groups was invalidated since the stamp was read. */
 export type Published = 'stored' | 'fenced'
 
-export interface Invalidated {
-  /** The point of the clock that the groups were raised to. */
-  readonly stamp: number
-  /** What each group's stamps were before; undefined where the group was absent. */
-  readonly before: readonly (Stamp | undefined)[]
+/** `soft`: entries become stale and may be served while they are refreshed. */
+export type InvalidationMode = 'hard' | 'soft'
+
+/** The end of a successful write-through: what it invalidates, and what it stores in place of that. */
+export interface WriteCommit {
+  /** Key below which the variants of the written resource are told apart. */
+  readonly path: string
+  /** Key of the entry: the path itself, or one of its variants. */
+  readonly key: string
+  /** What `beginWrite` returned. */
+  readonly stamp: Stamp
+  /** Groups that the write evicts. */
+  readonly groups: readonly string[]
+  /** Further paths that the write evicts. */
+  readonly paths: readonly string[]
+  readonly mode: InvalidationMode
+  /** Left out where the response may not be stored. Its stamps and own groups are filled in by the store. */
+  readonly entry?: Entry | undefined
+  readonly ttlMs?: number | undefined
+}
+
+export interface CommitReply {
+  /** False where there was nothing to store, or another invalidation came between: then nothing stands at the key. */
+  readonly stored: boolean
+  /** Entries removed from the further paths. */
+  readonly entries: number
 }
 
 export interface SweepStep {
-  /** Where the next step begins; `'0'` when the sweep has come round. */
+  /** Cursor of the next step; `'0'` when the sweep is complete. */
   readonly cursor: string
   readonly scanned: number
   readonly removed: number
 }
 
-/** What a pattern is looked for in: entries that are there, or leases of those that are being filled. */
+/** What a pattern is matched against: stored entries, or leases of keys that are being filled. */
 export type MatchKind = 'entries' | 'leases'
 
 export interface MatchStep {
-  /** Where the next step begins; `'0'` at the end. */
+  /** Cursor of the next step; `'0'` at the end. */
   readonly cursor: string
-  /** Keys of entries, each of them at least once over all steps if it was there from the first to the last. */
+  /** Keys of entries, each at least once over all steps if it existed from the first step to the last. */
   readonly keys: readonly string[]
 }
 
-/** What a writer stores when it ends. */
-export interface PendingWrite {
-  readonly entry: Entry
-  readonly ttlMs: number
-}
-
 /**
- * Where the entries of one prefix live. Keys and groups arrive encoded (see cache/key.ts). Every verb is one round
- * trip in the ordinary case, works on a cluster (no step needs two keys in one slot but an entry and its lease), and
- * rejects with UnavailableError when the store cannot answer in time. All implementations pass test/store/contract.ts.
+ * Where the entries of one prefix live. Keys and groups arrive encoded (see cache/key.ts); the group of a path is
+ * `pathGroup(path)`. Every verb works on a cluster, where only an entry, its lease and the group of its path share a
+ * slot, and rejects with UnavailableError when the store cannot answer in time. All implementations pass
+ * test/store/contract.ts.
  */
 export interface Store {
   readonly prefix: string
-  /** Where entries live in this process: looks that cost no promise and no list. They give what `read` gives. */
+  /** Present where entries live in this process. */
   readonly local?: LocalReader | undefined
 
-  /** The stamps are those that count for the last of the keys: a store may keep them in several places. */
-  read(keys: readonly string[], groups: readonly string[]): MaybePromise<Found>
+  /**
+   * Reads entries and the stamps of groups in one trip. A store may keep the stamp of the prefix in several places: the
+   * one for the last of the keys is returned.
+   */
+  read(keys: readonly string[], groups: readonly string[], budget?: CommandBudget): MaybePromise<ReadResult>
+  /** Reads the clock. Never advances it. */
+  clock(budget?: CommandBudget): MaybePromise<Stamp>
 
-  /** Takes the lease of a key and reads the clock. A fill stores under the stamp it is granted. */
-  claim(key: string, claim: Claim): Promise<Claimed>
-  /** Stores what a claim was granted for and gives up its lease; refused when the lease is no longer the caller's. */
-  publish(key: string, publication: Publication): Promise<Published>
-  /** Prolongs a lease; false when it was lost. */
-  renew(key: string, token: string, leaseMs: number): Promise<boolean>
-  /** Gives up a lease and stores nothing. */
-  release(key: string, token: string): Promise<void>
+  /** Takes the right to fill a key, creates its absent groups and reads the clock. */
+  acquireLease(key: string, request: LeaseRequest, budget?: CommandBudget): Promise<LeaseReply>
+  /** Stores a fill and ends its lease; refused when the lease was lost. Creates groups that the handler named. */
+  publish(key: string, publication: Publication, budget?: CommandBudget): Promise<Published>
+  /** Extends a lease; false when it was lost. */
+  renewLease(key: string, token: string, leaseMs: number): Promise<boolean>
+  /** Ends a lease and stores nothing. With `noteMs` the lease becomes a note: later requests need not queue. */
+  releaseLease(key: string, token: string, noteMs?: number): Promise<void>
+  /** Whether a fill of the key that others wait for is under way in any process. */
+  isLeased(key: string): Promise<boolean>
+  /** Wakes the processes that wait for a lease, which is kept. From then on it is answered with `noted`. */
+  wake(key: string, token: string): Promise<void>
 
-  /**
-   * A writer of a key begins: its entry (unless it `keeps` it until the end) and any fill's lease go, and no fill is
-   * granted until the writer completes. Gives the stamp that the writer stores under.
-   */
-  announce(key: string, token: string, leaseMs: number, keeps?: boolean): Promise<number>
-  /**
-   * Sees to it that groups which an entry of the key will carry exist, so that their invalidation leaves a trace from
-   * here on. Gives the stamp to store under: `clock`, or a later one.
-   */
-  found(key: string, groups: readonly string[], clock: number, ttlMs: number): MaybePromise<number>
-  /**
-   * A writer ends. Its entry is stored only if no other writer of the key was active since it began; otherwise what
-   * stands there goes, unless the writer `keeps` it, because it has changed nothing.
-   */
-  complete(key: string, token: string, write: PendingWrite | undefined, keeps?: boolean): Promise<Published>
+  /** Creates the absent ones of the groups and the group of the path, then reads the clock: the stamp of a write. */
+  beginWrite(path: string, groups: readonly string[], groupTtlMs: number, budget?: CommandBudget): Promise<Stamp>
+  /** Ends a write whose handler succeeded. */
+  commitWrite(commit: WriteCommit): Promise<CommitReply>
 
-  /**
-   * Stores without a lease, as the truth of now; a fill in flight is fenced. Gives the stamp it was stored under, or
-   * undefined where a writer of the key is active: then neither of the two is stored.
-   */
-  set(key: string, entry: Entry, ttlMs: number): Promise<number | undefined>
+  /** Stores under the stamps in the entry, without a lease: a variant that was learned from a fill of its path. */
+  put(key: string, entry: Entry, ttlMs: number): Promise<void>
+  /** Stores without a lease a value that is as new as the call. A fill or a write-through in flight is fenced. */
+  set(key: string, entry: Entry, ttlMs: number): Promise<Stamp>
 
-  /** Removes entries and fences what is being filled. Gives how many entries there were. */
-  evict(keys: readonly string[]): Promise<number>
-  /** Lets an entry live at least this long (Infinity: for good). An absent one stays absent. */
-  prolong(key: string, ttlMs: number): Promise<void>
-  /**
-   * Notes that a key holds one of the variants of a path, until it expires. Gives the keys that have to make room for
-   * it: those whose life ends first.
-   */
-  enrol(list: string, key: string, expiresAt: number, max: number, now: number): Promise<readonly string[]>
-  /** The keys noted for a path and not expired. */
-  enrolled(list: string, now: number): Promise<readonly string[]>
-  /** Makes entries stale at once, and fences what is being filled. */
-  soften(keys: readonly string[], now: number): Promise<number>
-  /** Invalidates every entry that carries one of the groups, at a cost that depends on the count of groups alone. */
-  invalidate(groups: readonly string[], mode: 'hard' | 'soft'): Promise<Invalidated>
+  /** Evicts paths with all their variants, stored or in flight. Returns the number of entries at the paths' own keys. */
+  evict(paths: readonly string[], mode: InvalidationMode): Promise<number>
+  /** Invalidates every entry that carries one of the groups. The cost depends on the number of groups alone. */
+  invalidate(groups: readonly string[], mode: InvalidationMode): Promise<void>
+
+  /** Adds a variant to the list of a path until it expires. Returns the keys that have to make room: first to expire. */
+  addVariant(
+    path: string,
+    list: string,
+    key: string,
+    expiresAt: number,
+    max: number,
+    now: number,
+  ): Promise<readonly string[]>
+  /** Listed variants of a path that have not expired. */
+  variants(path: string, list: string, now: number): Promise<readonly string[]>
+  /** Lets an entry live at least this long (Infinity: without expiry). An absent entry stays absent. */
+  extend(key: string, ttlMs: number): Promise<void>
 
   /** Resolves once wake-ups of this prefix reach this process. */
   listen(): Promise<void>
-  /** Calls back whenever a lease that somebody waits for has ended; gives the way to stop. */
-  onWake(key: string, wake: () => void): () => void
+  /** Calls back whenever a lease with waiters has ended; returns a function that stops it. */
+  onWake(key: string, callback: () => void): () => void
 
-  /** Entries without an end are declared: a store that could not make room for others says so when it starts. */
+  /** Entries without expiry are declared; a store that could not make room for others warns at start. */
   expectUnbounded?(): void
 
   /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
   sweep(cursor: string, count: number, now: number): Promise<SweepStep>
-  /** Keys that match a glob pattern (with `*` alone), a bounded number of keys looked at in a step. */
+  /** Keys that match a glob pattern (`*` only); a bounded number of keys is examined in one step. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep>
 }

@@ -1,6 +1,6 @@
 import { AssertionError } from 'node:assert'
 import { isDeepStrictEqual } from 'node:util'
-import type { ValueEntry } from '../data/options.js'
+import type { ValueEntry } from '../data/types.js'
 
 /** What the assertions ask: `redis.cache`, or a namespace of it. */
 export interface Readable<K> {

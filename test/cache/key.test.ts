@@ -1,8 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeGroup, namespaceGroup } from '../../src/cache/group.js'
-import { customKey, type Key, keyProblem, pathKey, valueKey, variantKey } from '../../src/cache/key.js'
-import { KEY_MAX } from '../../src/cache/key.js'
+import {
+  customKey,
+  digest,
+  type Key,
+  KEY_MAX,
+  type KeyContext,
+  keyProblem,
+  pathKey,
+  valueKey,
+  variantKey,
+} from '../../src/cache/key.js'
 
 /** Texts that have tried to break key schemes before: separators, escapes, globs, braces, percent signs, surrogates. */
 const nasty = fc.oneof(
@@ -38,6 +47,11 @@ const nasty = fc.oneof(
   }),
 )
 
+/** Enough fields to make a key that is digested. */
+function times(count: number): [string, string][] {
+  return Array.from({ length: count }, (_, index) => [`x-field-${index}`, 'value'])
+}
+
 const SAFE = /^[A-Za-z0-9\-._~/@:$&'()+,;=%!#|?]*$/
 
 describe('keys of paths', () => {
@@ -45,9 +59,15 @@ describe('keys of paths', () => {
     expect(pathKey('/products/42?color=red&size=m')).toBe('/products/42?color=red&size=m')
   })
 
-  test('the order of query pairs makes no difference, their number does', () => {
-    expect(pathKey('/a?x=1&y=2&x=3')).toBe(pathKey('/a?y=2&x=3&x=1'))
+  test('the order of parameters makes no difference; that of the values of one parameter does, and so does their number', () => {
+    expect(pathKey('/a?x=1&y=2&x=3')).toBe(pathKey('/a?y=2&x=1&x=3'))
+    expect(pathKey('/a?sort=a&sort=b')).not.toBe(pathKey('/a?sort=b&sort=a'))
     expect(pathKey('/a?x=1&x=1')).not.toBe(pathKey('/a?x=1'))
+  })
+
+  test('parameters that some parsers fold into one keep their order as well', () => {
+    expect(pathKey('/a?id=1&id[]=2')).not.toBe(pathKey('/a?id[]=2&id=1'))
+    expect(pathKey('/a?id%5B%5D=1&x=2')).toBe(pathKey('/a?x=2&id%5B%5D=1'))
   })
 
   test('RFC 3986 6.2.2: equivalent spellings of a URI share a key, an encoded slash is not a slash', () => {
@@ -77,20 +97,49 @@ describe('keys of paths', () => {
     expect(pathKey('/a?utm_source=x&id=1', { query: { ignore: ['utm_source'] } })).toBe('/a?id=1')
     expect(pathKey('/a?utm%5Fsource=x&id=1', { query: { ignore: ['utm_source'] } })).toBe('/a?id=1')
     expect(pathKey('/a?z=1&id=1&id=2', { query: { only: ['id'] } })).toBe('/a?id=1&id=2')
+    expect(pathKey('/a?id[]=1', { query: { only: ['id'] } })).not.toBe(
+      pathKey('/a?id[]=2', { query: { only: ['id'] } }),
+    )
+    expect(pathKey('/a?id[]=1', { query: { ignore: ['id'] } })).not.toBe(pathKey('/a', {}))
     expect(pathKey('/a?b=1&a=2', { query: { sort: false } })).toBe('/a?b=1&a=2')
   })
 
   test('the host is part of the key where it is asked for, in any case', () => {
-    expect(pathKey('/a', {}, 'Shop.Example:8080')).toBe(pathKey('/a', {}, 'shop.example:8080'))
-    expect(pathKey('/a', {}, 'a.example')).not.toBe(pathKey('/a', {}, 'b.example'))
-    expect(pathKey('/a', {}, 'a.example')).not.toBe(pathKey('/a'))
+    expect(pathKey('/a', {}, { host: 'Shop.Example:8080' })).toBe(pathKey('/a', {}, { host: 'shop.example:8080' }))
+    expect(pathKey('/a', {}, { host: 'a.example' })).not.toBe(pathKey('/a', {}, { host: 'b.example' }))
+    expect(pathKey('/a', {}, { host: 'a.example' })).not.toBe(pathKey('/a'))
+  })
+
+  test('prefix and scheme are part of the key where they are asked for', () => {
+    const keys = [
+      pathKey('/a'),
+      pathKey('/a', {}, { prefix: 'v1' }),
+      pathKey('/a', {}, { prefix: 'v1', scheme: 'https' }),
+      pathKey('/a', {}, { prefix: 'v1', scheme: 'http' }),
+      pathKey('/a', {}, { prefix: 'v1', host: 'https' }),
+      customKey('/a'),
+      customKey('/a', 'v1'),
+    ]
+    expect(new Set(keys).size).toBe(keys.length)
+  })
+
+  test('I1: prefix, path, scheme and host never imitate one another', () => {
+    const option = fc.option(nasty, { nil: undefined })
+    const place = fc.record({ path: nasty, prefix: option, scheme: option, host: option })
+    const meaning = (p: { path: string } & KeyContext): string =>
+      JSON.stringify([pathKey(`/${p.path}`), p.prefix ?? null, p.scheme ?? null, p.host?.toLowerCase() ?? null])
+    const key = ({ path, ...context }: { path: string } & KeyContext): string => pathKey(`/${path}`, {}, context)
+    fc.assert(
+      fc.property(place, place, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))),
+      { numRuns: 2000 },
+    )
   })
 
   test('no character of a path or query can be a brace, a glob, a space or a control', () => {
     fc.assert(fc.property(nasty, nasty, (path, query) => SAFE.test(pathKey(`/${path}?${query}`))))
   })
 
-  test('I1: different paths and query multisets never share a key; equal ones always do', () => {
+  test('I1: different paths and queries never share a key; queries with other orders of their parameters do', () => {
     const text = nasty.map((value) => value.replaceAll(/[?#&]/g, '').replaceAll('%', '%25'))
     const request = fc.record({
       path: text,
@@ -99,13 +148,19 @@ describe('keys of paths', () => {
         { maxLength: 4 },
       ),
     })
-    const meaning = (r: { path: string; pairs: string[] }): string => JSON.stringify([r.path, [...r.pairs].sort()])
+    const nameOf = (pair: string): string =>
+      decodeURIComponent(pair.split('=', 1)[0]?.replaceAll('+', ' ') ?? '').split('[', 1)[0] ?? ''
+    // Sorting is stable, so the pairs of one name keep their order.
+    const meaning = (r: { path: string; pairs: string[] }): string =>
+      JSON.stringify([
+        r.path,
+        [...r.pairs].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0)),
+      ])
     const key = (r: { path: string; pairs: string[] }): string => pathKey(`/${r.path}?${r.pairs.join('&')}`)
     fc.assert(
       fc.property(request, request, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))),
       { numRuns: 2000 },
     )
-    fc.assert(fc.property(request, (a) => key(a) === key({ path: a.path, pairs: [...a.pairs].reverse() })))
   })
 
   test('long keys are digested, never cut', () => {
@@ -159,6 +214,12 @@ describe('keys of parts', () => {
     )
   })
 
+  test('an empty list is not a list of one empty text, however deep', () => {
+    const keys = [['a', []], ['a', ['']], ['a', [[]]], ['a', [['']]], ['a', ['', '']], ['a', {}], ['a', ''], ['a']]
+    expect(new Set(keys.map((key) => valueKey('n', key))).size).toBe(keys.length)
+    expect(valueKey('n', ['a', '!empty'])).not.toBe(valueKey('n', ['a', []]))
+  })
+
   test('parameters count by name, not by order, and undefined ones not at all', () => {
     expect(customKey(['users', { page: 2, sort: 'name', filter: undefined }])).toBe(
       customKey(['users', { sort: 'name', page: '2' }]),
@@ -206,6 +267,17 @@ describe('variants', () => {
 
   test('credentials that select a variant are digested', () => {
     expect(variantKey('/a', { fields: [['cookie', 'sid=secret']] })).not.toContain('secret')
+  })
+
+  test('a value that is digested never imitates a key that is', () => {
+    const path = `/${'a'.repeat(79 - '|cookie'.length)}`
+    const long = variantKey(path, { fields: [['cookie', 'x'.repeat(600)], ...times(40)] })
+    const crafted = variantKey(path, { fields: [['cookie', 'y'.repeat(600)]] })
+    expect(long).toContain('#')
+    expect(crafted).not.toContain('#')
+    expect(variantKey('/a', { fields: [['accept', `!d${digest('z'.repeat(65))}`]] })).not.toBe(
+      variantKey('/a', { fields: [['accept', 'z'.repeat(65)]] }),
+    )
   })
 
   test('I1: different selections never share a key', () => {

@@ -22,7 +22,7 @@ export async function runWriteThroughs(
       await pause(6)
       await client.set(`${order.prefix}:naive:${key}`, String(version))
     } else {
-      const write = await redis.space().announce(valueKey('', key))
+      const write = await redis.scope.announce(valueKey('', key))
       await pause(3)
       const version = await database.commit(key)
       await pause(6)
@@ -35,7 +35,7 @@ export async function runWriteThroughs(
         body,
         groups: entryGroups([encodeGroup('w')]),
       })
-      await redis.space().commit(write, { entry, ttlMs: 60_000 }, {})
+      await redis.scope.commit(write, { entry, ttlMs: 60_000 }, {})
     }
     await database.complete(key, index)
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { CacheBackend } from 'redwell'
 import { describe, expect, test, vi } from 'vitest'
 import * as recipes from '../../examples/recipes/recipes.js'
-import { backends } from '../cache/support.js'
+import { backends } from '../data/support.js'
 
 const ROOT = join(import.meta.dirname, '../..')
 const lamp: recipes.Product = { id: 1, name: 'Lamp', price: 20, stock: 9, category: 'light' }
@@ -107,7 +107,7 @@ describe.each(['memory', 'redis'])('recipes on %s', (where) => {
 
   test('revalidation of an upstream', async () => {
     const { cache } = await make()
-    const rates = cache.namespace<recipes.Rates, string>('rates')
+    const rates = cache.namespace<string, recipes.Rates>('rates')
     const asked: unknown[] = []
     const ask = async (etag: string | undefined) => {
       asked.push(etag)

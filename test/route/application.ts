@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { HeaderList, OutgoingResponse } from '../../src/http/index.js'
 import { createRedis, type Redis, type RedisOptions } from '../../src/create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../src/route/options.js'
-import type { RequestContext } from '../../src/route/request.js'
+import type { BackgroundRun, RequestContext } from '../../src/route/request.js'
 import type { CachedRoute } from '../../src/route/cached-route.js'
 import type { WriteRoute } from '../../src/route/write-session.js'
 import { routesOf } from '../../src/adapters/declarations.js'
@@ -41,6 +41,8 @@ export class Application {
   readonly redis: Redis
   readonly warnings: readonly string[]
   now = Date.parse('2026-01-01T00:00:00Z')
+  /** Whether handlers can run again in the background. */
+  dispatches = false
 
   constructor(where: RedisOptions, options: Pick<RedisOptions, 'defaults'> = {}) {
     const logger = recordingLogger()
@@ -59,9 +61,15 @@ export class Application {
     handler: Handler,
     template = '/',
   ): (target?: string, headers?: Fields, method?: string) => Promise<Reply> {
-    const traits = { path: {}, refreshes: false, stripsHead: true }
-    const cache = routesOf(this.redis).cache<Asked>(`GET ${template}`, { where: 'cache', options }, traits)
-    return (target = '/', headers = {}, method = 'GET') => serve(cache, { method, target, headers }, handler)
+    const cache = this.route(options, template)
+    return (target = '/', headers = {}, method = 'GET') =>
+      serve(cache, { method, target, headers }, handler, this.dispatches)
+  }
+
+  /** The cache of a route, for what `get` does not do. */
+  route(options: CacheOptions<Asked>, template = '/'): CachedRoute<Asked> {
+    const traits = { path: {}, stripsHead: true }
+    return routesOf(this.redis).cache<Asked>(`GET ${template}`, { where: 'cache', options }, traits)
   }
 
   /** A route with both words. */
@@ -111,18 +119,33 @@ function asked({ method, target, headers }: Sent, read: (name: string) => void =
   }
 }
 
-function present(sent: Sent): RequestContext<Asked> {
+export function present(sent: Sent, more: Partial<RequestContext<Asked>> = {}): RequestContext<Asked> {
   return {
     method: sent.method,
     target: sent.target,
     origin: ORIGIN,
     native: asked(sent),
     header: (name) => (name === 'host' ? (sent.headers['host'] ?? 'shop.example') : sent.headers[name]),
+    ...more,
   }
 }
 
-async function serve(cache: CachedRoute<Asked>, sent: Sent, handler: Handler): Promise<Reply> {
-  const lookup = await cache.lookup(present(sent))
+async function serve(
+  cache: CachedRoute<Asked>,
+  sent: Sent,
+  handler: Handler,
+  dispatches: boolean,
+  background?: BackgroundRun,
+): Promise<Reply> {
+  const dispatch = (run: BackgroundRun): Promise<Reply> => {
+    const headers = Object.fromEntries(
+      run.keyedFields.flatMap((name) => (name in sent.headers ? [[name, sent.headers[name] ?? '']] : [])),
+    )
+    return serve(cache, { method: 'GET', target: sent.target, headers }, handler, false, run)
+  }
+  const lookup = await cache.lookup(
+    present(sent, { ...(background && { background }), ...(dispatches && { dispatch }) }),
+  )
   if (lookup.outcome === 'hit') return reply(lookup.response)
   const { run } = lookup
   const headers: Record<string, string> = { ...sent.headers }
@@ -155,7 +178,10 @@ async function serveWrite(
   const request = present(sent)
   const run = await write.begin(request)
   run.addGroups(groups)
-  const { status = 200, headers = [], body = '' } = await handler(request.native)
+  const watched = (name: string) => {
+    if (run.watched.includes(name)) run.noteRead(name)
+  }
+  const { status = 200, headers = [], body = '' } = await handler(asked(sent, watched))
   const changed = await run.finish({ status, headers: () => headers, body: () => Buffer.from(body) })
   return reply({ status, headers: changed ?? headers, body: Buffer.from(body) })
 }

@@ -373,6 +373,9 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
         headers: ['Cache-Groups', '"named"'],
         body: 'new',
       }))
+      // Groups that are new cannot tell whether they were invalidated while the handler ran.
+      expect((await put('/b', ['added'])).cache).toBe('BYPASS')
+      await app.get({ ttl: 60, group: ['named', 'added'] }, item)('/other')
       expect((await put('/b', ['added'])).cache).toBe('MISS')
       expect(await get('/b')).toMatchObject({ body: 'new', cache: 'HIT' })
       await app.redis.cache.deleteGroup(group)

@@ -1,31 +1,34 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decodeEntry, decodeStamp, ENTRY_FORMAT, encodeEntry, HEAD_BYTES } from '../../src/store/codec.js'
+import { decodeEntry, decodeGroupStamp, ENTRY_FORMAT, encodeEntry, HEAD_BYTES } from '../../src/store/codec.js'
 import type { Entry } from '../../src/store/entry.js'
 import { makeEntry } from '../support/entries.js'
 
-const latin1 = fc.string({
+const value = fc.string({
   unit: fc
-    .integer({ min: 1, max: 255 })
-    .filter((code) => code !== 10)
+    .oneof(fc.constant(9), fc.integer({ min: 32, max: 126 }), fc.integer({ min: 128, max: 255 }))
     .map((code) => String.fromCharCode(code)),
   maxLength: 12,
 })
+const name = fc.stringMatching(/^X-[!#$%&'*+.^_`|~0-9A-Za-z-]{0,8}$/)
 const instant = fc.oneof(fc.double({ min: 0, max: 1e15, noNaN: true }), fc.constant(Infinity))
 
 const entry: fc.Arbitrary<Entry> = fc.record({
-  kind: fc.constantFrom('response', 'value', 'pass', 'variants'),
+  kind: fc.constantFrom('response', 'value', 'variants'),
   flags: fc.nat(65_535),
-  status: fc.nat(999),
+  status: fc.integer({ min: 200, max: 599 }),
   storedAt: fc.nat(2e9),
+  incarnation: fc.nat(2e9),
   stamp: fc.nat(2e9),
+  writeStamp: fc.nat(2e9),
+  ownGroups: fc.array(fc.stringMatching(/^[a-z!.]{1,8}$/), { maxLength: 2 }),
   freshUntil: instant,
   staleUntil: instant,
   errorUntil: instant,
   initialAgeMs: fc.nat(1e9),
-  family: fc.constantFrom('', 'f4mily'),
+  softened: fc.boolean(),
   groups: fc.array(fc.stringMatching(/^[a-z!.]{1,8}$/), { maxLength: 4 }).map((names) => ['', ...names]),
-  headers: fc.array(fc.tuple(latin1, latin1), { maxLength: 6 }).map((fields) => fields.flat()),
+  headers: fc.array(fc.tuple(name, value), { maxLength: 6 }).map((fields) => fields.flat()),
   body: fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
   memo: fc.constant(undefined),
 })
@@ -66,14 +69,40 @@ test('a header field with a line feed or a character outside latin1 is refused, 
   expect(encodeEntry(makeEntry({ headers: ['x', 'π'] }))).toBeUndefined()
 })
 
+/** Replaces text in a stored entry by other text of the same length, as a foreign program would. */
+function tampered(headers: readonly string[], from: string, to: string): Entry | undefined {
+  const bytes = encodeEntry(makeEntry({ headers })) ?? Buffer.alloc(0)
+  bytes.write(to, bytes.indexOf(from), 'latin1')
+  return decodeEntry(bytes)
+}
+
+test.each([
+  ['a carriage return in a value', 'value', 'va\rue'],
+  ['NUL in a value', 'value', 'va\0ue'],
+  ['a name that is no token', 'x-a-name', 'x a name'],
+  ['an empty name', 'x-a-name\nvalue', '\nx-a-namevalue'],
+  ['Transfer-Encoding', 'x-a-name-and-more', 'Transfer-Encoding'],
+  ['Connection', 'x-a-name-l', 'connection'],
+  ['Keep-Alive', 'x-a-name-l', 'Keep-Alive'],
+])('a stored response with %s is a miss (5.7)', (_, from, to) => {
+  const headers = from.startsWith('x-a-name') ? [from.split('\n')[0] ?? '', 'value'] : ['x-a-name', 'value']
+  expect(tampered(headers, from, from)).toBeDefined()
+  expect(tampered(headers, from, to)).toBeUndefined()
+})
+
+test.each([0, 100, 101, 199, 600, 999, 65_535])('a stored response with status %d is a miss (5.7)', (status) => {
+  expect(decodeEntry(encodeEntry(makeEntry({ status })) as Buffer)).toBeUndefined()
+})
+
 test('an entry with 8 headers and one group takes at most 400 bytes beside its body', () => {
   const headers = Array.from({ length: 8 }, (_, index) => [`x-header-name-${index}`, `value-of-header-${index}`]).flat()
   const one = makeEntry({ headers, groups: ['', 'products'] })
   expect((encodeEntry(one) as Buffer).length - one.body.length).toBeLessThanOrEqual(400)
 })
 
-test('stamps are one number or two; anything else is a lost stamp', () => {
-  expect(decodeStamp(Buffer.from('1700000000000001'))).toEqual({ hard: 1_700_000_000_000_001, soft: 0 })
-  expect(decodeStamp(Buffer.from('5 7'))).toEqual({ hard: 5, soft: 7 })
-  for (const text of ['', 'x', '5 x', '5 6 7', '-1', 'NaN']) expect(decodeStamp(Buffer.from(text))).toBeUndefined()
+test('the stamp of a group is three numbers; a mark and anything else is a missing one', () => {
+  expect(decodeGroupStamp('7 1700000000000001 0')).toEqual({ incarnation: 7, hard: 1_700_000_000_000_001, soft: 0 })
+  expect(decodeGroupStamp(Buffer.from('7 5 8'))).toEqual({ incarnation: 7, hard: 5, soft: 8 })
+  for (const text of ['', 'x', '5', '5 6', '5 6 7 8', '?mark', '7 -1 0', '7 NaN 0', '7 5 8 '])
+    expect(decodeGroupStamp(text)).toBeUndefined()
 })

@@ -10,7 +10,6 @@ storeContract('memory', async () => {
     store: new MemoryStore(memory, 'test'),
     other: new MemoryStore(memory, 'test'),
     loseGroup: async (group) => void memory.groups.delete(`test:group:${group}`),
-    loseClock: async () => {},
     outlive: async (ms) => void (skippedMs += ms + 1),
     close: async () => {},
   }

@@ -79,7 +79,7 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     await host.refresher.settled()
     if (given === undefined) await redis.close()
   })
-  await redis.observed()
+  await redis.telemetryReady()
   if (connect) await redis.connect()
 }
 

@@ -6,7 +6,7 @@ import type { Coder } from '../coder.js'
  * themselves. Text, so that it is still readable in Redis. Needs the package `devalue`.
  *
  * @example
- * const reports = redis.cache.namespace<Report>('reports', { ttl: '1h', coder: devalueCoder })
+ * const reports = redis.cache.namespace<number, Report>('reports', { ttl: '1h', coder: devalueCoder })
  */
 export const devalueCoder: Coder = {
   name: 'devalue',

@@ -12,7 +12,7 @@ const packr = new Packr({ useRecords: true, moreTypes: true, copyBuffers: true }
  * package `msgpackr`.
  *
  * @example
- * const prices = redis.cache.namespace<Prices>('prices', { ttl: '1m', coder: msgpackrCoder })
+ * const prices = redis.cache.namespace<string, Prices>('prices', { ttl: '1m', coder: msgpackrCoder })
  */
 export const msgpackrCoder: Coder = {
   name: 'msgpackr',

@@ -1,9 +1,8 @@
--- Reads the logical clock; a lost one is set to the server's time, which is never behind what it was.
+-- Reads or advances the clock.
 -- KEYS  1 clock
--- Returns the clock in microseconds, as text (a Lua number would lose its last digits)
-local clock = redis.call('GET', KEYS[1])
-if clock then return clock end
-local time = redis.call('TIME')
-clock = string.format('%.0f', time[1] * 1000000 + time[2])
-redis.call('SET', KEYS[1], clock)
-return clock
+-- ARGV  1 random number  2 name of the server  3 '' to read | the stamp to advance beyond, 0 for none
+-- Returns '<incarnation> <at>'
+-- Flags: allow-oom
+-- include: clock
+local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))
+return incarnation .. ' ' .. at

@@ -1,8 +1,7 @@
--- Prolongs a lease: a fill's or a writer's by its token, or one that several writers share.
+-- Extends a lease that its token still holds.
 -- KEYS  1 lease
 -- ARGV  1 token  2 lease in ms
--- Returns 1 prolonged | 0 lost
-local lease = redis.call('GET', KEYS[1])
-if not lease then return 0 end
-if string.sub(lease, 1, 1) ~= 'x' and string.sub(lease, 3) ~= ARGV[1] then return 0 end
+-- Returns 1 extended | 0 lost
+-- include: lease
+if not holdsLease(KEYS[1], ARGV[1]) then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -77,12 +77,13 @@ export function applications({ store, settings, start, after }: Bed): void {
     expect(redis.status).toBe('closed')
   })
 
-  test('a prefix of a route is a world of its own', async () => {
-    const { client } = await start([
+  test('a prefix of a route keeps its entries apart, and is reached by what invalidates groups and everything', async () => {
+    const { client, redis } = await start([
       { ...GET('plain'), path: '/x' },
       { ...GET('other'), path: '/y', cache: { ttl: 60, group: 'g', prefix: 'other', key: () => 'k' } },
       { ...GET('third'), path: '/z', cache: { ttl: 60, group: 'g', key: () => 'k' } },
-      { method: 'POST', path: '/evict', cacheEvict: { group: 'g', prefix: 'other' }, handler: () => 'ok' },
+      { method: 'POST', path: '/evict', cacheEvict: { group: 'g' }, handler: () => 'ok' },
+      { method: 'POST', path: '/evict-key', cacheEvict: { key: ['k'], prefix: 'other' }, handler: () => 'ok' },
     ])
     for (const [path, text] of [
       ['/x', 'plain'],
@@ -90,8 +91,19 @@ export function applications({ store, settings, start, after }: Bed): void {
       ['/z', 'third'],
     ] as const)
       expect(await client.get(path)).toMatchObject({ text, cache: 'MISS' })
+    const caches = async () => [(await client.get('/y')).cache, (await client.get('/z')).cache]
+    await client.ask('/evict-key', { method: 'POST' })
+    expect([await caches(), await caches()]).toEqual([
+      ['MISS', 'HIT'],
+      ['HIT', 'HIT'],
+    ])
     await client.ask('/evict', { method: 'POST' })
-    expect([(await client.get('/y')).cache, (await client.get('/z')).cache]).toEqual(['MISS', 'HIT'])
+    expect([await caches(), await caches()]).toEqual([
+      ['MISS', 'MISS'],
+      ['HIT', 'HIT'],
+    ])
+    await redis.cache.clear()
+    expect(await caches()).toEqual(['MISS', 'MISS'])
   })
 
   test('values beside the routes share the groups of the routes', async () => {

@@ -1,0 +1,206 @@
+import type { Key } from '../cache/key.js'
+import type { WriteStamp } from '../cache/write.js'
+import type { Duration } from '../duration.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import type { Coder } from './coder.js'
+import type { CompressionOptions } from './compression.js'
+
+/** How long a value is kept and what invalidates it. */
+export interface ValueOptions {
+  /** Lifetime: seconds, or `'500ms' | '30s' | '5m' | '2h' | '1d'`. 0 or less keeps it until it is evicted. Default: `REDIS_DEFAULT_TTL`. */
+  ttl?: Duration | undefined
+  /** Names of groups: `deleteGroup` with one of them invalidates the value. */
+  group?: string | readonly string[] | undefined
+  /** How long after its lifetime the value may be served while it is reloaded in the background. Default 0. */
+  staleWhileRevalidate?: Duration | undefined
+  /** How long after its lifetime the value may be served when loading fails or takes longer than `softTimeout`. Default 0. */
+  staleIfError?: Duration | undefined
+  /** Shortens each lifetime by a random part of up to this fraction (0 to 1), so that values do not expire together. Default 0. */
+  jitter?: number | undefined
+}
+
+/** How a value is loaded. */
+export interface LoadOptions extends ValueOptions {
+  /** Lifetime of a negative result (`undefined` or `null`). Default: `undefined` is not stored, `null` is a value like any other. */
+  negativeTtl?: Duration | undefined
+  /** After this long the caller gets the stale value (within `staleIfError`) and the loader continues in the background. Default: never. */
+  softTimeout?: Duration | undefined
+  /** After this long the loader is aborted and its lease released; the caller gets the stale value, or a TimeoutError. Default: never. */
+  timeout?: Duration | undefined
+  /** Longest wait for another caller's load before this caller runs its own loader, without storing. 0 does not wait. Default: `timeout`, or 10 s. */
+  wait?: Duration | undefined
+}
+
+/** Options of every read. */
+export interface ReadOptions {
+  /** Groups the value was stored with. Naming them saves a round trip; a value without them is a miss. */
+  readonly group?: string | readonly string[] | undefined
+  /** Deep-freezes the value and, while it is in this process's memory, returns the same object to all callers. */
+  readonly shared?: boolean | undefined
+}
+
+export interface GetOptions extends ReadOptions {
+  /** An object, such as the request, that remembers the answer: for its lifetime the same key is asked for once. */
+  readonly memo?: object | undefined
+}
+
+export interface SetOptions extends ValueOptions {
+  /**
+   * The stamp of `beginWrite(key)`, taken before the value was made. The value is stored only if neither the key nor one
+   * of its groups was written or invalidated since; otherwise the key is left empty and the next reader loads it.
+   */
+  readonly ifUnchangedSince?: WriteStamp | undefined
+}
+
+export interface GetOrSetOptions extends LoadOptions, GetOptions {
+  readonly group?: string | readonly string[] | undefined
+  /** Ends the caller's wait, and aborts the loader if this caller runs it. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export type GetOrSetManyOptions = Omit<GetOrSetOptions, 'memo'>
+
+/** Defaults of all values of a namespace. Options of a call override them; groups add up. */
+export interface NamespaceOptions<K = Key> extends Omit<LoadOptions, 'group'> {
+  /** Groups of all values, or a function of the key that returns them. */
+  group?: string | readonly string[] | ((key: K) => string | readonly string[]) | undefined
+  /** Part of every key: values of other versions are never read, so a deploy with a new shape causes misses. `'v2'` is the same as 2. */
+  version?: number | string | undefined
+  /** Converts values to bytes. Default JSON. Every coder stores a `Uint8Array` as it is; it is read as a Buffer. */
+  coder?: Coder | undefined
+  /** Compresses values of 4 KiB and more (Brotli), or as given. Default false. */
+  compression?: boolean | CompressionOptions | undefined
+  /** Validates values when they are stored and when they are read. Its output is stored; a stored value it rejects is a miss. */
+  schema?: StandardSchema | undefined
+  /** Returns the parts of a key for the identifier that callers use. */
+  key?: ((key: K) => Key) | undefined
+  /** Deep-freezes values and, while one is in this process's memory, returns the same object to all callers. Default false. */
+  shared?: boolean | undefined
+}
+
+/** Options that only the loaded value determines. Groups add to those of the call. */
+export type StoreOptions = ValueOptions & Pick<LoadOptions, 'negativeTtl'>
+
+/** The value that a load replaces. */
+export interface Previous<T> {
+  readonly value: T
+  readonly ageMs: number
+}
+
+/** The context of every loader. */
+export interface LoadContext {
+  /** Aborted with the caller's signal and at `timeout`. */
+  readonly signal: AbortSignal
+  /** Changes how this value is kept: a lifetime that comes with the data, a group that only the data names. */
+  readonly store: (options: StoreOptions) => void
+  /** Returns the value to its caller without storing it. */
+  readonly noStore: () => void
+}
+
+/** The context of the loader of one value. `T` is what it returns, `Out` what readers get (they differ with a schema). */
+export interface LoaderContext<T = unknown, Out = T> extends LoadContext {
+  /** The stale value, if there still is one. */
+  readonly previous: Previous<Out> | undefined
+  /** `return context.unchanged()` keeps the previous value for another lifetime. Throws UsageError without one. */
+  readonly unchanged: () => T
+}
+
+export type Loader<T, Out = T> = (context: LoaderContext<T, Out>) => T | Promise<T>
+
+/** The context of the loader of many values. */
+export interface BatchContext<T = unknown, Out = T> extends LoadContext {
+  /** One per key, in the same order: its previous value, and decisions about that value alone. */
+  readonly items: readonly LoaderContext<T, Out>[]
+}
+
+/**
+ * Loads many values at once: returns one per key, in the same order. An Error in place of a value fails only that key;
+ * `undefined` is a negative result.
+ */
+export type BatchLoader<K, T, Out = T> = (
+  keys: readonly K[],
+  context: BatchContext<T, Out>,
+) => readonly (T | Error)[] | Promise<readonly (T | Error)[]>
+
+/** The result of `getEntry`. */
+export type ValueEntry<T> =
+  | { readonly outcome: 'hit' | 'stale'; readonly value: T; readonly ageMs: number; readonly ttlMs: number }
+  /** Known not to exist (`negativeTtl`). */
+  | { readonly outcome: 'negative'; readonly value: undefined; readonly ageMs: number; readonly ttlMs: number }
+  | { readonly outcome: 'miss'; readonly reason: ValueMissReason; readonly value: undefined }
+
+/**
+ * - `absent`: nothing is stored, or it was invalidated
+ * - `undecodable`: stored by another coder or version, or damaged
+ * - `invalid`: the schema rejects it
+ * - `outage`: the store could not answer in time
+ */
+export type ValueMissReason = 'absent' | 'undecodable' | 'invalid' | 'outage'
+
+export interface SetResult {
+  readonly stored: boolean
+  /** `contested`: `ifUnchangedSince` does not hold. `outage`: the store was unavailable. */
+  readonly reason?: 'contested' | 'outage'
+}
+
+/** A value for `setMany`, with its own options if it needs any. */
+export type SetItem<K = Key, T = unknown> = readonly [key: K, value: T, options?: ValueOptions | undefined]
+
+/** Selects the entries of one URL. */
+export interface PathOptions {
+  /** Host of the URL, for routes whose key includes it. Default: that of an absolute URL. */
+  readonly host?: string | undefined
+  /** Only the entries of this principal. Default: all variants of the URL. */
+  readonly per?: string | undefined
+  /** The `prefix` option of the routes. */
+  readonly prefix?: string | undefined
+}
+
+export interface ScanOptions {
+  /** Keys the server looks at in one step. Default 100: well under a millisecond of its time. */
+  readonly count?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Read-only at every depth, as a shared value is. */
+export type Frozen<T> = T extends readonly unknown[]
+  ? { readonly [Index in keyof T]: Frozen<T[Index]> }
+  : T extends Date | Uint8Array | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown> | ((...args: never) => unknown)
+    ? T
+    : T extends object
+      ? { readonly [Name in keyof T]: Frozen<T[Name]> }
+      : T
+
+/** The value type of a call: that of the namespace, or of the call itself if the namespace has none. */
+export type ValueOf<Out, T> = unknown extends Out ? T : Out
+
+/** The type of a read with a default. */
+export type OrDefault<T, D> = unknown extends T ? D : T | D
+
+/** The keys a batch loader gets: those of the call if the namespace takes any key. */
+export type KeyOf<K, N> = Key extends K ? N : K
+
+/** The interface of Standard Schema libraries (Zod, Valibot, ArkType and others; standardschema.dev). */
+export interface StandardSchema<Input = unknown, Output = Input> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => MaybePromise<SchemaResult<Output>>
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+  }
+}
+
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] }
+
+export interface SchemaIssue {
+  readonly message: string
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
+/** The type that can be stored under the schema. */
+export type SchemaInput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['input']
+
+/** The type that is read under the schema. */
+export type SchemaOutput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['output']

@@ -1,0 +1,241 @@
+import { ValueError } from '../errors.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { EntryDraft } from '../cache/write.js'
+import type { Entry } from '../store/entry.js'
+import { type Coder, jsonCoder } from './coder.js'
+import { type Compressor, NO_COMPRESSION, type Packed, unpack } from './compression.js'
+import type { ResolvedValueOptions } from './options.js'
+import type { SchemaIssue, SchemaResult, StandardSchema } from './types.js'
+
+/** The form in which a namespace stores its values. */
+export interface ValueFormat {
+  readonly coder?: Coder | undefined
+  readonly schema?: StandardSchema | undefined
+  readonly compressor?: Compressor | undefined
+  /** Called with where a stored value violates the schema. */
+  readonly onInvalid?: ((reason: string) => void) | undefined
+}
+
+/** The content of an entry. */
+export type Decoded =
+  | { readonly state: 'value'; readonly value: unknown }
+  /** Known not to exist. */
+  | { readonly state: 'negative'; readonly value: undefined }
+  /** Written by another coder or format, or damaged. */
+  | { readonly state: 'undecodable'; readonly value: undefined }
+  /** Rejected by the schema. */
+  | { readonly state: 'invalid'; readonly value: undefined }
+
+/** The part of an entry that holds a value. */
+export type EncodedValue = Pick<Entry, 'flags' | 'headers' | 'body'>
+
+/*
+ * Flags of a value's entry. Bit 0: a negative result, no body. Bit 1: the value is the bytes themselves, whatever the
+ * coder. Bits 4 to 7: the compression codec, 0 for none.
+ */
+const NEGATIVE_FLAG = 1
+
+const BYTES_FLAG = 2
+
+const CODEC_SHIFT = 4
+
+const NO_BYTES = Buffer.alloc(0)
+
+const NEGATIVE: Decoded = { state: 'negative', value: undefined }
+
+const UNDECODABLE: Decoded = { state: 'undecodable', value: undefined }
+
+const INVALID: Decoded = { state: 'invalid', value: undefined }
+
+const undecodable = (): Decoded => UNDECODABLE
+
+/** The decoded value, kept with an entry that lives in this process's memory. */
+class DecodedMemo {
+  readonly state = 'value'
+  constructor(
+    readonly value: unknown,
+    readonly codec: ValueCodec,
+    /** Frozen, so only for callers that asked for a shared value. */
+    readonly frozen: boolean,
+  ) {}
+}
+
+/** Converts values to entries and back: schema, coder, compression. */
+export class ValueCodec {
+  readonly #schema: StandardSchema | undefined
+  readonly #coder: Coder
+  readonly #compressor: Compressor
+  readonly #onInvalid: ValueFormat['onInvalid']
+  readonly #headers: readonly string[]
+  readonly #describe: (key: unknown) => string
+
+  /** `describe` names a key in messages. */
+  constructor(format: ValueFormat, describe: (key: unknown) => string) {
+    this.#schema = format.schema
+    this.#coder = format.coder ?? jsonCoder
+    this.#compressor = format.compressor ?? NO_COMPRESSION
+    this.#onInvalid = format.onInvalid
+    this.#headers = ['coder', this.#coder.name]
+    this.#describe = describe
+  }
+
+  /** The schema's output for a value that is to be stored. Throws ValueError if the schema rejects it. */
+  check(key: unknown, value: unknown): MaybePromise<unknown> {
+    if (this.#schema === undefined) return value
+    return chain(this.#schema['~standard'].validate(value), (result) => this.#accepted(key, result))
+  }
+
+  /** Throws ValueError if the coder cannot encode the value. */
+  encode(key: unknown, value: unknown): MaybePromise<EncodedValue> {
+    if (value === undefined)
+      throw new ValueError(
+        `The value of ${this.#describe(key)} is undefined, which stands for "there is none": delete the key, or store null.`,
+      )
+    const isBytes = value instanceof Uint8Array
+    const bytes = isBytes ? asBuffer(value) : this.#encode(key, value)
+    return chain(this.#compressor.pack(bytes), ({ body, codec }: Packed) => ({
+      flags: (isBytes ? BYTES_FLAG : 0) | (codec << CODEC_SHIFT),
+      headers: this.#headers,
+      body,
+    }))
+  }
+
+  /** The entry of a key that has no value. */
+  negative(): EncodedValue {
+    return { flags: NEGATIVE_FLAG, headers: this.#headers, body: NO_BYTES }
+  }
+
+  /** An earlier result of `decode` that may be returned again. */
+  recall(entry: EntryDraft, shared: boolean): Decoded | undefined {
+    const { memo } = entry
+    return memo instanceof DecodedMemo && memo.codec === this && (shared || !memo.frozen) ? memo : undefined
+  }
+
+  /** `shared`: frozen, and the same object as long as this process keeps the entry. Never rejects. */
+  decode(entry: EntryDraft, shared: boolean): MaybePromise<Decoded> {
+    const known = this.recall(entry, shared)
+    if (known !== undefined) return known
+    if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
+    if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
+    try {
+      const decoded = this.#decode(entry)
+      if (isPromise(decoded)) return decoded.then((end) => this.#keep(entry, end, shared)).catch(undecodable)
+      return this.#keep(entry, decoded, shared)
+    } catch {
+      return UNDECODABLE
+    }
+  }
+
+  #decode(entry: EntryDraft): MaybePromise<Decoded> {
+    const codec = entry.flags >> CODEC_SHIFT
+    if (codec === 0) return this.#read(entry, entry.body)
+    return chain(unpack({ body: entry.body, codec }), (body) => this.#read(entry, body))
+  }
+
+  #read(entry: EntryDraft, body: Buffer): MaybePromise<Decoded> {
+    // A copy: the memory store hands the same entry to every reader.
+    const value = entry.flags & BYTES_FLAG ? Buffer.from(body) : this.#coder.decode(body)
+    if (this.#schema === undefined) return { state: 'value', value }
+    return chain(this.#schema['~standard'].validate(value), (result) => this.#validated(result))
+  }
+
+  #validated(result: SchemaResult<unknown>): Decoded {
+    if (result.issues === undefined) return { state: 'value', value: result.value }
+    this.#onInvalid?.(describeIssues(result.issues))
+    return INVALID
+  }
+
+  #keep(entry: EntryDraft, decoded: Decoded, shared: boolean): Decoded {
+    if (decoded.state !== 'value') return decoded
+    const { value } = decoded
+    if (!isObject(value)) entry.memo = new DecodedMemo(value, this, false)
+    else if (shared && deepFreeze(value)) entry.memo = new DecodedMemo(value, this, true)
+    return decoded
+  }
+
+  #accepted(key: unknown, result: SchemaResult<unknown>): unknown {
+    if (result.issues === undefined) return result.value
+    const message = `The value of ${this.#describe(key)} fails its schema ${describeIssues(result.issues)}; the issues are the cause.`
+    throw new ValueError(message, { cause: result.issues })
+  }
+
+  #encode(key: unknown, value: unknown): Buffer {
+    try {
+      return asBuffer(this.#coder.encode(value))
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      const what = `The value of ${this.#describe(key)} cannot be encoded by the ${this.#coder.name} coder`
+      throw new ValueError(`${what}: ${reason}.`, { cause: error })
+    }
+  }
+}
+
+/** An entry that is stored at `now`. */
+export function draftEntry(
+  { flags, headers, body }: EncodedValue,
+  groups: readonly string[],
+  options: ResolvedValueOptions,
+  now: number,
+): EntryDraft {
+  const { ttlMs, jitter } = options
+  const freshUntil = now + ttlMs * (jitter === 0 ? 1 : 1 - jitter * Math.random())
+  return {
+    kind: 'value',
+    flags,
+    status: 0,
+    storedAt: now,
+    freshUntil,
+    staleUntil: freshUntil + options.staleWhileRevalidateMs,
+    errorUntil: freshUntil + options.staleIfErrorMs,
+    initialAgeMs: 0,
+    groups,
+    headers,
+    body,
+    memo: undefined,
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Whether an entry says what its key has, even if that is nothing. */
+export function isKnown(decoded: Decoded): boolean {
+  return decoded.state === 'value' || decoded.state === 'negative'
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/**
+ * Freezes plain objects and lists at every depth. If the value contains something that cannot be frozen (a Date, Map,
+ * Set or typed array keeps its setters), nothing is frozen and false is returned: such a value cannot be shared.
+ */
+export function deepFreeze(value: object): boolean {
+  const found = new Set<object>()
+  if (!collect(value, found)) return false
+  for (const object of found) Object.freeze(object)
+  return true
+}
+
+function collect(value: unknown, found: Set<object>): boolean {
+  if (!isObject(value) || found.has(value)) return true
+  if (!Array.isArray(value)) {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && prototype !== null) return false
+  }
+  found.add(value)
+  return Object.values(value).every((inner) => collect(inner, found))
+}
+
+const PLACES_SHOWN = 3
+
+/** `at name, tags.0`: where a value violates the schema. The libraries' own messages are left out: some quote the value. */
+export function describeIssues(issues: readonly SchemaIssue[]): string {
+  const paths = issues.map(({ path = [] }) => path.map((step) => String(typeof step === 'object' ? step.key : step)))
+  const places = [...new Set(paths.filter((steps) => steps.length > 0).map((steps) => steps.join('.')))]
+  if (places.length === 0) return 'as a whole'
+  const more = places.length - PLACES_SHOWN
+  return `at ${places.slice(0, PLACES_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}

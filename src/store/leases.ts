@@ -1,0 +1,99 @@
+import type { RedisConnection } from './redis-commands.js'
+
+/** Between attempts to give a lease back while the server is away. */
+const RETRY_MS = 50
+
+/** A lease that is not renewed has ended by then. */
+const GIVE_UP_MS = 5000
+
+/** Beyond this number a lease is left to expire. */
+const ORPHANS_MAX = 1000
+
+/**
+ * Leases that may be held although no fill will use them, because the reply to the command that took or ended one was
+ * late or lost. Others would wait for them, so they are given back as soon as the server answers again.
+ */
+export class OrphanedLeases {
+  readonly #orphans = new Map<string, { readonly endsAt: number; readonly release: () => Promise<unknown> }>()
+  #scheduled = false
+
+  /** Returns the command itself; when it fails, its lease becomes an orphan. */
+  watch<T>(command: Promise<T>, token: string, release: () => Promise<unknown>): Promise<T> {
+    return command.catch((error: unknown) => {
+      this.#add(token, release)
+      throw error
+    })
+  }
+
+  #add(token: string, release: () => Promise<unknown>): void {
+    if (this.#orphans.size >= ORPHANS_MAX) return
+    this.#orphans.set(token, { endsAt: performance.now() + GIVE_UP_MS, release })
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#orphans.size === 0) return
+    this.#scheduled = true
+    setTimeout(() => void this.#run(), RETRY_MS).unref()
+  }
+
+  async #run(): Promise<void> {
+    const now = performance.now()
+    await Promise.all(
+      [...this.#orphans].map(async ([token, { endsAt, release }]) => {
+        const released = await release().then(
+          () => true,
+          () => false,
+        )
+        if (released || now > endsAt) this.#orphans.delete(token)
+      }),
+    )
+    this.#scheduled = false
+    this.#schedule()
+  }
+}
+
+/** Wake-ups of one prefix: one subscription a process, opened for the first waiter. */
+export class Wakeups {
+  readonly #connection: RedisConnection
+  readonly #channel: string
+  readonly #waiting = new Map<string, Set<() => void>>()
+  #listening: Promise<unknown> | undefined
+
+  constructor(connection: RedisConnection, channel: string) {
+    this.#connection = connection
+    this.#channel = channel
+  }
+
+  async listen(): Promise<void> {
+    this.#listening ??= this.#connection.subscribe(
+      this.#channel,
+      (message) => this.#wake(message.toString('latin1')),
+      () => this.#wakeAll(),
+    )
+    try {
+      await this.#listening
+    } catch (error) {
+      this.#listening = undefined
+      throw error
+    }
+  }
+
+  on(key: string, callback: () => void): () => void {
+    const waiting = this.#waiting.get(key) ?? new Set()
+    this.#waiting.set(key, waiting.add(callback))
+    return () => {
+      if (waiting.delete(callback) && waiting.size === 0 && this.#waiting.get(key) === waiting)
+        this.#waiting.delete(key)
+    }
+  }
+
+  #wake(key: string): void {
+    for (const callback of [...(this.#waiting.get(key) ?? [])]) callback()
+  }
+
+  /** The subscription was lost for a while: messages may be missing, so every waiter looks again. */
+  #wakeAll(): void {
+    for (const key of [...this.#waiting.keys()]) this.#wake(key)
+  }
+}

@@ -1,0 +1,116 @@
+import type { CommandArgument, Reply } from '../redis/command.js'
+import type { Connection } from '../redis/connection.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import { evaluate, type Script } from '../redis/command.js'
+
+/** What the store needs of the connection to Redis. */
+export type RedisConnection = Pick<
+  Connection,
+  'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded' | 'invalidationBudget' | 'bulkBudget'
+> & {
+  /** Name of the life of the server that has this key; empty where it is unknown. */
+  serverOf?(key: string): string
+}
+
+/** Keys in one part of a large call. A part is sent when the one before it was answered. */
+const CHUNK = 100
+
+/** Runs `task` on the items in parts, one after another. */
+export async function inChunks<T, R>(
+  items: readonly T[],
+  task: (part: readonly T[], isBulk: boolean) => Promise<readonly R[]>,
+): Promise<readonly R[]> {
+  if (items.length <= CHUNK) return task(items, false)
+  const results: R[] = []
+  for (let start = 0; start < items.length; start += CHUNK)
+    results.push(...(await task(items.slice(start, start + CHUNK), true)))
+  return results
+}
+
+/** Milliseconds as the scripts take them: whole, at least 1, and 0 for no end. */
+export function lifeArgument(ttlMs: number): string {
+  return ttlMs === Infinity ? '0' : String(Math.max(1, Math.ceil(ttlMs)))
+}
+
+/**
+ * A script over the connection that waits for replicas. Where these do not confirm it, it is run on the primary all the
+ * same, so that other processes do not serve what it removes, and the call still rejects.
+ */
+export async function evaluateReplicated(
+  connection: RedisConnection,
+  replicated: RedisConnection,
+  script: Script,
+  keys: readonly string[],
+  args: readonly CommandArgument[],
+  budget?: CommandBudget,
+): Promise<Reply> {
+  try {
+    return await evaluate(replicated, script, keys, args, budget)
+  } catch (error) {
+    if (replicated !== connection) await evaluate(connection, script, keys, args, budget).catch(() => {})
+    throw error
+  }
+}
+
+/**
+ * Results that all callers of one turn of the event loop share. Sound because the client writes its queue after the
+ * turn: every caller asked before the command was sent, so the answer is not older than the question.
+ */
+export class TurnShared<T> {
+  #turn: Map<string, { readonly result: Promise<T>; readonly remainingMs: number }> = new Map()
+
+  /** A caller with more time left than the one whose command is shared sends its own. */
+  get(key: string, budget: CommandBudget | undefined, send: () => Promise<T>): Promise<T> {
+    const turn = this.#turn
+    if (turn.size === 0) this.#endTurnLater()
+    const remainingMs = budget?.remainingMs ?? Infinity
+    const shared = turn.get(key)
+    if (shared !== undefined && shared.remainingMs >= remainingMs) return shared.result
+    const result = send()
+    turn.set(key, { result, remainingMs })
+    return result
+  }
+
+  #endTurnLater(): void {
+    setImmediate(() => {
+      this.#turn = new Map()
+    })
+  }
+}
+
+/** Reads strings; those that are read twice in one turn are read once. */
+export class TurnReader<T> {
+  readonly #connection: RedisConnection
+  readonly #decode: (bytes: Buffer) => T | undefined
+  readonly #shared = new TurnShared<T | undefined>()
+
+  constructor(connection: RedisConnection, decode: (bytes: Buffer) => T | undefined) {
+    this.#connection = connection
+    this.#decode = decode
+  }
+
+  get(key: string, budget?: CommandBudget): Promise<T | undefined> {
+    return this.#shared.get(key, budget, () =>
+      this.#connection.execute(['GET', key], key, budget).then(this.#read, absentIfForeign),
+    )
+  }
+
+  /** One MGET where one server holds all keys. */
+  getMany(keys: readonly string[], budget?: CommandBudget): Promise<readonly (T | undefined)[]> {
+    return inChunks(keys, async (part, isBulk) => {
+      const limit = isBulk ? this.#connection.bulkBudget() : budget
+      if (part.length <= 1 || this.#connection.topology === 'cluster')
+        return Promise.all(part.map((key) => this.get(key, limit)))
+      const replies = await this.#connection.execute(['MGET', ...part], part[0], limit)
+      return Array.isArray(replies) ? replies.map(this.#read) : []
+    })
+  }
+
+  readonly #read = (reply: Reply): T | undefined => (Buffer.isBuffer(reply) ? this.#decode(reply) : undefined)
+}
+
+/** A key of ours that holds another type than a string is one miss, like any other foreign content. */
+function absentIfForeign(error: unknown): undefined {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined
+  throw error
+}

@@ -1,0 +1,308 @@
+import { randomUUID } from 'node:crypto'
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Connection } from '../../src/redis/connection.js'
+import { Keyspace, pathGroup } from '../../src/store/keyspace.js'
+import { RedisStore } from '../../src/store/redis-store.js'
+import { type ControlledConnection, controlled } from '../support/controlled-connection.js'
+import { makeEntry } from '../support/entries.js'
+import { Steps, under } from './contract.js'
+
+const TTL_MS = 60_000
+
+/** Later than any time of a server: with this clock only the order of events counts. */
+const FAR_AHEAD = 4e15
+
+/** A change that another process makes from its beginning to its end while a fill or a write is stopped. */
+interface Change {
+  readonly name: string
+  readonly isSoft: boolean
+  make(by: Steps, keys: Keyspace): Promise<unknown>
+}
+
+const CHANGES: readonly Change[] = [
+  { name: 'its path is evicted', isSoft: false, make: ({ store }) => store.evict(['/a'], 'hard') },
+  { name: 'its path is evicted softly', isSoft: true, make: ({ store }) => store.evict(['/a'], 'soft') },
+  { name: 'its group is invalidated', isSoft: false, make: ({ store }) => store.invalidate(['g'], 'hard') },
+  { name: 'its group is invalidated softly', isSoft: true, make: ({ store }) => store.invalidate(['g'], 'soft') },
+  { name: 'everything is invalidated', isSoft: false, make: ({ store }) => store.invalidate([''], 'hard') },
+  {
+    name: 'its path is written',
+    isSoft: false,
+    make: async (by) => (await by.write('/a', ['']))({ status: 299 }),
+  },
+  {
+    name: 'another variant of its path is written',
+    isSoft: false,
+    make: async (by) => (await by.write('/a', ['', pathGroup('/a')]))({ status: 299 }, { key: '/a|other' }),
+  },
+  {
+    name: 'its group is evicted by a write of another path',
+    isSoft: false,
+    make: async (by) => (await by.write('/b', ['', 'g']))({ status: 299 }, { groups: ['g'] }),
+  },
+]
+
+/** How a store on a server behaves in orders that a test forces by stopping single commands. */
+export function storeOrders(name: string, connections: () => readonly [Connection, Connection]): void {
+  describe(`orders of commands: ${name}`, () => {
+    let keys: Keyspace
+    let one: Steps
+    let two: Steps
+    let line: ControlledConnection
+    let otherLine: ControlledConnection
+    let isCluster: boolean
+
+    beforeEach(async () => {
+      const [first, second] = connections()
+      isCluster = first.topology === 'cluster'
+      const prefix = `test:${randomUUID()}`
+      keys = new Keyspace(prefix, isCluster)
+      line = controlled(first)
+      otherLine = controlled(second)
+      one = new Steps(new RedisStore(line, prefix))
+      two = new Steps(new RedisStore(otherLine, prefix))
+      // A server that both have met.
+      await one.status('/none')
+      await two.status('/none')
+    })
+
+    async function lose(group: string): Promise<void> {
+      for (const name_ of keys.copies(group)) await line.execute(['DEL', name_], name_)
+    }
+
+    async function setClock(at: number, server = ''): Promise<void> {
+      const { incarnation } = await one.store.clock()
+      await line.execute(['SET', keys.clock, `${incarnation} ${at} ${server}`], keys.clock)
+    }
+
+    /** Runs `task` up to its next command of this name, lets `meanwhile` happen, and goes on. */
+    async function stoppedAt<T>(
+      command: string,
+      task: () => Promise<T>,
+      meanwhile: () => Promise<unknown>,
+    ): Promise<T> {
+      const held = line.hold(command)
+      const running = task()
+      const isHeld = await Promise.race([held.reached.then(() => true), running.then(() => false)])
+      await meanwhile()
+      if (isHeld) held.release()
+      return running
+    }
+
+    const PLAIN = { key: '/a', groups: ['', 'g'] }
+    const VARIANT = { key: '/a|v', groups: ['', pathGroup('/a'), 'g'] }
+
+    describe.each([
+      ['plain', PLAIN],
+      ['variant', VARIANT],
+    ])('a fill of a %s entry', (kind, { key, groups }) => {
+      const cases = CHANGES.flatMap((change) =>
+        ['publish', 'mark', 'clock', 'settle'].flatMap((command) =>
+          ['known', 'named by the handler', 'lost'].map((group) => ({ change, command, group, title: change.name })),
+        ),
+      ).filter(({ change }) => kind === 'variant' || change.name !== 'another variant of its path is written')
+
+      test.each(cases)('is not fresh after $title, at $command, group $group', async ({ change, command, group }) => {
+        const known = groups.filter((other) => other !== 'g')
+        if (group !== 'named by the handler') await one.fill('/other', { groups })
+        const end = await one.begin(key, { groups, status: 200 }, { absentGroups: known })
+        if (group === 'lost') await lose('g')
+        await stoppedAt(command, end, () => change.make(two, keys))
+        const { entry, softened } = await two.find(key, groups)
+        if (entry?.status === 200) expect({ softened, isSoft: change.isSoft }).toEqual({ softened: true, isSoft: true })
+        expect(await two.store.isLeased(key)).toBe(false)
+      })
+    })
+
+    describe.each([
+      ['plain', PLAIN],
+      ['variant', VARIANT],
+    ])('a write of a %s entry', (kind, { key, groups }) => {
+      const cases = CHANGES.flatMap((change) =>
+        ['clock', 'bump', 'evict', 'GET', 'commit', 'publish'].flatMap((command) =>
+          [[], ['g']].map((evicted) => ({ change, command, evicted, title: change.name })),
+        ),
+      ).filter(({ change }) => kind === 'variant' || change.name !== 'another variant of its path is written')
+
+      test.each(cases)(
+        'is not fresh after $title, at $command, evicting $evicted',
+        async ({ change, command, evicted }) => {
+          const commit = await one.write('/a', groups)
+          const paths = command === 'evict' ? ['/c'] : []
+          const task = () => commit({ status: 200, groups }, { key, groups: evicted, paths })
+          await stoppedAt(command, task, () => change.make(two, keys))
+          const { entry, softened } = await two.find(key, groups)
+          if (entry?.status === 200)
+            expect({ softened, isSoft: change.isSoft }).toEqual({ softened: true, isSoft: true })
+          expect(await two.store.isLeased(key)).toBe(false)
+        },
+      )
+    })
+
+    test('a mark that a dead process has left is settled by the next fill (F1)', async () => {
+      line.fail('settle')
+      const beginning = one.begin('/a', { groups: ['', 'g'] })
+      await (isCluster ? expect(beginning).rejects.toThrow('not sent') : beginning)
+      await two.fill('/b', { groups: ['', 'g'] })
+      expect(await two.status('/b', ['', 'g'])).toBe(200)
+    })
+
+    test('an invalidation that was overtaken by the loss of its group leaves no stamp of its own (F2)', async () => {
+      await one.fill('/other', { groups: ['', 'g'] })
+      let end = async (): Promise<string> => ''
+      await stoppedAt(
+        'bump',
+        () => one.store.invalidate(['g'], 'hard'),
+        async () => {
+          end = await two.begin('/a', { groups: ['', 'g'] })
+          await two.store.invalidate(['g'], 'hard')
+          await lose('g')
+        },
+      )
+      await end()
+      expect(await two.status('/a', ['', 'g'])).toBeUndefined()
+    })
+
+    test('an invalidation whose stamp is older than that of its group takes a newer one', async () => {
+      await one.fill('/other', { groups: ['', 'g'] })
+      let commit = async (): Promise<boolean> => false
+      await stoppedAt(
+        'bump',
+        async () => one.store.invalidate(['g'], 'hard'),
+        async () => {
+          const write = await two.write('/a', ['', 'g'])
+          commit = () => write({ status: 202 }, { groups: ['g'] })
+          await commit()
+        },
+      )
+      if (isCluster) expect(await one.status('/a', ['', 'g'])).toBeUndefined()
+      const [stamp] = (await one.store.read([], ['g'])).stamps
+      expect(stamp?.hard).toBe((await one.store.clock()).at)
+    })
+
+    test('invalidations count when the time of the server is behind the clock', async () => {
+      await setClock(FAR_AHEAD)
+      await one.fill('/a', { groups: ['', 'g'] })
+      await two.store.invalidate(['g'], 'hard')
+      expect(await one.status('/a', ['', 'g'])).toBeUndefined()
+      expect((await one.store.clock()).at).toBe(FAR_AHEAD + 1)
+    })
+
+    test('a clock that is lost while the time is behind its stamps is another incarnation (F3)', async () => {
+      await setClock(FAR_AHEAD)
+      await one.fill('/a', { groups: ['', 'g'] })
+      const end = await one.begin('/b', { groups: ['', 'g'] })
+      await line.execute(['DEL', keys.clock], keys.clock)
+      await two.store.invalidate(['g'], 'hard')
+      expect(await end()).toBe('fenced')
+      for (const key of ['/a', '/b']) expect(await one.status(key, ['', 'g'])).toBeUndefined()
+      const { entries } = await one.store.read(['/c'], [])
+      const first = await one.begin('/c', { groups: ['', 'g'] }, { seen: entries[0] })
+      await first()
+      expect(await two.status('/c', ['', 'g'])).toBe(200)
+    })
+
+    test('a clock that was rolled back by a failover jumps once beyond what was stamped before (F3)', async () => {
+      line.server = otherLine.server = 'first'
+      await setClock(FAR_AHEAD, 'first')
+      await one.fill('/g', { groups: ['', 'g'] })
+      for (let count = 0; count < 5; count += 1) await one.store.invalidate(['h'], 'hard')
+      await one.fill('/a', { groups: ['', 'g'] })
+      await setClock(FAR_AHEAD, 'first')
+      line.server = 'second'
+      await one.store.invalidate(['g'], 'hard')
+      expect(await two.status('/a', ['', 'g'])).toBeUndefined()
+      const { at } = await one.store.clock()
+      expect(at).toBe(FAR_AHEAD + 3_600_000_001)
+      otherLine.server = 'second'
+      expect((await two.store.clock()).at).toBe(at)
+      otherLine.server = ''
+      expect((await two.store.clock()).at).toBe(at)
+    })
+
+    test('the clock does not jump when its server becomes known', async () => {
+      await setClock(FAR_AHEAD)
+      line.server = 'first'
+      expect((await one.store.clock()).at).toBe(FAR_AHEAD)
+      expect(String(await line.execute(['GET', keys.clock], keys.clock))).toMatch(/ first$/)
+    })
+
+    test.each(['acquire', 'publish'])('a lease whose %s was answered too late is given back', async (command) => {
+      if (command === 'acquire') {
+        line.loseReply('acquire')
+        await expect(one.acquire('/a')).rejects.toThrow('lost')
+      } else {
+        const end = await one.begin('/a')
+        line.fail('publish')
+        await expect(end()).rejects.toThrow('not sent')
+      }
+      expect(await two.store.isLeased('/a')).toBe(true)
+      await expect.poll(() => two.store.isLeased('/a')).toBe(false)
+    })
+
+    test.each(['clock', 'bump', 'commit', 'publish'])(
+      'a write whose reply to %s was lost rejects, and is not served after the eviction that follows',
+      async (command) => {
+        await one.fill('/a|w', { groups: VARIANT.groups, status: 200 })
+        const commit = await one.write('/a', VARIANT.groups)
+        line.loseReply(command)
+        await expect(commit({ status: 202 }, { key: '/a|v', groups: ['g'] })).rejects.toThrow('lost')
+        await two.store.evict(['/a'], 'hard')
+        for (const key of ['/a|v', '/a|w']) expect(await two.status(key, VARIANT.groups)).toBeUndefined()
+      },
+    )
+
+    test('a miss of warm groups is three trips: lookup, lease with clock, store', async () => {
+      await one.fill('/b', { groups: ['', 'g'] })
+      await one.store.evict(['/b'], 'hard')
+      const from = line.sent.length
+      await one.status('/b', ['', 'g'])
+      const end = await one.begin('/b', { groups: ['', 'g'] }, { absentGroups: [] })
+      expect(line.sent.slice(from)).toEqual([
+        'GET',
+        'GET',
+        'GET',
+        ...(isCluster ? ['clock', 'acquire'].toSorted() : ['acquire']),
+      ])
+      await end()
+      expect(line.sent.slice(from + (isCluster ? 5 : 4))).toEqual(isCluster ? ['publish', 'mark', 'mark'] : ['publish'])
+    })
+
+    test('an eviction and an invalidation are one command on one server; on a cluster the clock comes first', async () => {
+      await one.fill('/a', { groups: ['', 'g'] })
+      const from = line.sent.length
+      await one.store.evict(['/a'], 'hard')
+      await one.store.invalidate(['g'], 'hard')
+      expect(line.sent.slice(from)).toEqual(isCluster ? ['clock', 'evict', 'clock', 'bump'] : ['evict', 'invalidate'])
+    })
+
+    test('an invalidation keeps the life of a group, and a short-lived entry does not shorten it', async () => {
+      const [group = ''] = keys.copies('g')
+      const ttl = async (): Promise<number> => Number(await line.execute(['PTTL', group], group))
+      await one.fill('/a', { groups: ['', 'g'] }, { groupTtlMs: 7_200_000 })
+      const before = await ttl()
+      await one.store.invalidate(['g'], 'soft')
+      await one.store.invalidate(['g'], 'hard')
+      await two.fill('/b', { groups: ['', 'g'] }, { groupTtlMs: 1000 })
+      expect(await ttl()).toBeGreaterThan(before - 60_000)
+      await two.store.set('/c', makeEntry({ groups: ['', 'g'] }), 14_400_000)
+      expect(await ttl()).toBeGreaterThan(28_000_000)
+      await two.store.set('/d', makeEntry({ groups: ['', 'g'] }), Infinity)
+      expect(await ttl()).toBe(-1)
+      await two.store.set('/e', makeEntry({ groups: ['', 'g'] }), TTL_MS)
+      expect(await ttl()).toBe(-1)
+    })
+
+    test('a learned variant is not served when its path was evicted while it was being stored', async () => {
+      const clock = await one.store.clock()
+      const groups = ['', pathGroup('/a')]
+      const entry = makeEntry({ groups, ...under(clock) })
+      await stoppedAt(
+        'publish',
+        () => one.store.put('/a|v', entry, TTL_MS),
+        () => two.store.evict(['/a'], 'hard'),
+      )
+      expect(await two.status('/a|v', groups)).toBeUndefined()
+    })
+  })
+}
