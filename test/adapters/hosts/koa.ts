@@ -119,6 +119,7 @@ function callOf(ctx: Context): Call {
       const value = ctx.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
+    names: () => Object.keys(ctx.headers),
     json: () => readJson(ctx.req),
     cacheGroups: (...names) => cacheGroups(ctx, ...names),
   }
