@@ -1,13 +1,12 @@
 import { CacheScope } from './cache/cache-scope.js'
 import { CacheBackend } from './data/backend.js'
-import { describeValue, SettingsError, unknownOptions, UsageError } from './errors.js'
+import { UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
 import { observeDriver } from './redis/driver.js'
-import { Connection, type ConnectionStatus } from './redis/connection.js'
-import { type ConnectionCounters, noCounts } from './redis/node-connection.js'
-import { masked } from './redis/address.js'
+import { Connection } from './redis/connection.js'
 import { resolveSettings } from './redis/resolve-settings.js'
 import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
+import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redis/status.js'
 import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
@@ -16,93 +15,56 @@ import type { Otel } from './telemetry/otel/otel.js'
 import { Telemetry } from './telemetry/recorder.js'
 
 export interface RedisOptions extends RedisSettings {
-  /** Logs changes of state. Default: warnings and errors on the console. */
+  /** Where changes of state are said. Default: warnings and errors on the console. */
   logger?: Logger | undefined
-  /** The store in place of Redis, for tests (see `redwell/testing`). Called once, with the prefix. */
+  /** The store itself, in place of Redis: for tests (see `redwell/testing`). Called once for each prefix. */
   store?: ((prefix: string) => Store) | undefined
-  /** Options of all routes that do not set their own, such as `{ preset: 'rfc9111' }` or `{ cacheStatus: 'shop' }`. */
+  /** Options that routes have when they do not say otherwise, such as `{ preset: 'rfc9111' }` or `{ cacheStatus: 'shop' }`. */
   defaults?: ResponseDefaults | undefined
-  /** Milliseconds since the epoch, for tests. Default `Date.now`. */
+  /** Milliseconds since the epoch. Default `Date.now`. For tests. */
   now?: (() => number) | undefined
 }
 
-/** The names of all options; a name that is missing here does not compile. */
-const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
-  url: true,
-  host: true,
-  port: true,
-  db: true,
-  username: true,
-  password: true,
-  credentials: true,
-  tls: true,
-  cluster: true,
-  sentinel: true,
-  maxConnections: true,
-  socketTimeout: true,
-  connectTimeout: true,
-  commandTimeout: true,
-  invalidationTimeout: true,
-  waitForReplicas: true,
-  trustRestarts: true,
-  resp: true,
-  prefix: true,
-  defaultTtl: true,
-  warnUnboundedCache: true,
-  otel: true,
-  otelRedis: true,
-  client: true,
-  logger: true,
-  store: true,
-  defaults: true,
-  now: true,
-}
-
-/** One application's handle: the connection to Redis and the cache on it. */
+/** One application's Redis: the connection, and the cache upon it. */
 export class Redis implements AsyncDisposable {
   readonly settings: ResolvedSettings
-  /** The data cache. */
+  /** Values beside the routes. */
   readonly cache: CacheBackend
   readonly logger: Logger
   /** @internal Options of all routes. */
   readonly defaults: ResponseDefaults
-  /** @internal Everything that is cached through this handle. */
-  readonly scope: CacheScope
   readonly #connection: Connection | undefined
-  /** For invalidations that wait for replicas. */
+  /** Where invalidations wait for replicas. */
   readonly #replicated: Connection | undefined
+  readonly #openStore: (prefix: string) => Store
+  readonly #now: () => number
+  readonly #telemetry: Telemetry
   readonly #otel: Promise<Otel | undefined> | undefined
+  readonly #spaces = new Map<string, CacheScope>()
   #closed = false
 
   /** @internal Use `createRedis`. */
   constructor(options: RedisOptions = {}) {
-    checkOptions(options)
     const { logger = consoleLogger, store, now = Date.now, defaults = {}, ...settings } = options
     this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
     this.logger = logger
     this.defaults = defaults
-    const { kind, prefix, otel, otelRedis, warnings, defaultTtlMs } = this.settings
-    for (const warning of warnings) logger.warn(warning)
-    this.#otel = otel ? loadOtel(logger) : undefined
+    this.#now = now
+    this.#telemetry = new Telemetry(now)
+    for (const warning of this.settings.warnings) logger.warn(warning)
+    this.#otel = this.settings.otel ? switchOn(logger) : undefined
+    const { kind, otelRedis } = this.settings
     if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
-    const connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
-    const replicated = connection?.replicated()
-    this.#connection = connection
-    this.#replicated = replicated
-    const open = store ?? storeOn(connection, replicated, now)
-    this.scope = new CacheScope(open(prefix), {
-      now,
-      logger,
-      telemetry: new Telemetry(now),
-      budget: connection === undefined ? undefined : () => connection.commandBudget(),
-    })
-    this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, () => connection?.bulkBudget())
-    connection?.onStatus((status) => {
-      if (status === 'ready') this.scope.retry()
+    this.#connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
+    this.#replicated = this.#connection?.replicated()
+    this.#openStore = store ?? storeOpener(this.#connection, this.#replicated, now)
+    this.cache = new CacheBackend(this.space(), this.settings.defaultTtlMs, logger)
+    this.#connection?.onStatus((status) => {
+      if (status === 'ready') for (const space of this.#spaces.values()) space.retry()
     })
   }
 
-  /** The node-redis client (standalone, cluster or sentinel), for everything other than caching. */
+  /** The node-redis client (standalone, cluster or sentinel), for everything that is not caching. */
   get client(): NodeRedis {
     if (this.#connection === undefined) {
       throw new UsageError(
@@ -117,41 +79,41 @@ export class Redis implements AsyncDisposable {
     return this.#connection?.status ?? 'ready'
   }
 
-  /** Results of the cache's commands since the start. */
+  /** What befell the cache's commands since the start. */
   get counters(): ConnectionCounters {
     return this.#connection?.counters ?? noCounts()
   }
 
-  /** Round trip in milliseconds. Rejects with UnavailableError if Redis does not answer within the command timeout. */
+  /** Round trip in milliseconds. Rejects with UnavailableError where Redis does not answer within the command's deadline. */
   async ping(): Promise<number> {
     return (await this.#connection?.ping()) ?? 0
   }
 
-  /** Waits until Redis answers; rejects with UnavailableError if it does not. Without it, connecting happens in the background. */
+  /** Waits until Redis answers; rejects with UnavailableError when it does not. Without it the connection is made in the background. */
   async connect(): Promise<this> {
-    await this.telemetryReady()
+    await this.observed()
     await Promise.all([this.#connection?.connect(), this.#replicated?.connect()])
     return this
   }
 
-  /** Starts to connect in the background, if that has not happened yet. */
+  /** Begins to connect, if that has not begun. */
   start(): this {
     this.#connection?.start()
     this.#replicated?.start()
     return this
   }
 
-  /** Calls the listener at each change of status. Returns a function that stops it. */
+  /** Calls back at each change of status; gives the way to stop. */
   onStatus(listener: (status: ConnectionStatus, previous: ConnectionStatus) => void): () => void {
     return this.#connection?.onStatus(listener) ?? (() => {})
   }
 
-  /** Waits for background refreshes, then closes all sockets and timers. A client that was passed in stays open. */
+  /** Finishes what is under way and leaves no socket and no timer. A client that was given stays open. */
   async close(): Promise<void> {
     if (this.#closed) return
     await this.cache.settled()
     this.#closed = true
-    this.scope.close()
+    for (const space of this.#spaces.values()) space.close()
     await Promise.all([this.#connection?.close(), this.#replicated?.close()])
     ;(await this.#otel)?.stop()
   }
@@ -160,46 +122,49 @@ export class Redis implements AsyncDisposable {
     return this.close()
   }
 
-  /** @internal Resolves when OpenTelemetry is loaded, if a setting asks for it: what happens before is not recorded. */
-  async telemetryReady(): Promise<void> {
+  /** @internal Resolves when telemetry sees what happens: its code is loaded where a setting asks for it, and nowhere else. */
+  async observed(): Promise<void> {
     await this.#otel
+  }
+
+  /** @internal What is cached under the application's prefix, or under one of a route below it. */
+  space(prefix?: string): CacheScope {
+    const name = prefix === undefined ? this.settings.prefix : `${this.settings.prefix}:${prefix}`
+    const known = this.#spaces.get(name)
+    if (known !== undefined) return known
+    const space = new CacheScope(this.#openStore(name), {
+      now: this.#now,
+      logger: this.logger,
+      telemetry: this.#telemetry,
+    })
+    this.#spaces.set(name, space)
+    return space
   }
 }
 
-/** Values are not shown: a misspelt name may be that of a password. */
-function checkOptions(options: unknown): void {
-  if (typeof options === 'string')
-    throw new SettingsError([`'${masked(options)}' is not an object of options; write { url: '${masked(options)}' }`])
-  if (typeof options !== 'object' || options === null)
-    throw new SettingsError([`${describeValue(options)} is not an object of options; write { url: 'redis://…' }`])
-  const problems = unknownOptions(options, Object.keys(OPTIONS), false)
-  if (problems.length > 0) throw new SettingsError(problems)
-}
-
-async function loadOtel(logger: Logger): Promise<Otel | undefined> {
+async function switchOn(logger: Logger): Promise<Otel | undefined> {
   try {
     const { otelFromSettings } = await import('./telemetry/otel/otel.js')
     return otelFromSettings((message) => logger.warn(message))
   } catch (error) {
-    logger.warn(`redwell: OpenTelemetry could not be loaded: ${String(error)}`)
+    logger.warn(`redwell: OpenTelemetry could not be switched on: ${String(error)}`)
     return undefined
   }
 }
 
-function storeOn(
+function storeOpener(
   connection: Connection | undefined,
   replicated: Connection | undefined,
   now: () => number,
 ): (prefix: string) => Store {
-  return (prefix) =>
-    connection === undefined
-      ? new MemoryStore(new Memory({ now }), prefix)
-      : new RedisStore(connection, prefix, replicated)
+  if (connection !== undefined) return (prefix) => new RedisStore(connection, prefix, replicated)
+  const memory = new Memory({ now })
+  return (prefix) => new MemoryStore(memory, prefix)
 }
 
 /**
- * A connection to Redis and the cache on it, from options or the `REDIS_*` variables. Connects in the background;
- * `connect()` waits for Redis, `close()` (or `await using`) ends it.
+ * A Redis connection and the cache upon it, from options or the `REDIS_*` variables. Connects in the background;
+ * `connect()` insists, `close()` (or `await using`) ends it.
  *
  * @example
  * await using redis = createRedis({ url: 'redis://localhost:6379' })

@@ -1,502 +1,159 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
+import type { FillLease } from '../../src/cache/fill.js'
+import { type Acquired, FillCoordinator } from '../../src/cache/fill.js'
 import type { Absent, EntryRef } from '../../src/cache/entry-ref.js'
-import { type Acquired, type AcquireOptions, FillCoordinator, type FillLease } from '../../src/cache/fill.js'
-import { lookupEntry } from '../../src/cache/lookup.js'
+import { chaos } from '../../src/testing/index.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
-import { type ControlledStore, controlled, settle, signal } from '../support/controlled-store.js'
+import type { Store } from '../../src/store/store.js'
 import { makeEntry } from '../support/entries.js'
 
-beforeEach(() => {
-  vi.useFakeTimers({
-    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
-  })
-})
+const ABSENT: Absent = { state: 'absent', seen: undefined, marker: undefined, absentGroups: [''] }
+const PLACE: EntryRef = { key: '/a', groups: [''] }
 
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-function ref(key = '/a', groups: readonly string[] = ['']): EntryRef {
-  return { key, path: key, groups }
+interface Processes {
+  readonly store: Store
+  readonly one: FillCoordinator
+  readonly two: FillCoordinator
 }
 
-const ABSENT: Absent = { state: 'absent', seen: undefined, absentGroups: [''] }
-
-/** One process: its own store object and fills, over a memory that it shares with the others. */
-class Process {
-  readonly store: ControlledStore
-  readonly fills: FillCoordinator
-  readonly nested: string[] = []
-
-  constructor(
-    readonly memory: Memory,
-    timing: { leaseMs?: number; waitMs?: number } = {},
-  ) {
-    this.store = controlled(new MemoryStore(memory, 'test'))
-    this.fills = new FillCoordinator(this.store, {
-      lookup: (at) => lookupEntry(this.store, at, Date.now()),
-      leaseMs: 3000,
-      waitMs: 10_000,
-      onNested: (key) => this.nested.push(key),
-      ...timing,
-    })
-  }
-
-  acquire(more: Partial<AcquireOptions> = {}, at: EntryRef = ref()): Promise<Acquired> {
-    return this.fills.acquire(at, ABSENT, { accept: () => true, groupTtlMs: 60_000, ...more })
-  }
-
-  async lead(more: Partial<AcquireOptions> = {}, at: EntryRef = ref()): Promise<FillLease> {
-    const acquired = await this.acquire(more, at)
-    if (acquired.state !== 'fill') throw new Error(`expected a fill, got ${acquired.state}`)
-    return acquired.fill
+/** Two processes' fills over one store. */
+function processes(timing = { leaseMs: 5000, waitMs: 5000 }): Processes {
+  const memory = new Memory()
+  const store = new MemoryStore(memory, 'test')
+  return {
+    store,
+    one: new FillCoordinator(store, Date.now, timing),
+    two: new FillCoordinator(new MemoryStore(memory, 'test'), Date.now, timing),
   }
 }
 
-let memory: Memory
-let one: Process
-let two: Process
-
-beforeEach(() => {
-  memory = new Memory()
-  one = new Process(memory)
-  two = new Process(memory)
-})
-
-/** Whatever a test did, no lease and no flight is left of it. */
-function expectNothingLeft(): void {
-  expect([...memory.leases.values()].filter(({ kind }) => kind === 'fill')).toEqual([])
-  expect([one.fills.size, two.fills.size]).toEqual([0, 0])
-  expect(memory.waiting.size).toBe(0)
+function acquire(
+  fills: FillCoordinator,
+  more: { waitMs?: number; signal?: AbortSignal; accept?: () => boolean } = {},
+): Promise<Acquired> {
+  return fills.acquire(PLACE, ABSENT, { accept: () => true, groupTtlMs: 60_000, ...more })
 }
 
-function times<T>(count: number, make: () => T): T[] {
-  return Array.from({ length: count }, make)
+async function lead(fills: FillCoordinator): Promise<FillLease> {
+  const acquired = await acquire(fills)
+  if (acquired.state !== 'fill') throw new Error(`expected a fill, got ${acquired.state}`)
+  return acquired.fill
 }
 
-/** How many ended in which way. */
-async function ends(waiting: readonly Promise<Acquired>[]): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {}
-  for (const end of await Promise.all(waiting)) {
-    const name = end.state === 'alone' ? end.reason : end.state
-    counts[name] = (counts[name] ?? 0) + 1
-  }
-  return counts
-}
-
-describe.each([20, 200])('one run and %i requests that wait for it', (count) => {
-  test('in its process and in another: all of them have its entry, and no handler runs again', async () => {
-    const fill = await one.lead()
-    const waiting = [...times(count, () => one.acquire()), ...times(count, () => two.acquire())]
-    await settle()
-    expect(await fill.publish(makeEntry({ status: 299 }), 60_000)).toBe('stored')
-    expect((await Promise.all(waiting)).every((end) => end.state === 'found' && end.entry.status === 299)).toBe(true)
-    // The waiters of the other process share one lookup.
-    expect(two.store.calls.read).toBe(1)
-    expectNothingLeft()
-  })
-
-  test('that fails: all run at once, side by side, and newcomers collapse again', async () => {
-    const fill = await one.lead()
-    const waiting = [...times(count, () => one.acquire()), ...times(count, () => two.acquire())]
-    await settle()
-    await fill.release()
-    expect(await ends(waiting)).toEqual({ failed: count, unusable: count })
-    const next = await one.lead()
-    const newcomers = times(count, () => one.acquire())
-    await settle()
-    await next.publish(makeEntry(), 60_000)
-    expect(await ends(newcomers)).toEqual({ found: count })
-    expectNothingLeft()
-  })
-
-  test('that is fenced while they wait: they began before the invalidation, so its answer is as new as theirs', async () => {
-    const fill = await one.lead()
-    const waiting = times(count, () => one.acquire())
-    await settle()
-    await two.store.invalidate([''], 'hard')
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
-    expect(await ends(waiting)).toEqual({ found: count })
-    expectNothingLeft()
-  })
-
-  test('that is fenced, and they began after the invalidation: none is given the older answer, none waits again', async () => {
-    const fill = await one.lead()
-    await two.store.invalidate([''], 'hard')
-    const waiting = times(count, () => one.acquire())
-    await settle()
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
-    expect(await ends(waiting)).toEqual({ fenced: count })
-    expectNothingLeft()
-  })
-
-  test('whose response may not be stored: all run at once, and so do newcomers of all processes for a while', async () => {
-    const fill = await one.lead()
-    const waiting = [...times(count, () => one.acquire()), ...times(count, () => two.acquire())]
-    await settle()
-    await fill.refuse()
-    expect(await ends(waiting)).toEqual({ 'hit-for-pass': count, unusable: count })
-    expect(await ends([one.acquire(), two.acquire()])).toEqual({ 'hit-for-pass': 2 })
-    vi.advanceTimersByTime(5001)
-    const next = await two.lead()
-    await next.release()
-    expectNothingLeft()
-  })
-
-  test('that streams to a slow reader: all run at once, and its response is still stored', async () => {
-    const fill = await one.lead()
-    const waiting = [...times(count, () => one.acquire()), ...times(count, () => two.acquire())]
-    await settle()
-    fill.releaseWaiters()
-    expect(await ends(waiting)).toEqual({ streaming: count, unusable: count })
-    expect(await ends([one.acquire(), two.acquire()])).toEqual({ streaming: 1, 'hit-for-pass': 1 })
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('stored')
-    expectNothingLeft()
-  })
-
-  test('that hangs: they wait for the limit and run', async () => {
-    const fill = await one.lead()
-    const waiting = [...times(count, () => one.acquire()), ...times(count, () => two.acquire())]
-    await settle()
-    await vi.advanceTimersByTimeAsync(9999)
-    expect(one.fills.size).toBe(1)
-    await vi.advanceTimersByTimeAsync(1)
-    expect(await ends(waiting)).toEqual({ 'wait-limit': 2 * count })
-    await fill.release()
-    await vi.advanceTimersByTimeAsync(500)
-    expectNothingLeft()
-  })
-
-  test('whose publication is not answered: those who wait have its entry all the same', async () => {
-    const fill = await one.lead()
-    const waiting = times(count, () => one.acquire())
-    await settle()
-    one.store.lose('publish', 'command')
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('outage')
-    expect(await ends(waiting)).toEqual({ found: count })
-    await settle()
-    expectNothingLeft()
-  })
-
-  test('of another process that dies: they wait for its lease and run', async () => {
-    await two.store.acquireLease('/a', {
-      token: 'dead',
-      leaseMs: 3000,
-      seen: undefined,
-      absentGroups: [''],
-      groupTtlMs: 60_000,
-    })
-    const waiting = times(count, () => one.acquire())
-    await settle()
-    await vi.advanceTimersByTimeAsync(2999)
-    expect(one.fills.size).toBe(1)
-    await vi.advanceTimersByTimeAsync(501)
-    expect(await ends(waiting)).toEqual({ unusable: count })
-    expectNothingLeft()
-  })
+test('one caller fills, the others of its process and of another are given the same entry', async () => {
+  const { one, two } = processes()
+  const fill = await lead(one)
+  const waiting = [acquire(one), acquire(one), acquire(two), acquire(two)]
+  const entry = makeEntry({ stamp: fill.stamp, status: 299 })
+  expect(await fill.publish(entry, 60_000)).toBe('stored')
+  const ends = await Promise.all(waiting)
+  expect(ends.map((end) => end.state === 'found' && end.entry.status)).toEqual([299, 299, 299, 299])
+  expect([one.size, two.size]).toEqual([0, 0])
 })
 
-describe('a newcomer is never given an answer that is older than itself', () => {
-  test('F8: the run is stored, then its key is evicted, and its reply is still under way when the newcomer joins', async () => {
-    const fill = await one.lead()
-    const replying = one.store.hold('publish', 'after')
-    const publishing = fill.publish(makeEntry(), 60_000)
-    await replying.reached
-    await two.store.evict(['/a'], 'hard')
-    const late = one.acquire()
-    await settle()
-    replying.release()
-    expect(await publishing).toBe('stored')
-    expect(await ends([late])).toEqual({ unusable: 1 })
-    expectNothingLeft()
-  })
-
-  test('but one that an invalidation of something else came before looks the entry up once more', async () => {
-    const fill = await one.lead()
-    await two.store.invalidate(['other'], 'hard')
-    const late = one.acquire()
-    await settle()
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([late])).toEqual({ found: 1 })
-    expectNothingLeft()
-  })
-
-  test('a softly invalidated run counts as older, too', async () => {
-    const fill = await one.lead()
-    await two.store.evict(['/a'], 'soft')
-    const late = one.acquire({ accept: (_, softened) => !softened })
-    await settle()
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([late])).toEqual({ fenced: 1 })
-    expectNothingLeft()
-  })
-
-  test('whose reading of the clock is lost looks the entry up', async () => {
-    const fill = await one.lead()
-    one.store.lose('clock', 'reply')
-    const late = one.acquire()
-    await settle()
-    const reads = one.store.calls.read
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([late])).toEqual({ found: 1 })
-    expect(one.store.calls.read).toBe(reads + 1)
-    expectNothingLeft()
-  })
-
-  test('of another process shares only a lookup that began after it came', async () => {
-    const fill = await one.lead()
-    const early = two.acquire()
-    await settle()
-    const reading = two.store.hold('read', 'after')
-    await fill.publish(makeEntry({ status: 201 }), 60_000)
-    await reading.reached
-    await one.store.evict(['/a'], 'hard')
-    const late = two.acquire()
-    await settle()
-    reading.release()
-    expect(await ends([early])).toEqual({ found: 1 })
-    const own = await late
-    expect(own.state).toBe('fill')
-    if (own.state === 'fill') await own.fill.release()
-    expectNothingLeft()
-  })
+test('when a fill is given up, exactly one waiter takes it over', async () => {
+  const { one, two } = processes()
+  const fill = await lead(one)
+  const waiting = [acquire(one), acquire(two), acquire(two)]
+  await fill.release()
+  const next = await Promise.race(waiting)
+  if (next.state !== 'fill') throw new Error(`expected a fill, got ${next.state}`)
+  await next.fill.publish(makeEntry({ stamp: next.fill.stamp, status: 298 }), 60_000)
+  const states = (await Promise.all(waiting)).map((end) => end.state).sort()
+  expect(states).toEqual(['fill', 'found', 'found'])
 })
 
-describe('every lease is given back', () => {
-  test('where the reply to the request for it is lost', async () => {
-    one.store.lose('acquireLease', 'reply')
-    const waiting = [one.acquire(), one.acquire()]
-    expect(await ends(waiting)).toEqual({ outage: 2 })
-    await settle()
-    expect(one.store.calls.releaseLease).toBe(1)
-    expectNothingLeft()
-  })
-
-  test('where the client left while it was being granted', async () => {
-    const granting = one.store.hold('acquireLease', 'after')
-    const client = new AbortController()
-    const leaving = one.acquire({ signal: client.signal })
-    await granting.reached
-    client.abort()
-    granting.release()
-    expect(await ends([leaving])).toEqual({ aborted: 1 })
-    expectNothingLeft()
-  })
-
-  test("where the caller's own test of an entry throws", async () => {
-    await one.store.set('/a', makeEntry(), 60_000)
-    const accept = (): never => {
-      throw new TypeError('a mistake')
-    }
-    const leading = one.acquire({ accept })
-    const waiting = one.acquire()
-    await expect(leading).rejects.toThrow('a mistake')
-    expect(await ends([waiting])).toEqual({ failed: 1 })
-    expectNothingLeft()
-  })
-
-  test('where the publication gets lost on its way', async () => {
-    const fill = await one.lead()
-    one.store.lose('publish', 'command')
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('outage')
-    await settle()
-    expectNothingLeft()
-  })
-
-  test('once, by the first of its ends', async () => {
-    const fill = await one.lead()
-    await fill.release()
-    const next = await two.lead()
-    await Promise.all([fill.release(), fill.refuse()])
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
-    expect(await next.publish(makeEntry({ status: 201 }), 60_000)).toBe('stored')
-    expectNothingLeft()
-  })
+test('a response that may not be stored lets all waiters run side by side', async () => {
+  const { one, two } = processes()
+  const fill = await lead(one)
+  const waiting = [acquire(one), acquire(one), acquire(two)]
+  await fill.publish(makeEntry({ kind: 'pass', stamp: fill.stamp }), 1000)
+  expect(await Promise.all(waiting)).toEqual(Array(3).fill({ state: 'alone', reason: 'hit-for-pass' }))
 })
 
-describe('a lease', () => {
-  test('is renewed while its handler runs', async () => {
-    const fill = await one.lead()
-    await vi.advanceTimersByTimeAsync(60_000)
-    expect(await two.store.isLeased('/a')).toBe(true)
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('stored')
-    expectNothingLeft()
-  })
-
-  test('is not renewed for ever: a handler may hang', async () => {
-    await one.lead()
-    await vi.advanceTimersByTimeAsync(310_000)
-    expect(await two.store.isLeased('/a')).toBe(false)
-  })
-
-  test('that was taken away makes no newcomer wait for a run whose result it cannot have', async () => {
-    const fill = await one.lead()
-    await two.store.evict(['/a'], 'hard')
-    await vi.advanceTimersByTimeAsync(1000)
-    const next = await one.lead()
-    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
-    expect(await next.publish(makeEntry(), 60_000)).toBe('stored')
-    expectNothingLeft()
-  })
-
-  test('that vanishes with its server is noticed within half a second', async () => {
-    await one.lead()
-    const waiting = two.acquire()
-    await settle()
-    memory.leases.clear()
-    await vi.advanceTimersByTimeAsync(500)
-    expect(await ends([waiting])).toEqual({ unusable: 1 })
-  })
-
-  test('that ends before its waiter listens is noticed at once', async () => {
-    const fill = await one.lead()
-    const asking = two.store.hold('acquireLease', 'after')
-    const waiting = two.acquire()
-    await asking.reached
-    await fill.publish(makeEntry(), 60_000)
-    asking.release()
-    expect(await ends([waiting])).toEqual({ found: 1 })
-    expectNothingLeft()
-  })
-
-  test('lasts and is waited for as long as the caller says', async () => {
-    await one.lead({ leaseMs: 300 })
-    expect([...memory.leases.values()].map(({ until }) => until - Date.now())).toEqual([300])
-    const waiting = one.acquire({ waitMs: 200 })
-    await settle()
-    await vi.advanceTimersByTimeAsync(200)
-    expect(await ends([waiting])).toEqual({ 'wait-limit': 1 })
-  })
-
-  test('of a key that holds something foreign is granted all the same', async () => {
-    await one.store.set('/a', makeEntry(), 60_000)
-    const fill = await one.lead({ accept: () => false })
-    await fill.release()
-    expectNothingLeft()
-  })
-
-  test('is not taken where a usable entry was stored since the lookup; those who joined find it, too', async () => {
-    await one.store.set('/a', makeEntry(), 60_000)
-    expect(await ends([one.acquire(), one.acquire()])).toEqual({ found: 2 })
-    expectNothingLeft()
-  })
+test('a waiter of this process is never given what was invalidated before it came', async () => {
+  const { store, one } = processes()
+  const fill = await lead(one)
+  await store.evict(['/a'])
+  const late = acquire(one)
+  expect(await fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)).toBe('fenced')
+  expect((await late).state).toBe('fill')
 })
 
-describe('a waiter', () => {
-  test('that goes away ends its own wait and no other', async () => {
-    const fill = await one.lead()
-    const client = new AbortController()
-    const gone = one.acquire({ signal: client.signal })
-    const stays = one.acquire()
-    await settle()
-    client.abort()
-    expect(await ends([gone])).toEqual({ aborted: 1 })
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([stays])).toEqual({ found: 1 })
-    expectNothingLeft()
-  })
-
-  test('that was the first of its process to wait for another one leaves the others waiting', async () => {
-    const fill = await one.lead()
-    const client = new AbortController()
-    const gone = two.acquire({ signal: client.signal })
-    const stays = two.acquire()
-    await settle()
-    client.abort()
-    expect(await ends([gone])).toEqual({ aborted: 1 })
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([stays])).toEqual({ found: 1 })
-    expectNothingLeft()
-  })
-
-  test('that does not want to wait is told so at once', async () => {
-    const fill = await one.lead()
-    expect(await ends([one.acquire({ waitMs: 0 }), two.acquire({ waitMs: 0 })])).toEqual({ busy: 2 })
-    await fill.release()
-    expectNothingLeft()
-  })
-
-  test('that may not use the entry runs on its own', async () => {
-    const fill = await one.lead()
-    const picky = one.acquire({ accept: () => false })
-    await settle()
-    await fill.publish(makeEntry(), 60_000)
-    expect(await ends([picky])).toEqual({ unusable: 1 })
-    expectNothingLeft()
-  })
-
-  test('is released when the store goes away', async () => {
-    await one.lead()
-    const waiting = two.acquire()
-    await settle()
-    two.store.lose('isLeased', 'command')
-    await vi.advanceTimersByTimeAsync(500)
-    expect(await ends([waiting])).toEqual({ outage: 1 })
-  })
+test('the same for a group, though the lease was not touched', async () => {
+  const { store, one } = processes()
+  const fill = await lead(one)
+  await store.invalidate([''], 'hard')
+  const late = acquire(one)
+  expect(await fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)).toBe('fenced')
+  expect((await late).state).toBe('fill')
 })
 
-describe('a loader that asks for what it is loading', () => {
-  test('itself runs at once', async () => {
-    const fill = await one.lead()
-    const inner = await one.fills.runHolding([fill], () => one.acquire())
-    expect(inner).toEqual({ state: 'alone', reason: 'nested' })
-    expect(one.nested).toEqual(['/a'])
-    await fill.release()
-    expectNothingLeft()
-  })
+test('a wait ends at its limit, and the caller runs alone', async () => {
+  const { one, two } = processes({ leaseMs: 60_000, waitMs: 20 })
+  await lead(one)
+  expect(await acquire(one)).toEqual({ state: 'alone', reason: 'wait-limit' })
+  expect(await acquire(two)).toEqual({ state: 'alone', reason: 'wait-limit' })
+})
 
-  test('through another value runs at once: A needs B needs A', async () => {
-    const a = await one.lead()
-    const end = await one.fills.runHolding([a], async () => {
-      const b = await one.lead({}, ref('/b'))
-      const inner = await one.fills.runHolding([b], () => one.acquire())
-      await b.release()
-      return inner
-    })
-    expect(end).toEqual({ state: 'alone', reason: 'nested' })
-    await a.release()
-    expectNothingLeft()
-  })
+test("a caller that goes away ends its own wait and nobody else's", async () => {
+  const { one } = processes()
+  const fill = await lead(one)
+  const leaving = new AbortController()
+  const gone = acquire(one, { signal: leaving.signal })
+  const staying = acquire(one)
+  leaving.abort()
+  expect(await gone).toEqual({ state: 'alone', reason: 'aborted' })
+  await fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)
+  expect((await staying).state).toBe('found')
+})
 
-  test('through a run of another request runs at once: A waits for B, whose run then needs A', async () => {
-    const a = await one.lead()
-    const b = await one.lead({}, ref('/b'))
-    const waiting = one.fills.runHolding([a], () => one.acquire({}, ref('/b')))
-    await settle()
-    expect(await one.fills.runHolding([b], () => one.acquire())).toEqual({ state: 'alone', reason: 'nested' })
-    await b.publish(makeEntry(), 60_000)
-    expect((await waiting)?.state).toBe('found')
-    await a.release()
-    expectNothingLeft()
-  })
+test('who does not want to wait is told at once', async () => {
+  const { one, two } = processes()
+  await lead(one)
+  expect(await acquire(one, { waitMs: 0 })).toEqual({ state: 'alone', reason: 'busy' })
+  expect(await acquire(two, { waitMs: 0 })).toEqual({ state: 'alone', reason: 'busy' })
+})
 
-  test('does wait for a run that has nothing to do with it', async () => {
-    const a = await one.lead()
-    const b = await one.lead({}, ref('/b'))
-    const waiting = one.fills.runHolding([a], () => one.acquire({}, ref('/b')))
-    await settle()
-    await b.publish(makeEntry({ status: 202 }), 60_000)
-    expect(await waiting).toMatchObject({ state: 'found', entry: { status: 202 } })
-    await a.release()
-    expectNothingLeft()
-  })
+test('a holder that died delays the others by its lease and no more', async () => {
+  const memory = new Memory()
+  const dead = new MemoryStore(memory, 'test')
+  await dead.claim('/a', { token: 'dead', leaseMs: 30, seen: undefined, absentGroups: [''], groupTtlMs: 60_000 })
+  const alive = new FillCoordinator(new MemoryStore(memory, 'test'), Date.now, { leaseMs: 5000, waitMs: 5000 })
+  expect((await acquire(alive)).state).toBe('fill')
+})
 
-  test('passes on what the work returns or throws', async () => {
-    const fill = await one.lead()
-    const gate = signal()
-    expect(one.fills.runHolding([fill], () => 1)).toBe(1)
-    expect(() =>
-      one.fills.runHolding([fill], () => {
-        throw new Error('sync')
-      }),
-    ).toThrow('sync')
-    const rejecting = one.fills.runHolding([fill], async () => {
-      await gate.promise
-      throw new Error('async')
-    })
-    gate.resolve()
-    await expect(rejecting).rejects.toThrow('async')
-    await fill.release()
-    expectNothingLeft()
-  })
+test('a fill is renewed while its handler runs', async () => {
+  const { one, two } = processes({ leaseMs: 60, waitMs: 400 })
+  const fill = await lead(one)
+  expect(await acquire(two)).toEqual({ state: 'alone', reason: 'wait-limit' })
+  expect(await fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)).toBe('stored')
+})
+
+test('an entry that a waiter may not use sends it to its own handler', async () => {
+  const { one } = processes()
+  const fill = await lead(one)
+  const picky = acquire(one, { accept: () => false })
+  await fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)
+  expect(await picky).toEqual({ state: 'alone', reason: 'unusable' })
+})
+
+test('a key that holds something foreign is claimed all the same', async () => {
+  const { store, one } = processes()
+  await store.set('/a', makeEntry(), 60_000)
+  const acquired = await acquire(one, { accept: () => false })
+  expect(acquired.state).toBe('fill')
+})
+
+test('when the store goes away nobody waits', async () => {
+  const memory = new Memory()
+  const store = chaos(new MemoryStore(memory, 'test'))
+  const fills = new FillCoordinator(store, Date.now, { leaseMs: 5000, waitMs: 5000 })
+  const fill = await lead(fills)
+  const waiting = [acquire(fills), acquire(fills)]
+  store.failing()
+  await expect(fill.publish(makeEntry({ stamp: fill.stamp }), 60_000)).rejects.toThrow()
+  expect(await Promise.all(waiting)).toEqual(Array(2).fill({ state: 'alone', reason: 'outage' }))
+  expect(await acquire(fills)).toEqual({ state: 'alone', reason: 'outage' })
+  expect(fills.size).toBe(0)
 })
