@@ -11,7 +11,7 @@ const FLOORS = [
   ['adapters/web'],
   ['adapters/node'],
   ['adapters/exchange.ts'],
-  ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/refresher.ts'],
+  ['adapters/declarations.ts', 'adapters/fields.ts'],
   ['create-redis.ts'],
   ['route', 'data'],
   ['cache'],

@@ -4,37 +4,31 @@ import type { CachedRoute } from '../route/cached-route.js'
 import type { Capture } from '../route/capture.js'
 import type { HandlerRun } from '../route/handler-run.js'
 import type { HostTraits, RouteRegistry } from '../route/registry.js'
-import type { RequestContext } from '../route/request.js'
+import type { BackgroundRun, RequestContext } from '../route/request.js'
 import type { WriteRoute, WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite } from './declarations.js'
 import { declaredLength, type FieldSnapshot, NO_FIELDS } from './fields.js'
-import type { Refresher } from './refresher.js'
 
 /** An application: its routes, and what its framework is like. */
 export interface Host {
   readonly routes: RouteRegistry
   readonly traits: HostTraits
-  readonly refresher: Refresher
 }
 
-/** What a handler's run asks of the request: fields to show, and reads to report. */
-export type Presented = Pick<HandlerRun, 'requestFields' | 'watched' | 'noteRead'>
+/** What a handler's run, or a write, asks of the request: fields to show, and reads to report. */
+export type Presented = Pick<HandlerRun, 'watched' | 'noteRead'> & Partial<Pick<HandlerRun, 'requestFields'>>
 
 /** A request as an adapter presents it to the cache, and as its handler is to see it. */
 export interface AdaptedRequest<Req> extends RequestContext<Req> {
-  /** The request of the platform: the identity by which a background refresh is recognized. */
-  readonly message: object
-  /** The cached route that looks the request up; a background refresh is for that one. */
-  cachedRoute?: CachedRoute<Req> | undefined
   /** Shows the handler the fields that the run asks for, and reports what it reads. */
   present(run: Presented): void
   /** Whether reads are reported: not once the handler has answered, unless its body still streams. */
   watching: boolean
   /** Undoes `present`. */
   restore(): void
-  /** Sends the application a request of our own that runs the handler for `run`; absent where the framework cannot. */
-  dispatch?(run: HandlerRun): Promise<unknown>
 }
+
+type ShownRequest = Pick<AdaptedRequest<never>, 'restore' | 'watching'>
 
 /** The response as it is sent; `body` may be the one that was given. */
 export type Sent = Pick<OutgoingResponse, 'status' | 'headers' | 'body'>
@@ -83,33 +77,26 @@ export class BodyCopy {
     return this.#capture.abort()
   }
 
+  /** The reader is slower than the source, so that other requests must not wait for the end. */
+  stalled(): void {
+    this.#capture.stalled()
+  }
+
   abort(): void {
     this.#capture.abort()
   }
 }
 
-interface Refresh {
-  readonly run: HandlerRun
-  readonly cachedRoute: unknown
+/** Background runs by the request that was sent for them. */
+const backgroundRuns = new WeakMap<object, BackgroundRun>()
+
+/** The run that a request of the platform was sent for. */
+export function backgroundRunOf(message: object): BackgroundRun | undefined {
+  return backgroundRuns.get(message)
 }
 
-/** Background refreshes by the request that was sent for them. */
-const refreshes = new WeakMap<object, Refresh>()
-
-/** Sends a request of our own for a run. Other caches on its way let it pass. */
-export async function sendRefresh<Req>(
-  message: object,
-  { cachedRoute }: AdaptedRequest<Req>,
-  run: HandlerRun,
-  send: () => unknown,
-): Promise<void> {
-  refreshes.set(message, { run, cachedRoute })
-  try {
-    await send()
-  } finally {
-    // No effect on a run that has ended; what answered before the cached route never took it.
-    run.abandon()
-  }
+export function sendForRun(message: object, run: BackgroundRun): void {
+  backgroundRuns.set(message, run)
 }
 
 const exchanges = new WeakMap<object, Exchange>()
@@ -153,20 +140,13 @@ export class Exchange {
   read<Req>(
     cachedRoute: CachedRoute<Req>,
     request: AdaptedRequest<Req>,
-    refresher: Refresher,
   ): MaybePromise<OutgoingResponse | RunEnding | undefined> {
-    const refresh = refreshes.get(request.message)
-    if (refresh !== undefined) {
-      return refresh.cachedRoute === cachedRoute ? this.#begin(refresh.run, request) : undefined
-    }
+    if (request.background !== undefined && this.#run?.run.stores === true) return undefined
     this.#run?.giveWay()
     this.#run = undefined
-    request.cachedRoute = cachedRoute
-    return chain(cachedRoute.lookup(request), (lookup) => {
-      if (lookup.outcome !== 'hit') return this.#begin(lookup.run, request)
-      if (lookup.refresh !== undefined) refresher.add(request, lookup.refresh)
-      return lookup.response
-    })
+    return chain(cachedRoute.lookup(request), (lookup) =>
+      lookup.outcome === 'hit' ? lookup.response : this.#begin(lookup.run, request),
+    )
   }
 
   /**
@@ -195,6 +175,7 @@ export class Exchange {
     }
     const begun = joint.on(routes, () => traits).begin(request, outer.session)
     return chain(begun, (session): undefined => {
+      request.present(session)
       outer.session = session
       outer.declared = joint
       outer.needsBody ||= joint.readsBody
@@ -204,7 +185,8 @@ export class Exchange {
   write<Req>(route: WriteRoute<Req>, request: AdaptedRequest<Req>, needsBody = true): MaybePromise<WriteEnding> {
     return chain(route.begin(request), (session) => {
       exchanges.set(this.#response, this)
-      return (this.#write = new WriteEnding(session, needsBody))
+      request.present(session)
+      return (this.#write = new WriteEnding(session, request, needsBody))
     })
   }
 
@@ -227,10 +209,10 @@ export class RunEnding implements Ending {
   readonly run: HandlerRun
   readonly needsBody = true
   ambient = NO_FIELDS
-  readonly #request: Pick<AdaptedRequest<never>, 'restore' | 'watching'>
+  readonly #request: ShownRequest
   #gaveWay = false
 
-  constructor(run: HandlerRun, request: Pick<AdaptedRequest<never>, 'restore' | 'watching'>) {
+  constructor(run: HandlerRun, request: ShownRequest) {
     this.run = run
     this.#request = request
   }
@@ -280,22 +262,27 @@ export class WriteEnding implements Ending {
   readonly ambient = NO_FIELDS
   session: WriteSession
   declared: DeclaredWrite<never> | undefined
+  readonly #request: ShownRequest
 
-  constructor(session: WriteSession, needsBody: boolean) {
+  constructor(session: WriteSession, request: ShownRequest, needsBody: boolean) {
     this.session = session
     this.needsBody = needsBody
+    this.#request = request
   }
 
   whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
+    this.#request.restore()
     return chain(finish(this.session, head, body), (headers) => ({ status: head.status, headers, body: body ?? null }))
   }
 
   /** The invalidation does not wait for the end of the body. */
   streamed(head: ResponseHead): MaybePromise<Streamed> {
+    this.#request.restore()
     return chain(finish(this.session, head, undefined), (headers) => ({ headers }))
   }
 
   abandon(): void {
+    this.#request.restore()
     this.session.abandon()
   }
 }

@@ -27,8 +27,11 @@ export const BODY_FIELDS: readonly string[] = [
   'transfer-encoding',
 ]
 
-/** Fields that several parties write: what a middleware or a handler has set stays, and ours is added. */
-const SHARED: ReadonlySet<string> = new Set(['cache-groups', 'cache-status', 'set-cookie', 'vary'])
+/** Lists that describe the entry, whether a middleware, the handler or the cache wrote their members. */
+const OF_ENTRY: ReadonlySet<string> = new Set(['cache-groups', 'vary'])
+
+/** Fields of which what is set stays, and ours is added. */
+const SHARED: ReadonlySet<string> = new Set([...OF_ENTRY, 'cache-status', 'set-cookie'])
 
 /** The lines of a flat list. */
 export function* fieldLines(headers: HeaderList, from = 0): Generator<readonly [name: string, value: string]> {
@@ -96,7 +99,7 @@ export function changeFields(
 ): void {
   if (!before.every((text, index) => text === after[index])) return replaceFields(target, after, kept)
   for (const field of groupFields(after, before.length)) {
-    const lines = target.getHeader(field.name)
+    const lines = SHARED.has(field.lowerName) ? undefined : target.getHeader(field.name)
     if (lines === undefined) setField(target, field)
     else target.setHeader(field.name, [...linesOf(lines), ...linesOf(field.value)])
   }
@@ -115,7 +118,7 @@ export function removeFields(target: FieldTarget, names: Iterable<string>): void
   for (const name of names) target.removeHeader(name)
 }
 
-/** Values of fields by lower-case name at one moment. */
+/** Values of fields by lower-case name at one moment; without the lists that describe an entry. */
 export type FieldSnapshot = ReadonlyMap<string, string>
 
 export const NO_FIELDS: FieldSnapshot = new Map()
@@ -127,7 +130,7 @@ export function snapshotFields(
   const values = new Map<string, string>()
   for (const [name, value] of Object.entries(fields)) {
     const lowerName = name.toLowerCase()
-    if (!except.has(lowerName)) values.set(lowerName, String(value))
+    if (!except.has(lowerName) && !OF_ENTRY.has(lowerName)) values.set(lowerName, String(value))
   }
   return values
 }
@@ -146,17 +149,15 @@ export function declaredLength(headers: HeaderList): number | undefined {
 }
 
 /** Members of Vary are compared one by one, other lists line by line: their members may have commas of their own. */
-function mergeLists(name: string, before: readonly string[], added: readonly string[]): string | string[] {
-  const present = new Set(name === 'vary' ? before.flatMap(varyMembers) : before)
-  const missing = added.filter((line) =>
-    name === 'vary' ? varyMembers(line).some((member) => !present.has(member)) : !present.has(line),
-  )
-  const lines = [...before, ...missing]
-  return lines.length === 1 ? lines.join() : lines
+function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
+  if (name !== 'vary') return [...before, ...added.filter((line) => !before.includes(line))]
+  const present = new Set(before.flatMap((line) => members(line.toLowerCase())))
+  const missing = added.flatMap(members).filter((member) => !present.has(member.toLowerCase()))
+  return missing.length === 0 ? [...before] : [...before, missing.join(', ')]
 }
 
-function varyMembers(line: string): string[] {
-  return line.split(',').map((member) => member.trim().toLowerCase())
+function members(line: string): string[] {
+  return line.split(',').map((member) => member.trim())
 }
 
 function linesOf(value: number | string | string[]): readonly string[] {

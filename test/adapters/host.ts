@@ -77,6 +77,8 @@ export interface Call {
   readonly method: string
   readonly params: Readonly<Record<string, string>>
   header(name: string): string | undefined
+  /** Names of all fields, by the framework's own object of them. */
+  names(): readonly string[]
   /** The body as JSON. */
   json(): Promise<unknown>
   /** The framework's response helper. */

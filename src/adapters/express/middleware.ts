@@ -9,7 +9,6 @@ import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../decla
 import { Exchange, type Host } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
-import { Refresher } from '../refresher.js'
 
 declare global {
   // How @types/express lets packages name what is on res.locals.
@@ -73,8 +72,7 @@ export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware 
     next()
   })
   const close = async (): Promise<void> => {
-    await hosts.get(redis)?.refresher.settled()
-    if (given === undefined) await redis.close()
+    await (given === undefined ? redis.close() : redis.cache.settled())
   }
   return Object.assign(middleware, { redis, close, [Symbol.asyncDispose]: close })
 }
@@ -176,7 +174,7 @@ function hostOf<P>(req: Request<P>, res: Response): Host {
   if (host === undefined) {
     // As in Express, /items/ is /items unless the setting says otherwise. Case counts: parameters always keep theirs.
     const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
-    host = { routes: routesOf(redis), traits: { path, refreshes: true, stripsHead: false }, refresher: new Refresher() }
+    host = { routes: routesOf(redis), traits: { path, stripsHead: false } }
     hosts.set(redis, host)
   }
   return host

@@ -45,7 +45,7 @@ const pending = new WeakMap<FastifyReply, Pending>()
 export function cachedHandler(cachedRoute: CachedRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
   return function redwellCache(native, reply) {
     const request = requestOf(native, host)
-    const found = Exchange.of(reply.raw).read(cachedRoute, request, host.refresher)
+    const found = Exchange.of(reply.raw).read(cachedRoute, request)
     const act = (one: Awaited<typeof found>, late: boolean): unknown => {
       if (one !== undefined && !(one instanceof RunEnding)) return sendHit(reply, one, late)
       if (one !== undefined) {
@@ -205,7 +205,8 @@ function copying(copy: BodyCopy): Transform {
   return new Transform({
     transform(chunk: Buffer, _, next) {
       copy.write(chunk)
-      next(null, chunk)
+      if (!this.push(chunk)) copy.stalled()
+      next()
     },
     flush(next) {
       const stored = copy.end()

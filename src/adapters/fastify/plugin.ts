@@ -9,7 +9,6 @@ import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../rou
 import type { HostTraits } from '../../route/registry.js'
 import { routesOf } from '../declarations.js'
 import { Exchange } from '../exchange.js'
-import { Refresher } from '../refresher.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
@@ -71,13 +70,11 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
   const host: FastifyHost = {
     routes: routesOf(redis),
     traits: traitsOf(app),
-    refresher: new Refresher(),
     requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
   }
   app.addHook('onRoute', (route) => attach(route, host))
   app.addHook('onClose', async () => {
-    await host.refresher.settled()
-    if (given === undefined) await redis.close()
+    await (given === undefined ? redis.close() : redis.cache.settled())
   })
   await redis.telemetryReady()
   if (connect) await redis.connect()
@@ -101,7 +98,7 @@ function traitsOf(app: FastifyInstance): HostTraits {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
   }
-  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, refreshes: true, stripsHead: true }
+  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true }
 }
 
 function attach(route: RouteOptions, host: FastifyHost): void {

@@ -9,7 +9,6 @@ import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../declarations.js'
 import { Exchange, type Host } from '../exchange.js'
-import { Refresher } from '../refresher.js'
 import { WebRequest } from '../web/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/serve.js'
 
@@ -52,13 +51,8 @@ export interface RedwellMiddleware extends MiddlewareHandler, AsyncDisposable {
   close(): Promise<void>
 }
 
-/** What `redwell` leaves for the middlewares of the request. */
-interface Connected {
-  readonly fetch: Application['fetch'] | undefined
-  readonly refresher: Refresher
-}
-
-const applications = new WeakMap<Context, Connected>()
+/** `app.fetch` by the contexts of its requests. */
+const applications = new WeakMap<Context, Application['fetch']>()
 
 /**
  * Redis for Hono: `c.var.redis` and `c.var.cache` for the handlers behind it, and the connection of `cache`, `cachePut`
@@ -72,16 +66,14 @@ const applications = new WeakMap<Context, Connected>()
 export function redwell(options: RedwellHonoOptions = {}): RedwellMiddleware {
   const { redis: given, fetch, ...settings } = options
   const redis = given ?? createRedis(settings)
-  const application: Connected = { fetch, refresher: new Refresher() }
   const middleware: MiddlewareHandler = function redwellVariables(c, next) {
     if (c.get('redis') === undefined) c.set('redis', redis)
     if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
-    if (fetch !== undefined) applications.set(c, application)
+    if (fetch !== undefined) applications.set(c, fetch)
     return isSafe(c.req.method) ? next() : serveUnsafe(c, visitOf(c, next, 'redwell'))
   }
   const close = async (): Promise<void> => {
-    await application.refresher.settled()
-    if (given === undefined) await redis.close()
+    await (given === undefined ? redis.close() : redis.cache.settled())
   }
   return Object.assign(middleware, { redis, close, [Symbol.asyncDispose]: close })
 }
@@ -172,10 +164,10 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
       `${word} of ${nameOf(route)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
     )
   }
-  const { fetch, refresher } = applications.get(c) ?? NO_APPLICATION
+  const fetch = applications.get(c)
   const routes = routesOf(redis)
   // Hono itself tells paths apart: see `WebRequest.target`.
-  const host: Host = { routes, refresher, traits: { path: {}, refreshes: fetch !== undefined, stripsHead: false } }
+  const host: Host = { routes, traits: { path: {}, stripsHead: false } }
   // Other routes may cache what a write changes before this process has met them.
   if (!isSafe(c.req.method)) expectDeclared(routes, host.traits)
   const { raw, path } = c.req
@@ -190,8 +182,6 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
   })
   return { host, request, next: (shown) => run(c, next, shown) }
 }
-
-const NO_APPLICATION: Connected = { fetch: undefined, refresher: new Refresher() }
 
 /** With @hono/node-server the environment is the connection of the user who asked, which a refresh must not see. */
 function dispatch(c: Context, fetch: Application['fetch'], request: Request): Response | Promise<Response> {

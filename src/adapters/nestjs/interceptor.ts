@@ -29,7 +29,6 @@ import { intercept } from '../node/interception.js'
 import type { Dispatch } from '../node/refresh.js'
 import { NodeRequest } from '../node/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
-import { Refresher } from '../refresher.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { type Handler, type Plan, planOf } from './plan.js'
 
@@ -55,7 +54,6 @@ export class RedwellInterceptor implements NestInterceptor {
   readonly #adapter: HttpAdapterHost
   readonly #logger = new Logger('Redwell')
   readonly #plans = new Map<Type, Map<Handler, Plan>>()
-  readonly #refresher = new Refresher()
   #host: Host | undefined
 
   constructor(redis: Redis, adapter: HttpAdapterHost) {
@@ -105,11 +103,6 @@ export class RedwellInterceptor implements NestInterceptor {
     return plan
   }
 
-  /** Resolves when no refresh runs any more. */
-  settled(): Promise<void> {
-    return this.#refresher.settled()
-  }
-
   /** Whether this is an application that answers HTTP requests, not a microservice or a context alone. */
   get hasHttp(): boolean {
     return (this.#adapter.httpAdapter as unknown) !== undefined
@@ -117,8 +110,10 @@ export class RedwellInterceptor implements NestInterceptor {
 
   /** The adapter is there when the application is, which is later than this. */
   get host(): Host {
-    const traits = { path: pathOf(this.#application), refreshes: true, stripsHead: false }
-    this.#host ??= { routes: routesOf(this.#redis), traits, refresher: this.#refresher }
+    this.#host ??= {
+      routes: routesOf(this.#redis),
+      traits: { path: pathOf(this.#application), stripsHead: false },
+    }
     return this.#host
   }
 

@@ -58,8 +58,8 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
   const redis: FactoryProvider = { provide: getRedisToken(name), useFactory: open, inject: [optionsToken(name)] }
   const life: FactoryProvider = {
     provide: name === undefined ? 'redwell:life' : `redwell:life:${name}`,
-    useFactory: (handle: Redis, interceptor?: RedwellInterceptor) => new Life(handle, interceptor),
-    inject: [getRedisToken(name), ...(name === undefined ? [RedwellInterceptor] : [])],
+    useFactory: (handle: Redis) => new Life(handle),
+    inject: [getRedisToken(name)],
   }
   if (name !== undefined) {
     return { module: RedwellModule, global, providers: [...options, redis, life], exports: [getRedisToken(name)] }
@@ -115,16 +115,13 @@ function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
 /** Ends the connection when the server has ended. */
 class Life implements OnApplicationShutdown {
   readonly #redis: Redis
-  readonly #interceptor: RedwellInterceptor | undefined
 
-  constructor(redis: Redis, interceptor: RedwellInterceptor | undefined) {
+  constructor(redis: Redis) {
     this.#redis = redis
-    this.#interceptor = interceptor
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.#interceptor?.settled()
-    if (made.has(this.#redis)) await this.#redis.close()
+    await (made.has(this.#redis) ? this.#redis.close() : this.#redis.cache.settled())
   }
 }
 

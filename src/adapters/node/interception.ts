@@ -72,7 +72,9 @@ class Interception {
     if (this.#state === 'open') this.#decideByHead()
     if (this.#state === 'through') {
       this.#body?.write(bytesOf(chunk, encoding))
-      return this.#original.write.call(this.#response, chunk, encoding, callback)
+      const isDrained = this.#original.write.call(this.#response, chunk, encoding, callback)
+      if (!isDrained) this.#body?.stalled()
+      return isDrained
     }
     if (this.#state === 'deciding') this.#waiting.push(() => void this.#write(chunk, encoding, callback))
     return false

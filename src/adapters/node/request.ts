@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { CachedRoute } from '../../route/cached-route.js'
-import type { HandlerRun } from '../../route/handler-run.js'
-import { type AdaptedRequest, type Presented, sendRefresh } from '../exchange.js'
+import type { BackgroundRun } from '../../route/request.js'
+import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
 import { type Dispatch, refreshRequest, respond } from './refresh.js'
 import { ReadWatch, setFieldProperty, watchDerived, watchMessage } from './watch.js'
 
@@ -30,7 +29,6 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
   readonly message: IncomingMessage
   readonly method: string
   readonly target: string
-  cachedRoute: CachedRoute<Req> | undefined
   readonly #options: NodeRequestOptions
   readonly #isPlain: boolean
   /** The fields of the request while its handler sees watched ones. */
@@ -63,15 +61,20 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  dispatch(run: HandlerRun): Promise<void> {
+  get background(): BackgroundRun | undefined {
+    return backgroundRunOf(this.message)
+  }
+
+  dispatch(run: BackgroundRun): Promise<void> {
     const message = refreshRequest(this, run.keyedFields)
-    return sendRefresh(message, this, run, () => respond(this.#options.application, message))
+    sendForRun(message, run)
+    return respond(this.#options.application, message)
   }
 
   present(run: Presented): void {
     this.#headers = this.message.headers
     this.#rawHeaders = this.message.rawHeaders
-    if (run.requestFields.size > 0) this.#replaceFields(run.requestFields)
+    if (run.requestFields !== undefined && run.requestFields.size > 0) this.#replaceFields(run.requestFields)
     if (run.watched.length === 0) return
     this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
     watchMessage(this.message, this.#watch)

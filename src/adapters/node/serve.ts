@@ -19,13 +19,13 @@ export interface Visit<Req extends PlatformRequest> {
 
 /** Answers a request from the cache, or lets its handler run and ends that run with what it writes. */
 export function serveCached<Req extends PlatformRequest>(
-  { host, request, response, proceed, failed }: Visit<Req>,
+  { request, response, proceed, failed }: Visit<Req>,
   cachedRoute: CachedRoute<Req>,
   hit: (outgoing: OutgoingResponse) => void,
   ambient: () => FieldSnapshot = () => snapshotFields(response.getHeaders()),
 ): void {
   settle(
-    () => Exchange.of(response).read(cachedRoute, request, host.refresher),
+    () => Exchange.of(response).read(cachedRoute, request),
     (found) => {
       if (found === undefined) return proceed()
       if (!(found instanceof RunEnding)) return hit(found)

@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { CachedRoute } from '../../route/cached-route.js'
-import type { HandlerRun } from '../../route/handler-run.js'
-import { type AdaptedRequest, type Presented, sendRefresh } from '../exchange.js'
+import type { BackgroundRun } from '../../route/request.js'
+import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
 import { hasJudgedFields, isJudged } from '../node/request.js'
 import { ReadWatch, setFieldProperty, watchMessage } from '../node/watch.js'
 
@@ -34,8 +33,7 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
   readonly message: Request
   readonly method: string
   readonly route: string | undefined
-  cachedRoute: CachedRoute<Native> | undefined
-  readonly dispatch?: (run: HandlerRun) => Promise<void>
+  readonly dispatch?: (run: BackgroundRun) => Promise<void>
   /** The request as the handler is to see it. */
   shown: Request
   readonly #path: string | undefined
@@ -98,7 +96,7 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
 
   present(run: Presented): void {
     const message = this.#incoming
-    if (isChanged(this.message.headers, run.requestFields)) {
+    if (run.requestFields !== undefined && isChanged(this.message.headers, run.requestFields)) {
       this.shown = new Request(this.message, { headers: changedHeaders(this.message.headers, run.requestFields) })
       originals.set(this.shown, this.message)
     }
@@ -129,17 +127,20 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
     this.#undo = undefined
   }
 
-  #refresh(application: Dispatch, run: HandlerRun): Promise<void> {
+  get background(): BackgroundRun | undefined {
+    return backgroundRunOf(this.message)
+  }
+
+  async #refresh(application: Dispatch, run: BackgroundRun): Promise<void> {
     const headers = new Headers()
     for (const name of new Set(['host', ...run.keyedFields])) {
       const value = this.header(name)
       if (value !== undefined) headers.set(name, value)
     }
     const request = new Request(this.message.url, { headers })
-    return sendRefresh(request, this, run, async () => {
-      const { body } = await application(request)
-      if (body !== null) for await (const _ of body);
-    })
+    sendForRun(request, run)
+    const { body } = await application(request)
+    if (body !== null) for await (const _ of body);
   }
 }
 

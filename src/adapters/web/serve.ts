@@ -20,11 +20,11 @@ export interface Visit<Native> {
  */
 export async function serveCached<Native>(
   key: object,
-  { host, request, next }: Visit<Native>,
+  { request, next }: Visit<Native>,
   cachedRoute: CachedRoute<Native>,
   ambient: () => Headers,
 ): Promise<Response | undefined> {
-  const found = await Exchange.of(key).read(cachedRoute, request, host.refresher)
+  const found = await Exchange.of(key).read(cachedRoute, request)
   if (found === undefined) return void (await next(request.shown))
   if (!(found instanceof RunEnding)) return hitResponse(found, ambient())
   const before = ambient()

@@ -50,6 +50,54 @@ export function sharing({ start }: Bed): void {
     },
   )
 
+  test('I5: a handler that enumerates all fields answers for somebody, though there is no cookie', async () => {
+    const { client } = await start([
+      {
+        method: 'GET',
+        path: '/x',
+        cache: { ttl: 60 },
+        handler: (call) => `fields: ${call.names().includes('cookie') ? 'a cookie' : 'none'}`,
+      },
+    ])
+    expect((await client.get('/x')).cache).toBe('BYPASS')
+    expect(await client.get('/x', { cookie: 'sid=ann' })).toMatchObject({ cache: 'BYPASS', text: 'fields: a cookie' })
+  })
+
+  test('I5: what a handler reads late, while its body streams, counts', async () => {
+    const { client } = await start([
+      {
+        method: 'GET',
+        path: '/x',
+        cache: { ttl: 60 },
+        handler: (call) => ({
+          headers: [['content-type', 'text/plain']],
+          stream: (async function* () {
+            yield 'hello '
+            await new Promise((resolve) => setImmediate(resolve))
+            yield call.header('cookie') ?? 'stranger'
+          })(),
+        }),
+      },
+    ])
+    for (const who of ['ann', 'bob']) expect((await client.get('/x', { cookie: who })).text).toBe(`hello ${who}`)
+  })
+
+  test('I5: a write-through whose handler reads a cookie stores nothing', async () => {
+    const { client } = await start([
+      { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'from the GET' },
+      {
+        method: 'PUT',
+        path: '/x',
+        cachePut: { ttl: 60 },
+        handler: (call) => `written for ${call.header('cookie') ?? 'anyone'}`,
+      },
+    ])
+    await client.ask('/x', { method: 'PUT', headers: { cookie: 'ann' } })
+    expect(await client.get('/x')).toMatchObject({ cache: 'MISS', text: 'from the GET' })
+    await client.ask('/x', { method: 'PUT' })
+    expect((await client.get('/x')).text).toBe('from the GET')
+  })
+
   test('each principal of a private route has its own entry, and who is nobody has none', async () => {
     const { client } = await start([
       {
@@ -115,6 +163,33 @@ export function sharing({ start }: Bed): void {
       const answer = await client.get('/x')
       expect([answer.status, answer.text, answer.cache]).toEqual([200, 'x', 'BYPASS'])
       expect(answer.headers[line[0]]).toBe(line[1])
+    }
+  })
+
+  test.each<[string, 'ambient' | 'handler']>([
+    ['a middleware before the cache', 'ambient'],
+    ['the handler', 'handler'],
+  ])('Vary and Cache-Status of %s stay, and the cache adds its own, on the miss and on the hit', async (_, who) => {
+    const own: readonly Line[] = [
+      ['vary', 'Origin'],
+      ['cache-status', 'inner; hit'],
+    ]
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 60, vary: 'accept-language', cacheStatus: 'shop' },
+          handler: () => ({ text: 'x', headers: who === 'handler' ? own : [] }),
+        },
+      ],
+      who === 'ambient' ? { ambient: () => own } : {},
+    )
+    for (const cache of ['MISS', 'HIT']) {
+      const answer = await client.get('/x', { origin: 'https://a.example' })
+      const { vary = '', 'cache-status': status } = answer.headers
+      expect([answer.cache, vary.toLowerCase().split(', ').toSorted()]).toEqual([cache, ['accept-language', 'origin']])
+      expect(status).toMatch(cache === 'HIT' ? /^inner; hit, shop; hit/ : /^inner; hit, shop; fwd/)
     }
   })
 

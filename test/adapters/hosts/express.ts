@@ -103,6 +103,7 @@ function callOf(req: Request, res?: Response): Call {
     header(name) {
       return req.get(name)
     },
+    names: () => Object.keys(req.headers),
     json: async () => req.body as unknown,
     cacheGroups: (...names) => {
       if (res !== undefined) cacheGroups(res, ...names)

@@ -86,6 +86,7 @@ function callOf(request: FastifyRequest, reply?: FastifyReply): Call {
       const value = request.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
+    names: () => Object.keys(request.headers),
     json: async () => request.body,
     cacheGroups: (...names) => void reply?.cacheGroups(...names),
   }

@@ -90,6 +90,7 @@ function callOf(c: Context): Call {
     method: c.req.method,
     params: c.req.param(),
     header: (name) => c.req.header(name),
+    names: () => Object.keys(c.req.header()),
     json: () => c.req.json(),
     cacheGroups: (...names) => cacheGroups(c, ...names),
   }

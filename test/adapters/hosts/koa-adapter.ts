@@ -4,17 +4,15 @@ import { Exchange, type Host } from '../../../src/adapters/exchange.js'
 import type { Dispatch } from '../../../src/adapters/node/refresh.js'
 import { NodeRequest } from '../../../src/adapters/node/request.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../../../src/adapters/node/serve.js'
-import { Refresher } from '../../../src/adapters/refresher.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis } from '../../../src/index.js'
 import { isSafe } from '../../../src/http/index.js'
 
 // An adapter for a sixth framework: all that Koa needs on top of what adapters share.
 
 /** Redis for Koa, and the writes of routes that declare nothing. `application`: what requests enter by. */
-export function redwell(redis: Redis, application: Dispatch): Middleware & { close(): Promise<void> } {
-  const traits = { path: {}, refreshes: true, stripsHead: false }
-  const host: Host = { routes: routesOf(redis), traits, refresher: new Refresher() }
-  const middleware: Middleware = (ctx, next) => {
+export function redwell(redis: Redis, application: Dispatch): Middleware {
+  const host: Host = { routes: routesOf(redis), traits: { path: {}, stripsHead: false } }
+  return (ctx, next) => {
     hosts.set(ctx.req, { host, application })
     if (isSafe(ctx.method)) return next()
     expectDeclared(host.routes, host.traits)
@@ -23,7 +21,6 @@ export function redwell(redis: Redis, application: Dispatch): Middleware & { clo
       visit.proceed()
     })
   }
-  return Object.assign(middleware, { close: () => host.refresher.settled() })
 }
 
 /** `route`: method and template. */

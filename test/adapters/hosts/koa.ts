@@ -29,8 +29,7 @@ export const koaHost: Host = {
     const redis = given instanceof Redis ? given : createRedis(given)
     const cached = redwell(redis, (message, response) => void listener(message, response))
     const close = async (): Promise<void> => {
-      await cached.close()
-      if (redis !== given) await redis.close()
+      await (redis === given ? redis.cache.settled() : redis.close())
     }
     try {
       build(app, cached, spec)
@@ -120,6 +119,7 @@ function callOf(ctx: Context): Call {
       const value = ctx.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
+    names: () => Object.keys(ctx.headers),
     json: () => readJson(ctx.req),
     cacheGroups: (...names) => cacheGroups(ctx, ...names),
   }

@@ -198,6 +198,7 @@ function callOf(request: HttpRequest, addGroups?: AddGroups): Call {
       const value = request.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
+    names: () => Object.keys(request.headers),
     json: async () => request.body,
     cacheGroups: (...names) => addGroups?.(...names),
   }
