@@ -185,7 +185,7 @@ export class RedisStore implements Store {
     budget?: CommandBudget,
   ): Promise<Stamp> {
     if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
-    return this.#stamps.ensure([...groups, pathGroup(path)], path, groupTtlMs, budget)
+    return this.#stamps.ensure([...new Set([...groups, pathGroup(path)])], path, groupTtlMs, budget)
   }
 
   /**

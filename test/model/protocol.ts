@@ -170,35 +170,33 @@ function endProblemOf(world: World, probes: Required<Case>['probes']): string | 
   if (left !== undefined) return `the lease of ${left[0]} is left`
   for (const probe of probes) {
     if (world.server.leases[probe.key] === NOTE) continue
-    const server = copyOf(world.server)
     // A group of another incarnation is replaced by the first fill that meets it, which may be fenced itself.
-    for (let round = 0; round < 2; round += 1) runAlone(fill('server', probe), server, world.version)
-    const found = judge(server.entries[probe.key], server.groups)
-    if (found?.version !== world.version || !found.isFresh) return `${probe.key} cannot be filled any more`
+    const first = commandsOf(fill('server', probe), world.server)
+    const { server } = commandsOf(fill('server', probe), first.server)
+    if (judge(server.entries[probe.key], server.groups)?.isFresh !== true)
+      return `${probe.key} cannot be filled any more`
   }
   return undefined
 }
 
-function runAlone(program: Program, server: Server, version: number): void {
-  const world: World = {
+/** Names of the commands that a program sends when nothing else happens, in order, and the server after them. */
+export function commandsOf(
+  program: Program,
+  server: Server,
+): { readonly sent: readonly string[]; readonly server: Server } {
+  const sent: string[] = []
+  let world: World = {
     server,
-    version,
+    version: 0,
     promised: { hard: 0, soft: 0 },
     actors: [{ at: 0, left: [], memory: {} }],
     faults: {},
   }
-  for (const command of commandsOf(program, world)) void command
-}
-
-/** The commands that a program sends when nothing else happens, in order. */
-export function commandsOf(program: Program, world: World): readonly string[] {
-  const sent: string[] = []
-  let now = world
-  settleStage([program], now, 0, true)
-  for (let [name] = now.actors[0]?.left ?? []; name !== undefined; [name] = now.actors[0]?.left ?? []) {
-    now = execute([program], now, 0, name, false)
-    sent.push(name.split(' ')[0] ?? name)
+  settleStage([program], world, 0, true)
+  for (;;) {
+    const [name] = world.actors[0]?.left ?? []
+    if (name === undefined) return { sent, server: world.server }
+    world = execute([program], world, 0, name, false)
+    if (!LOCAL.has(name)) sent.push(name.split(' ')[0] ?? name)
   }
-  Object.assign(world.server, now.server)
-  return sent
 }

@@ -5,6 +5,9 @@ import { Keyspace, pathGroup } from '../../src/store/keyspace.js'
 import { RedisStore } from '../../src/store/redis-store.js'
 import { type ControlledConnection, controlled } from '../support/controlled-connection.js'
 import { makeEntry } from '../support/entries.js'
+import * as model from '../model/actors.js'
+import type { Program, Topology } from '../model/actors.js'
+import { COLD, commandsOf } from '../model/protocol.js'
 import { Steps, under } from './contract.js'
 
 const TTL_MS = 60_000
@@ -321,6 +324,55 @@ export function storeOrders(name: string, connections: () => readonly [Connectio
         for (const key of ['/a|v', '/a|w']) expect(await two.status(key, VARIANT.groups)).toBeUndefined()
       },
     )
+
+    describe('the model of test/model sends what the store sends', () => {
+      const path = { path: '/a', groups: ['g'] }
+      const variant = { path: '/a', key: '/a|v', groups: ['g', pathGroup('/a')] }
+      const ofStore: Record<string, () => Promise<unknown>> = {
+        fill: () => fillLike('/a', ['g']),
+        'a fill of a variant': () => fillLike('/a|v', variant.groups),
+        invalidation: () => one.store.invalidate(['g'], 'hard'),
+        eviction: () => one.store.evict(['/a'], 'soft'),
+        write: async () => (await one.write('/a', ['g']))({}),
+        'a write of a variant that evicts its group': async () =>
+          (await one.write('/a', variant.groups))({}, { key: variant.key, groups: ['g'] }),
+        set: () => one.store.set('/a', makeEntry({ groups: ['g'] }), TTL_MS),
+      }
+      const ofModel: Record<string, (on: Topology) => Program> = {
+        fill: (on) => model.fill(on, { key: '/a', groups: ['g'] }),
+        'a fill of a variant': (on) => model.fill(on, variant),
+        invalidation: (on) => model.invalidation(on, ['g']),
+        eviction: (on) => model.eviction(on, '/a', 'soft'),
+        write: (on) => model.write(on, { ...path, key: '/a' }),
+        'a write of a variant that evicts its group': (on) => model.write(on, { ...variant, evicts: ['g'] }),
+        set: (on) => model.set(on, '/a', ['g']),
+      }
+
+      async function fillLike(key: string, groups: readonly string[]): Promise<void> {
+        const { stamps } = await one.store.read([key], groups)
+        const absentGroups = groups.filter((_, index) => stamps[index] === undefined)
+        await (
+          await one.begin(key, { groups }, { absentGroups })
+        )()
+      }
+
+      test.each(Object.keys(ofModel))('%s, cold and warm', async (title) => {
+        const on = isCluster ? 'cluster' : 'server'
+        let server = COLD
+        for (const warmth of ['cold', 'warm']) {
+          const from = line.sent.length
+          await ofStore[title]?.()
+          const program = ofModel[title]?.(on)
+          if (program === undefined) throw new Error(`${title} is not in the model`)
+          const run = commandsOf(program, server)
+          server = run.server
+          const sent = line.sent.slice(from).filter((command) => command !== 'GET')
+          expect({ warmth, sent }).toEqual({ warmth, sent: run.sent.filter((command) => command !== 'GET') })
+          await one.store.evict(['/a', '/a|v'], 'hard')
+          for (const key of ['/a', '/a|v']) server = commandsOf(model.eviction(on, key), server).server
+        }
+      })
+    })
 
     test('a miss of warm groups is three trips: lookup, lease with clock, store', async () => {
       await one.fill('/b', { groups: ['', 'g'] })
