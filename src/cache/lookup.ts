@@ -1,7 +1,7 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { type Entry, type GroupStamp, isSoftened, isValid } from '../store/entry.js'
-import type { Store } from '../store/store.js'
+import { allows, type Entry, type GroupStamp, isSoftened, isValid } from '../store/entry.js'
+import type { LocalReader, Store } from '../store/store.js'
 import type { EntryLookup, EntryRef } from './entry-ref.js'
 
 type StampOf = (group: string) => GroupStamp | undefined
@@ -13,11 +13,24 @@ export function lookupEntry(
   now: number,
   budget?: CommandBudget,
 ): MaybePromise<EntryLookup> {
-  const { local } = store
-  const entry = local?.entry(ref)
-  const hit = entry === undefined ? undefined : usable(entry, ref, (group) => local?.stamp(group), now)
+  const hit = store.local === undefined ? undefined : localHit(store.local, ref, now)
   if (hit !== undefined) return hit
   return chain(lookupEntries(store, [ref], now, budget), ([lookup]) => lookup ?? outage(undefined))
+}
+
+/** A fresh entry in this process's memory: the rules of `usable` in one pass and without a list. */
+function localHit(local: LocalReader, ref: EntryRef, now: number): EntryLookup | undefined {
+  const entry = local.entry(ref)
+  // Those that a write-through stored are rare, and compared with two stamps.
+  if (entry === undefined || now >= entry.freshUntil || entry.ownGroups.length > 0) return undefined
+  if (!carries(entry, ref)) return undefined
+  let softened = entry.softened === true
+  for (const group of entry.groups) {
+    const stamp = local.stamp(group)
+    if (stamp === undefined || !allows(entry, group, stamp)) return undefined
+    if (stamp.soft > entry.stamp) softened = true
+  }
+  return { state: 'valid', entry, softened }
 }
 
 /** Reads many entries in one trip; groups that some of them were given by their handlers, in one more. */
@@ -68,9 +81,13 @@ function evaluateEntry(
 }
 
 /** An entry that lacks a group of its reader was stored under another declaration, so it counts as absent. */
+function carries({ groups }: Entry, ref: EntryRef): boolean {
+  return groups === ref.groups || ref.groups.every((group) => groups.includes(group))
+}
+
 function usable(entry: Entry, ref: EntryRef, stampOf: StampOf, now: number): EntryLookup | undefined {
+  if (!carries(entry, ref)) return undefined
   const { groups } = entry
-  if (groups !== ref.groups && !ref.groups.every((group) => groups.includes(group))) return undefined
   const stamps = groups.map(stampOf)
   if (!isValid(entry, groups, stamps, now)) return undefined
   return { state: 'valid', entry, softened: isSoftened(entry, groups, stamps) }

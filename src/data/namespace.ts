@@ -271,10 +271,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     checkLoader('getOrSetMany', loader)
     const items = this.#distinct('getOrSetMany', keys, options)
     const read = await this.#reader.lookup('getOrSetMany', items)
-    const run: RunLoader = async (indexes, contexts, signal) => {
+    const run: RunLoader = async (indexes, contexts, controller) => {
       const context: BatchContext = {
         items: contexts,
-        signal,
+        get signal() {
+          return controller.signal
+        },
         store: (stored) => contexts.forEach((one) => one.store(stored)),
         noStore: () => contexts.forEach((one) => one.noStore()),
       }
