@@ -29,7 +29,7 @@ function decisions(options: CacheOptions<unknown>, headers: Fields): Subject {
       import('../../src/adapters/declarations.js'),
     ])
     const routes = routesOf(createRedis({ url: 'memory:' }))
-    const traits = { path: {}, refreshes: false, stripsHead: true }
+    const traits = { path: {}, stripsHead: true }
     const cache = routes.cache('GET /items/:id', { where: 'cache', options }, traits)
     const fields = { ...COMMON, ...headers }
     const request = (n: number): RequestContext<unknown> => ({

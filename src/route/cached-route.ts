@@ -51,8 +51,6 @@ class Hit {
   readonly response: OutgoingResponse
   readonly ref: EntryRef | undefined
   readonly entry: Entry | undefined
-  /** For adapters that cannot `dispatch` but can run the handler in the background otherwise. */
-  refresh: Promise<HandlerRun | undefined> | undefined = undefined
 
   constructor(reason: HitReason, response: OutgoingResponse, ref: EntryRef | undefined, entry: Entry | undefined) {
     this.reason = reason
@@ -81,8 +79,6 @@ export interface RouteOptions {
   /** Names the route in logs: method and template. */
   readonly name: string
   readonly logger: Logger
-  /** Whether an adapter without `dispatch` can run the handler in the background. */
-  readonly refreshes?: boolean | undefined
   /** Whether the framework takes the body of the answer to a HEAD away, and counts its length. */
   readonly stripsHead: boolean
   /** Where the application's routes cache their URIs. */
@@ -264,11 +260,6 @@ export class CachedRoute<Req> implements RunRoute {
       return this.#hit(state, entry, kind, reason)
     }
     const refresh = this.#refresh(state, ref, previous, why, state.budget).catch(() => undefined)
-    if (this.#refreshes && this.#options.refreshes === true) {
-      const hit = this.#hit(state, entry, kind, reason)
-      hit.refresh = refresh
-      return hit
-    }
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
     return refresh.then((run) =>
       run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },

@@ -29,7 +29,7 @@ export interface Declared<Options> {
 }
 
 /** What an adapter says about its framework. */
-export type HostTraits = Pick<RouteOptions, 'refreshes' | 'stripsHead'> & {
+export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   /** How the framework tells paths apart. */
   readonly path: PathRule
 }
