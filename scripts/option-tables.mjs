@@ -1,4 +1,4 @@
-// Writes what the docs and comments say about the options of routes, from the tables of src/http/options.ts and
+// Writes the options of routes into docs and comments, from the tables of src/http/options.ts and
 // src/route/options.ts: the Markdown tables between `<!-- options: … -->` and `<!-- /options -->`, and the last sentence
 // of each option's comment, `Default: …`. `--check` fails where one of them is stale.
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -17,7 +17,7 @@ const SERVERS = [
 const NODES = [22, 24]
 
 /** Folders of the tests that speak to a server. */
-const SERVER_FACING = ['cache', 'connection', 'consistency', 'data', 'fastify', 'faults', 'route', 'store']
+const SERVER_FACING = ['cache', 'consistency', 'data', 'fastify', 'faults', 'redis', 'route', 'store']
 
 const PARTS = { soaks: runSoaks, servers: runServers, nodes: runNodes }
 

@@ -3,11 +3,11 @@ import { CacheBackend } from './data/backend.js'
 import { describeValue, SettingsError, unknownOptions, UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
 import { observeDriver } from './redis/driver.js'
-import { Connection, type ConnectionStatus } from './redis/connection.js'
-import { type ConnectionCounters, noCounts } from './redis/node-connection.js'
 import { masked } from './redis/address.js'
+import { Connection } from './redis/connection.js'
 import { resolveSettings } from './redis/resolve-settings.js'
 import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
+import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redis/status.js'
 import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
@@ -90,13 +90,10 @@ export class Redis implements AsyncDisposable {
     this.#connection = connection
     this.#replicated = replicated
     const open = store ?? storeOn(connection, replicated, now)
-    this.scope = new CacheScope(open(prefix), {
-      now,
-      logger,
-      telemetry: new Telemetry(now),
-      budget: connection === undefined ? undefined : () => connection.commandBudget(),
-    })
-    this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, () => connection?.bulkBudget())
+    const budget = connection === undefined ? undefined : () => connection.commandBudget()
+    const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
+    this.scope = new CacheScope(open(prefix), { now, logger, telemetry: new Telemetry(now), budget })
+    this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
     })

@@ -21,7 +21,7 @@ export function conditional(cache: CacheBackend, db: Database, id: number): Prom
     ['product', id],
     async (context) => {
       const product = await db.product(id)
-      if (product !== undefined && product.stock < 5) context.noStore() // sells out any moment: always fresh
+      if (product !== undefined && product.stock < 5) context.noStore() // may sell out at any moment: never stored
       return product
     },
     { ttl: '10m' },
@@ -35,7 +35,7 @@ export async function intermediate(
   productId: number,
 ): Promise<number> {
   const totals = await cache.getOrSet(
-    ['totals', year], // the expensive half, shared by every question about that year
+    ['totals', year], // the expensive half, shared by all products
     async () => {
       const sums: Record<number, number> = {}
       for (const order of await db.orders(year)) sums[order.productId] = (sums[order.productId] ?? 0) + order.amount
@@ -63,14 +63,14 @@ export interface Token {
 export function ttlFromData(cache: CacheBackend, fetchToken: () => Promise<Token>): Promise<Token> {
   return cache.getOrSet('api token', async (context) => {
     const token = await fetchToken()
-    context.store({ ttl: Math.max(token.expiresInSeconds - 30, 1) }) // renewed before it ends
+    context.store({ ttl: Math.max(token.expiresInSeconds - 30, 1) }) // renewed before it expires
     return token
   })
 }
 
 export async function readModifyWrite(cache: CacheBackend, db: Database, id: number, price: number): Promise<Product> {
-  await using stamp = await cache.announce(['product', id]) // from here on nobody fills the key
-  const product = await db.updatePrice(id, price) // the change itself happens where the truth is
+  const stamp = await cache.beginWrite(['product', id])
+  const product = await db.updatePrice(id, price) // the change itself happens in the database
   await cache.set(['product', id], product, { ttl: '10m', ifUnchangedSince: stamp })
   return product
 }
@@ -88,7 +88,7 @@ export async function defaults(cache: CacheBackend, userId: number): Promise<str
 }
 
 export async function outsideHttp(url: string, db: Database, ids: readonly number[]): Promise<number> {
-  await using redis = await createRedis({ url }).connect() // a job insists on Redis; a server would not wait
+  await using redis = await createRedis({ url }).connect() // a job needs Redis; a server would not wait
   const products = await db.products(ids)
   const stored = await redis.cache.setMany(
     Array.from(products, ([id, product]) => [['product', id], product]),

@@ -3,11 +3,11 @@ import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import { type Key, type KeyPart, NO_PARTS, pathKey, variantKey } from '../cache/key.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import type { CommandBudget } from '../redis/deadline.js'
 import type { CacheStats } from '../telemetry/stats.js'
 import { type DataContext, Namespace, scan } from './namespace.js'
 import { defaultOptions, encodedGroups } from './options.js'
 import { RequestMemo } from './request-memo.js'
+import type { Budgets } from './value-reader.js'
 import type {
   Frozen,
   NamespaceOptions,
@@ -17,6 +17,8 @@ import type {
   SchemaOutput,
   StandardSchema,
 } from './types.js'
+
+const NO_BUDGETS: Budgets = { budget: undefined, bulkBudget: undefined }
 
 /** How long closing waits for refreshes. */
 const SETTLE_MS = 5000
@@ -61,13 +63,13 @@ export class CacheBackend extends Namespace {
   #evictPath: ((url: string, options: PathOptions) => Promise<Evicted>) | undefined
 
   /** @internal Use `createRedis()` or a framework's plugin. */
-  constructor(scope: CacheScope, defaultTtlMs: number, logger: Logger, bulkBudget?: () => CommandBudget | undefined) {
+  constructor(scope: CacheScope, defaultTtlMs: number, logger: Logger, budgets: Budgets = NO_BUDGETS) {
     const context = {
       scope,
       memo: new RequestMemo(scope.changes),
       logger,
       defaults: defaultOptions(defaultTtlMs),
-      bulkBudget: bulkBudget ?? (() => undefined),
+      ...budgets,
     }
     super(context, undefined, {})
     this.#context = context

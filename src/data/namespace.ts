@@ -7,7 +7,6 @@ import { type StoredEntry, WriteStamp } from '../cache/write.js'
 import { describeValue, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
-import type { CommandBudget } from '../redis/deadline.js'
 import { usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
@@ -43,17 +42,15 @@ import type {
   ValueOptions,
 } from './types.js'
 import { draftEntry, type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
-import { chunksOf, ValueReader } from './value-reader.js'
+import { type Budgets, chunksOf, ValueReader } from './value-reader.js'
 import { ValueRefs } from './value-refs.js'
 
 /** What the namespaces of one application share. */
-export interface DataContext {
+export interface DataContext extends Budgets {
   readonly scope: CacheScope
   readonly memo: RequestMemo
   readonly logger: Logger
   readonly defaults: ResolvedValueOptions
-  /** A new time budget for one part of a call for many keys. */
-  readonly bulkBudget: () => CommandBudget | undefined
 }
 
 const NO_OPTIONS = {}
@@ -97,7 +94,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.#refs = new ValueRefs(this.name, version)
     const onInvalid = warnOnce(context.logger, this.name)
     this.#codec = new ValueCodec({ coder, schema, compressor, onInvalid }, (wrong) => this.#refs.describe(wrong))
-    this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context.bulkBudget)
+    this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context)
     this.#loader = new ValueLoader(this.#scope, this.#refs, this.#codec, this.#recorder)
     this.#allGroup = name === undefined ? PREFIX_GROUP : namespaceGroup(name)
     this.#defaults = defaults
@@ -234,7 +231,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     const resolved = this.#resolve('beginWrite', key, options)
     const ref = this.#refs.ref(this.#key(key), resolved.groups)
     const groupTtlMs = resolved.ttlMs + Math.max(resolved.staleIfErrorMs, resolved.staleWhileRevalidateMs)
-    return new WriteStamp(ref.key, await this.#scope.beginWrite(ref, { groupTtlMs, budget: this.#scope.budget() }))
+    return new WriteStamp(ref.key, await this.#scope.beginWrite(ref, { groupTtlMs, budget: this.#context.budget?.() }))
   }
 
   /**
@@ -288,7 +285,11 @@ export class Namespace<K = Key, In = unknown, Out = In> {
       const must = `must return a list with a value for each of its ${names.length} keys`
       throw new UsageError(`The loader of getOrSetMany ${must}; it returned ${describeValue(values)}.`)
     }
-    const wanted = { signal: options.signal, shared: this.#isShared(options), budget: this.#context.bulkBudget }
+    const wanted = {
+      signal: options.signal,
+      shared: this.#isShared(options),
+      budget: () => this.#context.bulkBudget?.(),
+    }
     const loads = this.#loader.load(
       read.map((item, index) => ({ ...item, ...wanted, index })),
       run,
@@ -306,12 +307,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     const ref = this.#refs.ref(own, resolved.groups)
     const shared = this.#isShared(options)
     const now = this.#scope.now()
-    const budget = this.#scope.budget()
+    const budget = this.#context.budget?.()
     const timer = this.#recorder.start('getOrSet')
     const looking = timer.run(() => this.#scope.lookup(ref, now, budget))
     const lookup = isPromise(looking) ? await looking : looking
     if (lookup.state === 'valid' && !lookup.softened && now < lookup.entry.freshUntil) {
-      const decoding = this.#codec.decode(lookup.entry, shared)
+      const decoding = this.#codec.recall(lookup.entry, shared) ?? this.#codec.decode(lookup.entry, shared)
       const decoded = isPromise(decoding) ? await decoding : decoding
       if (isKnown(decoded)) {
         const reason = decoded.state === 'value' ? 'fresh' : 'negative'
@@ -333,7 +334,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   #resolve(operation: string, key: K, options: LoadOptions): ResolvedValueOptions {
-    return this.#withKeyGroups(operation, key, this.#resolveCall(operation, options))
+    const resolved = this.#resolveCall(operation, options)
+    return this.#groups === undefined ? resolved : this.#withKeyGroups(operation, key, resolved)
   }
 
   #resolveCall(operation: string, options: LoadOptions): ResolvedValueOptions {

@@ -206,7 +206,9 @@ export function pickOptions(options: LoadOptions): LoadOptions {
 
 /** Whether options are certainly equal. A list of groups never is: its owner may change it. Unknown names differ. */
 export function sameOptions(a: LoadOptions, b: LoadOptions): boolean {
-  for (const name in a) if (!CALL_NAMES.has(name)) return false
+  // The usual names first: a set lookup for each would be a tenth of a hit from memory.
+  for (const name in a)
+    if (name !== 'ttl' && name !== 'group' && name !== 'shared' && !CALL_NAMES.has(name)) return false
   return (
     a.ttl === b.ttl &&
     a.group === b.group &&

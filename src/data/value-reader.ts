@@ -15,6 +15,12 @@ export function chunksOf<T>(items: readonly T[]): readonly (readonly T[])[] {
   return starts.map((start) => items.slice(start, start + BULK_CHUNK))
 }
 
+/** New time budgets: for the commands of one call, or of one part of a call for many keys. Undefined without Redis. */
+export interface Budgets {
+  readonly budget: (() => CommandBudget) | undefined
+  readonly bulkBudget: (() => CommandBudget) | undefined
+}
+
 /** One of the different keys of a call, and what the store has for it. */
 export type Read<T> = T & {
   readonly lookup: EntryLookup
@@ -27,13 +33,13 @@ export class ValueReader {
   readonly #scope: CacheScope
   readonly #codec: ValueCodec
   readonly #recorder: Recorder
-  readonly #bulkBudget: () => CommandBudget | undefined
+  readonly #budgets: Budgets
 
-  constructor(scope: CacheScope, codec: ValueCodec, recorder: Recorder, bulkBudget: () => CommandBudget | undefined) {
+  constructor(scope: CacheScope, codec: ValueCodec, recorder: Recorder, budgets: Budgets) {
     this.#scope = scope
     this.#codec = codec
     this.#recorder = recorder
-    this.#bulkBudget = bulkBudget
+    this.#budgets = budgets
   }
 
   /** Looks many values up, with one round trip per 100. */
@@ -42,7 +48,7 @@ export class ValueReader {
     const lookups: EntryLookup[] = []
     for (const chunk of chunksOf(items)) {
       const refs = chunk.map(({ ref }) => ref)
-      lookups.push(...(await timer.run(() => this.#scope.lookupMany(refs, this.#bulkBudget()))))
+      lookups.push(...(await timer.run(() => this.#scope.lookupMany(refs, this.#budgets.bulkBudget?.()))))
     }
     const single = items.length === 1
     if (!single) timer.end()
@@ -61,7 +67,7 @@ export class ValueReader {
 
   async entry(operation: string, ref: EntryRef, shared: boolean): Promise<ValueEntry<unknown>> {
     const timer = this.#recorder.start(operation)
-    const looking = timer.run(() => this.#scope.lookup(ref, this.#scope.now(), this.#scope.budget()))
+    const looking = timer.run(() => this.#scope.lookup(ref, this.#scope.now(), this.#budgets.budget?.()))
     const lookup = isPromise(looking) ? await looking : looking
     return this.#describe({ ref, lookup, timer }, shared)
   }

@@ -29,9 +29,11 @@ export function hasField(headers: HeaderList, name: string): boolean {
 /** All lines of a field as one list (RFC 9110 section 5.3); undefined where there is none. */
 export function joinedField(headers: HeaderList, name: string): string | undefined {
   let joined: string | undefined
-  forEachField(headers, (own, value) => {
-    if (isField(own, name)) joined = joined === undefined ? value : `${joined}, ${value}`
-  })
+  for (let index = 0; index < headers.length; index += 2) {
+    if (!isField(headers[index] ?? '', name)) continue
+    const value = headers[index + 1] ?? ''
+    joined = joined === undefined ? value : `${joined}, ${value}`
+  }
   return joined
 }
 

@@ -1,3 +1,4 @@
+import { describeValue } from '../errors.js'
 import { DURATION_RULE, durationMs } from '../duration.js'
 import { isVaryRule, type VaryRule } from './vary.js'
 
@@ -59,98 +60,36 @@ function problemOf(name: string, problems: string[]): Problem {
   return (text) => void problems.push(`${name}${text.startsWith('.') ? '' : ': '}${text}`)
 }
 
-/** A misspelt option would silently do nothing. */
-export function checkKnown(options: object, known: readonly string[], problems: string[]): void {
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue
-    const near = nearest(name, known)
-    problems.push(`${name}: there is no such option${near === undefined ? '' : `; did you mean ${near}?`}`)
-  }
-}
-
-/** The known name with the fewest differences, at most one for each three characters. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const ranked = known
-    .map((candidate) => ({ candidate, edits: distance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((one, other) => one.edits - other.edits)
-  const best = ranked[0]
-  return best !== undefined && best.edits <= Math.max(1, Math.floor(best.candidate.length / 3))
-    ? best.candidate
-    : undefined
-}
-
-/** Characters to insert, delete or replace, or neighbours to swap. */
-function distance(one: string, other: string): number {
-  let before: number[] = []
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= one.length; i += 1) {
-    const next = [i]
-    for (let j = 1; j <= other.length; j += 1) {
-      const same = one[i - 1] === other[j - 1] ? 0 : 1
-      let edits = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same)
-      const swapped = i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]
-      if (swapped) edits = Math.min(edits, (before[j - 2] ?? 0) + 1)
-      next.push(edits)
-    }
-    before = row
-    row = next
-  }
-  return row.at(-1) ?? 0
-}
-
-/** Longer values are cut in messages. */
-const QUOTED_MAX = 60
-
-/** A value as a message shows it. */
-export function quote(value: unknown): string {
-  if (typeof value === 'function') return 'a function'
-  if (typeof value === 'string') return `'${cut(value)}'`
-  return typeof value === 'object' && value !== null ? cut(json(value)) : String(value)
-}
-
-function json(value: object): string {
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return Array.isArray(value) ? 'a list' : 'an object'
-  }
-}
-
-function cut(text: string): string {
-  return text.length > QUOTED_MAX ? `${text.slice(0, QUOTED_MAX)}…` : text
-}
-
 /** A value that passes a test is resolved as it is. */
 function plain<T>(fits: (value: unknown) => value is T, rule: string): Check<T> {
-  return (value, problem) => (fits(value) ? value : problem(`${quote(value)} must be ${rule}`))
+  return (value, problem) => (fits(value) ? value : problem(`${describeValue(value)} must be ${rule}`))
 }
 
 export const isFlag = plain((value) => typeof value === 'boolean', 'true or false')
 
-export function flag(app: boolean, rfc9111?: boolean): Option<boolean, boolean> {
-  return new Option(isFlag, app, rfc9111)
-}
-
-/** A flag whose default depends on other options. */
-export function derivedFlag(unset: string): Option<boolean, boolean | undefined> {
-  return new Option<boolean, boolean | undefined>(isFlag, undefined, undefined, unset)
+/** `unset` describes a default that depends on other options. */
+export function flag<const Default extends boolean | undefined>(
+  app: Default,
+  rfc9111: Default = app,
+  unset?: string,
+): Option<boolean, boolean | Default> {
+  return new Option<boolean, boolean | Default>(isFlag, app, rfc9111, unset)
 }
 
 export function oneOf<const T extends string | boolean>(choices: readonly T[]): Check<T> {
-  return plain((value): value is T => choices.some((one) => one === value), `one of ${choices.map(quote).join(', ')}`)
+  return plain(
+    (value): value is T => choices.some((one) => one === value),
+    `one of ${choices.map(describeValue).join(', ')}`,
+  )
 }
 
-export function choice<const T extends string | boolean>(
+export function choice<const T extends string | boolean, const Default extends NoInfer<T> | undefined>(
   choices: readonly T[],
-  app: NoInfer<T>,
-  rfc9111?: NoInfer<T>,
-): Option<T, T> {
-  return new Option<T, T>(oneOf(choices), app, rfc9111)
-}
-
-/** A choice without a default, or with one that depends on other options. */
-export function derivedChoice<const T extends string>(choices: readonly T[], unset?: string): Option<T, T | undefined> {
-  return new Option<T, T | undefined>(oneOf(choices), undefined, undefined, unset)
+  app: Default,
+  rfc9111: Default | NoInfer<T> = app,
+  unset?: string,
+): Option<T, T | Default> {
+  return new Option<T, T | Default>(oneOf(choices), app, rfc9111, unset)
 }
 
 export function fraction(app: number, rfc9111?: number): Option<number, number> {
@@ -171,7 +110,7 @@ export function bytes(app: number): Option<number, number> {
 
 /** Milliseconds. */
 export const checkDuration: Check<number> = (value, problem) =>
-  durationMs(value) ?? problem(`${quote(value)} is not a duration; write ${DURATION_RULE}`)
+  durationMs(value) ?? problem(`${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
 
 /** A duration, or durations by status. Milliseconds. */
 export const checkDurations: Check<number | ReadonlyMap<number, number>> = (value, problem, name) => {
@@ -189,13 +128,13 @@ export const checkDurations: Check<number | ReadonlyMap<number, number>> = (valu
 export const checkStatuses: Check<ReadonlySet<number> | 'any'> = (value, problem) => {
   if (value === 'any') return value
   if (Array.isArray(value)) return new Set(value.map((status: unknown) => statusOf(status, problem)))
-  return problem(`${quote(value)} must be a list of status codes or 'any'`)
+  return problem(`${describeValue(value)} must be a list of status codes or 'any'`)
 }
 
 function statusOf(value: unknown, problem: Problem): number {
   const status = Number(value)
   const final = Number.isInteger(status) && status >= 200 && status <= 599
-  if (!final) problem(`${quote(value)} is not a final HTTP status (200 to 599)`)
+  if (!final) problem(`${describeValue(value)} is not a final HTTP status (200 to 599)`)
   else if (status === 304) problem('304 has no content of its own and is never stored')
   return status
 }
@@ -210,7 +149,7 @@ const SF_TOKEN = /^[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*$/
 export const checkFieldNames: Check<readonly string[]> = (value, problem) => {
   const names: readonly unknown[] = Array.isArray(value) ? value : [value]
   const bad = names.find((name) => typeof name !== 'string' || !TOKEN.test(name))
-  if (names.length > 0 && bad !== undefined) problem(`${quote(bad)} is not the name of a header field`)
+  if (names.length > 0 && bad !== undefined) problem(`${describeValue(bad)} is not the name of a header field`)
   return [...new Set(names.filter((name) => typeof name === 'string').map((name) => name.toLowerCase()))]
 }
 
@@ -218,7 +157,7 @@ export const checkFieldNames: Check<readonly string[]> = (value, problem) => {
 export const checkCacheName: Check<string | false> = (value, problem) =>
   value === false || (typeof value === 'string' && SF_TOKEN.test(value))
     ? value
-    : problem(`${quote(value)} is no name for a cache; write a token such as 'redwell', or false`)
+    : problem(`${describeValue(value)} is no name for a cache; write a token such as 'redwell', or false`)
 
 /** Request fields and their rules: `'a, b'`, a list of names, or `{ name: rule }`. */
 export const checkVary: Check<ReadonlyMap<string, VaryRule>> = (value, problem, name) => {
@@ -229,12 +168,12 @@ export const checkVary: Check<ReadonlyMap<string, VaryRule>> = (value, problem, 
       name,
     )
   if (Array.isArray(value)) return rulesOf(checkFieldNames(value, problem, name), () => 'list')
-  if (typeof value !== 'object' || value === null) return problem(`${quote(value)} must name request fields`)
+  if (typeof value !== 'object' || value === null) return problem(`${describeValue(value)} must name request fields`)
   const rules = new Map<string, unknown>(Object.entries(value).map(([field, rule]) => [field.toLowerCase(), rule]))
   return rulesOf(checkFieldNames([...rules.keys()], problem, name), (field) => {
     const rule = rules.get(field)
     if (isVaryRule(rule)) return rule
-    problem(`.${field}: ${quote(rule)} must be 'list', 'exact', 'language' or a function of the value`)
+    problem(`.${field}: ${describeValue(rule)} must be 'list', 'exact', 'language' or a function of the value`)
     return 'list'
   })
 }

@@ -9,8 +9,6 @@ import {
   checkStatuses,
   checkVary,
   choice,
-  derivedChoice,
-  derivedFlag,
   flag,
   fraction,
   oneOf,
@@ -81,7 +79,7 @@ export const HTTP_OPTIONS = {
    * `'lifetime'`: `ttl` also outranks the response's targeted field. `'all'`: its `no-store`, `private`, `no-cache` and
    * `must-revalidate` are disregarded as well. Needs `ttl`. Default: none.
    */
-  override: derivedChoice(['lifetime', 'all']),
+  override: choice(['lifetime', 'all'], undefined),
   /**
    * Cache-Control fields for this cache alone (RFC 9213); the first valid one replaces `Cache-Control`. Default:
    * `['redis-cache-control']`.
@@ -145,7 +143,7 @@ export const HTTP_OPTIONS = {
    * Keeps each entry to one principal (`per`) and sends `private` to other caches. Needs `per`, which turns it on.
    * Default: `true` with `per`, otherwise `false`.
    */
-  private: derivedFlag('`true` with `per`, otherwise `false`'),
+  private: flag(undefined, undefined, '`true` with `per`, otherwise `false`'),
   /**
    * Allows `private` without `per`: all clients share the entry, and only other caches see `private`. Default: `false`.
    */
@@ -155,7 +153,7 @@ export const HTTP_OPTIONS = {
    * 3.5). `'keyed'`: each principal has its own entry; needs `per`, which turns it on. `'shared'`: you assert that
    * credentials make no difference to the response. Default: `'keyed'` with `per`, otherwise `'bypass'`.
    */
-  auth: derivedChoice(['bypass', 'keyed', 'shared'], "`'keyed'` with `per`, otherwise `'bypass'`"),
+  auth: choice(['bypass', 'keyed', 'shared'], undefined, undefined, "`'keyed'` with `per`, otherwise `'bypass'`"),
   /**
    * `'ignore'`: a client's `Cache-Control` cannot make the handler run (RFC 9111 section 5.2.1). Default: `'honour'`.
    */

@@ -12,16 +12,17 @@ import type { HttpPolicy } from './options.js'
 import { type ContentRange, contentRangeOf, formatContentRange, parseRange, sliceOf, sliceOfPart } from './range.js'
 import { withBody, withOwnFields } from './storage.js'
 import {
-  type BypassReason,
+  BYPASS_REASONS,
   Flag,
+  type Forward,
   hasFlag,
   type MissResponse,
   OutgoingResponse,
   type RequestHead,
   type RequestPlan,
   type ResponseHead,
+  REUSE_REASONS,
   type ReuseDecision,
-  type ReuseReason,
   type RunFacts,
   type Storable,
   type StoreDecision,
@@ -43,10 +44,7 @@ export function buildStoredResponse(
   context: StoredResponseContext = HIT,
 ): OutgoingResponse {
   const facts = factsOf(stored)
-  const whole =
-    context.kind === 'hit' && context.key === undefined
-      ? facts.hit(stored, policy, now)
-      : wholeResponse(stored, policy, now, context)
+  const whole = context.kind === 'hit' ? facts.hit(stored, policy, now) : wholeResponse(stored, policy, now, context)
   if (plan.plain) return whole
   if (clientHasIt(stored, plan, facts.etag, now)) return facts.notModified(whole)
   if (plan.range !== undefined && rangeApplies(stored, plan.ifRange, now)) return ranged(stored, whole, plan.range)
@@ -200,9 +198,8 @@ function representationOf(
 ): HeaderList {
   const added = decision.store && plan.stores !== 'write' ? decision : undefined
   // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
-  const renewed =
-    stored && added !== undefined && (added.flags & (Flag.routeGoverned | Flag.age)) === Flag.routeGoverned
-  const dated = renewed || added?.addedHeaders.includes('Date') === true
+  const renewed = stored && added !== undefined && hasFlag(added.flags, Flag.routeGoverned)
+  const dated = added?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(added.flags, Flag.age))
   const own = keepFields(
     response.headers,
     (name) =>
@@ -247,65 +244,27 @@ function withStatusFields(
   return member === undefined ? headers : appendMembers(headers, 'Cache-Status', member)
 }
 
-/** Why a request went forward to the handler (RFC 9211 section 2.2). */
-type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request' | 'stale' | 'partial'
-
-const BYPASS_FORWARD: Readonly<Record<BypassReason, Forward>> = {
-  method: 'method',
-  'request-no-store': 'request',
-  precondition: 'bypass',
-}
-
-const REUSE_FORWARD: Readonly<Record<ReuseReason, Forward>> = {
-  fresh: 'stale',
-  'max-stale': 'stale',
-  'stale-while-revalidate': 'stale',
-  stale: 'stale',
-  softened: 'stale',
-  'response-no-cache': 'stale',
-  'request-no-cache': 'request',
-  'request-max-age': 'request',
-  'request-min-fresh': 'request',
-  authorization: 'bypass',
-  partial: 'partial',
-  precondition: 'bypass',
-}
-
 /** This cache's member of Cache-Status for an answer from the store (RFC 9211 section 2). */
 function storedStatus(name: string, stored: StoredResponse, context: StoredResponseContext, now: number): string {
-  const key = keyParameter(context.key)
   // Remaining freshness, negative when stale; none where it has no end (section 2.6).
   const remaining = Math.floor((stored.freshUntil - now) / 1000)
   const ttl = Number.isFinite(remaining) ? `; ttl=${remaining}` : ''
   const forward = `${name}; fwd=${forwardOf(context.verdict, context.varyMiss)}`
-  switch (context.kind) {
-    case 'collapsed':
-      return `${forward}${ttl}; collapsed${key}`
-    case 'revalidated':
-      return `${forward}; fwd-status=304${context.stored === false ? '' : '; stored'}${key}`
-    case 'error':
-      // The handler ran and failed, so this is no hit.
-      return `${context.verdict === undefined ? `${name}; fwd=stale` : forward}${ttl}; detail=stale-if-error${key}`
-    default:
-      return `${name}; hit${ttl}${key}`
-  }
+  if (context.kind === 'collapsed') return `${forward}${ttl}; collapsed`
+  if (context.kind === 'revalidated') return `${forward}; fwd-status=304${context.stored === false ? '' : '; stored'}`
+  // The handler ran and failed, so this is no hit.
+  if (context.kind === 'error') return `${forward}${ttl}; detail=stale-if-error`
+  return `${name}; hit${ttl}`
 }
 
 /** … and for the answer of a handler run. */
 function runStatus(name: string, plan: RequestPlan, stored: boolean, run: RunFacts): string {
-  const forward = plan.reason === undefined ? forwardOf(run.verdict, run.varyMiss) : BYPASS_FORWARD[plan.reason]
-  const status = run.forwardStatus === undefined ? '' : `; fwd-status=${run.forwardStatus}`
-  const outcome = `${stored ? '; stored' : ''}${run.collapsed === true ? '; collapsed' : ''}`
+  const forward = plan.reason === undefined ? forwardOf(run.verdict, run.varyMiss) : BYPASS_REASONS[plan.reason]
   const detail = run.detail === undefined ? '' : `; detail=${run.detail}`
-  return `${name}; fwd=${forward}${status}${outcome}${detail}${keyParameter(run.key)}`
+  return `${name}; fwd=${forward}${stored ? '; stored' : ''}${detail}`
 }
 
 function forwardOf(verdict: ReuseDecision | undefined, varyMiss: boolean | undefined): Forward {
-  if (verdict !== undefined) return REUSE_FORWARD[verdict.reason]
+  if (verdict !== undefined) return REUSE_REASONS[verdict.reason]
   return varyMiss === true ? 'vary-miss' : 'uri-miss'
-}
-
-/** A String holds printable ASCII only (RFC 9651 section 3.3.3). */
-function keyParameter(key: string | undefined): string {
-  return key === undefined ? '' : `; key="${key.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')}"`
 }

@@ -1,6 +1,7 @@
 import {
   dateOf,
   firstField,
+  hasField,
   type HeaderList,
   keepFields,
   lastModifiedOf,
@@ -8,6 +9,7 @@ import {
   mergeFields,
   parseDeltaSeconds,
 } from './fields.js'
+import { ageSeconds, parseAge } from './freshness.js'
 import type { HttpPolicy } from './options.js'
 import { decideStore, storableFields, toStored } from './storage.js'
 import {
@@ -92,11 +94,15 @@ function sendable(headers: HeaderList, stored: StoredResponse): HeaderList {
   return [...headers, ...linesOf(stored.headers, 'etag')]
 }
 
-/** A cookie in the 304 is for this client, whether or not it may be stored. */
+/**
+ * Fields of the 304 for this client alone: a cookie, whether or not it may be stored, and the Age of a 304 that came from
+ * a cache behind the handler, because then the origin has not validated the response (RFC 9111 section 5.1).
+ */
 function forClient(entry: StoredResponse, headers: HeaderList): StoredResponse {
-  const cookies = linesOf(headers, 'set-cookie')
-  const missing = cookies.length > 0 && firstField(entry.headers, 'set-cookie') === undefined
-  return missing ? { ...entry, headers: [...entry.headers, ...cookies] } : entry
+  const cookies = hasField(entry.headers, 'set-cookie') ? [] : linesOf(headers, 'set-cookie')
+  const aged = hasFlag(entry.flags, Flag.age) && parseAge(firstField(headers, 'age')) > 0
+  const age = aged ? ['Age', String(ageSeconds(entry, entry.storedAt))] : []
+  return cookies.length + age.length === 0 ? entry : { ...entry, headers: [...entry.headers, ...cookies, ...age] }
 }
 
 /** The effect of a HEAD on the stored GET. `stale`: it has changed; store it with its freshness ended. */

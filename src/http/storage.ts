@@ -33,7 +33,7 @@ import { contentRangeOf, formatContentRange } from './range.js'
 import {
   Flag,
   hasFlag,
-  holdsForKey,
+  refuse,
   type RefusalReason,
   type RequestHead,
   type RequestPlan,
@@ -61,6 +61,10 @@ interface Run {
   readonly effective: EffectiveDirectives
   /** Field names that `private="f"` and `no-cache="f"` keep out of the store (RFC 9111 sections 5.2.2.4, 5.2.2.7). */
   readonly qualified: readonly string[]
+  /** Request fields that select the response. */
+  readonly varyNames: readonly string[] | '*'
+  /** Groups that the response is in. */
+  readonly groups: readonly string[]
   readonly facts: StoreFacts
   readonly policy: HttpPolicy
   readonly now: number
@@ -88,7 +92,8 @@ export function decideStore(
   const { noCacheFields, privateFields } = effective.directives
   const qualified = policy.personal ? noCacheFields : [...noCacheFields, ...privateFields]
   const entry = entryOf(plan, response, facts)
-  const run: Run = { request, plan, response, entry, effective, qualified, facts, policy, now, requestedAt }
+  const of = { varyNames: varyNames(entry.headers, policy), groups: cacheGroups(entry.headers) }
+  const run: Run = { request, plan, response, entry, effective, qualified, ...of, facts, policy, now, requestedAt }
   const early = plan.refusal ?? runRefusal(run) ?? statusRefusal(run)
   if (early !== undefined) return refuse(early)
   const lifetime = chooseLifetime(entry, effective, policy, now)
@@ -100,10 +105,6 @@ export function decideStore(
   const oversize = sizeRefusal(run, draft)
   if (oversize !== undefined) return refuse(oversize)
   return facts.body === undefined ? draft : withBody(draft, facts.body, policy)
-}
-
-function refuse(reason: RefusalReason): StoreDecision {
-  return { store: false, reason, forKey: holdsForKey(reason) }
 }
 
 /** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
@@ -118,8 +119,8 @@ function entryOf({ stores }: RequestPlan, response: ResponseHead, { ambient }: S
 }
 
 /** Reasons in the run itself, before any rule of the response. */
-function runRefusal({ plan, response, facts, ...run }: Run): Refusal {
-  if (facts.truncated === true) return 'truncated'
+function runRefusal(run: Run): Refusal {
+  const { plan, response } = run
   if (plan.stores === 'write' && response.status !== 200 && response.status !== 201) return 'status'
   if (plan.stores === 'post' && !standsForGet(run.request, response, run.effective, run.now)) return 'content-location'
   return undefined
@@ -173,11 +174,11 @@ function prohibition(run: Run): Refusal {
   if (unkeyed && policy.unkeyedReads === 'refuse') return 'unkeyed-read'
   const validators = VALIDATORS.some((name) => hasField(headers, name) && !qualified.includes(name))
   if (directives.noCache && !(policy.revalidate && validators)) return 'response-no-cache'
-  const names = varyNames(headers, policy)
-  if (names === '*') return 'vary-star'
-  if (policy.encoded === 'vary' && isEncoded(headers) && !names.includes('accept-encoding')) return 'content-encoding'
+  if (run.varyNames === '*') return 'vary-star'
+  const encoded = policy.encoded === 'vary' && isEncoded(headers)
+  if (encoded && !run.varyNames.includes('accept-encoding')) return 'content-encoding'
   if (firstField(headers, 'content-type')?.toLowerCase().startsWith('text/event-stream')) return 'event-stream'
-  return fitsEntry(cacheGroups(headers)) ? undefined : 'too-many-groups'
+  return fitsEntry(run.groups) ? undefined : 'too-many-groups'
 }
 
 const COOKIES = ['set-cookie', 'set-cookie2']
@@ -229,7 +230,7 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
   const { headers } = entry
   const byHandler = lifetime.by === 'handler'
   const usesAge = byHandler ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
-  // RFC 9110 section 6.6.1: a cache gives a response without a Date one.
+  // RFC 9110 section 6.6.1: a cache adds a Date to a response without one.
   const dated = usesAge && dateOf(headers, now) === undefined
   const added = {
     addedHeaders: dated ? ['Date', formatHttpDate(now)] : [],
@@ -248,7 +249,6 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
   const random = facts.random ?? (policy.jitter > 0 ? Math.random() : 0)
   const { flags, ...lifetimes } = windowsOf({ lifetime, initialAgeMs, effective, revalidates, now, random }, policy)
   const until = Math.max(lifetimes.freshUntil, lifetimes.staleUntil, lifetimes.errorUntil)
-  const names = varyNames(headers, policy)
   return {
     store: true,
     status: entry.status,
@@ -258,8 +258,8 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
     physicalTtlMs: until === Infinity ? undefined : until - now,
     storedHeaders,
     ...added,
-    groups: cacheGroups(headers),
-    varyNames: names === '*' ? [] : names,
+    groups: run.groups,
+    varyNames: run.varyNames === '*' ? [] : run.varyNames,
   }
 }
 

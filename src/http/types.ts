@@ -136,8 +136,6 @@ export type StoreDecision = Storable | Refused
 export interface StoreFacts {
   /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
   readonly body?: Buffer | undefined
-  /** The body ended early, or the handler threw. */
-  readonly truncated?: boolean | undefined
   /** A field with a cookie or credential that the handler read (lower case) and that is not part of the key. */
   readonly unkeyedRead?: string | undefined
   /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
@@ -148,132 +146,87 @@ export interface StoreFacts {
   readonly random?: number | undefined
 }
 
-/** How a stored response comes to be the answer. */
-export interface StoredResponseContext {
-  /** `error`: in place of a failed handler run. */
-  readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
-  /** Why the handler ran, for the kinds that follow a run. */
-  readonly verdict?: ReuseDecision | undefined
-  /** Whether the result of the run is stored. Default true. */
-  readonly stored?: boolean | undefined
-  /** A `vary-miss` where entries exist for other variants. */
-  readonly varyMiss?: boolean | undefined
-  /** Key for Cache-Status; only for debugging, it discloses. */
-  readonly key?: string | undefined
-}
-
 /** What is known about a handler run when its response is sent. */
 export interface RunFacts {
   /** Why the stored response was not used; undefined where there was none. */
   readonly verdict?: ReuseDecision | undefined
+  /** Entries exist for other variants. */
   readonly varyMiss?: boolean | undefined
-  /** Whether it was in fact stored: false where the fence or the store refused. Default: what was decided. */
+  /** Whether the result of the run is stored: false where fence or store refused it. Default: as decided. */
   readonly stored?: boolean | undefined
-  /** This run was shared with other requests. */
-  readonly collapsed?: boolean | undefined
-  /** The handler's status, where another one is sent. */
-  readonly forwardStatus?: number | undefined
   /** Why the store was not asked, or why the response was not stored. */
   readonly detail?: string | undefined
-  readonly key?: string | undefined
 }
 
-/** Why a request does not use the store at all. */
-export type BypassReason =
-  /** Only GET and HEAD are answered from the store (RFC 9110 section 9.2.3). */
-  | 'method'
-  /** `no-store` in the request (RFC 9111 section 5.2.1.5). */
-  | 'request-no-store'
-  /** If-Match or If-Unmodified-Since: only the origin can evaluate them (RFC 9111 section 4.3.2). */
-  | 'precondition'
+/** How a stored response comes to be the answer. */
+export interface StoredResponseContext extends Pick<RunFacts, 'verdict' | 'varyMiss' | 'stored'> {
+  /** `error`: in place of a failed handler run. */
+  readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
+}
 
-/** Why a stored response was used or not. */
-export type ReuseReason =
-  | 'fresh'
-  /** Stale, and the client accepts that (RFC 9111 section 5.2.1.2). */
-  | 'max-stale'
-  /** Stale, inside the window of `stale-while-revalidate` (RFC 5861 section 3). */
-  | 'stale-while-revalidate'
-  | 'stale'
-  /** Softly invalidated. */
-  | 'softened'
-  /** `no-cache` or `max-age=0` in the request (RFC 9111 section 5.2.1.4). */
-  | 'request-no-cache'
-  /** Older than the request's `max-age` (RFC 9111 section 5.2.1.1). */
-  | 'request-max-age'
-  /** Not fresh for as long as the request's `min-fresh` (RFC 9111 section 5.2.1.3). */
-  | 'request-min-fresh'
-  /** `no-cache` in the response: used only after validation (RFC 9111 section 5.2.2.4). */
-  | 'response-no-cache'
-  /** The request has Authorization, and the response does not allow sharing (RFC 9111 section 3.5). */
-  | 'authorization'
-  /** A stored 206 does not cover the requested range (RFC 9111 section 3.3). */
-  | 'partial'
-  /** If-Match or If-Unmodified-Since in a request that must not reach the handler (`only-if-cached`). */
-  | 'precondition'
+/** Why a request went forward to the handler (RFC 9211 section 2.2). */
+export type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request' | 'stale' | 'partial'
 
-/** Why a response was served and not stored. Logged once per route and reason. */
-export type RefusalReason =
-  /** Not the response to a GET. */
-  | 'method'
-  /** A HEAD has no content to store. */
-  | 'head'
-  /** `no-store` in the request. */
-  | 'request-no-store'
-  /** If-Match or If-Unmodified-Since in the request. */
-  | 'precondition'
-  /** The request has Authorization, and neither route nor response allow to share (RFC 9111 section 3.5). */
-  | 'authorization'
-  /** The route does not keep this status. */
-  | 'status'
-  /** A 206 on a route without `partial` or without a usable Content-Range; or a 416, which answers one client's range. */
-  | 'partial'
-  /** The body ended early, the handler threw, or Content-Length does not match (RFC 9111 section 3.3). */
-  | 'truncated'
-  /** The response sets a cookie (`setCookie`). */
-  | 'set-cookie'
-  /** The handler read a cookie or credential that is not part of the key (`unkeyedReads`). */
-  | 'unkeyed-read'
-  /** `no-store` in the response (RFC 9111 section 5.2.2.5). */
-  | 'response-no-store'
-  /** `private` in the response, and the entry would not belong to one principal (RFC 9111 section 5.2.2.7). */
-  | 'response-private'
-  /** `no-cache` in the response, and no validator to validate it with (RFC 9111 section 5.2.2.4). */
-  | 'response-no-cache'
-  /** `Vary: *` (RFC 9111 section 4.1). */
-  | 'vary-star'
-  /** Encoded content that does not vary on Accept-Encoding (`encoded`). */
-  | 'content-encoding'
-  /** Neither the route nor the response sets a lifetime. */
-  | 'no-freshness'
-  /** Stale when it arrived, and of no use afterwards. */
-  | 'already-stale'
-  /** More than `maxBodyBytes`. */
-  | 'body-too-large'
-  /** More than `maxHeaderBytes`. */
-  | 'headers-too-large'
-  /** More Cache-Groups than an entry carries: an entry that cannot be invalidated by all its groups is not stored. */
-  | 'too-many-groups'
-  /** `text/event-stream`: its body never ends. */
-  | 'event-stream'
-  /** A POST without Content-Location of its own URI, or without explicit freshness (RFC 9110 section 9.3.3). */
-  | 'content-location'
+/** Why a request does not use the store at all, and the word of Cache-Status for it. */
+export const BYPASS_REASONS = {
+  method: 'method', // only GET and HEAD are answered from the store (RFC 9110 section 9.2.3)
+  'request-no-store': 'request', // RFC 9111 section 5.2.1.5
+  precondition: 'bypass', // If-Match, If-Unmodified-Since: only the origin can evaluate them (RFC 9111 section 4.3.2)
+} as const satisfies Record<string, Forward>
 
-/** Refusals that hold for one request: the response to the next one of the key may be stored. */
-const OF_THE_REQUEST: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
-  'method',
-  'head',
-  'request-no-store',
-  'precondition',
-  'authorization',
-  'partial',
-  'truncated',
-  'content-location',
-])
+export type BypassReason = keyof typeof BYPASS_REASONS
 
-/** Whether a refusal holds for all requests of the key. */
-export function holdsForKey(reason: RefusalReason): boolean {
-  return !OF_THE_REQUEST.has(reason)
+/** Why a stored response was used or not, and the word of Cache-Status where the handler ran. */
+export const REUSE_REASONS = {
+  fresh: 'stale',
+  'max-stale': 'stale', // stale, and the client accepts that (RFC 9111 section 5.2.1.2)
+  'stale-while-revalidate': 'stale', // RFC 5861 section 3
+  stale: 'stale',
+  softened: 'stale', // softly invalidated
+  'request-no-cache': 'request', // also `max-age=0` (RFC 9111 section 5.2.1.4)
+  'request-max-age': 'request', // RFC 9111 section 5.2.1.1
+  'request-min-fresh': 'request', // RFC 9111 section 5.2.1.3
+  'response-no-cache': 'stale', // used only after validation (RFC 9111 section 5.2.2.4)
+  authorization: 'bypass', // the response does not allow sharing (RFC 9111 section 3.5)
+  partial: 'partial', // a stored 206 does not cover the requested range (RFC 9111 section 3.3)
+  precondition: 'bypass', // with `only-if-cached`, so the handler cannot be asked either
+} as const satisfies Record<string, Forward>
+
+export type ReuseReason = keyof typeof REUSE_REASONS
+
+/**
+ * Why a response was served and not stored; logged once per route and reason. True: it holds for all requests of the
+ * key. False: the response to the next request may be stored.
+ */
+const REFUSAL_REASONS = {
+  method: false, // not the response to a GET
+  head: false, // no content to store
+  'request-no-store': false,
+  precondition: false, // If-Match or If-Unmodified-Since in the request
+  authorization: false, // in the request, and neither route nor response allow sharing (RFC 9111 section 3.5)
+  status: true, // not one that the route stores
+  partial: false, // a 206 without `partial` or a usable Content-Range; a 416, which answers one client's range
+  truncated: false, // Content-Length does not match the body (RFC 9111 section 3.3)
+  'set-cookie': true, // option `setCookie`
+  'unkeyed-read': true, // the handler read a cookie or credential that is not part of the key (`unkeyedReads`)
+  'response-no-store': true, // RFC 9111 section 5.2.2.5
+  'response-private': true, // and the entry would not belong to one principal (RFC 9111 section 5.2.2.7)
+  'response-no-cache': true, // and there is no validator (RFC 9111 section 5.2.2.4)
+  'vary-star': true, // RFC 9111 section 4.1
+  'content-encoding': true, // and it does not vary on Accept-Encoding (`encoded`)
+  'no-freshness': true, // neither route nor response set a lifetime
+  'already-stale': true, // when it arrived, and of no use afterwards
+  'body-too-large': true, // `maxBodyBytes`
+  'headers-too-large': true, // `maxHeaderBytes`
+  'too-many-groups': true, // an entry that cannot be invalidated by all its groups is not stored
+  'event-stream': true, // its body never ends
+  'content-location': false, // a POST without that of its own URI, or explicit freshness (RFC 9110 section 9.3.3)
+}
+
+export type RefusalReason = keyof typeof REFUSAL_REASONS
+
+export function refuse(reason: RefusalReason): Refused {
+  return { store: false, reason, forKey: REFUSAL_REASONS[reason] }
 }
 
 /**

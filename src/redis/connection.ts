@@ -1,23 +1,24 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/recorder.js'
 import type { CommandArgument, Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
-import { checkClient, closeClient, isReply, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
-import { type ConnectionCounters, type NodeConnection, noCounts } from './node-connection.js'
+import { checkClient, closeClient, connectClient, isReply, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
 import { ServerWatch } from './server.js'
 import type { NodeRedis, ResolvedSettings } from './settings.js'
+import {
+  addressesOf,
+  type ConnectionCounters,
+  type ConnectionStatus,
+  connectProblem,
+  noCounts,
+  problemsOf,
+  StatusLog,
+  statusOf,
+} from './status.js'
 import { Subscriber } from './subscriber.js'
 import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
-
-/**
- * - `ready`: commands are answered
- * - `degraded`: connected, but the server does not answer in time, or not yet; on a cluster, some primaries are away.
- *   Commands are sent only where they will be answered
- * - `unavailable`: not connected
- * - `closed`: for good
- */
-export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 
 /** How long `connect()` waits in addition to the time of one attempt. */
 const CONNECT_GRACE_MS = 1000
@@ -103,7 +104,7 @@ export class Connection {
       onForbidden: (message) => this.#watch.onForbidden(message),
     })
     this.#subscriber = new Subscriber(this.client, settings, logger)
-    this.#listen()
+    this.#listen('on')
     if (!this.#replicated) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
   }
 
@@ -222,7 +223,7 @@ export class Connection {
     await Promise.all([this.#subscriber.close(), this.#own ? closeClient(this.client) : undefined])
     await this.#deadlines.idle()
     // Our own client keeps its error listener: an error that it emits later must not end the process.
-    if (!this.#own) this.#unlisten()
+    if (!this.#own) this.#listen('off')
   }
 
   /** A caller sends its next command in the turn in which the last one was answered, or in the one after it. */
@@ -238,39 +239,29 @@ export class Connection {
   async #connectClient(): Promise<void> {
     while (this.#status !== 'closed') {
       try {
-        await this.client.connect()
+        await connectClient(this.client)
         return this.#refresh()
       } catch (error) {
         this.#fail(error)
-        await new Promise((resolve) => setTimeout(resolve, CONNECT_PAUSE_MS).unref())
+        await pause(CONNECT_PAUSE_MS, undefined, { ref: false })
       }
     }
   }
 
   async #readyOrClosed(limitMs: number): Promise<void> {
-    let finish = (): void => {}
-    const finished = new Promise<void>((resolve) => {
-      finish = resolve
-    })
-    const timer = setTimeout(finish, limitMs)
+    const settled = new AbortController()
     const unlisten = this.onStatus((status) => {
-      if (status === 'ready' || status === 'closed') finish()
+      if (status === 'ready' || status === 'closed') settled.abort()
     })
-    await finished
-    clearTimeout(timer)
+    await pause(limitMs, undefined, { signal: settled.signal }).catch(() => {})
     unlisten()
   }
 
-  #listen(): void {
-    for (const event of FAILURE_EVENTS) this.client.on(event, this.#fail)
-    for (const event of READY_EVENTS) this.client.on(event, this.#onReady)
-    for (const event of LIFE_EVENTS) this.client.on(event, this.#update)
-  }
-
-  #unlisten(): void {
-    for (const event of FAILURE_EVENTS) this.client.off(event, this.#fail)
-    for (const event of READY_EVENTS) this.client.off(event, this.#onReady)
-    for (const event of LIFE_EVENTS) this.client.off(event, this.#update)
+  /** Adds the listeners of the driver's events, or removes them. */
+  #listen(method: 'on' | 'off'): void {
+    for (const event of FAILURE_EVENTS) this.client[method](event, this.#fail)
+    for (const event of READY_EVENTS) this.client[method](event, this.#onReady)
+    for (const event of LIFE_EVENTS) this.client[method](event, this.#update)
   }
 
   readonly #fail = (error: unknown): void => {
@@ -343,87 +334,3 @@ export class Connection {
 
 /** For the connection that confirms invalidations: the main one logs about the same servers. */
 const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
-
-/** Logs each change of the connection once: what was lost and why, and how long it took to come back. */
-class StatusLog {
-  readonly #logger: Logger
-  readonly #where: string
-  #lostAt: number | undefined
-  #refusal: string | undefined
-
-  constructor(logger: Logger, where: string) {
-    this.#logger = logger
-    this.#where = where
-  }
-
-  changed(status: ConnectionStatus, reason: string): void {
-    if (status === 'closed') return
-    if (status === 'ready') return this.#back()
-    this.#lost(status === 'degraded' ? reason : `is unavailable (${reason})`)
-  }
-
-  /** The first connection could not be made. Further attempts are not logged. */
-  neverConnected(reason: string): void {
-    if (this.#lostAt !== undefined) return
-    this.#lost(`is unavailable (${reason})`)
-    this.#refusal = reason
-  }
-
-  /** The server answered and refuses us: another cause than the one that was logged when it was lost. */
-  refused(reason: string): void {
-    if (this.#lostAt === undefined || this.#refusal === reason) return
-    this.#refusal = reason
-    this.#logger.warn(`redwell: Redis at ${this.#where} refuses the connection (${reason})`)
-  }
-
-  #lost(what: string): void {
-    this.#lostAt ??= performance.now()
-    this.#logger.warn(`redwell: Redis at ${this.#where} ${what}; requests are served without the cache`)
-  }
-
-  #back(): void {
-    if (this.#lostAt === undefined) return
-    const awayMs = Math.round(performance.now() - this.#lostAt)
-    this.#lostAt = undefined
-    this.#refusal = undefined
-    this.#logger.info(`redwell: Redis at ${this.#where} is back after ${awayMs} ms`)
-  }
-}
-
-/** The addresses as they were given, for messages. */
-function addressesOf({ sentinel, nodes, client }: ResolvedSettings): string {
-  if (client !== undefined) return 'the given client'
-  const addresses = (sentinel?.nodes ?? nodes).map(
-    ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
-  )
-  return `${sentinel === undefined ? '' : 'sentinel '}${addresses.join(', ')}`
-}
-
-/** Errors of a client that speaks TLS to a plain port, or the other way round; none of them mentions TLS. */
-const TLS_MISMATCH = /timeout|ECONNRESET|EPROTO|closed unexpectedly|socket hang up/i
-
-function connectProblem(error: Error, { tls, client }: ResolvedSettings, everReady: boolean): string {
-  const text = error.message === '' ? String(Reflect.get(error, 'code') ?? error.name) : error.message
-  if (everReady || client !== undefined || !TLS_MISMATCH.test(text)) return text
-  if (tls !== undefined) return `${text}; TLS is on: does this port accept TLS?`
-  return /timeout/i.test(text) ? text : `${text}; if this port expects TLS, use rediss:// or tls: true`
-}
-
-/** What is wrong with servers that are connected and do not serve. */
-function problemsOf(nodes: readonly NodeConnection[]): string {
-  const away = nodes.filter(({ state }) => state !== 'ready')
-  if (nodes.length <= 1) return problemOf(away[0])
-  const problems = away.map((node) => `${node.where} ${problemOf(node)}`)
-  return `has ${nodes.length - away.length} of ${nodes.length} primaries: ${problems.join('; ')}`
-}
-
-function problemOf(node: NodeConnection | undefined): string {
-  if (node?.reason !== undefined) return `cannot serve now (${node.reason})`
-  return node?.state === 'unavailable' ? 'is not connected' : 'does not answer in time'
-}
-
-/** The status of all servers together. */
-function statusOf(nodes: readonly Pick<NodeConnection, 'state'>[]): ConnectionStatus {
-  if (nodes.length > 0 && nodes.every(({ state }) => state === 'ready')) return 'ready'
-  return nodes.some(({ state }) => state !== 'unavailable') ? 'degraded' : 'unavailable'
-}

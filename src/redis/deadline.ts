@@ -1,6 +1,11 @@
 /** Ticks in one time limit: a missed deadline is noticed up to a quarter of the limit late. */
 const TICKS_PER_LIMIT = 4
 
+/** The timer fired so many ticks late that the event loop hardly turned; then only a part of a tick is counted. */
+const LATE_TICKS = 2
+
+const LATE_PART = 1 / 4
+
 /** Upper bound of a tick, so that a long limit does not keep the timer alive long after the last reply. */
 const TICK_MAX_MS = 100
 
@@ -30,7 +35,7 @@ export class CommandBudget {
   begin(now: number): number {
     if (this.#underWay === 0) this.#since = now
     this.#underWay += 1
-    return this.remainingMs - (now - this.#since)
+    return this.remainingMs - Math.max(0, now - this.#since)
   }
 
   /** A command was answered, or missed its deadline. */
@@ -46,35 +51,22 @@ export interface Pending {
   settle(): boolean
 }
 
-/** A link in the list of commands that are due at the same tick. `next` is undefined once it has left the list. */
 class Waiting implements Pending {
-  previous: Waiting = this
-  next: Waiting | undefined = this
   readonly miss: () => void
-  readonly #onSettled: (budget: CommandBudget | undefined) => void
-  readonly #budget: CommandBudget | undefined
+  readonly #due: Set<Waiting>
+  readonly #onSettled: () => void
 
-  constructor(miss: () => void, budget: CommandBudget | undefined, onSettled: (budget?: CommandBudget) => void) {
+  constructor(miss: () => void, due: Set<Waiting>, onSettled: () => void) {
     this.miss = miss
-    this.#budget = budget
+    this.#due = due
     this.#onSettled = onSettled
+    due.add(this)
   }
 
   settle(): boolean {
-    const { previous, next } = this
-    if (next === undefined) return false
-    previous.next = next
-    next.previous = previous
-    this.next = undefined
-    this.#onSettled(this.#budget)
-    return true
-  }
-
-  insertBefore(end: Waiting): void {
-    this.previous = end.previous
-    this.next = end
-    end.previous.next = this
-    end.previous = this
+    const isFirst = this.#due.delete(this)
+    if (isFirst) this.#onSettled()
+    return isFirst
   }
 }
 
@@ -84,26 +76,29 @@ class Waiting implements Pending {
  * while nothing is under way.
  *
  * The limit is on the server, not on this process: while the event loop does not turn, no command is written and no
- * reply is read. So the clock here advances by at most one tick each time the timer fires, however late that is, and a
- * command is given four turns of the loop before it counts as missed.
+ * reply is read. So the clock here advances by at most one tick each time the timer fires, and by a quarter where it
+ * fires late: a command is given four turns of the loop in time, or sixteen late ones, before it counts as missed.
  */
 export class Deadlines {
   readonly limitMs: number
   readonly #tickMs: number
-  /** Lists of commands by the tick at which they are due; each list by its end, a link that is no command. */
-  readonly #due = new Map<number, Waiting>()
+  readonly #realNow: () => number
+  /** Commands by the tick at which they are due. */
+  readonly #due = new Map<number, Set<Waiting>>()
   #count = 0
   #timer: NodeJS.Timeout | undefined
-  /** Ticks so far, and the real time of the last one. */
-  #ticks = 0
+  /** The clock at the last tick, and the real time of that. */
+  #clockMs = 0
   #tickedAt = 0
+  /** The last tick of the clock whose commands have been expired. */
   #expired = 0
   #expiring = false
   #idle: (() => void)[] = []
 
-  /** `limitMs`: for commands without a budget. */
-  constructor(limitMs: number) {
+  /** `limitMs`: for commands without a budget. `now`: a monotonic clock. */
+  constructor(limitMs: number, now: () => number = () => performance.now()) {
     this.limitMs = limitMs
+    this.#realNow = now
     this.#tickMs = Math.min(Math.max(1, Math.ceil(limitMs / TICKS_PER_LIMIT)), TICK_MAX_MS)
   }
 
@@ -116,10 +111,11 @@ export class Deadlines {
       budget?.end(now)
       return undefined
     }
-    const waiting = new Waiting(miss, budget, this.#onSettled)
-    waiting.insertBefore(this.#endOf(Math.ceil((now + limitMs) / this.#tickMs)))
     this.#count += 1
-    return waiting
+    return new Waiting(miss, this.#dueAt(Math.ceil((now + limitMs) / this.#tickMs)), () => {
+      this.#count -= 1
+      budget?.end(this.#now())
+    })
   }
 
   /** The tick whose commands miss their deadline just now; commands of one turn of the event loop have the same. */
@@ -139,37 +135,30 @@ export class Deadlines {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  readonly #onSettled = (budget: CommandBudget | undefined): void => {
-    this.#count -= 1
-    budget?.end(this.#now())
-  }
-
-  #endOf(tick: number): Waiting {
+  #dueAt(tick: number): Set<Waiting> {
     const known = this.#due.get(tick)
     if (known !== undefined) return known
-    const end = new Waiting(
-      () => {},
-      undefined,
-      () => {},
-    )
-    this.#due.set(tick, end)
-    return end
+    const due = new Set<Waiting>()
+    this.#due.set(tick, due)
+    return due
   }
 
   #begin(): void {
-    this.#tickedAt = performance.now()
+    this.#tickedAt = this.#realNow()
     this.#timer = setInterval(this.#tick, this.#tickMs)
   }
 
   #now(): number {
-    return this.#ticks * this.#tickMs + Math.min(performance.now() - this.#tickedAt, this.#tickMs)
+    const elapsedMs = this.#realNow() - this.#tickedAt
+    const isLate = elapsedMs >= LATE_TICKS * this.#tickMs
+    return this.#clockMs + (isLate ? LATE_PART * this.#tickMs : Math.min(elapsedMs, this.#tickMs))
   }
 
   readonly #tick = (): void => {
-    this.#ticks += 1
-    this.#tickedAt = performance.now()
+    this.#clockMs = this.#now()
+    this.#tickedAt = this.#realNow()
     if (this.#count === 0) return this.#rest()
-    if (this.#expiring || !this.#due.has(this.#ticks)) return
+    if (this.#expiring || this.#clockMs < (this.#expired + 1) * this.#tickMs) return
     // An event loop that was blocked runs its timers before it reads its sockets, where the replies may be waiting.
     this.#expiring = true
     setImmediate(this.#expire)
@@ -177,21 +166,13 @@ export class Deadlines {
 
   readonly #expire = (): void => {
     this.#expiring = false
-    while (this.#expired < this.#ticks) {
+    while ((this.#expired + 1) * this.#tickMs <= this.#clockMs) {
       this.#expired += 1
-      this.#expireTick(this.#expired)
+      const due = this.#due.get(this.#expired) ?? []
+      this.#due.delete(this.#expired)
+      for (const waiting of due) if (waiting.settle()) waiting.miss()
     }
     if (this.#count === 0) this.#rest()
-  }
-
-  #expireTick(tick: number): void {
-    const end = this.#due.get(tick)
-    if (end === undefined) return
-    this.#due.delete(tick)
-    for (let oldest = end.next; oldest !== undefined && oldest !== end; oldest = end.next) {
-      oldest.settle()
-      oldest.miss()
-    }
   }
 
   /** The clock stands still while there is nothing to time. */
@@ -199,7 +180,7 @@ export class Deadlines {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#due.clear()
-    this.#expired = this.#ticks
+    this.#expired = Math.floor(this.#clockMs / this.#tickMs)
     const idle = this.#idle
     this.#idle = []
     for (const resolve of idle) resolve()

@@ -3,7 +3,7 @@ import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentin
 import { createRequire } from 'node:module'
 import { SettingsError } from '../errors.js'
 import { type CommandArgument, type Reply, slotOf } from './command.js'
-import type { NodeRedis, ResolvedSettings, ResolvedTls } from './settings.js'
+import { type NodeRedis, type ResolvedSettings, type ResolvedTls, withoutUndefined } from './settings.js'
 
 /** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
 type Driver = typeof RedisClient
@@ -155,11 +155,12 @@ function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
   })
 }
 
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
-
-/** The driver's types do not accept an option that is there and undefined. */
-function withoutUndefined<T extends object>(object: T): Defined<T> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>
+/** Connects. Rejects for a cluster whose slots are not assigned yet, because the driver would not look again. */
+export async function connectClient(client: NodeRedis): Promise<void> {
+  await client.connect()
+  if (!isCluster(client) || client.masters.length > 0) return
+  client.destroy()
+  throw new Error('the cluster has no primaries yet')
 }
 
 /** Closes gracefully while the server answers, and by force when it does not. */

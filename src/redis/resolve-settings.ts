@@ -12,6 +12,7 @@ import {
   Secret,
   type SentinelOptions,
   type TlsOptions,
+  withoutUndefined,
 } from './settings.js'
 
 const DEFAULT_SENTINEL_PORT = 26_379
@@ -37,77 +38,44 @@ const REPLICAS_MAX = 100
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
 const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants'])
 
+/** `object`: checked where it is used. */
 type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
 
-/** The type of each setting in code, for callers without a type checker. `object`: checked where it is used. */
-const TYPES: { readonly [Name in keyof Required<RedisSettings>]: Kind } = {
-  url: 'string',
-  host: 'string',
-  port: 'number',
-  db: 'number',
-  username: 'string',
-  password: 'string',
-  credentials: 'function',
-  tls: 'object',
-  cluster: 'object',
-  sentinel: 'object',
-  maxConnections: 'number',
-  socketTimeout: 'duration',
-  connectTimeout: 'duration',
-  commandTimeout: 'duration',
-  invalidationTimeout: 'duration',
-  waitForReplicas: 'number',
-  trustRestarts: 'boolean',
-  resp: 'number',
-  prefix: 'string',
-  defaultTtl: 'duration',
-  warnUnboundedCache: 'boolean',
-  otel: 'boolean',
-  otelRedis: 'boolean',
-  client: 'object',
+/** Each setting: its type in code, for callers without a type checker, and its variable. */
+const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, variable?: string]>> = {
+  url: ['string', 'REDIS_URL'],
+  host: ['string', 'REDIS_HOST'],
+  port: ['number', 'REDIS_PORT'],
+  db: ['number', 'REDIS_DB'],
+  username: ['string', 'REDIS_USERNAME'],
+  password: ['string', 'REDIS_PASSWORD'],
+  credentials: ['function'],
+  tls: ['object'],
+  cluster: ['object'],
+  sentinel: ['object'],
+  maxConnections: ['number', 'REDIS_MAX_CONNECTIONS'],
+  socketTimeout: ['duration', 'REDIS_SOCKET_TIMEOUT'],
+  connectTimeout: ['duration', 'REDIS_SOCKET_CONNECT_TIMEOUT'],
+  commandTimeout: ['duration'],
+  invalidationTimeout: ['duration', 'REDIS_INVALIDATION_TIMEOUT'],
+  waitForReplicas: ['number'],
+  trustRestarts: ['boolean'],
+  resp: ['number'],
+  prefix: ['string', 'REDIS_PREFIX'],
+  defaultTtl: ['duration', 'REDIS_DEFAULT_TTL'],
+  warnUnboundedCache: ['boolean', 'REDIS_WARN_UNBOUNDED_CACHE'],
+  otel: ['boolean', 'REDIS_OTEL_ENABLED'],
+  otelRedis: ['boolean', 'REDIS_OTEL_REDIS_ENABLED'],
+  client: ['object'],
 }
 
-const MEMBERS: Readonly<Record<string, readonly string[]>> = {
-  tls: ['cert', 'key', 'ca', 'checkHostname'],
-  sentinel: ['nodes', 'masterName', 'username', 'password'],
-  cluster: ['nodes'],
-}
+const NAMES = Object.keys(SETTINGS)
 
-const TEXTS = {
-  url: 'REDIS_URL',
-  host: 'REDIS_HOST',
-  username: 'REDIS_USERNAME',
-  password: 'REDIS_PASSWORD',
-  prefix: 'REDIS_PREFIX',
-} as const
-
-const NUMBERS = {
-  port: 'REDIS_PORT',
-  db: 'REDIS_DB',
-  maxConnections: 'REDIS_MAX_CONNECTIONS',
-  socketTimeout: 'REDIS_SOCKET_TIMEOUT',
-  connectTimeout: 'REDIS_SOCKET_CONNECT_TIMEOUT',
-  invalidationTimeout: 'REDIS_INVALIDATION_TIMEOUT',
-  defaultTtl: 'REDIS_DEFAULT_TTL',
-} as const
-
-const FLAGS = {
-  cluster: 'REDIS_CLUSTER',
-  warnUnboundedCache: 'REDIS_WARN_UNBOUNDED_CACHE',
-  otel: 'REDIS_OTEL_ENABLED',
-  otelRedis: 'REDIS_OTEL_REDIS_ENABLED',
-} as const
-
-const TLS_FILES = { cert: 'REDIS_SSL_CERTFILE', key: 'REDIS_SSL_KEYFILE', ca: 'REDIS_SSL_CA_CERTS' } as const
-
-const SENTINEL_TEXTS = {
-  nodes: 'REDIS_SENTINEL_NODES',
-  masterName: 'REDIS_SENTINEL_MASTER_NAME',
-  username: 'REDIS_SENTINEL_USERNAME',
-  password: 'REDIS_SENTINEL_PASSWORD',
-} as const
-
-const VARIABLES: Readonly<Record<string, string>> = { ...TEXTS, ...NUMBERS, ...FLAGS }
+const MEMBERS = new Map([
+  ['tls', ['cert', 'key', 'ca', 'checkHostname']],
+  ['sentinel', ['nodes', 'masterName', 'username', 'password']],
+  ['cluster', ['nodes']],
+])
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -169,19 +137,19 @@ function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings 
 }
 
 function typeProblem(name: string, value: unknown): string | undefined {
-  if (!Object.hasOwn(TYPES, name)) {
+  const [kind] = Object.entries(SETTINGS).find(([known]) => known === name)?.[1] ?? []
+  if (kind === undefined) {
     if (/^\d+$/.test(name)) return "settings are an object, such as { url: 'redis://…' }; a string was given"
-    const near = Object.keys(TYPES).find((known) => alike(known, name))
-    return `is not a setting; ${near === undefined ? `the settings are ${Object.keys(TYPES).join(', ')}` : `did you mean ${near}?`}`
+    const near = NAMES.find((known) => alike(known, name))
+    return `is not a setting; ${near === undefined ? `the settings are ${NAMES.join(', ')}` : `did you mean ${near}?`}`
   }
-  const type: Kind = TYPES[name as keyof typeof TYPES]
-  if (type === 'duration') return undefined
-  if (type === 'number') return typeof value === 'number' ? undefined : `${shown(value)} is not a number`
-  if (type !== 'object') return typeof value === type ? undefined : `is not a ${type}`
-  const known = MEMBERS[name]
-  if (known === undefined || typeof value !== 'object' || value === null) return undefined
-  const unknown = Object.keys(value).filter((member) => !known.includes(member))
-  return unknown.length === 0 ? undefined : `${unknown.join(', ')}: not one of ${known.join(', ')}`
+  if (kind === 'duration') return undefined
+  if (kind === 'number') return typeof value === 'number' ? undefined : `${shown(value)} is not a number`
+  if (kind !== 'object') return typeof value === kind ? undefined : `is not a ${kind}`
+  const members = MEMBERS.get(name)
+  if (members === undefined || typeof value !== 'object' || value === null) return undefined
+  const unknown = Object.keys(value).filter((member) => !members.includes(member))
+  return unknown.length === 0 ? undefined : `${unknown.join(', ')}: not one of ${members.join(', ')}`
 }
 
 /** Whether one name begins with the other, in any spelling: `urll` and `url`, `default_ttl` and `defaultTtl`. */
@@ -217,36 +185,31 @@ function readEnvironment(env: Environment, problems: string[]): FromEnvironment 
   const flag = (name: string): boolean | undefined => {
     const value = text(name)
     if (value === undefined) return undefined
-    const known = BOOLEANS.get(value.trim().toLowerCase())
-    if (known === undefined) problems.push(`${name}: '${value}' is not one of true, false, 1, 0, yes, no`)
-    return known
+    const is = (words: RegExp): boolean => words.test(value.trim())
+    if (!is(/^(true|1|yes|false|0|no)$/i)) problems.push(`${name}: '${value}' is not one of true, false, 1, 0, yes, no`)
+    return is(/^(true|1|yes)$/i)
   }
+  const readers = { string: text, number, duration: number, boolean: flag, function: text, object: text }
+  const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
+    variable === undefined ? [] : [[name, readers[kind](variable)]],
+  )
   return {
-    settings: { ...mapValues(TEXTS, text), ...mapValues(NUMBERS, number), ...mapValues(FLAGS, flag) },
+    settings: { ...Object.fromEntries(read), cluster: flag('REDIS_CLUSTER') },
     tlsOn: flag('REDIS_SSL'),
-    tls: { ...mapValues(TLS_FILES, text), checkHostname: flag('REDIS_SSL_CHECK_HOSTNAME') },
+    tls: {
+      cert: text('REDIS_SSL_CERTFILE'),
+      key: text('REDIS_SSL_KEYFILE'),
+      ca: text('REDIS_SSL_CA_CERTS'),
+      checkHostname: flag('REDIS_SSL_CHECK_HOSTNAME'),
+    },
     sentinelOn: flag('REDIS_SENTINEL'),
-    sentinel: mapValues(SENTINEL_TEXTS, text),
+    sentinel: {
+      nodes: text('REDIS_SENTINEL_NODES'),
+      masterName: text('REDIS_SENTINEL_MASTER_NAME'),
+      username: text('REDIS_SENTINEL_USERNAME'),
+      password: text('REDIS_SENTINEL_PASSWORD'),
+    },
   }
-}
-
-const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
-  ['true', true],
-  ['1', true],
-  ['yes', true],
-  ['false', false],
-  ['0', false],
-  ['no', false],
-])
-
-function mapValues<Name extends string, T>(
-  object: Readonly<Record<Name, string>>,
-  map: (value: string) => T,
-): Record<Name, T> {
-  return Object.fromEntries(Object.entries<string>(object).map(([name, value]) => [name, map(value)])) as Record<
-    Name,
-    T
-  >
 }
 
 /** Settings of code and environment. `tls` and `sentinel` are there only where they are on. */
@@ -263,7 +226,7 @@ interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
 
 /** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
 function merge(given: RedisSettings, env: FromEnvironment): Merged {
-  const { tls, sentinel, cluster, ...code } = defined(given)
+  const { tls, sentinel, cluster, ...code } = withoutUndefined(given)
   const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
   const address = code.client ?? code.host ?? code.port ?? clusterNodes
   const base = code.url === undefined && address !== undefined ? { ...env.settings, url: undefined } : env.settings
@@ -275,18 +238,14 @@ function merge(given: RedisSettings, env: FromEnvironment): Merged {
     sentinel: either(sentinel, env.sentinelOn, env.sentinel),
     cluster: cluster === undefined ? env.settings.cluster === true : cluster !== false,
     clusterNodes,
-    nameOf: (name) => (given[name] === undefined ? (VARIABLES[name] ?? name) : name),
+    nameOf: (name) => (given[name] === undefined ? (SETTINGS[name][1] ?? name) : name),
   }
 }
 
 /** Options that code or the environment switches on; those that code leaves out are the environment's. */
 function either<T extends object>(code: boolean | T | undefined, on: boolean | undefined, env: T): T | undefined {
-  if (typeof code === 'object') return { ...env, ...defined(code) }
+  if (typeof code === 'object') return { ...env, ...withoutUndefined(code) }
   return (code ?? on) === true ? env : undefined
-}
-
-function defined<T extends object>(object: T): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
 }
 
 const URL_FIELDS = ['host', 'port', 'db', 'username', 'password'] as const

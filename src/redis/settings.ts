@@ -169,3 +169,10 @@ export interface ResolvedSettings {
   /** What was given and does not count; said once at start. */
   readonly warnings: readonly string[]
 }
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** For types that do not accept a member that is there and undefined. */
+export function withoutUndefined<T extends object>(object: T): Defined<T> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>
+}

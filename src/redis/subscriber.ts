@@ -1,4 +1,5 @@
 import type { RedisClientType } from '@redis/client'
+import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { closeClient, duplicateOnce, isCluster, isSentinel, primariesOf } from './driver.js'
@@ -146,7 +147,7 @@ export class Subscriber {
         await limited(Promise.all(all))
         return this.#reset()
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, MOVE_PAUSE_MS).unref())
+        await pause(MOVE_PAUSE_MS, undefined, { ref: false })
       }
     }
   }

@@ -94,9 +94,9 @@ class ClusterNodes implements NodeConnections {
   }
 
   of(key: string | undefined): NodeConnection | undefined {
-    if (key === undefined) return this.#any()
-    const node = primaryFor(this.#cluster, key)
-    return node === undefined ? undefined : this.#connectionOf(node)
+    const node = key === undefined ? undefined : primaryFor(this.#cluster, key)
+    // For a slot that the driver does not know, any node answers with a redirection, from which the driver learns it.
+    return node === undefined ? this.#any() : this.#connectionOf(node)
   }
 
   all(): readonly NodeConnection[] {

@@ -1,9 +1,10 @@
+import { describeValue } from '../errors.js'
 import { groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { Key, KeyPart, QueryRule } from '../cache/key.js'
-import { type Check, choice, flag, fraction, HTTP_OPTIONS, type HttpOptions, Option, quote } from '../http/index.js'
+import { type Check, choice, flag, fraction, HTTP_OPTIONS, type HttpOptions, Option } from '../http/index.js'
 
-/** Who an entry belongs to, such as a user's id. Numbers count by their text. */
+/** The owner of an entry, such as a user's id. Numbers count by their text. */
 export type Principal = string | number | bigint
 
 /** What selects the entry of a route. The same on the GET, the PUT and the DELETE of a path. */
@@ -77,7 +78,7 @@ export interface WriteResult {
 export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
 
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
-  /** `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
+  /** Of `cacheEvict`. `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
   mode?: 'hard' | 'soft' | undefined
 }
 
@@ -95,7 +96,7 @@ export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
 
 /** A function of the request; its types depend on the framework's request, so the interfaces above have them. */
 const requestFunction: Check<undefined> = (value, problem) =>
-  typeof value === 'function' ? undefined : problem(`${quote(value)} must be a function of the request`)
+  typeof value === 'function' ? undefined : problem(`${describeValue(value)} must be a function of the request`)
 
 const checkGroup: Check<undefined> = (value, problem) => {
   if (typeof value === 'function') return
@@ -106,12 +107,14 @@ const checkGroup: Check<undefined> = (value, problem) => {
 }
 
 const checkQuery: Check<QueryRule> = (value, problem) => {
-  if (!isObject(value)) return problem(`${quote(value)} must be an object with \`ignore\`, \`only\` or \`sort\``)
+  if (!isObject(value))
+    return problem(`${describeValue(value)} must be an object with \`ignore\`, \`only\` or \`sort\``)
   const { ignore, only, sort }: { ignore?: unknown; only?: unknown; sort?: unknown } = value
   for (const [name, names] of Object.entries({ ignore, only })) {
-    if (names !== undefined && !isTexts(names)) problem(`.${name}: ${quote(names)} must be a list of parameter names`)
+    if (names !== undefined && !isTexts(names))
+      problem(`.${name}: ${describeValue(names)} must be a list of parameter names`)
   }
-  if (sort !== undefined && typeof sort !== 'boolean') problem(`.sort: ${quote(sort)} must be true or false`)
+  if (sort !== undefined && typeof sort !== 'boolean') problem(`.sort: ${describeValue(sort)} must be true or false`)
   if (ignore !== undefined && only !== undefined) problem('`ignore` and `only` exclude each other')
   return value
 }
@@ -119,7 +122,7 @@ const checkQuery: Check<QueryRule> = (value, problem) => {
 const checkEvictKey: Check<undefined> = (value, problem) => {
   if (value === 'path' || typeof value === 'function') return
   if (!Array.isArray(value)) {
-    return problem(`${quote(value)} must be 'path', a list of key parts, or a function of the request and the result`)
+    return problem(`${describeValue(value)} must be 'path', a list of key parts, or a function of the request and the result`)
   }
   const [part]: unknown[] = value
   if (value.length !== 1 || typeof part !== 'string' || !part.startsWith('/')) return

@@ -1,6 +1,6 @@
 import type { PathRule } from '../cache/key.js'
-import { OptionsError } from '../errors.js'
-import { checkKnown, HTTP_OPTIONS, type HttpPolicy, resolveHttpPolicy, resolveOptions } from '../http/index.js'
+import { OptionsError, unknownOptions } from '../errors.js'
+import { HTTP_OPTIONS, type HttpPolicy, resolveHttpPolicy, resolveOptions } from '../http/index.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import {
   type CacheEvictOptions,
@@ -97,7 +97,7 @@ const KNOWN = {
 
 /** A misspelt option would silently do nothing. */
 export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
-  checkKnown(options, KNOWN[of], problems)
+  problems.push(...unknownOptions(options, KNOWN[of]))
 }
 
 /** A handler that sets HTTP caching fields itself expects its query as it was sent (RFC 9111 section 2). */

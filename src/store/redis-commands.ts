@@ -1,7 +1,6 @@
-import type { CommandArgument, Reply } from '../redis/command.js'
+import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { evaluate, type Script } from '../redis/command.js'
 
 /** What the store needs of the connection to Redis. */
 export type RedisConnection = Pick<

@@ -1,7 +1,6 @@
 import { ValueError } from '../errors.js'
-import type { CommandArgument, Reply } from '../redis/command.js'
+import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { evaluate, type Script } from '../redis/command.js'
 import { decodeEntry, decodeStamp, encodeEntry, entryIdentity } from './codec.js'
 import type { Entry, GroupStamp, Stamp } from './entry.js'
 import { Incarnations } from './incarnations.js'

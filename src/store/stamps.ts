@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { CommandArgument, Reply } from '../redis/command.js'
+import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { evaluate, type Script } from '../redis/command.js'
 import { decodeGroupStamp, decodeStamp, encodeStamp } from './codec.js'
 import { allows, type Entry, type GroupStamp, type Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'
@@ -47,12 +46,9 @@ export class Stamps {
 
   /** Reads the clock, once for all that ask in one turn. */
   clock(budget?: CommandBudget): Promise<Stamp> {
-    return this.#shared.get('', budget, () => this.#clock(budget))
-  }
-
-  async #clock(budget?: CommandBudget): Promise<Stamp> {
-    const args = [...this.clockArguments, '']
-    return toStamp(await evaluate(this.#connection, scripts.clock, [this.#keys.clock], args, budget))
+    return this.#shared.get('', budget, () =>
+      evaluate(this.#connection, scripts.clock, [this.#keys.clock], [...this.clockArguments, ''], budget).then(toStamp),
+    )
   }
 
   /** Advances the clock beyond itself, the server's time and `floor`. */
@@ -115,10 +111,9 @@ export class Stamps {
     life: string,
     budget: CommandBudget | undefined,
   ): Promise<{ readonly stamp: Stamp; readonly settled: readonly Reply[] }> {
-    // Not the shared reading of this turn, which may have been sent before the marks.
-    const stamp = await this.#clock(budget)
+    const stamp = await this.clock(budget)
     const settled = await Promise.all(
-      names.map((name, index) => {
+      names.map(async (name, index) => {
         const reply = seen[index] ?? null
         if (presentStamp(reply, stamp.incarnation) !== undefined) return reply
         const args = [String(reply), `${encodeStamp(stamp)} 0`, life]

@@ -2,7 +2,7 @@ import { AssertionError } from 'node:assert'
 import { isDeepStrictEqual } from 'node:util'
 import type { ValueEntry } from '../data/types.js'
 
-/** What the assertions ask: `redis.cache`, or a namespace of it. */
+/** The caches that assertions read: `redis.cache`, or a namespace of it. */
 export interface Readable<K> {
   getEntry(key: K): Promise<ValueEntry<unknown>>
 }
@@ -14,8 +14,8 @@ export interface ResponseLike {
 
 export type CacheOutcome = 'HIT' | 'MISS' | 'BYPASS'
 
-/** What a check found: whether it holds, and the message for either case. */
-interface Verdict {
+/** The result of a check. */
+interface CheckResult {
   readonly pass: boolean
   readonly expected: string
   readonly found: string
@@ -29,30 +29,30 @@ function describeEntry(entry: ValueEntry<unknown>): string {
   return `${entry.outcome === 'hit' ? 'a fresh' : 'a stale'} value, ${JSON.stringify(entry.value) ?? 'not JSON'}`
 }
 
-async function checkCached<K>(cache: Readable<K>, key: K, value: unknown): Promise<Verdict> {
+async function checkCached<K>(cache: Readable<K>, key: K, value: unknown): Promise<CheckResult> {
   const entry = await cache.getEntry(key)
   const same = value === NO_VALUE || (entry.outcome === 'hit' && isDeepStrictEqual(entry.value, value))
   const wanted = value === NO_VALUE ? 'a fresh value' : `the fresh value ${JSON.stringify(value) ?? 'given'}`
-  return verdict(key, entry.outcome === 'hit' && same, wanted, entry)
+  return checkResult(key, entry.outcome === 'hit' && same, wanted, entry)
 }
 
-async function checkStale<K>(cache: Readable<K>, key: K): Promise<Verdict> {
+async function checkStale<K>(cache: Readable<K>, key: K): Promise<CheckResult> {
   const entry = await cache.getEntry(key)
-  return verdict(key, entry.outcome === 'stale', 'a stale value', entry)
+  return checkResult(key, entry.outcome === 'stale', 'a stale value', entry)
 }
 
-/** An outage is no proof of anything, so it is not "nothing". */
-async function checkAbsent<K>(cache: Readable<K>, key: K): Promise<Verdict> {
+/** An outage does not prove that there is no value. */
+async function checkAbsent<K>(cache: Readable<K>, key: K): Promise<CheckResult> {
   const entry = await cache.getEntry(key)
   const absent = entry.outcome === 'negative' || (entry.outcome === 'miss' && entry.reason !== 'outage')
-  return verdict(key, absent, 'nothing', entry)
+  return checkResult(key, absent, 'nothing', entry)
 }
 
-function verdict(key: unknown, pass: boolean, wanted: string, entry: ValueEntry<unknown>): Verdict {
+function checkResult(key: unknown, pass: boolean, wanted: string, entry: ValueEntry<unknown>): CheckResult {
   return { pass, expected: `${wanted} at key ${JSON.stringify(key)}`, found: describeEntry(entry) }
 }
 
-function checkOutcome(response: ResponseLike, outcome: CacheOutcome): Verdict {
+function checkOutcome(response: ResponseLike, outcome: CacheOutcome): CheckResult {
   const { headers } = response
   const value =
     typeof headers['get'] === 'function'
@@ -62,29 +62,29 @@ function checkOutcome(response: ResponseLike, outcome: CacheOutcome): Verdict {
   return { pass: found === outcome, expected: `X-Redis-Cache: ${outcome}`, found }
 }
 
-function demand({ pass, expected, found }: Verdict, caller: (...args: never) => unknown): void {
+function assertPassed({ pass, expected, found }: CheckResult, caller: (...args: never) => unknown): void {
   if (pass) return
   throw new AssertionError({ message: `expected ${expected}, found ${found}`, stackStartFn: caller })
 }
 
-/** There is a fresh value; where one is given, it is deeply equal. */
+/** Asserts that there is a fresh value, deeply equal to `value` if that is passed. */
 export async function assertCached<K>(cache: Readable<K>, key: K, ...value: [value?: unknown]): Promise<void> {
-  demand(await checkCached(cache, key, value.length === 0 ? NO_VALUE : value[0]), assertCached)
+  assertPassed(await checkCached(cache, key, value.length === 0 ? NO_VALUE : value[0]), assertCached)
 }
 
-/** There is a value that is not fresh any more and may still be served. */
+/** Asserts that there is a stale value that may still be served. */
 export async function assertStale<K>(cache: Readable<K>, key: K): Promise<void> {
-  demand(await checkStale(cache, key), assertStale)
+  assertPassed(await checkStale(cache, key), assertStale)
 }
 
-/** There is no value, and the store was there to say so. */
+/** Asserts that there is no value. Fails during an outage, which proves nothing. */
 export async function assertNotCached<K>(cache: Readable<K>, key: K): Promise<void> {
-  demand(await checkAbsent(cache, key), assertNotCached)
+  assertPassed(await checkAbsent(cache, key), assertNotCached)
 }
 
-/** What a cached route did, by its `X-Redis-Cache` field. */
+/** Asserts the outcome of a cached route, by its `X-Redis-Cache` field. */
 export function assertCacheOutcome(response: ResponseLike, outcome: CacheOutcome): void {
-  demand(checkOutcome(response, outcome), assertCacheOutcome)
+  assertPassed(checkOutcome(response, outcome), assertCacheOutcome)
 }
 
 interface MatcherResult {
@@ -92,7 +92,7 @@ interface MatcherResult {
   readonly message: () => string
 }
 
-function matcherResult({ pass, expected, found }: Verdict): MatcherResult {
+function matcherResult({ pass, expected, found }: CheckResult): MatcherResult {
   return { pass, message: () => `expected ${pass ? `not ${expected}` : `${expected}, found ${found}`}` }
 }
 
@@ -117,11 +117,11 @@ export const cacheMatchers = {
 
 /** The types of `cacheMatchers`: `declare module 'vitest' { interface Matchers<T> extends CacheMatchers<T> {} }`. */
 export interface CacheMatchers<R = unknown> {
-  /** Of a cache or namespace: there is a fresh value; where one is given, it is deeply equal. */
+  /** A cache or namespace has a fresh value, deeply equal to `value` if that is passed. */
   toHaveCached(key: unknown, value?: unknown): Promise<R>
-  /** Of a cache or namespace: there is a value that is not fresh any more and may still be served. */
+  /** A cache or namespace has a stale value that may still be served. */
   toHaveStale(key: unknown): Promise<R>
-  /** Of a response: `X-Redis-Cache: HIT`. */
+  /** A response has `X-Redis-Cache: HIT`. */
   toBeCacheHit(): R
   toBeCacheMiss(): R
   toBeCacheBypass(): R

@@ -6,6 +6,7 @@ import { sharedRedis } from '../support/redis-server.js'
 import { Client } from './client.js'
 import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
+import { crossings } from './contract/crossings.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
 import { reading } from './contract/reading.js'
@@ -64,4 +65,5 @@ export function contract(host: Host): void {
     }
     for (const tests of [reading, sharing, bodies, writing, stale, outage, applications, mistakes]) tests(bed)
   })
+  crossings(host)
 }

@@ -1,31 +1,55 @@
-import { afterAll, describe, expect, test } from 'vitest'
-import { Memory, MemoryStore } from '../../src/store/memory-store.js'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/store/store.js'
-import { CHANGES, cellsOf, failures, KINDS, type OpenStores } from './crossings.js'
+import { sharedRedis } from '../support/redis-server.js'
+import { inMemory, onRedis } from './crossing-stores.js'
+import { openSubject } from './crossing-subjects.js'
+import {
+  type Cell,
+  type Change,
+  cellsOf,
+  failures,
+  type Host,
+  HOSTS,
+  type Kind,
+  type Place,
+  rowsOf,
+} from './crossings.js'
 
-let count = 0
-
-afterAll(() => {
-  // A matrix that has lost its cells must not pass.
-  expect(count).toBeGreaterThan(4000)
-})
-
-/** Everything here waits for promises alone, so one turn of the event loop lets all of it happen. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-function memoryStores(wrap: (store: Store) => Store = (store) => store): OpenStores {
-  return () => {
-    const memory = new Memory()
-    return [wrap(new MemoryStore(memory, 'test')), wrap(new MemoryStore(memory, 'test'))]
-  }
+/** A host's own cells: what lies below the hosts is shown with `scope`, all of it in the long form. */
+function quickCells(host: Host, kind: Kind, change: Change): readonly Cell[] {
+  if (host === 'scope') return cellsOf(host, kind, change, 'some')
+  return cellsOf(host, kind, change, 'none').filter(({ by }) => by === 'other')
 }
 
-describe.each(KINDS)('%s, in memory: at every moment, with every command lost', (kind) => {
-  const changes = CHANGES.filter((change) => cellsOf(kind, change, 'none').length > 0)
-  test.each(changes)('%s', async (change) => {
-    const cells = cellsOf(kind, change, 'some')
-    count += cells.length
-    expect(await failures(cells, memoryStores(), turn)).toEqual([])
+test('the matrix has its cells', () => {
+  const counts = HOSTS.map((host) => rowsOf(host).flatMap(([kind, change]) => quickCells(host, kind, change)).length)
+  expect(Math.min(...counts)).toBeGreaterThan(300)
+  expect(counts[0]).toBeGreaterThan(5000)
+})
+
+describe.each(HOSTS)('%s, in memory: at every moment', (host) => {
+  test.each(rowsOf(host))('%s: %s', async (kind, change) => {
+    expect(await failures(quickCells(host, kind, change), inMemory(), openSubject)).toEqual([])
+  })
+})
+
+describe('on Redis: a change by the other process at every moment', () => {
+  let server: Awaited<ReturnType<typeof sharedRedis>>
+  let place: Place
+
+  beforeAll(async () => {
+    server = await sharedRedis()
+    place = await onRedis(server.url)
+  })
+
+  afterAll(async () => {
+    await place.close()
+    await server.close()
+  })
+
+  test.each(rowsOf('scope'))('%s: %s', async (kind, change) => {
+    const cells = cellsOf('scope', kind, change, 'none').filter(({ by, groups }) => by === 'other' && groups === 'warm')
+    expect(await failures(cells, place, openSubject)).toEqual([])
   })
 })
 
@@ -80,11 +104,11 @@ describe('the same cells fail on a store', () => {
     ['where the last write wins', lastWriteWins, 'write', 'evict group'],
     ['that does not give a lease back', forgetsLeases, 'fill', 'evict group'],
   ] as const)('%s', async (_, wrap, run, change) => {
-    const cells = cellsOf('declared vary', change, wrap === forgetsLeases ? 'some' : 'none')
+    const cells = cellsOf('scope', 'declared vary', change, wrap === forgetsLeases ? 'some' : 'none')
     const failed = await failures(
       cells.filter((cell) => cell.run === run),
-      memoryStores(wrap),
-      turn,
+      inMemory(wrap),
+      openSubject,
       1,
     )
     expect(failed).not.toEqual([])

@@ -22,19 +22,15 @@ export async function runWriteThroughs(
       await pause(6)
       await client.set(`${order.prefix}:naive:${key}`, String(version))
     } else {
-      const write = await redis.scope.announce(valueKey('', key))
+      const name = valueKey('', key)
+      const groups = entryGroups([encodeGroup('w')])
+      const write = await redis.scope.beginWrite({ key: name, path: name, groups }, { groupTtlMs: 60_000 })
       await pause(3)
       const version = await database.commit(key)
       await pause(6)
-      if (write === undefined) throw new Error('not announced')
+      if (write === undefined) throw new Error('the write did not begin')
       const body = Buffer.from(JSON.stringify(version))
-      const entry = makeEntry({
-        kind: 'value',
-        headers: ['coder', 'json'],
-        stamp: write.stamp,
-        body,
-        groups: entryGroups([encodeGroup('w')]),
-      })
+      const entry = makeEntry({ kind: 'value', headers: ['coder', 'json'], body, groups })
       await redis.scope.commit(write, { entry, ttlMs: 60_000 }, {})
     }
     await database.complete(key, index)

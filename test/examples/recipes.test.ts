@@ -33,7 +33,7 @@ describe.each(['memory', 'redis'])('recipes on %s', (where) => {
     const { cache } = await make()
     const [plenty, few] = [database(), database({ stock: 2 })]
     for (const db of [few, few]) await recipes.conditional(cache, db, 1)
-    clock.advance(5000)
+    await cache.delete(['product', 1])
     for (const db of [plenty, plenty, plenty]) await recipes.conditional(cache, db, 1)
     expect([few.product.mock.calls.length, plenty.product.mock.calls.length]).toEqual([2, 1])
   })
@@ -64,6 +64,9 @@ describe.each(['memory', 'redis'])('recipes on %s', (where) => {
     expect(await cache.get(['product', 1])).toMatchObject({ price: 25 })
     const failing = { ...database(), updatePrice: () => Promise.reject(new Error('conflict')) }
     await expect(recipes.readModifyWrite(cache, failing, 1, 30)).rejects.toThrow('conflict')
+    expect(await cache.get(['product', 1])).toMatchObject({ price: 25 })
+    const overtaken = { ...database(), updatePrice: async () => (await cache.delete(['product', 1]), lamp) }
+    await recipes.readModifyWrite(cache, overtaken, 1, 30)
     expect(await cache.getOrSet(['product', 1], () => 'from the database')).toBe('from the database')
   })
 

@@ -205,10 +205,24 @@ describe('what a hit says about its age', () => {
   test('route-governed: a lifetime that counts down, no Age and no stored Date', () => {
     const run = { options: { ttl: 100 }, response: response(['Date', date(-50), 'Age', '20']) }
     expect(value(miss(run), 'cache-control')).toBe('max-age=100')
+    expect([values(miss(run), 'date'), values(miss(run), 'age')]).toEqual([[], []])
     const answer = hit(stored(run), { now: NOW + 10_500 })
     expect(values(answer, 'cache-control')).toEqual(['max-age=89'])
     expect(values(answer, 'date')).toEqual([])
     expect(values(answer, 'age')).toEqual([])
+  })
+
+  test("the handler's Age and Date stay where its lifetime counts, and where nothing is stored", () => {
+    const fields = ['Date', date(-50), 'Age', '20']
+    for (const run of [
+      { response: control('max-age=100', ...fields) },
+      { options: { ttl: 100 }, response: response(['Set-Cookie', 'a=b', ...fields]) },
+      { options: { ttl: 100 }, response: response(fields), run: { stored: false } },
+    ]) {
+      expect([value(miss(run), 'date'), value(miss(run), 'age')]).toEqual([date(-50), '20'])
+    }
+    const aged = { options: { ttl: 100, freshnessHeaders: 'age' as const }, response: response(fields) }
+    expect([value(miss(aged), 'date'), value(miss(aged), 'age')]).toEqual([date(-50), undefined])
   })
 
   test("route-governed with the handler's own Cache-Control: that, verbatim", () => {

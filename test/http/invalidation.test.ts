@@ -111,5 +111,9 @@ describe('groups (RFC 9875)', () => {
     expect(parseList(text).map(([name]) => name)).toEqual(['a"b', 'c'])
     expect(values(miss(run), 'cache-groups')).toEqual([text])
     expect(value(miss({ options: { ttl: 60 }, facts: run.facts }), 'cache-groups')).toBeUndefined()
+    const both = { ...run, response: response(['Cache-Groups', '"own"']) }
+    expect(values(miss(both), 'cache-groups')).toEqual([`"own", ${text}`])
+    expect(values(hit(stored(both), both), 'cache-groups')).toEqual([`"own", ${text}`])
+    expect(storable(both).groups).toEqual(['own'])
   })
 })

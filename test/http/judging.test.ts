@@ -84,6 +84,25 @@ describe('request directives (RFC 9111 5.2.1)', () => {
     expect(gatewayTimeout()).toMatchObject({ status: 504, headers: ['Cache-Control', 'no-store'] })
   })
 
+  test('5.2.1.7: with no-store or a precondition it does not run the handler either', () => {
+    const plan = (fields: Record<string, string>, method?: string) =>
+      planRequest(request({ 'cache-control': 'only-if-cached, no-store', ...fields }, method), policyOf(run.options))
+    const unstored = { outcome: 'lookup', onlyIfCached: true, stores: 'none', collapsible: true }
+    expect(plan({})).toMatchObject({ ...unstored, refusal: 'request-no-store' })
+    expect(plan({}, 'HEAD')).toMatchObject({ ...unstored, refusal: 'request-no-store', collapsible: false })
+    for (const field of ['if-match', 'if-unmodified-since']) {
+      const conditional = request({ 'cache-control': 'only-if-cached', [field]: '*' })
+      expect(planRequest(conditional, policyOf(run.options))).toMatchObject({ ...unstored, refusal: 'precondition' })
+      expect(verdictOf(entry, { ...run, request: conditional })).toMatchObject({
+        action: 'unusable',
+        reason: 'precondition',
+        servableOnError: false,
+      })
+    }
+    expect(verdictOf(entry, { ...run, request: asks('only-if-cached, no-store') }).action).toBe('fresh')
+    expect(planRequest(asks('no-store'), policyOf(run.options)).outcome).toBe('bypass')
+  })
+
   test('RFC 8246 2: immutable ignores max-age while fresh, and honours no-cache', () => {
     const fixed = stored({ response: H('max-age=60, immutable') })
     expect(verdictOf(fixed, { request: asks('max-age=0'), now: at(30) }).action).toBe('fresh')

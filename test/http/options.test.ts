@@ -31,9 +31,10 @@ describe('options of a route', () => {
     [{ earlyRefresh: 2 }, 'earlyRefresh: 2 must be a fraction from 0 to 1'],
     [{ key: '/a' }, "key: '/a' must be a function of the request"],
     [{ per: 'user' }, "per: 'user' must be a function of the request"],
-    [{ query: ['a'] }, 'query: ["a"] must be an object with `ignore`, `only` or `sort`'],
+    [{ query: ['a'] }, 'query: a list must be an object with `ignore`, `only` or `sort`'],
     [{ query: { only: 'a' } }, "query.only: 'a' must be a list of parameter names"],
     [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
+    [{ query: { only: ['a', 5] } }, 'query.only: a list must be a list of parameter names'],
     [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` exclude each other'],
     [{ vary: 5 }, 'vary: 5 must name request fields'],
     [
@@ -45,29 +46,26 @@ describe('options of a route', () => {
     expect(problemsOf(policyOf, options)).toEqual([problem])
   })
 
-  test('a value that has no JSON is refused all the same', () => {
-    const circle: unknown[] = []
-    circle.push(circle)
-    expect(problemsOf(policyOf, { etag: circle })).toEqual(['etag: a list must be true or false'])
-    expect(problemsOf(policyOf, { etag: 1n })).toEqual(['etag: 1 must be true or false'])
-    expect(problemsOf(policyOf, { etag: { a: 1n } })).toEqual(['etag: an object must be true or false'])
-    expect(problemsOf(policyOf, { etag: 'x'.repeat(100) })[0]).toHaveLength(
-      'etag: '.length + 63 + ' must be true or false'.length,
-    )
-  })
+  test.each([
+    { query: { only: ['a'], sort: false } },
+    { key: () => 'a', per: () => 'u' },
+    { group: ['a'], enabled: false },
+  ])('these are right: %o', (options) => expect(problemsOf(policyOf, options)).toEqual([]))
 
   test.each([
     ['tll', 'ttl'],
     ['TTL', 'ttl'],
     ['groups', 'group'],
     ['staleIfErorr', 'staleIfError'],
-    ['staleWhileRevalidation', 'staleWhileRevalidate'],
   ])('a misspelt name is answered with the nearest: %s', (name, near) => {
-    expect(problemsOf(policyOf, { [name]: 1 })).toEqual([`${name}: there is no such option; did you mean ${near}?`])
+    expect(problemsOf(policyOf, { [name]: 1 })).toEqual([
+      `${name}: there is no such option (given: 1); did you mean \`${near}\`?`,
+    ])
   })
 
-  test('a name that resembles none is answered without a guess', () => {
-    expect(problemsOf(policyOf, { colour: 1 })).toEqual(['colour: there is no such option'])
+  test('a name that resembles none is answered with all of them', () => {
+    const [problem] = problemsOf(policyOf, { colour: 1 })
+    for (const name of ['ttl', 'vary', 'group', 'per', 'enabled']) expect(problem).toContain(name)
   })
 
   test('cacheEvict', () => {
@@ -75,7 +73,9 @@ describe('options of a route', () => {
       "key: '/a' must be 'path', a list of key parts, or a function of the request and the result",
       "mode: 'sof' must be one of 'hard', 'soft'",
     ])
-    expect(problemsOf(evictPolicyOf, { ttl: 5, group: 'a' })).toEqual(['ttl: there is no such option'])
+    expect(problemsOf(evictPolicyOf, { ttl: 5, group: 'a' })).toEqual([
+      expect.stringContaining('ttl: there is no such option'),
+    ])
     expect(evictPolicyOf({ group: 'a' }).mode).toBe('hard')
   })
 

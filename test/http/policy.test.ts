@@ -110,6 +110,14 @@ describe('options of a route', () => {
     expect(problemsOf({ private: true, unsafeShared: true })).toEqual([])
   })
 
+  test('names of unkeyed reads are refused in addition to credentials', () => {
+    expect(policyOf({ unkeyedReads: ['X-Forwarded-Host'], preset: 'rfc9111' })).toMatchObject({
+      unkeyedReads: 'refuse',
+      unkeyedFields: ['x-forwarded-host'],
+    })
+    expect(policyOf({ unkeyedReads: 'ignore' })).toMatchObject({ unkeyedReads: 'ignore', unkeyedFields: [] })
+  })
+
   test("the caller's object is not changed", () => {
     const options = Object.freeze({ ttl: 60, vary: Object.freeze(['Accept']) })
     expect(policyOf(options).vary).toEqual(['accept'])

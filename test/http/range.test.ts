@@ -21,6 +21,18 @@ describe('Range on a hit', () => {
     expect(value(answer, 'etag')).toBe('"v1"')
   })
 
+  test('RFC 9530 2: a part has no digest of the whole content, and keeps that of the representation', () => {
+    const digests = ['Content-Digest', 'sha-256=:a:', 'Content-MD5', 'b', 'Repr-Digest', 'sha-256=:c:']
+    const kept = stored({ ...R, response: response(digests) })
+    const part = hit(kept, { ...R, request: request({ range: 'bytes=0-3' }) })
+    expect([value(part, 'content-digest'), value(part, 'content-md5'), value(part, 'repr-digest')]).toEqual([
+      undefined,
+      undefined,
+      'sha-256=:c:',
+    ])
+    expect(value(hit(kept, R), 'content-digest')).toBe('sha-256=:a:')
+  })
+
   test.each(['bytes=10-', 'bytes=99-100', 'bytes=-0'])(
     'RFC 9110 15.5.17: what cannot be satisfied is 416: %s',
     (range) => {

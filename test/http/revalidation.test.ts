@@ -30,6 +30,19 @@ function matches(entry: StoredResponse, headers: readonly string[]): boolean {
 }
 
 describe('a 304 from the handler', () => {
+  test('RFC 9111 5.1: one from a cache behind it has an Age, which the client sees as well', () => {
+    const sent = (...fields: string[]) => {
+      const { response: fresh, decision } = refresh(stored({ response: H('max-age=90', 'ETag', '"v1"') }), [
+        ...['ETag', '"v1"', 'Date', date(80), ...fields],
+      ])
+      expect(decision.store && value({ headers: decision.storedHeaders }, 'age')).toBe(undefined)
+      return values(hit(fresh, { now: LATER, how: { kind: 'revalidated' } }), 'age')
+    }
+    expect(sent('Age', '30')).toEqual(['30'])
+    expect(sent('Age', '0')).toEqual([])
+    expect(sent()).toEqual([])
+  })
+
   test('RFC 9111 3.2: what describes the stored bytes stays as it is, or as absent as it is', () => {
     const own = ['Content-MD5', 'old', 'Content-Digest', 'old']
     const { response: fresh } = refresh(stored({ response: H('max-age=10', 'ETag', '"v1"', ...own) }), [

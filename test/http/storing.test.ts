@@ -63,8 +63,7 @@ describe('what is stored', () => {
     expect(decide({ options: { ttl: 60, statuses: [200, 404] }, response: response([], 404) }).store).toBe(true)
   })
 
-  test('RFC 9111 3.3: truncated bodies and failed runs are never stored', () => {
-    expect(refusal({ options: R, facts: { truncated: true } })).toBe('truncated')
+  test('RFC 9111 3.3: a truncated body is never stored', () => {
     expect(refusal({ options: R, response: response(['Content-Length', '11']) })).toBe('truncated')
     expect(refusal({ options: R, response: response(['Content-Length', '10']) })).toBeUndefined()
   })
@@ -101,7 +100,53 @@ describe('what is stored', () => {
     expect(refusal({ options: { ttl: 60, maxBodyBytes: 9 }, response: response(['Content-Length', '10']) })).toBe(
       'body-too-large',
     )
+    expect(refusal({ options: { ttl: 60, maxBodyBytes: 10 }, response: response(['Content-Length', '10']) })).toBe(
+      undefined,
+    )
     expect(refusal({ options: R, response: response(['X-Large', 'x'.repeat(8200)]) })).toBe('headers-too-large')
+  })
+
+  test('bounds: header bytes are counted as HTTP/1.1 writes them, and the limit itself is allowed', () => {
+    const bare = { status: 200, headers: ['A', 'bc', 'D', 'e'] }
+    const bytes = 'A: bc\r\nD: e\r\n'.length
+    const limited = (maxHeaderBytes: number) => refusal({ options: { ttl: 60, maxHeaderBytes }, response: bare })
+    expect([limited(bytes), limited(bytes - 1)]).toEqual([undefined, 'headers-too-large'])
+  })
+
+  test('a 416 answers the Range of one client, so it is never stored', () => {
+    const options = { preset: 'rfc9111' } as const
+    const unsatisfiable = { status: 416, headers: ['Cache-Control', 'max-age=60', 'Content-Range', 'bytes */9'] }
+    for (const asked of [request({ range: 'bytes=99-' }), request()]) {
+      expect(decide({ options, request: asked, response: unsatisfiable })).toMatchObject({
+        reason: 'partial',
+        forKey: false,
+      })
+    }
+  })
+
+  test('a 204 has no content, so a hit has no Content-Length (RFC 9110 8.6)', () => {
+    const options = { ttl: { 204: 60 } }
+    const empty = stored({ options, response: { status: 204, headers: [] }, body: Buffer.alloc(0) })
+    for (const method of ['GET', 'HEAD']) {
+      const answer = hit(empty, { options, request: request({}, method) })
+      expect([answer.status, answer.body, value(answer, 'content-length')]).toEqual([204, null, undefined])
+    }
+  })
+
+  test('an event stream never ends, so it is not stored', () => {
+    for (const type of ['text/event-stream', 'Text/Event-Stream; charset=utf-8']) {
+      const stream = { status: 200, headers: ['Content-Type', type] }
+      expect(decide({ options: R, response: stream })).toMatchObject({ reason: 'event-stream', forKey: true })
+    }
+  })
+
+  test('fields that were set before the handler ran are no part of the entry', () => {
+    const head = response(['X-Request-Id', '7', 'Set-Cookie', 'a=b', 'Vary', 'Origin', 'X-Own', '1'])
+    const facts = { ambient: new Set(['x-request-id', 'set-cookie', 'vary']) }
+    const decision = storable({ options: { ttl: 60, vary: 'accept' }, response: head, facts })
+    expect(names({ headers: decision.storedHeaders })).toEqual(['content-type', 'x-own', 'vary', 'etag'])
+    expect([value({ headers: decision.storedHeaders }, 'vary'), decision.varyNames]).toEqual(['accept', ['accept']])
+    expect(refusal({ options: R, response: head })).toBe('set-cookie')
   })
 
   test('content that is encoded is stored only where it varies on Accept-Encoding', () => {
@@ -185,8 +230,10 @@ describe('Authorization (RFC 9111 3.5)', () => {
     expect(verdictOf(stored(run), run).action).toBe('fresh')
   })
 
-  test('proxy-revalidate does not lift the bar', () => {
-    expect(refusal({ options: R, request: withAuth, response: H('proxy-revalidate') })).toBe('authorization')
+  test.each(['proxy-revalidate', 'immutable', 'max-age=60', 'no-cache'])('%s does not lift the bar', (directive) => {
+    const run = { options: R, response: H(directive, 'ETag', '"v"') }
+    expect(refusal({ ...run, request: withAuth })).toBe('authorization')
+    expect(verdictOf(stored(run), { ...run, request: withAuth })).toMatchObject({ reason: 'authorization' })
   })
 
   test('auth: shared is the word of the author; keyed, or a `per` of its own, gives each principal an entry', () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Breaker, type BreakerState } from '../../src/redis/breaker.js'
+import { Breaker, type BreakerState } from '../../src/redis/node-connection.js'
 
 interface Probe {
   answer(inTime: boolean): Promise<void>

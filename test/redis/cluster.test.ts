@@ -1,8 +1,8 @@
 import type { RedisClusterType } from '@redis/client'
 import { expect, test } from 'vitest'
-import { freeClusterPort } from '../support/redis-cluster.js'
+import { freeClusterPort, redisCli } from '../support/redis-cluster.js'
 import { freePort } from '../support/redis-server.js'
-import { clusterNode, open, refusal, until } from './open.js'
+import { assignSlots, CLUSTER, clusterNode, open, ownServer, refusal, until } from './open.js'
 
 test('a cluster is found from any node of the URL, and replies are bytes for us and text for the application', async () => {
   const server = await clusterNode()
@@ -23,6 +23,18 @@ test('a cluster that comes later is used without a restart', async () => {
   await expect.poll(() => lines.length).toBe(1)
   expect((await refusal(connection.execute(['GET', 'a'], 'a'))).reason).toBe('not-ready')
   await clusterNode(port)
+  await until(connection, 'ready')
+  expect(await connection.execute(['GET', 'a'], 'a')).toBeNull()
+})
+
+test('a cluster that is met before its slots are assigned is used once they are', async () => {
+  const server = await ownServer({ port: await freeClusterPort(), args: CLUSTER })
+  const { connection } = open({ url: server.url, cluster: true, commandTimeout: '5s' })
+  connection.start()
+  const met = async () =>
+    /cmdstat_cluster\|(shards|slots)/.test(await redisCli('-p', String(server.port), 'INFO', 'commandstats'))
+  await expect.poll(met).toBe(true)
+  await assignSlots(server)
   await until(connection, 'ready')
   expect(await connection.execute(['GET', 'a'], 'a')).toBeNull()
 })

@@ -1,9 +1,10 @@
 import { expect, onTestFinished } from 'vitest'
-import { Connection, type ConnectionStatus } from '../../src/redis/connection.js'
+import { Connection } from '../../src/redis/connection.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import type { RedisSettings } from '../../src/redis/settings.js'
+import type { ConnectionStatus } from '../../src/redis/status.js'
 import { UnavailableError } from '../../src/errors.js'
-import { freeClusterPort } from '../support/redis-cluster.js'
+import { freeClusterPort, redisCli } from '../support/redis-cluster.js'
 import { recordingLogger } from '../support/logger.js'
 import { type RedisServer, type RedisServerOptions, startRedis } from '../support/redis-server.js'
 
@@ -47,16 +48,18 @@ export async function refusal(command: Promise<unknown>): Promise<UnavailableErr
   throw new Error('The command was answered.')
 }
 
-const CLUSTER = ['--cluster-enabled', 'yes']
+export const CLUSTER = ['--cluster-enabled', 'yes']
 
 /** One node that has all slots: a cluster to every client. */
 export async function clusterNode(port?: number): Promise<RedisServer> {
   const server = await ownServer({ port: port ?? (await freeClusterPort()), args: CLUSTER })
-  const { connection } = open({ url: server.url, commandTimeout: '5s' })
-  await connection.connect()
-  await connection.execute(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'], undefined)
-  // A new cluster takes two seconds before it writes.
-  const state = async () => String(await connection.execute(['CLUSTER', 'INFO'], undefined))
-  await expect.poll(state, { timeout: 15_000 }).toContain('cluster_state:ok')
+  await assignSlots(server)
   return server
+}
+
+/** All slots to one node, and the time that a new cluster takes before it writes. */
+export async function assignSlots({ port }: RedisServer): Promise<void> {
+  await redisCli('-p', String(port), 'CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  const state = () => redisCli('-p', String(port), 'CLUSTER', 'INFO')
+  await expect.poll(state, { timeout: 15_000 }).toContain('cluster_state:ok')
 }

@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { RedisClientType } from '@redis/client'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisSettings } from '../../src/redis/settings.js'
-import { freePort, type RedisServer, startRedis } from '../support/redis-server.js'
+import { freePort, hasTls, type RedisServer, startRedis } from '../support/redis-server.js'
 import { open, ownServer, refusal } from './open.js'
 
 let dir: string
@@ -52,7 +52,10 @@ function certify(name: string, host: string): void {
   )
 }
 
+const TLS = hasTls()
+
 beforeAll(async () => {
+  if (!TLS) return
   dir = mkdtempSync(join(tmpdir(), 'redwell-tls-'))
   openssl(
     'req',
@@ -85,6 +88,7 @@ beforeAll(async () => {
   server = await startRedis({ args: tls })
 })
 afterAll(async () => {
+  if (!TLS) return
   await server.close()
   rmSync(dir, { recursive: true })
 })
@@ -97,52 +101,54 @@ function withClientCertificate() {
   return { cert: file('client.crt'), key: file('client.key'), ca: file('ca.crt') }
 }
 
-test('rediss:// connects with files, and for pub/sub as well', async () => {
-  const { connection } = open(settings({ url: `rediss://localhost:${port}`, tls: withClientCertificate() }))
-  await connection.connect()
-  expect(await connection.execute(['PING'], undefined)).toBe('PONG')
-  const messages: string[] = []
-  await connection.subscribe(
-    'c',
-    (message) => messages.push(message.toString()),
-    () => {},
-  )
-  await (connection.client as RedisClientType).publish('c', 'over TLS')
-  await expect.poll(() => messages).toEqual(['over TLS'])
-})
+describe.skipIf(!TLS)(TLS ? 'TLS' : 'TLS: skipped, because this server program was built without it', () => {
+  test('rediss:// connects with files, and for pub/sub as well', async () => {
+    const { connection } = open(settings({ url: `rediss://localhost:${port}`, tls: withClientCertificate() }))
+    await connection.connect()
+    expect(await connection.execute(['PING'], undefined)).toBe('PONG')
+    const messages: string[] = []
+    await connection.subscribe(
+      'c',
+      (message) => messages.push(message.toString()),
+      () => {},
+    )
+    await (connection.client as RedisClientType).publish('c', 'over TLS')
+    await expect.poll(() => messages).toEqual(['over TLS'])
+  })
 
-test('fields connect with PEM texts', async () => {
-  const { cert, key, ca } = withClientCertificate()
-  const tls = { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8'), ca: readFileSync(ca) }
-  const { connection } = open(settings({ host: 'localhost', port, tls }))
-  await connection.connect()
-  expect(await connection.execute(['PING'], undefined)).toBe('PONG')
-})
+  test('fields connect with PEM texts', async () => {
+    const { cert, key, ca } = withClientCertificate()
+    const tls = { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8'), ca: readFileSync(ca) }
+    const { connection } = open(settings({ host: 'localhost', port, tls }))
+    await connection.connect()
+    expect(await connection.execute(['PING'], undefined)).toBe('PONG')
+  })
 
-test('a server whose authority is not trusted is refused', async () => {
-  const { ca: _, ...tls } = withClientCertificate()
-  const { connection } = open(settings({ host: 'localhost', port, tls }))
-  expect((await refusal(connection.connect())).message).toMatch(/certificate/)
-})
+  test('a server whose authority is not trusted is refused', async () => {
+    const { ca: _, ...tls } = withClientCertificate()
+    const { connection } = open(settings({ host: 'localhost', port, tls }))
+    expect((await refusal(connection.connect())).message).toMatch(/certificate/)
+  })
 
-test('a certificate for another host is refused, unless the check is switched off', async () => {
-  const strict = open(settings({ host: '127.0.0.1', port, tls: withClientCertificate() }))
-  expect((await refusal(strict.connection.connect())).message).toMatch(/altnames/)
-  const lax = open(settings({ host: '127.0.0.1', port, tls: { ...withClientCertificate(), checkHostname: false } }))
-  await lax.connection.connect()
-  expect(await lax.connection.execute(['PING'], undefined)).toBe('PONG')
-})
+  test('a certificate for another host is refused, unless the check is switched off', async () => {
+    const strict = open(settings({ host: '127.0.0.1', port, tls: withClientCertificate() }))
+    expect((await refusal(strict.connection.connect())).message).toMatch(/altnames/)
+    const lax = open(settings({ host: '127.0.0.1', port, tls: { ...withClientCertificate(), checkHostname: false } }))
+    await lax.connection.connect()
+    expect(await lax.connection.execute(['PING'], undefined)).toBe('PONG')
+  })
 
-test('a server that wants a client certificate refuses who has none', async () => {
-  const { connection } = open(settings({ host: 'localhost', port, tls: { ca: file('ca.crt') } }))
-  const error = await refusal(connection.connect())
-  expect(error.reason).toBe('not-ready')
-})
+  test('a server that wants a client certificate refuses who has none', async () => {
+    const { connection } = open(settings({ host: 'localhost', port, tls: { ca: file('ca.crt') } }))
+    const error = await refusal(connection.connect())
+    expect(error.reason).toBe('not-ready')
+  })
 
-test('TLS to a plain port and the other way round are named in the message', async () => {
-  const plain = await ownServer()
-  const overTls = open(settings({ host: '127.0.0.1', port: plain.port, tls: true }))
-  expect((await refusal(overTls.connection.connect())).message).toMatch(/TLS is on: does this port accept TLS\?/)
-  const without = open(settings({ host: '127.0.0.1', port }))
-  expect((await refusal(without.connection.connect())).message).toMatch(/if this port expects TLS, use rediss:\/\//)
+  test('TLS to a plain port and the other way round are named in the message', async () => {
+    const plain = await ownServer()
+    const overTls = open(settings({ host: '127.0.0.1', port: plain.port, tls: true }))
+    expect((await refusal(overTls.connection.connect())).message).toMatch(/TLS is on: does this port accept TLS\?/)
+    const without = open(settings({ host: '127.0.0.1', port }))
+    expect((await refusal(without.connection.connect())).message).toMatch(/if this port expects TLS, use rediss:\/\//)
+  })
 })

@@ -1,6 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
 import { OptionsError } from '../../src/errors.js'
+import { Capture } from '../../src/route/capture.js'
+import { isDueEarly } from '../../src/route/request.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { type Answer, Application, type Asked, present } from './application.js'
 
@@ -183,7 +185,7 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect((await route.lookup(present(asked()))).outcome).toBe('miss')
     })
 
-    test('keeps the response of a write out of the cache', async () => {
+    test('of a write keeps its response out of the cache', async () => {
       const app = await start()
       const get = app.get({ ttl: 60 }, () => ({ body: 'for all' }))
       const put = app.put({ ttl: 60 }, (request) => ({ body: `for ${request.read('cookie')}` }))
@@ -249,6 +251,14 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
     )
     fails = false
     expect(await route.lookup(request)).toMatchObject({ outcome: 'miss', reason: 'absent', run: { stores: true } })
+  })
+
+  test.each([400, 404, 500])('a write that answers %d changes nothing and stores nothing', async (status) => {
+    const app = await start()
+    const get = app.get({ ttl: 60 }, () => ({ body: 'item' }))
+    await get()
+    await app.put({ ttl: 60, statuses: 'any' }, () => ({ status, body: 'no' }))()
+    expect(await get()).toMatchObject({ body: 'item', cache: 'HIT' })
   })
 
   test('a group function may use its list again', async () => {
@@ -344,6 +354,56 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect(await caches()).toEqual(['MISS', 'MISS'])
     })
   })
+})
+
+test('the record that leads to variants lives as long as the longest of them', async () => {
+  const app = new Application({ url: 'memory:' })
+  open.push(app)
+  const handler = ({ headers }: Asked): Answer => ({
+    headers: ['Vary', 'X-Tone', 'Cache-Control', `max-age=${headers['x-tone'] === 'long' ? 86_400 : 60}`],
+    body: headers['x-tone'] ?? '',
+  })
+  const get = app.get({}, handler)
+  for (const tone of ['short', 'long']) await get('/', { 'x-tone': tone })
+  app.now += 12 * 3_600_000
+  // Another route object knows nothing of what this one has learned.
+  expect((await app.get({}, handler)('/', { 'x-tone': 'long' })).cache).toBe('HIT')
+})
+
+describe('an early refresh', () => {
+  const entry = { storedAt: 0, freshUntil: 100, staleUntil: 100, errorUntil: 100 }
+
+  test.each([
+    ['before the last part of the lifetime', 49, 0.999, false],
+    ['at its beginning with the smallest chance', 51, 0.979, false],
+    ['at its beginning with luck', 51, 0.981, true],
+    ['near its end', 99, 0.021, true],
+    ['near its end, nearly always', 99, 0.019, false],
+  ])('%s', (_, now, drawn, due) => {
+    vi.spyOn(Math, 'random').mockReturnValue(drawn)
+    expect(isDueEarly(entry, now, 0.5)).toBe(due)
+    vi.restoreAllMocks()
+  })
+
+  test('is not due without the option, and not for entries without an end', () => {
+    expect(isDueEarly(entry, 99.9, 0)).toBe(false)
+    expect(isDueEarly({ ...entry, freshUntil: Infinity }, 99.9, 1)).toBe(false)
+  })
+})
+
+test.each([
+  [4, 'complete'],
+  [5, 'body-too-large'],
+])('a capture of at most 4 bytes, of %d', (bytes, end) => {
+  const ends: string[] = []
+  const capture = new Capture(4, {
+    complete: () => void ends.push('complete'),
+    abort: (reason) => void ends.push(reason),
+    releaseWaiters: () => {},
+  })
+  for (let byte = 0; byte < bytes; byte += 1) capture.write('x')
+  void capture.complete()
+  expect(ends).toEqual([end])
 })
 
 test('a cacheEvict key that is a path is refused where it is declared', () => {

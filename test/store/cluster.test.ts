@@ -12,7 +12,7 @@ import { storeContract } from './contract.js'
 import { storeOrders } from './orders.js'
 
 let servers: RedisServer[] = []
-let connections: Connection[] = []
+const connections: Connection[] = []
 
 async function connect(url: string, cluster: boolean): Promise<Connection> {
   const settings = { url, commandTimeout: '5s', invalidationTimeout: '5s', ...(cluster ? { cluster } : {}) } as const

@@ -1,7 +1,6 @@
 import { UnavailableError } from '../../src/errors.js'
-import type { CommandArgument, Reply } from '../../src/redis/command.js'
+import type { CommandArgument, Reply, Script } from '../../src/redis/command.js'
 import type { CommandBudget } from '../../src/redis/deadline.js'
-import type { Script } from '../../src/redis/command.js'
 import type { RedisConnection } from '../../src/store/redis-commands.js'
 import { scripts } from '../../src/store/scripts.js'
 

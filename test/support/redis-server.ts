@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -20,6 +20,17 @@ export interface RedisServerOptions {
 
 /** Another server program runs the same tests, such as a Valkey or a newer Redis. */
 const PROGRAM = process.env['REDWELL_TEST_REDIS_SERVER'] ?? 'redis-server'
+
+/** Major and minor version of the server program. */
+export function serverVersion(): number {
+  return Number(/ v=(\d+\.\d+)/.exec(execFileSync(PROGRAM, ['--version'], { encoding: 'utf8' }))?.[1])
+}
+
+/** Whether the server program was built with TLS. Either way it ends at once, because it has no certificate. */
+export function hasTls(): boolean {
+  const args = ['--port', '0', '--tls-port', '1', '--save', '']
+  return !spawnSync(PROGRAM, args, { encoding: 'utf8', timeout: 10_000 }).stdout.includes('Failed finding TLS support')
+}
 
 const running = new Set<ChildProcess>()
 const dirs = new Set<string>()

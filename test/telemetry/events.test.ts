@@ -157,7 +157,7 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
     const first = one.inject('/slow')
     await vi.waitFor(() => expect(runs).toBe(1))
     const more = [one.inject('/slow'), other.inject('/slow')]
-    await settled()
+    for (const app of [one, other]) await vi.waitFor(() => expect(app.cache.stats().routes['GET /slow']?.waits).toBe(1))
     release()
     await Promise.all([first, ...more])
     expect(runs).toBe(1)
@@ -165,11 +165,6 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
     expect(lookups.map(({ reason }) => reason).toSorted()).toEqual(['absent', 'collapsed', 'collapsed'])
   })
 })
-
-/** Long enough for a waiter to have armed its wake-up; being late makes it a hit instead, which the test would see. */
-async function settled(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 150))
-}
 
 test('a response that may not be stored is refused, with its reason', async () => {
   const refusals = heard('redwell:refusal')

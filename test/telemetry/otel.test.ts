@@ -319,11 +319,14 @@ describe.each(HOSTS)('$name', (host) => {
         await gate
         return { json: { slow: true } }
       }
-      const { port } = await serve([{ method: 'GET', path: '/slow', cache: { ttl: '1m' }, handler }])
+      const memory = chaos(memoryStores()('redwell'))
+      const route: Route = { method: 'GET', path: '/slow', cache: { ttl: '1m' }, handler }
+      const { port } = await serve([route], { store: () => memory })
       const all = [1, 2, 3].map(() => ask(port, 'GET', '/slow'))
-      await vi.waitFor(async () => expect(sumOf(await sdk.points(METRIC.requests))).toBe(1))
-      // The others wait inside their lookup, and are decided when the first has its answer.
-      setTimeout(release, 50)
+      // The second and the third wait for the first as soon as they have found nothing.
+      await vi.waitFor(() => expect(memory.calls.read).toBe(3))
+      await new Promise((resolve) => setImmediate(resolve))
+      release()
       await Promise.all(all)
       expect(sumOf(await sdk.points(METRIC.collapsed))).toBe(2)
       expect(sumOf(await sdk.points(METRIC.waits))).toBe(2)

@@ -1,4 +1,5 @@
 import { UnavailableError } from '../errors.js'
+import { Memory, type MemoryOptions, MemoryStore } from '../store/memory-store.js'
 import type { Store } from '../store/store.js'
 
 const VERBS = [
@@ -26,17 +27,17 @@ const VERBS = [
 
 export type Verb = (typeof VERBS)[number]
 
-/** A store that misbehaves on demand; each call returns the same store, so that a test reads as a sentence. */
+/** A store that fails on demand; each call returns the same store, so that a test reads as a sentence. */
 export interface ChaosStore extends Store {
-  /** Every call (or those of the verbs named) rejects, as when Redis is down. */
+  /** All calls (or those of the named verbs) reject, as when Redis is down. */
   failing(...verbs: Verb[]): this
-  /** Every call (or those of the verbs named) takes this many milliseconds longer. */
+  /** All calls (or those of the named verbs) take this many milliseconds longer. */
   slow(ms: number, ...verbs: Verb[]): this
-  /** Every call is made, and its answer is lost: the caller cannot know. */
+  /** All calls (or those of the named verbs) take effect and reject: their replies are lost. */
   losingReplies(...verbs: Verb[]): this
-  /** Behaves again. */
+  /** Ends all faults. */
   healthy(): this
-  /** Calls made so far, by verb. */
+  /** Count of calls by verb. */
   readonly calls: Readonly<Record<Verb, number>>
 }
 
@@ -51,7 +52,7 @@ const NONE: ReadonlySet<Verb> = new Set()
 
 const HEALTHY: Fault = { fails: NONE, loses: NONE, slows: NONE, slowMs: 0 }
 
-/** Wraps a store, so that a test can make it fail, slow down or lose answers. */
+/** Wraps a store, so that a test can make it fail, slow down or lose replies. */
 export function chaos(store: Store): ChaosStore {
   let fault = HEALTHY
   const calls = Object.fromEntries(VERBS.map((verb) => [verb, 0])) as Record<Verb, number>
@@ -61,7 +62,7 @@ export function chaos(store: Store): ChaosStore {
       (...args: unknown[]): unknown => {
         calls[verb] += 1
         const call = (): unknown => (store[verb] as (...values: unknown[]) => unknown).apply(store, args)
-        return fault === HEALTHY ? call() : misbehave(fault, verb, call)
+        return fault === HEALTHY ? call() : callWithFault(fault, verb, call)
       },
     ]),
   )
@@ -88,10 +89,41 @@ function chosen(verbs: readonly Verb[]): ReadonlySet<Verb> {
   return new Set(verbs.length === 0 ? VERBS : verbs)
 }
 
-async function misbehave(fault: Fault, verb: Verb, call: () => unknown): Promise<unknown> {
+async function callWithFault(fault: Fault, verb: Verb, call: () => unknown): Promise<unknown> {
   if (fault.slows.has(verb)) await new Promise((resolve) => setTimeout(resolve, fault.slowMs))
   if (fault.fails.has(verb)) throw new UnavailableError('error', `chaos: ${verb} fails`)
   const answer = await call()
-  if (fault.loses.has(verb)) throw new UnavailableError('deadline', `chaos: the answer of ${verb} is lost`)
+  if (fault.loses.has(verb)) throw new UnavailableError('deadline', `chaos: the reply of ${verb} is lost`)
   return answer
+}
+
+/**
+ * Embedded stores for the `store` option, one per prefix in one shared memory: two applications of a test with the same
+ * `memoryStores()` share their entries as two processes share a Redis.
+ *
+ * @example
+ * const store = memoryStores()
+ * await app.register(redwell, { store, now: clock.now })
+ */
+export function memoryStores(options: MemoryOptions = {}): (prefix: string) => Store {
+  const memory = new Memory(options)
+  return (prefix) => new MemoryStore(memory, prefix)
+}
+
+/** A clock that moves only by `advance`. Pass its `now` to `createRedis` or the plugin. */
+export interface TestClock {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** Moves the clock forward by this many milliseconds. */
+  advance(ms: number): void
+}
+
+export function testClock(startAt: number = Date.now()): TestClock {
+  let time = startAt
+  return {
+    now: () => time,
+    advance(ms) {
+      time += ms
+    },
+  }
 }

@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createRedis, type Redis } from '../../../src/index.js'
+import type { Store } from '../../../src/store/store.js'
+import {
+  type Cell,
+  cellsOf,
+  type Change,
+  failures,
+  type Kind,
+  KINDS,
+  type OpenSubject,
+  type Place,
+  rowsOf,
+  Source,
+  type Subject,
+} from '../../consistency/crossings.js'
+import { inMemory } from '../../consistency/crossing-stores.js'
+import { silentLogger } from '../../support/logger.js'
+import { Client } from '../client.js'
+import type { Answer, Call, Host, HostedApp, Route } from '../host.js'
+
+/**
+ * The cells of the routes (test/consistency/crossings.ts) through a framework and its sockets. A host is started twice
+ * for each kind of entry; each cell has a store and a path of its own.
+ */
+export function crossings(host: Host): void {
+  describe.each(KINDS)(`${host.name}, %s: what changes while a handler runs`, (kind) => {
+    const pair = new Pair(host, kind)
+
+    beforeAll(() => pair.start())
+    afterAll(() => pair.close())
+
+    test.each(changesOf(kind))('%s', async (change) => {
+      const cells = cellsOf('route', kind, change, 'none').filter(isKept)
+      expect(cells.length).toBeGreaterThan(0)
+      expect(await failures(cells, pair.place(inMemory()), pair.open)).toEqual([])
+    })
+  })
+}
+
+/** A route has one method for each way to change its path, which leaves none for a soft eviction. */
+export function changesOf(kind: Kind): readonly Change[] {
+  return rowsOf('route').flatMap(([own, change]) => (own === kind && change !== 'soft by path' ? [change] : []))
+}
+
+/** The whole matrix runs in test/consistency; a framework matters where its handler or its response stands still. */
+function isKept({ moment: [at, when], by, groups }: Cell): boolean {
+  const isHost = at === 'handler' || (when === 'before' && ['acquireLease', 'publish', 'commitWrite'].includes(at))
+  return isHost && by === 'other' && groups === 'warm'
+}
+
+/** Two processes with one application each. */
+export class Pair {
+  readonly #processes: readonly [Process, Process]
+  #cell = 0
+
+  constructor(host: Host, kind: Kind) {
+    this.#processes = [new Process(host, kind), new Process(host, kind)]
+  }
+
+  async start(): Promise<void> {
+    for (const process of this.#processes) await process.start()
+  }
+
+  async close(): Promise<void> {
+    for (const process of this.#processes) await process.close()
+  }
+
+  /** Where requests have to come through a socket before they can wait for the store. */
+  place(place: Place): Place {
+    const open = (): ReturnType<Place['open']> => {
+      this.#cell += 1
+      return place.open()
+    }
+    const turn = async (): Promise<void> => {
+      while (this.#processes.some(({ sent, arrived }) => arrived < sent)) await nextTurn()
+      await place.turn()
+      await nextTurn()
+    }
+    return { ...place, open, turn }
+  }
+
+  /** The first of a cell is for the process whose run is crossed, the second for the other one. */
+  readonly open: OpenSubject = (_, store, source) => {
+    const [one, two] = this.#processes
+    const process = one.cell === this.#cell ? two : one
+    process.cell = this.#cell
+    process.enter(store, source)
+    return new HostSubject(process, `/c/${this.#cell}`)
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+const ANSWERED = { text: 'ok' }
+
+/** One application of the host, whose store and source are those of the cell. */
+class Process {
+  readonly redis: Redis
+  readonly #host: Host
+  readonly #kind: Kind
+  cell = 0
+  sent = 0
+  arrived = 0
+  #store: Store | undefined
+  #source = new Source()
+  #app: HostedApp | undefined
+
+  constructor(host: Host, kind: Kind) {
+    this.#host = host
+    this.#kind = kind
+    const store: object = new Proxy({ prefix: 'test' }, { get: (_, name) => this.#verb(name) })
+    this.redis = createRedis({ store: () => store as Store, logger: silentLogger })
+  }
+
+  #verb(name: string | symbol): unknown {
+    const value: unknown = this.#store === undefined ? undefined : Reflect.get(this.#store, name)
+    return typeof value === 'function' ? value.bind(this.#store) : (value ?? (name === 'prefix' ? 'test' : undefined))
+  }
+
+  enter(store: Store, source: Source): void {
+    this.#store = store
+    this.#source = source
+  }
+
+  get source(): Source {
+    return this.#source
+  }
+
+  async start(): Promise<void> {
+    this.enter(inMemory().open()[0], this.#source)
+    this.#app = await this.#host.start({ redis: this.redis, routes: this.#routes() })
+  }
+
+  async close(): Promise<void> {
+    await this.#app?.close()
+    await this.redis.close()
+  }
+
+  async ask(method: Route['method'], path: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
+    this.sent += 1
+    const client = new Client(this.#app?.port ?? 0)
+    const { status, text } = await client.ask(path, { method, headers: { 'accept-language': 'en', ...headers } })
+    if (status !== 200) throw new Error(`an error that the handler did not give: ${status} ${text}`)
+    return text
+  }
+
+  #routes(): Route[] {
+    const vary = this.#kind === 'declared vary' ? { vary: ['Accept-Language'] } : {}
+    const per = this.#kind === 'per principal' ? { private: true as const, per: () => 'ann' } : {}
+    const options = { ttl: '5m', group: 'g', ...vary, ...per } as const
+    const guard = (): undefined => void (this.arrived += 1)
+    const route = (method: Route['method'], words: Partial<Route>, path = '/c/:cell'): Route => ({
+      method,
+      path,
+      guard,
+      handler: async (call) => this.#answer(call, await this.#source.write()),
+      ...words,
+    })
+    const evict = (name: string, cacheEvict: NonNullable<Route['cacheEvict']>): Route =>
+      route('POST', { cacheEvict, handler: async () => (await this.#source.write(), ANSWERED) }, `/evict/${name}`)
+    return [
+      route('GET', { cache: options, handler: async (call) => this.#answer(call, await this.#source.read()) }),
+      route('PUT', { cachePut: options }),
+      route('PATCH', { cachePut: options, cacheEvict: { group: 'g' } }),
+      route('DELETE', { cacheEvict: { key: 'path' } }),
+      route('POST', {}),
+      evict('group', { group: 'g' }),
+      evict('groups', { group: ['other', 'g'] }),
+      evict('named', { group: 'named' }),
+      evict('soft', { group: 'g', mode: 'soft' }),
+    ]
+  }
+
+  #answer(call: Call, version: number): Answer {
+    if (this.#kind === 'named groups') call.cacheGroups('named')
+    const varies = this.#kind === 'learned vary' ? [['Vary', 'Accept-Language'] as const] : []
+    const refuses = call.header('x-refuse') === undefined ? [] : [['Cache-Control', 'no-store'] as const]
+    return { text: String(version), headers: [...varies, ...refuses] }
+  }
+}
+
+class HostSubject implements Subject {
+  readonly #process: Process
+  readonly #path: string
+  readonly #changes: Partial<Record<Change, () => Promise<unknown>>>
+
+  constructor(process: Process, path: string) {
+    this.#process = process
+    this.#path = path
+    const { cache } = process.redis
+    const changed = (): Promise<number> => process.source.write()
+    this.#changes = {
+      'evict path': () => process.ask('DELETE', path),
+      'delete path': () => changed().then(() => cache.deletePath(path)),
+      automatic: () => process.ask('POST', path),
+      'evict group': () => process.ask('POST', '/evict/group'),
+      'evict groups': () => process.ask('POST', '/evict/groups'),
+      'evict named group': () => process.ask('POST', '/evict/named'),
+      'soft by group': () => process.ask('POST', '/evict/soft'),
+      'write-through': () => process.ask('PUT', path),
+      'write-through with its own group': () => process.ask('PATCH', path),
+      'write that stores nothing': () => process.ask('PUT', path, { 'x-refuse': '1' }),
+      clear: () => changed().then(() => cache.clear()),
+    }
+  }
+
+  get scope(): Redis['scope'] {
+    return this.#process.redis.scope
+  }
+
+  async read(): Promise<number> {
+    return Number(await this.#process.ask('GET', this.#path))
+  }
+
+  write(): Promise<void> {
+    return this.change('write-through')
+  }
+
+  async change(change: Change): Promise<void> {
+    await this.#changes[change]?.()
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { onRedis } from '../consistency/crossing-stores.js'
+import { cellsOf, failures, KINDS, type Place } from '../consistency/crossings.js'
+import { sharedRedis } from '../support/redis-server.js'
+import { changesOf, Pair } from './contract/crossings.js'
+import { expressHost } from './hosts/express.js'
+import { fastifyHost } from './hosts/fastify.js'
+import { honoHost } from './hosts/hono.js'
+import { nestHost } from './hosts/nest.js'
+
+const TIMEOUT_MS = 600_000
+
+let server: Awaited<ReturnType<typeof sharedRedis>>
+let redis: Place
+
+beforeAll(async () => {
+  server = await sharedRedis()
+  redis = await onRedis(server.url)
+})
+
+afterAll(async () => {
+  await redis.close()
+  await server.close()
+})
+
+const HOSTS = [fastifyHost, expressHost, honoHost, nestHost('fastify'), nestHost('express')]
+
+describe.each(HOSTS)('$name', (host) => {
+  describe.each(KINDS)('%s, on Redis: at every moment', (kind) => {
+    const pair = new Pair(host, kind)
+
+    beforeAll(() => pair.start())
+    afterAll(() => pair.close())
+
+    test.each(changesOf(kind))('%s', { timeout: TIMEOUT_MS }, async (change) => {
+      const cells = cellsOf('route', kind, change, 'none')
+      expect(await failures(cells, pair.place(redis), pair.open)).toEqual([])
+    })
+  })
+})

@@ -1,0 +1,292 @@
+import { CacheScope } from '../../src/cache/cache-scope.js'
+import type { EntryLookup, EntryRef } from '../../src/cache/entry-ref.js'
+import type { FillLease } from '../../src/cache/fill.js'
+import type { InvalidationTarget } from '../../src/cache/pending-invalidations.js'
+import type { PendingWrite } from '../../src/cache/write.js'
+import { createRedis, type Redis } from '../../src/create-redis.js'
+import type { CacheOptions } from '../../src/route/options.js'
+import type { Entry } from '../../src/store/entry.js'
+import { pathGroup } from '../../src/store/keyspace.js'
+import type { Store } from '../../src/store/store.js'
+import { type Answer, Application, type Asked, type Reply } from '../route/application.js'
+import { makeEntry } from '../support/entries.js'
+import { silentLogger } from '../support/logger.js'
+import type { Change, Host, Kind, OpenSubject, Source, Subject } from './crossings.js'
+
+const PATH = '/a'
+const VARIANT = `${PATH}|accept=text`
+const TTL_MS = 60_000
+
+/** What a route or namespace does with one kind of entry, in one process. */
+class ScopeSubject implements Subject {
+  readonly scope: CacheScope
+  readonly #kind: Kind
+  readonly #source: Source
+  #learned = false
+
+  constructor(store: Store, kind: Kind, source: Source) {
+    // No lease ends by itself here, and no wait does: one that is forgotten shows.
+    const [leaseMs, waitMs] = [600_000, 600_000]
+    this.scope = new CacheScope(store, { now: Date.now, logger: silentLogger, leaseMs, waitMs })
+    this.#kind = kind
+    this.#source = source
+  }
+
+  get #ref(): EntryRef {
+    const groups = ['', 'g']
+    if (this.#kind === 'per principal') {
+      const key = `${PATH}|per:ann`
+      return { key, path: key, groups: [...groups, pathGroup(PATH)] }
+    }
+    const varies = this.#kind === 'declared vary' || (this.#kind === 'learned vary' && this.#learned)
+    return varies
+      ? { key: VARIANT, path: PATH, groups: [...groups, pathGroup(PATH)] }
+      : { key: PATH, path: PATH, groups }
+  }
+
+  /** One request; the version that it is answered with. */
+  async read(): Promise<number> {
+    const ref = this.#ref
+    const found = await this.scope.lookup(ref)
+    if (found.state === 'valid' && found.entry.kind === 'variants') return this.#learn()
+    if (found.state === 'valid' && !found.softened) return versionOf(found.entry)
+    if (found.state === 'outage') return this.#source.read()
+    return this.#fill(ref, found)
+  }
+
+  #learn(): Promise<number> {
+    this.#learned = true
+    return this.read()
+  }
+
+  async #fill(ref: EntryRef, found: Exclude<EntryLookup, { state: 'outage' }>): Promise<number> {
+    const absent =
+      found.state === 'absent' ? found : ({ state: 'absent', seen: found.entry, absentGroups: [] } as const)
+    const acquired = await this.scope.acquire(ref, absent, {
+      accept: (_, softened) => !softened,
+      groupTtlMs: TTL_MS,
+    })
+    if (acquired.state === 'alone') return this.#source.read()
+    if (acquired.state === 'fill') return this.#run(acquired.fill)
+    if (acquired.entry.kind !== 'variants') return versionOf(acquired.entry)
+    // It has waited: it looks once more, and runs alone.
+    this.#learned = true
+    const again = await this.scope.lookup(this.#ref)
+    return again.state === 'valid' && !again.softened ? versionOf(again.entry) : this.#source.read()
+  }
+
+  async #run(fill: FillLease): Promise<number> {
+    try {
+      const version = await this.#source.read()
+      await this.#publish(fill, version).catch(() => {})
+      return version
+    } finally {
+      await fill.release()
+    }
+  }
+
+  async #publish(fill: FillLease, version: number): Promise<void> {
+    const { groups } = fill.ref
+    if (this.#kind === 'learned vary' && !this.#learned) {
+      const variant = entryOf(version, [...groups, pathGroup(PATH)])
+      await this.scope.put(VARIANT, variant, fill.stamp, TTL_MS)
+      await fill.publish({ ...makeEntry({ kind: 'variants', groups: [''] }) }, TTL_MS)
+      this.#learned = true
+    } else await fill.publish(entryOf(version, this.#groupsOf(groups)), TTL_MS)
+  }
+
+  /** Groups that the handler names are known after it. */
+  #groupsOf(groups: readonly string[]): readonly string[] {
+    return this.#kind === 'named groups' ? [...groups, 'named'] : groups
+  }
+
+  write(): Promise<void> {
+    return this.#write([])
+  }
+
+  async #write(evicts: readonly string[], stores = true): Promise<void> {
+    const ref = this.#ref
+    const write = await this.scope.beginWrite(ref, { groups: evicts, groupTtlMs: TTL_MS })
+    const version = await this.#source.write()
+    return this.#commit(ref, write, stores ? version : undefined, evicts)
+  }
+
+  async #commit(
+    ref: EntryRef,
+    write: PendingWrite | undefined,
+    version: number | undefined,
+    groups: readonly string[],
+  ): Promise<void> {
+    // Where principals are told apart below the path, a write ends the others' entries as well.
+    const paths = ref.path === PATH ? [] : [PATH]
+    if (write === undefined) return void (await this.scope.evict({ paths: [ref.path, ...paths], groups }))
+    // What varies by fields that are not known yet has no place.
+    const known = this.#kind !== 'learned vary' || this.#learned
+    const entry = version === undefined || !known ? undefined : entryOf(version, this.#groupsOf(ref.groups))
+    await this.scope.commit(write, entry && { entry, ttlMs: TTL_MS }, { groups, paths })
+  }
+
+  async change(change: Change): Promise<void> {
+    if (change === 'write-through') return this.#write([])
+    if (change === 'write-through with its own group') return this.#write(['g'])
+    if (change === 'write that stores nothing') return this.#write([], false)
+    const version = await this.#source.write()
+    const { key, groups } = this.#ref
+    if (change === 'set') await this.scope.set(key, entryOf(version, groups), TTL_MS).catch(() => {})
+    else if (change === 'clear') await this.scope.clear()
+    else await this.scope.evict(targetOf(change))
+  }
+
+  async close(): Promise<void> {
+    this.scope.close()
+  }
+}
+
+function targetOf(change: Change): InvalidationTarget {
+  const mode = change.startsWith('soft') ? 'soft' : 'hard'
+  if (change.endsWith('path')) return { paths: [PATH], mode }
+  if (change === 'evict named group') return { groups: ['named'] }
+  return { groups: change === 'evict groups' ? ['other', 'g'] : ['g'], mode }
+}
+
+function entryOf(version: number, groups: readonly string[]): Entry {
+  return makeEntry({ groups, body: Buffer.from(String(version)) })
+}
+
+function versionOf({ body }: Entry): number {
+  return Number(body.toString())
+}
+
+/** A GET route and the write routes of its path. */
+class RouteSubject implements Subject {
+  readonly #app: Application
+  readonly #kind: Kind
+  readonly #get: () => Promise<Reply>
+  readonly #changes: Partial<Record<Change, () => Promise<unknown>>>
+
+  constructor(store: Store, kind: Kind, source: Source) {
+    this.#app = new Application({ store: () => store })
+    this.#app.now = Date.now()
+    this.#kind = kind
+    const options = routeOptions(kind)
+    const app = this.#app
+    const write = async (): Promise<Answer> => this.#answer(await source.write())
+    this.#get = app.get(options, async () => this.#answer(await source.read()))
+    const put = app.put(options, write)
+    const refused = app.put(options, async () => ({ ...(await write()), headers: ['Cache-Control', 'no-store'] }))
+    const unsafe = app.plain(write)
+    this.#changes = {
+      'evict path': app.evict({ key: 'path' }, write),
+      'evict group': app.evict({ group: 'g' }, write),
+      'evict groups': app.evict({ group: ['other', 'g'] }, write),
+      'evict named group': app.evict({ group: 'named' }, write),
+      'soft by path': app.evict({ key: 'path', mode: 'soft' }, write),
+      'soft by group': app.evict({ group: 'g', mode: 'soft' }, write),
+      'write-through': put,
+      'write-through with its own group': app.rewrite(options, { group: 'g' }, write),
+      'write that stores nothing': refused,
+      automatic: () => unsafe('PUT'),
+      'delete path': () => source.write().then(() => app.redis.cache.deletePath('/')),
+      clear: () => source.write().then(() => app.redis.cache.clear()),
+    }
+  }
+
+  get scope(): CacheScope {
+    return this.#app.redis.scope
+  }
+
+  #answer(version: number): Answer {
+    const headers = this.#kind === 'learned vary' ? ['Vary', 'Accept-Language'] : []
+    const named = this.#kind === 'named groups' ? ['Cache-Groups', '"named"'] : []
+    return { body: String(version), headers: [...headers, ...named] }
+  }
+
+  async read(): Promise<number> {
+    const { status, body } = await this.#get()
+    if (status !== 200) throw new Error(`an error that the handler did not give: ${status}`)
+    return Number(body)
+  }
+
+  write(): Promise<void> {
+    return this.change('write-through')
+  }
+
+  async change(change: Change): Promise<void> {
+    await this.#changes[change]?.()
+  }
+
+  close(): Promise<void> {
+    return this.#app.redis.close()
+  }
+}
+
+function routeOptions(kind: Kind): CacheOptions<Asked> {
+  const options = { ttl: '5m', group: 'g' } as const
+  if (kind === 'declared vary') return { ...options, vary: ['Accept-Language'] }
+  return kind === 'per principal' ? { ...options, private: true, per: () => 'ann' } : options
+}
+
+/** A value of the data cache, or of a namespace of it. */
+class DataSubject implements Subject {
+  readonly #redis: Redis
+  readonly #cache: Pick<Redis['cache'], 'getOrSet' | 'beginWrite' | 'set' | 'clear' | 'delete' | 'expire'>
+  readonly #kind: Kind
+  readonly #source: Source
+
+  constructor(store: Store, host: Host, kind: Kind, source: Source) {
+    this.#redis = createRedis({ store: () => store, logger: silentLogger })
+    this.#cache = host === 'data' ? this.#redis.cache : this.#redis.cache.namespace('things')
+    this.#kind = kind
+    this.#source = source
+  }
+
+  get scope(): CacheScope {
+    return this.#redis.scope
+  }
+
+  read(): Promise<number> {
+    const named = this.#kind === 'named groups'
+    return this.#cache.getOrSet<number>(
+      'key',
+      async ({ store }) => {
+        const version = await this.#source.read()
+        if (named) store({ group: ['g', 'named'] })
+        return version
+      },
+      OPTIONS,
+    )
+  }
+
+  async write(): Promise<void> {
+    const stamp = await this.#cache.beginWrite('key', OPTIONS)
+    const version = await this.#source.write()
+    const groups = this.#kind === 'named groups' ? { group: ['g', 'named'] } : {}
+    await this.#cache.set('key', version, { ...OPTIONS, ...groups, ifUnchangedSince: stamp })
+  }
+
+  async change(change: Change): Promise<void> {
+    if (change === 'write-through') return this.write()
+    const version = await this.#source.write()
+    const { cache } = this.#redis
+    if (change === 'set') await this.#cache.set('key', version, OPTIONS)
+    else if (change === 'clear') await this.#cache.clear()
+    else if (change === 'evict path') await this.#cache.delete('key')
+    else if (change === 'soft by path') await this.#cache.expire('key')
+    else if (change === 'soft by group') await cache.expireGroup('g')
+    else
+      await cache.deleteGroup(
+        change === 'evict named group' ? 'named' : change === 'evict groups' ? ['other', 'g'] : 'g',
+      )
+  }
+
+  close(): Promise<void> {
+    return this.#redis.close()
+  }
+}
+
+const OPTIONS = { ttl: '5m', group: 'g' } as const
+
+export const openSubject: OpenSubject = ({ host, kind }, store, source) => {
+  if (host === 'scope') return new ScopeSubject(store, kind, source)
+  return host === 'route' ? new RouteSubject(store, kind, source) : new DataSubject(store, host, kind, source)
+}
