@@ -150,7 +150,11 @@ export function declaredLength(headers: HeaderList): number | undefined {
 
 /** Members of Vary are compared one by one, other lists line by line: their members may have commas of their own. */
 function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
-  if (name !== 'vary') return [...before, ...added.filter((line) => !before.includes(line))]
+  if (name !== 'vary') {
+    // A miss has the members that were there before in front of its own.
+    const isWhole = added.join(', ').startsWith(before.join(', '))
+    return isWhole ? [...added] : [...before, ...added.filter((line) => !before.includes(line))]
+  }
   const present = new Set(before.flatMap((line) => members(line.toLowerCase())))
   const missing = added.flatMap(members).filter((member) => !present.has(member.toLowerCase()))
   return missing.length === 0 ? [...before] : [...before, missing.join(', ')]
