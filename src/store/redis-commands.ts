@@ -5,11 +5,16 @@ import type { CommandBudget } from '../redis/deadline.js'
 /** What the store needs of the connection to Redis. */
 export type RedisConnection = Pick<
   Connection,
-  'topology' | 'execute' | 'subscribe' | 'generation' | 'lives' | 'unbounded' | 'invalidationBudget' | 'bulkBudget'
-> & {
-  /** Name of the life of the server that has this key; empty where it is unknown. */
-  serverOf?(key: string): string
-}
+  | 'topology'
+  | 'execute'
+  | 'subscribe'
+  | 'generation'
+  | 'lives'
+  | 'serverOf'
+  | 'unbounded'
+  | 'invalidationBudget'
+  | 'bulkBudget'
+>
 
 /** Keys in one part of a large call. A part is sent when the one before it was answered. */
 const CHUNK = 100

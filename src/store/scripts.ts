@@ -6,16 +6,16 @@ local function clock(key, nonce, server, floor)
   local value = redis.call('GET', key) or ''
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local incarnation, at, noted = string.match(value, '^(%d+) (%d+) (.*)$')
+  local incarnation, at, noted, previous = string.match(value, '^(%d+) (%d+) (%S*) ?(%S*)$')
   if not incarnation then
-    incarnation, at, noted = nonce, now, server
-  elseif server ~= '' and server ~= noted then
+    incarnation, at, noted, previous = nonce, now, server, ''
+  elseif server ~= '' and server ~= noted and server ~= previous then
     if noted ~= '' then at = at + JUMP end
-    noted = server
+    noted, previous = server, noted
   end
   if floor then at = math.max(at + 1, now, floor + 1) end
   at = string.format('%.0f', at)
-  local new = incarnation .. ' ' .. at .. ' ' .. noted
+  local new = incarnation .. ' ' .. at .. ' ' .. noted .. ' ' .. previous
   if new ~= value then redis.call('SET', key, new) end
   return incarnation, at
 end
@@ -83,7 +83,7 @@ export const scripts = {
   acquire: {
     name: 'acquire',
     keyCount: 2,
-    sha1: '1cbc5ffb629ded908bcac35a66c4e8d3e655e8f5',
+    sha1: 'df34ec6802b916f3c83b4b817bc8079579986cef',
     source: clock + life + groupStamp + group + `local lease = redis.call('GET', KEYS[2])
 if lease then
   if string.sub(lease, 1, 1) ~= 'f' then return {3} end
@@ -132,7 +132,7 @@ return evicted`,
   clock: {
     name: 'clock',
     keyCount: 1,
-    sha1: '76ba9ecbea34016ca2db9193f37a1da9303dd3d1',
+    sha1: '1cc83c82f5ff37cd0666551be69d5ed485281e9e',
     source: `#!lua flags=allow-oom
 ` + clock + `local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))
 return incarnation .. ' ' .. at`,
@@ -156,7 +156,7 @@ return {untouched and 1 or 0, before}`,
   ensure: {
     name: 'ensure',
     keyCount: 1,
-    sha1: '9ffe5ea8bfe23393262885f7a790efdd1861c2f3',
+    sha1: 'f915a4c9008bf86920da0926cc41bbdd8257a166',
     source: clock + life + groupStamp + group + `local incarnation, at = clock(KEYS[1], ARGV[1], ARGV[2])
 for index = 2, #KEYS do ensureGroup(KEYS[index], incarnation, at, ARGV[3]) end
 return incarnation .. ' ' .. at`,
@@ -164,7 +164,7 @@ return incarnation .. ' ' .. at`,
   evict: {
     name: 'evict',
     keyCount: 3,
-    sha1: 'b5eb6ed521ce08cf6c5921e2bb3186bc889cdfc4',
+    sha1: '991e7463f59f4a78105e6334cce80507b0379c2e',
     source: `#!lua flags=allow-oom
 ` + clock + groupStamp + lease + `local mode, incarnation, at = ARGV[1], ARGV[4], ARGV[5]
 if KEYS[4] then
@@ -185,7 +185,7 @@ return {found, bump(KEYS[3], incarnation, at, mode)}`,
   invalidate: {
     name: 'invalidate',
     keyCount: 1,
-    sha1: '981f58747f1f6c01ed5100c850add8a715dc24f8',
+    sha1: '659a718ae0b5326747c0e2817ad8c3e0e0fee3a7',
     source: `#!lua flags=allow-oom
 ` + clock + groupStamp + `local floor = 0
 for index = 2, #KEYS do
@@ -212,7 +212,7 @@ return ARGV[1]`,
   publish: {
     name: 'publish',
     keyCount: 2,
-    sha1: '2b843f387e5666d1f9bac8967ae7412ffefa1bca',
+    sha1: '3e0309c3c5f4d42da9ad0430b73bc3b58c6e6408',
     source: clock + life + groupStamp + group + lease + `local token = ARGV[1]
 if token ~= '' and not holdsLease(KEYS[2], token) then return 0 end
 local stored = 1

@@ -41,7 +41,7 @@ export class Stamps {
   /** Random number and name of the server, as scripts that may create the clock take them. */
   get clockArguments(): [nonce: string, server: string] {
     const nonce = Math.floor(Math.random() * INCARNATIONS)
-    return [String(nonce), this.#connection.serverOf?.(this.#keys.clock) ?? '']
+    return [String(nonce), this.#connection.serverOf(this.#keys.clock)]
   }
 
   /** Reads the clock, once for all that ask in one turn. */
