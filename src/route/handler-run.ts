@@ -144,12 +144,12 @@ export class HandlerRun implements BackgroundRun {
   }
 
   /**
-   * The handler threw, or answered that it failed. Returns what is sent instead: a stale entry within its stale-if-error
-   * window, or 504 where the entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw. Returns what is sent instead: a stale entry within its stale-if-error window, or 504 where the
+   * entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
-    return this.#staleIfError()
+    return this.#insteadOfFailure()
   }
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
@@ -267,19 +267,22 @@ export class HandlerRun implements BackgroundRun {
   }
 
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
-    const instead = isFailure(status) ? this.#staleIfError() : undefined
+    if (!isFailure(status)) return undefined
+    // A gateway's 502 says that its origin could not be asked; any other failure is the handler's own answer.
+    const instead = status === 502 ? this.#insteadOfFailure() : this.#staleIfError()
     if (instead !== undefined) this.abandon()
     return instead
   }
 
+  #insteadOfFailure(): OutgoingResponse | undefined {
+    return this.#staleIfError() ?? (this.state.previous?.decision.mustRevalidate ? gatewayTimeout() : undefined)
+  }
+
   #staleIfError(): OutgoingResponse | undefined {
     const { previous } = this.state
-    if (previous === undefined) return undefined
-    if (previous.decision.servableOnError) {
-      this.#route.recorder.standsIn()
-      return this.#replay(previous.entry, 'error', false)
-    }
-    return previous.decision.mustRevalidate ? gatewayTimeout() : undefined
+    if (previous?.decision.servableOnError !== true) return undefined
+    this.#route.recorder.standsIn()
+    return this.#replay(previous.entry, 'error', false)
   }
 
   /** The answer that a stored response is to this request. */
@@ -367,9 +370,9 @@ export class HandlerRun implements BackgroundRun {
     const { ref, previous } = this.state
     if (ref !== undefined) await this.#route.scope.evict({ paths: [ref.key] })
     const again = await this.#route.rerun(this.state)
-    if (again !== undefined) return again
-    if (previous === undefined || previous.decision.mustRevalidate) return gatewayTimeout()
-    return this.#replay(previous.entry, 'error', false)
+    if (again === undefined && previous?.decision.mustRevalidate === false)
+      return this.#replay(previous.entry, 'error', false)
+    return again ?? gatewayTimeout()
   }
 
   /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */

@@ -62,6 +62,24 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
     })
   })
 
+  test('where an entry must be validated, a failure that the handler answers is its own, and one that it throws is a 504', async () => {
+    const app = await start()
+    let fails = false
+    let throws = false
+    const get = app.get({ retain: '1h' }, () => {
+      if (throws) throw new Error('origin is down')
+      if (fails) return { status: 503, body: 'try later' }
+      return { headers: ['Cache-Control', 'max-age=10, must-revalidate', 'ETag', '"a"'], body: 'item' }
+    })
+    await get()
+    app.now += 20_000
+    fails = true
+    expect(await get()).toMatchObject({ status: 503, body: 'try later' })
+    throws = true
+    const gone = await get()
+    expect([gone.status, gone.body]).toEqual([504, ''])
+  })
+
   describe('a 304 that names another representation than the stored one', () => {
     async function stale(app: Application): Promise<{ seen: Asked['headers'][]; ask: () => Promise<unknown> }> {
       const seen: Asked['headers'][] = []
