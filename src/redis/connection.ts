@@ -126,6 +126,11 @@ export class Connection {
     return this.#watch.lives
   }
 
+  /** The life of the server that has a key; empty where it is not known. Whatever `trustRestarts` says. */
+  serverOf(key: string): string {
+    return this.#nodes.of(key)?.life ?? ''
+  }
+
   /**
    * What to add to this process' clock to have that of Redis; 0 until it was measured. On a cluster the clock of the
    * primary whose address sorts first, so that all processes choose the same.

@@ -175,6 +175,11 @@ export class NodeConnection {
     return this.#reason
   }
 
+  /** The life that the server is in, by the last handshake: `run_id` and replication id. Empty where it does not tell. */
+  get life(): string {
+    return this.#life ?? ''
+  }
+
   /** What to add to this process' clock to have the server's; undefined until it was measured. */
   get clockOffsetMs(): number | undefined {
     return this.#clock.offsetMs

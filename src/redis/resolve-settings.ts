@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
-import { SettingsError } from '../errors.js'
+import { SettingsError, unknownOptions } from '../errors.js'
 import { DEFAULT_PORT, type ParsedUrl, parseAddresses, parseUrl } from './address.js'
 import {
   type ClusterOptions,
@@ -69,8 +69,6 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   client: ['object'],
 }
 
-const NAMES = Object.keys(SETTINGS)
-
 const MEMBERS = new Map([
   ['tls', ['cert', 'key', 'ca', 'checkHostname']],
   ['sentinel', ['nodes', 'masterName', 'username', 'password']],
@@ -128,34 +126,26 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
 
 /** Settings without those of a wrong type or an unknown name. Shows no value but numbers: another may be a secret. */
 function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings {
-  const valid = Object.entries(settings).filter(([name, value]) => {
-    const problem = value === undefined ? undefined : typeProblem(name, value)
+  if (Object.keys(settings).some((name) => /^\d+$/.test(name)))
+    throw new SettingsError(["settings are an object, such as { url: 'redis://…' }; a string was given"])
+  problems.push(...unknownOptions(settings, Object.keys(SETTINGS), false))
+  for (const [name, members] of MEMBERS) {
+    const given: unknown = Reflect.get(settings, name)
+    if (typeof given !== 'object' || given === null) continue
+    problems.push(...unknownOptions(given, members, false).map((problem) => `${name}.${problem}`))
+  }
+  const valid = Object.entries(SETTINGS).flatMap(([name, [kind]]) => {
+    const value: unknown = Reflect.get(settings, name)
+    const problem = value === undefined ? undefined : typeProblem(kind, value)
     if (problem !== undefined) problems.push(`${name}: ${problem}`)
-    return problem === undefined
+    return problem === undefined ? [[name, value]] : []
   })
   return Object.fromEntries(valid)
 }
 
-function typeProblem(name: string, value: unknown): string | undefined {
-  const [kind] = Object.entries(SETTINGS).find(([known]) => known === name)?.[1] ?? []
-  if (kind === undefined) {
-    if (/^\d+$/.test(name)) return "settings are an object, such as { url: 'redis://…' }; a string was given"
-    const near = NAMES.find((known) => alike(known, name))
-    return `is not a setting; ${near === undefined ? `the settings are ${NAMES.join(', ')}` : `did you mean ${near}?`}`
-  }
-  if (kind === 'duration') return undefined
-  if (kind === 'number') return typeof value === 'number' ? undefined : `${shown(value)} is not a number`
-  if (kind !== 'object') return typeof value === kind ? undefined : `is not a ${kind}`
-  const members = MEMBERS.get(name)
-  if (members === undefined || typeof value !== 'object' || value === null) return undefined
-  const unknown = Object.keys(value).filter((member) => !members.includes(member))
-  return unknown.length === 0 ? undefined : `${unknown.join(', ')}: not one of ${members.join(', ')}`
-}
-
-/** Whether one name begins with the other, in any spelling: `urll` and `url`, `default_ttl` and `defaultTtl`. */
-function alike(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((name) => name.replaceAll(/[^a-z]/gi, '').toLowerCase())
-  return a !== undefined && b !== undefined && b !== '' && (a.startsWith(b) || b.startsWith(a))
+function typeProblem(kind: Kind, value: unknown): string | undefined {
+  if (kind === 'object' || kind === 'duration' || typeof value === kind) return undefined
+  return kind === 'number' ? `${shown(value)} is not a number` : `is not a ${kind}`
 }
 
 /** A number in quotes, with its quotes; any other text may be a secret in the wrong place. */

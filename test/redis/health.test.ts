@@ -31,11 +31,15 @@ test('a primary that was demoted and promoted between two checks is another life
   const { connection, statuses } = open({ url: server.url, commandTimeout: '5s', socketTimeout: '900ms' })
   await connection.connect()
   const { generation } = connection
+  const life = connection.serverOf('a')
+  expect(life).toMatch(/^[0-9a-f]{40}-[0-9a-f]{40}$/)
   await redisCli('-p', String(server.port), 'REPLICAOF', '127.0.0.1', String(other.port))
   await redisCli('-p', String(server.port), 'REPLICAOF', 'NO', 'ONE')
   await expect.poll(() => connection.generation).toBe(generation + 1)
   await until(connection, 'ready')
   expect(statuses.at(-1)).toBe('ready')
+  expect(connection.serverOf('a')).not.toBe(life)
+  expect(connection.serverOf('a').slice(0, 40)).toBe(life.slice(0, 40))
 })
 
 test.each([

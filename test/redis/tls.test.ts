@@ -101,7 +101,9 @@ function withClientCertificate() {
   return { cert: file('client.crt'), key: file('client.key'), ca: file('ca.crt') }
 }
 
-describe.skipIf(!TLS)(TLS ? 'TLS' : 'TLS: skipped, because this server program was built without it', () => {
+const reason = TLS ? '' : ': skipped, because this server program was built without it'
+
+describe.skipIf(!TLS)(`TLS${reason}`, () => {
   test('rediss:// connects with files, and for pub/sub as well', async () => {
     const { connection } = open(settings({ url: `rediss://localhost:${port}`, tls: withClientCertificate() }))
     await connection.connect()
