@@ -144,8 +144,8 @@ export class HandlerRun implements BackgroundRun {
   }
 
   /**
-   * The handler threw, or answered that it failed. Returns what is sent instead: a stale entry within its stale-if-error
-   * window, or 504 where the entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw or timed out. Returns what is sent instead: a stale entry within its stale-if-error window, or 504
+   * where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
@@ -266,10 +266,10 @@ export class HandlerRun implements BackgroundRun {
     return false
   }
 
+  /** Only a stored response replaces a handler's 5xx: that reached the client, it says more than a 504 of ours. */
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
-    const instead = isFailure(status) ? this.#staleIfError() : undefined
-    if (instead !== undefined) this.abandon()
-    return instead
+    if (!isFailure(status) || this.state.previous?.decision.servableOnError !== true) return undefined
+    return this.fail()
   }
 
   #staleIfError(): OutgoingResponse | undefined {
@@ -284,10 +284,10 @@ export class HandlerRun implements BackgroundRun {
 
   /** The answer that a stored response is to this request. */
   #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
-    const { plan, request, previous } = this.state
+    const { plan, previous } = this.state
     const { http, scope } = this.#route
-    const context = { kind, verdict: previous?.decision, stored: isStored }
-    return buildStoredResponse(stored, plan, request, http, scope.now(), context)
+    const context = { kind, reuse: previous?.decision, stored: isStored }
+    return buildStoredResponse(stored, plan, http, scope.now(), context)
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
@@ -319,15 +319,15 @@ export class HandlerRun implements BackgroundRun {
     now: number,
     stored: boolean,
   ): OutgoingResponse {
-    const { request, plan, previous, varyMiss, detail: why } = this.state
+    const { plan, previous, varyMiss, detail: why } = this.state
     const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
     const facts = {
       stored,
-      verdict: previous?.decision,
+      reuse: previous?.decision,
       varyMiss,
       detail: plan.reason === 'method' ? undefined : detail,
     }
-    const sent = buildMissResponse(request, plan, response, body, decision, this.#route.http, now, facts)
+    const sent = buildMissResponse(plan, response, body, decision, this.#route.http, now, facts)
     return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
   }
 
