@@ -148,15 +148,12 @@ export function declaredLength(headers: HeaderList): number | undefined {
   return undefined
 }
 
-/** Members of Vary are compared one by one, other lists line by line: their members may have commas of their own. */
+/** The lines that are set, and the members that they lack. Cookies have no members: their lines are compared. */
 function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
-  if (name !== 'vary') {
-    // A miss has the members that were there before in front of its own.
-    const isWhole = added.join(', ').startsWith(before.join(', '))
-    return isWhole ? [...added] : [...before, ...added.filter((line) => !before.includes(line))]
-  }
-  const present = new Set(before.flatMap((line) => members(line.toLowerCase())))
-  const missing = added.flatMap(members).filter((member) => !present.has(member.toLowerCase()))
+  if (name === 'set-cookie') return [...before, ...added.filter((line) => !before.includes(line))]
+  const keyOf = (member: string): string => (name === 'vary' ? member.toLowerCase() : member)
+  const present = new Set(before.flatMap(members).map(keyOf))
+  const missing = added.flatMap(members).filter((member) => !present.has(keyOf(member)))
   return missing.length === 0 ? [...before] : [...before, missing.join(', ')]
 }
 

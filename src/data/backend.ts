@@ -4,10 +4,11 @@ import { type Key, type KeyPart, NO_PARTS, pathKey, variantKey } from '../cache/
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { CacheStats } from '../telemetry/stats.js'
-import { type DataContext, Namespace, scan } from './namespace.js'
+import { type DataContext, Namespace } from './namespace.js'
 import { defaultOptions, encodedGroups } from './options.js'
 import { RequestMemo } from './request-memo.js'
 import type { Budgets } from './value-reader.js'
+import { scan } from './value-writer.js'
 import type {
   Frozen,
   NamespaceOptions,
@@ -170,7 +171,7 @@ export class CacheBackend extends Namespace {
    * Removes entries that no reader can accept, looking at `count` keys in a step; resolves with their number. Entries
    * with a lifetime expire by themselves: this is for those without one.
    */
-  sweep(options: ScanOptions = {}): Promise<number> {
+  sweep(options?: ScanOptions): Promise<number> {
     return scan(options, (cursor, count) => this.#context.scope.sweep(cursor, count))
   }
 

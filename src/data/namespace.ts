@@ -3,14 +3,14 @@ import type { EntryRef } from '../cache/entry-ref.js'
 import { namespaceGroup, PREFIX_GROUP } from '../cache/group.js'
 import type { Key } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
-import { type StoredEntry, WriteStamp } from '../cache/write.js'
+import { WriteStamp } from '../cache/write.js'
 import { describeValue, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
-import { usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
 import {
+  checkLoader,
   pickOptions,
   type ResolvedValueOptions,
   resolveNamespace,
@@ -20,6 +20,8 @@ import {
 } from './options.js'
 import type { RequestMemo } from './request-memo.js'
 import type {
+  AnyBatchLoader,
+  AnyLoader,
   BatchContext,
   BatchLoader,
   Frozen,
@@ -41,9 +43,10 @@ import type {
   ValueOf,
   ValueOptions,
 } from './types.js'
-import { draftEntry, type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
-import { type Budgets, chunksOf, ValueReader } from './value-reader.js'
+import { isKnown, ValueCodec } from './value-codec.js'
+import { type Budgets, ValueReader } from './value-reader.js'
 import { ValueRefs } from './value-refs.js'
+import { ValueWriter } from './value-writer.js'
 
 /** What the namespaces of one application share. */
 export interface DataContext extends Budgets {
@@ -54,12 +57,6 @@ export interface DataContext extends Budgets {
 }
 
 const NO_OPTIONS = {}
-
-const STORED: SetResult = { stored: true }
-
-const CONTESTED: SetResult = { stored: false, reason: 'contested' }
-
-const OUTAGE: SetResult = { stored: false, reason: 'outage' }
 
 /**
  * Values of one kind: `K` identifies them, `In` is stored, `Out` is read. Redis errors never throw; invalid keys or
@@ -74,6 +71,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   readonly #codec: ValueCodec
   readonly #reader: ValueReader
   readonly #loader: ValueLoader
+  readonly #writer: ValueWriter
   readonly #defaults: ResolvedValueOptions
   readonly #shared: boolean
   /** The group of all values of the namespace. */
@@ -92,10 +90,14 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.#scope = context.scope
     this.#recorder = context.scope.telemetry.namespace(this.name)
     this.#refs = new ValueRefs(this.name, version)
-    const onInvalid = warnOnce(context.logger, this.name)
+    const onInvalid = (reason: string): void =>
+      context.logger.warn(
+        `redwell: a stored value of namespace '${this.name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
+      )
     this.#codec = new ValueCodec({ coder, schema, compressor, onInvalid }, (wrong) => this.#refs.describe(wrong))
     this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context)
     this.#loader = new ValueLoader(this.#scope, this.#refs, this.#codec, this.#recorder)
+    this.#writer = new ValueWriter(this.#scope, this.#codec, this.#recorder)
     this.#allGroup = name === undefined ? PREFIX_GROUP : namespaceGroup(name)
     this.#defaults = defaults
     this.#shared = shared === true
@@ -160,24 +162,23 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   async set(key: K, value: In, options: SetOptions = NO_OPTIONS): Promise<SetResult> {
     const resolved = this.#resolve('set', key, options)
     const ref = this.#refs.ref(this.#key(key), resolved.groups)
-    const encoded = await this.#encode(key, value)
-    return options.ifUnchangedSince === undefined
-      ? this.#store(ref, encoded, resolved)
-      : this.#commit(options.ifUnchangedSince, ref, encoded, resolved)
+    const encoded = await this.#writer.encode(this.#key(key), value)
+    return this.#writer.set(ref, encoded, resolved, options.ifUnchangedSince)
   }
 
   /** Stores many values, or none if one of them cannot be encoded. Results are in the order of the items. */
   async setMany(items: Iterable<SetItem<K, In>>, options: ValueOptions = NO_OPTIONS): Promise<SetResult[]> {
     const base = this.#resolveCall('setMany', options)
-    const encoding = Array.from(items, async ([key, value, own]) => {
-      const all = own === undefined ? base : resolveOptions('options of setMany', own, base)
+    const encoding = Array.from(items, async ([key, value, ownOptions]) => {
+      const all = ownOptions === undefined ? base : resolveOptions('options of setMany', ownOptions, base)
       const resolved = this.#withKeyGroups('setMany', key, all)
-      return { ref: this.#refs.ref(this.#key(key), resolved.groups), encoded: await this.#encode(key, value), resolved }
+      const own = this.#key(key)
+      return { ref: this.#refs.ref(own, resolved.groups), encoded: await this.#writer.encode(own, value), resolved }
     })
     const throttle = new Throttle()
     const stores = await Promise.all(encoding)
     return Promise.all(
-      stores.map(({ ref, encoded, resolved }) => throttle.run(() => this.#store(ref, encoded, resolved))),
+      stores.map(({ ref, encoded, resolved }) => throttle.run(() => this.#writer.set(ref, encoded, resolved))),
     )
   }
 
@@ -187,12 +188,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   async deleteMany(keys: readonly K[]): Promise<Evicted> {
-    return this.#evictKeys('delete', keys, 'hard')
+    return this.#writer.evictPaths('delete', this.#paths(keys), 'hard')
   }
 
   /** Makes a value stale at once: within its `staleWhileRevalidate` it is served while it is reloaded. */
   async expire(key: K): Promise<Evicted> {
-    return this.#evictKeys('expire', [key], 'soft')
+    return this.#writer.evictPaths('expire', this.#paths([key]), 'soft')
   }
 
   /** Invalidates all values of the namespace, of every version, at the cost of one group. */
@@ -209,18 +210,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * For operators: deletes the values whose keys match, such as `'42:*'`, by scanning all keys of Redis in small steps.
    * Resolves with their number.
    */
-  async deleteMatching(pattern: string, options: ScanOptions = {}): Promise<number> {
-    const matching = this.#refs.pattern(pattern)
-    let removed = 0
-    // Keys that are being loaded first: what is stored between the two scans is found by the second.
-    for (const kind of ['leases', 'entries'] as const) {
-      removed += await scan(options, async (from, count) => {
-        const { keys, cursor } = await this.#scope.match(kind, matching, from, count)
-        const { entries } = await this.#scope.evict({ paths: keys })
-        return { removed: entries, cursor }
-      })
-    }
-    return removed
+  async deleteMatching(pattern: string, options?: ScanOptions): Promise<number> {
+    return this.#writer.deleteMatching(this.#refs.pattern(pattern), options)
   }
 
   /**
@@ -332,7 +323,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
 
   /** @internal Invalidates and counts it as an operation of this namespace. */
   protected evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
-    return this.#recorder.evict(operation, { ...target, keys: target.paths }, () => this.#scope.evict(target))
+    return this.#writer.evict(operation, target)
   }
 
   #resolve(operation: string, key: K, options: LoadOptions): ResolvedValueOptions {
@@ -357,6 +348,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     const { groups } =
       options === NO_OPTIONS && this.#groups === undefined ? this.#defaults : this.#resolve(operation, key, options)
     return this.#refs.ref(this.#key(key), groups)
+  }
+
+  #paths(keys: readonly K[]): readonly string[] {
+    return keys.map((key) => this.#refs.key(this.#key(key)))
   }
 
   #isShared({ shared }: ReadOptions): boolean {
@@ -393,60 +388,6 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
     return this.#reader.entry(operation, this.#ref(operation, key, options), this.#isShared(options))
   }
-
-  async #encode(key: K, value: In): Promise<EncodedValue> {
-    const own = this.#key(key)
-    return this.#codec.encode(own, await this.#codec.check(own, value))
-  }
-
-  async #store(ref: EntryRef, encoded: EncodedValue, options: ResolvedValueOptions): Promise<SetResult> {
-    const stored = this.#draft(ref, encoded, options)
-    try {
-      await this.#recorder.store('set', { key: ref.key, ...stored }, async () => {
-        await this.#scope.set(ref.key, stored.entry, stored.ttlMs)
-        return 'stored'
-      })
-      return STORED
-    } catch {
-      return OUTAGE
-    }
-  }
-
-  async #commit(
-    { key, write }: WriteStamp,
-    ref: EntryRef,
-    encoded: EncodedValue,
-    options: ResolvedValueOptions,
-  ): Promise<SetResult> {
-    if (key !== ref.key)
-      throw new UsageError('`ifUnchangedSince` is the stamp of another key: take one with beginWrite(key).')
-    if (write === undefined) {
-      await this.evict('set', { paths: [ref.key] })
-      return OUTAGE
-    }
-    const stored = this.#draft(ref, encoded, options)
-    const commit = (): ReturnType<CacheScope['commit']> => this.#scope.commit(write, stored, {})
-    const { published, confirmed } = await this.#recorder.put({}, { key, ...stored }, commit)
-    if (!confirmed) return OUTAGE
-    return published === 'stored' ? STORED : CONTESTED
-  }
-
-  #draft(ref: EntryRef, encoded: EncodedValue, options: ResolvedValueOptions): StoredEntry {
-    const now = this.#scope.now()
-    const entry = draftEntry(encoded, ref.groups, options, now)
-    return { entry, ttlMs: usefulUntil(entry) - now }
-  }
-
-  async #evictKeys(operation: string, keys: readonly K[], mode: 'hard' | 'soft'): Promise<Evicted> {
-    const paths = keys.map((key) => this.#refs.key(this.#key(key)))
-    const sum = { entries: 0, groups: 0, confirmed: true }
-    for (const chunk of chunksOf(paths)) {
-      const { entries, confirmed } = await this.evict(operation, { paths: chunk, mode })
-      sum.entries += entries
-      sum.confirmed &&= confirmed
-    }
-    return sum
-  }
 }
 
 /** One of the different keys of a call. */
@@ -458,46 +399,4 @@ interface Item<K> {
   readonly positions: number[]
 }
 
-/** Any loader; its context has the types of its own namespace. */
-type AnyLoader = (context: LoaderContext<never>) => unknown
-
-type AnyBatchLoader = (keys: readonly never[], context: BatchContext<never>) => unknown
-
 const NOT_FOUND = Symbol('not found')
-
-/** Steps of a scan look at this many keys: well under a millisecond of the server's time. */
-const SCAN_COUNT = 100
-
-/** Repeats a step until its cursor is back at the start; resolves with how many entries the steps removed. */
-export async function scan(
-  { count = SCAN_COUNT, signal }: ScanOptions,
-  step: (cursor: string, count: number) => Promise<{ readonly cursor: string; readonly removed: number }>,
-): Promise<number> {
-  let removed = 0
-  let cursor = '0'
-  do {
-    signal?.throwIfAborted()
-    const end = await step(cursor, count)
-    removed += end.removed
-    cursor = end.cursor
-  } while (cursor !== '0')
-  return removed
-}
-
-function checkLoader(operation: string, loader: unknown): void {
-  if (typeof loader !== 'function')
-    throw new UsageError(
-      `The loader of ${operation} is ${describeValue(loader)}; write a function that returns the value.`,
-    )
-}
-
-function warnOnce(logger: Logger, name: string): (reason: string) => void {
-  let warned = false
-  return (reason) => {
-    if (warned) return
-    warned = true
-    logger.warn(
-      `redwell: a stored value of namespace '${name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
-    )
-  }
-}

@@ -1,6 +1,6 @@
 import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
-import { describeValue, OptionsError, unknownOptions } from '../errors.js'
+import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Coder } from './coder.js'
 import { type Compressor, resolveCompression } from './compression.js'
 import type { LoadOptions, NamespaceOptions, StandardSchema } from './types.js'
@@ -224,3 +224,9 @@ export function sameOptions(a: LoadOptions, b: LoadOptions): boolean {
 }
 
 const CALL_NAMES = new Set(CALL_OPTIONS)
+
+export function checkLoader(operation: string, loader: unknown): void {
+  if (typeof loader === 'function') return
+  const what = `The loader of ${operation} is ${describeValue(loader)}`
+  throw new UsageError(`${what}; write a function that returns the value.`)
+}

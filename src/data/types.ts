@@ -107,6 +107,11 @@ export interface LoaderContext<T = unknown, Out = T> extends LoadContext {
 
 export type Loader<T, Out = T> = (context: LoaderContext<T, Out>) => T | Promise<T>
 
+/** Any loader; its context has the types of its namespace. */
+export type AnyLoader = (context: LoaderContext<never>) => unknown
+
+export type AnyBatchLoader = (keys: readonly never[], context: BatchContext<never>) => unknown
+
 /** The context of the loader of many values. */
 export interface BatchContext<T = unknown, Out = T> extends LoadContext {
   /** One per key, in the same order: its previous value, and decisions about that value alone. */

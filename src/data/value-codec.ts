@@ -12,7 +12,7 @@ export interface ValueFormat {
   readonly coder?: Coder | undefined
   readonly schema?: StandardSchema | undefined
   readonly compressor?: Compressor | undefined
-  /** Called with where a stored value violates the schema. */
+  /** Called once, with where a stored value violates the schema. */
   readonly onInvalid?: ((reason: string) => void) | undefined
 }
 
@@ -65,7 +65,7 @@ export class ValueCodec {
   readonly #schema: StandardSchema | undefined
   readonly #coder: Coder
   readonly #compressor: Compressor
-  readonly #onInvalid: ValueFormat['onInvalid']
+  #onInvalid: ValueFormat['onInvalid']
   readonly #headers: readonly string[]
   readonly #describe: (key: unknown) => string
 
@@ -142,6 +142,7 @@ export class ValueCodec {
   #validated(result: SchemaResult<unknown>): Decoded {
     if (result.issues === undefined) return { state: 'value', value: result.value }
     this.#onInvalid?.(describeIssues(result.issues))
+    this.#onInvalid = undefined
     return INVALID
   }
 

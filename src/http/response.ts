@@ -18,7 +18,6 @@ import {
   hasFlag,
   type MissResponse,
   OutgoingResponse,
-  type RequestHead,
   type RequestPlan,
   type ResponseHead,
   REUSE_REASONS,
@@ -38,7 +37,6 @@ const HIT: StoredResponseContext = Object.freeze({ kind: 'hit' })
 export function buildStoredResponse(
   stored: StoredResponse,
   plan: RequestPlan,
-  _request: RequestHead,
   policy: HttpPolicy,
   now: number,
   context: StoredResponseContext = HIT,
@@ -162,7 +160,6 @@ const NO_RUN: RunFacts = Object.freeze({})
  * lifetime only where it was stored. A condition that the handler did not see is answered here.
  */
 export function buildMissResponse(
-  _request: RequestHead,
   plan: RequestPlan,
   response: ResponseHead,
   body: Buffer | undefined,
@@ -172,7 +169,8 @@ export function buildMissResponse(
   run: RunFacts = NO_RUN,
 ): MissResponse {
   const complete = decision.store && body !== undefined ? withBody(decision, body, policy) : decision
-  const stored = complete.store && run.stored !== false
+  // The response to a write-through is the write's own, so the caller alone knows whether its entry was stored.
+  const stored = plan.stores === 'write' ? run.stored === true : complete.store && run.stored !== false
   const member = policy.cacheStatus === undefined ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
   const representation = representationOf(plan, response, complete, stored, policy)
   const lifetime = cacheControl(plan, response, stored && complete.store ? complete : undefined, policy, now)
@@ -249,7 +247,7 @@ function storedStatus(name: string, stored: StoredResponse, context: StoredRespo
   // Remaining freshness, negative when stale; none where it has no end (section 2.6).
   const remaining = Math.floor((stored.freshUntil - now) / 1000)
   const ttl = Number.isFinite(remaining) ? `; ttl=${remaining}` : ''
-  const forward = `${name}; fwd=${forwardOf(context.verdict, context.varyMiss)}`
+  const forward = `${name}; fwd=${forwardOf(context.reuse, context.varyMiss)}`
   if (context.kind === 'collapsed') return `${forward}${ttl}; collapsed`
   if (context.kind === 'revalidated') return `${forward}; fwd-status=304${context.stored === false ? '' : '; stored'}`
   // The handler ran and failed, so this is no hit.
@@ -259,12 +257,12 @@ function storedStatus(name: string, stored: StoredResponse, context: StoredRespo
 
 /** … and for the answer of a handler run. */
 function runStatus(name: string, plan: RequestPlan, stored: boolean, run: RunFacts): string {
-  const forward = plan.reason === undefined ? forwardOf(run.verdict, run.varyMiss) : BYPASS_REASONS[plan.reason]
+  const forward = plan.reason === undefined ? forwardOf(run.reuse, run.varyMiss) : BYPASS_REASONS[plan.reason]
   const detail = run.detail === undefined ? '' : `; detail=${run.detail}`
   return `${name}; fwd=${forward}${stored ? '; stored' : ''}${detail}`
 }
 
-function forwardOf(verdict: ReuseDecision | undefined, varyMiss: boolean | undefined): Forward {
-  if (verdict !== undefined) return REUSE_REASONS[verdict.reason]
+function forwardOf(reuse: ReuseDecision | undefined, varyMiss: boolean | undefined): Forward {
+  if (reuse !== undefined) return REUSE_REASONS[reuse.reason]
   return varyMiss === true ? 'vary-miss' : 'uri-miss'
 }

@@ -149,7 +149,7 @@ export interface StoreFacts {
 /** What is known about a handler run when its response is sent. */
 export interface RunFacts {
   /** Why the stored response was not used; undefined where there was none. */
-  readonly verdict?: ReuseDecision | undefined
+  readonly reuse?: ReuseDecision | undefined
   /** Entries exist for other variants. */
   readonly varyMiss?: boolean | undefined
   /** Whether the result of the run is stored: false where fence or store refused it. Default: as decided. */
@@ -159,7 +159,7 @@ export interface RunFacts {
 }
 
 /** How a stored response comes to be the answer. */
-export interface StoredResponseContext extends Pick<RunFacts, 'verdict' | 'varyMiss' | 'stored'> {
+export interface StoredResponseContext extends Pick<RunFacts, 'reuse' | 'varyMiss' | 'stored'> {
   /** `error`: in place of a failed handler run. */
   readonly kind: 'hit' | 'stale' | 'collapsed' | 'revalidated' | 'error'
 }

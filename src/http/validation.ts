@@ -139,11 +139,11 @@ export function forwardedConditions(
   plan: RequestPlan,
   policy: HttpPolicy,
   stored?: StoredResponse,
-  verdict?: ReuseDecision,
+  reuse?: ReuseDecision,
   others: readonly StoredResponse[] = [],
 ): Conditions | 'as-is' {
   if (plan.outcome === 'bypass') return 'as-is'
-  if (stored !== undefined) return verdict?.conditional === true ? handlerValidators(stored) : NONE
+  if (stored !== undefined) return reuse?.conditional === true ? handlerValidators(stored) : NONE
   if (policy.validateOtherVariants && others.length > 0) return tagsOf(others)
   return policy.forwardConditionals ? 'as-is' : NONE
 }

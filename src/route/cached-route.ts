@@ -267,10 +267,10 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
-    const { plan, request, ref } = state
+    const { plan, ref } = state
     const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
     const how = kind === 'hit' ? undefined : { kind }
-    const response = buildStoredResponse(entry, asked, request, this.http, this.scope.now(), how)
+    const response = buildStoredResponse(entry, asked, this.http, this.scope.now(), how)
     return new Hit(reason, response, ref, entry)
   }
 

@@ -144,12 +144,12 @@ export class HandlerRun implements BackgroundRun {
   }
 
   /**
-   * The handler threw. Returns what is sent instead: a stale entry within its stale-if-error window, or 504 where the
-   * entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw or timed out. Returns what is sent instead: a stale entry within its stale-if-error window, or 504
+   * where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
-    return this.#insteadOfFailure()
+    return this.#instead()
   }
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
@@ -266,31 +266,30 @@ export class HandlerRun implements BackgroundRun {
     return false
   }
 
+  /**
+   * Only a stored response replaces a handler's 5xx: it says more than a 504 of ours. A 502 says that an origin behind the
+   * handler could not be asked, as if the handler had thrown.
+   */
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
+    const { servableOnError = false, mustRevalidate = false } = this.state.previous?.decision ?? {}
     if (!isFailure(status)) return undefined
-    // A gateway's 502 says that its origin could not be asked; any other failure is the handler's own answer.
-    const instead = status === 502 ? this.#insteadOfFailure() : this.#staleIfError()
-    if (instead !== undefined) this.abandon()
-    return instead
+    return servableOnError || (mustRevalidate && status === 502) ? this.fail() : undefined
   }
 
-  #insteadOfFailure(): OutgoingResponse | undefined {
-    return this.#staleIfError() ?? (this.state.previous?.decision.mustRevalidate ? gatewayTimeout() : undefined)
-  }
-
-  #staleIfError(): OutgoingResponse | undefined {
+  #instead(): OutgoingResponse | undefined {
     const { previous } = this.state
-    if (previous?.decision.servableOnError !== true) return undefined
+    if (previous?.decision.servableOnError !== true)
+      return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
     this.#route.recorder.standsIn()
     return this.#replay(previous.entry, 'error', false)
   }
 
   /** The answer that a stored response is to this request. */
   #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
-    const { plan, request, previous } = this.state
+    const { plan, previous } = this.state
     const { http, scope } = this.#route
-    const context = { kind, verdict: previous?.decision, stored: isStored }
-    return buildStoredResponse(stored, plan, request, http, scope.now(), context)
+    const context = { kind, reuse: previous?.decision, stored: isStored }
+    return buildStoredResponse(stored, plan, http, scope.now(), context)
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
@@ -322,15 +321,15 @@ export class HandlerRun implements BackgroundRun {
     now: number,
     stored: boolean,
   ): OutgoingResponse {
-    const { request, plan, previous, varyMiss, detail: why } = this.state
+    const { plan, previous, varyMiss, detail: why } = this.state
     const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
     const facts = {
       stored,
-      verdict: previous?.decision,
+      reuse: previous?.decision,
       varyMiss,
       detail: plan.reason === 'method' ? undefined : detail,
     }
-    const sent = buildMissResponse(request, plan, response, body, decision, this.#route.http, now, facts)
+    const sent = buildMissResponse(plan, response, body, decision, this.#route.http, now, facts)
     return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
   }
 

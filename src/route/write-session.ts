@@ -233,13 +233,9 @@ export class WriteSession {
 
   /** The fields of the response to the write itself, with its status. */
   #present(response: ResponseHead, { http }: RoutePolicy<never>, stored: boolean): HeaderList {
-    const { request, plan } = this.#state
     const decision = { store: false, reason: 'method', forKey: false } as const
     const now = this.#rules.scope.now()
-    const { headers } = buildMissResponse(request, plan, response, undefined, decision, http, now)
-    if (!stored) return headers
-    const isStatus = (name: string | undefined): boolean => name?.toLowerCase() === 'x-redis-cache'
-    return headers.map((text, index) => (text === 'BYPASS' && isStatus(headers[index - 1]) ? 'MISS' : text))
+    return buildMissResponse(this.#state.plan, response, undefined, decision, http, now, { stored }).headers
   }
 
   get #recorder(): Recorder {

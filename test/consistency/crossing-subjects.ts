@@ -13,35 +13,32 @@ import { makeEntry } from '../support/entries.js'
 import { silentLogger } from '../support/logger.js'
 import type { Change, Host, Kind, OpenSubject, Source, Subject } from './crossings.js'
 
-const PATH = '/a'
-const VARIANT = `${PATH}|accept=text`
 const TTL_MS = 60_000
 
 /** What a route or namespace does with one kind of entry, in one process. */
-class ScopeSubject implements Subject {
+export class ScopeSubject implements Subject {
   readonly scope: CacheScope
   readonly #kind: Kind
-  readonly #source: Source
+  readonly #source: Pick<Source, 'read' | 'write'>
+  readonly #path: string
+  readonly #variant: string
   #learned = false
 
-  constructor(store: Store, kind: Kind, source: Source) {
-    // No lease ends by itself here, and no wait does: one that is forgotten shows.
-    const [leaseMs, waitMs] = [600_000, 600_000]
-    this.scope = new CacheScope(store, { now: Date.now, logger: silentLogger, leaseMs, waitMs })
+  constructor(scope: CacheScope, kind: Kind, source: Pick<Source, 'read' | 'write'>, path = '/a') {
+    this.scope = scope
     this.#kind = kind
     this.#source = source
+    this.#path = path
+    this.#variant = `${path}|accept=text`
   }
 
   get #ref(): EntryRef {
-    const groups = ['', 'g']
-    if (this.#kind === 'per principal') {
-      const key = `${PATH}|per:ann`
-      return { key, path: key, groups: [...groups, pathGroup(PATH)] }
-    }
+    const path = this.#path
+    const groups = ['', `g${path}`]
+    const below = [...groups, pathGroup(path)]
+    if (this.#kind === 'per principal') return { key: `${path}|per:ann`, path: `${path}|per:ann`, groups: below }
     const varies = this.#kind === 'declared vary' || (this.#kind === 'learned vary' && this.#learned)
-    return varies
-      ? { key: VARIANT, path: PATH, groups: [...groups, pathGroup(PATH)] }
-      : { key: PATH, path: PATH, groups }
+    return varies ? { key: this.#variant, path, groups: below } : { key: path, path, groups }
   }
 
   /** One request; the version that it is answered with. */
@@ -88,8 +85,8 @@ class ScopeSubject implements Subject {
   async #publish(fill: FillLease, version: number): Promise<void> {
     const { groups } = fill.ref
     if (this.#kind === 'learned vary' && !this.#learned) {
-      const variant = entryOf(version, [...groups, pathGroup(PATH)])
-      await this.scope.put(VARIANT, variant, fill.stamp, TTL_MS)
+      const variant = entryOf(version, [...groups, pathGroup(this.#path)])
+      await this.scope.put(this.#variant, variant, fill.stamp, TTL_MS)
       await fill.publish({ ...makeEntry({ kind: 'variants', groups: [''] }) }, TTL_MS)
       this.#learned = true
     } else await fill.publish(entryOf(version, this.#groupsOf(groups)), TTL_MS)
@@ -118,7 +115,7 @@ class ScopeSubject implements Subject {
     groups: readonly string[],
   ): Promise<void> {
     // Where principals are told apart below the path, a write ends the others' entries as well.
-    const paths = ref.path === PATH ? [] : [PATH]
+    const paths = ref.path === this.#path ? [] : [this.#path]
     if (write === undefined) return void (await this.scope.evict({ paths: [ref.path, ...paths], groups }))
     // What varies by fields that are not known yet has no place.
     const known = this.#kind !== 'learned vary' || this.#learned
@@ -128,13 +125,13 @@ class ScopeSubject implements Subject {
 
   async change(change: Change): Promise<void> {
     if (change === 'write-through') return this.#write([])
-    if (change === 'write-through with its own group') return this.#write(['g'])
+    if (change === 'write-through with its own group') return this.#write([`g${this.#path}`])
     if (change === 'write that stores nothing') return this.#write([], false)
     const version = await this.#source.write()
     const { key, groups } = this.#ref
     if (change === 'set') await this.scope.set(key, entryOf(version, groups), TTL_MS).catch(() => {})
     else if (change === 'clear') await this.scope.clear()
-    else await this.scope.evict(targetOf(change))
+    else await this.scope.evict(targetOf(change, this.#path))
   }
 
   async close(): Promise<void> {
@@ -142,11 +139,11 @@ class ScopeSubject implements Subject {
   }
 }
 
-function targetOf(change: Change): InvalidationTarget {
+function targetOf(change: Change, path: string): InvalidationTarget {
   const mode = change.startsWith('soft') ? 'soft' : 'hard'
-  if (change.endsWith('path')) return { paths: [PATH], mode }
+  if (change.endsWith('path')) return { paths: [path], mode }
   if (change === 'evict named group') return { groups: ['named'] }
-  return { groups: change === 'evict groups' ? ['other', 'g'] : ['g'], mode }
+  return { groups: change === 'evict groups' ? ['other', `g${path}`] : [`g${path}`], mode }
 }
 
 function entryOf(version: number, groups: readonly string[]): Entry {
@@ -287,6 +284,11 @@ class DataSubject implements Subject {
 const OPTIONS = { ttl: '5m', group: 'g' } as const
 
 export const openSubject: OpenSubject = ({ host, kind }, store, source) => {
-  if (host === 'scope') return new ScopeSubject(store, kind, source)
+  if (host === 'scope') {
+    // No lease ends by itself here, and no wait does: one that is forgotten shows.
+    const [leaseMs, waitMs] = [600_000, 600_000]
+    const scope = new CacheScope(store, { now: Date.now, logger: silentLogger, leaseMs, waitMs })
+    return new ScopeSubject(scope, kind, source)
+  }
   return host === 'route' ? new RouteSubject(store, kind, source) : new DataSubject(store, host, kind, source)
 }

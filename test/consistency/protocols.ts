@@ -1,5 +1,8 @@
 import type { RedisClientType } from '@redis/client'
 import type { Redis } from '../../src/create-redis.js'
+import { ScopeSubject } from './crossing-subjects.js'
+import { type Kind, KINDS, rowsOf } from './crossings.js'
+import { pause } from './database.js'
 
 /** A way to keep values beside a database: ours, or one of those that look right. */
 export interface Protocol {
@@ -7,11 +10,14 @@ export interface Protocol {
   read(key: string, load: () => Promise<number>): Promise<number>
   /** Called after a commit. When it resolves, nobody may be given the value before. */
   invalidate(key: string): Promise<void>
+  /** Commits and invalidates in one, where the protocol has to begin before the commit. */
+  write?(key: string, commit: () => Promise<number>): Promise<number>
 }
 
 export type ProtocolName =
   | 'redwell-key'
   | 'redwell-group'
+  | 'redwell-mixed'
   | 'delete-then-set'
   | 'counter-when-storing'
   | 'timestamp-when-storing'
@@ -32,6 +38,8 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
         read: (key, load) => redis.cache.getOrSet(key, load, { ttl: 60, group: [`group-of-${key}`, 'all'] }),
         invalidate: async (key) => void (await redis.cache.deleteGroup(`group-of-${key}`)),
       }
+    case 'redwell-mixed':
+      return mixed(redis)
     // What most services do: a fill that began before the delete stores after it.
     case 'delete-then-set':
       return {
@@ -74,5 +82,31 @@ export function makeProtocol(name: ProtocolName, redis: Redis, prefix: string): 
         },
         invalidate: async (key) => void (await client.set(at('invalidated', key), String(Date.now()))),
       }
+  }
+}
+
+/** Every kind of entry under every kind of change, as they come. */
+function mixed(redis: Redis): Protocol {
+  const unused = async (): Promise<number> => Number.NaN
+  const kindOf = (key: string): Kind => KINDS[Number(key.slice(1)) % KINDS.length] ?? 'plain'
+  return {
+    read: (key, load) => new ScopeSubject(redis.scope, kindOf(key), { read: load, write: unused }, `/${key}`).read(),
+    invalidate: async () => {},
+    async write(key, commit) {
+      const changes = rowsOf('scope').flatMap(([kind, change]) => {
+        // Of two racing `set`s the later call wins, whatever its value: that is not for races.
+        return kind === kindOf(key) && change !== 'set' ? [change] : []
+      })
+      const change = changes[Math.floor(Math.random() * changes.length)] ?? 'evict path'
+      let version = Number.NaN
+      const write = async (): Promise<number> => {
+        await pause(4)
+        version = await commit()
+        await pause(8)
+        return version
+      }
+      await new ScopeSubject(redis.scope, kindOf(key), { read: unused, write }, `/${key}`).change(change)
+      return version
+    },
   }
 }

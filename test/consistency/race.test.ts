@@ -37,7 +37,7 @@ function race(protocol: ProtocolName, own = prefix()): Promise<Outcome> {
 }
 
 describe('I2: no read that began after a completed invalidation sees an older value', () => {
-  test.each(['redwell-key', 'redwell-group'] as const)(
+  test.each(['redwell-key', 'redwell-group', 'redwell-mixed'] as const)(
     '%s: never, over three processes',
     { timeout: TIMEOUT_MS },
     async (protocol) => {
@@ -172,7 +172,7 @@ describe('I3: one computation', () => {
   )
 
   test(
-    'a holder that is killed delays the others by its lease: then one of them runs the handler',
+    'a holder that is killed delays the others by its lease and no more: then all of them run, side by side',
     { timeout: TIMEOUT_MS },
     async () => {
       const order = stampede({ handlerMs: 1000 })
@@ -186,7 +186,9 @@ describe('I3: one computation', () => {
       const outcomes = await Promise.allSettled(processes.map(({ outcome }) => outcome))
       const survivors = outcomes.filter((one) => one.status === 'fulfilled').map((one) => one.value)
       expect(survivors).toHaveLength(3)
-      expect(Math.max(...survivors.map(({ loads }) => loads))).toBe(2)
+      expect(Math.max(...survivors.map(({ loads }) => loads))).toBeLessThanOrEqual(1 + 3 * CALLERS)
+      // Behind one another they would take up to 600 times the handler's second.
+      expect(Math.max(...survivors.flatMap(({ waitedMs }) => waitedMs))).toBeLessThan(30_000)
     },
   )
 

@@ -52,7 +52,8 @@ async function race(
     writing.add(writer)
     for (let index = 0; index < order.writes; index += 1) {
       const key = pick()
-      const version = await database.commit(key)
+      const commit = (): Promise<number> => database.commit(key)
+      const version = await (protocol.write?.(key, commit) ?? commit())
       await protocol.invalidate(key)
       await database.complete(key, version)
       await pause(12)

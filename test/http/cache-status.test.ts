@@ -28,10 +28,10 @@ describe('Cache-Status (RFC 9211)', () => {
 
   test('a stored response in place of a failed run is no hit (section 2.1)', () => {
     const instead = (how: StoredResponseContext) => value(hit(entry, { options, now: at(70), how }), 'cache-status')
-    expect(instead({ kind: 'error', verdict: verdict(at(70)) })).toBe(
+    expect(instead({ kind: 'error', reuse: verdict(at(70)) })).toBe(
       'redwell; fwd=stale; ttl=-10; detail=stale-if-error',
     )
-    expect(instead({ kind: 'error', verdict: verdict(at(1), { 'cache-control': 'no-cache' }) })).toBe(
+    expect(instead({ kind: 'error', reuse: verdict(at(1), { 'cache-control': 'no-cache' }) })).toBe(
       'redwell; fwd=request; ttl=-10; detail=stale-if-error',
     )
   })
@@ -45,19 +45,19 @@ describe('Cache-Status (RFC 9211)', () => {
     const said = (run: Parameters<typeof miss>[0]) => value(miss({ options, ...run }), 'cache-status')
     expect(said({})).toBe('redwell; fwd=uri-miss; stored')
     expect(said({ run: { varyMiss: true } })).toBe('redwell; fwd=vary-miss; stored')
-    expect(said({ run: { verdict: verdict(at(70)) } })).toBe('redwell; fwd=stale; stored')
-    expect(said({ run: { verdict: verdict(at(1), { 'cache-control': 'no-cache' }) } })).toBe(
+    expect(said({ run: { reuse: verdict(at(70)) } })).toBe('redwell; fwd=stale; stored')
+    expect(said({ run: { reuse: verdict(at(1), { 'cache-control': 'no-cache' }) } })).toBe(
       'redwell; fwd=request; stored',
     )
     expect(said({ request: request({ 'cache-control': 'no-store' }) })).toBe('redwell; fwd=request')
     expect(said({ request: request({}, 'PUT') })).toBe('redwell; fwd=method')
     expect(said({ request: request({ 'if-match': '*' }) })).toBe('redwell; fwd=bypass')
-    expect(said({ run: { verdict: verdict(at(1), { authorization: 'x' }) } })).toBe('redwell; fwd=bypass; stored')
+    expect(said({ run: { reuse: verdict(at(1), { authorization: 'x' }) } })).toBe('redwell; fwd=bypass; stored')
     expect(said({ response: response([], 500) })).toBe('redwell; fwd=uri-miss')
   })
 
   test('a revalidation and a shared run', () => {
-    const revalidated = hit(entry, { options, how: { kind: 'revalidated', verdict: verdict(at(70)) } })
+    const revalidated = hit(entry, { options, how: { kind: 'revalidated', reuse: verdict(at(70)) } })
     expect(value(revalidated, 'cache-status')).toBe('redwell; fwd=stale; fwd-status=304; stored')
     expect(value(hit(entry, { options, how: { kind: 'collapsed' } }), 'cache-status')).toBe(
       'redwell; fwd=uri-miss; ttl=60; collapsed',

@@ -362,7 +362,7 @@ describe('a hit is the miss again', () => {
       const plan = planRequest(request(fields), policy)
       const entry = stored({ options })
       return (name: string, ...times: number[]) =>
-        times.map((ms) => value(buildStoredResponse(entry, plan, request(fields), policy, NOW + ms), name))
+        times.map((ms) => value(buildStoredResponse(entry, plan, policy, NOW + ms), name))
     }
     // Lifetime and age tick at different moments.
     expect(run({ ttl: '10.5s' })('cache-control', 0, 600, 1000)).toEqual(['max-age=10', 'max-age=9', 'max-age=9'])
@@ -376,7 +376,7 @@ describe('a hit is the miss again', () => {
 
   test('hits of the same second and policy are one object, which an adapter may keep what it derives on', () => {
     const [entry, policy] = [stored({ options: R }), policyOf(R)]
-    const ask = (now: number) => buildStoredResponse(entry, planRequest(request(), policy), request(), policy, now)
+    const ask = (now: number) => buildStoredResponse(entry, planRequest(request(), policy), policy, now)
     expect(ask(NOW + 1)).toBe(ask(NOW + 999))
     expect(ask(NOW + 1)).not.toBe(ask(NOW + 1001))
   })

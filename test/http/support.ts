@@ -123,15 +123,14 @@ export function verdictOf(entry: StoredResponse, ask: Ask = {}): ReuseDecision {
 export function hit(entry: StoredResponse, ask: Ask = {}): OutgoingResponse {
   const policy = policyOf(ask.options)
   const head = ask.request ?? request()
-  return buildStoredResponse(entry, planRequest(head, policy), head, policy, ask.now ?? NOW, ask.how)
+  return buildStoredResponse(entry, planRequest(head, policy), policy, ask.now ?? NOW, ask.how)
 }
 
 /** What the client of the handler run is sent. */
-export function miss(run: Run & { readonly run?: Parameters<typeof buildMissResponse>[7] } = {}): MissResponse {
+export function miss(run: Run & { readonly run?: Parameters<typeof buildMissResponse>[6] } = {}): MissResponse {
   const policy = policyOf(run.options, run.defaultTtlMs)
   const head = run.request ?? request()
   return buildMissResponse(
-    head,
     planRequest(head, policy),
     run.response ?? response(),
     run.body ?? BODY,

@@ -41,10 +41,6 @@ export const HOLDS: readonly NamedCase[] = [
     faults: { 'an actor dies': 1, 'a reply is lost': 1, 'a lease expires': 1 },
   },
   {
-    title: 'fills of a plain entry and a variant, an eviction of the path',
-    cast: (on) => [fill(on, PLAIN), fill(on, FIRST), eviction(on, PATH)],
-  },
-  {
     title: 'a fill of a variant and an eviction, the group of the path lost',
     cast: (on) => [fill(on, FIRST), eviction(on, PATH)],
     faults: { [`${PATH_GROUP} is lost`]: 1 },
@@ -113,6 +109,10 @@ export const HOLDS: readonly NamedCase[] = [
 
 /** Larger casts: minutes, in the long run only. */
 export const LONG: readonly NamedCase[] = [
+  {
+    title: 'fills of a plain entry and a variant, an eviction of the path',
+    cast: (on) => [fill(on, PLAIN), fill(on, FIRST), eviction(on, PATH)],
+  },
   {
     title: 'two fills and two invalidations',
     cast: (on) => [fill(on, PLAIN), fill(on, PLAIN), invalidation(on, ['g']), invalidation(on, ['g'])],

@@ -45,6 +45,28 @@ test('what the handler does to its buffer afterwards does not change the entry',
   expect(store.read(['/a'], []).entries[0]?.body.toString()).toBe('before')
 })
 
+test('a kept body holds no more memory than its bytes', async () => {
+  const store = new MemoryStore(new Memory(), 'test')
+  await store.set('/a', makeEntry({ body: Buffer.from('small') }), 60_000)
+  expect(store.read(['/a'], []).entries[0]?.body.buffer.byteLength).toBe(5)
+})
+
+test('expired leases are removed, also of keys that are never requested again (5.8)', async () => {
+  let now = 0
+  const memory = new Memory({ now: () => now })
+  const store = new MemoryStore(memory, 'test')
+  const request = { token: 't', leaseMs: 10, seen: undefined, absentGroups: [''], groupTtlMs: 1000 }
+  await store.acquireLease('/asked', request)
+  now = 20
+  expect(await store.isLeased('/asked')).toBe(false)
+  expect(memory.leases.size).toBe(0)
+  for (let index = 0; index < 5000; index += 1) {
+    now += 1
+    await store.acquireLease(`/${index}`, request)
+  }
+  expect(memory.leases.size).toBeLessThanOrEqual(1100)
+})
+
 test('prefixes do not see each other', async () => {
   const memory = new Memory()
   const [one, two] = [new MemoryStore(memory, 'one'), new MemoryStore(memory, 'two')]

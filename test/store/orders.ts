@@ -226,6 +226,21 @@ export function storeOrders(name: string, connections: () => readonly [Connectio
       expect((await two.store.read([], [pathGroup('/a')])).stamps[0]?.hard).toBe(stamp)
     })
 
+    test('a soft invalidation that is overtaken and then lost does not lower the stamp of its group', async () => {
+      await one.fill('/other', { groups: ['', 'g'] })
+      let soft: number | undefined
+      await stoppedAt(
+        'bump',
+        () => one.store.invalidate(['g'], 'soft').catch(() => {}),
+        async () => {
+          line.fail('clock')
+          await two.store.invalidate(['g'], 'soft')
+          soft = (await two.store.read([], ['g'])).stamps[0]?.soft
+        },
+      )
+      expect((await two.store.read([], ['g'])).stamps[0]?.soft).toBe(soft)
+    })
+
     test.each<[string, (by: Steps) => Promise<unknown>]>([
       ['an invalidation', ({ store }) => store.invalidate(['g'], 'hard')],
       ['an eviction', ({ store }) => store.evict(['/a'], 'hard')],

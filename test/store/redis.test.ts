@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { Connection } from '../../src/redis/connection.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import { Keyspace } from '../../src/store/keyspace.js'
 import { RedisStore } from '../../src/store/redis-store.js'
 import { makeEntry } from '../support/entries.js'
-import { sharedRedis } from '../support/redis-server.js'
+import { sharedRedis, startRedis } from '../support/redis-server.js'
 import { silentLogger } from '../support/logger.js'
 import { Steps, storeContract, under } from './contract.js'
 import { storeOrders } from './orders.js'
@@ -14,8 +14,8 @@ let server: Awaited<ReturnType<typeof sharedRedis>>
 let line: Connection
 let otherLine: Connection
 
-async function connect(): Promise<Connection> {
-  const connection = new Connection(resolveSettings({ url: server.url, commandTimeout: '5s' }, {}), silentLogger)
+async function connect(url = server.url): Promise<Connection> {
+  const connection = new Connection(resolveSettings({ url, commandTimeout: '5s' }, {}), silentLogger)
   await connection.connect()
   return connection
 }
@@ -101,4 +101,31 @@ test('what is asked for twice in one turn of the event loop is read once, and no
   expect(one.entries[0]).toBe(two.entries[0])
   const three = await store.read(['/a'], [''])
   expect(three.entries[0]).not.toBe(one.entries[0])
+})
+
+test('a server whose memory is full stores nothing, and still invalidates', async () => {
+  const full = await startRedis()
+  const connection = await connect(full.url)
+  onTestFinished(async () => {
+    await connection.close()
+    await full.close()
+  })
+  const store = new RedisStore(connection, 'test')
+  const steps = new Steps(store)
+  const variant = { groups: ['', 'g', '=/a'] }
+  for (const key of ['/a', '/b', '/c']) await steps.fill(key, { groups: ['', 'g'] })
+  await steps.fill('/a|v', variant)
+  const commit = await steps.write('/c', ['', 'g'])
+  const commitVariant = await steps.write('/c', ['', '=/c'])
+  await connection.execute(['CONFIG', 'SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction'], undefined)
+  await expect(steps.acquire('/d')).rejects.toThrow('OOM')
+  expect(await commit({ status: 202 })).toBe(false)
+  expect(await commitVariant({ status: 202 }, { key: '/c|v' })).toBe(false)
+  await store.evict(['/a'], 'hard')
+  await store.evict(['/b'], 'soft')
+  for (const key of ['/a', '/c']) expect(await steps.status(key, ['', 'g'])).toBeUndefined()
+  expect(await steps.status('/a|v', variant.groups)).toBeUndefined()
+  expect(await steps.find('/b', ['', 'g'])).toMatchObject({ softened: true })
+  await store.invalidate(['g'], 'hard')
+  expect(await steps.status('/b', ['', 'g'])).toBeUndefined()
 })
