@@ -122,7 +122,9 @@ const checkQuery: Check<QueryRule> = (value, problem) => {
 const checkEvictKey: Check<undefined> = (value, problem) => {
   if (value === 'path' || typeof value === 'function') return
   if (!Array.isArray(value)) {
-    return problem(`${describeValue(value)} must be 'path', a list of key parts, or a function of the request and the result`)
+    return problem(
+      `${describeValue(value)} must be 'path', a list of key parts, or a function of the request and the result`,
+    )
   }
   const [part]: unknown[] = value
   if (value.length !== 1 || typeof part !== 'string' || !part.startsWith('/')) return
