@@ -1,13 +1,12 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type HeaderList, isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.js'
 import type { CachedRoute } from '../route/cached-route.js'
-import type { Capture } from '../route/capture.js'
-import type { HandlerRun } from '../route/handler-run.js'
+import type { HandlerRun, Streamed } from '../route/handler-run.js'
 import type { HostTraits, RouteRegistry } from '../route/registry.js'
 import type { BackgroundRun, RequestContext } from '../route/request.js'
 import type { WriteRoute, WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite } from './declarations.js'
-import { declaredLength, type FieldSnapshot, NO_FIELDS } from './fields.js'
+import { type FieldSnapshot, NO_FIELDS } from './fields.js'
 
 /** An application: its routes, and what its framework is like. */
 export interface Host {
@@ -33,15 +32,6 @@ type ShownRequest = Pick<AdaptedRequest<never>, 'restore' | 'watching'>
 /** The response as it is sent; `body` may be the one that was given. */
 export type Sent = Pick<OutgoingResponse, 'status' | 'headers' | 'body'>
 
-/** What becomes of a response whose body comes in pieces. */
-export interface Streamed {
-  /** Send this and end the stream: the handler has failed, and a stored response stands in. */
-  readonly instead?: OutgoingResponse | undefined
-  readonly headers: HeaderList
-  /** Takes a copy of the body on its way out. */
-  readonly copy?: BodyCopy | undefined
-}
-
 /** Decides about a response that its handler has written. */
 export interface Ending {
   /** The fields that were set before the handler: they belong to this answer, whatever is sent instead of the handler's. */
@@ -54,37 +44,6 @@ export interface Ending {
   streamed(head: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed>
   /** The client is gone, or the handler failed. */
   abandon(): void
-}
-
-/** A copy of a body that streams. A body that is not as long as it declared is not stored (RFC 9111 section 3.3). */
-export class BodyCopy {
-  readonly #capture: Capture
-  #bytesLeft: number | undefined
-
-  constructor(capture: Capture, declared: number | undefined) {
-    this.#capture = capture
-    this.#bytesLeft = declared
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#bytesLeft !== undefined) this.#bytesLeft -= bytes.length
-    this.#capture.write(bytes)
-  }
-
-  /** The body has ended. A promise resolves when its last byte may be sent: the next request finds the body stored. */
-  end(): MaybePromise<unknown> {
-    if (this.#bytesLeft === undefined || this.#bytesLeft === 0) return this.#capture.complete()
-    return this.#capture.abort()
-  }
-
-  /** The reader is slower than the source, so that other requests must not wait for the end. */
-  stalled(): void {
-    this.#capture.stalled()
-  }
-
-  abort(): void {
-    this.#capture.abort()
-  }
 }
 
 /** Background runs by the request that was sent for them. */
@@ -194,7 +153,7 @@ export class Exchange {
   unsafe({ routes }: Pick<Host, 'routes'>, request: RequestContext<unknown>): Ending | undefined {
     if (isSafe(request.method) || this.#unsafe !== undefined || routes.paths.size === 0) return undefined
     exchanges.set(this.#response, this)
-    return (this.#unsafe = new UnsafeEnding(this, routes.unsafe, request))
+    return (this.#unsafe = new UnsafeEnding(() => (this.isDeclared ? undefined : routes.unsafe.begin(request))))
   }
 
   #begin<Req>(run: HandlerRun, request: AdaptedRequest<Req>): RunEnding {
@@ -234,14 +193,10 @@ export class RunEnding implements Ending {
   }
 
   streamed(head: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed> {
-    if (this.#gaveWay) return { headers: head.headers }
+    if (this.#gaveWay) return { headers: head.headers, capture: undefined }
     // A handler may read credentials after its first byte.
     this.#request.watching = true
-    return chain(this.run.stream(head, ambient), ({ instead, headers, capture }) => ({
-      instead,
-      headers,
-      copy: capture && new BodyCopy(capture, declaredLength(head.headers)),
-    }))
+    return this.run.stream(head, ambient)
   }
 
   /** The handler threw. Returns what is sent instead, if there is something. */
@@ -256,63 +211,63 @@ export class RunEnding implements Ending {
   }
 }
 
-/** Ends a write: its answer is sent when what it invalidates is invalid. */
-export class WriteEnding implements Ending {
-  needsBody: boolean
+/** Ends a request that changes something: its answer is sent when what it invalidates is invalid. */
+abstract class ChangeEnding implements Ending {
   readonly ambient = NO_FIELDS
+  abstract readonly needsBody: boolean
+
+  protected abstract finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList>
+
+  whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
+    return chain(this.finish(head, body), (headers) => ({ status: head.status, headers, body: body ?? null }))
+  }
+
+  /** The invalidation does not wait for the end of the body. */
+  streamed(head: ResponseHead): MaybePromise<Streamed> {
+    return chain(this.finish(head, undefined), (headers) => ({ headers, capture: undefined }))
+  }
+
+  abandon(): void {}
+}
+
+/** Ends a `cachePut`, a `cacheEvict`, or both. */
+export class WriteEnding extends ChangeEnding {
+  needsBody: boolean
   session: WriteSession
   declared: DeclaredWrite<never> | undefined
   readonly #request: ShownRequest
 
   constructor(session: WriteSession, request: ShownRequest, needsBody: boolean) {
+    super()
     this.session = session
     this.needsBody = needsBody
     this.#request = request
   }
 
-  whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
+  protected finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
     this.#request.restore()
-    return chain(finish(this.session, head, body), (headers) => ({ status: head.status, headers, body: body ?? null }))
+    return finish(this.session, head, body)
   }
 
-  /** The invalidation does not wait for the end of the body. */
-  streamed(head: ResponseHead): MaybePromise<Streamed> {
-    this.#request.restore()
-    return chain(finish(this.session, head, undefined), (headers) => ({ headers }))
-  }
-
-  abandon(): void {
+  override abandon(): void {
     this.#request.restore()
     this.session.abandon()
   }
 }
 
-class UnsafeEnding implements Ending {
+/** Ends a request by an unsafe method; without effect where a route has declared what it changes. */
+class UnsafeEnding extends ChangeEnding {
   readonly needsBody = false
-  readonly ambient = NO_FIELDS
-  readonly #exchange: Exchange
-  readonly #route: WriteRoute<unknown>
-  readonly #request: RequestContext<unknown>
+  readonly #begin: () => MaybePromise<WriteSession> | undefined
 
-  constructor(exchange: Exchange, route: WriteRoute<unknown>, request: RequestContext<unknown>) {
-    this.#exchange = exchange
-    this.#route = route
-    this.#request = request
+  constructor(begin: () => MaybePromise<WriteSession> | undefined) {
+    super()
+    this.#begin = begin
   }
 
-  whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
-    return chain(this.#finish(head), (headers) => ({ status: head.status, headers, body: body ?? null }))
-  }
-
-  streamed(head: ResponseHead): MaybePromise<Streamed> {
-    return chain(this.#finish(head), (headers) => ({ headers }))
-  }
-
-  abandon(): void {}
-
-  #finish(head: ResponseHead): MaybePromise<HeaderList> {
-    if (this.#exchange.isDeclared) return head.headers
-    return chain(this.#route.begin(this.#request), (session) => finish(session, head, undefined))
+  protected finish(head: ResponseHead): MaybePromise<HeaderList> {
+    const begun = this.#begin()
+    return begun === undefined ? head.headers : chain(begun, (session) => finish(session, head, undefined))
   }
 }
 

@@ -142,12 +142,6 @@ export function unchangedFields(target: Pick<FieldTarget, 'getHeader'>, before: 
   return names
 }
 
-/** The length that a response declares for its body. */
-export function declaredLength(headers: HeaderList): number | undefined {
-  for (const [name, value] of fieldLines(headers)) if (name.toLowerCase() === 'content-length') return Number(value)
-  return undefined
-}
-
 /** The lines that are set, and the members that they lack. Cookies have no members: their lines are compared. */
 function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
   if (name === 'set-cookie') return [...before, ...added.filter((line) => !before.includes(line))]

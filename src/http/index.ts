@@ -5,7 +5,7 @@ export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } fr
 export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
 export { evaluateReuse, planRequest, planWrite } from './reuse.js'
 export { type Freshened, freshen, headUpdate } from './revalidation.js'
-export { decideStore, isFailure, toStored, withBody } from './storage.js'
+export { decideStore, isFailure, isTruncated, toStored, withBody } from './storage.js'
 export {
   type BypassReason,
   Flag,

@@ -193,10 +193,18 @@ function isEncoded(headers: HeaderList): boolean {
 function sizeRefusal({ response, facts: { body }, policy }: Run, draft: Storable): Refusal {
   if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return 'already-stale'
   if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return 'headers-too-large'
-  const announced = parseDeltaSeconds(firstField(response.headers, 'content-length')?.trim())
-  if ((announced ?? 0) > policy.maxBodyBytes) return 'body-too-large'
-  // RFC 9111 section 3.3: an incomplete response is not stored as if it were complete.
-  return body !== undefined && announced !== undefined && announced !== body.length ? 'truncated' : undefined
+  if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return 'body-too-large'
+  return body !== undefined && isTruncated(response, body) ? 'truncated' : undefined
+}
+
+/** Whether a body is not the one that its head declared: it is not stored as if it were complete (RFC 9111 section 3.3). */
+export function isTruncated(response: ResponseHead, body: Buffer): boolean {
+  const declared = declaredLength(response)
+  return declared !== undefined && declared !== body.length
+}
+
+function declaredLength({ headers }: ResponseHead): number | undefined {
+  return parseDeltaSeconds(firstField(headers, 'content-length')?.trim())
 }
 
 /** Fields of one connection (RFC 9110 section 7.6.1) or one proxy (RFC 9111 section 3.1); `proxy-*` as a whole below. */

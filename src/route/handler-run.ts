@@ -18,6 +18,7 @@ import {
   type StoreFacts,
   type StoredResponse,
   type StoredResponseContext,
+  isTruncated,
   withBody,
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
@@ -227,7 +228,9 @@ export class HandlerRun implements BackgroundRun {
    */
   #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
     const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
-    return late.store ? withBody(decision, body, { ...this.#route.http, etag: false }) : late
+    if (!late.store) return late
+    if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
+    return withBody(decision, body, { ...this.#route.http, etag: false })
   }
 
   /**

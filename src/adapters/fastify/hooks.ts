@@ -4,8 +4,9 @@ import type { ReadableStream } from 'node:stream/web'
 import type { OutgoingResponse } from '../../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
+import type { Capture } from '../../route/capture.js'
 import type { WriteRoute } from '../../route/write-session.js'
-import { type BodyCopy, type Ending, Exchange, type Host, RunEnding, type Sent } from '../exchange.js'
+import { type Ending, Exchange, type Host, RunEnding, type Sent } from '../exchange.js'
 import {
   changeFields,
   fieldsOf,
@@ -182,11 +183,11 @@ function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, paylo
       return sent.body === body ? payload : sent.body
     })
   }
-  return chain(ending.streamed(head, ambient), ({ instead, headers, copy }) => {
+  return chain(ending.streamed(head, ambient), ({ instead, headers, capture }) => {
     apply(instead ?? { status: head.status, headers })
     if (instead !== undefined) streamOf(payload).destroy()
     if (instead !== undefined) return instead.body
-    return copy === undefined ? payload : pipeline(streamOf(payload), copying(copy), () => copy.abort())
+    return capture === undefined ? payload : pipeline(streamOf(payload), capturing(capture), () => capture.abort())
   })
 }
 
@@ -201,15 +202,15 @@ function streamOf(payload: unknown): Readable {
 }
 
 /** The body on its way out. Its copy is complete before the last byte is sent, so the next request finds it stored. */
-function copying(copy: BodyCopy): Transform {
+function capturing(capture: Capture): Transform {
   return new Transform({
     transform(chunk: Buffer, _, next) {
-      copy.write(chunk)
-      if (!this.push(chunk)) copy.stalled()
+      capture.write(chunk)
+      if (!this.push(chunk)) capture.stalled()
       next()
     },
     flush(next) {
-      const stored = copy.end()
+      const stored = capture.complete()
       if (isPromise(stored)) stored.then(() => next(), next)
       else next()
     },

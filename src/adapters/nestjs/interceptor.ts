@@ -5,17 +5,19 @@ import {
   Injectable,
   Logger,
   type NestInterceptor,
+  type OnModuleInit,
   type Type,
 } from '@nestjs/common'
-import { HttpAdapterHost } from '@nestjs/core'
+import { DiscoveryService, HttpAdapterHost } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { isSafe, type OutgoingResponse, type ResponseHead } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
+import type { Streamed } from '../../route/handler-run.js'
 import type { HostTraits } from '../../route/registry.js'
 import { routesOf } from '../declarations.js'
-import { type Ending, Exchange, type Host, type Sent, type Streamed } from '../exchange.js'
+import { type Ending, Exchange, type Host, type Sent } from '../exchange.js'
 import {
   BODY_FIELDS,
   fieldsOf,
@@ -30,7 +32,7 @@ import type { Dispatch } from '../node/refresh.js'
 import { NodeRequest } from '../node/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
 import { type HttpRequest, rawOf } from './decorators.js'
-import { type Handler, type Plan, planOf } from './plan.js'
+import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
 
@@ -49,16 +51,24 @@ interface Application extends Dispatch {
 }
 
 /** Caches the handlers of controllers. Global; the module provides it. */
-export class RedwellInterceptor implements NestInterceptor {
+export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
   readonly #logger = new Logger('Redwell')
   readonly #plans = new Map<Type, Map<Handler, Plan>>()
+  readonly #discovery: DiscoveryService
   #host: Host | undefined
 
-  constructor(redis: Redis, adapter: HttpAdapterHost) {
+  constructor(redis: Redis, adapter: HttpAdapterHost, discovery: DiscoveryService) {
     this.#redis = redis
     this.#adapter = adapter
+    this.#discovery = discovery
+  }
+
+  /** Reads all decorators, so that mistakes are errors of the start. Contexts and microservices answer no HTTP. */
+  onModuleInit(): void {
+    if ((this.#adapter.httpAdapter as unknown) === undefined) return
+    for (const [controller, handler] of declaredHandlers(this.#discovery)) this.plan(controller, handler)
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {
@@ -94,18 +104,12 @@ export class RedwellInterceptor implements NestInterceptor {
     })
   }
 
-  /** What the decorators of a handler declare. Throws OptionsError where one is misplaced. */
   plan(controller: Type, handler: Handler): Plan {
     const plans = this.#plans.get(controller) ?? new Map<Handler, Plan>()
     this.#plans.set(controller, plans)
     const plan = plans.get(handler) ?? planOf(controller, handler, this.host)
     plans.set(handler, plan)
     return plan
-  }
-
-  /** Whether this is an application that answers HTTP requests, not a microservice or a context alone. */
-  get hasHttp(): boolean {
-    return (this.#adapter.httpAdapter as unknown) !== undefined
   }
 
   /** The adapter is there when the application is, which is later than this. */
@@ -159,6 +163,8 @@ Injectable()(RedwellInterceptor)
 Inject(Redis)(RedwellInterceptor, undefined, 0)
 
 Inject(HttpAdapterHost)(RedwellInterceptor, undefined, 1)
+
+Inject(DiscoveryService)(RedwellInterceptor, undefined, 2)
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error), { cause: error })
@@ -217,7 +223,7 @@ class HitEnding implements Ending {
 
   /** A stream of another interceptor, in place of the hit. */
   streamed({ headers }: ResponseHead): Streamed {
-    return { headers }
+    return { headers, capture: undefined }
   }
 
   abandon(): void {}

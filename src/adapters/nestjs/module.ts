@@ -1,19 +1,16 @@
 import {
   type DynamicModule,
   type FactoryProvider,
-  Inject,
-  Injectable,
   type InjectionToken,
   Logger as NestLogger,
   Module,
   type ModuleMetadata,
   type OnApplicationShutdown,
-  type OnModuleInit,
   type OptionalFactoryDependency,
   type Provider,
   type Type,
 } from '@nestjs/common'
-import { APP_INTERCEPTOR, DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core'
+import { APP_INTERCEPTOR, DiscoveryModule } from '@nestjs/core'
 import { createRedis, Redis, type RedisOptions } from '../../create-redis.js'
 import { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
@@ -21,7 +18,6 @@ import type { Logger } from '../../logger.js'
 import { getRedisToken } from './decorators.js'
 import { RedwellHealthIndicator } from './health.js'
 import { RedwellInterceptor } from './interceptor.js'
-import { type Handler, isDeclared, isRoute } from './plan.js'
 
 /**
  * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
@@ -76,7 +72,6 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       RedwellHealthIndicator,
       RedwellInterceptor,
       { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
-      Declarations,
     ],
     exports: [Redis, CacheBackend, RedwellHealthIndicator],
   }
@@ -125,58 +120,9 @@ class Life implements OnApplicationShutdown {
   }
 }
 
-/** Reads all decorators when the application starts, so that mistakes are told then. */
-class Declarations implements OnModuleInit {
-  readonly #discovery: DiscoveryService
-  readonly #interceptor: RedwellInterceptor
-  readonly #scanner = new MetadataScanner()
-
-  constructor(discovery: DiscoveryService, interceptor: RedwellInterceptor) {
-    this.#discovery = discovery
-    this.#interceptor = interceptor
-  }
-
-  onModuleInit(): void {
-    if (!this.#interceptor.hasHttp) return
-    for (const { metatype } of this.#discovery.getControllers()) {
-      if (isClass(metatype)) for (const handler of this.#methods(metatype)) this.#read(metatype, handler)
-    }
-    for (const { metatype } of this.#discovery.getProviders()) {
-      if (!isClass(metatype)) continue
-      for (const handler of this.#methods(metatype)) if (isDeclared(handler)) throw noRoute(metatype, handler)
-    }
-  }
-
-  #read(controller: Type, handler: Handler): void {
-    if (isRoute(handler)) this.#interceptor.plan(controller, handler)
-    else if (isDeclared(handler)) throw noRoute(controller, handler)
-  }
-
-  #methods({ prototype }: Type): Handler[] {
-    const names = this.#scanner.getAllMethodNames(prototype as object)
-    return names.map((name) => (prototype as Record<string, Handler>)[name] as Handler)
-  }
-}
-
-Injectable()(Declarations)
-
-Inject(DiscoveryService)(Declarations, undefined, 0)
-
-Inject(RedwellInterceptor)(Declarations, undefined, 1)
-
-function isClass(metatype: unknown): metatype is Type {
-  return typeof metatype === 'function' && typeof metatype.prototype === 'object' && metatype.prototype !== null
-}
-
-function noRoute(controller: Type, handler: Handler): UsageError {
-  return new UsageError(
-    `${controller.name}.${handler.name} is no route: @Cached, @CachePut and @CacheEvict belong on methods of controllers. Keep other values by CacheBackend.`,
-  )
-}
-
 /** Options of the module: the settings of `createRedis`, or a handle that exists already. */
 export interface RedwellModuleOptions extends RedisOptions {
-  /** Use this handle, and leave its life to whoever made it. */
+  /** Use this handle; you remain responsible for closing it. */
   readonly redis?: Redis | undefined
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
   readonly connect?: boolean | undefined

@@ -8,8 +8,9 @@ import {
   ROUTE_ARGS_METADATA,
   SSE_METADATA,
 } from '@nestjs/common/constants.js'
+import { type DiscoveryService, MetadataScanner } from '@nestjs/core'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
-import { OptionsError } from '../../errors.js'
+import { OptionsError, UsageError } from '../../errors.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { DeclaredWrite } from '../declarations.js'
 import type { Host } from '../exchange.js'
@@ -58,14 +59,29 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
 const READS =
   "only GET responses are cached: use @CachePut or @CacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
 
-/** Whether a decorator of ours is on a method. */
-export function isDeclared(handler: Handler): boolean {
-  return [CACHED, CACHE_PUT, CACHE_EVICT].some((key) => Reflect.hasMetadata(key, handler))
+/** All methods of controllers that answer requests. Throws UsageError for decorators on any other method. */
+export function declaredHandlers(discovery: DiscoveryService): [controller: Type, handler: Handler][] {
+  const scanner = new MetadataScanner()
+  const methodsOf = (wrappers: readonly { readonly metatype: unknown }[]): [Type, Handler][] =>
+    wrappers.flatMap(({ metatype }) => {
+      if (!isClass(metatype)) return []
+      const prototype = metatype.prototype as Readonly<Record<string, Handler>>
+      return scanner.getAllMethodNames(prototype).map((name): [Type, Handler] => [metatype, prototype[name] as Handler])
+    })
+  const handlers = methodsOf(discovery.getControllers())
+  const routes = handlers.filter(([, handler]) => methodOf(handler) !== undefined)
+  const others = handlers.filter(([, handler]) => methodOf(handler) === undefined)
+  for (const [owner, handler] of [...others, ...methodsOf(discovery.getProviders())]) {
+    if ([CACHED, CACHE_PUT, CACHE_EVICT].every((key) => !Reflect.hasMetadata(key, handler))) continue
+    throw new UsageError(
+      `${owner.name}.${handler.name} is not a route: @Cached, @CachePut and @CacheEvict belong on methods of controllers. Use CacheBackend for other values.`,
+    )
+  }
+  return routes
 }
 
-/** Whether a method answers requests. */
-export function isRoute(handler: Handler): boolean {
-  return methodOf(handler) !== undefined
+function isClass(metatype: unknown): metatype is Type {
+  return typeof metatype === 'function' && typeof metatype.prototype === 'object' && metatype.prototype !== null
 }
 
 /** Its own `@Cached`, or, for its GETs, that of the controller. */

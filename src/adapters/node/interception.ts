@@ -1,7 +1,8 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
-import type { BodyCopy, Ending } from '../exchange.js'
+import type { Capture } from '../../route/capture.js'
+import type { Ending } from '../exchange.js'
 import { BODY_FIELDS, changeFields, listFields, removeFields, replaceFields, unchangedFields } from '../fields.js'
 
 type Done = (error?: Error | null) => void
@@ -39,7 +40,7 @@ class Interception {
    * `answered`: ended, and being decided about; what is written after it does not count. `through`: decided.
    */
   #state: 'open' | 'deciding' | 'answered' | 'through' = 'open'
-  #body: BodyCopy | undefined
+  #capture: Capture | undefined
   #waiting: (() => void)[] = []
 
   constructor(response: ServerResponse, ending: Ending, failed: (error: unknown) => void) {
@@ -71,9 +72,9 @@ class Interception {
   #write(chunk: Chunk, encoding: Encoding, callback: Done | undefined): boolean {
     if (this.#state === 'open') this.#decideByHead()
     if (this.#state === 'through') {
-      this.#body?.write(bytesOf(chunk, encoding))
+      this.#capture?.write(bytesOf(chunk, encoding))
       const isDrained = this.#original.write.call(this.#response, chunk, encoding, callback)
-      if (!isDrained) this.#body?.stalled()
+      if (!isDrained) this.#capture?.stalled()
       return isDrained
     }
     if (this.#state === 'deciding') this.#waiting.push(() => void this.#write(chunk, encoding, callback))
@@ -94,14 +95,15 @@ class Interception {
   }
 
   #close(): void {
-    this.#body?.abort()
+    this.#capture?.abort()
     this.#ending.abandon()
   }
 
   #decideByWhole(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
     const head = headOf(this.#response)
     const { statusMessage } = this.#response
-    const body = isChunk(chunk) ? bytesOf(chunk, encoding) : NOTHING
+    // A copy: a handler may use its buffer again when Node has taken the bytes.
+    const body = isChunk(chunk) ? Buffer.from(bytesOf(chunk, encoding)) : NOTHING
     this.#state = 'answered'
     this.#decide(
       () => this.#ending.whole(head, body, this.#ambient()),
@@ -121,10 +123,10 @@ class Interception {
     this.#state = 'deciding'
     this.#decide(
       () => this.#ending.streamed(head, this.#ambient()),
-      ({ instead, headers, copy }, late) => {
+      ({ instead, headers, capture }, late) => {
         if (instead !== undefined) return this.#answerInstead(instead)
         this.#changeFields(head.headers, headers, late)
-        this.#body = copy
+        this.#capture = capture
         this.#pass()
       },
     )
@@ -175,21 +177,21 @@ class Interception {
   }
 
   #endStream(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
-    const body = this.#body
-    this.#body = undefined
-    if (body !== undefined && isChunk(chunk)) body.write(bytesOf(chunk, encoding))
+    const capture = this.#capture
+    this.#capture = undefined
+    if (capture !== undefined && isChunk(chunk)) capture.write(bytesOf(chunk, encoding))
     const end = (): void => {
       this.#restore()
       this.#original.end.call(this.#response, chunk, encoding, callback)
     }
-    const stored = body?.end()
+    const stored = capture?.complete()
     if (isPromise(stored)) stored.then(end, end)
     else end()
   }
 
   #pass(): void {
     this.#state = 'through'
-    if (this.#body === undefined) this.#restore()
+    if (this.#capture === undefined) this.#restore()
     const waiting = this.#waiting
     this.#waiting = []
     for (const act of waiting) act()
@@ -271,10 +273,8 @@ function isChunk(chunk: unknown): chunk is Chunk {
   return typeof chunk === 'string' || chunk instanceof Uint8Array
 }
 
-/** A copy: a handler may use its buffer again when Node has taken the bytes. */
-function bytesOf(chunk: Chunk, encoding: Encoding): Buffer {
-  if (typeof chunk === 'string') return Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8')
-  return Buffer.from(chunk)
+function bytesOf(chunk: Chunk, encoding: Encoding): Uint8Array {
+  return typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk
 }
 
 /** The callback among the arguments of `end`. */

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { HeaderList, OutgoingResponse } from '../../http/index.js'
-import type { BodyCopy } from '../exchange.js'
+import type { Capture } from '../../route/capture.js'
 import { type Field, fieldLines, fieldsOf, type FieldTarget, groupFields, setFields } from '../fields.js'
 
 /** `Headers` as the fields of a response that is being written. */
@@ -101,7 +101,7 @@ export async function readBody({ body, headers }: Response): Promise<Buffer | Re
 }
 
 /** The rest of a body on its way out, copied at the pace of its reader. Its copy is complete before its end is sent. */
-export function passOn({ chunks, pending, reader }: Rest, copy: BodyCopy | undefined): ReadableStream<Uint8Array> {
+export function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined): ReadableStream<Uint8Array> {
   let ahead = pending
   const next = async (): Promise<Uint8Array | undefined> => {
     const chunk = chunks.shift()
@@ -115,17 +115,17 @@ export function passOn({ chunks, pending, reader }: Rest, copy: BodyCopy | undef
       async pull(controller) {
         try {
           const chunk = await next()
-          if (chunk === undefined) await copy?.end()
-          else copy?.write(chunk)
+          if (chunk === undefined) await capture?.complete()
+          else capture?.write(chunk)
           if (chunk === undefined) controller.close()
           else controller.enqueue(chunk)
         } catch (error) {
-          copy?.abort()
+          capture?.abort()
           throw error
         }
       },
       cancel(reason) {
-        copy?.abort()
+        capture?.abort()
         return reader.cancel(reason)
       },
     },

@@ -78,8 +78,8 @@ async function endResponse(ending: Ending, response: Response): Promise<Response
     const sent = await ending.whole(head, body, ambient)
     return listedResponse(sent.status, sent.headers, sent.body)
   }
-  const { instead, headers, copy } = await ending.streamed(head, ambient)
-  if (instead === undefined) return listedResponse(status, headers, passOn(body, copy))
+  const { instead, headers, capture } = await ending.streamed(head, ambient)
+  if (instead === undefined) return listedResponse(status, headers, passOn(body, capture))
   void body.reader.cancel().catch(() => {})
   return listedResponse(instead.status, instead.headers, instead.body)
 }
