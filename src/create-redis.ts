@@ -92,7 +92,9 @@ export class Redis implements AsyncDisposable {
     const open = store ?? storeOn(connection, replicated, now)
     const budget = connection === undefined ? undefined : () => connection.commandBudget()
     const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
-    this.scope = new CacheScope(open(prefix), { now, logger, telemetry: new Telemetry(now), budget })
+    // Freshness is judged by Redis' clock, which all processes share; this process' own may be wrong.
+    const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
+    this.scope = new CacheScope(open(prefix), { now: redisNow, logger, telemetry: new Telemetry(now), budget })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()

@@ -72,6 +72,7 @@ export class Connection {
   readonly #subscriber: Subscriber
   readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
+  #clockOffsetMs = 0
   #status: ConnectionStatus = 'unavailable'
   #started = false
   #everReady = false
@@ -80,7 +81,7 @@ export class Connection {
   #closing: Promise<void> | undefined
 
   constructor(settings: ResolvedSettings, logger: Logger, options: ConnectionOptions = {}) {
-    const { main, now = () => Date.now() } = options
+    const { main, now = Date.now } = options
     this.#settings = settings
     this.#where = addressesOf(settings)
     this.#log = new StatusLog(logger, this.#where)
@@ -101,6 +102,7 @@ export class Connection {
       now,
       onHandshake: (facts) => this.#watch.onHandshake(facts),
       onChange: () => this.#updateStatus(),
+      onClock: () => this.#updateClock(),
       onForbidden: (message) => this.#watch.onForbidden(message),
     })
     this.#subscriber = new Subscriber(this.client, settings, logger)
@@ -136,9 +138,7 @@ export class Connection {
    * primary whose address sorts first, so that all processes choose the same.
    */
   get clockOffsetMs(): number {
-    const measured = this.#nodes.all().filter(({ clockOffsetMs }) => clockOffsetMs !== undefined)
-    const [first] = measured.toSorted((one, other) => (one.where < other.where ? -1 : 1))
-    return Math.round(first?.clockOffsetMs ?? 0)
+    return this.#clockOffsetMs
   }
 
   /** A connection of its own for invalidations, where the settings ask for replicas to acknowledge them. */
@@ -288,6 +288,12 @@ export class Connection {
     if (this.#status === 'closed') return
     this.#nodes.refresh(renewed)
     this.#updateStatus()
+  }
+
+  #updateClock(): void {
+    const measured = this.#nodes.all().filter(({ clockOffsetMs }) => clockOffsetMs !== undefined)
+    const [first] = measured.toSorted((one, other) => (one.where < other.where ? -1 : 1))
+    this.#clockOffsetMs = Math.round(first?.clockOffsetMs ?? 0)
   }
 
   #updateStatus(): void {

@@ -128,6 +128,8 @@ export interface NodeOptions {
   /** Called before the node is ready, each time that a connection was made. Undefined where the server refuses INFO. */
   readonly onHandshake: (facts: ServerFacts | undefined) => void
   readonly onChange: () => void
+  /** Called when the offset of the server's clock was measured. */
+  readonly onClock: () => void
   readonly onForbidden: (message: string) => void
 }
 
@@ -286,6 +288,7 @@ export class NodeConnection {
       const facts = factsOf(String(await this.#channel.send(command, undefined)))
       const endedAt = performance.now()
       this.#clock.measure(facts.timeMs, sentAt, endedAt - startedAt, endedAt)
+      this.#options.onClock()
       return facts
     } catch (error) {
       if (isReply(error) && !isAway(error)) return undefined

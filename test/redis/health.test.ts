@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { redisCli } from '../support/redis-cluster.js'
+import { createRedis, type Redis } from '../../src/create-redis.js'
 import { ServerClock } from '../../src/redis/server.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import { Connection } from '../../src/redis/connection.js'
@@ -56,6 +57,26 @@ test.each([
   // Measured by the handshake, before any command was answered.
   expect(connection.clockOffsetMs).not.toBe(0)
   expect(Math.abs(now() + connection.clockOffsetMs - Date.now())).toBeLessThan(HOUR_MS / 60)
+})
+
+test('a process an hour ahead and one on time find the entries of each other fresh', async () => {
+  const server = await ownServer()
+  const real = Date.now
+  const settings = { url: server.url, commandTimeout: '5s', logger: silentLogger } as const
+  await using onTime = createRedis(settings)
+  let ahead: Redis
+  try {
+    Date.now = () => real() + HOUR_MS
+    ahead = createRedis(settings)
+  } finally {
+    Date.now = real
+  }
+  onTestFinished(() => ahead.close())
+  await Promise.all([onTime.connect(), ahead.connect()])
+  await onTime.cache.set('a', 1, { ttl: 60 })
+  await ahead.cache.set('b', 2, { ttl: 60 })
+  expect(await ahead.cache.get('a')).toBe(1)
+  expect(await onTime.cache.get('b')).toBe(2)
 })
 
 test('the offset is that of the shortest round trip, and half of that is its error', () => {
