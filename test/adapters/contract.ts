@@ -9,6 +9,7 @@ import { bodies } from './contract/bodies.js'
 import { crossings } from './contract/crossings.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
+import { protocol } from './contract/protocol.js'
 import { reading } from './contract/reading.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
@@ -63,7 +64,7 @@ export function contract(host: Host): void {
         return { ...app, client: new Client(app.port) }
       },
     }
-    for (const tests of [reading, sharing, bodies, writing, stale, outage, applications, mistakes]) tests(bed)
+    for (const tests of [reading, sharing, bodies, writing, stale, outage, protocol, applications, mistakes]) tests(bed)
   })
   crossings(host)
 }

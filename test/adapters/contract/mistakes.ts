@@ -8,6 +8,11 @@ export function mistakes({ host, start }: Bed): void {
     ['private without per', { method: 'GET', cache: { ttl: 60, private: true } }, /`per`/],
     ['a duration without meaning', { method: 'GET', cache: { ttl: '5 minutes' } }, /not a duration/],
     ['an option that does not exist', { method: 'GET', cache: { tll: 60 } }, /tll: there is no such option/],
+    [
+      'a text that means false',
+      { method: 'GET', cache: { enabled: 'false' } },
+      /enabled: 'false' must be true or false/,
+    ],
     ['an empty group', { method: 'PUT', cachePut: { ttl: 1, group: '' } }, /not empty/],
     ['a prefix that cannot be one', { method: 'GET', cache: { ttl: 1, prefix: 'a{b}' } }, /prefix/],
   ])('told when the route is declared: %s', async (_, route, message) => {
