@@ -201,11 +201,13 @@ export class Recorder {
   #evicted(
     scope: Scope | undefined,
     operation: string,
-    { keys = [], groups = [], mode = 'hard' }: EvictionTarget,
+    target: EvictionTarget,
     { entries, confirmed }: Evicted,
     startedAt: number,
   ): void {
     const durationMs = performance.now() - startedAt
+    const { groups = [], mode = 'hard' } = target
+    const keys = target.paths ?? target.keys ?? []
     this.#counts.evict(keys.length, groups.length, confirmed)
     this.#counts.time('evict', durationMs)
     if (scope === undefined && !channels.eviction.hasSubscribers) return
@@ -249,8 +251,8 @@ export class LookupTimer {
   }
 }
 
-function isEmpty({ keys = [], groups = [] }: EvictionTarget): boolean {
-  return keys.length === 0 && groups.length === 0
+function isEmpty({ keys = [], paths = keys, groups = [] }: EvictionTarget): boolean {
+  return paths.length === 0 && groups.length === 0
 }
 
 type WaitHolder = 'process' | 'other-process'
@@ -280,6 +282,7 @@ export interface Stored {
 }
 
 export interface EvictionTarget {
+  readonly paths?: readonly string[] | undefined
   readonly keys?: readonly string[] | undefined
   readonly groups?: readonly string[] | undefined
   readonly mode?: 'hard' | 'soft' | undefined
