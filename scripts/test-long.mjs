@@ -96,7 +96,7 @@ function cacheFolder(name) {
 function findFile(folder, name) {
   const entries = existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : []
   const found = entries.find((entry) => entry.isFile() && entry.name === name)
-  return found && join(found.parentPath ?? found.path, name)
+  return found && join(found.parentPath, name)
 }
 
 function succeeds(program, args) {

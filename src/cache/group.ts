@@ -1,4 +1,3 @@
-import { OptionsError } from '../errors.js'
 import { bounded, encodePart } from './key.js'
 
 /** Longest name of a group, in UTF-16 units. RFC 9875 asks a cache for at least 32. */
@@ -45,11 +44,3 @@ export function entryGroups(names: readonly string[]): readonly string[] {
 }
 
 const PREFIX_ONLY: readonly string[] = [PREFIX_GROUP]
-
-/** Names given by a caller, encoded. Throws OptionsError with every problem. */
-export function checkedGroups(group: string | readonly string[]): string[] {
-  const names = typeof group === 'string' ? [group] : group
-  const problems = names.map(groupProblem).filter((problem) => problem !== undefined)
-  if (problems.length > 0) throw new OptionsError('group', problems)
-  return names.map(encodeGroup)
-}

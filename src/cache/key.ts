@@ -264,13 +264,13 @@ function normaliseUri(match: string): string {
 }
 
 /** A path as the client sent it; it always begins with a slash. */
-export function encodePath(path: string): string {
+function encodePath(path: string): string {
   const absolute = path.charCodeAt(0) === 0x2f ? path : `/${path}`
   return PLAIN_PATH.test(absolute) ? absolute : absolute.replace(UNSAFE_IN_PATH, normaliseUri)
 }
 
 /** One `name=value` pair of a query as the client sent it. */
-export function encodePair(pair: string): string {
+function encodePair(pair: string): string {
   return PLAIN_QUERY.test(pair) ? pair : pair.replace(UNSAFE_IN_QUERY, normaliseUri)
 }
 

@@ -63,7 +63,7 @@ function livingKind(value: object): string | undefined {
 }
 
 /** What of a value JSON would lose without a word, and where in it; undefined where nothing is. */
-export function jsonProblem(value: unknown): string | undefined {
+function jsonProblem(value: unknown): string | undefined {
   return problemIn(value, [], JSON_FORM)
 }
 

@@ -213,7 +213,7 @@ function isObject(value: unknown): value is object {
  * Freezes plain objects and lists at every depth. If the value contains something that cannot be frozen (a Date, Map,
  * Set or typed array keeps its setters), nothing is frozen and false is returned: such a value cannot be shared.
  */
-export function deepFreeze(value: object): boolean {
+function deepFreeze(value: object): boolean {
   const found = new Set<object>()
   if (!collect(value, found)) return false
   for (const object of found) Object.freeze(object)
@@ -233,7 +233,7 @@ function collect(value: unknown, found: Set<object>): boolean {
 const PLACES_SHOWN = 3
 
 /** `at name, tags.0`: where a value violates the schema. The libraries' own messages are left out: some quote the value. */
-export function describeIssues(issues: readonly SchemaIssue[]): string {
+function describeIssues(issues: readonly SchemaIssue[]): string {
   const paths = issues.map(({ path = [] }) => path.map((step) => String(typeof step === 'object' ? step.key : step)))
   const places = [...new Set(paths.filter((steps) => steps.length > 0).map((steps) => steps.join('.')))]
   if (places.length === 0) return 'as a whole'

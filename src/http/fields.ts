@@ -5,7 +5,7 @@
 export type HeaderList = readonly string[]
 
 /** Calls `visit` for each field line, in order. An index loop, not an iterator: hits walk their fields as well. */
-export function forEachField(headers: HeaderList, visit: (name: string, value: string) => void): void {
+function forEachField(headers: HeaderList, visit: (name: string, value: string) => void): void {
   for (let index = 0; index < headers.length; index += 2) visit(headers[index] ?? '', headers[index + 1] ?? '')
 }
 

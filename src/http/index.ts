@@ -1,4 +1,4 @@
-export { type HeaderList, forEachField } from './fields.js'
+export type { HeaderList } from './fields.js'
 export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
 export { type Check, choice, flag, fraction, Option, resolveOptions } from './option.js'
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'

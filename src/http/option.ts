@@ -65,7 +65,7 @@ function plain<T>(fits: (value: unknown) => value is T, rule: string): Check<T> 
   return (value, problem) => (fits(value) ? value : problem(`${describeValue(value)} must be ${rule}`))
 }
 
-export const isFlag = plain((value) => typeof value === 'boolean', 'true or false')
+const isFlag = plain((value) => typeof value === 'boolean', 'true or false')
 
 /** `unset` describes a default that depends on other options. */
 export function flag<const Default extends boolean | undefined>(

@@ -384,6 +384,6 @@ export class NodeConnection {
 const AWAY = new Set(['LOADING', 'READONLY', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'NOAUTH'])
 
 /** Whether an error reply means that this server cannot serve now. */
-export function isAway(error: Error): boolean {
+function isAway(error: Error): boolean {
   return AWAY.has(codeOf(error))
 }

@@ -20,7 +20,7 @@ import { RequestState, type RequestContext, unkeyedFields } from './request.js'
 import { Stored, toDraft, Variants } from './variants.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
-export const UNNAMED = 'undeclared'
+const UNNAMED = 'undeclared'
 
 /** A response to a write, read as far as it is needed. */
 export interface WriteAnswer {

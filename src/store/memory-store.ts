@@ -333,7 +333,7 @@ const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 const ENTRY_OVERHEAD_BYTES = 950
 
 /** Stamps kept. Beyond that the oldest group is lost, so its entries are misses. */
-export const GROUPS_MAX = 100_000
+const GROUPS_MAX = 100_000
 
 /** Lists of variants kept. A forgotten one begins to count anew. */
 const VARIANT_LISTS_MAX = 10_000

@@ -92,7 +92,7 @@ export interface Cell {
   readonly loss?: Loss | undefined
 }
 
-export function describeCell({ host, kind, run, change, moment, by, groups, loss }: Cell): string {
+function describeCell({ host, kind, run, change, moment, by, groups, loss }: Cell): string {
   const lost = loss === undefined ? '' : `, ${loss.what} of ${loss.verb} lost by the ${loss.of}`
   return `${host}, ${kind}: ${run} held at ${moment.join(' ')}, ${change} by the ${by} process, ${groups}${lost}`
 }

@@ -6,7 +6,7 @@ export const PATH = '/a'
 export const PATH_GROUP = '=/a'
 export const PLAIN = { key: PATH, groups: ['g'] }
 export const FIRST = { key: '/a|1', groups: ['g', PATH_GROUP] }
-export const SECOND = { key: '/a|2', groups: ['g', PATH_GROUP] }
+const SECOND = { key: '/a|2', groups: ['g', PATH_GROUP] }
 /** An entry whose handler names the group. */
 const NAMED = { key: PATH, groups: [], named: ['g'] }
 

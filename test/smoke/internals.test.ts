@@ -93,7 +93,8 @@ describe('the check itself', () => {
   })
 
   test('reads several names of one file, and both kinds of files', () => {
-    const page = '# Page\n\n## A walk\n\n1. `src/a.ts` `one`, `Two.three`: it runs\n2. `src/b.lua`\n3. `src/c.ts` `four`\n'
+    const page =
+      '# Page\n\n## A walk\n\n1. `src/a.ts` `one`, `Two.three`: it runs\n2. `src/b.lua`\n3. `src/c.ts` `four`\n'
     expect(walksOf(page).get('A walk')).toEqual([
       { file: 'src/a.ts', name: 'one' },
       { file: 'src/a.ts', name: 'Two.three' },

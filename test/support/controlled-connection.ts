@@ -31,7 +31,7 @@ export interface ControlledConnection extends RedisConnection {
 }
 
 /** A promise, and the function that resolves it. */
-export function signal(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+function signal(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve = (): void => {}
   const promise = new Promise<void>((resolved) => {
     resolve = resolved

@@ -181,6 +181,6 @@ subscribe('fastify.initialization', (message) => {
 })
 
 /** Routes with a cache configuration that this application has declared so far. */
-export function routesDeclaredBefore(app: FastifyInstance): readonly EarlyRoute[] {
+function routesDeclaredBefore(app: FastifyInstance): readonly EarlyRoute[] {
   return declared.get(app.server) ?? []
 }
