@@ -31,11 +31,14 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
 }
 
 /**
- * No lifetime and no entity-tag: those are the upstream's to give. In `rfc9111` it may also speak to gateways alone, by
- * the fields that were made for them.
+ * No lifetime and no entity-tag: those are the upstream's to set. In `rfc9111` it may also address gateways alone, by the
+ * fields that were made for them. In `app`, `unkeyedReads` says what redwell cannot see: the handler passes all fields
+ * on, but the upstream does not answer by cookies or credentials.
  */
-export function cacheOptions(preset: Settings['preset']): Pick<FastifyCacheOptions, 'preset' | 'etag' | 'targets'> {
-  return { preset, etag: false, ...(preset === 'rfc9111' && { targets: GATEWAY_FIELDS }) }
+export function cacheOptions(
+  preset: Settings['preset'],
+): Pick<FastifyCacheOptions, 'preset' | 'etag' | 'targets' | 'unkeyedReads'> {
+  return { preset, etag: false, ...(preset === 'rfc9111' ? { targets: GATEWAY_FIELDS } : { unkeyedReads: 'ignore' }) }
 }
 
 /** redwell's own, RFC 9213's, and the W3C's older one; the first that is there and well-formed counts. */

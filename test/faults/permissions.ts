@@ -54,6 +54,7 @@ export async function useAll(redis: Redis, other: Redis): Promise<void> {
   await cache.set('unbounded', 1, { ttl: 0, group: 'g' })
   await cache.set('a', 1, { ttl: 60, group: 'g' })
   await cache.get('a')
+  await cache.getMany(['a', 'b'])
   const slow = (): Promise<number> => new Promise((resolve) => setTimeout(() => resolve(1), 50))
   await Promise.all([redis, other].map((one) => one.cache.getOrSet('slow', slow, { ttl: 60 })))
   await cache.getOrSet('failing', () => Promise.reject(new Error('no value')), { ttl: 60 }).catch(() => {})

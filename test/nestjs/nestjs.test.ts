@@ -451,7 +451,7 @@ describe.each(PLATFORMS)('Nest on %s', (platform) => {
         },
         /event stream/,
       ],
-      ['no route', (...at) => Cached({ ttl: 1 })(...at), /Wrong\.get is no route/],
+      ['no route', (...at) => Cached({ ttl: 1 })(...at), /Wrong\.get is not a route/],
     ])('%s', async (_, decorate, message) => {
       class Wrong {
         get() {

@@ -108,8 +108,10 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
   reply.code(outgoing.status)
   setFields(new ReplyFields(reply), fieldsOf(outgoing))
-  if (outgoing.body !== null && reply.hasHeader('content-type')) return outgoing.body
-  if (outgoing.body !== null) pending.set(reply, { hit: outgoing.body })
+  // Given a body, even an empty one, Fastify sends its length, which a 204 must not have (RFC 9110 section 8.6).
+  const body = outgoing.status === 204 ? null : outgoing.body
+  if (body !== null && reply.hasHeader('content-type')) return body
+  if (body !== null) pending.set(reply, { hit: body })
   // A promise of undefined is an empty answer, undefined itself is none.
   if (!late) reply.send()
   return undefined

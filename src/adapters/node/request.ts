@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
 import { type Dispatch, refreshRequest, respond } from './refresh.js'
-import { ReadWatch, setFieldProperty, watchDerived, watchMessage } from './watch.js'
+import { ReadWatch, setFieldProperty, showFields, watchDerived, watchMessage } from './watch.js'
 
 /** What the requests of frameworks on `node:http` have in common. */
 export interface PlatformRequest {
@@ -34,7 +34,8 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
   /** The fields of the request while its handler sees watched ones. */
   #headers: IncomingHttpHeaders | undefined
   #rawHeaders: string[] | undefined
-  #hidden: Map<string, string | string[] | undefined> | undefined
+  /** Puts back the fields that the handler saw otherwise. */
+  #showAgain: (() => void) | undefined
   #watch: ReadWatch | undefined
 
   constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions) {
@@ -74,7 +75,7 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
   present(run: Presented): void {
     this.#headers = this.message.headers
     this.#rawHeaders = this.message.rawHeaders
-    if (run.requestFields !== undefined && run.requestFields.size > 0) this.#replaceFields(run.requestFields)
+    if (run.requestFields !== undefined) this.#showAgain = showFields(this.message, run.requestFields)
     if (run.watched.length === 0) return
     this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
     watchMessage(this.message, this.#watch)
@@ -92,29 +93,11 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
   restore(): void {
     this.watching = false
     if (this.#headers === undefined || this.#rawHeaders === undefined) return
-    for (const [name, value] of this.#hidden ?? []) setOrDelete(this.#headers, name, value)
     setFieldProperty(this.message, 'headers', this.#headers)
     setFieldProperty(this.message, 'rawHeaders', this.#rawHeaders)
+    this.#showAgain?.()
     this.#headers = undefined
   }
-
-  #replaceFields(fields: ReadonlyMap<string, string | undefined>): void {
-    const { headers, rawHeaders } = this.message
-    const changed = [...fields].filter(([name, value]) => headers[name] !== value)
-    if (changed.length === 0) return
-    this.#hidden = new Map(changed.map(([name]) => [name, headers[name]]))
-    const kept = rawHeaders.filter((_, index) => !fields.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()))
-    for (const [name, value] of changed) {
-      setOrDelete(headers, name, value)
-      if (value !== undefined) kept.push(name, value)
-    }
-    setFieldProperty(this.message, 'rawHeaders', kept)
-  }
-}
-
-function setOrDelete(headers: IncomingHttpHeaders, name: string, value: string | string[] | undefined): void {
-  if (value === undefined) delete headers[name]
-  else headers[name] = value
 }
 
 /** Fields by which every request is judged: caching, conditions, ranges and credentials. */

@@ -56,6 +56,35 @@ export function setFieldProperty<Name extends FieldProperty>(
 }
 
 /**
+ * Shows other values of some fields than the client sent, in both of their forms; undefined hides a field. Returns a
+ * function that puts them back.
+ */
+export function showFields(
+  message: IncomingMessage,
+  fields: ReadonlyMap<string, string | undefined>,
+): (() => void) | undefined {
+  const { headers, rawHeaders } = message
+  const changed = [...fields].filter(([name, value]) => headers[name] !== value)
+  if (changed.length === 0) return undefined
+  const before = changed.map(([name]) => [name, headers[name]] as const)
+  const kept = rawHeaders.filter((_, index) => !fields.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()))
+  for (const [name, value] of changed) {
+    setOrDelete(headers, name, value)
+    if (value !== undefined) kept.push(name, value)
+  }
+  setFieldProperty(message, 'rawHeaders', kept)
+  return () => {
+    for (const [name, value] of before) setOrDelete(headers, name, value)
+    setFieldProperty(message, 'rawHeaders', rawHeaders)
+  }
+}
+
+function setOrDelete(headers: IncomingHttpHeaders, name: string, value: string | string[] | undefined): void {
+  if (value === undefined) delete headers[name]
+  else headers[name] = value
+}
+
+/**
  * Puts watched views of its fields on a message. A view is a proxy, since replacing properties of the object itself
  * makes V8 give up its shape, and enumeration has to be seen as well.
  */

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
 import { hasJudgedFields, isJudged } from '../node/request.js'
-import { ReadWatch, setFieldProperty, watchMessage } from '../node/watch.js'
+import { ReadWatch, setFieldProperty, showFields, watchMessage } from '../node/watch.js'
 
 /** Where the authority of a URL has begun: after `http://` or `https://`. */
 const AUTHORITY = 8
@@ -100,6 +100,9 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
       this.shown = new Request(this.message, { headers: changedHeaders(this.message.headers, run.requestFields) })
       originals.set(this.shown, this.message)
     }
+    // A handler on Node may read the message behind the request.
+    const showAgain = message && run.requestFields && showFields(message, run.requestFields)
+    this.#undo = showAgain
     if (run.watched.length === 0) return
     this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
     for (const request of new Set([this.message, this.shown])) watchHeaders(request.headers, this.#watch)
@@ -110,6 +113,7 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
     this.#undo = () => {
       setFieldProperty(message, 'headers', headers)
       setFieldProperty(message, 'rawHeaders', rawHeaders)
+      showAgain?.()
     }
   }
 
