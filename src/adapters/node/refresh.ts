@@ -59,11 +59,18 @@ class NoSocket extends Socket {
   constructor(encrypted: boolean) {
     super()
     this.encrypted = encrypted
+    // A handler that writes on after the end, or destroys its socket, must not end the process.
+    this.on('error', () => {})
   }
 
   override _read(): void {}
 
   override _write(_chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
+    done()
+  }
+
+  /** Without it the writes of one turn would go to the handle of a real socket, which is not there. */
+  override _writev(_chunks: unknown, done: () => void): void {
     done()
   }
 }
