@@ -1,12 +1,36 @@
-// Writes src/store/scripts.ts from the Lua files in lua/, because bundlers do not follow files that a package
-// reads at run time. `--check` fails when the module is not what the files say.
+// Writes scripts.ts of each room from the Lua files in its lua/, because bundlers do not follow files that a package
+// reads at run time. `--check` fails when a module is not what the files say.
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, stop } from './prepare.mjs'
 
-const folder = join(root, 'src/store/lua')
-const target = join(root, 'src/store/scripts.ts')
+const ROOMS = ['store', 'limit']
+
+/** Code by name of the files in lua/include of the room. */
+const snippets = new Map()
+let folder = ''
+
+for (const room of ROOMS) {
+  folder = join(root, 'src', room, 'lua')
+  if (!existsSync(folder)) continue
+  snippets.clear()
+  const target = join(root, 'src', room, 'scripts.ts')
+  const module = moduleOf(readdirSync(folder).filter((file) => file.endsWith('.lua')))
+  if (!process.argv.includes('--check')) writeFileSync(target, module)
+  else if (readFileSync(target, 'utf8') !== module) stop(`src/${room}/scripts.ts is stale: run npm run embed-lua`)
+}
+
+function moduleOf(files) {
+  const entries = files.toSorted().map(embed).join('')
+  const included = Array.from(snippets, ([name, code]) => `const ${camel(name)} = ${JSON.stringify(code)}\n`).join('')
+  return `// Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
+import type { Script } from '../redis/command.js'
+
+${included}${included === '' ? '' : '\n'}export const scripts = {
+${entries}} as const satisfies Record<string, Script>
+`
+}
 
 /** `fill-two-2.lua` has 2 keys and becomes `scripts.fillTwo`. */
 function embed(file) {
@@ -17,13 +41,13 @@ function embed(file) {
   const flags = /^-- Flags: (.+)\n/m.exec(source)?.[1]
   const head = flags === undefined ? '' : `#!lua flags=${flags}\n`
   const included = [...includesOf(source)]
-  const code = codeOf(source).trim()
+  const code = codeOf(source)
   const sha1 = createHash('sha1')
     .update([head, ...included.map((name) => snippets.get(name)), code].join(''))
     .digest('hex')
-  const parts = [...(head === '' ? [] : [literal(head)]), ...included.map(camel), literal(code)]
+  const parts = [...(head === '' ? [] : [JSON.stringify(head)]), ...included.map(camel), JSON.stringify(code)]
   const name = camel(kebab)
-  return `  ${name}: {\n    name: '${name}',\n    keyCount: ${keyCount},\n    sha1: '${sha1}',\n    source: ${parts.join(' + ')},\n  },\n`
+  return `  ${name}: { name: '${name}', keyCount: ${keyCount}, sha1: '${sha1}', source: ${parts.join(' + ')} },\n`
 }
 
 /** `-- include: lease` puts the code of include/lease.lua before that of the file, once, after what it includes itself. */
@@ -40,16 +64,17 @@ function includesOf(source, found = new Set()) {
   return found
 }
 
+/** One statement a line, without comments and indentation. */
 function codeOf(source) {
-  return source.replace(/^--.*\n/gm, '').replace(/\n{2,}/g, '\n')
+  const lines = source.split('\n').map((line) => line.trim())
+  return lines
+    .filter((line) => line !== '' && !line.startsWith('--'))
+    .map((line) => `${line}\n`)
+    .join('')
 }
 
 function camel(kebab) {
   return kebab.replace(/-([a-z])/g, (_, letter) => letter.toUpperCase())
-}
-
-function literal(code) {
-  return `\`${code.replaceAll('\\', '\\\\').replaceAll('`', '\\`').replaceAll('${', '\\${')}\``
 }
 
 /** The header says what the script is for, its KEYS and ARGV, and what it returns. */
@@ -60,19 +85,3 @@ function checkHeader(file, source) {
   const missing = wanted.filter((part) => !header.includes(part))
   if (missing.length > 0) stop(`${file}: its header lacks ${missing.join(' and ')}`)
 }
-
-/** Code by name of the files in lua/include. */
-const snippets = new Map()
-const files = readdirSync(folder).filter((file) => file !== 'include')
-const entries = files.toSorted().map(embed).join('')
-const included = Array.from(snippets, ([name, code]) => `const ${camel(name)} = ${literal(code)}\n`).join('\n')
-const module = `// Made by scripts/embed-lua.mjs from lua/*.lua; do not edit.
-import type { Script } from '../redis/command.js'
-
-${included}
-export const scripts = {
-${entries}} as const satisfies Record<string, Script>
-`
-
-if (!process.argv.includes('--check')) writeFileSync(target, module)
-else if (readFileSync(target, 'utf8') !== module) stop('src/store/scripts.ts is stale: run npm run embed-lua')
