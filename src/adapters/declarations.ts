@@ -1,8 +1,14 @@
 import type { Redis } from '../create-redis.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../route/options.js'
-import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
+import {
+  type CacheEvictOptions,
+  type CacheOptions,
+  type CachePutOptions,
+  resolveEvictPolicy,
+  resolvePolicy,
+  type RouteDefaults,
+} from '../route/options.js'
 import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 

@@ -5,8 +5,7 @@ import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
 import type { InvalidationMode, MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
 import { Telemetry } from '../telemetry/recorder.js'
-import { Background } from './background.js'
-import type { Absent, EntryLookup, EntryRef } from './entry-ref.js'
+import { type Absent, type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
 import {
   type Acquired,
   type AcquireOptions,
@@ -15,8 +14,7 @@ import {
   FillCoordinator,
   type FillLease,
 } from './fill.js'
-import { PREFIX_GROUP } from './group.js'
-import { lookupEntries, lookupEntry } from './lookup.js'
+import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
 import { type EntryDraft, type PendingWrite, stamped, type StoredEntry } from './write.js'
 
@@ -278,5 +276,51 @@ export class Changes {
 
   since(point: number, key: string): boolean {
     return this.#everything > point || (this.#keys.get(key) ?? 0) > point
+  }
+}
+
+/** Tasks that may run at once; further ones are skipped, which costs a refresh and no more. */
+const TASKS_MAX = 100
+
+/** Runs work that no request waits for: bounded by count, and awaited when the application closes. */
+class Background {
+  readonly #max: number
+  readonly #running = new Set<Promise<void>>()
+
+  constructor(max = TASKS_MAX) {
+    this.#max = max
+  }
+
+  get full(): boolean {
+    return this.#running.size >= this.#max
+  }
+
+  /** Starts the work, whose errors are ignored here. False: too much is running, so it was not started. */
+  run(work: () => Promise<unknown>): boolean {
+    if (this.full) return false
+    this.track(work())
+    return true
+  }
+
+  /** Counts work that has been started already. */
+  track(work: Promise<unknown>): void {
+    const done = (): void => void this.#running.delete(running)
+    const running: Promise<void> = work.then(done, done)
+    this.#running.add(running)
+  }
+
+  /** Resolves when nothing runs, or at the limit: a loader that hangs must not keep the application from closing. */
+  async settled(limitMs: number): Promise<void> {
+    if (this.#running.size === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const limit = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, limitMs)
+    })
+    await Promise.race([this.#idle(), limit])
+    clearTimeout(timer)
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running)
   }
 }

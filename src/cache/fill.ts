@@ -4,7 +4,7 @@ import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry, Stamp } from '../store/entry.js'
 import type { LeaseReply, Store } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type Absent, type EntryLookup, type EntryRef, replacing } from './entry-ref.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing } from './lookup.js'
 import { HeldFlights, SingleFlight, type WaitEnd, withLimit } from './single-flight.js'
 import { type EntryDraft, stamped } from './write.js'
 

@@ -2,9 +2,41 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { allows, type Entry, type GroupStamp, isSoftened, isValid } from '../store/entry.js'
 import type { LocalReader, Store } from '../store/store.js'
-import type { EntryLookup, EntryRef } from './entry-ref.js'
 
-type StampOf = (group: string) => GroupStamp | undefined
+/** The place of one entry. */
+export interface EntryRef {
+  readonly key: string
+  /** The key of the path that the entry is a variant of; the same as `key` for a plain entry or a value. */
+  readonly path: string
+  /** Encoded groups that the entry must carry: the prefix's first. A variant carries its path's group. */
+  readonly groups: readonly string[]
+  /** Kept by the store: where it found the entry last. */
+  slot?: unknown
+}
+
+export type EntryLookup =
+  /** All groups allow it, and it is still of use. `softened`: invalidated softly, so not fresh. */
+  | { readonly state: 'valid'; readonly entry: Entry; readonly softened: boolean }
+  | Absent
+  /** The store could not answer. */
+  | { readonly state: 'outage'; readonly error: unknown }
+
+export interface Absent {
+  readonly state: 'absent'
+  /** The unusable entry at the key; the lease is granted only while it is there. `any`: the caller did not look. */
+  readonly seen: Entry | 'any' | undefined
+  readonly absentGroups: readonly string[]
+}
+
+/** For a fill that replaces whatever is there. */
+export function unseen(groups: readonly string[]): Absent {
+  return { state: 'absent', seen: 'any', absentGroups: groups }
+}
+
+/** For a fill that replaces an entry its reader may not use. */
+export function replacing(entry: Entry): Absent {
+  return { state: 'absent', seen: entry, absentGroups: [] }
+}
 
 /** Reads one entry. Synchronous where the store is: a hit from memory costs no turn of the event loop. */
 export function lookupEntry(
@@ -15,7 +47,7 @@ export function lookupEntry(
 ): MaybePromise<EntryLookup> {
   const hit = store.local === undefined ? undefined : localHit(store.local, ref, now)
   if (hit !== undefined) return hit
-  return chain(lookupEntries(store, [ref], now, budget), ([lookup]) => lookup ?? outage(undefined))
+  return chain(lookupEntries(store, [ref], now, budget), ([lookup]) => lookup ?? { state: 'outage', error: undefined })
 }
 
 /** A fresh entry in this process's memory: the rules of `usable` in one pass and without a list. */
@@ -42,7 +74,7 @@ export function lookupEntries(
 ): MaybePromise<readonly EntryLookup[]> {
   const keys = refs.map(({ key }) => key)
   const groups = groupsOf(refs)
-  const failed = (error: unknown): readonly EntryLookup[] => refs.map(() => outage(error))
+  const failed = (error: unknown): readonly EntryLookup[] => refs.map(() => ({ state: 'outage', error }))
   try {
     const reading = chain(store.read(keys, groups, budget), ({ entries, stamps }) => {
       const known = new Map(groups.map((group, index) => [group, stamps[index]]))
@@ -75,24 +107,15 @@ function evaluateEntry(
   stamps: ReadonlyMap<string, GroupStamp | undefined>,
   now: number,
 ): EntryLookup {
-  const hit = entry === undefined ? undefined : usable(entry, ref, (group) => stamps.get(group), now)
-  if (hit !== undefined) return hit
+  if (entry !== undefined && carries(entry, ref)) {
+    const { groups } = entry
+    const found = groups.map((group) => stamps.get(group))
+    if (isValid(entry, groups, found, now)) return { state: 'valid', entry, softened: isSoftened(entry, groups, found) }
+  }
   return { state: 'absent', seen: entry, absentGroups: ref.groups.filter((group) => stamps.get(group) === undefined) }
 }
 
 /** An entry that lacks a group of its reader was stored under another declaration, so it counts as absent. */
 function carries({ groups }: Entry, ref: EntryRef): boolean {
   return groups === ref.groups || ref.groups.every((group) => groups.includes(group))
-}
-
-function usable(entry: Entry, ref: EntryRef, stampOf: StampOf, now: number): EntryLookup | undefined {
-  if (!carries(entry, ref)) return undefined
-  const { groups } = entry
-  const stamps = groups.map(stampOf)
-  if (!isValid(entry, groups, stamps, now)) return undefined
-  return { state: 'valid', entry, softened: isSoftened(entry, groups, stamps) }
-}
-
-function outage(error: unknown): EntryLookup {
-  return { state: 'outage', error }
 }

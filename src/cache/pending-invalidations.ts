@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { InvalidationMode, Store } from '../store/store.js'
 import { publishRetry } from '../telemetry/recorder.js'
-import { PREFIX_GROUP } from './group.js'
+import { PREFIX_GROUP } from './key.js'
 
 /** What an invalidation names. Keys of paths and groups are encoded. */
 export interface InvalidationTarget {

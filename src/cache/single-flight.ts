@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
-import type { EntryLookup } from './entry-ref.js'
+import type { EntryLookup } from './lookup.js'
 
 /** How a run ended, for those who waited for it. */
 export type FlightEnd =
@@ -16,35 +16,27 @@ export type WaitEnd = FlightEnd | { readonly state: 'wait-limit' | 'aborted' }
 
 /** What the requests of one process share while one of them fills a key, or another process does. */
 export class SingleFlight {
-  readonly #leave: () => void
+  /** Newcomers begin a run of their own from here on. */
+  readonly leave: () => void
   readonly #ended: Promise<FlightEnd>
   #resolve: (end: FlightEnd) => void = () => {}
   #open = true
-  #waiters = 0
+  waiters = 0
   /** Flights that the run of this one waits for at the moment. */
   readonly blockedBy: SingleFlight[] = []
   /** Its end is awaited in the background, not by the request that began it. */
   watched = false
 
   constructor(leave: () => void) {
-    this.#leave = leave
+    this.leave = leave
     this.#ended = new Promise((resolve) => {
       this.#resolve = resolve
     })
   }
 
-  get waiters(): number {
-    return this.#waiters
-  }
-
-  /** Newcomers begin a run of their own from here on. */
-  leave(): void {
-    this.#leave()
-  }
-
   /** Releases the waiters. `stays`: newcomers get this end as well. Returns whether it was the first end. */
   end(end: FlightEnd, stays = false): boolean {
-    if (!stays) this.#leave()
+    if (!stays) this.leave()
     const first = this.#open
     this.#open = false
     this.#resolve(end)
@@ -52,12 +44,12 @@ export class SingleFlight {
   }
 
   async wait(limitMs: number, signal: AbortSignal | undefined): Promise<WaitEnd> {
-    this.#waiters += 1
+    this.waiters += 1
     try {
       const end = await withLimit(this.#ended, limitMs, signal)
       return end.state === 'ended' ? end.value : end
     } finally {
-      this.#waiters -= 1
+      this.waiters -= 1
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Entry, Stamp } from '../store/entry.js'
-import type { EntryRef } from './entry-ref.js'
+import type { EntryRef } from './lookup.js'
 
 /** An entry before the store has given it its stamps. */
 export type EntryDraft = Omit<Entry, 'incarnation' | 'stamp' | 'writeStamp' | 'ownGroups'>

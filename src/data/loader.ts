@@ -1,5 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/entry-ref.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/lookup.js'
 import type { Acquired, FillLease } from '../cache/fill.js'
 import type { Key } from '../cache/key.js'
 import { TimeoutError, UsageError } from '../errors.js'

@@ -1,4 +1,4 @@
-import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/group.js'
+import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/key.js'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Coder } from './coder.js'

@@ -1,5 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import type { EntryLookup, EntryRef } from '../cache/entry-ref.js'
+import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { LookupResult, LookupTimer, Recorder } from '../telemetry/recorder.js'

@@ -1,6 +1,13 @@
-import type { EntryRef } from '../cache/entry-ref.js'
-import { entryGroups, namespaceGroup } from '../cache/group.js'
-import { type Key, keyProblem, valueKeyHead, valueKeyUnder, valuePattern } from '../cache/key.js'
+import type { EntryRef } from '../cache/lookup.js'
+import {
+  entryGroups,
+  namespaceGroup,
+  type Key,
+  keyProblem,
+  valueKeyHead,
+  valueKeyUnder,
+  valuePattern,
+} from '../cache/key.js'
 import { ValueError } from '../errors.js'
 
 /** Keys whose reference is remembered; above it all are forgotten. */

@@ -1,5 +1,5 @@
 import type { CacheScope, Evicted } from '../cache/cache-scope.js'
-import type { EntryRef } from '../cache/entry-ref.js'
+import type { EntryRef } from '../cache/lookup.js'
 import type { Key } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import type { WriteStamp } from '../cache/write.js'

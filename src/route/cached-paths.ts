@@ -1,12 +1,10 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import { PREFIX_GROUP } from '../cache/group.js'
-import type { PathRule } from '../cache/key.js'
+import { PREFIX_GROUP, type PathRule } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
-import { hostOf, principalKey, uriPath } from './entry-key.js'
-import type { KeyPolicy } from './policy.js'
+import { hostOf, principalKey, responseGroups, uriPath } from './entry-key.js'
+import type { KeyPolicy } from './options.js'
 import type { RequestContext } from './request.js'
-import { responseGroups } from './variants.js'
 
 /** Routes whose keys of a URI are made alike. */
 interface PathKind {

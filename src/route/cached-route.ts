@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type Absent, type EntryLookup, type EntryRef, replacing, unseen } from '../cache/entry-ref.js'
-import type { Explanation } from '../cache/explanation.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing, unseen } from '../cache/lookup.js'
 import type { Acquired } from '../cache/fill.js'
 import {
   buildStoredResponse,
@@ -19,10 +18,10 @@ import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { LookupResult, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
-import { EntryLocator, isPath, type Location } from './entry-key.js'
-import { explain, recordIn, RefusalLog } from './explain.js'
+import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
 import { HandlerRun, type RunRoute } from './handler-run.js'
-import { longestLifeMs, type RoutePolicy } from './policy.js'
+import { longestLifeMs, type RoutePolicy } from './options.js'
+import { RefusalLog } from './refusals.js'
 import {
   type BypassReason,
   RequestState,
@@ -32,7 +31,6 @@ import {
   type Previous,
   type RequestContext,
 } from './request.js'
-import { Variants } from './variants.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -139,11 +137,6 @@ export class CachedRoute<Req> implements RunRoute {
     return this.recorder.lookup('get', () => this.#decide(request), resultOf)
   }
 
-  /** What a lookup would decide, and why. */
-  explain(request: RequestContext<Req>): Promise<Explanation> {
-    return explain(this, request)
-  }
-
   /** Resolves when everything that was to be stored has been. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#storing])
@@ -229,8 +222,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (found.state === 'valid' && found.entry.kind === 'response')
       return this.#answer(state, ref, found.entry, found.softened)
     if (found.state === 'outage') return this.#alone(state, 'outage')
-    const record = recordIn(found)
-    if (record !== undefined && this.variants.learn(location, record)) return this.#readAgain(state, location)
+    if (this.variants.learn(location, found)) return this.#readAgain(state, location)
     if (found.state === 'valid') return this.#fill(state, ref, replacing(found.entry), 'unusable')
     // The group of a path is there once one of its variants was.
     state.varyMiss = ref.key !== ref.path && !found.absentGroups.includes(pathGroup(ref.path))
@@ -359,7 +351,7 @@ export class CachedRoute<Req> implements RunRoute {
     }
     if (acquired.entry.kind === 'response') return this.#hit(state, acquired.entry, 'collapsed', 'collapsed')
     if (location === undefined) return this.#alone(state, 'unusable')
-    this.variants.learn(location, acquired.entry)
+    this.variants.learn(location, { state: 'valid', entry: acquired.entry, softened: false })
     return this.#readAgain(state, location)
   }
 

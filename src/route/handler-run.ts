@@ -25,8 +25,8 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { checkedNames, groupsProblem } from './entry-key.js'
-import type { RefusalLog } from './explain.js'
+import { checkedNames, groupsProblem, Stored, type Variants } from './entry-key.js'
+import type { RefusalLog } from './refusals.js'
 import {
   type BackgroundRun,
   type RequestState,
@@ -35,7 +35,6 @@ import {
   requestFields,
   unkeyedFields,
 } from './request.js'
-import { Stored, type Variants } from './variants.js'
 import type { WriteSession } from './write-session.js'
 
 export interface Streamed {
@@ -252,10 +251,12 @@ export class HandlerRun implements BackgroundRun {
 
   /** The answer waits for a path whose variants were not known yet: its client may ask again at once. */
   #store(stored: Stored, lease: FillLease): MaybePromise<boolean> {
+    const { request, location } = this.state
+    if (location === undefined) return false
     this.#settled = true
     this.#stored = true
     this.#route.onStored(lease.ref.key)
-    const { done, learns } = this.#route.variants.store(this.state, lease, stored)
+    const { done, learns } = this.#route.variants.store(request, location, lease, stored)
     const storing = done.catch(() => lease.release()).then(() => true)
     this.#route.track(storing)
     return learns ? storing : true

@@ -1,13 +1,27 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import type { ExplainRequest, Explanation } from '../cache/explanation.js'
+import type { ExplainedEntry, ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { PathRule } from '../cache/key.js'
+import type { EntryLookup } from '../cache/lookup.js'
 import { OptionsError, UsageError } from '../errors.js'
-import { type HttpPolicy, resolveHttpPolicy } from '../http/index.js'
+import { evaluateReuse, type HttpPolicy, planRequest, type RequestPlan, resolveHttpPolicy } from '../http/index.js'
 import type { Logger } from '../logger.js'
+import type { Entry } from '../store/entry.js'
+import { pathGroup } from '../store/keyspace.js'
 import { CachedPaths } from './cached-paths.js'
+import { isPath } from './entry-key.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
-import { checkNames, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
+import {
+  type CacheEvictOptions,
+  type CacheOptions,
+  type CachePutOptions,
+  checkNames,
+  pathRule,
+  type ResponseDefaults,
+  resolveEvictPolicy,
+  resolvePolicy,
+  type RouteDefaults,
+} from './options.js'
+import type { BypassReason, RequestContext } from './request.js'
 import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
@@ -75,7 +89,7 @@ export class RouteRegistry {
       const query = Object.fromEntries(new URLSearchParams(search))
       const standIn = { method, url: target, originalUrl: target, headers: Object.fromEntries(fields), params, query }
       const header = (name: string) => fields.get(name)
-      return cache.explain({ method, target, origin, header, native: (native ?? standIn) as never })
+      return explain(cache, { method, target, origin, header, native: (native ?? standIn) as never })
     }
     const known = [...this.#caches].map(({ name }) => name).join(', ')
     throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
@@ -116,6 +130,64 @@ export class RouteRegistry {
   #defaults(path: PathRule): RouteDefaults {
     const { defaultTtlMs, defaults, prefixProblem } = this.#context
     return { defaultTtlMs, defaults, host: this.#http.host, prefixProblem, path: pathRule(path, this.#http) }
+  }
+}
+
+/** Decides as a lookup does, and runs and stores nothing. */
+async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req>): Promise<Explanation> {
+  const { policy, variants, scope } = route
+  const plan = planRequest(request, policy.http)
+  if (!policy.enabled) return bypass(route, 'disabled')
+  if (plan.reason !== undefined) return bypass(route, plan.reason)
+  if (!isPath(request.target)) return bypass(route, 'request-target')
+  const location = await route.locator.locate(request)
+  if (location.principal === null) return bypass(route, 'no-principal')
+  for (;;) {
+    const vary = variants.names(location)
+    const ref = variants.ref(request, location)
+    const found = await scope.lookup(ref)
+    if (variants.learn(location, found)) continue
+    return { ...NOTHING, route: route.name, key: scope.nameOf(ref.key), vary, ...evaluate(route, plan, found) }
+  }
+}
+
+const NOTHING = { key: undefined, vary: [], validates: false, servableOnError: false, entry: undefined } as const
+
+function bypass(route: { readonly name: string }, reason: BypassReason): Explanation {
+  return { ...NOTHING, route: route.name, outcome: 'bypass', reason }
+}
+
+type Evaluated = Pick<Explanation, 'outcome' | 'reason'> & Partial<Explanation>
+
+function evaluate<Req>({ policy, scope }: CachedRoute<Req>, plan: RequestPlan, found: EntryLookup): Evaluated {
+  if (found.state !== 'valid') return { outcome: 'miss', reason: found.state }
+  const { entry, softened } = found
+  if (entry.kind !== 'response') return { outcome: 'miss', reason: 'unusable' }
+  const now = scope.now()
+  const { action, reason, conditional, servableOnError } = evaluateReuse(entry, plan, policy.http, now, softened)
+  const stale = action === 'stale-while-revalidate' || reason === 'max-stale'
+  const runs = action === 'validate' || action === 'unusable'
+  return {
+    outcome: runs ? 'miss' : stale ? 'stale' : 'hit',
+    reason,
+    validates: runs && conditional,
+    servableOnError,
+    entry: describe(entry, softened, now),
+  }
+}
+
+/** Beginning of the groups of paths, which are no names of the application. */
+const PATH_GROUPS = pathGroup('')
+
+function describe(entry: Entry, softened: boolean, now: number): ExplainedEntry {
+  return {
+    status: entry.status,
+    storedAt: new Date(entry.storedAt),
+    ageMs: entry.initialAgeMs + now - entry.storedAt,
+    freshForMs: entry.freshUntil - now,
+    groups: entry.groups.filter((group) => group !== '' && !group.startsWith(PATH_GROUPS)),
+    bodyBytes: entry.body.length,
+    softened,
   }
 }
 

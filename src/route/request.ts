@@ -1,4 +1,4 @@
-import type { EntryRef } from '../cache/entry-ref.js'
+import type { EntryRef } from '../cache/lookup.js'
 import type { FillLease } from '../cache/fill.js'
 import type { PendingWrite } from '../cache/write.js'
 import {

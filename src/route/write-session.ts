@@ -13,11 +13,19 @@ import {
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
-import { checkedNames, encodeGroups, EntryLocator, evictedPath, groupsProblem, hostOf } from './entry-key.js'
-import type { WriteResult } from './options.js'
-import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
+import {
+  checkedNames,
+  encodeGroups,
+  EntryLocator,
+  evictedPath,
+  groupsProblem,
+  hostOf,
+  Stored,
+  toDraft,
+  Variants,
+} from './entry-key.js'
+import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
 import { RequestState, type RequestContext, unkeyedFields } from './request.js'
-import { Stored, toDraft, Variants } from './variants.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'

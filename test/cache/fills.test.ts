@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Absent, EntryRef } from '../../src/cache/entry-ref.js'
+import { type Absent, type EntryRef, lookupEntry } from '../../src/cache/lookup.js'
 import { type Acquired, type AcquireOptions, FillCoordinator, type FillLease } from '../../src/cache/fill.js'
-import { lookupEntry } from '../../src/cache/lookup.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import { type ControlledStore, controlled, settle, signal } from '../support/controlled-store.js'
 import { makeEntry } from '../support/entries.js'

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { encodeGroup, namespaceGroup } from '../../src/cache/group.js'
 import {
+  encodeGroup,
+  namespaceGroup,
   customKey,
   digest,
   type Key,

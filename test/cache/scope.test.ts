@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CacheScope } from '../../src/cache/cache-scope.js'
-import type { EntryRef } from '../../src/cache/entry-ref.js'
+import type { EntryRef } from '../../src/cache/lookup.js'
 import type { Entry } from '../../src/store/entry.js'
 import { pathGroup } from '../../src/store/keyspace.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'

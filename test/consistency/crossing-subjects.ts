@@ -1,5 +1,5 @@
 import { CacheScope } from '../../src/cache/cache-scope.js'
-import type { EntryLookup, EntryRef } from '../../src/cache/entry-ref.js'
+import type { EntryLookup, EntryRef } from '../../src/cache/lookup.js'
 import type { FillLease } from '../../src/cache/fill.js'
 import type { InvalidationTarget } from '../../src/cache/pending-invalidations.js'
 import type { PendingWrite } from '../../src/cache/write.js'

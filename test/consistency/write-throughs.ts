@@ -1,5 +1,4 @@
-import { encodeGroup, entryGroups } from '../../src/cache/group.js'
-import { valueKey } from '../../src/cache/key.js'
+import { encodeGroup, entryGroups, valueKey } from '../../src/cache/key.js'
 import type { Redis } from '../../src/create-redis.js'
 import type { RedisClientType } from '@redis/client'
 import { makeEntry } from '../support/entries.js'

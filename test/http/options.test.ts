@@ -3,8 +3,13 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { OptionsError } from '../../src/errors.js'
 import { HTTP_OPTIONS } from '../../src/http/index.js'
-import type { CacheEvictOptions, CacheOptions } from '../../src/route/options.js'
-import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../../src/route/policy.js'
+import {
+  type CacheEvictOptions,
+  type CacheOptions,
+  resolveEvictPolicy,
+  resolvePolicy,
+  type RouteDefaults,
+} from '../../src/route/options.js'
 
 const DEFAULTS: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem: () => undefined }
 

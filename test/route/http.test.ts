@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
-import { VARIANTS_MAX } from '../../src/route/variants.js'
+import { VARIANTS_MAX } from '../../src/route/entry-key.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { type Answer, Application, type Asked } from './application.js'
 

@@ -1,0 +1,54 @@
+import type { RefusalReason } from '../http/index.js'
+import type { Logger } from '../logger.js'
+import type { Recorder } from '../telemetry/recorder.js'
+
+/** Why a response was not stored, in the words of a log line. */
+const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
+  method: 'only responses to GET are stored',
+  head: 'a HEAD has no content to store',
+  'request-no-store': 'the request says no-store',
+  precondition: 'the request has If-Match or If-Unmodified-Since',
+  authorization: 'the request has Authorization (options `per` and `auth`)',
+  status: 'its status is not one that the route stores (option `statuses`, or `ttl` by status)',
+  partial: 'it is a part of a representation',
+  truncated: 'its body ended early',
+  'set-cookie': 'it sets a cookie (option `setCookie`)',
+  'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
+  'response-no-store': 'it says Cache-Control: no-store',
+  'response-private': 'it says Cache-Control: private, and the route has no `per`',
+  'response-no-cache': 'it says Cache-Control: no-cache and has nothing to validate it by',
+  'vary-star': 'it says Vary: *',
+  'content-encoding': 'it is already encoded, and does not vary on Accept-Encoding (option `encoded`)',
+  'no-freshness': 'neither the route nor the response gives it a lifetime',
+  'already-stale': 'it is stale already',
+  'body-too-large': 'its body is over `maxBodyBytes`',
+  'headers-too-large': 'its header fields are over `maxHeaderBytes`',
+  'too-many-groups': 'it carries more groups than an entry can',
+  'event-stream': 'an event stream never ends',
+  'content-location': 'its Content-Location is not its own URI',
+  'refresh-failed': 'the handler failed in the background, or its response may not be stored; the stale entry stays',
+}
+
+/** Logs why a route's responses are not stored: each reason once, so that the log stays readable. */
+export class RefusalLog {
+  readonly #route: string
+  readonly #logger: Logger
+  readonly #recorder: Recorder
+  readonly #logged = new Set<string>()
+
+  constructor(route: string, logger: Logger, recorder: Recorder) {
+    this.#route = route
+    this.#logger = logger
+    this.#recorder = recorder
+  }
+
+  /** `field`: what the handler read, of `unkeyed-read`. */
+  add(reason: RefusalReason | 'refresh-failed', field?: string): void {
+    this.#recorder.refused(reason)
+    const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
+    const text = `redwell: a response of ${this.#route} was not stored: ${REFUSALS[reason]}${read}`
+    if (this.#logged.has(text)) return
+    this.#logged.add(text)
+    this.#logger.warn(text)
+  }
+}
