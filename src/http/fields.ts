@@ -89,14 +89,13 @@ export function appendMembers(headers: HeaderList, name: string, members: string
   return headers.map((text, index) => (index === last ? `${text}, ${members}` : text))
 }
 
+/** A token, such as the name of a field (RFC 9110 sections 5.1 and 5.6.2). */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
 /** Members of a comma-separated list of tokens: lower case, empty ones left out. */
 export function listMembers(value: string | undefined): string[] {
-  if (value === undefined) return []
-  return value
-    .toLowerCase()
-    .split(',')
-    .map((member) => member.trim())
-    .filter((member) => member !== '')
+  const members = value?.toLowerCase().split(',') ?? []
+  return members.map((member) => member.trim()).filter((member) => member !== '')
 }
 
 /** What a field line has in addition to its name and value: colon, space, CR, LF. */
@@ -145,29 +144,37 @@ export function memoise<T>(parse: (text: string) => T): (text: string) => T {
 
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 
-const IMF_FIXDATE = /^(?:mon|tue|wed|thu|fri|sat|sun), (\d{2}) ([a-z]{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) gmt$/
-
-const RFC850 = /^(?:mon|tues|wednes|thurs|fri|satur|sun)day, (\d{2})-([a-z]{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) gmt$/
-
-const ASCTIME = /^(?:mon|tue|wed|thu|fri|sat|sun) ([a-z]{3}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/
+/** The three formats of RFC 9110 section 5.6.7, in lower case: IMF-fixdate, RFC 850, asctime. */
+const DATES = [
+  /^(?:mon|tue|wed|thu|fri|sat|sun), (?<day>\d{2}) (?<month>[a-z]{3}) (?<year>\d{4}) (?<time>\d{2}:\d{2}:\d{2}) gmt$/,
+  /^(?:mon|tues|wednes|thurs|fri|satur|sun)day, (?<day>\d{2})-(?<month>[a-z]{3})-(?<year>\d{2}) (?<time>\d{2}:\d{2}:\d{2}) gmt$/,
+  /^(?:mon|tue|wed|thu|fri|sat|sun) (?<month>[a-z]{3}) (?<day>[ \d]\d) (?<time>\d{2}:\d{2}:\d{2}) (?<year>\d{4})$/,
+]
 
 /** The longest date is an RFC 850 one on a Wednesday; this leaves room for white space around it. */
 const DATE_LENGTH_MAX = 64
 
 /**
- * An HTTP-date in any of its three formats (RFC 9110 section 5.6.7), in any case (RFC 9111 section 4.2), GMT only;
- * milliseconds, or undefined. `now` decides the century of two-digit years.
+ * An HTTP-date in any of its three formats, in any case (RFC 9111 section 4.2), GMT only; milliseconds, or undefined.
+ * `now` decides the century of two-digit years.
  */
 export function parseHttpDate(value: string | undefined, now: number): number | undefined {
   if (value === undefined || value.length > DATE_LENGTH_MAX) return undefined
   const text = value.trim().toLowerCase()
-  const imf = IMF_FIXDATE.exec(text)
-  if (imf !== null) return instant(Number(imf[3]), imf[2], imf[1], imf[4], imf[5], imf[6])
-  const old = RFC850.exec(text)
-  if (old !== null) return instant(fullYear(Number(old[3]), now), old[2], old[1], old[4], old[5], old[6])
-  const asctime = ASCTIME.exec(text)
-  if (asctime === null) return undefined
-  return instant(Number(asctime[6]), asctime[1], asctime[2], asctime[3], asctime[4], asctime[5])
+  for (const format of DATES) {
+    const { day = '', month = '', year = '', time = '' } = format.exec(text)?.groups ?? {}
+    const [hour = 0, minute = 0, second = 0] = time.split(':').map(Number)
+    const index = MONTHS.indexOf(month)
+    if (index === -1 || hour > 23 || minute > 59 || second > 60) continue
+    const midnight = new Date(0).setUTCFullYear(
+      year.length === 2 ? fullYear(Number(year), now) : Number(year),
+      index,
+      Number(day),
+    )
+    if (new Date(midnight).getUTCDate() !== Number(day)) return undefined
+    return midnight + ((hour * 60 + minute) * 60 + second) * 1000
+  }
+  return undefined
 }
 
 /** The first Date field in milliseconds; undefined where there is none or it is invalid. */
@@ -185,16 +192,6 @@ function fullYear(year: number, now: number): number {
   const thisYear = new Date(now).getUTCFullYear()
   const full = thisYear - (thisYear % 100) + year
   return full > thisYear + 50 ? full - 100 : full
-}
-
-type Part = string | undefined
-
-function instant(year: number, month: Part, day: Part, hour: Part, minute: Part, second: Part): number | undefined {
-  const index = MONTHS.indexOf(month ?? '')
-  if (index === -1 || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60) return undefined
-  const midnight = new Date(0).setUTCFullYear(year, index, Number(day))
-  if (new Date(midnight).getUTCDate() !== Number(day)) return undefined
-  return midnight + ((Number(hour) * 60 + Number(minute)) * 60 + Number(second)) * 1000
 }
 
 let lastSecond = NaN

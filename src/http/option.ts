@@ -1,5 +1,6 @@
 import { describeValue } from '../errors.js'
 import { DURATION_RULE, durationMs } from '../duration.js'
+import { TOKEN } from './fields.js'
 import { isVaryRule, type VaryRule } from './vary.js'
 
 /** Records what is wrong with a value. */
@@ -138,9 +139,6 @@ function statusOf(value: unknown, problem: Problem): number {
   else if (status === 304) problem('304 has no content of its own and is never stored')
   return status
 }
-
-/** A field name (RFC 9110 section 5.1). */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
 /** A Token of Structured Fields (RFC 9651 section 3.3.4), the form of a cache's name in Cache-Status. */
 const SF_TOKEN = /^[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*$/
