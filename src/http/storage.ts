@@ -51,17 +51,16 @@ export function isFailure(status: number): boolean {
   return status === 500 || status === 502 || status === 503 || status === 504
 }
 
-/** A run to decide about: its request, its response, the directives that count, and when. */
-interface Run {
+/** A run to decide about. */
+interface Run extends EffectiveDirectives {
   readonly request: RequestHead
   readonly plan: RequestPlan
   readonly response: ResponseHead
   /** The response that would be stored: that of a GET. */
   readonly entry: ResponseHead
-  readonly effective: EffectiveDirectives
   /** Field names that `private="f"` and `no-cache="f"` keep out of the store (RFC 9111 sections 5.2.2.4, 5.2.2.7). */
   readonly qualified: readonly string[]
-  /** Request fields that select the response. */
+  readonly lifetime: Lifetime | 'status' | 'no-freshness'
   readonly varyNames: readonly string[] | '*'
   /** Groups that the response is in. */
   readonly groups: readonly string[]
@@ -70,8 +69,6 @@ interface Run {
   readonly now: number
   readonly requestedAt: number
 }
-
-type Refusal = RefusalReason | undefined
 
 const NO_FACTS: StoreFacts = Object.freeze({})
 
@@ -88,67 +85,78 @@ export function decideStore(
   requestedAt: number,
   facts: StoreFacts = NO_FACTS,
 ): StoreDecision {
+  if (plan.refusal !== undefined) return refuse(plan.refusal)
   const effective = effectiveDirectives(response, policy)
   const { noCacheFields, privateFields } = effective.directives
-  const qualified = policy.personal ? noCacheFields : [...noCacheFields, ...privateFields]
   const entry = entryOf(plan, response, facts)
-  const of = { varyNames: varyNames(entry.headers, policy), groups: cacheGroups(entry.headers) }
-  const run: Run = { request, plan, response, entry, effective, qualified, ...of, facts, policy, now, requestedAt }
-  const early = plan.refusal ?? runRefusal(run) ?? statusRefusal(run)
-  if (early !== undefined) return refuse(early)
-  const lifetime = chooseLifetime(entry, effective, policy, now)
-  if (lifetime === 'status') return refuse(lifetime)
-  const forbidden = prohibition(run)
-  if (forbidden !== undefined) return refuse(forbidden)
-  if (lifetime === 'no-freshness') return refuse(lifetime)
-  const draft = draftOf(run, lifetime)
-  const oversize = sizeRefusal(run, draft)
-  if (oversize !== undefined) return refuse(oversize)
-  return facts.body === undefined ? draft : withBody(draft, facts.body, policy)
+  const run: Run = {
+    ...{ ...effective, request, plan, response, entry, facts, policy, now, requestedAt },
+    qualified: policy.personal ? noCacheFields : [...noCacheFields, ...privateFields],
+    lifetime: chooseLifetime(entry, effective, policy, now),
+    varyNames: varyNames(entry.headers, policy),
+    groups: cacheGroups(entry.headers),
+  }
+  for (const [reason, refuses] of REFUSALS) if (refuses(run)) return refuse(reason)
+  if (typeof run.lifetime === 'string') return refuse(run.lifetime)
+  const draft = draftOf(run, run.lifetime)
+  const { body } = facts
+  // Limits, and entries that could never be used.
+  if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return refuse('already-stale')
+  if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return refuse('headers-too-large')
+  if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return refuse('body-too-large')
+  if (body === undefined) return draft
+  return isTruncated(response, body) ? refuse('truncated') : withBody(draft, body, policy)
 }
 
 /** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
-function entryOf({ stores }: RequestPlan, response: ResponseHead, { ambient }: StoreFacts): ResponseHead {
-  const { status } = response
-  const headers =
-    ambient === undefined || ambient.size === 0
-      ? response.headers
-      : keepFields(response.headers, (name) => !ambient.has(name))
-  if (stores !== 'write') return { status, headers }
-  return { status: status === 201 ? 200 : status, headers: storableFields(headers, ['location']) }
+function entryOf({ stores }: RequestPlan, { status, headers }: ResponseHead, { ambient }: StoreFacts): ResponseHead {
+  const own = ambient === undefined || ambient.size === 0 ? headers : keepFields(headers, (name) => !ambient.has(name))
+  if (stores !== 'write') return { status, headers: own }
+  return { status: status === 201 ? 200 : status, headers: storableFields(own, ['location']) }
 }
 
-/** Reasons in the run itself, before any rule of the response. */
-function runRefusal(run: Run): Refusal {
-  const { plan, response } = run
-  if (plan.stores === 'write' && response.status !== 200 && response.status !== 201) return 'status'
-  if (plan.stores === 'post' && !standsForGet(run.request, response, run.effective, run.now)) return 'content-location'
-  return undefined
-}
+const COOKIES = ['set-cookie', 'set-cookie2']
+
+const VALIDATORS = ['etag', 'last-modified']
+
+/** The first that applies is the reason. Prohibitions bind where the route sets the lifetime, too. */
+const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
+  ['status', ({ plan, response: { status } }) => plan.stores === 'write' && status !== 200 && status !== 201],
+  ['content-location', (run) => run.plan.stores === 'post' && !standsForGet(run)],
+  ['status', ({ entry: { status } }) => status < 200 || status === 304],
+  ['status', ({ entry: { status }, directives }) => directives.mustUnderstand && !HANDLER_STATUSES.has(status)],
+  // A 416 answers one client's Range; requests without it must not get it.
+  ['partial', ({ entry: { status } }) => status === 416],
+  ['partial', ({ entry, policy }) => entry.status === 206 && !(policy.partial && contentRangeOf(entry.headers))],
+  ['status', ({ lifetime }) => lifetime === 'status'],
+  // With must-understand, no-store is for caches that do not understand the status (RFC 9111 section 5.2.2.3).
+  ['response-no-store', ({ directives }) => directives.noStore && !directives.mustUnderstand],
+  ['response-private', ({ directives, policy }) => directives.private && !policy.personal],
+  // A stored cookie would be sent to all clients.
+  ['set-cookie', (run) => run.policy.setCookie === 'refuse' && storesOneOf(COOKIES, run)],
+  ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
+  ['unkeyed-read', (run) => run.policy.unkeyedReads === 'refuse' && readsUnkeyed(run)],
+  ['response-no-cache', (run) => run.directives.noCache && !(run.policy.revalidate && storesOneOf(VALIDATORS, run))],
+  ['vary-star', (run) => run.varyNames === '*'],
+  [
+    'content-encoding',
+    (run) => run.policy.encoded === 'vary' && isEncoded(run.entry) && !run.varyNames.includes('accept-encoding'),
+  ],
+  ['event-stream', ({ entry }) => /^text\/event-stream/i.test(firstField(entry.headers, 'content-type') ?? '')],
+  ['too-many-groups', ({ groups }) => !fitsEntry(groups)],
+]
 
 const NO_ORIGIN = 'http://origin.invalid'
 
 /** RFC 9110 section 9.3.3: a POST with its own URI as Content-Location and explicit freshness. */
-function standsForGet(
-  { target }: RequestHead,
-  response: ResponseHead,
-  effective: EffectiveDirectives,
-  now: number,
-): boolean {
+function standsForGet(run: Run): boolean {
+  const { target } = run.request
+  const { response } = run
   const location = firstField(response.headers, 'content-location')
   if (response.status !== 200 || location === undefined || target === undefined) return false
   if (!URL.canParse(location, NO_ORIGIN + target)) return false
   const same = new URL(location, NO_ORIGIN + target).href === new URL(target, NO_ORIGIN).href
-  return same && explicitLifetime(response, effective, now) !== undefined
-}
-
-/** Statuses that are never stored, whatever route or response declare (RFC 9111 section 3). */
-function statusRefusal({ entry: { status, headers }, effective, policy }: Run): Refusal {
-  if (status < 200 || status === 304) return 'status'
-  if (effective.directives.mustUnderstand && !HANDLER_STATUSES.has(status)) return 'status'
-  // A 416 answers one client's Range; requests without it must not get it.
-  if (status === 416) return 'partial'
-  return status === 206 && !(policy.partial && contentRangeOf(headers) !== undefined) ? 'partial' : undefined
+  return same && explicitLifetime(response, run, run.now) !== undefined
 }
 
 /** Whether a shared cache may use the response for requests with Authorization (RFC 9111 section 3.5). */
@@ -156,45 +164,17 @@ function allowsSharing(directives: ResponseDirectives): boolean {
   return directives.public || directives.mustRevalidate || directives.sMaxage !== undefined
 }
 
-/** Prohibitions; they bind where the route sets the lifetime, too (RFC 9111 sections 3, 3.5, 5.2.2). */
-function prohibition(run: Run): Refusal {
-  const { policy, facts, qualified } = run
-  const { headers } = run.entry
-  const { directives } = run.effective
-  const shareable = allowsSharing(directives)
-  // With must-understand, no-store is for caches that do not understand the status (section 5.2.2.3).
-  if (directives.noStore && !directives.mustUnderstand) return 'response-no-store'
-  if (directives.private && !policy.personal) return 'response-private'
-  // A stored cookie would be sent to all clients.
-  const cookies = COOKIES.some((name) => hasField(headers, name) && !qualified.includes(name))
-  if (cookies && policy.setCookie === 'refuse') return 'set-cookie'
-  if (run.plan.authorized && !shareable) return 'authorization'
-  // A handler that reads Authorization and then allows sharing has taken it into account (section 3.5).
-  const unkeyed = facts.unkeyedRead !== undefined && !(facts.unkeyedRead === 'authorization' && shareable)
-  if (unkeyed && policy.unkeyedReads === 'refuse') return 'unkeyed-read'
-  const validators = VALIDATORS.some((name) => hasField(headers, name) && !qualified.includes(name))
-  if (directives.noCache && !(policy.revalidate && validators)) return 'response-no-cache'
-  if (run.varyNames === '*') return 'vary-star'
-  const encoded = policy.encoded === 'vary' && isEncoded(headers)
-  if (encoded && !run.varyNames.includes('accept-encoding')) return 'content-encoding'
-  if (firstField(headers, 'content-type')?.toLowerCase().startsWith('text/event-stream')) return 'event-stream'
-  return fitsEntry(run.groups) ? undefined : 'too-many-groups'
+/** A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5). */
+function readsUnkeyed({ facts: { unkeyedRead }, directives }: Run): boolean {
+  return unkeyedRead !== undefined && !(unkeyedRead === 'authorization' && allowsSharing(directives))
 }
 
-const COOKIES = ['set-cookie', 'set-cookie2']
+function storesOneOf(names: readonly string[], { entry, qualified }: Run): boolean {
+  return names.some((name) => hasField(entry.headers, name) && !qualified.includes(name))
+}
 
-const VALIDATORS = ['etag', 'last-modified']
-
-function isEncoded(headers: HeaderList): boolean {
+function isEncoded({ headers }: ResponseHead): boolean {
   return listMembers(joinedField(headers, 'content-encoding')).some((coding) => coding !== 'identity')
-}
-
-/** Limits, and entries that could never be used. */
-function sizeRefusal({ response, facts: { body }, policy }: Run, draft: Storable): Refusal {
-  if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return 'already-stale'
-  if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return 'headers-too-large'
-  if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return 'body-too-large'
-  return body !== undefined && isTruncated(response, body) ? 'truncated' : undefined
 }
 
 /** Whether a body is not the one that its head declared: it is not stored as if it were complete (RFC 9111 section 3.3). */
@@ -234,7 +214,7 @@ export function withOwnFields(
 }
 
 function draftOf(run: Run, lifetime: Lifetime): Storable {
-  const { entry, effective, policy, facts, now } = run
+  const { entry, directives, policy, facts, now } = run
   const { headers } = entry
   const byHandler = lifetime.by === 'handler'
   const usesAge = byHandler ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
@@ -244,24 +224,32 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
     addedHeaders: dated ? ['Date', formatHttpDate(now)] : [],
     addedGroups: policy.emitCacheGroups && facts.groups !== undefined ? serializeGroups(facts.groups) : '',
   }
-  const without = [
-    'age',
-    ...(usesAge && !dated ? [] : ['date']),
-    ...run.qualified,
-    ...(policy.setCookie === 'strip' ? COOKIES : []),
-  ]
+  const cookies = policy.setCookie === 'strip' ? COOKIES : []
+  const without = ['age', ...(usesAge && !dated ? [] : ['date']), ...run.qualified, ...cookies]
   const storedHeaders = withOwnFields(storableFields(headers, without), added, policy)
   const validators = VALIDATORS.some((name) => hasField(storedHeaders, name))
   const initialAgeMs = byHandler ? initialAge(headers, run.requestedAt, now) : 0
   const revalidates = policy.revalidate && validators
   const random = facts.random ?? (policy.jitter > 0 ? Math.random() : 0)
-  const { flags, ...lifetimes } = windowsOf({ lifetime, initialAgeMs, effective, revalidates, now, random }, policy)
+  const windows = { lifetime, initialAgeMs, effective: run, revalidates, now, random }
+  const { flags, ...lifetimes } = windowsOf(windows, policy)
   const until = Math.max(lifetimes.freshUntil, lifetimes.staleUntil, lifetimes.errorUntil)
   return {
     store: true,
     status: entry.status,
     lifetimes,
-    flags: flags | flagsOf(run, byHandler, usesAge) | (validators ? Flag.validators : 0),
+    flags:
+      flags |
+      (byHandler ? 0 : Flag.routeGoverned) |
+      (usesAge ? Flag.age : 0) |
+      (neverStale(directives, policy) ? Flag.noStale : 0) |
+      (directives.noCache ? Flag.validate : 0) |
+      (allowsSharing(directives) ? Flag.sharedAuth : 0) |
+      (directives.immutable ? Flag.immutable : 0) |
+      (hasField(headers, 'cache-control') ? Flag.ownCacheControl : 0) |
+      (validators ? Flag.validators : 0) |
+      (entry.status === 206 ? Flag.partial : 0) |
+      (policy.private ? Flag.personal : 0),
     initialAgeMs,
     physicalTtlMs: until === Infinity ? undefined : until - now,
     storedHeaders,
@@ -269,20 +257,6 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
     groups: run.groups,
     varyNames: run.varyNames === '*' ? [] : run.varyNames,
   }
-}
-
-function flagsOf({ entry, effective: { directives }, policy }: Run, byHandler: boolean, usesAge: boolean): number {
-  return (
-    (byHandler ? 0 : Flag.routeGoverned) |
-    (usesAge ? Flag.age : 0) |
-    (neverStale(directives, policy) ? Flag.noStale : 0) |
-    (directives.noCache ? Flag.validate : 0) |
-    (allowsSharing(directives) ? Flag.sharedAuth : 0) |
-    (directives.immutable ? Flag.immutable : 0) |
-    (hasField(entry.headers, 'cache-control') ? Flag.ownCacheControl : 0) |
-    (entry.status === 206 ? Flag.partial : 0) |
-    (policy.private ? Flag.personal : 0)
-  )
 }
 
 /**
