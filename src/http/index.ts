@@ -10,7 +10,6 @@ export {
   type BypassReason,
   Flag,
   type Lifetimes,
-  type MissResponse,
   OutgoingResponse,
   type RefusalReason,
   type RequestHead,

@@ -10,13 +10,12 @@ import {
 import { ageSeconds, generatedCacheControl, withFreshness } from './freshness.js'
 import type { HttpPolicy } from './options.js'
 import { type ContentRange, contentRangeOf, formatContentRange, parseRange, sliceOf, sliceOfPart } from './range.js'
-import { withBody, withOwnFields } from './storage.js'
+import { withOwnFields } from './storage.js'
 import {
   BYPASS_REASONS,
   Flag,
   type Forward,
   hasFlag,
-  type MissResponse,
   OutgoingResponse,
   type RequestPlan,
   type ResponseHead,
@@ -59,7 +58,6 @@ class Facts {
   #age = NaN
   #whole: OutgoingResponse | undefined
   #notModified: OutgoingResponse | undefined
-  #notModifiedOf: OutgoingResponse | undefined
 
   constructor(stored: StoredResponse) {
     this.etag = firstField(stored.headers, 'etag')
@@ -73,15 +71,14 @@ class Facts {
     this.#policy = policy
     this.#remaining = remaining
     this.#age = age
+    this.#notModified = undefined
     this.#whole = wholeResponse(stored, policy, now, HIT)
     return this.#whole
   }
 
   notModified(whole: OutgoingResponse): OutgoingResponse {
-    if (this.#notModified === undefined || this.#notModifiedOf !== whole) {
-      this.#notModified = toNotModified(whole.headers)
-      this.#notModifiedOf = whole
-    }
+    if (whole !== this.#whole) return toNotModified(whole.headers)
+    this.#notModified ??= toNotModified(whole.headers)
     return this.#notModified
   }
 }
@@ -167,18 +164,19 @@ export function buildMissResponse(
   policy: HttpPolicy,
   now: number,
   run: RunFacts = NO_RUN,
-): MissResponse {
-  const complete = decision.store && body !== undefined ? withBody(decision, body, policy) : decision
+): OutgoingResponse {
+  const { status } = response
   // The response to a write-through is the write's own, so the caller alone knows whether its entry was stored.
-  const stored = plan.stores === 'write' ? run.stored === true : complete.store && run.stored !== false
+  const isWrite = plan.stores === 'write'
+  const stored = isWrite ? run.stored === true : decision.store && run.stored !== false
+  const entry = decision.store && !isWrite ? decision : undefined
+  const fields = [...ownFields(response, entry, stored, policy), ...lifetimeOf(response, entry, stored, policy, now)]
   const member = policy.cacheStatus === undefined ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
-  const representation = representationOf(plan, response, complete, stored, policy)
-  const lifetime = cacheControl(plan, response, stored && complete.store ? complete : undefined, policy, now)
-  const headers = withStatusFields([...representation, ...lifetime], policy, stored ? 'MISS' : 'BYPASS', member)
+  const headers = withStatusFields(fields, policy, stored ? 'MISS' : 'BYPASS', member)
   const unmodified =
     canBeNotModified(plan, headers, body) &&
-    clientHasIt({ status: response.status, headers, storedAt: now }, plan, firstField(headers, 'etag'), now)
-  return unmodified ? toNotModified(headers, 'set-cookie') : { status: response.status, headers, body }
+    clientHasIt({ status, headers, storedAt: now }, plan, firstField(headers, 'etag'), now)
+  return unmodified ? toNotModified(headers, 'set-cookie') : new OutgoingResponse(status, headers, body ?? null)
 }
 
 /** A body that is being sent cannot be taken back, and a new response is newer than any Date. */
@@ -187,37 +185,34 @@ function canBeNotModified(plan: RequestPlan, headers: HeaderList, body: Buffer |
   return plan.ifNoneMatch !== undefined || hasField(headers, 'last-modified')
 }
 
-function representationOf(
-  plan: RequestPlan,
-  response: ResponseHead,
-  decision: StoreDecision,
+/** The handler's fields, and those that the entry has in addition. */
+function ownFields(
+  { headers }: ResponseHead,
+  entry: Storable | undefined,
   stored: boolean,
   policy: HttpPolicy,
 ): HeaderList {
-  const added = decision.store && plan.stores !== 'write' ? decision : undefined
+  const flags = entry?.flags ?? 0
   // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
-  const renewed = stored && added !== undefined && hasFlag(added.flags, Flag.routeGoverned)
-  const dated = added?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(added.flags, Flag.age))
-  const own = keepFields(
-    response.headers,
-    (name) =>
-      name !== OWN_STATUS_FIELD && name !== OWN_TARGET && !(dated && name === 'date') && !(renewed && name === 'age'),
-  )
-  return added === undefined ? withVary(own, policy) : withOwnFields(own, added, policy)
+  const renewed = stored && hasFlag(flags, Flag.routeGoverned)
+  const dated = entry?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(flags, Flag.age))
+  const omitted = [OWN_STATUS_FIELD, OWN_TARGET, ...(renewed ? ['age'] : []), ...(dated ? ['date'] : [])]
+  const own = keepFields(headers, (name) => !omitted.includes(name))
+  return entry === undefined ? withVary(own, policy) : withOwnFields(own, entry, policy)
 }
 
 /** Generated only where the handler set none and the route sets the lifetime; a write's response is no reader's. */
-function cacheControl(
-  plan: RequestPlan,
+function lifetimeOf(
   { headers }: ResponseHead,
-  stored: Storable | undefined,
+  entry: Storable | undefined,
+  stored: boolean,
   policy: HttpPolicy,
   now: number,
 ): HeaderList {
   if (hasField(headers, 'cache-control')) return []
-  if (stored === undefined || plan.stores === 'write') return policy.private ? ['Cache-Control', 'private'] : []
-  if (!hasFlag(stored.flags, Flag.routeGoverned)) return []
-  return ['Cache-Control', generatedCacheControl(stored.lifetimes.freshUntil, now, policy.private)]
+  if (entry === undefined || !stored) return policy.private ? ['Cache-Control', 'private'] : []
+  if (!hasFlag(entry.flags, Flag.routeGoverned)) return []
+  return ['Cache-Control', generatedCacheControl(entry.lifetimes.freshUntil, now, policy.private)]
 }
 
 /**

@@ -96,13 +96,6 @@ export class OutgoingResponse {
   }
 }
 
-/** What the client of a handler run is sent. Body undefined: the handler's own, unchanged. */
-export interface MissResponse {
-  readonly status: number
-  readonly headers: HeaderList
-  readonly body: Buffer | null | undefined
-}
-
 export interface Storable {
   readonly store: true
   /** Status of the entry: a write-through is stored as the response to a GET. */

@@ -333,8 +333,7 @@ export class HandlerRun implements BackgroundRun {
       varyMiss,
       detail: plan.reason === 'method' ? undefined : detail,
     }
-    const sent = buildMissResponse(plan, response, body, decision, this.#route.http, now, facts)
-    return { ...sent, body: sent.body === undefined ? (body ?? null) : sent.body }
+    return buildMissResponse(plan, response, body, decision, this.#route.http, now, facts)
   }
 
   /**

@@ -6,7 +6,6 @@ import {
   evaluateReuse,
   type OutgoingResponse,
   planRequest,
-  type MissResponse,
   buildMissResponse,
   type RefusalReason,
   buildStoredResponse,
@@ -127,7 +126,7 @@ export function hit(entry: StoredResponse, ask: Ask = {}): OutgoingResponse {
 }
 
 /** What the client of the handler run is sent. */
-export function miss(run: Run & { readonly run?: Parameters<typeof buildMissResponse>[6] } = {}): MissResponse {
+export function miss(run: Run & { readonly run?: Parameters<typeof buildMissResponse>[6] } = {}): OutgoingResponse {
   const policy = policyOf(run.options, run.defaultTtlMs)
   const head = run.request ?? request()
   return buildMissResponse(
