@@ -13,7 +13,7 @@ const FLOORS = [
   ['adapters/exchange.ts'],
   ['adapters/declarations.ts', 'adapters/fields.ts'],
   ['create-redis.ts'],
-  ['route', 'data'],
+  ['route', 'data', 'limit'],
   ['cache'],
   ['store', 'http'],
   ['redis', 'telemetry/otel'],

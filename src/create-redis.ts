@@ -4,6 +4,9 @@ import { describeValue, SettingsError, unknownOptions, UsageError } from './erro
 import { consoleLogger, type Logger } from './logger.js'
 import { observeDriver } from './redis/driver.js'
 import { masked } from './redis/address.js'
+import { Limits } from './limit/limits.js'
+import type { RateLimiterOptions } from './limit/options.js'
+import type { RateLimiter } from './limit/rate-limiter.js'
 import { Connection } from './redis/connection.js'
 import { resolveSettings } from './redis/resolve-settings.js'
 import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
@@ -51,6 +54,11 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   warnUnboundedCache: true,
   otel: true,
   otelRedis: true,
+  rateLimitDefaultLimit: true,
+  rateLimitDefaultWindow: true,
+  rateLimitFailClosed: true,
+  rateLimitEmitHeaders: true,
+  rateLimitIetfHeaders: true,
   client: true,
   logger: true,
   store: true,
@@ -68,6 +76,8 @@ export class Redis implements AsyncDisposable {
   readonly defaults: ResponseDefaults
   /** @internal Everything that is cached through this handle. */
   readonly scope: CacheScope
+  /** @internal The rate limiters of this handle. */
+  readonly limits: Limits
   readonly #connection: Connection | undefined
   /** For invalidations that wait for replicas. */
   readonly #replicated: Connection | undefined
@@ -89,12 +99,14 @@ export class Redis implements AsyncDisposable {
     const replicated = connection?.replicated()
     this.#connection = connection
     this.#replicated = replicated
+    const telemetry = new Telemetry(now)
+    this.limits = new Limits(connection, { prefix, ...this.settings.rateLimit }, telemetry.limits, logger, now)
     const open = store ?? storeOn(connection, replicated, now)
     const budget = connection === undefined ? undefined : () => connection.commandBudget()
     const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
     // Freshness is judged by Redis' clock, which all processes share; this process' own may be wrong.
     const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
-    this.scope = new CacheScope(open(prefix), { now: redisNow, logger, telemetry: new Telemetry(now), budget })
+    this.scope = new CacheScope(open(prefix), { now: redisNow, logger, telemetry, budget })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
@@ -131,6 +143,18 @@ export class Redis implements AsyncDisposable {
     await this.telemetryReady()
     await Promise.all([this.#connection?.connect(), this.#replicated?.connect()])
     return this
+  }
+
+  /**
+   * A limiter of calls by identity, counted over all processes. The same name counts together; the same options give the
+   * same limiter. Throws OptionsError with every problem of the options.
+   *
+   * @example
+   * const logins = redis.rateLimiter('logins', { rate: ['5/minute', '30/hour'] })
+   * const { allowed, retryAfter } = await logins.hit(email)
+   */
+  rateLimiter(name: string, options: RateLimiterOptions): RateLimiter {
+    return this.limits.limiter(name, options)
   }
 
   /** Starts to connect in the background, if that has not happened yet. */

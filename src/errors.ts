@@ -104,3 +104,30 @@ function isNear(name: string, known: string): boolean {
 function plain(name: string): string {
   return name.toLowerCase().replaceAll(/[_-]/g, '')
 }
+
+/**
+ * A request was refused by a rate limit with `onLimited: 'throw'`. Made without a stack trace: a flood of refusals must
+ * be cheap. `statusCode`, `status` and `headers` are what the error handling of Express, Fastify and Hono look at.
+ */
+export class RateLimitError extends RedwellError {
+  override readonly name = 'RateLimitError'
+  readonly code = 'ERR_REDWELL_RATE_LIMIT'
+  readonly status: number
+
+  constructor(
+    /** What the limiter answered. */
+    readonly verdict: { readonly retryAfter: number | undefined },
+    readonly statusCode: number,
+    readonly headers: Readonly<Record<string, string>>,
+  ) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    super(
+      verdict.retryAfter === undefined
+        ? 'Too many requests.'
+        : `Too many requests. Try again in ${Math.ceil(verdict.retryAfter)} s.`,
+    )
+    Error.stackTraceLimit = stackTraceLimit
+    this.status = statusCode
+  }
+}

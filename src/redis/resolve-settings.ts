@@ -35,8 +35,12 @@ const PREFIX_MAX = 64
 /** A larger number is probably a time-out in the wrong place. */
 const REPLICAS_MAX = 100
 
+/** See src/limit/rate.ts. */
+const RATE_LIMIT_MAX = 1e9
+const DEFAULT_RATE_LIMIT_WINDOW_MS = 60_000
+
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants'])
+const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants', 'limit'])
 
 /** `object`: checked where it is used. */
 type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
@@ -66,6 +70,11 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   warnUnboundedCache: ['boolean', 'REDIS_WARN_UNBOUNDED_CACHE'],
   otel: ['boolean', 'REDIS_OTEL_ENABLED'],
   otelRedis: ['boolean', 'REDIS_OTEL_REDIS_ENABLED'],
+  rateLimitDefaultLimit: ['number', 'REDIS_RATE_LIMIT_DEFAULT_LIMIT'],
+  rateLimitDefaultWindow: ['duration', 'REDIS_RATE_LIMIT_DEFAULT_WINDOW'],
+  rateLimitFailClosed: ['boolean', 'REDIS_RATE_LIMIT_FAIL_CLOSED'],
+  rateLimitEmitHeaders: ['boolean', 'REDIS_RATE_LIMIT_EMIT_HEADERS'],
+  rateLimitIetfHeaders: ['boolean', 'REDIS_RATE_LIMIT_IETF_HEADERS'],
   client: ['object'],
 }
 
@@ -114,6 +123,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     warnUnboundedCache: settings.warnUnboundedCache ?? true,
     otel: settings.otel ?? false,
     otelRedis: settings.otelRedis ?? false,
+    rateLimit: resolveRateLimit(settings, read),
     client: settings.client,
     warnings,
   }
@@ -296,6 +306,17 @@ function resolveIdentity(
   return { db, username, password: password === undefined ? undefined : new Secret(password) }
 }
 
+function resolveRateLimit(settings: Merged, read: Readers): ResolvedSettings['rateLimit'] {
+  const limit = read.integer('rateLimitDefaultLimit', 0, RATE_LIMIT_MAX) ?? 0
+  const windowMs = read.positive('rateLimitDefaultWindow', DEFAULT_RATE_LIMIT_WINDOW_MS)
+  const { rateLimitFailClosed = false, rateLimitEmitHeaders = true, rateLimitIetfHeaders = true } = settings
+  return {
+    rate: limit === 0 ? undefined : { limit, windowMs },
+    failClosed: rateLimitFailClosed,
+    headers: rateLimitEmitHeaders ? (rateLimitIetfHeaders ? 'draft' : 'legacy') : 'none',
+  }
+}
+
 function resolveSentinel(sentinel: SentinelOptions, problems: string[]): ResolvedSentinel {
   const { nodes = '', masterName = 'mymaster', username, password } = sentinel
   return {
@@ -332,9 +353,15 @@ function readPem(name: string, pem: Pem | undefined, problems: string[]): Pem | 
   }
 }
 
-type NumberName = 'port' | 'db' | 'maxConnections' | 'waitForReplicas' | 'resp'
+type NumberName = 'port' | 'db' | 'maxConnections' | 'waitForReplicas' | 'resp' | 'rateLimitDefaultLimit'
 
-type DurationName = 'socketTimeout' | 'connectTimeout' | 'commandTimeout' | 'invalidationTimeout' | 'defaultTtl'
+type DurationName =
+  | 'socketTimeout'
+  | 'connectTimeout'
+  | 'commandTimeout'
+  | 'invalidationTimeout'
+  | 'defaultTtl'
+  | 'rateLimitDefaultWindow'
 
 interface Readers {
   readonly integer: (name: NumberName, min: number, max?: number) => number | undefined

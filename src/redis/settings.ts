@@ -118,6 +118,16 @@ export interface RedisSettings {
   otel?: boolean | undefined
   /** The driver's own OpenTelemetry metrics, of all node-redis clients made from then on. Default false. */
   otelRedis?: boolean | undefined
+  /** Units that a client may use in `rateLimitDefaultWindow` over the whole application; 0: no such limit. Default 0. */
+  rateLimitDefaultLimit?: number | undefined
+  /** Window of `rateLimitDefaultLimit`. Default 60 s. */
+  rateLimitDefaultWindow?: Duration | undefined
+  /** Rate limits refuse with 503 while Redis cannot answer, unless a limit says otherwise. Default false: they count locally. */
+  rateLimitFailClosed?: boolean | undefined
+  /** Whether responses carry the fields of rate limits, unless a limit says otherwise. Default true. */
+  rateLimitEmitHeaders?: boolean | undefined
+  /** Whether these are the IETF draft's `RateLimit` fields; false: `X-RateLimit-…`. Default true. */
+  rateLimitIetfHeaders?: boolean | undefined
   /** Your own node-redis client, used as it is: you connect it and you close it. */
   client?: NodeRedis | undefined
 }
@@ -165,6 +175,12 @@ export interface ResolvedSettings {
   readonly warnUnboundedCache: boolean
   readonly otel: boolean
   readonly otelRedis: boolean
+  readonly rateLimit: {
+    /** Of the whole application; undefined: none. */
+    readonly rate: { readonly limit: number; readonly windowMs: number } | undefined
+    readonly failClosed: boolean
+    readonly headers: 'draft' | 'legacy' | 'none'
+  }
   readonly client: NodeRedis | undefined
   /** What was given and does not count; said once at start. */
   readonly warnings: readonly string[]

@@ -124,6 +124,24 @@ export interface RetryEvent {
   readonly pending: number
 }
 
+/**
+ * - `allowed`, `limited`: by the shared count; `blocked`: by a remembered refusal or a ban
+ * - `local`: Redis was unavailable, and `whenUnavailable` decided
+ * - `bypass`: the request had no identity to count
+ */
+export type RateLimitOutcome = 'allowed' | 'limited' | 'blocked' | 'local' | 'bypass'
+
+/** A rate limiter has decided about a call. */
+export interface RateLimitEvent {
+  readonly at: number
+  /** Name of the limiter, or method and template of the route. The identity is never reported. */
+  readonly scope: string
+  readonly outcome: RateLimitOutcome
+  /** Limit of the rate that binds first. */
+  readonly limit: number
+  readonly durationMs: number
+}
+
 /** Channels of `node:diagnostics_channel`, and the events published on them. */
 export interface CacheEvents {
   'redwell:lookup': LookupEvent
@@ -137,6 +155,7 @@ export interface CacheEvents {
   'redwell:breaker': BreakerEvent
   'redwell:connection': ConnectionEvent
   'redwell:retry': RetryEvent
+  'redwell:ratelimit': RateLimitEvent
 }
 
 /** A channel that knows the type of its events. */
@@ -164,6 +183,7 @@ export const channels = {
   breaker: open('redwell:breaker'),
   connection: open('redwell:connection'),
   retry: open('redwell:retry'),
+  rateLimit: open('redwell:ratelimit'),
 }
 
 /**

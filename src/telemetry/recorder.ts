@@ -1,3 +1,4 @@
+import { LimitRecorder } from './limits.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import {
   type BreakerEvent,
@@ -349,6 +350,7 @@ const DEFAULT_NAMESPACE = 'default'
 export class Telemetry {
   readonly #now: () => number
   readonly #recorders = { route: new Map<string, Recorder>(), namespace: new Map<string, Recorder>() }
+  readonly limits = new LimitRecorder()
   #since: number
 
   constructor(now: () => number = Date.now) {
@@ -366,11 +368,17 @@ export class Telemetry {
 
   stats(): CacheStats {
     const { route, namespace } = this.#recorders
-    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace) }
+    return {
+      since: this.#since,
+      routes: readAll(route),
+      namespaces: readAll(namespace),
+      rateLimits: this.limits.read(),
+    }
   }
 
   reset(): void {
     this.#since = this.#now()
+    this.limits.reset()
     for (const recorders of Object.values(this.#recorders)) for (const recorder of recorders.values()) recorder.reset()
   }
 

@@ -1,3 +1,4 @@
+import type { RateLimitStats } from './limits.js'
 import type { Outcome, StoreResult } from './events.js'
 
 /** Counts by reason. */
@@ -55,6 +56,8 @@ export interface CacheStats {
   readonly routes: Readonly<Record<string, OriginStats>>
   /** By name; `default` counts values without a namespace. */
   readonly namespaces: Readonly<Record<string, OriginStats>>
+  /** By name of the limiter, or method and template of the route. */
+  readonly rateLimits: RateLimitStats
 }
 
 /** The running totals of one origin. */

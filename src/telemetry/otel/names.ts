@@ -17,6 +17,7 @@ export const SPAN = {
   evict: 'cache.evict',
   /** Followed by the method of the data cache in snake case: `cache.backend.get_or_set`. */
   backend: 'cache.backend.',
+  rateLimit: 'ratelimit.hit',
 } as const
 
 export const METRIC = {
@@ -36,6 +37,8 @@ export const METRIC = {
   available: 'redwell.cache.available',
   retries: 'redwell.cache.invalidation.retries',
   unconfirmed: 'redwell.cache.invalidation.unconfirmed',
+  rateLimitRequests: 'redwell.ratelimit.requests',
+  rateLimitLatency: 'redwell.ratelimit.latency',
 } as const
 
 export const ATTRIBUTE = {
@@ -56,6 +59,9 @@ export const ATTRIBUTE = {
   state: 'cache.state',
   holder: 'cache.holder',
   confirmed: 'cache.confirmed',
+  scope: 'ratelimit.scope',
+  limit: 'ratelimit.limit',
+  limitOutcome: 'ratelimit.outcome',
   /** On request. */
   groups: 'cache.groups',
   /** On request. */

@@ -1,0 +1,73 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { Redis } from '../../create-redis.js'
+import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
+import { isPromise } from '../../maybe-promise.js'
+import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settleLimits } from '../limiting.js'
+
+/** Rates of a route's `config.rateLimit`, or its options. */
+export type FastifyRateLimit = RateLimitInput<FastifyRequest>
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Limits the requests of this route; false: the limit of the application does not count them. */
+    rateLimit?: FastifyRateLimit | false
+  }
+}
+
+type Done = (error?: Error) => void
+
+/** The limit of the whole application, unknown routes included. */
+export function limitApplication(app: FastifyInstance, redis: Redis, input: FastifyRateLimit): void {
+  const declared = new DeclaredLimit<FastifyRequest>('rateLimit of the redwell plugin', input)
+  const hook = hookOf(declared, limitOn(redis, declared, undefined))
+  const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
+  app.addHook(stage, function redwellApplicationLimit(request, reply, done) {
+    if (request.routeOptions.config.rateLimit === false) done()
+    else hook(request, reply, done)
+  })
+}
+
+/** The limit of a route. `name`: its method and template. */
+export function limitRoute(route: RouteOptions, redis: Redis, name: string): void {
+  const input = route.config?.rateLimit
+  if (input === undefined || input === false) return
+  const declared = new DeclaredLimit<FastifyRequest>(`config.rateLimit of ${name}`, input)
+  const hook = hookOf(declared, limitOn(redis, declared, name))
+  const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
+  const before = route[stage]
+  // A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there.
+  Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
+}
+
+/** Gives back what does not count, when the response is known. */
+export function settleOnResponse(app: FastifyInstance): void {
+  app.addHook('onResponse', function redwellSettleLimits(request, reply, done) {
+    if (hasToSettle(request)) settleLimits(request, reply.statusCode)
+    done()
+  })
+}
+
+function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<FastifyRequest>) {
+  return function redwellRateLimit(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const proceed = (outcome: LimitOutcome | undefined): void => {
+      if (outcome === undefined) return done()
+      for (const [name, value] of outcome.fields) reply.header(name, value)
+      if (outcome.answer === undefined) return done()
+      const { status, fields, body } = outcome.answer
+      for (const [name, value] of fields) reply.header(name, value)
+      reply.code(status).send(body)
+    }
+    try {
+      const outcome = applyLimit(request, declared, limit, {
+        native: request,
+        address: request.ip,
+        isPreflight: isPreflight(request.method, (name) => request.headers[name]),
+      })
+      if (isPromise(outcome)) outcome.then(proceed).catch(done)
+      else proceed(outcome)
+    } catch (error) {
+      // Thrown by an option's function, or the RateLimitError of `onLimited: 'throw'`.
+      done(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+}

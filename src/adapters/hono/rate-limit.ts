@@ -1,0 +1,52 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import type { Redis } from '../../create-redis.js'
+import { UsageError } from '../../errors.js'
+import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
+import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
+
+/** Rates of `rateLimit`, or its options. */
+export type HonoRateLimit = RateLimitInput<Context>
+
+/**
+ * Limits the requests of a route, or of everything behind `app.use(rateLimit(…))`. Needs `redwell()` before it. Throws
+ * OptionsError with every problem of the options.
+ *
+ * The client's address is that of the connection (`@hono/node-server`); elsewhere, and behind a proxy, name the client
+ * with `per`.
+ *
+ * @example
+ * app.post('/login', rateLimit({ rate: ['5/minute', '30/hour'], per: (c) => c.req.header('x-tenant') }), handler)
+ */
+export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
+  const declared = new DeclaredLimit<Context>('options of rateLimit', input)
+  return async function redwellRateLimit(c, next) {
+    const redis = c.get('redis') as Redis | undefined
+    const route = matchedRoutes(c)[c.req.routeIndex]
+    const name = route === undefined ? 'ALL /' : `${route.method} ${route.path}`
+    if (redis === undefined) {
+      throw new UsageError(`rateLimit of ${name} found no c.var.redis: write \`app.use(redwell({ … }))\` before it.`)
+    }
+    const outcome = await applyLimit(c, declared, limitOn(redis, declared, name), {
+      native: c,
+      address: addressOf(c),
+      isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
+    })
+    if (outcome === undefined) return next()
+    const { fields, answer } = outcome
+    if (answer !== undefined) {
+      return new Response(answer.body, {
+        status: answer.status,
+        headers: [...fields, ...answer.fields].map(([field, value]) => [field, value]),
+      })
+    }
+    await next()
+    for (const [field, value] of fields) c.res.headers.set(field, value)
+    settleLimits(c, c.res.status)
+  }
+}
+
+/** The peer of the connection, where the platform says it. */
+function addressOf({ env }: Context): string | undefined {
+  return (env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket?.remoteAddress
+}

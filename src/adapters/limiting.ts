@@ -1,0 +1,113 @@
+import type { Redis } from '../create-redis.js'
+import { RateLimitError } from '../errors.js'
+import type { Field } from '../limit/fields.js'
+import {
+  type Admission,
+  admissionFields,
+  type DeclaredLimit,
+  type LimitedRequest,
+  type RouteLimit,
+} from '../limit/route-limit.js'
+import { chain, type MaybePromise } from '../maybe-promise.js'
+
+/** A refusal as `onLimited` may make it; a web Response is taken on every host. */
+export interface LimitedAnswer {
+  readonly status?: number | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** A text or bytes as they are; anything else as JSON. */
+  readonly body?: unknown
+}
+
+/** What a host does with a request that met its limits. */
+export interface LimitOutcome {
+  /** Fields of the response, whatever it is. */
+  readonly fields: readonly Field[]
+  /** Undefined: the request passes. */
+  readonly answer:
+    | { readonly status: number; readonly fields: readonly Field[]; readonly body: string | Uint8Array }
+    | undefined
+}
+
+const admissions = new WeakMap<object, Admission[]>()
+/** The limit of a declaration on a route; `undefined` as route is the whole application. */
+export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: string | undefined): RouteLimit<Req> {
+  return declared.on(redis, route ?? '', () =>
+    route === undefined ? redis.limits.application(declared) : redis.limits.route(declared, route),
+  )
+}
+
+/**
+ * Decides about a request. `owner`: the object that stands for it, whose earlier decisions count for the fields.
+ * Throws RateLimitError where `onLimited` is `throw`.
+ */
+export function applyLimit<Req>(
+  owner: object,
+  declared: DeclaredLimit<Req>,
+  limit: RouteLimit<Req>,
+  request: LimitedRequest<Req>,
+): MaybePromise<LimitOutcome | undefined> {
+  return chain(limit.check(request), (admission) => {
+    if (admission === undefined) return undefined
+    const all = [...(admissions.get(owner) ?? []), admission]
+    admissions.set(owner, all)
+    const fields = admissionFields(all, Date.now())
+    if (admission.refusal === undefined) return { fields, answer: undefined }
+    const { status, fields: own, body } = admission.refusal
+    const { onLimited } = declared.options
+    if (onLimited === 'throw')
+      throw new RateLimitError(admission.verdict, status, Object.fromEntries([...fields, ...own.filter(isNotBody)]))
+    const answer = { status, fields: own, body }
+    if (onLimited === undefined) return { fields, answer }
+    return chain(onLimited(admission.verdict, request.native), async (made) => ({
+      fields,
+      answer: await answerOf(made, status, own),
+    }))
+  })
+}
+
+/** Whether somebody waits for the response of this request. */
+export function hasToSettle(owner: object): boolean {
+  return admissions.get(owner)?.some(({ settle }) => settle !== undefined) ?? false
+}
+
+/** The response is known: what does not count is given back. */
+export function settleLimits(owner: object, status: number): void {
+  const all = admissions.get(owner)
+  if (all === undefined) return
+  admissions.delete(owner)
+  for (const { settle } of all) settle?.({ status })
+}
+
+async function answerOf(
+  made: unknown,
+  status: number,
+  own: readonly Field[],
+): Promise<NonNullable<LimitOutcome['answer']>> {
+  const kept = own.filter(isNotBody)
+  if (made instanceof Response) {
+    const body = new Uint8Array(await made.arrayBuffer())
+    return { status: made.status, fields: [...kept, ...[...made.headers]], body }
+  }
+  const { status: other = status, headers = {}, body = made } = isAnswer(made) ? made : { body: made }
+  const isText = typeof body === 'string' || body instanceof Uint8Array
+  const type: Field = ['Content-Type', typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json']
+  const named = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
+  return {
+    status: other,
+    fields: [...kept, ...(named ? [] : [type]), ...Object.entries(headers)],
+    body: isText ? body : JSON.stringify(body ?? null),
+  }
+}
+
+function isAnswer(made: unknown): made is LimitedAnswer {
+  return typeof made === 'object' && made !== null && ('body' in made || 'status' in made || 'headers' in made)
+}
+
+function isNotBody([name]: Field): boolean {
+  return name !== 'Content-Type'
+}
+
+/** A CORS preflight asks for permission, not for the resource. */
+export function isPreflight(method: string | undefined, header: (name: string) => unknown): boolean {
+  return method === 'OPTIONS' && header('access-control-request-method') !== undefined
+}

@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DeclaredLimit, RouteLimit } from '../../limit/route-limit.js'
+import { isPromise } from '../../maybe-promise.js'
+import { applyLimit, hasToSettle, isPreflight, type LimitOutcome, settleLimits } from '../limiting.js'
+
+/** Decides about a request of a framework on `node:http`, and answers it or calls `next`. */
+export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'headers'>>(
+  res: ServerResponse,
+  declared: DeclaredLimit<Req>,
+  limit: RouteLimit<Req>,
+  native: Req,
+  address: string | undefined,
+  next: (error?: unknown) => void,
+): void {
+  const proceed = (outcome: LimitOutcome | undefined): void => {
+    if (outcome === undefined) return next()
+    for (const [name, value] of outcome.fields) res.setHeader(name, value)
+    if (outcome.answer !== undefined) return sendRefusal(res, outcome.answer)
+    if (hasToSettle(res) && res.listenerCount('finish', settleOnFinish) === 0) res.once('finish', settleOnFinish)
+    next()
+  }
+  try {
+    const request = { native, address, isPreflight: isPreflight(native.method, (name) => native.headers[name]) }
+    const outcome = applyLimit(res, declared, limit, request)
+    if (isPromise(outcome)) outcome.then(proceed).catch(next)
+    else proceed(outcome)
+  } catch (error) {
+    next(error)
+  }
+}
+
+function settleOnFinish(this: ServerResponse): void {
+  settleLimits(this, this.statusCode)
+}
+
+function sendRefusal(res: ServerResponse, { status, fields, body }: NonNullable<LimitOutcome['answer']>): void {
+  res.statusCode = status
+  for (const [name, value] of fields) res.setHeader(name, value)
+  res.setHeader('Content-Length', Buffer.byteLength(body))
+  res.end(body)
+}

@@ -1,0 +1,94 @@
+import type { RateLimitPolicy, RateLimitVerdict } from './verdict.js'
+
+/**
+ * Which fields a response carries.
+ * - `draft`: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)
+ * - `legacy`: `X-RateLimit-Limit`, `-Remaining`, `-Reset` (Unix seconds) of the rate that binds first
+ */
+export type RateLimitHeaders = 'draft' | 'legacy' | 'both' | 'none'
+
+export type Field = readonly [name: string, value: string]
+
+/** Body and type of a refusal (RFC 9457). */
+export const PROBLEM_TYPE = 'application/problem+json'
+
+/** Problem types of the draft, by status and reason. */
+const PROBLEMS = {
+  limited: ['quota-exceeded', 'Request quota exceeded', 429],
+  unidentified: ['quota-exceeded', 'Client cannot be identified', 429],
+  banned: ['abnormal-usage-detected', 'Abnormal usage detected', 429],
+  unavailable: ['temporary-reduced-capacity', 'Rate limiter unavailable', 503],
+} as const
+
+/** Fields of a response, from all verdicts that it met: those of the application first. `now`: Unix milliseconds. */
+export function rateLimitFields(
+  verdicts: readonly RateLimitVerdict[],
+  headers: RateLimitHeaders,
+  now: number,
+): Field[] {
+  const policies = distinct(verdicts.flatMap((verdict) => verdict.policies))
+  if (headers === 'none' || policies.length === 0) return []
+  const fields: Field[] = []
+  if (headers !== 'legacy') {
+    fields.push(
+      [
+        'RateLimit-Policy',
+        policies.map(({ name, limit, window }) => `"${name}";q=${limit};w=${seconds(window)}`).join(', '),
+      ],
+      [
+        'RateLimit',
+        policies.map(({ name, remaining, nextAfter }) => `"${name}";r=${remaining};t=${seconds(nextAfter)}`).join(', '),
+      ],
+    )
+  }
+  if (headers !== 'draft') {
+    const [first] = verdicts.toSorted((one, other) => one.remaining - other.remaining)
+    fields.push(
+      ['X-RateLimit-Limit', String(first?.limit ?? 0)],
+      ['X-RateLimit-Remaining', String(first?.remaining ?? 0)],
+      ['X-RateLimit-Reset', String(Math.ceil(now / 1000 + (first?.resetAfter ?? 0)))],
+    )
+  }
+  return fields
+}
+
+/** A refusal as it is sent. */
+export interface Refusal {
+  readonly status: 429 | 503
+  readonly fields: readonly Field[]
+  readonly body: string
+}
+
+/** The response to a refused request, without its `RateLimit` fields. */
+export function refusalOf(verdict: RateLimitVerdict): Refusal {
+  const [type, title, status] = PROBLEMS[verdict.reason ?? 'limited']
+  const violated = verdict.policies.filter((policy) => policy.violated).map((policy) => policy.name)
+  const body = JSON.stringify({
+    type: `https://iana.org/assignments/http-problem-types#${type}`,
+    title,
+    status,
+    ...(violated.length > 0 && { 'violated-policies': violated }),
+  })
+  const fields: Field[] = [
+    ['Content-Type', PROBLEM_TYPE],
+    ['Cache-Control', 'no-store'],
+  ]
+  if (verdict.retryAfter !== undefined) fields.push(['Retry-After', String(Math.max(1, seconds(verdict.retryAfter)))])
+  return { status, fields, body }
+}
+
+/** Names are unique in a response: a second policy of a name gets a number. */
+function distinct(policies: readonly RateLimitPolicy[]): readonly RateLimitPolicy[] {
+  const names = new Set<string>()
+  return policies.map((policy) => {
+    let { name } = policy
+    for (let number = 2; names.has(name); number += 1) name = `${policy.name}-${number}`
+    names.add(name)
+    return name === policy.name ? policy : { ...policy, name }
+  })
+}
+
+/** Whole seconds, rounded up: a client that waits so long is not refused again. */
+function seconds(value: number): number {
+  return Math.ceil(value - 1e-9)
+}

@@ -1,0 +1,158 @@
+import type { MaybePromise } from '../maybe-promise.js'
+import type { Connection } from '../redis/connection.js'
+import { evaluate } from '../redis/command.js'
+import type { Rate } from './rate.js'
+import { scripts } from './scripts.js'
+import { type Algorithm, charge, expiresAt, inspect, type RateOutcome, refund, type Sections } from './window.js'
+
+/** What is asked of a store about one identity. */
+export interface LimitCall {
+  readonly operation: 'hit' | 'peek' | 'refund' | 'block'
+  readonly algorithm: Algorithm
+  readonly rates: readonly Rate[]
+  readonly cost: number
+  /** After so many refusals the identity is refused for so long; `after` 0: never. Of `block`: for how long. */
+  readonly ban: { readonly after: number; readonly forMs: number }
+  /** Of `refund`: time of the hit in the store's milliseconds; undefined: the oldest hits. */
+  readonly at?: number | undefined
+}
+
+export interface LimitReply {
+  readonly allowed: boolean
+  /** Milliseconds of the store's clock. */
+  readonly now: number
+  /** End of a ban by that clock; 0: none. */
+  readonly bannedUntil: number
+  /** One for each rate, in their order. */
+  readonly outcomes: readonly RateOutcome[]
+}
+
+/** Where counts live. Both implementations pass test/limit/store.test.ts. Rejects with UnavailableError. */
+export interface LimitStore {
+  run(key: string, call: LimitCall): MaybePromise<LimitReply>
+  reset(key: string): MaybePromise<void>
+}
+
+const FORMATS: Readonly<Record<Algorithm, string>> = { 'sliding-window': '1', 'fixed-window': '2', 'token-bucket': '3' }
+
+/** One key and one script: every rate of a call is decided together, by Redis' clock. */
+export class RedisLimitStore implements LimitStore {
+  readonly #connection: Pick<Connection, 'execute'>
+  /** Microseconds in place of the server's clock, in tests. */
+  readonly #clock: (() => number) | undefined
+
+  constructor(connection: Pick<Connection, 'execute'>, clock?: () => number) {
+    this.#connection = connection
+    this.#clock = clock
+  }
+
+  run(key: string, call: LimitCall): Promise<LimitReply> {
+    const { operation, algorithm, rates, cost, ban, at } = call
+    const args = [
+      operation,
+      FORMATS[algorithm],
+      String(cost),
+      this.#clock === undefined ? '' : String(this.#clock()),
+      String(ban.after),
+      String(ban.forMs),
+      at === undefined ? '' : String(at),
+    ]
+    for (const { limit, windowMs, burst } of rates) args.push(String(limit), String(windowMs), String(burst))
+    return evaluate(this.#connection, scripts.limit, [key], args).then((reply) => parseReply(String(reply)))
+  }
+
+  async reset(key: string): Promise<void> {
+    await this.#connection.execute(['UNLINK', key], key)
+  }
+}
+
+function parseReply(text: string): LimitReply {
+  const [allowed, now = 0, bannedUntil = 0, ...numbers] = text.split(' ').map(Number)
+  const outcomes: RateOutcome[] = []
+  for (let index = 0; index + 3 < numbers.length; index += 4) {
+    const [remaining = 0, resetMs = 0, retryMs = 0, nextMs = 0] = numbers.slice(index, index + 4)
+    outcomes.push({ remaining, resetMs, retryMs: retryMs < 0 ? Infinity : retryMs, nextMs })
+  }
+  return { allowed: allowed === 1, now, bannedUntil, outcomes }
+}
+
+interface Counted {
+  algorithm: Algorithm
+  sections: Sections
+  bannedUntil: number
+  refusals: number
+  since: number
+  expiresAt: number
+}
+
+/** Identities counted in this process; the oldest are forgotten beyond it. */
+const KEYS_MAX = 100_000
+
+/** Counts in this process: the embedded store, and the stand-in while Redis is away. */
+export class MemoryLimitStore implements LimitStore {
+  /** Milliseconds, with fractions where the clock has them. */
+  readonly #now: () => number
+  readonly #keysMax: number
+  /** In the order of their last change. */
+  readonly #counts = new Map<string, Counted>()
+
+  constructor(now: () => number, keysMax = KEYS_MAX) {
+    this.#now = now
+    this.#keysMax = keysMax
+  }
+
+  get size(): number {
+    return this.#counts.size
+  }
+
+  run(key: string, call: LimitCall): LimitReply {
+    const us = Math.round(this.#now() * 1000)
+    const now = Math.floor(us / 1000)
+    const counted = this.#find(key, call.algorithm, now)
+    const reply = this.#decide(counted, call, us, now)
+    counted.expiresAt = Math.max(
+      expiresAt(counted.sections),
+      counted.bannedUntil,
+      counted.refusals > 0 ? counted.since + call.ban.forMs : 0,
+    )
+    this.#counts.delete(key)
+    if (counted.expiresAt > now) this.#keep(key, counted, now)
+    return reply
+  }
+
+  reset(key: string): void {
+    this.#counts.delete(key)
+  }
+
+  #find(key: string, algorithm: Algorithm, now: number): Counted {
+    const known = this.#counts.get(key)
+    if (known?.algorithm === algorithm && known.expiresAt > now) return known
+    return { algorithm, sections: new Map(), bannedUntil: 0, refusals: 0, since: 0, expiresAt: 0 }
+  }
+
+  #decide(counted: Counted, call: LimitCall, us: number, now: number): LimitReply {
+    const { operation, ban } = call
+    if (operation === 'refund') refund(counted.sections, call, us, call.at)
+    if (operation === 'block') counted.bannedUntil = now + ban.forMs
+    const banned = counted.bannedUntil > now
+    const hits = operation === 'hit' && !banned
+    const outcomes = hits ? charge(counted.sections, call, us) : inspect(counted.sections, call, us)
+    const allowed = !banned && outcomes.every((outcome) => outcome.retryMs === 0)
+    if (hits && !allowed && ban.after > 0) noteRefusal(counted, ban, now)
+    return { allowed, now, bannedUntil: counted.bannedUntil > now ? counted.bannedUntil : 0, outcomes }
+  }
+
+  #keep(key: string, counted: Counted, now: number): void {
+    this.#counts.set(key, counted)
+    for (const [oldest, { expiresAt: end }] of this.#counts) {
+      if (this.#counts.size <= this.#keysMax && end > now) return
+      this.#counts.delete(oldest)
+    }
+  }
+}
+
+function noteRefusal(counted: Counted, ban: LimitCall['ban'], now: number): void {
+  if (counted.since + ban.forMs <= now) Object.assign(counted, { refusals: 0, since: now })
+  counted.refusals += 1
+  if (counted.refusals >= ban.after) Object.assign(counted, { bannedUntil: now + ban.forMs, refusals: 0, since: 0 })
+}

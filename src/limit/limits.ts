@@ -1,0 +1,128 @@
+import { type Logger } from '../logger.js'
+import type { Connection } from '../redis/connection.js'
+import type { RateLimitHeaders } from './fields.js'
+import type { LimitRecorder } from '../telemetry/limits.js'
+import { MemoryLimitStore, RedisLimitStore } from './limit-store.js'
+import { type LimiterPolicy, type RateLimiterOptions, resolveLimiter } from './options.js'
+import { type LimiterContext, RateLimiter } from './rate-limiter.js'
+import { type DeclaredLimit, limiterOptions, ROUTE_LIMIT_NAMES, type RouteLimit } from './route-limit.js'
+
+/** What limiters take from the settings (`REDIS_RATE_LIMIT_…`). */
+export interface LimitDefaults {
+  readonly prefix: string
+  readonly failClosed: boolean
+  readonly headers: RateLimitHeaders
+}
+
+/** The rate limiters of one application. */
+export class Limits {
+  readonly #context: LimiterContext
+  readonly #defaults: LimitDefaults
+  readonly #limiters = new Map<string, RateLimiter>()
+  /** Which declaration counts under a scope that no option names: two on one route never share. */
+  readonly #scopes = new Map<string, DeclaredLimit<never>>()
+
+  constructor(
+    connection: Connection | undefined,
+    defaults: LimitDefaults,
+    telemetry: LimitRecorder,
+    logger: Logger,
+    now: () => number,
+  ) {
+    this.#defaults = defaults
+    const messages = connection === undefined ? LOCAL : new Messages(connection, `${defaults.prefix}:limit`, logger)
+    this.#context = {
+      prefix: defaults.prefix,
+      store: connection === undefined ? new MemoryLimitStore(now) : new RedisLimitStore(connection),
+      telemetry,
+      forget: (key) => messages.forget(key),
+      onForget: (listener) => messages.onForget(listener),
+    }
+  }
+
+  /** Throws OptionsError with every problem. The same name and options are the same limiter. */
+  limiter(name: string, options: RateLimiterOptions): RateLimiter {
+    return this.#limiter(name, resolveLimiter(`options of rateLimiter('${name}')`, options, this.#defaults.failClosed))
+  }
+
+  /** The limit of a route. `route`: method and template, the default scope. */
+  route<Req>(declared: DeclaredLimit<Req>, route: string): RouteLimit<Req> {
+    return this.#bind(declared, declared.options.scope ?? this.#scopeOf(declared, route), '')
+  }
+
+  /** The limit of the whole application, whose policies are named apart from those of routes. */
+  application<Req>(declared: DeclaredLimit<Req>): RouteLimit<Req> {
+    return this.#bind(declared, declared.options.scope ?? 'global', 'global-')
+  }
+
+  #bind<Req>(declared: DeclaredLimit<Req>, scope: string, namePrefix: string): RouteLimit<Req> {
+    const policy = resolveLimiter(
+      declared.where,
+      limiterOptions(declared.options),
+      this.#defaults.failClosed,
+      ROUTE_LIMIT_NAMES,
+    )
+    return declared.bind(this.#limiter(scope, policy), { headers: this.#defaults.headers, namePrefix })
+  }
+
+  #limiter(name: string, policy: LimiterPolicy): RateLimiter {
+    const id = JSON.stringify([name, policy])
+    let limiter = this.#limiters.get(id)
+    if (limiter === undefined) this.#limiters.set(id, (limiter = new RateLimiter(this.#context, name, policy)))
+    return limiter
+  }
+
+  #scopeOf(declared: DeclaredLimit<never>, route: string): string {
+    for (let number = 1; ; number += 1) {
+      const scope = number === 1 ? route : `${route}#${number}`
+      const holder = this.#scopes.get(scope)
+      if (holder === undefined) this.#scopes.set(scope, declared)
+      if (holder === undefined || holder === declared) return scope
+    }
+  }
+}
+
+type Listener = (key: string | undefined) => void
+
+/** What processes tell each other: that a remembered refusal is over. Opened by the first that remembers one. */
+class Messages {
+  readonly #connection: Connection
+  readonly #channel: string
+  readonly #logger: Logger
+  readonly #listeners: Listener[] = []
+
+  constructor(connection: Connection, channel: string, logger: Logger) {
+    this.#connection = connection
+    this.#channel = channel
+    this.#logger = logger
+  }
+
+  forget(key: string): void {
+    // A lost message costs others nothing but the rest of a refusal.
+    this.#connection.execute(['PUBLISH', this.#channel, key], undefined).catch(() => {})
+  }
+
+  onForget(listener: Listener): void {
+    this.#listeners.push(listener)
+    if (this.#listeners.length === 1) this.#subscribe()
+  }
+
+  #subscribe(): void {
+    const tell = (key: string | undefined): void => {
+      for (const listener of this.#listeners) listener(key)
+    }
+    this.#connection
+      .subscribe(
+        this.#channel,
+        (message) => tell(message.toString()),
+        () => tell(undefined),
+      )
+      .catch((error: unknown) => {
+        this.#logger.warn(
+          `redwell: refusals of rate limits that other processes lift are noticed late: ${String(error)}`,
+        )
+      })
+  }
+}
+
+const LOCAL = { forget: () => {}, onForget: () => {} }

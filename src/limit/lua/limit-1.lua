@@ -1,0 +1,239 @@
+-- Decides about all rates of one limit together, and charges them where every rate allows. A refusal writes nothing,
+-- unless refusals lead to a ban.
+-- State: format byte (1 sliding window, 2 fixed window, 3 token bucket), flag byte (1: a ban section follows), then
+--   ban        u48 banned until (ms)  u32 refusals  u48 first of them (ms)
+--   section    u32 window (ms), then
+--     sliding  u8 records  u48 newest (ms)  { u32 ms before the newest  u32 units } oldest first
+--     fixed    u48 start (ms)  u32 units
+--     bucket   f64 time (us)  f64 us until it is empty
+-- KEYS  1 state
+-- ARGV  1 operation: hit, peek, refund, block  2 format byte  3 cost  4 time in us, '' for the server's
+--       5 ban after so many refusals, 0: never  6 ban length in ms  7 refund: time of the hit in ms, '' for the oldest
+--       8… limit, window in ms, burst of each rate
+-- Returns text: allowed (1 or 0), time in ms, banned until (ms, 0: not), then for each rate: remaining, ms until all is
+--   back, ms until the call would be allowed (-1: never), ms until the next unit
+local op, format, cost = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local us = tonumber(ARGV[4])
+if not us then
+  local time = redis.call('TIME')
+  us = time[1] * 1000000 + time[2]
+end
+local now = math.floor(us / 1000)
+local state = redis.call('GET', KEYS[1]) or ''
+
+local banned, refusals, since = 0, 0, 0
+local sections, order, pos = {}, {}, 3
+if #state >= 2 and string.byte(state, 1) == format then
+  if string.byte(state, 2) == 1 then banned, refusals, since, pos = struct.unpack('<I6I4I6', state, 3) end
+  while pos <= #state do
+    local window, section
+    if format == 1 then
+      local count, newest
+      window, count, newest, pos = struct.unpack('<I4BI6', state, pos)
+      section = {}
+      for index = 1, count do
+        local before, units
+        before, units, pos = struct.unpack('<I4I4', state, pos)
+        section[index] = { newest - before, units }
+      end
+    elseif format == 2 then
+      local start, units
+      window, start, units, pos = struct.unpack('<I4I6I4', state, pos)
+      section = { start, units }
+    else
+      local at, debt
+      window, at, debt, pos = struct.unpack('<I4dd', state, pos)
+      section = { at, debt }
+    end
+    sections[window] = section
+    order[#order + 1] = window
+  end
+end
+
+-- Opens the section of a rate at this time: what has run out is gone.
+local function open(limit, window)
+  local section = sections[window]
+  if format == 1 then
+    local records, units, at = {}, 0, now
+    if section and #section > 0 then at = math.max(now, section[#section][1]) end
+    for _, record in ipairs(section or {}) do
+      if record[1] + window >= at then
+        records[#records + 1] = record
+        units = units + record[2]
+      end
+    end
+    return { records = records, units = units, now = at }
+  elseif format == 2 then
+    local start, units = now, 0
+    if section then start, units = section[1], section[2] end
+    local at = math.max(now, start)
+    if units > 0 and at >= start + window then units = 0 end
+    if units == 0 then start = at end
+    return { start = start, units = units, now = at }
+  end
+  local unit = window * 1000 / limit
+  local at, debt = us, 0
+  if section then
+    at = math.max(us, section[1])
+    debt = math.max(0, section[2] - (at - section[1]))
+  end
+  return { at = at, debt = debt, unit = unit }
+end
+
+local EPSILON = 1e-6
+local function ms(open, units) return math.ceil(units * open.unit / 1000 - EPSILON) end
+
+local function retry(open, limit, window, burst, cost)
+  if format == 1 then
+    local over = open.units + cost - limit
+    if over <= 0 then return 0 end
+    for _, record in ipairs(open.records) do
+      over = over - record[2]
+      if over <= 0 then return record[1] + window + 1 - open.now end
+    end
+    return -1
+  elseif format == 2 then
+    if open.units + cost <= limit then return 0 end
+    if cost > limit then return -1 end
+    return open.start + window - open.now
+  end
+  local over = open.debt / open.unit + cost - burst
+  if over <= EPSILON then return 0 end
+  if cost > burst then return -1 end
+  return ms(open, over)
+end
+
+local function slot(at, window) return math.floor(at * 16 / window) end
+
+local function add(open, limit, window, cost)
+  if format == 1 then
+    local last = open.records[#open.records]
+    if last and (last[1] == open.now or (limit > 16 and slot(last[1], window) == slot(open.now, window))) then
+      last[1], last[2] = open.now, last[2] + cost
+    else
+      open.records[#open.records + 1] = { open.now, cost }
+    end
+    open.units = open.units + cost
+  elseif format == 2 then
+    open.units = open.units + cost
+  else
+    open.debt = open.debt + cost * open.unit
+  end
+end
+
+local function giveBack(open, limit, window, cost, at)
+  if format == 1 then
+    local kept, left = {}, cost
+    for _, record in ipairs(open.records) do
+      local time = record[1]
+      if not at or time == at or (limit > 16 and time > at and slot(time, window) == slot(at, window)) then
+        local taken = math.min(left, record[2])
+        left, record[2] = left - taken, record[2] - taken
+      end
+      if record[2] > 0 then kept[#kept + 1] = record end
+    end
+    open.records, open.units = kept, open.units - (cost - left)
+  elseif format == 2 then
+    if not at or at >= open.start then open.units = math.max(0, open.units - cost) end
+  else
+    open.debt = math.max(0, open.debt - cost * open.unit)
+  end
+end
+
+local function pack(window, open)
+  if format == 1 then
+    local records = open.records
+    if #records == 0 then return '', 0 end
+    local newest, parts = records[#records][1], {}
+    for index, record in ipairs(records) do parts[index] = struct.pack('<I4I4', newest - record[1], record[2]) end
+    return struct.pack('<I4BI6', window, #records, newest) .. table.concat(parts), newest + window + 1
+  elseif format == 2 then
+    if open.units == 0 then return '', 0 end
+    return struct.pack('<I4I6I4', window, open.start, open.units), open.start + window
+  end
+  if open.debt <= 0 then return '', 0 end
+  return struct.pack('<I4dd', window, open.at, open.debt), math.ceil((open.at + open.debt) / 1000)
+end
+
+local function outcome(open, limit, window, burst, cost)
+  local remaining, reset, nextUnit
+  if format == 1 then
+    local records = open.records
+    remaining = limit - open.units
+    reset = #records == 0 and 0 or records[#records][1] + window + 1 - open.now
+    nextUnit = #records == 0 and window or records[1][1] + window + 1 - open.now
+  elseif format == 2 then
+    remaining = limit - open.units
+    reset = open.units == 0 and 0 or open.start + window - open.now
+    nextUnit = open.units == 0 and window or reset
+  else
+    local used = open.debt / open.unit
+    remaining = math.floor(burst - used + EPSILON)
+    reset = used > EPSILON and ms(open, used) or 0
+    nextUnit = used > EPSILON and ms(open, used - math.ceil(used - EPSILON) + 1) or window
+  end
+  return string.format('%.0f %.0f %.0f %.0f', math.max(0, remaining), reset, retry(open, limit, window, burst, cost), nextUnit)
+end
+
+local after, forMs = tonumber(ARGV[5]), tonumber(ARGV[6])
+if op == 'block' then banned = now + forMs end
+local rates, allowed = {}, banned > now and 0 or 1
+for index = 8, #ARGV, 3 do
+  local limit, window, burst = tonumber(ARGV[index]), tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
+  local opened = open(limit, window)
+  if op == 'refund' then giveBack(opened, limit, window, cost, tonumber(ARGV[7])) end
+  rates[#rates + 1] = { opened, limit, window, burst }
+  if retry(opened, limit, window, burst, cost) ~= 0 then allowed = 0 end
+end
+
+local changed = op == 'refund' or op == 'block'
+local rest = cost
+if op == 'hit' and allowed == 1 then
+  for _, rate in ipairs(rates) do
+    if cost > 0 then add(rate[1], rate[2], rate[3], cost) end
+  end
+  changed, rest = true, 0
+elseif op == 'hit' and after > 0 and banned <= now then
+  if since + forMs <= now then refusals, since = 0, now end
+  refusals, changed = refusals + 1, true
+  if refusals >= after then banned, refusals, since = now + forMs, 0, 0 end
+end
+
+if changed then
+  for _, rate in ipairs(rates) do
+    if not sections[rate[3]] then order[#order + 1] = rate[3] end
+    sections[rate[3]] = rate[1]
+  end
+  local parts, last = {}, 0
+  for _, window in ipairs(order) do
+    local section = sections[window]
+    if not section.now and not section.at then
+      if format == 1 then
+        section = { records = section }
+      elseif format == 2 then
+        section = { start = section[1], units = section[2] }
+      else
+        section = { at = section[1], debt = section[2] }
+      end
+    end
+    local bytes, ends = pack(window, section)
+    if ends > now then
+      parts[#parts + 1] = bytes
+      last = math.max(last, ends)
+    end
+  end
+  local ban, flag = '', 0
+  if banned > now or refusals > 0 then
+    ban, flag = struct.pack('<I6I4I6', banned, refusals, since), 1
+    last = math.max(last, banned, refusals > 0 and since + forMs or 0)
+  end
+  if last > now then
+    redis.call('SET', KEYS[1], string.char(format, flag) .. ban .. table.concat(parts), 'PX', string.format('%.0f', last - now))
+  else
+    redis.call('DEL', KEYS[1])
+  end
+end
+
+local reply = { string.format('%d %.0f %.0f', allowed, now, banned > now and banned or 0) }
+for index, rate in ipairs(rates) do reply[index + 1] = outcome(rate[1], rate[2], rate[3], rate[4], rest) end
+return table.concat(reply, ' ')

@@ -1,0 +1,275 @@
+import { bounded, encodePart } from '../cache/key.js'
+import { DURATION_RULE, type Duration, durationMs } from '../duration.js'
+import { OptionsError, UnavailableError } from '../errors.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import type { RateLimitOutcome } from '../telemetry/events.js'
+import type { LimitRecorder } from '../telemetry/limits.js'
+import { type LimitCall, type LimitReply, type LimitStore, MemoryLimitStore } from './limit-store.js'
+import { costProblem, type LimiterPolicy } from './options.js'
+import type { Rate } from './rate.js'
+import { Refusals } from './refusals.js'
+import { type RateLimitVerdict, verdictOf } from './verdict.js'
+
+/** Who is counted: a user's id, an API key, an address. Numbers count by their text. */
+export type Identity = string | number | bigint
+
+export interface HitOptions {
+  /** Units of the call: a whole number; 0 only asks. Default 1. */
+  readonly cost?: number | undefined
+  /** @internal Rates of this call in place of the limiter's own. */
+  readonly rates?: readonly Rate[] | undefined
+  /** @internal The units may be given back, so a refusal is not remembered for longer than a second. */
+  readonly refundable?: boolean | undefined
+}
+
+/** What all limiters of an application share. */
+export interface LimiterContext {
+  readonly prefix: string
+  readonly store: LimitStore
+  readonly telemetry: LimitRecorder
+  /** Tells other processes to forget what they remember of a key. */
+  readonly forget: (key: string) => void
+  /** Calls back when another process asks to forget a key, or (undefined) when such a call may have been lost. */
+  readonly onForget: (listener: (key: string | undefined) => void) => void
+}
+
+/** Remembered for no longer than this where units may come back. */
+const REFUNDABLE_MS = 1000
+
+interface Charged {
+  readonly key: string
+  readonly cost: number
+  /** Undefined: the oldest hits. */
+  readonly at: number | undefined
+  readonly rates: readonly Rate[]
+  readonly store: LimitStore
+}
+
+/** What a verdict charged, for `refund(verdict)`. */
+const charges = new WeakMap<RateLimitVerdict, Charged>()
+
+/**
+ * Counts calls by identity over all processes, and says which are allowed. Never throws for what Redis does: see
+ * `whenUnavailable`.
+ *
+ * @example
+ * const logins = redis.rateLimiter('logins', { rate: '5/minute' })
+ * const { allowed, retryAfter } = await logins.hit(email)
+ */
+export class RateLimiter {
+  /** Names what is counted together. */
+  readonly name: string
+  readonly policy: LimiterPolicy
+  readonly #context: LimiterContext
+  readonly #local: MemoryLimitStore
+  readonly #localRates = new WeakMap<readonly Rate[], readonly Rate[]>()
+  readonly #refusals = new Refusals()
+  #listens = false
+
+  /** @internal Use `redis.rateLimiter`. */
+  constructor(context: LimiterContext, name: string, policy: LimiterPolicy) {
+    this.#context = context
+    this.name = name
+    this.policy = policy
+    this.#local = new MemoryLimitStore(() => performance.timeOrigin + performance.now())
+  }
+
+  /** Charges a call where every rate allows it. */
+  hit(identity: Identity, options: HitOptions = {}): MaybePromise<RateLimitVerdict> {
+    const { cost = 1, rates = this.policy.rates, refundable = false } = options
+    checkCost(cost)
+    const key = this.#keyOf(identity)
+    const signature = signatureOf(rates)
+    const known = this.#refusals.find(key, signature, cost)
+    const sentAt = performance.now()
+    if (known !== undefined) return this.#record(known, sentAt)
+    return this.#run(key, this.#call('hit', cost, rates), (reply, store) => {
+      const verdict = this.#verdict(reply, rates, store)
+      if (verdict.allowed) charges.set(verdict, { key, cost, at: reply.now, rates, store })
+      else if (store === this.#context.store) this.#remember(key, signature, cost, verdict, sentAt, refundable)
+      return this.#record(verdict, sentAt)
+    })
+  }
+
+  /** What `hit` would say, without charging. */
+  peek(identity: Identity, options: HitOptions = {}): MaybePromise<RateLimitVerdict> {
+    const { cost = 1, rates = this.policy.rates } = options
+    checkCost(cost)
+    return this.#run(this.#keyOf(identity), this.#call('peek', cost, rates), (reply, store) =>
+      this.#verdict(reply, rates, store),
+    )
+  }
+
+  /**
+   * Gives units back: those of a verdict, to the hit that they were charged for (nobody, where its window is over), or
+   * `cost` units of an identity, the oldest first.
+   */
+  async refund(of: RateLimitVerdict | Identity, { cost }: { readonly cost?: number | undefined } = {}): Promise<void> {
+    if (typeof of !== 'object') {
+      const units = cost ?? 1
+      checkCost(units)
+      return this.#giveBack({
+        key: this.#keyOf(of),
+        cost: units,
+        rates: this.policy.rates,
+        at: undefined,
+        store: this.#context.store,
+      })
+    }
+    const charged = charges.get(of)
+    if (charged === undefined) return
+    charges.delete(of)
+    const units = Math.min(cost ?? charged.cost, charged.cost)
+    checkCost(units)
+    return this.#giveBack({ ...charged, cost: units })
+  }
+
+  async #giveBack({ key, cost, rates, at, store }: Charged): Promise<void> {
+    const call: LimitCall = { ...this.#call('refund', cost, rates), at }
+    this.#forget(key)
+    if (store === this.#local) return void this.#local.run(key, call)
+    await this.#run(key, call, () => {})
+    this.#context.forget(key)
+  }
+
+  /** Forgets what was counted, and a ban. False where Redis could not be reached. */
+  async reset(identity: Identity): Promise<boolean> {
+    const key = this.#keyOf(identity)
+    this.#forget(key)
+    this.#local.reset(key)
+    return this.#change(key, () => this.#context.store.reset(key))
+  }
+
+  /** Refuses every call of an identity for a time. False where Redis could not be reached: then only here. */
+  async block(identity: Identity, duration: Duration): Promise<boolean> {
+    const forMs = durationMs(duration)
+    if (forMs === undefined || forMs === 0) throw new OptionsError('duration of block', [`must be ${DURATION_RULE}`])
+    const key = this.#keyOf(identity)
+    const call: LimitCall = { ...this.#call('block', 0, this.policy.rates), ban: { after: 0, forMs } }
+    this.#local.run(key, call)
+    return this.#change(key, () => this.#context.store.run(key, call))
+  }
+
+  async #change(key: string, change: () => MaybePromise<unknown>): Promise<boolean> {
+    try {
+      await change()
+      this.#context.forget(key)
+      return true
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error
+      return false
+    } finally {
+      this.#forget(key)
+    }
+  }
+
+  #call(operation: LimitCall['operation'], cost: number, rates: readonly Rate[]): LimitCall {
+    return { operation, algorithm: this.policy.algorithm, rates, cost, ban: this.policy.ban }
+  }
+
+  /** Asks the store; where it cannot answer, what the policy says. */
+  #run<T>(key: string, call: LimitCall, then: (reply: LimitReply, store: LimitStore) => T): MaybePromise<T> {
+    const instead = (error: unknown): T => {
+      if (!(error instanceof UnavailableError) && !isReplyError(error)) throw error
+      return then(this.#local.run(key, { ...call, rates: this.#shareOf(call.rates) }), this.#local)
+    }
+    try {
+      const reply = this.#context.store.run(key, call)
+      if (!isPromise(reply)) return then(reply, this.#context.store)
+      return reply.then((known) => then(known, this.#context.store), instead)
+    } catch (error) {
+      return instead(error)
+    }
+  }
+
+  #shareOf(rates: readonly Rate[]): readonly Rate[] {
+    if (this.policy.localShare === 1) return rates
+    const known = this.#localRates.get(rates)
+    if (known !== undefined) return known
+    const share = (units: number): number => Math.max(1, Math.floor(units * this.policy.localShare))
+    const local = rates.map((rate) => ({ ...rate, limit: share(rate.limit), burst: share(rate.burst) }))
+    this.#localRates.set(rates, local)
+    return local
+  }
+
+  #verdict(reply: LimitReply, rates: readonly Rate[], store: LimitStore): RateLimitVerdict {
+    const away = store !== this.#context.store
+    const { whenUnavailable } = this.policy
+    if (away && whenUnavailable !== 'local') {
+      const reason = whenUnavailable === 'deny' ? 'unavailable' : undefined
+      return { ...verdictOf(rates, [], reason, 'local'), retryAfter: reason === undefined ? 0 : 1 }
+    }
+    const used = away ? this.#shareOf(rates) : rates
+    const source = away ? 'local' : 'redis'
+    if (reply.allowed) return verdictOf(used, reply.outcomes, undefined, source)
+    const banMs = reply.bannedUntil - reply.now
+    if (banMs <= 0) return verdictOf(used, reply.outcomes, 'limited', source)
+    return { ...verdictOf(used, reply.outcomes, 'banned', away ? 'local' : 'blocked'), retryAfter: banMs / 1000 }
+  }
+
+  /** With `ban`, refusals count, so they have to be asked for until the ban stands. */
+  #remember(
+    key: string,
+    rates: string,
+    cost: number,
+    verdict: RateLimitVerdict,
+    sentAt: number,
+    refundable: boolean,
+  ): void {
+    if (this.policy.ban.after > 0 && verdict.reason !== 'banned') return
+    const forMs = Math.min((verdict.retryAfter ?? Infinity) * 1000, refundable ? REFUNDABLE_MS : 86_400_000)
+    if (!this.#listens) {
+      this.#listens = true
+      this.#context.onForget((forgotten) =>
+        forgotten === undefined ? this.#refusals.clear() : this.#refusals.delete(forgotten),
+      )
+    }
+    this.#refusals.add(key, rates, cost, verdict, sentAt, forMs)
+  }
+
+  /** @internal A request without an identity was met. */
+  unidentified(): void {
+    this.#context.telemetry.record(this.name, 'bypass', 0, 0)
+  }
+
+  #forget(key: string): void {
+    this.#refusals.delete(key)
+  }
+
+  #record(verdict: RateLimitVerdict, since: number): RateLimitVerdict {
+    this.#context.telemetry.record(this.name, outcomeOf(verdict), verdict.limit, performance.now() - since)
+    return verdict
+  }
+
+  /** No brace of a scope or of a client reaches a key; long ones are digested. */
+  #keyOf(identity: Identity): string {
+    const text = String(identity)
+    if (text === '') throw new OptionsError(`identity of the rate limiter ${this.name}`, ['must not be empty'])
+    return `${this.#context.prefix}:limit:${bounded(`${encodePart(this.name)}:${encodePart(text)}`)}`
+  }
+}
+
+function checkCost(cost: unknown): void {
+  const problem = costProblem(cost)
+  if (problem !== undefined) throw new OptionsError('rate limit', [problem])
+}
+
+function outcomeOf({ allowed, source }: RateLimitVerdict): RateLimitOutcome {
+  if (source !== 'redis') return source
+  return allowed ? 'allowed' : 'limited'
+}
+
+/** The rates of a call as text: a refusal says nothing about others. */
+function signatureOf(rates: readonly Rate[]): string {
+  return rates.map(({ limit, windowMs, burst }) => `${limit}/${windowMs}/${burst}`).join(' ')
+}
+
+/** A server that answers with an error (full, read-only, no such command) is as good as away. */
+function isReplyError(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /^(OOM|READONLY|MISCONF|NOPERM|LOADING|CLUSTERDOWN|ERR|WRONGTYPE|NOREPLICAS|MOVED|TRYAGAIN|BUSY)/.test(
+      error.message,
+    )
+  )
+}

@@ -1,0 +1,93 @@
+import type { Rate } from './rate.js'
+import type { RateOutcome } from './window.js'
+
+/** One rate of a verdict, for fields and dashboards. Seconds, with fractions. */
+export interface RateLimitPolicy {
+  readonly name: string
+  readonly limit: number
+  /** Length of the window. */
+  readonly window: number
+  readonly remaining: number
+  /** Until all units are back. */
+  readonly resetAfter: number
+  /** Until the next unit is back; the whole window where none is used. */
+  readonly nextAfter: number
+  /** Whether this rate refused the call. */
+  readonly violated: boolean
+}
+
+/**
+ * Where a verdict comes from.
+ * - `redis`: the shared count
+ * - `local`: this process alone, because Redis was unavailable (`whenUnavailable`)
+ * - `blocked`: a refusal that is remembered in this process, or a ban
+ */
+export type VerdictSource = 'redis' | 'local' | 'blocked'
+
+/** Why a call was refused. */
+export type LimitReason = 'limited' | 'banned' | 'unavailable' | 'unidentified'
+
+/** The answer of a rate limiter to one call. */
+export interface RateLimitVerdict {
+  readonly allowed: boolean
+  /** Undefined where the call was allowed. */
+  readonly reason: LimitReason | undefined
+  /** Limit of the rate that binds first. */
+  readonly limit: number
+  /** Units left of that rate. */
+  readonly remaining: number
+  /** Seconds until all of its units are back, with fractions. */
+  readonly resetAfter: number
+  /** Seconds until the same call would be allowed, with fractions; 0 where it was. Undefined: never, its cost is above a limit. */
+  readonly retryAfter: number | undefined
+  /** Name of the rate that binds first, such as `minute`. */
+  readonly rate: string
+  readonly source: VerdictSource
+  readonly policies: readonly RateLimitPolicy[]
+}
+
+/** A verdict from the outcomes of its rates, in the order of the rates. */
+export function verdictOf(
+  rates: readonly Rate[],
+  outcomes: readonly RateOutcome[],
+  reason: LimitReason | undefined,
+  source: VerdictSource,
+): RateLimitVerdict {
+  const policies = rates.map((rate, index) => policyOf(rate, outcomes[index]))
+  const retryMs = outcomes.reduce((longest, outcome) => Math.max(longest, outcome.retryMs), 0)
+  const binding = bindingOf(policies, outcomes)
+  return {
+    allowed: reason === undefined,
+    reason,
+    limit: binding?.limit ?? 0,
+    remaining: binding?.remaining ?? 0,
+    resetAfter: binding?.resetAfter ?? 0,
+    retryAfter: reason === undefined ? 0 : retryMs === Infinity ? undefined : retryMs / 1000,
+    rate: binding?.name ?? '',
+    source,
+    policies,
+  }
+}
+
+function policyOf({ name, limit, windowMs }: Rate, outcome: RateOutcome | undefined): RateLimitPolicy {
+  return {
+    name,
+    limit,
+    window: windowMs / 1000,
+    remaining: outcome?.remaining ?? limit,
+    resetAfter: (outcome?.resetMs ?? 0) / 1000,
+    nextAfter: (outcome?.nextMs ?? windowMs) / 1000,
+    violated: (outcome?.retryMs ?? 0) > 0,
+  }
+}
+
+/** The rate that refuses for longest; where none does, the one with the fewest units left. */
+function bindingOf(
+  policies: readonly RateLimitPolicy[],
+  outcomes: readonly RateOutcome[],
+): RateLimitPolicy | undefined {
+  const retryOf = (index: number): number => outcomes[index]?.retryMs ?? 0
+  return policies
+    .map((policy, index) => ({ policy, retryMs: retryOf(index) }))
+    .toSorted((one, other) => other.retryMs - one.retryMs || one.policy.remaining - other.policy.remaining)[0]?.policy
+}

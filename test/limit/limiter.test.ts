@@ -1,0 +1,203 @@
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { UnavailableError } from '../../src/errors.js'
+import { type LimitCall, type LimitStore, MemoryLimitStore } from '../../src/limit/limit-store.js'
+import { type RateLimiterOptions, resolveLimiter } from '../../src/limit/options.js'
+import { RateLimiter } from '../../src/limit/rate-limiter.js'
+import { LimitRecorder } from '../../src/telemetry/limits.js'
+
+/** A store that can be away, and counts what it is asked. */
+class Counting implements LimitStore {
+  asked = 0
+  away = false
+  readonly #store = new MemoryLimitStore(() => performance.timeOrigin + performance.now())
+
+  run(key: string, call: LimitCall) {
+    this.asked += 1
+    if (this.away) throw new UnavailableError('breaker-open', 'away')
+    return this.#store.run(key, call)
+  }
+
+  reset(key: string): void {
+    if (this.away) throw new UnavailableError('breaker-open', 'away')
+    this.#store.reset(key)
+  }
+}
+
+/** Two processes that share a store and their messages. */
+function limiters(options: RateLimiterOptions, count = 1) {
+  const store = new Counting()
+  const listeners: ((key: string | undefined) => void)[] = []
+  const telemetry = new LimitRecorder()
+  const all = Array.from(
+    { length: count },
+    () =>
+      new RateLimiter(
+        {
+          prefix: 'redwell',
+          store,
+          telemetry,
+          forget: (key) => {
+            for (const listener of listeners) listener(key)
+          },
+          onForget: (listener) => listeners.push(listener),
+        },
+        'logins',
+        resolveLimiter('test', options, false),
+      ),
+  )
+  const [limiter] = all
+  if (limiter === undefined) throw new Error('none')
+  return { store, limiter, all, telemetry }
+}
+
+describe('a refused client', () => {
+  test('is refused from memory until it may come back', async () => {
+    const { store, limiter } = limiters({ rate: '2/hour' })
+    for (let hit = 0; hit < 100; hit += 1) await limiter.hit('ann')
+    expect(store.asked).toBe(3)
+    expect(await limiter.hit('ann')).toMatchObject({
+      allowed: false,
+      source: 'blocked',
+      reason: 'limited',
+      remaining: 0,
+    })
+    expect((await limiter.hit('bob')).allowed).toBe(true)
+  })
+
+  test('with a cheaper call asks again: it may be allowed', async () => {
+    const { limiter } = limiters({ rate: '5/hour' })
+    await limiter.hit('ann', { cost: 3 })
+    expect((await limiter.hit('ann', { cost: 3 })).allowed).toBe(false)
+    expect((await limiter.hit('ann', { cost: 2 })).allowed).toBe(true)
+  })
+
+  test('passes again after a reset, a refund or the end of a block in any process', async () => {
+    const { all } = limiters({ rate: '1/hour' }, 2)
+    const [one, two] = all as [RateLimiter, RateLimiter]
+    const verdict = await one.hit('ann')
+    for (const limiter of all) expect((await limiter.hit('ann')).allowed).toBe(false)
+    await one.refund(verdict)
+    expect((await two.hit('ann')).allowed).toBe(true)
+    expect((await one.hit('ann')).allowed).toBe(false)
+    expect(await two.reset('ann')).toBe(true)
+    expect((await one.hit('ann')).allowed).toBe(true)
+  })
+
+  test('that goes on is banned where the limiter says so; its refusals count', async () => {
+    const { store, limiter } = limiters({ rate: '1/second', ban: { after: 3, for: '1h' } })
+    for (let hit = 0; hit < 4; hit += 1) await limiter.hit('ann')
+    expect(await limiter.hit('ann')).toMatchObject({ allowed: false, reason: 'banned' })
+    const { asked } = store
+    for (let hit = 0; hit < 50; hit += 1) await limiter.hit('ann')
+    expect(store.asked).toBe(asked)
+  })
+
+  test('knows for how long: the time that is left shrinks', async () => {
+    const { limiter } = limiters({ rate: '1/hour' })
+    await limiter.hit('ann')
+    const first = await limiter.hit('ann')
+    const later = await limiter.hit('ann')
+    expect(first.retryAfter).toBeGreaterThan(3599)
+    expect(later.retryAfter).toBeLessThanOrEqual(first.retryAfter ?? 0)
+  })
+})
+
+describe('while Redis is away', () => {
+  test('this process counts alone with the whole limit, and does not start anew when it comes back', async () => {
+    const { store, limiter, telemetry } = limiters({ rate: '3/hour' })
+    await limiter.hit('ann')
+    const passed: boolean[] = []
+    for (let round = 0; round < 3; round += 1) {
+      store.away = true
+      for (let hit = 0; hit < 3; hit += 1) passed.push((await limiter.hit('ann')).allowed)
+      store.away = false
+      await limiter.peek('ann')
+    }
+    expect(passed.filter(Boolean)).toHaveLength(3)
+    expect(telemetry.read()).toMatchObject({ logins: { allowed: 1, local: 9 } })
+    expect((await limiter.hit('ann')).source).toBe('redis')
+  })
+
+  test('`localShare` is the part of the limit that this process allows', async () => {
+    const { store, limiter } = limiters({ rate: '10/hour', localShare: 0.3 })
+    store.away = true
+    const verdicts = []
+    for (let hit = 0; hit < 5; hit += 1) verdicts.push(await limiter.hit('ann'))
+    expect(verdicts.map(({ allowed }) => allowed)).toEqual([true, true, true, false, false])
+    expect(verdicts[0]).toMatchObject({ source: 'local', limit: 3 })
+  })
+
+  test('`allow` lets every call pass, `deny` none', async () => {
+    for (const [whenUnavailable, allowed] of [
+      ['allow', true],
+      ['deny', false],
+    ] as const) {
+      const { store, limiter } = limiters({ rate: '1/hour', whenUnavailable })
+      store.away = true
+      const verdicts = [await limiter.hit('ann'), await limiter.hit('ann')]
+      expect(verdicts.map((verdict) => verdict.allowed)).toEqual([allowed, allowed])
+      expect(verdicts[0]?.reason).toBe(allowed ? undefined : 'unavailable')
+    }
+  })
+
+  test('what was charged here is given back here', async () => {
+    const { store, limiter } = limiters({ rate: '1/hour' })
+    store.away = true
+    const verdict = await limiter.hit('ann')
+    await limiter.refund(verdict)
+    expect((await limiter.hit('ann')).allowed).toBe(true)
+  })
+
+  test('reset says that it was not done', async () => {
+    const { store, limiter } = limiters({ rate: '1/hour' })
+    store.away = true
+    expect(await limiter.reset('ann')).toBe(false)
+    expect(await limiter.block('ann', '1m')).toBe(false)
+    expect((await limiter.hit('ann')).allowed).toBe(false)
+  })
+})
+
+test('a verdict gives its units back once', async () => {
+  const { limiter } = limiters({ rate: '3/hour' })
+  const verdict = await limiter.hit('ann')
+  await limiter.hit('ann')
+  await limiter.refund(verdict)
+  await limiter.refund(verdict)
+  expect((await limiter.peek('ann')).remaining).toBe(2)
+})
+
+test('identities and scopes never share a key, and bring no brace into it', async () => {
+  const keys = new Set<string>()
+  const store: LimitStore = {
+    run(key) {
+      keys.add(key)
+      throw new UnavailableError('closed', 'away')
+    },
+    reset: () => {},
+  }
+  const telemetry = new LimitRecorder()
+  const context = { prefix: 'redwell', store, telemetry, forget: () => {}, onForget: () => {} }
+  const policy = resolveLimiter('test', { rate: '1/minute' }, false)
+  for (const name of ['a', 'a:b', 'GET /items/{id}']) {
+    for (const identity of ['x', 'b:x', '{x}', 'x'.repeat(5000), `${'x'.repeat(5000)}y`, 'é', 7, '7 ']) {
+      await new RateLimiter(context, name, policy).hit(identity)
+    }
+  }
+  expect(keys.size).toBe(24)
+  for (const key of keys) expect(key).toMatch(/^redwell:limit:[^{}\s]{1,1100}$/)
+})
+
+test('wrong options are refused where they are declared, all at once', () => {
+  const wrong = {
+    rate: '5/ms',
+    algorithm: 'leaky',
+    ban: { after: 0, for: 'x' },
+    whenUnavailable: 'open',
+    localShare: 2,
+    tll: 1,
+  }
+  expect(() => resolveLimiter('options of rateLimiter', wrong as never, false)).toThrow(
+    /tll(?:.|\n)*'5\/ms'(?:.|\n)*algorithm(?:.|\n)*whenUnavailable(?:.|\n)*localShare(?:.|\n)*ban\.for/,
+  )
+  onTestFinished(() => {})
+})
