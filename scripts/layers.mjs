@@ -11,7 +11,7 @@ const FLOORS = [
   ['adapters/web'],
   ['adapters/node'],
   ['adapters/exchange.ts'],
-  ['adapters/declarations.ts', 'adapters/fields.ts'],
+  ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts'],
   ['create-redis.ts'],
   ['route', 'data', 'limit'],
   ['cache'],

@@ -51,6 +51,7 @@ export type { ByReason, Latency, OriginStats } from './telemetry/stats.js'
 export type { CacheStats } from './telemetry/stats.js'
 export {
   OptionsError,
+  RateLimitError,
   RedwellError,
   SettingsError,
   TimeoutError,
@@ -60,6 +61,14 @@ export {
 } from './errors.js'
 export type { UnavailableReason } from './errors.js'
 export type { RefusalReason } from './http/index.js'
+export type { RateLimitHeaders } from './limit/fields.js'
+export type { RateLimiterOptions } from './limit/options.js'
+export type { RateInput, RateObject, RateText } from './limit/rate.js'
+export { RateLimiter } from './limit/rate-limiter.js'
+export type { HitOptions, Identity } from './limit/rate-limiter.js'
+export type { LimitedResponse, RateLimitInput, RateLimitOptions } from './limit/route-limit.js'
+export type { LimitReason, RateLimitPolicy, RateLimitVerdict, VerdictSource } from './limit/verdict.js'
+export type { Algorithm } from './limit/window.js'
 export type { Logger } from './logger.js'
 export type { BypassReason, MissReason } from './route/request.js'
 export { createRedis, Redis } from './create-redis.js'

@@ -1,6 +1,7 @@
 import type { Redis } from '../create-redis.js'
 import { RateLimitError } from '../errors.js'
 import type { Field } from '../limit/fields.js'
+import type { RateObject } from '../limit/rate.js'
 import {
   type Admission,
   admissionFields,
@@ -34,6 +35,11 @@ export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: 
   return declared.on(redis, route ?? '', () =>
     route === undefined ? redis.limits.application(declared) : redis.limits.route(declared, route),
   )
+}
+
+/** The limit of the application that the settings name (`REDIS_RATE_LIMIT_DEFAULT_LIMIT`). */
+export function defaultLimit({ rateLimit: { rate } }: Redis['settings']): RateObject | undefined {
+  return rate && { limit: rate.limit, window: rate.windowMs / 1000 }
 }
 
 /**

@@ -7,6 +7,7 @@ import { Client } from './client.js'
 import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
 import { crossings } from './contract/crossings.js'
+import { limits } from './contract/limits.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
 import { protocol } from './contract/protocol.js'
@@ -64,7 +65,8 @@ export function contract(host: Host): void {
         return { ...app, client: new Client(app.port) }
       },
     }
-    for (const tests of [reading, sharing, bodies, writing, stale, outage, protocol, applications, mistakes]) tests(bed)
+    for (const tests of [reading, sharing, bodies, writing, stale, outage, protocol, applications, mistakes, limits])
+      tests(bed)
   })
   crossings(host)
 }

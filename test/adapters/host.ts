@@ -1,4 +1,11 @@
-import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis, RedisOptions } from '../../src/index.js'
+import type {
+  CacheEvictOptions,
+  CacheOptions,
+  CachePutOptions,
+  RateLimitOptions,
+  Redis,
+  RedisOptions,
+} from '../../src/index.js'
 
 /*
  * What the contract suite needs of a framework. To add a framework:
@@ -33,6 +40,8 @@ export interface Traits {
   readonly knowsMethods: boolean
   /** The head of a streamed answer leaves before its first byte. */
   readonly headBeforeBody: boolean
+  /** The adapter has rate limits. */
+  readonly limits: boolean
 }
 
 export interface AppSpec {
@@ -67,6 +76,8 @@ export interface Route {
   readonly cache?: CacheOptions<Call>
   readonly cachePut?: CachePutOptions<Call>
   readonly cacheEvict?: CacheEvictOptions<Call>
+  /** After the guard, before the cache. */
+  readonly rateLimit?: RateLimitOptions<Call>
   /** Guards the route where the framework's users would put it: before the cache. Answers where it refuses. */
   readonly guard?: (call: Call) => Answer | undefined
   readonly handler: (call: Call) => Answer | string | Promise<Answer | string>
@@ -110,6 +121,26 @@ export function withCalls<Options extends object, Req>(
       : (value as unknown),
   ])
   return Object.fromEntries(entries) as ForRequest<Options, Req>
+}
+
+/** The options of a rate limit, for the framework's request. */
+export function limitWithCalls<Req>(
+  { rate, per, cost, skip, onLimited, ...rest }: RateLimitOptions<Call>,
+  callOf: (request: Req) => Call,
+): RateLimitOptions<Req> {
+  return {
+    ...rest,
+    rate: typeof rate === 'function' ? (request) => rate(callOf(request)) : rate,
+    ...(per && { per: (request: Req) => per(callOf(request)) }),
+    ...(cost !== undefined && { cost: typeof cost === 'function' ? (request: Req) => cost(callOf(request)) : cost }),
+    ...(skip && { skip: (request: Req) => skip(callOf(request)) }),
+    ...(onLimited && {
+      onLimited:
+        onLimited === 'throw'
+          ? onLimited
+          : (verdict: Parameters<typeof onLimited>[0], request: Req) => onLimited(verdict, callOf(request)),
+    }),
+  }
 }
 
 type ForRequest<Options, Req> =

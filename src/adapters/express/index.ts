@@ -7,3 +7,5 @@ export type {
   RedwellExpressOptions,
   RedwellMiddleware,
 } from './middleware.js'
+export { rateLimit } from './rate-limit.js'
+export type { ExpressRateLimit } from './rate-limit.js'

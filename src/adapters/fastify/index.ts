@@ -8,6 +8,8 @@ export type {
   RedwellFastifyOptions,
 } from './plugin.js'
 
+export type { FastifyRateLimit } from './rate-limit.js'
+
 /**
  * Redis for Fastify: the connection follows the application, routes are cached by `config.cache`, `config.cachePut`
  * and `config.cacheEvict`, and `app.cache` keeps values.

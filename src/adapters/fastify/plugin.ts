@@ -9,6 +9,8 @@ import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../rou
 import type { HostTraits } from '../../route/registry.js'
 import { routesOf } from '../declarations.js'
 import { Exchange } from '../exchange.js'
+import { defaultLimit } from '../limiting.js'
+import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
@@ -20,6 +22,8 @@ export interface RedwellFastifyOptions extends Omit<RedisOptions, 'prefix'> {
   redis?: Redis | undefined
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
   connect?: boolean | undefined
+  /** Limits every request of the application, unknown routes included: rates, or options of `config.rateLimit`. */
+  rateLimit?: FastifyRateLimit | undefined
 }
 
 // Named here because the compiler drops an import that only the augmentation below uses.
@@ -59,7 +63,7 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
   }
   const early = routesDeclaredBefore(app)
   if (early.length > 0) throw new UsageError(earlyMessage(early))
-  const { redis: given, connect = false, ...settings } = options
+  const { redis: given, connect = false, rateLimit, ...settings } = options
   const redis = given ?? createRedis({ logger: loggerOf(app), ...settings })
   app.decorate('redis', redis)
   app.decorate('cache', redis.cache)
@@ -72,7 +76,13 @@ export async function redwellPlugin(app: FastifyInstance, options: RedwellFastif
     traits: traitsOf(app),
     requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
   }
-  app.addHook('onRoute', (route) => attach(route, host))
+  const limit = rateLimit ?? defaultLimit(redis.settings)
+  if (limit !== undefined) limitApplication(app, redis, limit)
+  settleOnResponse(app)
+  app.addHook('onRoute', (route) => {
+    limitRoute(route, redis, routeName(route))
+    attach(route, host)
+  })
   app.addHook('onClose', async () => {
     await (given === undefined ? redis.close() : redis.cache.settled())
   })
@@ -174,7 +184,12 @@ subscribe('fastify.initialization', (message) => {
   const routes: EarlyRoute[] = []
   declared.set(fastify.server, routes)
   fastify.addHook('onRoute', ({ method, url, config }) => {
-    if (config?.cache !== undefined || config?.cachePut !== undefined || config?.cacheEvict !== undefined) {
+    if (
+      config?.cache !== undefined ||
+      config?.cachePut !== undefined ||
+      config?.cacheEvict !== undefined ||
+      config?.rateLimit !== undefined
+    ) {
       routes.push({ method: String(method), url })
     }
   })

@@ -21,7 +21,7 @@ export function limitApplication(app: FastifyInstance, redis: Redis, input: Fast
   const declared = new DeclaredLimit<FastifyRequest>('rateLimit of the redwell plugin', input)
   const hook = hookOf(declared, limitOn(redis, declared, undefined))
   const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
-  app.addHook(stage, function redwellApplicationLimit(request, reply, done) {
+  app.addHook(stage, function redwellApplicationLimit(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     if (request.routeOptions.config.rateLimit === false) done()
     else hook(request, reply, done)
   })

@@ -6,3 +6,5 @@ export type {
   RedwellHonoOptions,
   RedwellMiddleware,
 } from './middleware.js'
+export { rateLimit } from './rate-limit.js'
+export type { HonoRateLimit } from './rate-limit.js'

@@ -10,14 +10,17 @@ import {
   type Provider,
   type Type,
 } from '@nestjs/common'
-import { APP_INTERCEPTOR, DiscoveryModule } from '@nestjs/core'
+import { APP_GUARD, APP_INTERCEPTOR, DiscoveryModule, Reflector } from '@nestjs/core'
 import { createRedis, Redis, type RedisOptions } from '../../create-redis.js'
 import { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import type { Logger } from '../../logger.js'
-import { getRedisToken } from './decorators.js'
+import { defaultLimit } from '../limiting.js'
+import { getRedisToken, type HttpRequest } from './decorators.js'
 import { RedwellHealthIndicator } from './health.js'
+import { DeclaredLimit } from '../../limit/route-limit.js'
 import { RedwellInterceptor } from './interceptor.js'
+import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, RateLimitInterceptor } from './rate-limit.js'
 
 /**
  * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
@@ -71,13 +74,32 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       { provide: CacheBackend, useFactory: ({ cache }: Redis) => cache, inject: [Redis] },
       RedwellHealthIndicator,
       RedwellInterceptor,
+      Reflector,
+      { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
+      { provide: APP_GUARD, useClass: RateLimitGuard },
+      // Interceptors run in this order: a refused request does not reach the cache.
+      { provide: APP_INTERCEPTOR, useClass: RateLimitInterceptor },
       { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
     ],
     exports: [Redis, CacheBackend, RedwellHealthIndicator],
   }
 }
 
-async function open({ redis: given, connect = false, ...settings }: RedwellModuleOptions): Promise<Redis> {
+/** The limit of the options, or that of the settings. */
+function applicationLimit(
+  { rateLimit }: RedwellModuleOptions,
+  { settings }: Redis,
+): DeclaredLimit<HttpRequest> | undefined {
+  const input = rateLimit ?? defaultLimit(settings)
+  return input && new DeclaredLimit<HttpRequest>('rateLimit of RedwellModule', input)
+}
+
+async function open({
+  redis: given,
+  connect = false,
+  rateLimit: _,
+  ...settings
+}: RedwellModuleOptions): Promise<Redis> {
   const redis = given ?? createRedis({ logger: nestLogger(), ...settings })
   if (given === undefined) made.add(redis)
   if (connect) await redis.connect()
@@ -126,6 +148,8 @@ export interface RedwellModuleOptions extends RedisOptions {
   readonly redis?: Redis | undefined
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
   readonly connect?: boolean | undefined
+  /** Limits every request to a handler, unless `@SkipRateLimit()` is on it: rates, or options of `@RateLimit`. */
+  readonly rateLimit?: NestRateLimit | undefined
 }
 
 /** What is decided where the module is imported, whatever the options turn out to be. */

@@ -16,7 +16,7 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
     if (outcome === undefined) return next()
     for (const [name, value] of outcome.fields) res.setHeader(name, value)
     if (outcome.answer !== undefined) return sendRefusal(res, outcome.answer)
-    if (hasToSettle(res) && res.listenerCount('finish', settleOnFinish) === 0) res.once('finish', settleOnFinish)
+    settleWhenSent(res)
     next()
   }
   try {
@@ -27,6 +27,11 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
   } catch (error) {
     next(error)
   }
+}
+
+/** Gives back what does not count, when the response is known. */
+export function settleWhenSent(res: ServerResponse): void {
+  if (hasToSettle(res) && !res.rawListeners('finish').includes(settleOnFinish)) res.on('finish', settleOnFinish)
 }
 
 function settleOnFinish(this: ServerResponse): void {

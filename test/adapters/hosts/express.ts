@@ -11,13 +11,14 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../../src/adapters/express/index.js'
+import { cache, cacheEvict, cacheGroups, cachePut, rateLimit, redwell } from '../../../src/adapters/express/index.js'
 import { Redis } from '../../../src/index.js'
 import {
   type Answer,
   type AppSpec,
   type Call,
   type Host,
+  limitWithCalls,
   type Route,
   toAnswer,
   toBytes,
@@ -27,7 +28,7 @@ import {
 
 export const expressHost: Host = {
   name: 'Express',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false },
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false, limits: true },
   async start(spec) {
     const app = express()
     const { redis: given } = spec
@@ -80,6 +81,7 @@ function build(app: Express, { routes, ambient, compression: compressed, onError
 function declare(app: Express, route: Route, compressed: boolean): void {
   const handlers: RequestHandler[] = [express.json()]
   if (route.guard !== undefined) handlers.push(guarded(route.guard))
+  if (route.rateLimit !== undefined) handlers.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
   if (route.cache !== undefined) handlers.push(cache(withCalls(route.cache, callOf)))
   if (route.cachePut !== undefined) handlers.push(cachePut(withCalls(route.cachePut, callOf)))
   if (route.cacheEvict !== undefined) handlers.push(cacheEvict(withCalls(route.cacheEvict, callOf)))

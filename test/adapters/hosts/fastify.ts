@@ -13,12 +13,13 @@ import {
   toAnswer,
   toBytes,
   toFields,
+  limitWithCalls,
   withCalls,
 } from '../host.js'
 
 export const fastifyHost: Host = {
   name: 'Fastify',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false },
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false, limits: true },
   async start(spec) {
     const app = Fastify({ forceCloseConnections: true })
     try {
@@ -59,11 +60,15 @@ async function encode(request: FastifyRequest, reply: FastifyReply, payload: unk
   return gzipSync(payload)
 }
 
-function declare(app: FastifyInstance, { method, path, cache, cachePut, cacheEvict, guard, handler }: Route): void {
+function declare(
+  app: FastifyInstance,
+  { method, path, cache, cachePut, cacheEvict, rateLimit, guard, handler }: Route,
+): void {
   app.route({
     method,
     url: path,
     config: {
+      ...(rateLimit && { rateLimit: limitWithCalls(rateLimit, callOf) }),
       ...(cache && { cache: withCalls(cache, callOf) }),
       ...(cachePut && { cachePut: withCalls(cachePut, callOf) }),
       ...(cacheEvict && { cacheEvict: withCalls(cacheEvict, callOf) }),

@@ -11,15 +11,26 @@ import {
   cacheEvict,
   cacheGroups,
   cachePut,
+  rateLimit,
   redwell,
   type RedwellMiddleware,
 } from '../../../src/adapters/hono/index.js'
 import { Redis } from '../../../src/index.js'
-import { type Answer, type AppSpec, type Call, type Host, type Route, toAnswer, toBytes, withCalls } from '../host.js'
+import {
+  type Answer,
+  type AppSpec,
+  type Call,
+  type Host,
+  type Route,
+  toAnswer,
+  toBytes,
+  limitWithCalls,
+  withCalls,
+} from '../host.js'
 
 export const honoHost: Host = {
   name: 'Hono on Node',
-  traits: { refreshes: true, repeatsLines: false, knowsMethods: false, headBeforeBody: true },
+  traits: { refreshes: true, repeatsLines: false, knowsMethods: false, headBeforeBody: true, limits: true },
   async start(spec) {
     const app = new Hono()
     const connected = redwell({
@@ -79,6 +90,7 @@ function declare(app: Hono, route: Route, inside: MiddlewareHandler[]): void {
       await next()
     })
   }
+  if (route.rateLimit !== undefined) words.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
   if (route.cache !== undefined) words.push(cache(withCalls(route.cache, callOf)))
   if (route.cachePut !== undefined) words.push(cachePut(withCalls(route.cachePut, callOf)))
   if (route.cacheEvict !== undefined) words.push(cacheEvict(withCalls(route.cacheEvict, callOf)))

@@ -21,7 +21,7 @@ import { cache, cacheEvict, cacheGroups, cachePut, redwell } from './koa-adapter
 
 export const koaHost: Host = {
   name: 'Koa',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false },
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false, limits: false },
   async start(spec) {
     const app = new Koa()
     app.silent = true

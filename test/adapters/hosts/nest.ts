@@ -21,6 +21,7 @@ import {
   StreamableFile,
   type Type,
   UseGuards,
+  HttpException,
 } from '@nestjs/common'
 import { HttpAdapterHost, NestFactory } from '@nestjs/core'
 import type { NestExpressApplication } from '@nestjs/platform-express'
@@ -35,6 +36,7 @@ import {
   CachePut,
   Cached,
   type HttpRequest,
+  RateLimit,
   RedwellModule,
 } from '../../../src/adapters/nestjs/index.js'
 import {
@@ -46,6 +48,7 @@ import {
   toAnswer,
   toBytes,
   toFields,
+  limitWithCalls,
   withCalls,
 } from '../host.js'
 
@@ -61,7 +64,7 @@ const VERBS = { GET: Get, PUT: Put, POST: Post, PATCH: Patch, DELETE: Delete }
 
 export const nestHost = (platform: Platform): Host => ({
   name: `Nest on ${platform === 'express' ? 'Express' : 'Fastify'}`,
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false },
+  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false, limits: true },
   async start(spec) {
     const app = await create(platform, spec)
     try {
@@ -141,6 +144,9 @@ class Answering implements ExceptionFilter {
   }
 
   catch(error: Error, host: ArgumentsHost): void {
+    if (error instanceof HttpException) {
+      return this.#host.httpAdapter.reply(host.switchToHttp().getResponse(), error.getResponse(), error.getStatus())
+    }
     const { text, status = 500 } =
       error instanceof Refusal ? error.answer : (this.#onError?.(error) ?? { text: error.message })
     this.#host.httpAdapter.reply(host.switchToHttp().getResponse(), text, status)
@@ -170,12 +176,13 @@ function declare(controller: Type, name: string, route: Route): void {
   CacheGroups()(prototype, name, 2)
 }
 
-function decorators({ method, path, cache, cachePut, cacheEvict, guard }: Route): MethodDecorator[] {
+function decorators({ method, path, cache, cachePut, cacheEvict, rateLimit, guard }: Route): MethodDecorator[] {
   return [
     VERBS[method](path),
     ...(cache === undefined ? [] : [Cached(withCalls(cache, callOf))]),
     ...(cachePut === undefined ? [] : [CachePut(withCalls(cachePut, callOf))]),
     ...(cacheEvict === undefined ? [] : [CacheEvict(withCalls(cacheEvict, callOf))]),
+    ...(rateLimit === undefined ? [] : [RateLimit(limitWithCalls(rateLimit, callOf))]),
     ...(guard === undefined ? [] : [UseGuards(guardOf(guard))]),
   ]
 }

@@ -1,0 +1,117 @@
+import {
+  type CallHandler,
+  type CanActivate,
+  type ExecutionContext,
+  HttpException,
+  Inject,
+  type NestInterceptor,
+  SetMetadata,
+} from '@nestjs/common'
+import { Reflector } from '@nestjs/core'
+import type { ServerResponse } from 'node:http'
+import type { Observable } from 'rxjs'
+import { Redis } from '../../create-redis.js'
+import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
+import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
+import { settleWhenSent } from '../node/rate-limit.js'
+import { type CacheDecorator, type HttpRequest, rawOf } from './decorators.js'
+
+const RATE_LIMIT = 'redwell:rate-limit'
+
+const SKIP = 'redwell:skip-rate-limit'
+
+/** Injection token of the limit of the whole application; undefined where there is none. */
+export const APPLICATION_LIMIT = 'redwell:application-limit'
+
+/** Rates of `@RateLimit` and of the module's `rateLimit`, or their options. */
+export type NestRateLimit<Req = HttpRequest> = RateLimitInput<Req>
+
+/**
+ * Limits the requests of a handler, or of each handler of a controller. Throws OptionsError with every problem of the
+ * options.
+ *
+ * @example
+ * @RateLimit({ rate: ['5/minute', '30/hour'], per: (request) => request.body.email })
+ */
+export function RateLimit<Req = HttpRequest>(input: NestRateLimit<Req>): CacheDecorator {
+  return SetMetadata(RATE_LIMIT, new DeclaredLimit<Req>('options of @RateLimit', input))
+}
+
+/** Leaves a handler, or all handlers of a controller, out of every rate limit. */
+export function SkipRateLimit(): CacheDecorator {
+  return SetMetadata(SKIP, true)
+}
+
+interface HeaderTarget {
+  header(name: string, value: string): unknown
+}
+
+/** Applies the limits of the application and of handlers: those that need no more than the request's head in a guard. */
+class Limiter {
+  readonly #redis: Redis
+  readonly #reflector: Reflector
+  readonly #application: DeclaredLimit<HttpRequest> | undefined
+
+  constructor(redis: Redis, reflector: Reflector, application: DeclaredLimit<HttpRequest> | undefined) {
+    this.#redis = redis
+    this.#reflector = reflector
+    this.#application = application
+  }
+
+  async apply(context: ExecutionContext, stage: 'request' | 'handler'): Promise<void> {
+    if (context.getType() !== 'http') return
+    const targets = [context.getHandler(), context.getClass()]
+    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, targets) === true) return
+    const own = this.#reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, targets)
+    if (this.#application?.at === stage) await this.#check(context, this.#application, undefined)
+    if (own?.at === stage) await this.#check(context, own, `${context.getClass().name}.${context.getHandler().name}`)
+  }
+
+  async #check(
+    context: ExecutionContext,
+    declared: DeclaredLimit<HttpRequest>,
+    route: string | undefined,
+  ): Promise<void> {
+    const http = context.switchToHttp()
+    const native = http.getRequest<HttpRequest>()
+    const response = http.getResponse<HeaderTarget & object>()
+    const raw = rawOf(response) as ServerResponse
+    const outcome = await applyLimit(raw, declared, limitOn(this.#redis, declared, route), {
+      native,
+      address: native.ip,
+      isPreflight: isPreflight(native.method, (name) => native.headers[name]),
+    })
+    if (outcome === undefined) return
+    for (const [name, value] of [...outcome.fields, ...(outcome.answer?.fields ?? [])]) response.header(name, value)
+    if (outcome.answer !== undefined) throw refusal(outcome.answer)
+    settleWhenSent(raw)
+  }
+}
+
+/** Nest answers a refusal by its exception filters. A body of JSON reaches them as an object. */
+function refusal({ status, body, fields }: NonNullable<LimitOutcome['answer']>): HttpException {
+  const isJson = fields.some(([name, value]) => name.toLowerCase() === 'content-type' && value.includes('json'))
+  const text = typeof body === 'string' ? body : Buffer.from(body).toString()
+  return new HttpException(isJson ? (JSON.parse(text) as Record<string, unknown>) : text, status)
+}
+
+export class RateLimitGuard extends Limiter implements CanActivate {
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    await this.apply(context, 'request')
+    return true
+  }
+}
+
+/** After all guards, so that options may ask who the user is; before the cache. */
+export class RateLimitInterceptor extends Limiter implements NestInterceptor {
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    await this.apply(context, 'handler')
+    return next.handle()
+  }
+}
+
+for (const limiter of [RateLimitGuard, RateLimitInterceptor]) {
+  Inject(Redis)(limiter, undefined, 0)
+  Inject(Reflector)(limiter, undefined, 1)
+  Inject(APPLICATION_LIMIT)(limiter, undefined, 2)
+}

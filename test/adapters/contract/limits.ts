@@ -1,0 +1,200 @@
+import { describe, expect, test } from 'vitest'
+import type { RateLimitOptions, RateLimitVerdict } from '../../../src/index.js'
+import type { Bed } from '../contract.js'
+import type { Call, Route } from '../host.js'
+
+const HOUR = '2/hour'
+
+/** What a rate limit of a route must do on every host that has one. */
+export function limits({ host, start }: Bed): void {
+  const route = (rateLimit: RateLimitOptions<Call>, more: Partial<Route> = {}): Route => ({
+    method: 'GET',
+    path: '/x',
+    rateLimit,
+    handler: () => 'content',
+    ...more,
+  })
+  const byName: RateLimitOptions<Call>['per'] = (call) => call.header('x-user')
+
+  describe.skipIf(!host.traits.limits)('rate limits', () => {
+    test('of a client that goes over the limit the rest is refused, with the fields of the draft', async () => {
+      const { client } = await start([route({ rate: HOUR })])
+      const first = await client.get('/x')
+      expect([first.status, first.headers['ratelimit-policy']]).toEqual([200, '"hour";q=2;w=3600'])
+      expect(first.headers['ratelimit']).toMatch(/^"hour";r=1;t=(3600|3601)$/)
+      await client.get('/x')
+      const refused = await client.get('/x')
+      expect(refused.status).toBe(429)
+      expect(refused.headers['content-type']).toContain('application/problem+json')
+      expect(refused.headers['cache-control']).toBe('no-store')
+      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(3590)
+      expect(refused.headers['ratelimit']).toMatch(/^"hour";r=0;t=\d+$/)
+      expect(JSON.parse(refused.text)).toEqual({
+        type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',
+        title: 'Request quota exceeded',
+        status: 429,
+        'violated-policies': ['hour'],
+      })
+    })
+
+    test('a hit of the cache counts like any request, and carries its own fields', async () => {
+      const { client } = await start([route({ rate: '3/hour' }, { cache: { ttl: 60 } })])
+      const answers = [await client.get('/x'), await client.get('/x'), await client.get('/x'), await client.get('/x')]
+      expect(answers.map(({ status, cache }) => [status, cache])).toEqual([
+        [200, 'MISS'],
+        [200, 'HIT'],
+        [200, 'HIT'],
+        [429, undefined],
+      ])
+      expect(answers.map(({ headers }) => /r=(\d)/.exec(String(headers['ratelimit']))?.[1])).toEqual([
+        '2',
+        '1',
+        '0',
+        '0',
+      ])
+    })
+
+    test('each identity has a budget of its own; one without an identity is not counted with others', async () => {
+      const { client } = await start([route({ rate: '1/hour', per: byName })])
+      const ask = async (headers: Record<string, string>) => (await client.get('/x', headers)).status
+      expect([await ask({ 'x-user': 'ann' }), await ask({ 'x-user': 'ann' }), await ask({ 'x-user': 'bob' })]).toEqual([
+        200, 429, 200,
+      ])
+      expect([await ask({}), await ask({})]).toEqual([200, 200])
+    })
+
+    test('without an identity `deny` refuses with 503', async () => {
+      const { client } = await start([route({ rate: '1/hour', per: byName, whenUnavailable: 'deny' })])
+      const { status, text } = await client.get('/x')
+      expect([status, text]).toEqual([503, expect.stringContaining('#temporary-reduced-capacity')])
+    })
+
+    test('several rates are one decision', async () => {
+      const { client } = await start([route({ rate: ['2/minute', '3/hour'] })])
+      const { headers } = await client.get('/x')
+      expect(headers['ratelimit-policy']).toBe('"minute";q=2;w=60, "hour";q=3;w=3600')
+      await client.get('/x')
+      const refused = await client.get('/x')
+      expect([refused.status, JSON.parse(refused.text)['violated-policies']]).toEqual([429, ['minute']])
+      expect(refused.headers['ratelimit']).toMatch(/"hour";r=1;/)
+    })
+
+    test('`countWhen`: what does not count is given back', async () => {
+      let status = 200
+      const { client } = await start([
+        route(
+          { rate: '1/hour', countWhen: (response) => response.status === 401 },
+          { handler: () => ({ status, text: 'x' }) },
+        ),
+      ])
+      for (let turn = 0; turn < 5; turn += 1) {
+        expect((await client.get('/x')).status).toBe(200)
+        // Given back when the response has been sent.
+        await expect.poll(async () => (await client.get('/x')).status).toBe(200)
+      }
+      status = 401
+      await expect.poll(async () => (await client.get('/x')).status).toBe(401)
+      expect((await client.get('/x')).status).toBe(429)
+    })
+
+    test('cost, skip and rates may be functions of the request', async () => {
+      const { client } = await start([
+        route({
+          rate: (call) => (call.header('x-plan') === 'pro' ? '10/hour' : '4/hour'),
+          cost: (call) => Number(call.header('x-cost') ?? 1),
+          skip: (call) => call.header('x-internal') === 'yes',
+          per: byName,
+        }),
+      ])
+      const ask = async (headers: Record<string, string>) =>
+        (await client.get('/x', { 'x-user': 'ann', ...headers })).status
+      expect([await ask({ 'x-cost': '3' }), await ask({ 'x-cost': '2' }), await ask({})]).toEqual([200, 429, 200])
+      expect([await ask({}), await ask({ 'x-plan': 'pro' }), await ask({ 'x-internal': 'yes' })]).toEqual([
+        429, 200, 200,
+      ])
+    })
+
+    test('routes with one scope share a budget; two limits without one do not', async () => {
+      const shared = { rate: '1/hour', scope: 'both' } as const
+      const { client } = await start([
+        route(shared, { path: '/a' }),
+        route(shared, { path: '/b' }),
+        route({ rate: '1/hour' }, { path: '/c' }),
+        route({ rate: '1/hour' }, { path: '/d' }),
+      ])
+      const statuses = []
+      for (const path of ['/a', '/b', '/c', '/d']) statuses.push((await client.get(path)).status)
+      expect(statuses).toEqual([200, 429, 200, 200])
+    })
+
+    test('`onLimited` makes the response', async () => {
+      const { client } = await start([
+        route({
+          rate: '1/hour',
+          onLimited: ({ retryAfter }: RateLimitVerdict) => ({
+            body: { wait: (retryAfter ?? 0) > 0 },
+            headers: { 'x-why': 'limit' },
+          }),
+        }),
+      ])
+      await client.get('/x')
+      const { status, text, headers } = await client.get('/x')
+      expect([status, JSON.parse(text), headers['x-why'], headers['retry-after'] !== undefined]).toEqual([
+        429,
+        { wait: true },
+        'limit',
+        true,
+      ])
+    })
+
+    test('the fields of a limit are sent with errors, and are never stored', async () => {
+      const { client } = await start([
+        route({ rate: '9/hour' }, { path: '/error', handler: () => ({ status: 500, text: 'oh' }) }),
+        route({ rate: '9/hour', headers: 'legacy' }, { cache: { ttl: 60 } }),
+      ])
+      expect((await client.get('/error')).headers['ratelimit']).toContain('r=8')
+      const [miss, hit] = [await client.get('/x'), await client.get('/x')]
+      expect([miss.headers['x-ratelimit-remaining'], hit.headers['x-ratelimit-remaining'], hit.cache]).toEqual([
+        '8',
+        '7',
+        'HIT',
+      ])
+      expect(hit.headers['ratelimit']).toBeUndefined()
+      expect(Number(hit.headers['x-ratelimit-reset']) - Date.now() / 1000).toBeGreaterThan(3500)
+    })
+
+    test('`headers: none` sends none; a limit runs before the body of a write is handled', async () => {
+      let handled = 0
+      const { client } = await start([
+        route(
+          { rate: '1/hour', headers: 'none' },
+          {
+            method: 'POST',
+            handler: () => {
+              handled += 1
+              return 'made'
+            },
+          },
+        ),
+      ])
+      const first = await client.ask('/x', { method: 'POST' })
+      expect(first.headers['ratelimit']).toBeUndefined()
+      const second = await client.ask('/x', { method: 'POST' })
+      expect([second.status, second.headers['ratelimit'], handled]).toEqual([429, undefined, 1])
+    })
+
+    test('what a function of the options throws is an error of the request, and ends nothing else', async () => {
+      const { client } = await start([
+        route({
+          rate: '1/hour',
+          per: () => {
+            throw new Error('no')
+          },
+        }),
+        route({ rate: '1/hour' }, { path: '/y' }),
+      ])
+      expect((await client.get('/x')).status).toBe(500)
+      expect((await client.get('/y')).status).toBe(200)
+    })
+  })
+}
