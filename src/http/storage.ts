@@ -191,7 +191,16 @@ function declaredLength({ headers }: ResponseHead): number | undefined {
 const CONNECTION_FIELDS = ['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
 /** Content-Length follows from the body; the adapter writes it. */
-const NEVER_STORED = new Set([...CONNECTION_FIELDS, OWN_STATUS_FIELD, OWN_TARGET, 'content-length'])
+/** Each response has its own of a client's budget (draft-ietf-httpapi-ratelimit-headers). */
+const LIMIT_FIELDS = [
+  'ratelimit',
+  'ratelimit-policy',
+  'x-ratelimit-limit',
+  'x-ratelimit-remaining',
+  'x-ratelimit-reset',
+]
+
+const NEVER_STORED = new Set([...CONNECTION_FIELDS, ...LIMIT_FIELDS, OWN_STATUS_FIELD, OWN_TARGET, 'content-length'])
 
 /** The fields to store; order and repetition are kept. `without`: more lower-case names to leave out. */
 export function storableFields(headers: HeaderList, without: readonly string[] = []): HeaderList {

@@ -10,7 +10,7 @@ export type RateLimitHeaders = 'draft' | 'legacy' | 'both' | 'none'
 export type Field = readonly [name: string, value: string]
 
 /** Body and type of a refusal (RFC 9457). */
-export const PROBLEM_TYPE = 'application/problem+json'
+const PROBLEM_TYPE = 'application/problem+json'
 
 /** Problem types of the draft, by status and reason. */
 const PROBLEMS = {

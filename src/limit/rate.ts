@@ -28,7 +28,7 @@ export interface Rate {
   readonly burst: number
 }
 
-export const RATE_RULE = "'100/minute', '10/15 seconds', '100 per 2 minutes', or { limit, window }"
+const RATE_RULE = "'100/minute', '10/15 seconds', '100 per 2 minutes', or { limit, window }"
 
 /** Counts are 32-bit in the stored state; a billion leaves room for every sum. */
 const LIMIT_MAX = 1e9

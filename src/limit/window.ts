@@ -10,7 +10,7 @@ import type { Rate } from './rate.js'
 export type Algorithm = 'sliding-window' | 'fixed-window' | 'token-bucket'
 
 /** Up to this limit each hit has a record of its own. */
-export const EXACT_MAX = 16
+const EXACT_MAX = 16
 
 /** Records that a window is divided into above that. */
 export const SLOTS = 16

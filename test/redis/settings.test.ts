@@ -48,6 +48,7 @@ test('without anything given there is a Redis on localhost', () => {
     trustRestarts: false,
     otel: false,
     otelRedis: false,
+    rateLimit: { rate: undefined, failClosed: false, headers: 'draft' },
     client: undefined,
     warnings: [],
   })

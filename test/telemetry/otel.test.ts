@@ -115,6 +115,24 @@ describe.each(HOSTS)('$name', (host) => {
       })
     }
 
+    test('a rate limit has a span and counts by outcome, without the identity', async () => {
+      observe()
+      const { port } = await serve([{ ...cached, rateLimit: { rate: '1/hour' } }])
+      await ask(port, 'GET', '/products/1')
+      await ask(port, 'GET', '/products/1')
+      const spans = sdk.named('ratelimit.hit')
+      expect(spans.map(({ attributes }) => attributes[ATTRIBUTE.limitOutcome])).toEqual(['allowed', 'limited'])
+      const request = (await finished('GET'))[0]!
+      expect(parentOf(spans[0]!, sdk.spans)).toBe(request)
+      const points = await sdk.points(METRIC.rateLimitRequests)
+      expect(points.map(({ attributes, value }) => [attributes[ATTRIBUTE.limitOutcome], value])).toEqual([
+        ['allowed', 1],
+        ['limited', 1],
+      ])
+      expect(await sdk.points(METRIC.rateLimitLatency)).not.toEqual([])
+      expect(JSON.stringify([spans.map(({ attributes }) => attributes), points])).not.toContain('127.0.0.1')
+    })
+
     test('a hit says so, with its remaining lifetime, and is no error', async () => {
       observe()
       const clock = testClock()

@@ -6,6 +6,7 @@ import {
   type EvictionEvent,
   type LookupEvent,
   type Origin,
+  type RateLimitEvent,
   type RetryEvent,
   type StoreEvent,
   subscribe,
@@ -44,6 +45,7 @@ export class Metrics {
     listen('redwell:breaker', (event) => this.#breaker(event))
     listen('redwell:connection', (event) => this.#connection(event))
     listen('redwell:retry', (event) => this.#retry(event))
+    listen('redwell:ratelimit', (event) => this.#rateLimit(event))
   }
 
   /** Stops counting. The totals can still be collected: applications flush their SDK after they have closed Redis. */
@@ -101,6 +103,12 @@ export class Metrics {
     this.#instruments.series('unconfirmed').point(labels).value = pending
   }
 
+  #rateLimit({ scope, outcome, durationMs }: RateLimitEvent): void {
+    const labels = { [ATTRIBUTE.scope]: scope, [ATTRIBUTE.limitOutcome]: outcome }
+    this.#instruments.series('rateLimitRequests').point(labels).value += 1
+    this.#instruments.rateLimitLatency?.record(durationMs / 1000, labels)
+  }
+
   #of(origin: Origin): OriginMetrics {
     let own = this.#origins.get(origin)
     if (own === undefined) this.#origins.set(origin, (own = new OriginMetrics(origin, this.#instruments)))
@@ -127,6 +135,7 @@ const COUNTERS = {
   bytes: { unit: 'By', description: 'Bytes of bodies, served from the cache and stored.' },
   breakerChanges: { unit: '{change}', description: 'Changes of the breaker in front of Redis, by new state.' },
   retries: { unit: '{retry}', description: 'Retries of invalidations that Redis had not confirmed.' },
+  rateLimitRequests: { unit: '{request}', description: 'Calls of rate limiters, by outcome.' },
 } as const
 
 /** Current values. */
@@ -145,6 +154,7 @@ export class Instruments {
   readonly #series = new Map<SeriesName, Series>()
   #provider: MeterProvider | undefined
   #latency: Histogram | undefined
+  #rateLimitLatency: Histogram | undefined
   #removeCallbacks: (() => void)[] = []
 
   constructor(api: Api, given: MeterProvider | undefined) {
@@ -165,9 +175,15 @@ export class Instruments {
     return this.#latency
   }
 
+  get rateLimitLatency(): Histogram | undefined {
+    this.#follow()
+    return this.#rateLimitLatency
+  }
+
   close(): void {
     for (const remove of this.#removeCallbacks.splice(0)) remove()
     this.#latency = undefined
+    this.#rateLimitLatency = undefined
     this.#provider = undefined
   }
 
@@ -180,6 +196,11 @@ export class Instruments {
     this.#latency = meter.createHistogram(METRIC.latency, {
       unit: 's',
       description: 'Time of decisions, stores and invalidations, without handlers.',
+      advice: { explicitBucketBoundaries: [...LATENCY_BOUNDARIES] },
+    })
+    this.#rateLimitLatency = meter.createHistogram(METRIC.rateLimitLatency, {
+      unit: 's',
+      description: 'Time of the decisions of rate limits.',
       advice: { explicitBucketBoundaries: [...LATENCY_BOUNDARIES] },
     })
     for (const name of keysOf(COUNTERS)) this.#watch(meter.createObservableCounter(METRIC[name], COUNTERS[name]), name)

@@ -4,7 +4,7 @@ import { OptionsError } from '../../errors.js'
 import { setTracer } from '../recorder.js'
 import { Instruments, Metrics } from './metrics.js'
 import type { Api } from './names.js'
-import { spanTracer } from './spans.js'
+import { limitSpans, spanTracer } from './spans.js'
 
 export interface OtelOptions {
   /** Create spans. Default true. */
@@ -76,10 +76,15 @@ function run(options: OtelOptions, warn: Warn): Running | undefined {
   const spansFailed = once(warn, 'redwell: OpenTelemetry spans failed; requests continue without them.')
   const metricsFailed = once(warn, 'redwell: OpenTelemetry metrics failed; requests continue without them.')
   setTracer(spans ? spanTracer(api, { groups, keys, tracerProvider }, spansFailed) : undefined)
+  stopLimitSpans()
+  stopLimitSpans = spans ? limitSpans(api, tracerProvider, spansFailed) : () => {}
   latest?.close()
   latest = metrics ? new Metrics(new Instruments(api, meterProvider), metricsFailed) : undefined
   return { metrics: latest, users: 0 }
 }
+
+/** Spans of rate limits come from their events. */
+let stopLimitSpans = (): void => {}
 
 function leave(): void {
   if (running === undefined) return
@@ -87,6 +92,7 @@ function leave(): void {
   if (running.users > 0) return
   running.metrics?.stop()
   setTracer(undefined)
+  stopLimitSpans()
   running = undefined
 }
 

@@ -1,5 +1,5 @@
 import type { Attributes, AttributeValue, Span, TracerProvider } from '@opentelemetry/api'
-import type { EvictionEvent, LookupEvent, StoreEvent } from '../events.js'
+import { type EvictionEvent, type LookupEvent, type StoreEvent, subscribe } from '../events.js'
 import type { Scope, Tracer } from '../recorder.js'
 import { type Api, ATTRIBUTE, SCOPE, SPAN } from './names.js'
 
@@ -26,6 +26,23 @@ export function spanTracer(api: Api, options: SpanOptions, onError: (error: unkn
       return undefined
     }
   }
+}
+
+/** Creates a span for each call of a rate limiter, when it has been decided. Returns a function that ends this. */
+export function limitSpans(
+  api: Api,
+  provider: TracerProvider | undefined,
+  onError: (error: unknown) => void,
+): () => void {
+  return subscribe('redwell:ratelimit', ({ at, scope, outcome, limit, durationMs }) => {
+    try {
+      const attributes = { [ATTRIBUTE.scope]: scope, [ATTRIBUTE.limit]: limit, [ATTRIBUTE.limitOutcome]: outcome }
+      const tracer = provider?.getTracer(SCOPE) ?? api.trace.getTracer(SCOPE)
+      tracer.startSpan(SPAN.rateLimit, { startTime: at - durationMs, attributes }).end(at)
+    } catch (error) {
+      onError(error)
+    }
+  })
 }
 
 const ROUTE_SPANS = new Map<string, string>([
