@@ -177,14 +177,9 @@ export function parseHttpDate(value: string | undefined, now: number): number | 
   return undefined
 }
 
-/** The first Date field in milliseconds; undefined where there is none or it is invalid. */
-export function dateOf(headers: HeaderList, now: number): number | undefined {
-  return parseHttpDate(firstField(headers, 'date'), now)
-}
-
-/** The first Last-Modified in milliseconds; undefined where there is none or it is invalid. */
-export function lastModifiedOf(headers: HeaderList, now: number): number | undefined {
-  return parseHttpDate(firstField(headers, 'last-modified'), now)
+/** The first Date, or another date field, in milliseconds; undefined where there is none or it is invalid. */
+export function dateOf(headers: HeaderList, now: number, name = 'date'): number | undefined {
+  return parseHttpDate(firstField(headers, name), now)
 }
 
 /** A two-digit year over 50 years ahead is the last past year with those digits (RFC 9110 section 5.6.7). */

@@ -4,7 +4,6 @@ import {
   firstField,
   type HeaderList,
   isField,
-  lastModifiedOf,
   mapFields,
   MAX_SECONDS,
   parseDeltaSeconds,
@@ -144,49 +143,49 @@ function heuristicLifetime(
 ): number | undefined {
   if (policy.heuristic === 0 || directives.noCache) return undefined
   if (!HEURISTIC_STATUSES.has(status) && !directives.public) return undefined
-  const modified = lastModifiedOf(headers, now)
+  const modified = dateOf(headers, now, 'last-modified')
   return modified === undefined ? undefined : Math.max(0, (dateOf(headers, now) ?? now) - modified) * policy.heuristic
 }
 
-export interface WindowInput {
-  readonly lifetime: Lifetime
-  readonly initialAgeMs: number
-  readonly effective: EffectiveDirectives
-  /** The handler can be asked whether it is still valid. */
-  readonly revalidates: boolean
-  readonly now: number
-  /** Draw for jitter, 0 to 1. */
-  readonly random: number
-}
-
 /** The instants of an entry, and the flags that describe the last of them. */
-export function windowsOf(input: WindowInput, policy: HttpPolicy): Lifetimes & { readonly flags: number } {
-  const { lifetime, now } = input
-  const { directives, targeted } = input.effective
+export function windowsOf(
+  lifetime: Lifetime,
+  { directives, targeted }: EffectiveDirectives,
+  policy: HttpPolicy,
+  run: {
+    readonly initialAgeMs: number
+    /** The handler can be asked whether it is still valid. */
+    readonly revalidates: boolean
+    /** Draw for jitter, 0 to 1. */
+    readonly random: number
+    readonly now: number
+  },
+): Lifetimes & { readonly flags: number } {
   // RFC 5861: the directive where the handler's lifetime counts, otherwise the route's option.
   const window = (seconds: number | undefined, optionMs: number): number =>
     seconds !== undefined && (lifetime.by === 'handler' || targeted) ? seconds * 1000 : optionMs
   const keepsStale = !neverStale(directives, policy) && !directives.noCache
-  const freshUntil = freshEnd(input, policy)
+  const freshForMs =
+    lifetime.by === 'handler'
+      ? lifetime.ms - run.initialAgeMs
+      : lifetime.ms === Infinity
+        ? Infinity
+        : Math.floor(lifetime.ms * (1 - policy.jitter * run.random))
+  const freshUntil = run.now + freshForMs
   const swrMs = keepsStale ? window(directives.staleWhileRevalidate, policy.staleWhileRevalidateMs) : 0
   // `staleOnError` is for responses without a window of their own.
   const errorMs = policy.staleOnError ? Math.max(policy.staleIfErrorMs, policy.retainMs) : policy.staleIfErrorMs
   const sieMs = keepsStale ? window(directives.staleIfError, errorMs) : 0
-  const retainMs = keepsStale || input.revalidates ? policy.retainMs : 0
+  const retainMs = keepsStale || run.revalidates ? policy.retainMs : 0
   // An entry has one instant for both ends. A targeted window cannot be derived again, so there it replaces retention.
   const retained = retainMs > sieMs && !(targeted && sieMs > 0)
   return {
-    storedAt: now,
+    storedAt: run.now,
     freshUntil,
     staleUntil: freshUntil + swrMs,
     errorUntil: freshUntil + (retained ? retainMs : sieMs),
     flags: retained ? Flag.retained | (sieMs === 0 ? Flag.noErrorWindow : 0) : 0,
   }
-}
-
-function freshEnd({ lifetime, initialAgeMs, now, random }: WindowInput, policy: HttpPolicy): number {
-  if (lifetime.by === 'handler') return now + lifetime.ms - initialAgeMs
-  return lifetime.ms === Infinity ? Infinity : now + Math.floor(lifetime.ms * (1 - policy.jitter * random))
 }
 
 /** Until when a stored response may replace a failure. */

@@ -4,8 +4,16 @@ export { type Check, choice, flag, fraction, Option, resolveOptions } from './op
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
 export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
 export { evaluateReuse, planRequest, planWrite } from './reuse.js'
-export { type Freshened, freshen, headUpdate } from './revalidation.js'
-export { decideStore, isFailure, isTruncated, toStored, withBody } from './storage.js'
+export {
+  type Conditions,
+  endFreshness,
+  forwardedConditions,
+  type Freshened,
+  freshen,
+  handlerValidators,
+  headUpdate,
+} from './revalidation.js'
+export { decideStore, isFailure, isTruncated, type RunContext, toStored, withBody } from './storage.js'
 export {
   type BypassReason,
   Flag,
@@ -21,7 +29,5 @@ export {
   type StoreDecision,
   type StoredResponse,
   type StoredResponseContext,
-  type StoreFacts,
 } from './types.js'
-export { type Conditions, forwardedConditions, handlerValidators } from './validation.js'
 export { mostRecent, selectedFields } from './vary.js'

@@ -1,3 +1,4 @@
+import { clientHasIt, formatContentRange, requestedPart, toNotModified } from './conditions.js'
 import {
   appendMembers,
   firstField,
@@ -9,7 +10,6 @@ import {
 } from './fields.js'
 import { ageSeconds, generatedCacheControl, withFreshness } from './freshness.js'
 import type { HttpPolicy } from './options.js'
-import { type ContentRange, contentRangeOf, formatContentRange, parseRange, sliceOf, sliceOfPart } from './range.js'
 import { withOwnFields } from './storage.js'
 import {
   BYPASS_REASONS,
@@ -27,7 +27,6 @@ import {
   type StoredResponse,
   type StoredResponseContext,
 } from './types.js'
-import { clientHasIt, rangeApplies, toNotModified } from './validation.js'
 import { withVary } from './vary.js'
 
 const HIT: StoredResponseContext = Object.freeze({ kind: 'hit' })
@@ -44,7 +43,7 @@ export function buildStoredResponse(
   const whole = context.kind === 'hit' ? facts.hit(stored, policy, now) : wholeResponse(stored, policy, now, context)
   if (plan.plain) return whole
   if (clientHasIt(stored, plan, facts.etag, now)) return facts.notModified(whole)
-  if (plan.range !== undefined && rangeApplies(stored, plan.ifRange, now)) return ranged(stored, whole, plan.range)
+  if (plan.range !== undefined) return ranged(stored, whole, plan, now)
   if (!plan.head) return whole
   const length = hasNoContent(stored.status) ? [] : ['Content-Length', String(stored.body.length)]
   return new OutgoingResponse(whole.status, [...whole.headers, ...length], null)
@@ -113,41 +112,24 @@ function wordOf(context: StoredResponseContext): StatusWord {
   return context.stored === false ? 'BYPASS' : 'MISS'
 }
 
-/** RFC 9110 sections 14.2, 15.3.7 and 15.5.17. Several ranges are answered with the whole. */
-function ranged(stored: StoredResponse, whole: OutgoingResponse, range: string): OutgoingResponse {
-  const spec = parseRange(range)
-  if (spec === undefined) return whole
-  if (hasFlag(stored.flags, Flag.partial)) {
-    const part = contentRangeOf(stored.headers)
-    const slice = part && sliceOfPart(spec, part)
-    if (part === undefined || slice === undefined) return whole
-    return partOf(whole.headers, { ...slice, complete: part.complete }, stored.body, part.first)
-  }
-  if (stored.status !== 200) return whole
-  const { length } = stored.body
-  const slice = sliceOf(spec, length)
-  if (slice === 'whole') return whole
-  if (slice === 'unsatisfiable') return unsatisfiable(whole.headers, length)
-  return partOf(whole.headers, { ...slice, complete: length }, stored.body, 0)
-}
-
 /** Fields about the stored bytes, which are not those of the part (RFC 9530 section 2). */
 const BYTES_FIELDS = new Set(['content-range', 'content-digest', 'content-md5'])
-
-/** `offset`: where the stored body begins in the representation. */
-function partOf(headers: HeaderList, part: ContentRange, stored: Buffer, offset: number): OutgoingResponse {
-  const fields = [...keepFields(headers, (name) => !BYTES_FIELDS.has(name)), 'Content-Range', formatContentRange(part)]
-  return new OutgoingResponse(206, fields, stored.subarray(part.first - offset, part.last + 1 - offset))
-}
 
 /** No field of the representation except its length; those about caching and selection stay. */
 const UNSATISFIABLE_FIELDS = new Set(['date', 'vary', OWN_STATUS_FIELD, 'cache-status'])
 
 const NO_CONTENT = Buffer.alloc(0)
 
-function unsatisfiable(headers: HeaderList, length: number): OutgoingResponse {
-  const kept = keepFields(headers, (name) => UNSATISFIABLE_FIELDS.has(name))
-  return new OutgoingResponse(416, [...kept, 'Content-Range', `bytes */${length}`], NO_CONTENT)
+/** RFC 9110 sections 14.2, 15.3.7 and 15.5.17. */
+function ranged(stored: StoredResponse, whole: OutgoingResponse, plan: RequestPlan, now: number): OutgoingResponse {
+  const part = requestedPart(stored, plan, now)
+  if (part === 'whole') return whole
+  if (part === 'unsatisfiable') {
+    const kept = keepFields(whole.headers, (name) => UNSATISFIABLE_FIELDS.has(name))
+    return new OutgoingResponse(416, [...kept, 'Content-Range', `bytes */${stored.body.length}`], NO_CONTENT)
+  }
+  const kept = keepFields(whole.headers, (name) => !BYTES_FIELDS.has(name))
+  return new OutgoingResponse(206, [...kept, 'Content-Range', formatContentRange(part.range)], part.bytes)
 }
 
 const NO_RUN: RunFacts = Object.freeze({})

@@ -1,7 +1,7 @@
 import { NO_REQUEST_DIRECTIVES, parseRequestDirectives } from './cache-control.js'
+import { requestedPart } from './conditions.js'
 import { currentAge, errorWindowEnd } from './freshness.js'
 import type { HttpPolicy } from './options.js'
-import { contentRangeOf, parseRange, sliceOfPart } from './range.js'
 import {
   type BypassReason,
   Flag,
@@ -12,7 +12,6 @@ import {
   type ReuseReason,
   type StoredResponse,
 } from './types.js'
-import { rangeApplies } from './validation.js'
 
 /** The usual request: a GET without directives, conditions or range. One object for all of them. */
 const PLAIN_GET: RequestPlan = Object.freeze({
@@ -166,15 +165,8 @@ export function evaluateReuse(
 function whyUnusable(stored: StoredResponse, plan: RequestPlan, now: number): ReuseReason | undefined {
   if (plan.refusal === 'precondition') return 'precondition'
   if (plan.authorized && !hasFlag(stored.flags, Flag.sharedAuth)) return 'authorization'
-  return hasFlag(stored.flags, Flag.partial) && !partCovers(stored, plan, now) ? 'partial' : undefined
-}
-
-/** A stored part answers a range inside it, nothing else (RFC 9111 section 3.3). */
-function partCovers(stored: StoredResponse, plan: RequestPlan, now: number): boolean {
-  const spec = plan.range === undefined ? undefined : parseRange(plan.range)
-  const part = contentRangeOf(stored.headers)
-  if (spec === undefined || part === undefined || !rangeApplies(stored, plan.ifRange, now)) return false
-  return sliceOfPart(spec, part) !== undefined
+  const lacksPart = hasFlag(stored.flags, Flag.partial) && requestedPart(stored, plan, now) === 'whole'
+  return lacksPart ? 'partial' : undefined
 }
 
 /** Why the client (RFC 9111 section 5.2.1) or the response (5.2.2.4) require a validation. */

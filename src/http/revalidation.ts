@@ -1,28 +1,67 @@
+import { isWeak, strongMatch, weakMatch } from './conditions.js'
 import {
   dateOf,
   firstField,
   hasField,
   type HeaderList,
   keepFields,
-  lastModifiedOf,
   linesOf,
   mergeFields,
   parseDeltaSeconds,
 } from './fields.js'
 import { ageSeconds, parseAge } from './freshness.js'
 import type { HttpPolicy } from './options.js'
-import { decideStore, storableFields, toStored } from './storage.js'
+import { decideStore, type RunContext, storableFields, toStored } from './storage.js'
 import {
   Flag,
   hasFlag,
-  type RequestHead,
   type RequestPlan,
   type ResponseHead,
+  type ReuseDecision,
   type StoreDecision,
   type StoredResponse,
-  type StoreFacts,
 } from './types.js'
-import { isWeak, strongMatch, weakMatch } from './validation.js'
+
+/** The conditional fields that the handler sees instead of the client's. Undefined: the field is absent. */
+export interface Conditions {
+  readonly ifNoneMatch: string | undefined
+  readonly ifModifiedSince: string | undefined
+}
+
+const NONE: Conditions = Object.freeze({ ifNoneMatch: undefined, ifModifiedSince: undefined })
+
+/** Validators of a stored response that the handler made itself (RFC 9111 section 4.3.1). */
+export function handlerValidators(stored: StoredResponse): Conditions {
+  if (!hasFlag(stored.flags, Flag.validators)) return NONE
+  return {
+    ifNoneMatch: hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag'),
+    ifModifiedSince: firstField(stored.headers, 'last-modified'),
+  }
+}
+
+/**
+ * The conditions for a handler run; `as-is`: the client's own. A handler that answers the client's condition with 304
+ * leaves nothing to store, so on a miss it does not see it. `others`: stored variants of the URI that the request does
+ * not select.
+ */
+export function forwardedConditions(
+  plan: RequestPlan,
+  policy: HttpPolicy,
+  stored?: StoredResponse,
+  reuse?: ReuseDecision,
+  others: readonly StoredResponse[] = [],
+): Conditions | 'as-is' {
+  if (plan.outcome === 'bypass') return 'as-is'
+  if (stored !== undefined) return reuse?.conditional === true ? handlerValidators(stored) : NONE
+  if (policy.validateOtherVariants && others.length > 0) return tagsOf(others)
+  return policy.forwardConditionals ? 'as-is' : NONE
+}
+
+/** RFC 9111 section 4.1: the 304 names the variant that answers this request. */
+function tagsOf(others: readonly StoredResponse[]): Conditions {
+  const tags = others.map((other) => handlerValidators(other).ifNoneMatch).filter((tag) => tag !== undefined)
+  return tags.length === 0 ? NONE : { ifNoneMatch: [...new Set(tags)].join(', '), ifModifiedSince: undefined }
+}
 
 /** A stored response after a 304: the response for this client, and whether and how it is stored again. */
 export interface Freshened {
@@ -37,21 +76,18 @@ export interface Freshened {
 export function freshen(
   stored: StoredResponse,
   notModified: ResponseHead,
-  request: RequestHead,
-  plan: RequestPlan,
-  policy: HttpPolicy,
-  now: number,
-  requestedAt: number,
-  facts: StoreFacts = {},
+  context: RunContext,
 ): Freshened | 'mismatch' {
+  const { plan, now } = context
   if (!isAbout(stored, notModified.headers, now)) return 'mismatch'
   const headers = updated(stored, notModified.headers, now)
-  const known = { ...facts, body: stored.body }
   // A HEAD's validation freshens the entry of the GET it stands for.
   const asGet = plan.head ? { ...plan, stores: 'get' as const, refusal: undefined } : plan
-  const decision = decideStore(request, asGet, { status: stored.status, headers }, policy, now, requestedAt, known)
-  if (!decision.store) return { response: { ...stored, headers: sendable(headers, stored), memo: undefined }, decision }
-  return { response: forClient(toStored(decision, stored.body), headers), decision }
+  const decision = decideStore({ status: stored.status, headers }, { ...context, plan: asGet, body: stored.body })
+  if (decision.store) return { response: forClient(toStored(decision, stored.body), headers), decision }
+  // A refused update is still this client's answer; the generated ETag describes the same bytes as before.
+  const etag = hasFlag(stored.flags, Flag.generatedEtag) ? linesOf(stored.headers, 'etag') : []
+  return { response: { ...stored, headers: [...headers, ...etag], memo: undefined }, decision }
 }
 
 /**
@@ -63,8 +99,8 @@ function isAbout(stored: StoredResponse, headers: HeaderList, now: number): bool
   const own = hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag')
   if (named !== undefined && !isWeak(named)) return own !== undefined && strongMatch(named, own)
   if (named !== undefined && own !== undefined) return weakMatch(named, own)
-  const modified = lastModifiedOf(headers, now)
-  const ownModified = lastModifiedOf(stored.headers, now)
+  const modified = dateOf(headers, now, 'last-modified')
+  const ownModified = dateOf(stored.headers, now, 'last-modified')
   return modified === undefined || ownModified === undefined || modified === ownModified
 }
 
@@ -73,25 +109,14 @@ const BYTES_FIELDS = ['content-encoding', 'content-md5', 'content-range', 'conte
 
 /**
  * Each field of the 304 replaces the stored ones, except Content-Length and those of the connection (RFC 9111 section
- * 3.2), and, which that section permits for the stored response's integrity, the fields about its bytes.
+ * 3.2), and, which that section permits for the stored response's integrity, the fields about its bytes. A generated
+ * ETag is made again; the Date becomes that of the validation, whether the handler sent it or not.
  */
 function updated(stored: StoredResponse, headers: HeaderList, now: number): HeaderList {
-  return mergeFields(
-    keepFields(stored.headers, (name) => !isOutdated(name, stored, headers, now)),
-    storableFields(headers, BYTES_FIELDS),
-  )
-}
-
-/** A generated ETag is made again; the Date becomes that of the validation, whether the handler sent it or not. */
-function isOutdated(name: string, stored: StoredResponse, headers: HeaderList, now: number): boolean {
-  if (name === 'etag') return hasFlag(stored.flags, Flag.generatedEtag)
-  return name === 'date' && dateOf(headers, now) === undefined
-}
-
-/** A refused update is still this client's answer; the generated ETag describes the same bytes as before. */
-function sendable(headers: HeaderList, stored: StoredResponse): HeaderList {
-  if (!hasFlag(stored.flags, Flag.generatedEtag)) return headers
-  return [...headers, ...linesOf(stored.headers, 'etag')]
+  const made = hasFlag(stored.flags, Flag.generatedEtag)
+  const undated = dateOf(headers, now) === undefined
+  const kept = keepFields(stored.headers, (name) => !(made && name === 'etag') && !(undated && name === 'date'))
+  return mergeFields(kept, storableFields(headers, BYTES_FIELDS))
 }
 
 /**
@@ -105,40 +130,24 @@ function forClient(entry: StoredResponse, headers: HeaderList): StoredResponse {
   return cookies.length + age.length === 0 ? entry : { ...entry, headers: [...entry.headers, ...cookies, ...age] }
 }
 
-/** The effect of a HEAD on the stored GET. `stale`: it has changed; store it with its freshness ended. */
-export type HeadUpdate =
-  | { readonly kind: 'unrelated' }
-  | ({ readonly kind: 'freshened' } & Freshened)
-  | { readonly kind: 'stale'; readonly response: StoredResponse }
-
-const UNRELATED: HeadUpdate = Object.freeze({ kind: 'unrelated' })
-
-/** A 200 to HEAD freshens the stored 200, or shows that a GET would now differ from it (RFC 9111 section 4.3.5). */
+/**
+ * The effect of a 200 to HEAD on the stored 200: it is freshened, or `changed`, because a GET would now differ from it
+ * (RFC 9111 section 4.3.5). Undefined: none.
+ */
 export function headUpdate(
   stored: StoredResponse,
   head: ResponseHead,
-  request: RequestHead,
-  plan: RequestPlan,
-  policy: HttpPolicy,
-  now: number,
-  requestedAt: number,
-): HeadUpdate {
-  if (!policy.headUpdate || !plan.head || head.status !== 200 || stored.status !== 200) return UNRELATED
-  const freshened = sameLength(stored, head)
-    ? freshen(stored, head, request, plan, policy, now, requestedAt)
-    : 'mismatch'
-  return freshened === 'mismatch'
-    ? { kind: 'stale', response: ended(stored, now) }
-    : { kind: 'freshened', ...freshened }
-}
-
-function sameLength(stored: StoredResponse, head: ResponseHead): boolean {
+  context: RunContext,
+): Freshened | 'changed' | undefined {
+  const { plan, policy } = context
+  if (!policy.headUpdate || !plan.head || head.status !== 200 || stored.status !== 200) return undefined
   const length = parseDeltaSeconds(firstField(head.headers, 'content-length')?.trim())
-  return length === undefined || length === stored.body.length
+  const freshened = length === undefined || length === stored.body.length ? freshen(stored, head, context) : 'mismatch'
+  return freshened === 'mismatch' ? 'changed' : freshened
 }
 
 /** The stale windows of a changed response end, too; its validators may still be used while it is retained. */
-function ended(stored: StoredResponse, now: number): StoredResponse {
+export function endFreshness<T extends StoredResponse>(stored: T, now: number): T {
   const freshUntil = Math.min(stored.freshUntil, now)
   return { ...stored, freshUntil, staleUntil: freshUntil, memo: undefined }
 }

@@ -1,4 +1,5 @@
 import type { ResponseDirectives } from './cache-control.js'
+import { contentRangeOf, formatContentRange, makeEtag } from './conditions.js'
 import {
   appendMembers,
   dateOf,
@@ -29,7 +30,6 @@ import {
 } from './freshness.js'
 import { cacheGroups, fitsEntry, serializeGroups } from './invalidation.js'
 import type { HttpPolicy } from './options.js'
-import { contentRangeOf, formatContentRange } from './range.js'
 import {
   Flag,
   hasFlag,
@@ -41,9 +41,7 @@ import {
   type Storable,
   type StoreDecision,
   type StoredResponse,
-  type StoreFacts,
 } from './types.js'
-import { makeEtag } from './validation.js'
 import { varyNames, withVary } from './vary.js'
 
 /** Failures that a stale response may replace (RFC 5861 section 4). */
@@ -51,10 +49,28 @@ export function isFailure(status: number): boolean {
   return status === 500 || status === 502 || status === 503 || status === 504
 }
 
-/** A run to decide about. */
-interface Run extends EffectiveDirectives {
+/** A handler run, and what is known about it in addition to its response. */
+export interface RunContext {
   readonly request: RequestHead
   readonly plan: RequestPlan
+  readonly policy: HttpPolicy
+  /** When the response was received. */
+  readonly now: number
+  readonly requestedAt: number
+  /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
+  readonly body?: Buffer | undefined
+  /** A field with a cookie or credential that the handler read (lower case) and that is not part of the key. */
+  readonly unkeyedRead?: string | undefined
+  /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
+  readonly ambient?: ReadonlySet<string> | undefined
+  /** Groups of the route, for `emitCacheGroups`. */
+  readonly routeGroups?: readonly string[] | undefined
+  /** Draw for `jitter`, 0 to 1. Default: random. */
+  readonly random?: number | undefined
+}
+
+/** A run to decide about. */
+interface Run extends RunContext, EffectiveDirectives {
   readonly response: ResponseHead
   /** The response that would be stored: that of a GET. */
   readonly entry: ResponseHead
@@ -64,33 +80,23 @@ interface Run extends EffectiveDirectives {
   readonly varyNames: readonly string[] | '*'
   /** Groups that the response is in. */
   readonly groups: readonly string[]
-  readonly facts: StoreFacts
-  readonly policy: HttpPolicy
-  readonly now: number
-  readonly requestedAt: number
 }
-
-const NO_FACTS: StoreFacts = Object.freeze({})
 
 /**
  * Whether and how the response of a handler run is stored (RFC 9111 section 3). The same decision stores the response
- * and announces its lifetime to other caches. Without a body in `facts` it is about the head; `withBody` completes it.
+ * and announces its lifetime to other caches. Without a body it is about the head; `withBody` completes it.
  */
-export function decideStore(
-  request: RequestHead,
-  plan: RequestPlan,
-  response: ResponseHead,
-  policy: HttpPolicy,
-  now: number,
-  requestedAt: number,
-  facts: StoreFacts = NO_FACTS,
-): StoreDecision {
+export function decideStore(response: ResponseHead, context: RunContext): StoreDecision {
+  const { plan, policy, body, now } = context
   if (plan.refusal !== undefined) return refuse(plan.refusal)
   const effective = effectiveDirectives(response, policy)
   const { noCacheFields, privateFields } = effective.directives
-  const entry = entryOf(plan, response, facts)
+  const entry = entryOf(response, context)
   const run: Run = {
-    ...{ ...effective, request, plan, response, entry, facts, policy, now, requestedAt },
+    ...context,
+    ...effective,
+    response,
+    entry,
     qualified: policy.personal ? noCacheFields : [...noCacheFields, ...privateFields],
     lifetime: chooseLifetime(entry, effective, policy, now),
     varyNames: varyNames(entry.headers, policy),
@@ -99,9 +105,9 @@ export function decideStore(
   for (const [reason, refuses] of REFUSALS) if (refuses(run)) return refuse(reason)
   if (typeof run.lifetime === 'string') return refuse(run.lifetime)
   const draft = draftOf(run, run.lifetime)
-  const { body } = facts
+  const { freshUntil, staleUntil, errorUntil } = draft.lifetimes
   // Limits, and entries that could never be used.
-  if (draft.physicalTtlMs !== undefined && draft.physicalTtlMs <= 0) return refuse('already-stale')
+  if (Math.max(freshUntil, staleUntil, errorUntil) <= now) return refuse('already-stale')
   if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return refuse('headers-too-large')
   if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return refuse('body-too-large')
   if (body === undefined) return draft
@@ -109,9 +115,9 @@ export function decideStore(
 }
 
 /** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
-function entryOf({ stores }: RequestPlan, { status, headers }: ResponseHead, { ambient }: StoreFacts): ResponseHead {
+function entryOf({ status, headers }: ResponseHead, { plan, ambient }: RunContext): ResponseHead {
   const own = ambient === undefined || ambient.size === 0 ? headers : keepFields(headers, (name) => !ambient.has(name))
-  if (stores !== 'write') return { status, headers: own }
+  if (plan.stores !== 'write') return { status, headers: own }
   return { status: status === 201 ? 200 : status, headers: storableFields(own, ['location']) }
 }
 
@@ -165,7 +171,7 @@ function allowsSharing(directives: ResponseDirectives): boolean {
 }
 
 /** A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5). */
-function readsUnkeyed({ facts: { unkeyedRead }, directives }: Run): boolean {
+function readsUnkeyed({ unkeyedRead, directives }: Run): boolean {
   return unkeyedRead !== undefined && !(unkeyedRead === 'authorization' && allowsSharing(directives))
 }
 
@@ -223,7 +229,7 @@ export function withOwnFields(
 }
 
 function draftOf(run: Run, lifetime: Lifetime): Storable {
-  const { entry, directives, policy, facts, now } = run
+  const { entry, directives, policy, routeGroups, now } = run
   const { headers } = entry
   const byHandler = lifetime.by === 'handler'
   const usesAge = byHandler ? policy.freshnessHeaders !== 'countdown' : policy.freshnessHeaders === 'age'
@@ -231,18 +237,16 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
   const dated = usesAge && dateOf(headers, now) === undefined
   const added = {
     addedHeaders: dated ? ['Date', formatHttpDate(now)] : [],
-    addedGroups: policy.emitCacheGroups && facts.groups !== undefined ? serializeGroups(facts.groups) : '',
+    addedGroups: policy.emitCacheGroups && routeGroups !== undefined ? serializeGroups(routeGroups) : '',
   }
   const cookies = policy.setCookie === 'strip' ? COOKIES : []
   const without = ['age', ...(usesAge && !dated ? [] : ['date']), ...run.qualified, ...cookies]
   const storedHeaders = withOwnFields(storableFields(headers, without), added, policy)
   const validators = VALIDATORS.some((name) => hasField(storedHeaders, name))
   const initialAgeMs = byHandler ? initialAge(headers, run.requestedAt, now) : 0
-  const revalidates = policy.revalidate && validators
-  const random = facts.random ?? (policy.jitter > 0 ? Math.random() : 0)
-  const windows = { lifetime, initialAgeMs, effective: run, revalidates, now, random }
-  const { flags, ...lifetimes } = windowsOf(windows, policy)
-  const until = Math.max(lifetimes.freshUntil, lifetimes.staleUntil, lifetimes.errorUntil)
+  const random = run.random ?? (policy.jitter > 0 ? Math.random() : 0)
+  const known = { initialAgeMs, revalidates: policy.revalidate && validators, random, now }
+  const { flags, ...lifetimes } = windowsOf(lifetime, run, policy, known)
   return {
     store: true,
     status: entry.status,
@@ -260,7 +264,6 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
       (entry.status === 206 ? Flag.partial : 0) |
       (policy.private ? Flag.personal : 0),
     initialAgeMs,
-    physicalTtlMs: until === Infinity ? undefined : until - now,
     storedHeaders,
     ...added,
     groups: run.groups,

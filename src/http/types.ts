@@ -103,8 +103,6 @@ export interface Storable {
   readonly lifetimes: Lifetimes
   readonly flags: number
   readonly initialAgeMs: number
-  /** How long the store keeps it; undefined: until evicted. */
-  readonly physicalTtlMs: number | undefined
   readonly storedHeaders: HeaderList
   /** `ETag` and `Date` where this cache made them: they are in `storedHeaders`, and a miss sends them as well. */
   readonly addedHeaders: HeaderList
@@ -124,20 +122,6 @@ export interface Refused {
 }
 
 export type StoreDecision = Storable | Refused
-
-/** What is known about a handler run in addition to its response head. */
-export interface StoreFacts {
-  /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
-  readonly body?: Buffer | undefined
-  /** A field with a cookie or credential that the handler read (lower case) and that is not part of the key. */
-  readonly unkeyedRead?: string | undefined
-  /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
-  readonly ambient?: ReadonlySet<string> | undefined
-  /** Groups of the route, for `emitCacheGroups`. */
-  readonly groups?: readonly string[] | undefined
-  /** Draw for `jitter`, 0 to 1. Default: random. */
-  readonly random?: number | undefined
-}
 
 /** What is known about a handler run when its response is sent. */
 export interface RunFacts {

@@ -4,6 +4,7 @@ import {
   buildMissResponse,
   buildStoredResponse,
   decideStore,
+  endFreshness,
   freshen,
   type Freshened,
   gatewayTimeout,
@@ -13,9 +14,9 @@ import {
   isFailure,
   type OutgoingResponse,
   type ResponseHead,
+  type RunContext,
   type Storable,
   type StoreDecision,
-  type StoreFacts,
   type StoredResponse,
   type StoredResponseContext,
   isTruncated,
@@ -297,9 +298,8 @@ export class HandlerRun implements BackgroundRun {
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
-    const { request, plan, location } = this.state
-    const facts = { ...this.#facts, body }
-    const decision = decideStore(request, plan, response, this.#route.http, now, this.#requestedAt, facts)
+    const { location } = this.state
+    const decision = decideStore(response, { ...this.#context(now), body })
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
@@ -308,9 +308,13 @@ export class HandlerRun implements BackgroundRun {
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
   }
 
-  /** What is known about the run beside its response. */
-  get #facts(): StoreFacts {
-    return { unkeyedRead: this.#unkeyedRead, groups: this.state.location?.names ?? NONE, ambient: this.#ambient }
+  /** The run, and what is known about it in addition to its response. */
+  #context(now: number): RunContext {
+    const { request, plan, location } = this.state
+    return {
+      ...{ request, plan, policy: this.#route.http, now, requestedAt: this.#requestedAt },
+      ...{ unkeyedRead: this.#unkeyedRead, routeGroups: location?.names ?? NONE, ambient: this.#ambient },
+    }
   }
 
   #logged(refused: Refused): Refused {
@@ -345,9 +349,9 @@ export class HandlerRun implements BackgroundRun {
       this.abandon()
       return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
-    const { request, plan, previous, others } = this.state
+    const { previous, others } = this.state
     for (const entry of previous === undefined ? others : [previous.entry]) {
-      const found = freshen(entry, response, request, plan, this.#route.http, now, this.#requestedAt, this.#facts)
+      const found = freshen(entry, response, this.#context(now))
       if (found !== 'mismatch') return this.#validated(found, entry, response)
     }
     return this.#mismatch()
@@ -379,17 +383,17 @@ export class HandlerRun implements BackgroundRun {
 
   /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */
   #updateByHead(response: ResponseHead, now: number): void {
-    const { request, plan, previous, lease } = this.state
+    const { previous, lease } = this.state
     if (previous === undefined || lease === undefined || this.#settled) return
     const { entry } = previous
-    const update = headUpdate(entry, response, request, plan, this.#route.http, now, this.#requestedAt)
-    if (update.kind === 'freshened') {
+    const update = headUpdate(entry, response, this.#context(now))
+    if (update === undefined) return
+    if (update !== 'changed') {
       if (!update.decision.store) this.#logged(update.decision)
-      void this.#settle(response, update.decision, update.response.body, entry)
+      return void this.#settle(response, update.decision, update.response.body, entry)
     }
-    if (update.kind !== 'stale') return
     this.#settled = true
-    const ended = { ...entry, ...update.response }
+    const ended = endFreshness(entry, now)
     const ttlMs = usefulUntil(ended) - now
     const { scope } = this.#route
     const replacing = ttlMs > 0 ? lease.publish(ended, ttlMs) : scope.evict({ paths: [lease.ref.key] })

@@ -233,7 +233,8 @@ export class WriteSession {
     const { request, plan, ref } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const decision = decideStore(request, plan, response, http, now, now, { body, unkeyedRead: this.#unkeyedRead })
+    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedRead: this.#unkeyedRead }
+    const decision = decideStore(response, run)
     if (!decision.store) return undefined
     const groups = [...this.#groups, ...decision.groups]
     return groupsProblem(groups) === undefined ? new Stored(decision, body, groups) : undefined

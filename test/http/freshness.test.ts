@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import {
   date,
-  decide,
   hit,
   HOUR,
   lifetime,
@@ -47,7 +46,7 @@ describe('lifetime of a response without a ttl (handler-governed)', () => {
 
   test('neither route nor handler give a lifetime: the default one counts, 0 keeps until evicted', () => {
     expect(lifetime({ defaultTtlMs: 5000 })).toBe(5)
-    expect(storable({ defaultTtlMs: 0 }).physicalTtlMs).toBeUndefined()
+    expect(lifetime({ defaultTtlMs: 0 })).toBe(Infinity)
     expect(value(miss({ defaultTtlMs: 0 }), 'cache-control')).toBe('no-cache')
   })
 
@@ -83,10 +82,7 @@ describe('lifetime of a response with a ttl (route-governed)', () => {
   })
 
   test('ttl 0 keeps the entry until it is evicted', () => {
-    expect(storable({ options: { ttl: 0 } })).toMatchObject({
-      physicalTtlMs: undefined,
-      lifetimes: { freshUntil: Infinity },
-    })
+    expect(lifetime({ options: { ttl: 0 } })).toBe(Infinity)
   })
 
   test('a map of statuses opts each one in with its own lifetime', () => {
@@ -304,11 +300,15 @@ describe('what a hit says about its age', () => {
   })
 })
 
-test('how long the store keeps an entry is the last instant at which it is of use', () => {
-  const run = { options: { ttl: 10, staleWhileRevalidate: 20, staleIfError: 30 } }
-  expect(storable(run).physicalTtlMs).toBe(40 * SECOND)
-  expect(storable({ options: { ttl: 10, retain: '1h' } }).physicalTtlMs).toBe(10 * SECOND + HOUR)
-  expect(decide({ options: { preset: 'rfc9111' }, response: control('max-age=0', 'ETag', '"v"') })).toMatchObject({
-    physicalTtlMs: HOUR,
-  })
+test('how long an entry is of use is the longest of its windows', () => {
+  const windows = (run: Parameters<typeof storable>[0]) => {
+    const { freshUntil, staleUntil, errorUntil } = storable(run).lifetimes
+    return [freshUntil, staleUntil, errorUntil].map((until) => until - NOW)
+  }
+  const [fresh, hour] = [10 * SECOND, HOUR]
+  const options = { ttl: 10, staleWhileRevalidate: 20, staleIfError: 30 }
+  expect(windows({ options })).toEqual([fresh, 30 * SECOND, 40 * SECOND])
+  expect(windows({ options: { ttl: 10, retain: '1h' } })).toEqual([fresh, fresh, fresh + hour])
+  const run = { options: { preset: 'rfc9111' }, response: control('max-age=0', 'ETag', '"v"') } as const
+  expect(windows(run)).toEqual([0, 0, hour])
 })

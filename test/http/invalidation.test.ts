@@ -106,7 +106,7 @@ describe('groups (RFC 9875)', () => {
   })
 
   test('emitCacheGroups sends the groups of the route to caches in front', () => {
-    const run = { options: { ttl: 60, emitCacheGroups: true }, facts: { groups: ['a"b', 'ü', 'c'] } }
+    const run = { options: { ttl: 60, emitCacheGroups: true }, facts: { routeGroups: ['a"b', 'ü', 'c'] } }
     const text = value(hit(stored(run), run), 'cache-groups') as string
     expect(parseList(text).map(([name]) => name)).toEqual(['a"b', 'c'])
     expect(values(miss(run), 'cache-groups')).toEqual([text])

@@ -397,7 +397,8 @@ describe('write-through', () => {
   const policy = policyOf(R)
   const put = (fields: Record<string, string>, head = response([], 200)) => {
     const writer = request(fields, 'PUT')
-    return decideStore(writer, planWrite(writer, policy), head, policy, NOW, NOW, { body: BODY })
+    const plan = planWrite(writer, policy)
+    return decideStore(head, { request: writer, plan, policy, now: NOW, requestedAt: NOW, body: BODY })
   }
 
   test('a PUT becomes the 200 that a GET would give', () => {
@@ -466,7 +467,8 @@ describe('X-Redis-Cache', () => {
 test('the facts of the body complete a decision that was made on the head', () => {
   const policy = policyOf(R)
   const head = request()
-  const decision = decideStore(head, planRequest(head, policy), response(), policy, NOW, NOW)
+  const run = { request: head, plan: planRequest(head, policy), policy, now: NOW, requestedAt: NOW }
+  const decision = decideStore(response(), run)
   expect(decision).toMatchObject({ store: true, addedHeaders: [] })
   expect(storable({ options: R }).addedHeaders[0]).toBe('ETag')
 })

@@ -13,9 +13,9 @@ import {
   type RequestHead,
   resolveHttpPolicy,
   type ResponseHead,
+  type RunContext,
   type Storable,
   type StoredResponse,
-  type StoreFacts,
   toStored,
   type ReuseDecision,
 } from '../../src/http/index.js'
@@ -66,23 +66,18 @@ export interface Run {
   readonly body?: Buffer
   readonly now?: number
   readonly requestedAt?: number
-  readonly facts?: StoreFacts
+  readonly facts?: Partial<RunContext>
 }
 
 export function decide(run: Run = {}) {
   const policy = policyOf(run.options, run.defaultTtlMs)
   const head = run.request ?? request()
   const now = run.now ?? NOW
-  const facts = { body: run.body ?? BODY, ...run.facts }
-  return decideStore(
-    head,
-    planRequest(head, policy),
-    run.response ?? response(),
-    policy,
-    now,
-    run.requestedAt ?? now,
-    facts,
-  )
+  return decideStore(run.response ?? response(), {
+    ...{ request: head, plan: planRequest(head, policy), policy, now, requestedAt: run.requestedAt ?? now },
+    body: run.body ?? BODY,
+    ...run.facts,
+  })
 }
 
 /** Why the response of a run is not stored; undefined where it is. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { listNames, makeEtag, strongMatch, weakMatch } from '../../src/http/validation.js'
+import { listNames, makeEtag, strongMatch, weakMatch } from '../../src/http/conditions.js'
 import { BODY, date, hit, miss, names, NOW, request, response, SECOND, stored, value } from './support.js'
 
 describe('entity-tags', () => {
