@@ -184,7 +184,7 @@ export class CacheScope {
   /** Adds a variant to the list of its path, and evicts those over the limit. */
   async addVariant(path: string, list: string, key: string, ttlMs: number, max: number): Promise<void> {
     const now = this.now()
-    const excess = await this.#store.addVariant(path, list, key, now + ttlMs, max, now)
+    const excess = await this.#store.addVariant(path, list, { key, expiresAt: now + ttlMs }, max, now)
     if (excess.length > 0) await this.#store.evict(excess, 'hard')
   }
 

@@ -1,4 +1,6 @@
 import { slotOf, SLOTS } from '../redis/command.js'
+import type { RedisConnection } from './redis-commands.js'
+import type { MatchKind, MatchStep } from './store.js'
 
 /** First character of the group of a path in `Entry.groups`. Encoded group names do not have it. */
 const PATH_MARK = '='
@@ -34,21 +36,17 @@ export class Keyspace {
   readonly lives: string
   readonly entries: string
   readonly groups: string
-  readonly #variants: string
-  readonly #spread: boolean
 
   /** `spread`: true on a cluster, where no single node should be read for every entry. */
   constructor(
     readonly prefix: string,
-    spread = false,
+    private readonly spread = false,
   ) {
     this.clock = `${prefix}:clock`
     this.wake = `${prefix}:wake`
     this.lives = `${prefix}:lives`
     this.entries = `${prefix}:entry:`
     this.groups = `${prefix}:group:`
-    this.#variants = `${prefix}:variants:`
-    this.#spread = spread
   }
 
   entry(key: string): string {
@@ -67,7 +65,7 @@ export class Keyspace {
    * entries of the others useless.
    */
   groupsOf(groups: readonly string[], key: string): string[] {
-    return groups.map((name) => (name === '' && this.#spread ? this.#copyFor(groups, key) : this.#group(name)))
+    return groups.map((name) => (name === '' && this.spread ? this.#copyFor(groups, key) : this.#group(name)))
   }
 
   #group(name: string): string {
@@ -82,7 +80,7 @@ export class Keyspace {
 
   /** All keys of a group's stamp. */
   copies(name: string): readonly string[] {
-    if (name !== '' || !this.#spread) return [this.#group(name)]
+    if (name !== '' || !this.spread) return [this.#group(name)]
     return copyTags().map((tag) => `${this.groups}{${tag}}`)
   }
 
@@ -93,6 +91,63 @@ export class Keyspace {
 
   /** A list of the variants of a path, in the slot of the path's entry. */
   variants(path: string, list: string): string {
-    return `${this.#variants}{${this.entries}${path}}:${list}`
+    return `${this.prefix}:variants:{${this.entries}${path}}:${list}`
   }
+}
+
+/**
+ * SCAN over the keys of all masters, one step of one of them at a time. A cursor is `<master>.<its own cursor>`, where
+ * masters are known by a slot that they had at the beginning: after a failover it leads to the successor.
+ */
+export class Scan {
+  #slots: readonly number[] = []
+
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly keys: Keyspace,
+  ) {}
+
+  /** One step over the entries (or the leases) whose keys match. Returns the keys as the cache knows them. */
+  async match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
+    const [head = '', tail = ''] = kind === 'entries' ? [this.keys.entries] : this.keys.lease('*').split('*')
+    const step = await this.#step(cursor, `${head.replace(/[\\*?[\]]/g, '\\$&')}${pattern}${tail}`, count)
+    return { ...step, keys: step.keys.map((name) => name.slice(head.length, name.length - tail.length)) }
+  }
+
+  async #step(cursor: string, pattern: string, count: number): Promise<MatchStep> {
+    if (this.connection.topology !== 'cluster') return this.#scan(cursor, pattern, count, undefined)
+    if (cursor === '0') this.#slots = await this.#mastersBySlot()
+    const [master = '0', own = '0'] = (cursor === '0' ? `${this.#slots[0]}.0` : cursor).split('.')
+    const slot = Number(master)
+    const step = await this.#scan(own, pattern, count, keyInSlot(slot))
+    if (step.cursor !== '0') return { ...step, cursor: `${slot}.${step.cursor}` }
+    const next = this.#slots.find((other) => other > slot)
+    return { ...step, cursor: next === undefined ? '0' : `${next}.0` }
+  }
+
+  async #scan(cursor: string, pattern: string, count: number, key: string | undefined): Promise<MatchStep> {
+    const reply = await this.connection.execute(['SCAN', cursor, 'MATCH', pattern, 'COUNT', String(count)], key)
+    const [next, found] = reply as unknown as [Buffer, Buffer[]]
+    return { cursor: next.toString('latin1'), keys: found.map((name) => name.toString('latin1')) }
+  }
+
+  /** The lowest slot of each master, in order. */
+  async #mastersBySlot(): Promise<number[]> {
+    const ranges = (await this.connection.execute(['CLUSTER', 'SLOTS'], undefined)) as unknown as SlotRange[]
+    const lowest = new Map<string, number>()
+    for (const [start, , [, , id]] of ranges) {
+      const master = id.toString('latin1')
+      lowest.set(master, Math.min(lowest.get(master) ?? SLOTS, start))
+    }
+    return [...lowest.values()].toSorted((a, b) => a - b)
+  }
+}
+
+type SlotRange = readonly [start: number, end: number, master: readonly [ip: Buffer, port: number, id: Buffer]]
+
+/** A key in this slot, by trial: about as many tries as there are slots. */
+function keyInSlot(slot: number): string {
+  let tries = 0
+  while (slotOf(tries.toString(36)) !== slot) tries += 1
+  return tries.toString(36)
 }

@@ -20,15 +20,11 @@ export class OrphanedLeases {
   /** Returns the command itself; when it fails, its lease becomes an orphan. */
   watch<T>(command: Promise<T>, token: string, release: () => Promise<unknown>): Promise<T> {
     return command.catch((error: unknown) => {
-      this.#add(token, release)
+      if (this.#orphans.size < ORPHANS_MAX)
+        this.#orphans.set(token, { endsAt: performance.now() + GIVE_UP_MS, release })
+      this.#schedule()
       throw error
     })
-  }
-
-  #add(token: string, release: () => Promise<unknown>): void {
-    if (this.#orphans.size >= ORPHANS_MAX) return
-    this.#orphans.set(token, { endsAt: performance.now() + GIVE_UP_MS, release })
-    this.#schedule()
   }
 
   #schedule(): void {
@@ -55,19 +51,17 @@ export class OrphanedLeases {
 
 /** Wake-ups of one prefix: one subscription a process, opened for the first waiter. */
 export class Wakeups {
-  readonly #connection: RedisConnection
-  readonly #channel: string
   readonly #waiting = new Map<string, Set<() => void>>()
   #listening: Promise<unknown> | undefined
 
-  constructor(connection: RedisConnection, channel: string) {
-    this.#connection = connection
-    this.#channel = channel
-  }
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly channel: string,
+  ) {}
 
   async listen(): Promise<void> {
-    this.#listening ??= this.#connection.subscribe(
-      this.#channel,
+    this.#listening ??= this.connection.subscribe(
+      this.channel,
       (message) => this.#wake(message.toString('latin1')),
       () => this.#wakeAll(),
     )

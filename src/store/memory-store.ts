@@ -7,6 +7,7 @@ import type {
   KeySlot,
   LeaseReply,
   LeaseRequest,
+  ListedVariant,
   LocalReader,
   MatchKind,
   MatchStep,
@@ -29,15 +30,14 @@ const INCARNATION = 1
 
 /** Entries of one prefix in this process. The same protocol as in Redis, so that what is tested here holds there. */
 export class MemoryStore implements Store {
-  readonly prefix: string
-  readonly #memory: Memory
+  readonly local: LocalReader
   readonly #keys: Keyspace
   readonly #index: Map<string, Kept>
-  readonly local: LocalReader
 
-  constructor(memory: Memory, prefix: string) {
-    this.prefix = prefix
-    this.#memory = memory
+  constructor(
+    private readonly memory: Memory,
+    readonly prefix: string,
+  ) {
     this.#index = memory.index(prefix)
     this.local = { entry: this.#entryAt, stamp: this.#groupStamp }
     this.#keys = new Keyspace(prefix)
@@ -48,15 +48,15 @@ export class MemoryStore implements Store {
   }
 
   clock(): Stamp {
-    return { incarnation: INCARNATION, at: this.#memory.clock }
+    return { incarnation: INCARNATION, at: this.memory.clock }
   }
 
   async acquireLease(key: string, request: LeaseRequest): Promise<LeaseReply> {
     const lease = this.#lease(key)
-    if (lease?.kind === 'fill') return { state: 'held', remainingMs: Math.max(lease.until - this.#memory.now(), 1) }
+    if (lease?.kind === 'fill') return { state: 'held', remainingMs: Math.max(lease.until - this.memory.now(), 1) }
     if (lease !== undefined) return { state: 'noted' }
     if (request.seen !== 'any' && this.#entry(key) !== request.seen) return { state: 'changed' }
-    this.#setLease(key, { kind: 'fill', token: request.token, until: this.#memory.now() + request.leaseMs })
+    this.#keepLease(key, 'fill', request.token, request.leaseMs)
     this.#createGroups(request.absentGroups)
     return { state: 'granted', stamp: this.clock() }
   }
@@ -72,14 +72,14 @@ export class MemoryStore implements Store {
 
   async renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
     const lease = this.#fillLease(key, token)
-    if (lease !== undefined) this.#setLease(key, { ...lease, until: this.#memory.now() + leaseMs })
+    if (lease !== undefined) this.#keepLease(key, lease.kind, token, leaseMs)
     return lease !== undefined
   }
 
   async releaseLease(key: string, token: string, noteMs = 0): Promise<void> {
     if (this.#fillLease(key, token) === undefined) return
     this.#endLease(key)
-    if (noteMs > 0) this.#setLease(key, { kind: 'note', token, until: this.#memory.now() + noteMs })
+    if (noteMs > 0) this.#keepLease(key, 'note', token, noteMs)
   }
 
   async isLeased(key: string): Promise<boolean> {
@@ -89,8 +89,8 @@ export class MemoryStore implements Store {
   async wake(key: string, token: string): Promise<void> {
     const lease = this.#fillLease(key, token)
     if (lease === undefined) return
-    this.#setLease(key, { ...lease, kind: 'stream' })
-    this.#wake(this.#keys.entry(key))
+    this.#keepLease(key, 'stream', token, lease.until - this.memory.now())
+    this.memory.wake(this.#keys.entry(key))
   }
 
   async beginWrite(path: string, groups: readonly string[]): Promise<Stamp> {
@@ -148,43 +148,35 @@ export class MemoryStore implements Store {
 
   async extend(key: string, ttlMs: number): Promise<void> {
     const kept = this.#index.get(key)
-    const expiresAt = this.#memory.now() + ttlMs
+    const expiresAt = this.memory.now() + ttlMs
     if (kept?.entry !== undefined && kept.expiresAt < expiresAt) this.#keep(key, kept.entry, expiresAt)
   }
 
-  async addVariant(
-    path: string,
-    list: string,
-    key: string,
-    expiresAt: number,
-    max: number,
-    now: number,
-  ): Promise<readonly string[]> {
-    const others = this.#variants(path, list, now).filter(([known]) => known !== key)
-    const evicted = others.slice(0, Math.max(others.length + 1 - max, 0)).map(([known]) => known)
-    const kept = others.slice(evicted.length)
-    this.#memory.variants.set(this.#keys.variants(path, list), new Map([...kept, [key, expiresAt]]))
-    return evicted
+  async addVariant(path: string, list: string, variant: ListedVariant, max: number, now: number): Promise<string[]> {
+    const others = this.#listed(path, list, now).filter(({ key }) => key !== variant.key)
+    const evicted = others.splice(0, Math.max(others.length + 1 - max, 0))
+    this.memory.variants.set(this.#keys.variants(path, list), [...others, variant])
+    return evicted.map(({ key }) => key)
   }
 
   async variants(path: string, list: string, now: number): Promise<readonly string[]> {
-    return this.#variants(path, list, now).map(([key]) => key)
+    return this.#listed(path, list, now).map(({ key }) => key)
   }
 
   /** First to expire comes first. */
-  #variants(path: string, list: string, now: number): (readonly [key: string, expiresAt: number])[] {
-    const known = this.#memory.variants.get(this.#keys.variants(path, list)) ?? []
-    return [...known].filter(([, expiresAt]) => expiresAt > now).sort(([, one], [, other]) => one - other)
+  #listed(path: string, list: string, now: number): ListedVariant[] {
+    const known = this.memory.variants.get(this.#keys.variants(path, list)) ?? []
+    return known.filter(({ expiresAt }) => expiresAt > now).toSorted((one, other) => one.expiresAt - other.expiresAt)
   }
 
   async listen(): Promise<void> {}
 
   onWake(key: string, callback: () => void): () => void {
     const name = this.#keys.entry(key)
-    const waiting = this.#memory.waiting.get(name) ?? new Set()
-    this.#memory.waiting.set(name, waiting.add(callback))
+    const waiting = this.memory.waiting.get(name) ?? new Set()
+    this.memory.waiting.set(name, waiting.add(callback))
     return () => {
-      if (waiting.delete(callback) && waiting.size === 0) this.#memory.waiting.delete(name)
+      if (waiting.delete(callback) && waiting.size === 0) this.memory.waiting.delete(name)
     }
   }
 
@@ -198,11 +190,15 @@ export class MemoryStore implements Store {
 
   async match(kind: MatchKind, pattern: string): Promise<MatchStep> {
     const start = this.#keys.entries
-    const leased = [...this.#memory.leases.keys()].filter((name) => name.startsWith(start))
-    const named = kind === 'entries' ? [...this.#index.keys()] : leased.map((name) => name.slice(start.length))
-    const keys = kind === 'entries' ? named : named.filter((key) => this.#lease(key) !== undefined)
-    const matches = globRegExp(pattern)
-    return { cursor: '0', keys: keys.filter((key) => matches.test(key)) }
+    const leased = [...this.memory.leases.keys()].filter((name) => name.startsWith(start))
+    const held = leased.map((name) => name.slice(start.length)).filter((key) => this.#lease(key) !== undefined)
+    // `*` is any characters, and everything else itself.
+    const literals = pattern.split('*').map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+    const matches = new RegExp(`^${literals.join('.*')}$`, 's')
+    return {
+      cursor: '0',
+      keys: (kind === 'entries' ? [...this.#index.keys()] : held).filter((key) => matches.test(key)),
+    }
   }
 
   readonly #entryAt = (ref: KeySlot): Entry | undefined => {
@@ -220,25 +216,25 @@ export class MemoryStore implements Store {
   }
 
   #entryOf(kept: Kept): Entry | undefined {
-    if (!kept.endsItself && kept.expiresAt <= this.#memory.now()) return undefined
-    if (this.#memory.stores - kept.touchedAt > this.#memory.touchAfter) {
-      kept.touchedAt = this.#memory.stores
-      this.#memory.entries.get(this.#keys.entry(kept.key))
+    if (!kept.endsItself && kept.expiresAt <= this.memory.now()) return undefined
+    if (this.memory.stores - kept.touchedAt > this.memory.touchAfter) {
+      kept.touchedAt = this.memory.stores
+      this.memory.entries.get(this.#keys.entry(kept.key))
     }
     return kept.entry
   }
 
-  readonly #groupStamp = (group: string): GroupStamp | undefined => this.#memory.groups.get(this.#keys.groups + group)
+  readonly #groupStamp = (group: string): GroupStamp | undefined => this.memory.groups.get(this.#keys.groups + group)
 
   #put(key: string, entry: Entry, ttlMs: number): void {
     // A copy: the handler keeps its buffer. Not from the pool: a small slice would keep a whole slab alive.
     const body = Buffer.allocUnsafeSlow(entry.body.length)
     entry.body.copy(body)
-    this.#keep(key, { ...entry, body }, this.#memory.now() + ttlMs)
+    this.#keep(key, { ...entry, body }, this.memory.now() + ttlMs)
   }
 
   #keep(key: string, entry: Entry, expiresAt: number): void {
-    const memory = this.#memory
+    const memory = this.memory
     const kept = new Kept(this.#index, key, entry, expiresAt, memory.stores)
     const name = this.#keys.entry(key)
     memory.entries.set(name, kept)
@@ -250,27 +246,27 @@ export class MemoryStore implements Store {
   }
 
   #drop(key: string): boolean {
-    return this.#memory.entries.delete(this.#keys.entry(key))
+    return this.memory.entries.delete(this.#keys.entry(key))
   }
 
   #advance(): number {
-    this.#memory.clock = Math.max(this.#memory.clock + 1, this.#memory.now() * 1000)
-    return this.#memory.clock
+    this.memory.clock = Math.max(this.memory.clock + 1, this.memory.now() * 1000)
+    return this.memory.clock
   }
 
   #createGroups(groups: readonly string[]): void {
-    const all = this.#memory.groups
+    const all = this.memory.groups
     for (const group of groups) {
       if (this.#groupStamp(group) !== undefined) continue
-      if (all.size >= GROUPS_MAX) this.#loseOldestGroup()
-      all.set(this.#keys.groups + group, { incarnation: INCARNATION, hard: this.#memory.clock, soft: 0 })
+      if (all.size >= GROUPS_MAX) this.memory.loseOldestGroup()
+      all.set(this.#keys.groups + group, { incarnation: INCARNATION, hard: this.memory.clock, soft: 0 })
     }
   }
 
   /** An absent group stays absent: no entry that carries it is valid. */
   #bump(group: string, stamp: number, mode: InvalidationMode): void {
     const before = this.#groupStamp(group)
-    if (before !== undefined) this.#memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
+    if (before !== undefined) this.memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
   }
 
   #evictPath(path: string, stamp: number, mode: InvalidationMode): boolean {
@@ -283,20 +279,11 @@ export class MemoryStore implements Store {
     return kept !== undefined
   }
 
-  /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
-  #loseOldestGroup(): void {
-    for (const name of this.#memory.groups.keys()) {
-      if (name.endsWith(':group:')) continue
-      this.#memory.groups.delete(name)
-      return
-    }
-  }
-
   #lease(key: string): Lease | undefined {
     const name = this.#keys.entry(key)
-    const lease = this.#memory.leases.get(name)
-    if (lease === undefined || lease.until > this.#memory.now()) return lease
-    this.#memory.leases.delete(name)
+    const lease = this.memory.leases.get(name)
+    if (lease === undefined || lease.until > this.memory.now()) return lease
+    this.memory.leases.delete(name)
     return undefined
   }
 
@@ -306,24 +293,14 @@ export class MemoryStore implements Store {
     return lease?.kind !== 'note' && lease?.token === token ? lease : undefined
   }
 
-  #setLease(key: string, lease: Lease): void {
-    this.#memory.keepLease(this.#keys.entry(key), lease)
+  #keepLease(key: string, kind: Lease['kind'], token: string, forMs: number): void {
+    this.memory.keepLease(this.#keys.entry(key), { kind, token, until: this.memory.now() + forMs })
   }
 
   #endLease(key: string): void {
     const name = this.#keys.entry(key)
-    if (this.#memory.leases.delete(name)) this.#wake(name)
+    if (this.memory.leases.delete(name)) this.memory.wake(name)
   }
-
-  #wake(name: string): void {
-    for (const callback of [...(this.#memory.waiting.get(name) ?? [])]) callback()
-  }
-}
-
-/** `*` is any characters, and everything else itself. */
-function globRegExp(pattern: string): RegExp {
-  const literals = pattern.split('*').map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-  return new RegExp(`^${literals.join('.*')}$`, 's')
 }
 
 /** Default budget of the embedded store: 64 MiB of entries. */
@@ -347,21 +324,19 @@ export interface MemoryOptions {
 
 /** An entry as the embedded server keeps it. */
 class Kept {
-  /** Undefined once it is not kept any more, so that a slot that still refers to it holds nothing large. */
-  entry: Entry | undefined
   /** Readers check themselves whether the entry is still of use, so its expiry need not be checked here. */
   readonly endsItself: boolean
 
   constructor(
     readonly index: Map<string, Kept>,
     readonly key: string,
-    entry: Entry,
+    /** Undefined once it is not kept any longer, so that a slot that still refers to it holds nothing large. */
+    public entry: Entry | undefined,
     readonly expiresAt: number,
     /** Number of entries stored when it was last moved to the front of the order of eviction. */
     public touchedAt: number,
   ) {
-    this.entry = entry
-    this.endsItself = usefulUntil(entry) <= expiresAt
+    this.endsItself = entry !== undefined && usefulUntil(entry) <= expiresAt
   }
 }
 
@@ -390,8 +365,8 @@ export class Memory {
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
   readonly waiting = new Map<string, Set<() => void>>()
-  /** Variants by path, with the ends of their lives. */
-  readonly variants = new LRUCache<string, ReadonlyMap<string, number>>({ max: VARIANT_LISTS_MAX })
+  /** Variants by path. */
+  readonly variants = new LRUCache<string, readonly ListedVariant[]>({ max: VARIANT_LISTS_MAX })
 
   constructor(options: MemoryOptions = {}) {
     this.now = options.now ?? Date.now
@@ -414,10 +389,17 @@ export class Memory {
     this.#leasesBeforeSweep = Math.max(LEASES_BEFORE_SWEEP, 2 * this.leases.size)
   }
 
+  /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
+  loseOldestGroup(): void {
+    for (const name of this.groups.keys()) if (!name.endsWith(':group:')) return void this.groups.delete(name)
+  }
+
+  wake(name: string): void {
+    for (const callback of [...(this.waiting.get(name) ?? [])]) callback()
+  }
+
   index(prefix: string): Map<string, Kept> {
-    const known = this.#indexes.get(prefix)
-    if (known !== undefined) return known
-    const index = new Map<string, Kept>()
+    const index = this.#indexes.get(prefix) ?? new Map<string, Kept>()
     this.#indexes.set(prefix, index)
     return index
   }

@@ -16,6 +16,33 @@ export type RedisConnection = Pick<
   | 'bulkBudget'
 >
 
+type Arguments = readonly CommandArgument[]
+
+/** Runs scripts. `replicated` carries what removes or replaces; with `waitForReplicas` it is a connection of its own. */
+export class ScriptRunner {
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly replicated: RedisConnection,
+  ) {}
+
+  run(script: Script, keys: readonly string[], args: Arguments, budget?: CommandBudget): Promise<Reply> {
+    return evaluate(this.connection, script, keys, args, budget)
+  }
+
+  /**
+   * Waits for replicas. Where these do not confirm the script, it is run on the primary all the same, so that other
+   * processes do not serve what it removes, and the call still rejects.
+   */
+  async replicate(script: Script, keys: readonly string[], args: Arguments, budget?: CommandBudget): Promise<Reply> {
+    try {
+      return await evaluate(this.replicated, script, keys, args, budget)
+    } catch (error) {
+      if (this.replicated !== this.connection) await this.run(script, keys, args, budget).catch(() => {})
+      throw error
+    }
+  }
+}
+
 /** Keys in one part of a large call. A part is sent when the one before it was answered. */
 const CHUNK = 100
 
@@ -37,36 +64,16 @@ export function lifeArgument(ttlMs: number): string {
 }
 
 /**
- * A script over the connection that waits for replicas. Where these do not confirm it, it is run on the primary all the
- * same, so that other processes do not serve what it removes, and the call still rejects.
- */
-export async function evaluateReplicated(
-  connection: RedisConnection,
-  replicated: RedisConnection,
-  script: Script,
-  keys: readonly string[],
-  args: readonly CommandArgument[],
-  budget?: CommandBudget,
-): Promise<Reply> {
-  try {
-    return await evaluate(replicated, script, keys, args, budget)
-  } catch (error) {
-    if (replicated !== connection) await evaluate(connection, script, keys, args, budget).catch(() => {})
-    throw error
-  }
-}
-
-/**
  * Results that all callers of one turn of the event loop share. Sound because the client writes its queue after the
  * turn: every caller asked before the command was sent, so the answer is not older than the question.
  */
 export class TurnShared<T> {
-  #turn: Map<string, { readonly result: Promise<T>; readonly remainingMs: number }> = new Map()
+  #turn = new Map<string, { readonly result: Promise<T>; readonly remainingMs: number }>()
 
   /** A caller with more time left than the one whose command is shared sends its own. */
   get(key: string, budget: CommandBudget | undefined, send: () => Promise<T>): Promise<T> {
     const turn = this.#turn
-    if (turn.size === 0) this.#endTurnLater()
+    if (turn.size === 0) setImmediate(() => (this.#turn = new Map()))
     const remainingMs = budget?.remainingMs ?? Infinity
     const shared = turn.get(key)
     if (shared !== undefined && shared.remainingMs >= remainingMs) return shared.result
@@ -74,47 +81,38 @@ export class TurnShared<T> {
     turn.set(key, { result, remainingMs })
     return result
   }
-
-  #endTurnLater(): void {
-    setImmediate(() => {
-      this.#turn = new Map()
-    })
-  }
 }
 
 /** Reads strings; those that are read twice in one turn are read once. */
 export class TurnReader<T> {
-  readonly #connection: RedisConnection
-  readonly #decode: (bytes: Buffer) => T | undefined
   readonly #shared = new TurnShared<T | undefined>()
 
-  constructor(connection: RedisConnection, decode: (bytes: Buffer) => T | undefined) {
-    this.#connection = connection
-    this.#decode = decode
-  }
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly decode: (bytes: Buffer) => T | undefined,
+  ) {}
 
   get(key: string, budget?: CommandBudget): Promise<T | undefined> {
     return this.#shared.get(key, budget, () =>
-      this.#connection.execute(['GET', key], key, budget).then(this.#read, absentIfForeign),
+      this.connection.execute(['GET', key], key, budget).then(this.#read, absentIfForeign),
     )
   }
 
   /** One MGET where one server holds all keys. */
   getMany(keys: readonly string[], budget?: CommandBudget): Promise<readonly (T | undefined)[]> {
     return inChunks(keys, async (part, isBulk) => {
-      const limit = isBulk ? this.#connection.bulkBudget() : budget
-      if (part.length <= 1 || this.#connection.topology === 'cluster')
+      const limit = isBulk ? this.connection.bulkBudget() : budget
+      if (part.length <= 1 || this.connection.topology === 'cluster')
         return Promise.all(part.map((key) => this.get(key, limit)))
-      const replies = await this.#connection.execute(['MGET', ...part], part[0], limit)
+      const replies = await this.connection.execute(['MGET', ...part], part[0], limit)
       return Array.isArray(replies) ? replies.map(this.#read) : []
     })
   }
 
-  readonly #read = (reply: Reply): T | undefined => (Buffer.isBuffer(reply) ? this.#decode(reply) : undefined)
+  readonly #read = (reply: Reply): T | undefined => (Buffer.isBuffer(reply) ? this.decode(reply) : undefined)
 }
 
 /** A key of ours that holds another type than a string is one miss, like any other foreign content. */
 function absentIfForeign(error: unknown): undefined {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined
-  throw error
+  if (!(error instanceof Error && error.message.startsWith('WRONGTYPE'))) throw error
 }

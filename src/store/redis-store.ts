@@ -1,20 +1,27 @@
 import { ValueError } from '../errors.js'
-import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
+import type { CommandArgument } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { decodeEntry, decodeStamp, encodeEntry, entryIdentity } from './codec.js'
-import type { Entry, GroupStamp, Stamp } from './entry.js'
-import { Incarnations } from './incarnations.js'
-import { Keyspace, pathGroup } from './keyspace.js'
+import {
+  decodeEntry,
+  decodeStamp,
+  encodeEntry,
+  type Entry,
+  entryIdentity,
+  type GroupStamp,
+  isValid,
+  type Stamp,
+} from './entry.js'
+import { Keyspace, pathGroup, Scan } from './keyspace.js'
 import { OrphanedLeases, Wakeups } from './leases.js'
-import { evaluateReplicated, inChunks, lifeArgument, type RedisConnection, TurnReader } from './redis-commands.js'
-import { matchStep, Scan, sweepStep } from './scan.js'
+import { inChunks, lifeArgument, type RedisConnection, ScriptRunner, TurnReader } from './redis-commands.js'
 import { scripts } from './scripts.js'
-import { newestOf, presentStamp, Stamps } from './stamps.js'
+import { Incarnations, newestOf, presentStamp, Stamps } from './stamps.js'
 import type {
   CommitReply,
   InvalidationMode,
   LeaseReply,
   LeaseRequest,
+  ListedVariant,
   MatchKind,
   MatchStep,
   Publication,
@@ -32,10 +39,7 @@ const EVERYTHING: readonly string[] = ['']
 
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
-  readonly prefix: string
-  readonly #connection: RedisConnection
-  /** Carries what removes or replaces; with `waitForReplicas` a connection of its own. */
-  readonly #replicated: RedisConnection
+  readonly #runner: ScriptRunner
   readonly #keys: Keyspace
   readonly #entries: TurnReader<Entry>
   readonly #stamps: Stamps
@@ -46,16 +50,18 @@ export class RedisStore implements Store {
   /** On a cluster the clock and the groups are in other slots than the entry, so no script takes them together. */
   readonly #isCluster: boolean
 
-  constructor(connection: RedisConnection, prefix: string, replicated: RedisConnection = connection) {
-    this.prefix = prefix
-    this.#connection = connection
-    this.#replicated = replicated
+  constructor(
+    private readonly connection: RedisConnection,
+    readonly prefix: string,
+    replicated: RedisConnection = connection,
+  ) {
     this.#isCluster = connection.topology === 'cluster'
+    this.#runner = new ScriptRunner(connection, replicated)
     this.#keys = new Keyspace(prefix, this.#isCluster)
     this.#entries = new TurnReader(connection, decodeEntry)
-    this.#stamps = new Stamps(connection, this.#keys, replicated)
+    this.#stamps = new Stamps(connection, this.#runner, this.#keys)
     this.#wakeups = new Wakeups(connection, this.#keys.wake)
-    this.#scan = new Scan(connection)
+    this.#scan = new Scan(connection, this.#keys)
     this.#incarnations = new Incarnations(connection, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
   }
 
@@ -82,15 +88,18 @@ export class RedisStore implements Store {
   }
 
   async clock(budget?: CommandBudget): Promise<Stamp> {
-    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
+    await this.#incarnations.learned()
     return this.#stamps.clock(budget)
   }
 
-  acquireLease(key: string, request: LeaseRequest, budget?: CommandBudget): Promise<LeaseReply> {
-    if (this.#incarnations.learning !== undefined)
-      return this.#incarnations.learned().then(() => this.acquireLease(key, request, budget))
-    const { token } = request
-    return this.#orphans.watch(this.#acquire(key, request, budget), token, () => this.#release(key, token))
+  async acquireLease(key: string, request: LeaseRequest, budget?: CommandBudget): Promise<LeaseReply> {
+    await this.#incarnations.learned()
+    return this.#ownLease(key, request.token, this.#acquire(key, request, budget))
+  }
+
+  /** When a command on a lease of ours fails, the lease is given back as soon as the server answers. */
+  #ownLease<T>(key: string, token: string, command: Promise<T>): Promise<T> {
+    return this.#orphans.watch(command, token, () => this.#release(key, token, 0))
   }
 
   async #acquire(key: string, request: LeaseRequest, budget: CommandBudget | undefined): Promise<LeaseReply> {
@@ -99,9 +108,9 @@ export class RedisStore implements Store {
     const life = this.#stamps.lifeOf(groupTtlMs)
     const args = [token, String(leaseMs), seen, ...this.#stamps.clockArguments, life]
     const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(groups, key)]
-    const acquiring = this.#run(scripts.acquire, key, more, args, budget)
+    // On a cluster next to the lease, not after it: the handler runs after both.
     const [reply, clock] = await Promise.all([
-      acquiring,
+      this.#runner.run(scripts.acquire, this.#names(key, more), args, budget),
       this.#isCluster ? this.#clockFor(request, key, budget) : undefined,
     ])
     this.#incarnations.keep()
@@ -109,32 +118,24 @@ export class RedisStore implements Store {
     if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
     if (state === 2) return { state: 'changed' }
     if (state === 3) return { state: 'noted' }
-    return { state: 'granted', stamp: clock ?? decodeStamp(String(detail)) }
+    return { state: 'granted', stamp: clock ?? decodeStamp(detail) }
   }
 
-  /** Next to the lease, not after it: the handler runs after both. */
   #clockFor({ absentGroups, groupTtlMs }: LeaseRequest, key: string, budget?: CommandBudget): Promise<Stamp> {
     if (absentGroups.length === 0) return this.#stamps.clock(budget)
     return this.#stamps.ensure(absentGroups, key, groupTtlMs, budget)
   }
 
   publish(key: string, { token, entry, ttlMs }: Publication, budget?: CommandBudget): Promise<Published> {
-    const storing = this.#store(key, token, entry, ttlMs, budget)
-    return this.#orphans.watch(storing, token, () => this.#release(key, token))
+    return this.#ownLease(key, token, this.#store(key, token, entry, ttlMs, budget))
   }
 
   async put(key: string, entry: Entry, ttlMs: number): Promise<void> {
-    await this.#store(key, '', entry, ttlMs, undefined)
+    await this.#store(key, '', entry, ttlMs)
   }
 
   /** Stores and creates the groups that are missing: one script, or on a cluster side by side. Readers compare. */
-  async #store(
-    key: string,
-    token: string,
-    entry: Entry,
-    ttlMs: number,
-    budget: CommandBudget | undefined,
-  ): Promise<Published> {
+  async #store(key: string, token: string, entry: Entry, ttlMs: number, budget?: CommandBudget): Promise<Published> {
     const args = [
       ...this.#storeArguments(key, token, entry, ttlMs),
       ...this.#stamps.clockArguments,
@@ -144,48 +145,42 @@ export class RedisStore implements Store {
     ]
     const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(entry.groups, key)]
     const [reply, isAdmitted] = await Promise.all([
-      this.#run(scripts.publish, key, more, args, budget),
+      this.#runner.run(scripts.publish, this.#names(key, more), args, budget),
       this.#isCluster ? this.#stamps.admits(entry, key, ttlMs, budget) : true,
     ])
     return reply === 1 && isAdmitted ? 'stored' : 'fenced'
   }
 
-  #storeArguments(key: string, token: string, entry: Entry, ttlMs: number): (string | Buffer)[] {
+  #storeArguments(key: string, token: string, entry: Entry, ttlMs: number): CommandArgument[] {
     if (ttlMs === Infinity) this.expectUnbounded()
     return [token, lifeArgument(ttlMs), bytesOf(entry, key), ...this.#wakeArguments(key)]
   }
 
   async renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
-    const name = this.#keys.lease(key)
-    return (await evaluate(this.#connection, scripts.renew, [name], [token, String(leaseMs)])) === 1
+    return (await this.#runner.run(scripts.renew, [this.#keys.lease(key)], [token, String(leaseMs)])) === 1
   }
 
   releaseLease(key: string, token: string, noteMs = 0): Promise<void> {
-    return this.#orphans.watch(this.#release(key, token, noteMs), token, () => this.#release(key, token))
+    return this.#ownLease(key, token, this.#release(key, token, noteMs))
   }
 
-  async #release(key: string, token: string, noteMs = 0): Promise<void> {
+  async #release(key: string, token: string, noteMs: number): Promise<void> {
     const args = [token, ...this.#wakeArguments(key), String(Math.ceil(noteMs))]
-    await evaluate(this.#connection, scripts.release, [this.#keys.lease(key)], args)
+    await this.#runner.run(scripts.release, [this.#keys.lease(key)], args)
   }
 
   async isLeased(key: string): Promise<boolean> {
     const name = this.#keys.lease(key)
-    return String(await this.#connection.execute(['GETRANGE', name, '0', '0'], name)) === 'f'
+    return String(await this.connection.execute(['GETRANGE', name, '0', '0'], name)) === 'f'
   }
 
   async wake(key: string, token: string): Promise<void> {
-    await evaluate(this.#connection, scripts.wake, [this.#keys.lease(key)], [token, ...this.#wakeArguments(key)])
+    await this.#runner.run(scripts.wake, [this.#keys.lease(key)], [token, ...this.#wakeArguments(key)])
   }
 
-  async beginWrite(
-    path: string,
-    groups: readonly string[],
-    groupTtlMs: number,
-    budget?: CommandBudget,
-  ): Promise<Stamp> {
-    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
-    return this.#stamps.ensure([...new Set([...groups, pathGroup(path)])], path, groupTtlMs, budget)
+  async beginWrite(path: string, groups: readonly string[], ttlMs: number, budget?: CommandBudget): Promise<Stamp> {
+    await this.#incarnations.learned()
+    return this.#stamps.ensure([...new Set([...groups, pathGroup(path)])], path, ttlMs, budget)
   }
 
   /**
@@ -195,7 +190,7 @@ export class RedisStore implements Store {
    */
   async commitWrite(commit: WriteCommit): Promise<CommitReply> {
     const { path, key, stamp, mode, entry } = commit
-    const budget = this.#connection.invalidationBudget()
+    const budget = this.connection.invalidationBudget()
     const paths = [...new Set(commit.paths)].filter((other) => other !== path)
     const pathGroups = new Set([path, ...paths].map(pathGroup))
     const groups = [...new Set(commit.groups)].filter((group) => !pathGroups.has(group))
@@ -236,8 +231,8 @@ export class RedisStore implements Store {
       isPlain ? '' : '1',
       ...this.#wakeArguments(path),
     ]
-    const name = this.#keys.pathGroup(path)
-    const reply = await this.#replicate(scripts.commit, path, [name], args, budget).catch(noneIfFull)
+    const names = this.#names(path, [this.#keys.pathGroup(path)])
+    const reply = await this.#runner.replicate(scripts.commit, names, args, budget).catch(noneIfFull)
     const [untouched, before = null] = Array.isArray(reply) ? reply : [0]
     const hasRisen = reply !== null && newestOf(presentStamp(before, own.incarnation)) < own.at
     if (!hasRisen) await this.#evictPath(path, 'hard', budget)
@@ -254,7 +249,7 @@ export class RedisStore implements Store {
   ): Promise<boolean> {
     if (entry !== undefined) {
       const args = this.#storeArguments(key, '', entry, ttlMs)
-      const reply = await this.#replicate(scripts.publish, key, [], args, budget).catch(noneIfFull)
+      const reply = await this.#runner.replicate(scripts.publish, this.#names(key), args, budget).catch(noneIfFull)
       if (reply !== null) return true
     }
     await this.#evictPath(key, 'hard', budget, own)
@@ -262,7 +257,7 @@ export class RedisStore implements Store {
   }
 
   async set(key: string, entry: Entry, ttlMs: number): Promise<Stamp> {
-    if (this.#incarnations.learning !== undefined) await this.#incarnations.learned()
+    await this.#incarnations.learned()
     const group = pathGroup(key)
     const [stamp, written] = await Promise.all([
       this.#stamps.ensure(entry.groups, key, ttlMs),
@@ -271,13 +266,13 @@ export class RedisStore implements Store {
     // A write-through of this key may be in flight: now it will not store what is older than this value.
     if (written !== undefined) await this.invalidate([group], 'hard')
     const stamped = { ...entry, incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at }
-    await this.#replicate(scripts.publish, key, [], this.#storeArguments(key, '', stamped, ttlMs))
+    await this.#runner.replicate(scripts.publish, this.#names(key), this.#storeArguments(key, '', stamped, ttlMs))
     return stamp
   }
 
   async evict(paths: readonly string[], mode: InvalidationMode): Promise<number> {
     const found = await inChunks(paths, async (part, isBulk) => {
-      const budget = isBulk ? this.#connection.bulkBudget() : this.#connection.invalidationBudget()
+      const budget = isBulk ? this.connection.bulkBudget() : this.connection.invalidationBudget()
       const stamp = this.#isCluster ? await this.#stamps.advance(budget) : undefined
       return Promise.all(part.map((path) => this.#evictPath(path, mode, budget, stamp)))
     })
@@ -295,7 +290,8 @@ export class RedisStore implements Store {
     const clock = stamp === undefined ? [this.#keys.clock] : []
     const point = stamp === undefined ? this.#stamps.clockArguments : [String(stamp.incarnation), String(stamp.at)]
     const args = [mode, ...this.#wakeArguments(path), ...point]
-    const reply = await this.#replicate(scripts.evict, path, [this.#keys.pathGroup(path), ...clock], args, budget)
+    const names = this.#names(path, [this.#keys.pathGroup(path), ...clock])
+    const reply = await this.#runner.replicate(scripts.evict, names, args, budget)
     const [found, value = null] = Array.isArray(reply) ? reply : []
     if (stamp === undefined) return { found: Number(found), before: undefined }
     const before = presentStamp(value, stamp.incarnation)
@@ -308,29 +304,23 @@ export class RedisStore implements Store {
     return this.#stamps.invalidate(groups, mode)
   }
 
-  async addVariant(
-    path: string,
-    list: string,
-    key: string,
-    expiresAt: number,
-    max: number,
-    now: number,
-  ): Promise<readonly string[]> {
+  async addVariant(path: string, list: string, variant: ListedVariant, max: number, now: number): Promise<string[]> {
+    const { key, expiresAt } = variant
     const args = [key, expiresAt === Infinity ? '+inf' : String(expiresAt), String(now), String(max)]
-    const evicted = await evaluate(this.#connection, scripts.addVariant, [this.#keys.variants(path, list)], args)
+    const evicted = await this.#runner.run(scripts.addVariant, [this.#keys.variants(path, list)], args)
     return Array.isArray(evicted) ? evicted.map(String) : []
   }
 
   async variants(path: string, list: string, now: number): Promise<readonly string[]> {
     const name = this.#keys.variants(path, list)
-    const keys = await this.#connection.execute(['ZRANGE', name, `(${now}`, '+inf', 'BYSCORE'], name)
+    const keys = await this.connection.execute(['ZRANGE', name, `(${now}`, '+inf', 'BYSCORE'], name)
     return Array.isArray(keys) ? keys.map(String) : []
   }
 
   async extend(key: string, ttlMs: number): Promise<void> {
     const name = this.#keys.entry(key)
     const command = ttlMs === Infinity ? ['PERSIST', name] : ['PEXPIRE', name, lifeArgument(ttlMs), 'GT']
-    await this.#connection.execute(command, name)
+    await this.connection.execute(command, name)
   }
 
   listen(): Promise<void> {
@@ -341,38 +331,32 @@ export class RedisStore implements Store {
     return this.#wakeups.on(key, callback)
   }
 
-  sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
-    return sweepStep(this.#connection, this.#scan, this.#keys, cursor, count, now)
+  async sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
+    const step = await this.#scan.match('entries', '*', cursor, count)
+    const names = step.keys.map((key) => this.#keys.entry(key))
+    const entries = await this.#entries.getMany(names)
+    const dead = await Promise.all(
+      entries.map(async (entry, index) => {
+        if (entry === undefined) return false
+        return !isValid(entry, entry.groups, await this.#stamps.read(entry.groups, step.keys[index] ?? ''), now)
+      }),
+    )
+    const removed = names.filter((_, index) => dead[index])
+    for (const name of removed) await this.connection.execute(['UNLINK', name], name)
+    return { cursor: step.cursor, scanned: names.length, removed: removed.length }
   }
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
-    return matchStep(this.#scan, this.#keys, kind, pattern, cursor, count)
+    return this.#scan.match(kind, pattern, cursor, count)
   }
 
   expectUnbounded(): void {
-    this.#connection.unbounded()
+    this.connection.unbounded()
   }
 
-  /** Runs a script on an entry, its lease and further keys. */
-  #run(
-    script: Script,
-    key: string,
-    more: readonly string[],
-    args: readonly CommandArgument[],
-    budget?: CommandBudget,
-  ): Promise<Reply> {
-    return evaluate(this.#connection, script, [this.#keys.entry(key), this.#keys.lease(key), ...more], args, budget)
-  }
-
-  #replicate(
-    script: Script,
-    key: string,
-    more: readonly string[],
-    args: readonly CommandArgument[],
-    budget?: CommandBudget,
-  ): Promise<Reply> {
-    const keys = [this.#keys.entry(key), this.#keys.lease(key), ...more]
-    return evaluateReplicated(this.#connection, this.#replicated, script, keys, args, budget)
+  /** Keys of an entry, of its lease, and further ones. */
+  #names(key: string, more: readonly string[] = []): string[] {
+    return [this.#keys.entry(key), this.#keys.lease(key), ...more]
   }
 
   #wakeArguments(key: string): [channel: string, key: string] {

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
+import type { Reply } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { decodeGroupStamp, decodeStamp, encodeStamp } from './codec.js'
-import { allows, type Entry, type GroupStamp, type Stamp } from './entry.js'
+import { allows, decodeGroupStamp, decodeStamp, type Entry, type GroupStamp, type Stamp } from './entry.js'
 import type { Keyspace } from './keyspace.js'
 import {
-  evaluateReplicated,
   inChunks,
   lifeArgument,
   type RedisConnection,
+  type ScriptRunner,
   TurnReader,
   TurnShared,
 } from './redis-commands.js'
@@ -23,17 +22,15 @@ const INCARNATIONS = 2 ** 48
 
 /** The logical clock of one prefix and the stamps of its groups. */
 export class Stamps {
-  readonly #connection: RedisConnection
-  readonly #replicated: RedisConnection
-  readonly #keys: Keyspace
   readonly #reader: TurnReader<GroupStamp>
   readonly #shared = new TurnShared<Stamp>()
   readonly #isCluster: boolean
 
-  constructor(connection: RedisConnection, keys: Keyspace, replicated: RedisConnection) {
-    this.#connection = connection
-    this.#replicated = replicated
-    this.#keys = keys
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly runner: ScriptRunner,
+    private readonly keys: Keyspace,
+  ) {
     this.#isCluster = connection.topology === 'cluster'
     this.#reader = new TurnReader(connection, decodeGroupStamp)
   }
@@ -41,28 +38,28 @@ export class Stamps {
   /** Random number and name of the server, as scripts that may create the clock take them. */
   get clockArguments(): [nonce: string, server: string] {
     const nonce = Math.floor(Math.random() * INCARNATIONS)
-    return [String(nonce), this.#connection.serverOf(this.#keys.clock)]
+    return [String(nonce), this.connection.serverOf(this.keys.clock)]
   }
 
   /** Reads the clock, once for all that ask in one turn. */
   clock(budget?: CommandBudget): Promise<Stamp> {
     return this.#shared.get('', budget, () =>
-      evaluate(this.#connection, scripts.clock, [this.#keys.clock], [...this.clockArguments, ''], budget).then(toStamp),
+      this.runner.run(scripts.clock, [this.keys.clock], [...this.clockArguments, ''], budget).then(decodeStamp),
     )
   }
 
   /** Advances the clock beyond itself, the server's time and `floor`. */
   async advance(budget: CommandBudget, floor = 0): Promise<Stamp> {
     const args = [...this.clockArguments, String(floor)]
-    return toStamp(await this.#replicate(scripts.clock, [this.#keys.clock], args, budget))
+    return decodeStamp(await this.runner.replicate(scripts.clock, [this.keys.clock], args, budget))
   }
 
   readOne(group: string, key: string, budget?: CommandBudget): Promise<GroupStamp | undefined> {
-    return this.#reader.get(this.#keys.groupsOf([group], key)[0] ?? '', budget)
+    return this.#reader.get(this.keys.groupsOf([group], key)[0] ?? '', budget)
   }
 
   read(groups: readonly string[], key: string, budget?: CommandBudget): Promise<readonly (GroupStamp | undefined)[]> {
-    return Promise.all(this.#keys.groupsOf(groups, key).map((name) => this.#reader.get(name, budget)))
+    return Promise.all(this.keys.groupsOf(groups, key).map((name) => this.#reader.get(name, budget)))
   }
 
   /**
@@ -70,22 +67,18 @@ export class Stamps {
    * the callers of one turn that need the same groups.
    */
   ensure(groups: readonly string[], key: string, ttlMs: number, budget?: CommandBudget): Promise<Stamp> {
-    const names = this.#keys.groupsOf(groups, key)
+    const names = this.keys.groupsOf(groups, key)
     const life = this.lifeOf(ttlMs)
-    return this.#shared.get([life, ...names].join(' '), budget, () =>
-      this.#isCluster ? this.#settle(names, life, budget) : this.#ensure(names, life, budget),
-    )
+    return this.#shared.get([life, ...names].join(' '), budget, async () => {
+      if (this.#isCluster) return this.#settle(names, life, budget)
+      const args = [...this.clockArguments, life]
+      return decodeStamp(await this.runner.run(scripts.ensure, [this.keys.clock, ...names], args, budget))
+    })
   }
 
   /** Lifetime of the groups of an entry, in ms for a script. */
   lifeOf(ttlMs: number): string {
     return lifeArgument(Math.max(2 * ttlMs, LEAST_LIFE_MS))
-  }
-
-  /** One server: one script. */
-  async #ensure(names: readonly string[], life: string, budget: CommandBudget | undefined): Promise<Stamp> {
-    const args = [...this.clockArguments, life]
-    return toStamp(await evaluate(this.#connection, scripts.ensure, [this.#keys.clock, ...names], args, budget))
   }
 
   /**
@@ -101,7 +94,7 @@ export class Stamps {
 
   #mark(names: readonly string[], life: string, budget: CommandBudget | undefined): Promise<readonly Reply[]> {
     const mark = `?${randomUUID()}`
-    return Promise.all(names.map((name) => evaluate(this.#connection, scripts.mark, [name], [mark, life], budget)))
+    return Promise.all(names.map((name) => this.runner.run(scripts.mark, [name], [mark, life], budget)))
   }
 
   /** Also returns what stands in the groups in the end. */
@@ -116,8 +109,8 @@ export class Stamps {
       names.map(async (name, index) => {
         const reply = seen[index] ?? null
         if (presentStamp(reply, stamp.incarnation) !== undefined) return reply
-        const args = [String(reply), `${encodeStamp(stamp)} 0`, life]
-        return evaluate(this.#connection, scripts.settle, [name], args, budget)
+        const args = [String(reply), `${stamp.incarnation} ${stamp.at} 0`, life]
+        return this.runner.run(scripts.settle, [name], args, budget)
       }),
     )
     return { stamp, settled }
@@ -125,7 +118,7 @@ export class Stamps {
 
   /** A cluster: whether no group is newer than the entry. Creates missing groups, which a handler may have named. */
   async admits(entry: Entry, key: string, ttlMs: number, budget?: CommandBudget): Promise<boolean> {
-    const names = this.#keys.groupsOf(entry.groups, key)
+    const names = this.keys.groupsOf(entry.groups, key)
     const seen = await this.#mark(names, this.lifeOf(ttlMs), budget)
     const isAllowed = (replies: readonly Reply[]): boolean =>
       entry.groups.every((group, index) =>
@@ -137,12 +130,17 @@ export class Stamps {
 
   /** Invalidates groups at one new point of the clock, or later ones where a group's stamp is not older. */
   async invalidate(groups: readonly string[], mode: InvalidationMode): Promise<void> {
-    const names = groups.flatMap((group) => this.#keys.copies(group))
+    const names = groups.flatMap((group) => this.keys.copies(group))
     await inChunks(names, async (part, isBulk) => {
-      const budget = isBulk ? this.#connection.bulkBudget() : this.#connection.invalidationBudget()
+      const budget = isBulk ? this.connection.bulkBudget() : this.connection.invalidationBudget()
       if (this.#isCluster) await this.bumpAll(part, await this.advance(budget), mode, budget)
       else
-        await this.#replicate(scripts.invalidate, [this.#keys.clock, ...part], [...this.clockArguments, mode], budget)
+        await this.runner.replicate(
+          scripts.invalidate,
+          [this.keys.clock, ...part],
+          [...this.clockArguments, mode],
+          budget,
+        )
       return []
     })
   }
@@ -156,7 +154,7 @@ export class Stamps {
   ): Promise<(GroupStamp | undefined)[]> {
     return Promise.all(
       groups.map(async (group) => {
-        const before = await this.bumpAll(this.#keys.copies(group), stamp, mode, budget)
+        const before = await this.bumpAll(this.keys.copies(group), stamp, mode, budget)
         return before.reduce(newest, undefined)
       }),
     )
@@ -170,7 +168,7 @@ export class Stamps {
     budget: CommandBudget,
   ): Promise<(GroupStamp | undefined)[]> {
     const args = [String(stamp.incarnation), String(stamp.at), mode]
-    const replies = await Promise.all(names.map((name) => this.#replicate(scripts.bump, [name], args, budget)))
+    const replies = await Promise.all(names.map((name) => this.runner.replicate(scripts.bump, [name], args, budget)))
     const before = replies.map((reply) => presentStamp(reply, stamp.incarnation))
     const behind = names.filter((_, index) => newestOf(before[index]) >= stamp.at)
     if (behind.length > 0) {
@@ -179,19 +177,11 @@ export class Stamps {
     }
     return before
   }
-
-  #replicate(script: Script, keys: readonly string[], args: readonly CommandArgument[], budget: CommandBudget) {
-    return evaluateReplicated(this.#connection, this.#replicated, script, keys, args, budget)
-  }
-}
-
-function toStamp(reply: Reply): Stamp {
-  return decodeStamp(String(reply))
 }
 
 /** The stamp in a reply; undefined where there is none of this incarnation. */
 export function presentStamp(reply: Reply, incarnation: number): GroupStamp | undefined {
-  const stamp = reply === null ? undefined : decodeGroupStamp(String(reply))
+  const stamp = decodeGroupStamp(String(reply))
   return stamp?.incarnation === incarnation ? stamp : undefined
 }
 
@@ -203,4 +193,72 @@ export function newestOf(stamp: GroupStamp | undefined): number {
 /** Of copies that are raised together, a missing one says nothing. */
 function newest(one: GroupStamp | undefined, other: GroupStamp | undefined): GroupStamp | undefined {
   return newestOf(one) > newestOf(other) ? one : (other ?? one)
+}
+
+/** Names kept in Redis. Beyond that all are forgotten, and servers are met for the first time again. */
+const KEPT_MAX = 1000
+
+/** The names are written again this often while entries are filled, so that a server that evicts keeps them. */
+const KEEP_MS = 60_000
+
+/**
+ * Detects servers that may have lost invalidations. A server that was restarted with its data, or promoted from a
+ * replica, may lack the last ones that its predecessor confirmed, and the entries that these removed are back. Each life
+ * of a server has a name that older data cannot hold. A process that meets a name which is not listed under the prefix
+ * invalidates everything there and then lists it, so one process does it for all.
+ */
+export class Incarnations {
+  #known = 0
+  #keptAt = 0
+  #learning: Promise<void> | undefined
+
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly key: string,
+    private readonly invalidateAll: () => Promise<unknown>,
+  ) {}
+
+  /** Undefined when every server that this process has met is listed; otherwise what a read has to wait for. */
+  get learning(): Promise<void> | undefined {
+    if (this.#known === this.connection.generation) return undefined
+    this.#learning ??= this.#learn().finally(() => {
+      this.#learning = undefined
+    })
+    return this.#learning
+  }
+
+  /** Before anything is stored: it would be invalidated along with the old entries. */
+  async learned(): Promise<void> {
+    for (let learning = this.learning; learning !== undefined; learning = this.learning) await learning
+  }
+
+  /** Writes the names again from time to time. */
+  keep(): void {
+    const now = performance.now()
+    if (now - this.#keptAt < KEEP_MS || this.#known !== this.connection.generation || this.#known === 0) return
+    this.#keptAt = now
+    void this.#write(this.connection.lives)
+  }
+
+  async #learn(): Promise<void> {
+    const { generation, lives } = this.connection
+    const known = (await this.connection.execute(['SMISMEMBER', this.key, ...lives], this.key)) as readonly number[]
+    if (known.includes(0)) {
+      await this.invalidateAll()
+      await this.#write(lives)
+    }
+    this.#known = generation
+    this.#keptAt = performance.now()
+  }
+
+  /** Where the server takes no writes now, the next process invalidates once more. */
+  async #write(lives: readonly string[]): Promise<void> {
+    try {
+      const count = await this.connection.execute(['SCARD', this.key], this.key)
+      if (Number(count) > KEPT_MAX) await this.connection.execute(['UNLINK', this.key], this.key)
+      await this.connection.execute(['SADD', this.key, ...lives], this.key)
+    } catch {
+      // What was invalidated stays invalid.
+    }
+  }
 }

@@ -86,6 +86,12 @@ export interface SweepStep {
   readonly removed: number
 }
 
+export interface ListedVariant {
+  readonly key: string
+  /** Milliseconds since the epoch; Infinity means no end. */
+  readonly expiresAt: number
+}
+
 /** What a pattern is matched against: stored entries, or leases of keys that are being filled. */
 export type MatchKind = 'entries' | 'leases'
 
@@ -144,14 +150,7 @@ export interface Store {
   invalidate(groups: readonly string[], mode: InvalidationMode): Promise<void>
 
   /** Adds a variant to the list of a path until it expires. Returns the keys that have to make room: first to expire. */
-  addVariant(
-    path: string,
-    list: string,
-    key: string,
-    expiresAt: number,
-    max: number,
-    now: number,
-  ): Promise<readonly string[]>
+  addVariant(path: string, list: string, variant: ListedVariant, max: number, now: number): Promise<readonly string[]>
   /** Listed variants of a path that have not expired. */
   variants(path: string, list: string, now: number): Promise<readonly string[]>
   /** Lets an entry live at least this long (Infinity: without expiry). An absent entry stays absent. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decodeEntry, decodeGroupStamp, ENTRY_FORMAT, encodeEntry, HEAD_BYTES } from '../../src/store/codec.js'
+import { decodeEntry, decodeGroupStamp, ENTRY_FORMAT, encodeEntry, HEAD_BYTES } from '../../src/store/entry.js'
 import type { Entry } from '../../src/store/entry.js'
 import { makeEntry } from '../support/entries.js'
 

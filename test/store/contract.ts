@@ -413,7 +413,7 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       })
 
       test('the oldest variants of a path make room for a new one', async () => {
-        const add = (key: string, expiresAt: number) => store.addVariant('/a', 'vary', key, expiresAt, 2, 1000)
+        const add = (key: string, expiresAt: number) => store.addVariant('/a', 'vary', { key, expiresAt }, 2, 1000)
         expect(await add('/a|1', 9000)).toEqual([])
         expect(await add('/a|2', 8000)).toEqual([])
         expect(await add('/a|2', 8500)).toEqual([])

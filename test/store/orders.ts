@@ -427,7 +427,7 @@ export function storeOrders(name: string, connections: () => readonly [Connectio
       await one.store.invalidate(['g'], 'hard')
       await two.fill('/b', { groups: ['', 'g'] }, { groupTtlMs: 1000 })
       expect(await ttl()).toBeGreaterThan(before - 60_000)
-      await two.store.set('/c', makeEntry({ groups: ['', 'g'] }), 14_400_000)
+      await two.store.set('/c', makeEntry({ groups: ['', 'g'] }), 15_000_000)
       expect(await ttl()).toBeGreaterThan(28_000_000)
       await two.store.set('/d', makeEntry({ groups: ['', 'g'] }), Infinity)
       expect(await ttl()).toBe(-1)
