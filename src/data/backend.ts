@@ -4,11 +4,10 @@ import { type Key, type KeyPart, NO_PARTS, pathKey, variantKey } from '../cache/
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { CacheStats } from '../telemetry/stats.js'
+import { type Budgets, scan } from './engine.js'
 import { type DataContext, Namespace } from './namespace.js'
 import { defaultOptions, encodedGroups } from './options.js'
 import { RequestMemo } from './request-memo.js'
-import type { Budgets } from './value-reader.js'
-import { scan } from './value-writer.js'
 import type {
   Frozen,
   NamespaceOptions,
@@ -160,11 +159,6 @@ export class CacheBackend extends Namespace {
     const { prefix, host, per } = options
     const path = pathKey(url, {}, { prefix, host })
     return this.evict('deletePath', { paths: [per === undefined ? path : variantKey(path, { principal: per })] })
-  }
-
-  /** Invalidates everything under the prefix, responses and values, at the cost of one group. */
-  override clear(): Promise<Evicted> {
-    return super.clear()
   }
 
   /**

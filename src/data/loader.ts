@@ -1,21 +1,21 @@
-import type { CacheScope } from '../cache/cache-scope.js'
 import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/lookup.js'
 import type { Acquired, FillLease } from '../cache/fill.js'
 import type { Key } from '../cache/key.js'
+import { withLimit } from '../cache/single-flight.js'
 import { TimeoutError, UsageError } from '../errors.js'
 import type { MaybePromise } from '../maybe-promise.js'
-import type { EntryDraft } from '../cache/write.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { type Entry, usefulUntil } from '../store/entry.js'
-import type { LookupResult, LookupTimer, Recorder } from '../telemetry/recorder.js'
+import type { Entry } from '../store/entry.js'
+import type { LookupResult, LookupTimer } from '../telemetry/recorder.js'
+import { lifetimeOf, Throttle, type ValueEngine } from './engine.js'
 import { type ResolvedValueOptions, resolveOptions } from './options.js'
 import type { LoaderContext } from './types.js'
-import { draftEntry, type EncodedValue, isKnown, type ValueCodec } from './value-codec.js'
-import { BULK_CHUNK } from './value-reader.js'
-import type { ValueRefs } from './value-refs.js'
+import { isKnown } from './value-codec.js'
 
 /** One value that is wanted. */
 export interface Wanted {
+  /** The key as the caller names it. */
+  readonly name: unknown
   readonly key: Key
   readonly ref: EntryRef
   readonly options: ResolvedValueOptions
@@ -27,8 +27,6 @@ export interface Wanted {
   readonly shared: boolean
   /** Ends when it is decided who loads. */
   readonly timer: LookupTimer
-  /** Position among the values of its call. */
-  readonly index: number
 }
 
 /** A value that is no longer fresh, and its entry. */
@@ -40,17 +38,9 @@ interface Stale {
   readonly servableOnError: boolean
 }
 
-type Plan =
-  | { readonly do: 'return'; readonly value: unknown; readonly entry: Entry }
-  /** Return the stale value and load in the background. */
-  | { readonly do: 'refresh'; readonly stale: Stale; readonly absent: Absent }
-  | { readonly do: 'load'; readonly stale: Stale | undefined; readonly absent: Absent; readonly reason: string }
-  /** Load without storing: the store is unavailable. */
-  | { readonly do: 'load-alone' }
-
-/** Calls the application's loader for the values at these positions; resolves with one value, or LoadFailure, for each. */
+/** Calls the application's loader for these values; resolves with one value, or LoadFailure, for each. */
 export type RunLoader = (
-  indexes: readonly number[],
+  wanted: readonly Wanted[],
   contexts: readonly LoaderContext[],
   controller: AbortController,
 ) => Promise<readonly unknown[]>
@@ -61,7 +51,7 @@ export class LoadFailure {
 }
 
 /** A value that this caller loads, and what the loader decides about it. Without a lease it is not stored. */
-class Task {
+class LoadTask {
   options: ResolvedValueOptions
   stored = true
   unchanged = false
@@ -98,101 +88,91 @@ class Task {
   }
 }
 
-/** Runs at most `BULK_CHUNK` commands at a time. */
-export class Throttle {
-  #running = 0
-  readonly #waiting: (() => void)[] = []
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running < BULK_CHUNK) this.#running += 1
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#running -= 1
-      else next()
-    }
-  }
+/** What is done for one wanted value. */
+interface Plan {
+  /** `refresh`: return the stale value and load in the background. */
+  readonly do: 'return' | 'refresh' | 'load'
+  readonly wanted: Wanted
+  /** Of the entry that was found. */
+  readonly value?: unknown
+  readonly stale?: Stale
+  /** What a load replaces. Undefined: the store is unavailable, so that nothing is stored. */
+  readonly absent?: Absent
+  readonly result: LookupResult
 }
 
 /** Loads the values of one namespace: who runs the loader, what is stored, and what callers get if that fails. */
 export class ValueLoader {
-  readonly #scope: CacheScope
-  readonly #refs: ValueRefs
-  readonly #codec: ValueCodec
-  readonly #recorder: Recorder
+  readonly #engine: ValueEngine
 
-  constructor(scope: CacheScope, refs: ValueRefs, codec: ValueCodec, recorder: Recorder) {
-    this.#scope = scope
-    this.#refs = refs
-    this.#codec = codec
-    this.#recorder = recorder
+  constructor(engine: ValueEngine) {
+    this.#engine = engine
   }
 
   /** One promise for each wanted value. Those that are loaded here share one call of `run`. */
-  load(items: readonly Wanted[], run: RunLoader): Promise<unknown>[] {
-    const batch = new LoadBatch(this, items.length, run)
-    const refresh = new LoadBatch(this, items.length, run)
-    return items.map((wanted) => this.#one(wanted, batch, refresh))
-  }
-
-  /** Calls the application's loader for these tasks. */
-  run<T>(tasks: readonly Task[], work: () => Promise<T>): MaybePromise<T> {
-    const fills = tasks.flatMap(({ lease }) => lease ?? [])
-    return fills.length === 0 ? work() : this.#scope.runHolding(fills, work)
-  }
-
-  async #one(wanted: Wanted, batch: LoadBatch, refresh: LoadBatch): Promise<unknown> {
-    const plan = await this.#plan(wanted)
-    if (plan.do !== 'refresh' || !this.#scope.background.run(() => this.#refresh(wanted, plan, refresh))) refresh.skip()
-    if (plan.do === 'load') return this.#orStale(wanted, plan.stale, this.#loaded(wanted, plan, batch))
-    const { timer, ref } = wanted
-    if (plan.do === 'load-alone') {
-      timer.found({ outcome: 'miss', reason: 'outage', place: ref })
-      return batch.join(wanted, undefined, undefined)
+  async load(items: readonly Wanted[], run: RunLoader): Promise<Promise<unknown>[]> {
+    const plans = await Promise.all(items.map((wanted) => this.#plan(wanted)))
+    const batchOf = (what: Plan['do']): LoadBatch => {
+      const own = plans.filter((plan) => plan.do === what)
+      return new LoadBatch(
+        this,
+        own.map(({ wanted }) => wanted),
+        run,
+      )
     }
-    batch.skip()
-    if (plan.do === 'return') {
-      timer.found({ outcome: 'hit', reason: 'fresh', entry: plan.entry, place: ref })
+    const [loads, refreshes] = [batchOf('load'), batchOf('refresh')]
+    return plans.map(async (plan) => {
+      if (plan.do === 'load') return this.#orStale(plan, this.#loaded(plan, loads))
+      if (plan.do === 'refresh' && !this.#engine.scope.background.run(() => this.#refresh(plan, refreshes)))
+        refreshes.skip()
+      plan.wanted.timer.found(plan.result)
       return plan.value
-    }
-    timer.found({ outcome: 'stale', reason: 'stale-while-revalidate', entry: plan.stale.entry, place: ref })
-    return plan.stale.value
+    })
   }
 
-  async #plan({ lookup, shared, options }: Wanted): Promise<Plan> {
-    if (lookup.state === 'outage') return { do: 'load-alone' }
-    if (lookup.state === 'absent') return { do: 'load', stale: undefined, absent: lookup, reason: 'absent' }
+  async #plan(wanted: Wanted): Promise<Plan> {
+    const { lookup, shared, options, ref: place } = wanted
+    const missed = (reason: string): Pick<Plan, 'do' | 'wanted' | 'result'> => ({
+      do: 'load',
+      wanted,
+      result: { outcome: 'miss', reason, place },
+    })
+    if (lookup.state === 'outage') return missed('outage')
+    if (lookup.state === 'absent') return { ...missed('absent'), absent: lookup }
     const { entry, softened } = lookup
-    const decoded = await this.#codec.decode(entry, shared)
     const absent = replacing(entry)
-    if (!isKnown(decoded)) return { do: 'load', stale: undefined, absent, reason: decoded.state }
-    const now = this.#scope.now()
+    const decoded = await this.#engine.codec.decode(entry, shared)
+    if (!isKnown(decoded)) return { ...missed(decoded.state), absent }
+    const now = this.#engine.scope.now()
     const { value } = decoded
-    if (now < entry.freshUntil && !softened) return { do: 'return', value, entry }
+    if (now < entry.freshUntil && !softened)
+      return { do: 'return', wanted, value, result: { outcome: 'hit', reason: 'fresh', entry, place } }
     const stale = { entry, value, ageMs: now - entry.storedAt, servableOnError: now < entry.errorUntil }
-    const servable = now < entry.staleUntil && options.staleWhileRevalidateMs > 0
-    return servable
-      ? { do: 'refresh', stale, absent }
-      : { do: 'load', stale, absent, reason: softened ? 'softened' : 'stale' }
+    if (now >= entry.staleUntil || options.staleWhileRevalidateMs === 0)
+      return { ...missed(softened ? 'softened' : 'stale'), absent, stale }
+    const result: LookupResult = { outcome: 'stale', reason: 'stale-while-revalidate', entry, place }
+    return { do: 'refresh', wanted, value, absent, stale, result }
   }
 
   /** The value that another caller loads, or that this one loads with the rest of its batch. */
-  async #loaded(wanted: Wanted, plan: Plan & { do: 'load' }, batch: LoadBatch): Promise<unknown> {
-    const { stale, absent, reason } = plan
+  async #loaded({ wanted, stale, absent, result }: Plan, batch: LoadBatch): Promise<unknown> {
+    if (absent === undefined) {
+      wanted.timer.found(result)
+      return batch.join(wanted, stale, undefined)
+    }
     // A caller that loads several values takes the leases that are free first: callers that waited while they hold
     // leases of other keys could wait for one another.
     let acquired = await this.#acquire(wanted, absent, batch, batch.size > 1)
     let own = batch
     if (batch.size > 1 && acquired.state === 'alone' && acquired.reason === 'busy') {
       batch.skip()
-      own = new LoadBatch(this, 1, batch.run)
+      own = new LoadBatch(this, [wanted], batch.run)
       acquired = await this.#acquire(wanted, absent, own, false)
     }
-    const found = acquired.state === 'found' ? await this.#codec.decode(acquired.entry, wanted.shared) : undefined
+    const found =
+      acquired.state === 'found' ? await this.#engine.codec.decode(acquired.entry, wanted.shared) : undefined
     const known = found !== undefined && isKnown(found)
-    wanted.timer.found(lookupResult(acquired, known, reason, wanted.ref))
+    wanted.timer.found(resultOf(acquired, known, result))
     if (!known) return own.join(wanted, stale, acquired.state === 'fill' ? acquired.fill : undefined)
     own.skip()
     return found.value
@@ -200,14 +180,14 @@ export class ValueLoader {
 
   #acquire(wanted: Wanted, absent: Absent, { throttle }: LoadBatch, atOnce: boolean): Promise<Acquired> {
     const { ref, signal, timer, budget } = wanted
-    const { ttlMs, negativeTtlMs = 0, staleIfErrorMs, staleWhileRevalidateMs, timeoutMs, waitMs } = wanted.options
+    const { timeoutMs, waitMs } = wanted.options
     const limitMs = waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs)
     const acquire = (): Promise<Acquired> =>
-      this.#scope.acquire(ref, absent, {
-        accept: (entry, softened) => !softened && this.#scope.now() < entry.freshUntil,
-        groupTtlMs: Math.max(ttlMs, negativeTtlMs) + Math.max(staleIfErrorMs, staleWhileRevalidateMs),
+      this.#engine.scope.acquire(ref, absent, {
+        accept: (entry, softened) => !softened && this.#engine.scope.now() < entry.freshUntil,
+        groupTtlMs: lifetimeOf(wanted.options),
         signal,
-        recorder: this.#recorder,
+        recorder: this.#engine.recorder,
         waitMs: atOnce ? 0 : limitMs,
         budget: budget(),
       })
@@ -216,76 +196,89 @@ export class ValueLoader {
   }
 
   /** One refresh over all processes: if the lease is taken, its holder refreshes. */
-  async #refresh(wanted: Wanted, { stale, absent }: Plan & { do: 'refresh' }, batch: LoadBatch): Promise<void> {
-    const own = { ...wanted, signal: undefined }
-    const acquired = await this.#acquire(own, absent, batch, true)
-    if (acquired.state !== 'fill') return batch.skip()
-    this.#recorder.refreshes('stale')
-    await batch.join(own, stale, acquired.fill).catch(ignore)
+  async #refresh({ wanted, stale, absent }: Plan, batch: LoadBatch): Promise<void> {
+    const acquired = absent && (await this.#acquire({ ...wanted, signal: undefined }, absent, batch, true))
+    if (acquired?.state !== 'fill') return batch.skip()
+    this.#engine.recorder.refreshes('stale')
+    await batch.join(wanted, stale, acquired.fill)
   }
 
   /** The loaded value, or the stale one if loading fails or takes longer than `softTimeout`. */
-  async #orStale(wanted: Wanted, stale: Stale | undefined, loading: Promise<unknown>): Promise<unknown> {
+  async #orStale({ wanted, stale }: Plan, loading: Promise<unknown>): Promise<unknown> {
     if (stale === undefined || !stale.servableOnError) return loading
     const { softTimeoutMs } = wanted.options
     try {
-      const loaded = softTimeoutMs === Infinity ? { value: await loading } : await within(loading, softTimeoutMs)
-      if (loaded !== undefined) return loaded.value
-      this.#scope.background.track(loading)
+      if (softTimeoutMs === Infinity) return await loading
+      const { state } = await withLimit(Promise.allSettled([loading]), softTimeoutMs)
+      if (state === 'ended') return await loading
+      this.#engine.scope.background.track(loading)
     } catch (error) {
       if (wanted.signal?.aborted === true) throw error
     }
-    this.#recorder.standsIn()
+    this.#engine.recorder.standsIn()
     return stale.value
   }
 
   /** Stores what was loaded, if there is a lease and the loader allows it; returns what the caller gets. */
-  async conclude({ wanted, stale, lease, options, stored, unchanged }: Task, loaded: unknown): Promise<unknown> {
+  async conclude({ wanted, stale, lease, options, stored, unchanged }: LoadTask, loaded: unknown): Promise<unknown> {
+    const groups = this.#engine.refs.groups(options.groups)
     if (unchanged && stale !== undefined) {
-      await lease?.publish(...this.#draft(stale.entry, options))
+      const { entry, ttlMs } = this.#engine.draft(stale.entry, groups, options)
+      await lease?.publish(entry, ttlMs)
       return stale.value
     }
-    const value = loaded === undefined ? undefined : await this.#codec.check(wanted.key, loaded)
+    const value = loaded === undefined ? undefined : await this.#engine.codec.check(wanted.key, loaded)
     const kept = stored && (value !== undefined || options.negativeTtlMs !== undefined)
     if (!kept) await lease?.refuse()
     // A value that cannot be encoded fails every caller, whether it holds the lease or not.
     if (!wanted.shared && !kept) return value
-    const encoded = value === undefined ? this.#codec.negative() : await this.#codec.encode(wanted.key, value)
-    const isNegative = value === undefined || value === null
-    const ttlMs = isNegative ? (options.negativeTtlMs ?? options.ttlMs) : options.ttlMs
-    const [entry, lifetimeMs] = this.#draft(encoded, { ...options, ttlMs })
-    if (kept) await lease?.publish(entry, lifetimeMs)
-    return wanted.shared ? (await this.#codec.decode(entry, true)).value : value
+    const encoded =
+      value === undefined ? this.#engine.codec.negative() : await this.#engine.codec.encode(wanted.key, value)
+    const lifetimeMs = value === undefined || value === null ? options.negativeTtlMs : undefined
+    const { entry, ttlMs } = this.#engine.draft(encoded, groups, { ...options, ttlMs: lifetimeMs ?? options.ttlMs })
+    if (kept) await lease?.publish(entry, ttlMs)
+    return wanted.shared ? (await this.#engine.codec.decode(entry, true)).value : value
   }
 
-  #draft(encoded: EncodedValue, options: ResolvedValueOptions): [entry: EntryDraft, lifetimeMs: number] {
-    const now = this.#scope.now()
-    const entry = draftEntry(encoded, this.#refs.groups(options.groups), options, now)
-    return [entry, usefulUntil(entry) - now]
-  }
-
-  /** How messages name what a batch loads. */
-  describe(wanted: readonly Wanted[]): string {
-    const [only] = wanted
-    return wanted.length === 1 && only !== undefined ? this.#refs.describe(only.key) : `${wanted.length} keys`
+  /** Calls the loader for these tasks, so that what it asks for in turn never waits for the leases that they hold. */
+  async run(tasks: readonly LoadTask[], run: RunLoader): Promise<readonly unknown[]> {
+    const [first] = tasks
+    if (first === undefined) return []
+    const { signal, options, key } = first.wanted
+    const controller = new AbortController()
+    const contexts = tasks.map((task) => task.context(controller))
+    const work = () =>
+      run(
+        tasks.map(({ wanted }) => wanted),
+        contexts,
+        controller,
+      )
+    const leases = tasks.flatMap(({ lease }) => lease ?? [])
+    const late = (): Error => {
+      const what = tasks.length === 1 ? this.#engine.refs.describe(key) : `${tasks.length} keys`
+      return new TimeoutError(`The loader of ${what} did not end within ${options.timeoutMs} ms.`)
+    }
+    return runWithin(signal, options.timeoutMs, controller, late, () =>
+      leases.length === 0 ? work() : this.#engine.scope.runHolding(leases, work),
+    )
   }
 }
 
-/** One call of a loader, for those values of a call that turn out to be this caller's to load. */
+/** One call of a loader, for those of the wanted values that turn out to be this caller's to load. */
 class LoadBatch {
   readonly size: number
-  readonly run: RunLoader
   readonly throttle = new Throttle()
-  readonly #loader: ValueLoader
-  readonly #tasks: Task[] = []
-  readonly #loaded: Promise<ReadonlyMap<Task, unknown>>
-  #start!: (loading: Promise<ReadonlyMap<Task, unknown>>) => void
+  readonly #tasks = new Map<Wanted, LoadTask>()
+  readonly #loaded: Promise<ReadonlyMap<LoadTask, unknown>>
+  #start = (_loading: Promise<ReadonlyMap<LoadTask, unknown>>): void => {}
   #undecided: number
 
-  constructor(loader: ValueLoader, size: number, run: RunLoader) {
-    this.#loader = loader
-    this.#undecided = this.size = size
-    this.run = run
+  constructor(
+    private readonly loader: ValueLoader,
+    private readonly wanted: readonly Wanted[],
+    readonly run: RunLoader,
+  ) {
+    this.#undecided = this.size = wanted.length
     this.#loaded = new Promise((resolve) => {
       this.#start = resolve
     })
@@ -294,35 +287,28 @@ class LoadBatch {
   /** One of the values is not loaded by this batch. The loader runs when all are decided. */
   skip(): void {
     this.#undecided -= 1
-    if (this.#undecided === 0 && this.#tasks.length > 0) this.#start(this.#load())
+    if (this.#undecided === 0 && this.#tasks.size > 0) this.#start(this.#load())
   }
 
   /** One of the values is. Resolves with what its caller gets. */
   async join(wanted: Wanted, stale: Stale | undefined, lease: FillLease | undefined): Promise<unknown> {
-    const task = new Task(wanted, stale, lease)
-    this.#tasks.push(task)
+    const task = new LoadTask(wanted, stale, lease)
+    this.#tasks.set(wanted, task)
     this.skip()
     try {
       const loaded = (await this.#loaded).get(task)
       if (loaded instanceof LoadFailure) throw loaded.error
-      return await this.throttle.run(() => this.#loader.conclude(task, loaded))
+      return await this.throttle.run(() => this.loader.conclude(task, loaded))
     } catch (error) {
       await lease?.release()
       throw error
     }
   }
 
-  async #load(): Promise<ReadonlyMap<Task, unknown>> {
+  async #load(): Promise<ReadonlyMap<LoadTask, unknown>> {
     // Leases come in any order; the loader gets its keys in that of the caller.
-    const tasks = this.#tasks.toSorted((a, b) => a.wanted.index - b.wanted.index)
-    const wanted = tasks.map((task) => task.wanted)
-    const controller = new AbortController()
-    const contexts = tasks.map((task) => task.context(controller))
-    const indexes = wanted.map(({ index }) => index)
-    const what = (): string => this.#loader.describe(wanted)
-    const values = await runWithin(wanted[0], what, controller, () =>
-      this.#loader.run(tasks, () => this.run(indexes, contexts, controller)),
-    )
+    const tasks = this.wanted.flatMap((wanted) => this.#tasks.get(wanted) ?? [])
+    const values = await this.loader.run(tasks, this.run)
     return new Map(tasks.map((task, index) => [task, values[index]]))
   }
 }
@@ -332,64 +318,36 @@ class LoadBatch {
  * what the loader returns or throws later is dropped.
  */
 async function runWithin<T>(
-  limits: Wanted | undefined,
-  what: () => string,
+  caller: AbortSignal | undefined,
+  timeoutMs: number,
   controller: AbortController,
+  late: () => Error,
   run: () => MaybePromise<T>,
 ): Promise<T> {
-  const caller = limits?.signal
-  const timeoutMs = limits?.options.timeoutMs ?? Infinity
   if (timeoutMs === Infinity && caller === undefined) return run()
   caller?.throwIfAborted()
-  let stop = (): void => {}
+  const { signal } = controller
   const stopped = new Promise<never>((_, reject) => {
-    const end = (reason: Error): void => {
-      controller.abort(reason)
-      reject(reason)
-    }
-    const abort = (): void => end(caller?.reason as Error)
-    caller?.addEventListener('abort', abort, { once: true })
-    const late = (): void => end(new TimeoutError(`The loader of ${what()} did not end within ${timeoutMs} ms.`))
-    const timer = timeoutMs === Infinity ? undefined : setTimeout(late, timeoutMs)
-    stop = () => {
-      clearTimeout(timer)
-      caller?.removeEventListener('abort', abort)
-    }
+    signal.addEventListener('abort', () => reject(signal.reason as Error))
   })
+  const abort = (): void => controller.abort(caller?.reason)
+  caller?.addEventListener('abort', abort, { once: true })
+  const timer = timeoutMs === Infinity ? undefined : setTimeout(() => controller.abort(late()), timeoutMs)
   try {
     return await Promise.race([run(), stopped])
   } finally {
-    stop()
-  }
-}
-
-/** The value, or undefined if the promise takes longer. */
-async function within<T>(promise: Promise<T>, limitMs: number): Promise<{ readonly value: T } | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), limitMs)
-  })
-  try {
-    return await Promise.race([promise.then((value) => ({ value })), late])
-  } finally {
     clearTimeout(timer)
+    caller?.removeEventListener('abort', abort)
   }
 }
 
 /** What telemetry gets of a value that was not in the store when it was looked for. */
-function lookupResult(acquired: Acquired, known: boolean, reason: string, place: EntryRef): LookupResult {
-  switch (acquired.state) {
-    case 'fill':
-      return { outcome: 'miss', reason, place }
-    case 'found':
-      return known
-        ? { outcome: 'hit', reason: 'collapsed', entry: acquired.entry, place }
-        : { outcome: 'miss', reason: 'undecodable', place }
-    case 'alone': {
-      const named = acquired.reason === 'outage' || acquired.reason === 'hit-for-pass'
-      return { outcome: 'miss', reason: named ? acquired.reason : 'wait', place }
-    }
-  }
+function resultOf(acquired: Acquired, known: boolean, missed: LookupResult): LookupResult {
+  if (acquired.state === 'fill') return missed
+  if (acquired.state === 'found')
+    return known
+      ? { ...missed, outcome: 'hit', reason: 'collapsed', entry: acquired.entry }
+      : { ...missed, reason: 'undecodable' }
+  const named = acquired.reason === 'outage' || acquired.reason === 'hit-for-pass'
+  return { ...missed, reason: named ? acquired.reason : 'wait' }
 }
-
-function ignore(): void {}

@@ -1,13 +1,12 @@
 import type { CacheScope, Evicted } from '../cache/cache-scope.js'
-import type { EntryRef } from '../cache/lookup.js'
-import { namespaceGroup, PREFIX_GROUP, type Key } from '../cache/key.js'
+import { type Key, namespaceGroup, PREFIX_GROUP } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { WriteStamp } from '../cache/write.js'
 import { describeValue, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
-import type { Recorder } from '../telemetry/recorder.js'
-import { LoadFailure, type RunLoader, Throttle, ValueLoader } from './loader.js'
+import { type Budgets, lifetimeOf, Throttle, ValueEngine } from './engine.js'
+import { LoadFailure, type RunLoader, ValueLoader, type Wanted } from './loader.js'
 import {
   checkLoader,
   pickOptions,
@@ -42,10 +41,8 @@ import type {
   ValueOf,
   ValueOptions,
 } from './types.js'
-import { isKnown, ValueCodec } from './value-codec.js'
-import { type Budgets, ValueReader } from './value-reader.js'
+import { type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
 import { ValueRefs } from './value-refs.js'
-import { ValueWriter } from './value-writer.js'
 
 /** What the namespaces of one application share. */
 export interface DataContext extends Budgets {
@@ -64,13 +61,8 @@ const NO_OPTIONS = {}
 export class Namespace<K = Key, In = unknown, Out = In> {
   readonly name: string
   readonly #context: DataContext
-  readonly #scope: CacheScope
-  readonly #recorder: Recorder
-  readonly #refs: ValueRefs
-  readonly #codec: ValueCodec
-  readonly #reader: ValueReader
+  readonly #engine: ValueEngine
   readonly #loader: ValueLoader
-  readonly #writer: ValueWriter
   readonly #defaults: ResolvedValueOptions
   readonly #shared: boolean
   /** The group of all values of the namespace. */
@@ -83,30 +75,24 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   /** @internal Use `cache.namespace()`. Without a name: the cache itself. */
   constructor(context: DataContext, name: string | undefined, options: NamespaceOptions<K>) {
     const { defaults, compressor } = resolveNamespace(name, options, context.defaults)
-    const { coder, schema, version, key, group, shared } = options
+    const { coder, schema, version, key, group, shared = false } = options
     this.name = name ?? ''
     this.#context = context
-    this.#scope = context.scope
-    this.#recorder = context.scope.telemetry.namespace(this.name)
-    this.#refs = new ValueRefs(this.name, version)
-    const onInvalid = (reason: string): void =>
-      context.logger.warn(
-        `redwell: a stored value of namespace '${this.name}' fails its schema ${reason}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
-      )
-    this.#codec = new ValueCodec({ coder, schema, compressor, onInvalid }, (wrong) => this.#refs.describe(wrong))
-    this.#reader = new ValueReader(this.#scope, this.#codec, this.#recorder, context)
-    this.#loader = new ValueLoader(this.#scope, this.#refs, this.#codec, this.#recorder)
-    this.#writer = new ValueWriter(this.#scope, this.#codec, this.#recorder)
+    const { scope, logger } = context
+    const refs = new ValueRefs(this.name, version)
+    const codec = new ValueCodec({ coder, schema, compressor, logger }, refs)
+    this.#engine = new ValueEngine(scope, refs, codec, scope.telemetry.namespace(this.name), context)
+    this.#loader = new ValueLoader(this.#engine)
     this.#allGroup = name === undefined ? PREFIX_GROUP : namespaceGroup(name)
     this.#defaults = defaults
-    this.#shared = shared === true
+    this.#shared = shared
     this.#key = key ?? ((own) => own as Key)
     this.#groups = typeof group === 'function' ? group : undefined
   }
 
   /** The name of a value's key in Redis, for `redis-cli` and logs. */
   keyOf(key: K): string {
-    return this.#scope.nameOf(this.#refs.key(this.#key(key)))
+    return this.#context.scope.nameOf(this.#path(key))
   }
 
   /** The value of a key while it is fresh, otherwise `undefined` or the default. `null` is a value. */
@@ -138,8 +124,9 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     keys: readonly K[],
     options: ReadOptions & { readonly default?: unknown } = NO_OPTIONS,
   ): Promise<unknown[]> {
-    const refs = keys.map((key) => this.#ref('getMany', key, options))
-    const entries = await this.#reader.entries('getMany', refs, this.#isShared(options))
+    const base = this.#resolve('getMany', options)
+    const refs = keys.map((key) => this.#place('getMany', key, base).ref)
+    const entries = await this.#engine.entries('getMany', refs, this.#isShared(options))
     return entries.map((entry) => (entry.outcome === 'hit' ? entry.value : options.default))
   }
 
@@ -159,25 +146,23 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * value cannot be encoded or the schema rejects it.
    */
   async set(key: K, value: In, options: SetOptions = NO_OPTIONS): Promise<SetResult> {
-    const resolved = this.#resolve('set', key, options)
-    const ref = this.#refs.ref(this.#key(key), resolved.groups)
-    const encoded = await this.#writer.encode(this.#key(key), value)
-    return this.#writer.set(ref, encoded, resolved, options.ifUnchangedSince)
+    const place = this.#place('set', key, this.#resolve('set', options))
+    const encoded = await this.#encode(place, value)
+    return this.#engine.set(place.ref, encoded, place.options, options.ifUnchangedSince)
   }
 
   /** Stores many values, or none if one of them cannot be encoded. Results are in the order of the items. */
   async setMany(items: Iterable<SetItem<K, In>>, options: ValueOptions = NO_OPTIONS): Promise<SetResult[]> {
-    const base = this.#resolveCall('setMany', options)
+    const base = this.#resolve('setMany', options)
     const encoding = Array.from(items, async ([key, value, ownOptions]) => {
       const all = ownOptions === undefined ? base : resolveOptions('options of setMany', ownOptions, base)
-      const resolved = this.#withKeyGroups('setMany', key, all)
-      const own = this.#key(key)
-      return { ref: this.#refs.ref(own, resolved.groups), encoded: await this.#writer.encode(own, value), resolved }
+      const place = this.#place('setMany', key, all)
+      return { ...place, encoded: await this.#encode(place, value) }
     })
     const throttle = new Throttle()
     const stores = await Promise.all(encoding)
     return Promise.all(
-      stores.map(({ ref, encoded, resolved }) => throttle.run(() => this.#writer.set(ref, encoded, resolved))),
+      stores.map(({ ref, encoded, options: own }) => throttle.run(() => this.#engine.set(ref, encoded, own))),
     )
   }
 
@@ -187,15 +172,19 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   async deleteMany(keys: readonly K[]): Promise<Evicted> {
-    return this.#writer.evictPaths('delete', this.#paths(keys), 'hard')
+    const paths = keys.map((key) => this.#path(key))
+    return this.#engine.evictPaths('delete', paths, 'hard')
   }
 
   /** Makes a value stale at once: within its `staleWhileRevalidate` it is served while it is reloaded. */
   async expire(key: K): Promise<Evicted> {
-    return this.#writer.evictPaths('expire', this.#paths([key]), 'soft')
+    return this.#engine.evictPaths('expire', [this.#path(key)], 'soft')
   }
 
-  /** Invalidates all values of the namespace, of every version, at the cost of one group. */
+  /**
+   * Invalidates all values of the namespace, of every version, at the cost of one group. On the cache itself it
+   * invalidates everything under the prefix, responses too.
+   */
   clear(): Promise<Evicted> {
     return this.evict('clear', { groups: [this.#allGroup] })
   }
@@ -210,7 +199,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * Resolves with their number.
    */
   async deleteMatching(pattern: string, options?: ScanOptions): Promise<number> {
-    return this.#writer.deleteMatching(this.#refs.pattern(pattern), options)
+    return this.#engine.deleteMatching(this.#engine.refs.pattern(pattern), options)
   }
 
   /**
@@ -218,10 +207,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * groups that the value will have.
    */
   async beginWrite(key: K, options: ValueOptions = NO_OPTIONS): Promise<WriteStamp> {
-    const resolved = this.#resolve('beginWrite', key, options)
-    const ref = this.#refs.ref(this.#key(key), resolved.groups)
-    const groupTtlMs = resolved.ttlMs + Math.max(resolved.staleIfErrorMs, resolved.staleWhileRevalidateMs)
-    return new WriteStamp(ref.key, await this.#scope.beginWrite(ref, { groupTtlMs, budget: this.#context.budget?.() }))
+    const { ref, options: resolved } = this.#place('beginWrite', key, this.#resolve('beginWrite', options))
+    const { scope, budget } = this.#context
+    const write = await scope.beginWrite(ref, { groupTtlMs: lifetimeOf(resolved), budget: budget?.() })
+    return new WriteStamp(ref.key, write)
   }
 
   /**
@@ -259,9 +248,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options: GetOrSetManyOptions = NO_OPTIONS,
   ): Promise<PromiseSettledResult<unknown>[]> {
     checkLoader('getOrSetMany', loader)
-    const items = this.#distinct('getOrSetMany', keys, options)
-    const read = await this.#reader.lookup('getOrSetMany', items)
-    const run: RunLoader = async (indexes, contexts, controller) => {
+    const base = this.#resolve('getOrSetMany', options)
+    const places = keys.map((key) => this.#place('getOrSetMany', key, base))
+    const distinct = new Map<string, Place>()
+    for (const place of places) if (!distinct.has(place.ref.key)) distinct.set(place.ref.key, place)
+    const read = await this.#engine.lookup('getOrSetMany', [...distinct.values()])
+    const run: RunLoader = async (wanted, contexts, controller) => {
       const context: BatchContext = {
         items: contexts,
         get signal() {
@@ -270,41 +262,38 @@ export class Namespace<K = Key, In = unknown, Out = In> {
         store: (stored) => contexts.forEach((one) => one.store(stored)),
         noStore: () => contexts.forEach((one) => one.noStore()),
       }
-      const names = indexes.map((index) => items[index]?.name)
+      const names = wanted.map(({ name }) => name)
       const values = await loader(names as never[], context as BatchContext<never>)
       if (Array.isArray(values) && values.length === names.length)
         return values.map((value: unknown) => (value instanceof Error ? new LoadFailure(value) : value))
       const must = `must return a list with a value for each of its ${names.length} keys`
       throw new UsageError(`The loader of getOrSetMany ${must}; it returned ${describeValue(values)}.`)
     }
-    const wanted = {
-      signal: options.signal,
-      shared: this.#isShared(options),
-      budget: () => this.#context.bulkBudget?.(),
-    }
-    const loads = this.#loader.load(
-      read.map((item, index) => ({ ...item, ...wanted, index })),
+    const { signal } = options
+    const call = { signal, shared: this.#isShared(options), budget: () => this.#context.bulkBudget?.() }
+    const loads = await this.#loader.load(
+      read.map((item) => ({ ...item, ...call })),
       run,
     )
-    const results: PromiseSettledResult<unknown>[] = []
     const settled = await Promise.allSettled(loads)
-    settled.forEach((result, index) => items[index]?.positions.forEach((position) => (results[position] = result)))
-    return results
+    const results = new Map(read.map(({ ref }, index) => [ref.key, settled[index]]))
+    return places.flatMap(({ ref }) => results.get(ref.key) ?? [])
   }
 
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
   async #getOrSet(key: K, loader: AnyLoader, options: GetOrSetOptions): Promise<unknown> {
-    const resolved = this.#resolve('getOrSet', key, options)
+    const { scope, codec, recorder, refs } = this.#engine
+    const resolved = this.#resolveFor('getOrSet', key, this.#resolve('getOrSet', options))
     const own = this.#key(key)
-    const ref = this.#refs.ref(own, resolved.groups)
+    const ref = refs.ref(own, resolved.groups)
     const shared = this.#isShared(options)
-    const now = this.#scope.now()
+    const now = scope.now()
     const budget = this.#context.budget?.()
-    const timer = this.#recorder.start('getOrSet')
-    const looking = timer.run(() => this.#scope.lookup(ref, now, budget))
+    const timer = recorder.start('getOrSet')
+    const looking = timer.run(() => scope.lookup(ref, now, budget))
     const lookup = isPromise(looking) ? await looking : looking
     if (lookup.state === 'valid' && !lookup.softened && now < lookup.entry.freshUntil) {
-      const decoding = this.#codec.recall(lookup.entry, shared) ?? this.#codec.decode(lookup.entry, shared)
+      const decoding = codec.decode(lookup.entry, shared)
       const decoded = isPromise(decoding) ? await decoding : decoding
       if (isKnown(decoded)) {
         const reason = decoded.state === 'value' ? 'fresh' : 'negative'
@@ -314,23 +303,19 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     }
     checkLoader('getOrSet', loader)
     const { signal } = options
-    const wanted = { key: own, ref, options: resolved, lookup, budget: () => budget, signal, shared, timer, index: 0 }
-    const run: RunLoader = (_, contexts) =>
-      Promise.all(contexts.map(async (context) => loader(context as LoaderContext<never>)))
-    return this.#loader.load([wanted], run)[0]
+    const wanted = { name: key, key: own, ref, options: resolved, lookup, budget: () => budget, signal, shared, timer }
+    const [loading] = await this.#loader.load([wanted], (_, contexts) =>
+      Promise.all(contexts.map(async (context) => loader(context as LoaderContext<never>))),
+    )
+    return loading
   }
 
   /** @internal Invalidates and counts it as an operation of this namespace. */
   protected evict(operation: string, target: InvalidationTarget): Promise<Evicted> {
-    return this.#writer.evict(operation, target)
+    return this.#engine.evict(operation, target)
   }
 
-  #resolve(operation: string, key: K, options: LoadOptions): ResolvedValueOptions {
-    const resolved = this.#resolveCall(operation, options)
-    return this.#groups === undefined ? resolved : this.#withKeyGroups(operation, key, resolved)
-  }
-
-  #resolveCall(operation: string, options: LoadOptions): ResolvedValueOptions {
+  #resolve(operation: string, options: LoadOptions): ResolvedValueOptions {
     if (options === NO_OPTIONS) return this.#defaults
     if (this.#last !== undefined && sameOptions(options, this.#last.options)) return this.#last.resolved
     const resolved = resolveOptions(`options of ${operation}`, options, this.#defaults)
@@ -338,19 +323,24 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return resolved
   }
 
-  #withKeyGroups(operation: string, key: K, resolved: ResolvedValueOptions): ResolvedValueOptions {
-    if (this.#groups === undefined) return resolved
-    return withGroups(`groups of ${operation}`, resolved, this.#groups(key))
+  /** With the groups that the namespace has for the key. */
+  #resolveFor(operation: string, key: K, base: ResolvedValueOptions): ResolvedValueOptions {
+    return this.#groups === undefined ? base : withGroups(`groups of ${operation}`, base, this.#groups(key))
   }
 
-  #ref(operation: string, key: K, options: ReadOptions): EntryRef {
-    const { groups } =
-      options === NO_OPTIONS && this.#groups === undefined ? this.#defaults : this.#resolve(operation, key, options)
-    return this.#refs.ref(this.#key(key), groups)
+  #place(operation: string, name: K, base: ResolvedValueOptions): Place {
+    const options = this.#resolveFor(operation, name, base)
+    const key = this.#key(name)
+    return { name, key, ref: this.#engine.refs.ref(key, options.groups), options }
   }
 
-  #paths(keys: readonly K[]): readonly string[] {
-    return keys.map((key) => this.#refs.key(this.#key(key)))
+  #path(key: K): string {
+    return this.#engine.refs.key(this.#key(key))
+  }
+
+  /** The stored form of a value. Throws ValueError if the schema or the coder rejects it. */
+  async #encode({ key }: Place, value: unknown): Promise<EncodedValue> {
+    return this.#engine.codec.encode(key, await this.#engine.codec.check(key, value))
   }
 
   #isShared({ shared }: ReadOptions): boolean {
@@ -366,36 +356,16 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     ask: () => Promise<unknown>,
   ): Promise<unknown> {
     const question = this.#isShared(options) ? `shared ${operation}` : operation
-    return this.#context.memo.answer(owner, question, this.#refs.key(this.#key(key)), ask)
+    return this.#context.memo.answer(owner, question, this.#path(key), ask)
   }
 
-  /** The different keys of a call, each with its positions among them. */
-  #distinct(operation: string, keys: readonly K[], options: LoadOptions): Item<K>[] {
-    const base = this.#resolveCall(operation, options)
-    const items = new Map<string, Item<K>>()
-    keys.forEach((name, position) => {
-      const key = this.#key(name)
-      const resolved = this.#withKeyGroups(operation, name, base)
-      const ref = this.#refs.ref(key, resolved.groups)
-      const known = items.get(ref.key)
-      if (known === undefined) items.set(ref.key, { name, key, ref, options: resolved, positions: [position] })
-      else known.positions.push(position)
-    })
-    return [...items.values()]
-  }
-
-  #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
-    return this.#reader.entry(operation, this.#ref(operation, key, options), this.#isShared(options))
+  async #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
+    const { ref } = this.#place(operation, key, this.#resolve(operation, options))
+    return this.#engine.entry(operation, ref, this.#isShared(options))
   }
 }
 
-/** One of the different keys of a call. */
-interface Item<K> {
-  readonly name: K
-  readonly key: Key
-  readonly ref: EntryRef
-  readonly options: ResolvedValueOptions
-  readonly positions: number[]
-}
+/** One of the keys of a call. */
+type Place = Pick<Wanted, 'name' | 'key' | 'ref' | 'options'>
 
 const NOT_FOUND = Symbol('not found')

@@ -1,30 +1,30 @@
 import { ValueError } from '../errors.js'
+import type { Logger } from '../logger.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { EntryDraft } from '../cache/write.js'
 import type { Entry } from '../store/entry.js'
 import { type Coder, jsonCoder } from './coder.js'
-import { type Compressor, NO_COMPRESSION, type Packed, unpack } from './compression.js'
+import { type Compressor, type Packed, unpack } from './compression.js'
 import type { ResolvedValueOptions } from './options.js'
-import type { SchemaIssue, SchemaResult, StandardSchema } from './types.js'
+import type { SchemaIssue, StandardSchema } from './types.js'
+import type { ValueRefs } from './value-refs.js'
 
 /** The form in which a namespace stores its values. */
-export interface ValueFormat {
-  readonly coder?: Coder | undefined
-  readonly schema?: StandardSchema | undefined
-  readonly compressor?: Compressor | undefined
-  /** Called once, with where a stored value violates the schema. */
-  readonly onInvalid?: ((reason: string) => void) | undefined
+interface ValueFormat {
+  readonly coder: Coder | undefined
+  readonly schema: StandardSchema | undefined
+  readonly compressor: Compressor
+  readonly logger: Logger
 }
 
-/** The content of an entry. */
-export type Decoded =
+/** What an entry says of its key. */
+type Known =
   | { readonly state: 'value'; readonly value: unknown }
   /** Known not to exist. */
   | { readonly state: 'negative'; readonly value: undefined }
-  /** Written by another coder or format, or damaged. */
-  | { readonly state: 'undecodable'; readonly value: undefined }
-  /** Rejected by the schema. */
-  | { readonly state: 'invalid'; readonly value: undefined }
+
+/** The content of an entry. A `ValueMissReason` where it is of no use. */
+export type Decoded = Known | { readonly state: 'undecodable' | 'invalid'; readonly value: undefined }
 
 /** The part of an entry that holds a value. */
 export type EncodedValue = Pick<Entry, 'flags' | 'headers' | 'body'>
@@ -45,8 +45,6 @@ const NEGATIVE: Decoded = { state: 'negative', value: undefined }
 
 const UNDECODABLE: Decoded = { state: 'undecodable', value: undefined }
 
-const INVALID: Decoded = { state: 'invalid', value: undefined }
-
 const undecodable = (): Decoded => UNDECODABLE
 
 /** The decoded value, kept with an entry that lives in this process's memory. */
@@ -62,38 +60,44 @@ class DecodedMemo {
 
 /** Converts values to entries and back: schema, coder, compression. */
 export class ValueCodec {
-  readonly #schema: StandardSchema | undefined
+  readonly #format: ValueFormat
+  readonly #refs: ValueRefs
   readonly #coder: Coder
-  readonly #compressor: Compressor
-  #onInvalid: ValueFormat['onInvalid']
   readonly #headers: readonly string[]
-  readonly #describe: (key: unknown) => string
+  #warned = false
 
-  /** `describe` names a key in messages. */
-  constructor(format: ValueFormat, describe: (key: unknown) => string) {
-    this.#schema = format.schema
+  constructor(format: ValueFormat, refs: ValueRefs) {
+    this.#format = format
+    this.#refs = refs
     this.#coder = format.coder ?? jsonCoder
-    this.#compressor = format.compressor ?? NO_COMPRESSION
-    this.#onInvalid = format.onInvalid
     this.#headers = ['coder', this.#coder.name]
-    this.#describe = describe
   }
 
   /** The schema's output for a value that is to be stored. Throws ValueError if the schema rejects it. */
   check(key: unknown, value: unknown): MaybePromise<unknown> {
-    if (this.#schema === undefined) return value
-    return chain(this.#schema['~standard'].validate(value), (result) => this.#accepted(key, result))
+    const { schema } = this.#format
+    if (schema === undefined) return value
+    return chain(schema['~standard'].validate(value), (result) => {
+      if (result.issues === undefined) return result.value
+      const what = `The value of ${this.#refs.describe(key)} fails its schema ${describeIssues(result.issues)}`
+      throw new ValueError(`${what}; the issues are the cause.`, { cause: result.issues })
+    })
   }
 
   /** Throws ValueError if the coder cannot encode the value. */
   encode(key: unknown, value: unknown): MaybePromise<EncodedValue> {
+    const what = (): string => `The value of ${this.#refs.describe(key)}`
     if (value === undefined)
-      throw new ValueError(
-        `The value of ${this.#describe(key)} is undefined, which stands for "there is none": delete the key, or store null.`,
-      )
+      throw new ValueError(`${what()} is undefined, which stands for "there is none": delete the key, or store null.`)
     const isBytes = value instanceof Uint8Array
-    const bytes = isBytes ? asBuffer(value) : this.#encode(key, value)
-    return chain(this.#compressor.pack(bytes), ({ body, codec }: Packed) => ({
+    let bytes: Buffer
+    try {
+      bytes = asBuffer(isBytes ? value : this.#coder.encode(value))
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new ValueError(`${what()} cannot be encoded by the ${this.#coder.name} coder: ${reason}.`, { cause: error })
+    }
+    return chain(this.#format.compressor.pack(bytes), ({ body, codec }: Packed) => ({
       flags: (isBytes ? BYTES_FLAG : 0) | (codec << CODEC_SHIFT),
       headers: this.#headers,
       body,
@@ -105,20 +109,15 @@ export class ValueCodec {
     return { flags: NEGATIVE_FLAG, headers: this.#headers, body: NO_BYTES }
   }
 
-  /** An earlier result of `decode` that may be returned again. */
-  recall(entry: EntryDraft, shared: boolean): Decoded | undefined {
-    const { memo } = entry
-    return memo instanceof DecodedMemo && memo.codec === this && (shared || !memo.frozen) ? memo : undefined
-  }
-
   /** `shared`: frozen, and the same object as long as this process keeps the entry. Never rejects. */
   decode(entry: EntryDraft, shared: boolean): MaybePromise<Decoded> {
-    const known = this.recall(entry, shared)
-    if (known !== undefined) return known
+    const { memo } = entry
+    if (memo instanceof DecodedMemo && memo.codec === this && (shared || !memo.frozen)) return memo
     if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
     if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
     try {
-      const decoded = this.#decode(entry)
+      const body = unpack({ body: entry.body, codec: entry.flags >> CODEC_SHIFT })
+      const decoded = chain(body, (bytes: Buffer) => this.#read(entry, bytes))
       if (isPromise(decoded)) return decoded.then((end) => this.#keep(entry, end, shared)).catch(undecodable)
       return this.#keep(entry, decoded, shared)
     } catch {
@@ -126,24 +125,25 @@ export class ValueCodec {
     }
   }
 
-  #decode(entry: EntryDraft): MaybePromise<Decoded> {
-    const codec = entry.flags >> CODEC_SHIFT
-    if (codec === 0) return this.#read(entry, entry.body)
-    return chain(unpack({ body: entry.body, codec }), (body) => this.#read(entry, body))
-  }
-
   #read(entry: EntryDraft, body: Buffer): MaybePromise<Decoded> {
     // A copy: the memory store hands the same entry to every reader.
     const value = entry.flags & BYTES_FLAG ? Buffer.from(body) : this.#coder.decode(body)
-    if (this.#schema === undefined) return { state: 'value', value }
-    return chain(this.#schema['~standard'].validate(value), (result) => this.#validated(result))
+    const { schema } = this.#format
+    if (schema === undefined) return { state: 'value', value }
+    return chain(schema['~standard'].validate(value), (result) => {
+      if (result.issues === undefined) return { state: 'value', value: result.value }
+      this.#warn(result.issues)
+      return { state: 'invalid', value: undefined }
+    })
   }
 
-  #validated(result: SchemaResult<unknown>): Decoded {
-    if (result.issues === undefined) return { state: 'value', value: result.value }
-    this.#onInvalid?.(describeIssues(result.issues))
-    this.#onInvalid = undefined
-    return INVALID
+  #warn(issues: readonly SchemaIssue[]): void {
+    if (this.#warned) return
+    this.#warned = true
+    const what = `a stored value of namespace '${this.#refs.namespace}' fails its schema ${describeIssues(issues)}`
+    this.#format.logger.warn(
+      `redwell: ${what}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
+    )
   }
 
   #keep(entry: EntryDraft, decoded: Decoded, shared: boolean): Decoded {
@@ -152,22 +152,6 @@ export class ValueCodec {
     if (!isObject(value)) entry.memo = new DecodedMemo(value, this, false)
     else if (shared && deepFreeze(value)) entry.memo = new DecodedMemo(value, this, true)
     return decoded
-  }
-
-  #accepted(key: unknown, result: SchemaResult<unknown>): unknown {
-    if (result.issues === undefined) return result.value
-    const message = `The value of ${this.#describe(key)} fails its schema ${describeIssues(result.issues)}; the issues are the cause.`
-    throw new ValueError(message, { cause: result.issues })
-  }
-
-  #encode(key: unknown, value: unknown): Buffer {
-    try {
-      return asBuffer(this.#coder.encode(value))
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      const what = `The value of ${this.#describe(key)} cannot be encoded by the ${this.#coder.name} coder`
-      throw new ValueError(`${what}: ${reason}.`, { cause: error })
-    }
   }
 }
 
@@ -201,7 +185,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 }
 
 /** Whether an entry says what its key has, even if that is nothing. */
-export function isKnown(decoded: Decoded): boolean {
+export function isKnown(decoded: Decoded): decoded is Known {
   return decoded.state === 'value' || decoded.state === 'negative'
 }
 

@@ -20,7 +20,6 @@ const KEY_SHOWN_MAX = 100
 
 /** Where the values of one namespace are stored, and how messages name them. */
 export class ValueRefs {
-  readonly #namespace: string
   readonly #head: string
   /** Groups of values that name none. */
   readonly #groups: readonly string[]
@@ -28,8 +27,10 @@ export class ValueRefs {
   readonly #refs = new Map<string, EntryRef>()
 
   /** `namespace` is empty for the values of the cache itself. */
-  constructor(namespace: string, version?: number | string) {
-    this.#namespace = namespace
+  constructor(
+    readonly namespace: string,
+    version?: number | string,
+  ) {
     this.#head = valueKeyHead(namespace, version)
     this.#groups = namespace === '' ? entryGroups([]) : [...entryGroups([]), namespaceGroup(namespace)]
   }
@@ -60,7 +61,7 @@ export class ValueRefs {
 
   /** The name of a key in messages. */
   describe(key: unknown): string {
-    return `key ${keyText(key)} in ${this.#namespace === '' ? 'the cache' : `namespace '${this.#namespace}'`}`
+    return `key ${keyText(key)} in ${this.namespace === '' ? 'the cache' : `namespace '${this.namespace}'`}`
   }
 
   #remember(key: string): EntryRef {
