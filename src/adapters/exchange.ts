@@ -246,7 +246,7 @@ export class WriteEnding extends ChangeEnding {
 
   protected finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
     this.#request.restore()
-    return finish(this.session, head, body)
+    return this.session.finish(head, body)
   }
 
   override abandon(): void {
@@ -267,19 +267,11 @@ class UnsafeEnding extends ChangeEnding {
 
   protected finish(head: ResponseHead): MaybePromise<HeaderList> {
     const begun = this.#begin()
-    return begun === undefined ? head.headers : chain(begun, (session) => finish(session, head, undefined))
+    return begun === undefined ? head.headers : chain(begun, (session) => session.finish(head, undefined))
   }
 }
 
 const NO_BODY = Buffer.alloc(0)
-
-function finish(
-  session: WriteSession,
-  { status, headers }: ResponseHead,
-  body: Buffer | undefined,
-): MaybePromise<HeaderList> {
-  return chain(session.finish({ status, headers: () => headers, body: () => body }), (changed) => changed ?? headers)
-}
 
 /** Runs a step that may take a while, and hands its outcome or failure on. */
 export function settle<T>(

@@ -13,7 +13,7 @@ import {
   type StoredResponseContext,
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { LookupResult, Recorder } from '../telemetry/recorder.js'
@@ -43,19 +43,12 @@ const LOOKUPS_MAX = 4
 export type RouteLookup = Hit | Miss | Bypass
 
 /** Send this; the handler does not run. */
-class Hit {
-  readonly outcome = 'hit'
+interface Hit {
+  readonly outcome: 'hit'
   readonly reason: HitReason
   readonly response: OutgoingResponse
   readonly ref: EntryRef | undefined
   readonly entry: Entry | undefined
-
-  constructor(reason: HitReason, response: OutgoingResponse, ref: EntryRef | undefined, entry: Entry | undefined) {
-    this.reason = reason
-    this.response = response
-    this.ref = ref
-    this.entry = entry
-  }
 }
 
 /** Run the handler, and end the run with its response. */
@@ -94,7 +87,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly variants: Variants
   readonly refusals: RefusalLog
   readonly locator: EntryLocator<Req>
-  readonly #options: RouteOptions
+  readonly #stripsHead: boolean
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
@@ -102,8 +95,7 @@ export class CachedRoute<Req> implements RunRoute {
   /** A background request can be told apart by what it carries. False once one came to another key. */
   #refreshes: boolean
 
-  constructor(scope: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
-    const { name, logger, paths } = options
+  constructor(scope: CacheScope, policy: RoutePolicy<Req>, { name, logger, paths, stripsHead }: RouteOptions) {
     this.name = name
     this.policy = policy
     this.http = policy.http
@@ -112,15 +104,8 @@ export class CachedRoute<Req> implements RunRoute {
     this.variants = new Variants(scope, policy.http)
     this.refusals = new RefusalLog(name, logger, this.recorder)
     this.locator = new EntryLocator(policy)
-    this.#options = options
-    this.#writes = new WriteRoute({
-      scope,
-      paths,
-      http: policy.http,
-      put: policy,
-      name,
-      variants: this.variants,
-    })
+    this.#stripsHead = stripsHead
+    this.#writes = new WriteRoute({ scope, paths, http: policy.http, put: policy, name, variants: this.variants })
     this.#groupTtlMs = longestLifeMs(policy.http)
     this.#refreshes = policy.per === undefined
     if (policy.enabled) paths.add(policy)
@@ -161,10 +146,11 @@ export class CachedRoute<Req> implements RunRoute {
     if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(state)
     if (plan.reason !== undefined) return this.#bypass(state, plan.reason)
     if (!isPath(request.target)) return this.#bypass(state, 'request-target')
-    const locating = this.locator.locate(request)
-    return isPromise(locating)
-      ? locating.then((location) => this.#locate(state, location))
-      : this.#locate(state, locating)
+    return chain(this.locator.locate(request), (location) => {
+      if (location.principal === null) return this.#bypass(state, 'no-principal')
+      state.location = location
+      return this.#read(state, location)
+    })
   }
 
   #bypass(state: RequestState<Req>, reason: BypassReason, session?: WriteSession): Bypass {
@@ -174,43 +160,31 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** An unsafe method on a cached route. The response to a POST may become the entry of its URI's GET. */
   #change(state: RequestState<Req>): MaybePromise<Bypass> {
-    const session = state.plan.stores === 'post' ? this.#writes.beginPut(state) : this.#writes.session(state)
-    return isPromise(session)
-      ? session.then((begun) => this.#bypass(state, 'method', begun))
-      : this.#bypass(state, 'method', session)
+    const begun = state.plan.stores === 'post' ? this.#writes.beginPut(state) : this.#writes.session(state)
+    return chain(begun, (session) => this.#bypass(state, 'method', session))
   }
 
   /** A request for a background run. Where it has another key, the key depends on what only the first client has sent. */
   #continue(request: RequestContext<Req>, run: unknown): MaybePromise<RouteLookup> {
     const bypass = (): Bypass =>
       this.#bypass(new RequestState(request, planRequest(request, this.http), undefined), 'background')
-    if (!(run instanceof HandlerRun) || !run.isOf(this)) return bypass()
+    if (!(run instanceof HandlerRun) || run.route !== this) return bypass()
     const { ref } = run.state
-    const check = (location: Location): RouteLookup => {
-      const own = this.variants.ref(request, location)
-      if (own.key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
+    return chain(this.locator.locate(request), (location) => {
+      if (this.variants.ref(request, location).key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
       this.#refreshes = false
       run.abandon()
       return bypass()
-    }
-    const locating = this.locator.locate(request)
-    return isPromise(locating) ? locating.then(check) : check(locating)
-  }
-
-  #locate(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
-    if (location.principal === null) return this.#bypass(state, 'no-principal')
-    state.location = location
-    return this.#read(state, location)
+    })
   }
 
   #read(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
     const ref = this.variants.ref(state.request, location)
     state.ref = ref
     state.lookups += 1
-    const reading = this.scope.lookup(ref, undefined, state.budget)
-    return isPromise(reading)
-      ? reading.then((found) => this.#evaluate(state, location, ref, found))
-      : this.#evaluate(state, location, ref, reading)
+    return chain(this.scope.lookup(ref, undefined, state.budget), (found) =>
+      this.#evaluate(state, location, ref, found),
+    )
   }
 
   #evaluate(
@@ -251,19 +225,20 @@ export class CachedRoute<Req> implements RunRoute {
       this.#refreshLater(state, ref, previous, why)
       return this.#hit(state, entry, kind, reason)
     }
-    const refresh = this.#refresh(state, ref, previous, why, state.budget).catch(() => undefined)
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
-    return refresh.then((run) =>
-      run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
-    )
+    return this.#refresh(state, ref, previous, why, state.budget)
+      .catch(() => undefined)
+      .then((run) =>
+        run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
+      )
   }
 
   #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
     const { plan, ref } = state
-    const asked = plan.head && this.#options.stripsHead ? { ...plan, head: false } : plan
-    const how = kind === 'hit' ? undefined : { kind }
-    const response = buildStoredResponse(entry, asked, this.http, this.scope.now(), how)
-    return new Hit(reason, response, ref, entry)
+    const asked = plan.head && this.#stripsHead ? { ...plan, head: false } : plan
+    const context = kind === 'hit' ? undefined : { kind }
+    const response = buildStoredResponse(entry, asked, this.http, this.scope.now(), context)
+    return { outcome: 'hit', reason, response, ref, entry }
   }
 
   /** Serves no request: the handler runs again for a copy of this one. */
@@ -273,7 +248,7 @@ export class CachedRoute<Req> implements RunRoute {
       const run = await this.#refresh(state, ref, previous, why, undefined)
       if (run === undefined) return
       await this.#dispatch(state, run)
-      if (run.isStored) return
+      if (run.stored) return
       this.#paused.set(ref.key, true)
       this.refusals.add('refresh-failed')
     })
@@ -292,7 +267,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** A run that refreshes an entry; undefined where another one is under way, or has just failed. */
   async #refresh(
-    { request, plan, location }: RequestState<Req>,
+    first: RequestState<Req>,
     ref: EntryRef,
     previous: Previous,
     why: 'stale' | 'early',
@@ -300,34 +275,32 @@ export class CachedRoute<Req> implements RunRoute {
   ): Promise<HandlerRun | undefined> {
     if (this.#paused.has(ref.key)) return undefined
     this.#paused.set(ref.key, true)
-    const state = new RequestState(request, plan, budget)
-    state.location = location
-    state.ref = ref
-    state.previous = previous
-    const acquired = await this.#acquire(state, ref, replacing(previous.entry), 0)
-    if (acquired.state !== 'fill') return undefined
-    state.lease = acquired.fill
-    this.recorder.refreshes(why)
-    return new HandlerRun(this, state)
+    const run = await this.#startRun(first.again(budget, previous), ref, replacing(previous.entry))
+    if (run !== undefined) this.recorder.refreshes(why)
+    return run
   }
 
   /** @internal */
   async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
-    const { request, plan, location, ref } = first
+    const { request, ref } = first
     if (!this.#refreshes || request.dispatch === undefined || ref === undefined) return undefined
-    const state = new RequestState(request, plan, undefined)
-    state.location = location
-    state.ref = ref
-    const acquired = await this.#acquire(state, ref, unseen(ref.groups), 0)
+    const state = first.again(undefined, undefined)
+    const run = await this.#startRun(state, ref, unseen(ref.groups))
+    if (run !== undefined) await this.#dispatch(state, run)
+    return run?.answer
+  }
+
+  /** A run that waits for no other; undefined where another one is under way. */
+  async #startRun(state: RequestState<Req>, ref: EntryRef, absent: Absent): Promise<HandlerRun | undefined> {
+    const acquired = await this.#acquire(state, ref, absent, 0)
     if (acquired.state !== 'fill') return undefined
     state.lease = acquired.fill
-    const run = new HandlerRun(this, state)
-    await this.#dispatch(state, run)
-    return run.answer
+    return new HandlerRun(this, state)
   }
 
   #alone(state: RequestState<Req>, reason: MissReason): RouteLookup {
-    if (state.plan.onlyIfCached) return new Hit('only-if-cached', gatewayTimeout(), undefined, undefined)
+    if (state.plan.onlyIfCached)
+      return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout(), ref: undefined, entry: undefined }
     state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
     return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref: state.ref }
   }
@@ -341,7 +314,9 @@ export class CachedRoute<Req> implements RunRoute {
     const acquired = await this.#acquire(state, ref, absent, waits ? undefined : 0)
     if (acquired.state === 'fill') {
       state.lease = acquired.fill
-      if (state.varyMiss && this.http.validateOtherVariants) state.others = await this.#others(ref)
+      // The handler may say that what is stored for another variant answers this request as well.
+      if (state.varyMiss && this.http.validateOtherVariants)
+        state.others = await this.variants.others(ref).catch(() => [])
       return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
     }
     state.waited = true
@@ -353,11 +328,6 @@ export class CachedRoute<Req> implements RunRoute {
     if (location === undefined) return this.#alone(state, 'unusable')
     this.variants.learn(location, { state: 'valid', entry: acquired.entry, softened: false })
     return this.#readAgain(state, location)
-  }
-
-  /** What is stored for other variants: the handler may say that one of them answers this request as well. */
-  #others(ref: EntryRef): Promise<readonly Entry[]> {
-    return this.variants.others(ref).catch(() => [])
   }
 
   #acquire({ plan, budget }: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
@@ -377,7 +347,7 @@ export class CachedRoute<Req> implements RunRoute {
 /** Served past the lifetime. */
 const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-while-revalidate', 'stale', 'softened'])
 
-/** What telemetry is told of a lookup. */
+/** The result of a lookup for telemetry. */
 function resultOf(lookup: RouteLookup): LookupResult {
   const { outcome, reason } = lookup
   if (lookup.outcome === 'bypass') return { outcome, reason }

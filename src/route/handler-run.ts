@@ -26,10 +26,11 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { checkedNames, groupsProblem, Stored, type Variants } from './entry-key.js'
+import { groupsProblem, Stored, type Variants } from './entry-key.js'
 import type { RefusalLog } from './refusals.js'
 import {
   type BackgroundRun,
+  HandlerReport,
   type RequestState,
   isWorse,
   type RequestFields,
@@ -62,31 +63,31 @@ export interface RunRoute {
 }
 
 /** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
-export class HandlerRun implements BackgroundRun {
+export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
   /** Request fields that select the response: what a request in the background has to send. */
   readonly keyedFields: readonly string[]
-  /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
   readonly watched: readonly string[]
   /** @internal */
   readonly state: RequestState<unknown>
-  readonly #route: RunRoute
+  /** @internal */
+  readonly route: RunRoute
+  /** @internal Its response was stored, or is on its way to the store. */
+  stored = false
   /** Of a request by an unsafe method. */
   readonly #session: WriteSession | undefined
   readonly #requestedAt: number
-  #groups: readonly string[] = NONE
-  #unkeyedRead: string | undefined = undefined
   #ambient: ReadonlySet<string> = NO_FIELDS
   /** Its lease has ended, or ends with what is being stored. */
   #settled = false
-  #stored = false
   #answer: OutgoingResponse | undefined = undefined
 
   constructor(route: RunRoute, state: RequestState<unknown>, session?: WriteSession) {
+    super()
     const { location, lease } = state
     const names = location === undefined ? NONE : route.variants.names(location)
-    this.#route = route
+    this.route = route
     this.state = state
     this.#session = session
     this.#requestedAt = route.scope.now()
@@ -100,29 +101,9 @@ export class HandlerRun implements BackgroundRun {
     return this.state.lease !== undefined
   }
 
-  /** @internal */
-  isOf(route: RunRoute): boolean {
-    return this.#route === route
-  }
-
-  /** @internal Whether its response was stored, or is on its way to the store. */
-  get isStored(): boolean {
-    return this.#stored
-  }
-
   /** @internal What its client is sent; undefined while it is not known, or where it is for the client of the run alone. */
   get answer(): OutgoingResponse | undefined {
-    return this.#unkeyedRead === undefined ? this.#answer : undefined
-  }
-
-  /** The handler has read a field that is not part of the key. Counts until the body is complete. */
-  noteRead(name: string): void {
-    this.#unkeyedRead ??= name
-  }
-
-  /** The handler names groups that its response belongs to. Throws OptionsError for what is no name. */
-  addGroups(names: readonly string[]): void {
-    this.#groups = [...this.#groups, ...checkedNames(names)]
+    return this.unkeyedRead === undefined ? this.#answer : undefined
   }
 
   /**
@@ -181,7 +162,7 @@ export class HandlerRun implements BackgroundRun {
   #finish(response: ResponseHead, body: Buffer): MaybePromise<OutgoingResponse> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
-    const now = this.#route.scope.now()
+    const now = this.route.scope.now()
     const { plan } = this.state
     if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
     if (plan.head) this.#updateByHead(response, now)
@@ -195,10 +176,10 @@ export class HandlerRun implements BackgroundRun {
   #stream(response: ResponseHead): MaybePromise<Streamed> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return { instead, headers: instead.headers, capture: undefined }
-    const now = this.#route.scope.now()
+    const now = this.route.scope.now()
     if (this.state.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
-    const present = (stored: boolean): HeaderList => this.#present(response, decision, undefined, now, stored).headers
+    const present = (stored: boolean) => this.#present(response, decision, undefined, now, stored).headers
     if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
       const headers = present(true)
       return { headers, capture: this.#capture(response, decision, headers) }
@@ -209,7 +190,7 @@ export class HandlerRun implements BackgroundRun {
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
     const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
       this.#guarded(() => this.#settle(response, whole, body))
-    return new Capture(this.#route.http.maxBodyBytes, {
+    return new Capture(this.route.http.maxBodyBytes, {
       complete: (body) => {
         this.#answer = { status: response.status, headers, body }
         return settle(this.#whole(response, decision, body), body)
@@ -227,10 +208,10 @@ export class HandlerRun implements BackgroundRun {
    * so a hit has none either (I6).
    */
   #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
-    const late = this.#unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
+    const late = this.unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
     if (!late.store) return late
     if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
-    return withBody(decision, body, { ...this.#route.http, etag: false })
+    return withBody(decision, body, { ...this.route.http, etag: false })
   }
 
   /**
@@ -239,7 +220,7 @@ export class HandlerRun implements BackgroundRun {
    */
   #settle(response: ResponseHead, decision: StoreDecision, body?: Buffer, validated?: Entry): MaybePromise<boolean> {
     if (this.#settled) return false
-    const groups = decision.store ? [...this.#groups, ...decision.groups] : NONE
+    const groups = decision.store ? [...this.groups, ...decision.groups] : NONE
     const stored =
       decision.store && body !== undefined ? new Stored(decision, body, groups, validated?.groups) : undefined
     if (this.#session !== undefined) {
@@ -255,11 +236,11 @@ export class HandlerRun implements BackgroundRun {
     const { request, location } = this.state
     if (location === undefined) return false
     this.#settled = true
-    this.#stored = true
-    this.#route.onStored(lease.ref.key)
-    const { done, learns } = this.#route.variants.store(request, location, lease, stored)
+    this.stored = true
+    this.route.onStored(lease.ref.key)
+    const { done, learns } = this.route.variants.store(request, location, lease, stored)
     const storing = done.catch(() => lease.release()).then(() => true)
-    this.#route.track(storing)
+    this.route.track(storing)
     return learns ? storing : true
   }
 
@@ -267,7 +248,7 @@ export class HandlerRun implements BackgroundRun {
   #refuse(decision: StoreDecision, lease: FillLease): false {
     this.#settled = true
     const notes = !decision.store && decision.forKey && !this.state.forced
-    this.#route.track(notes ? lease.refuse() : lease.release())
+    this.route.track(notes ? lease.refuse() : lease.release())
     return false
   }
 
@@ -285,14 +266,14 @@ export class HandlerRun implements BackgroundRun {
     const { previous } = this.state
     if (previous?.decision.servableOnError !== true)
       return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
-    this.#route.recorder.standsIn()
+    this.route.recorder.standsIn()
     return this.#replay(previous.entry, 'error', false)
   }
 
   /** The answer that a stored response is to this request. */
   #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
     const { plan, previous } = this.state
-    const { http, scope } = this.#route
+    const { http, scope } = this.route
     const context = { kind, reuse: previous?.decision, stored: isStored }
     return buildStoredResponse(stored, plan, http, scope.now(), context)
   }
@@ -303,7 +284,7 @@ export class HandlerRun implements BackgroundRun {
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
-    const groups = [...(location?.groups.slice(1) ?? NONE), ...this.#groups, ...decision.groups]
+    const groups = [...(location?.groups.slice(1) ?? NONE), ...this.groups, ...decision.groups]
     if (groups.length === 0 || groupsProblem(groups) === undefined) return decision
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
   }
@@ -312,13 +293,13 @@ export class HandlerRun implements BackgroundRun {
   #context(now: number): RunContext {
     const { request, plan, location } = this.state
     return {
-      ...{ request, plan, policy: this.#route.http, now, requestedAt: this.#requestedAt },
-      ...{ unkeyedRead: this.#unkeyedRead, routeGroups: location?.names ?? NONE, ambient: this.#ambient },
+      ...{ request, plan, policy: this.route.http, now, requestedAt: this.#requestedAt },
+      ...{ unkeyedRead: this.unkeyedRead, routeGroups: location?.names ?? NONE, ambient: this.#ambient },
     }
   }
 
   #logged(refused: Refused): Refused {
-    if (this.stores) this.#route.refusals.add(refused.reason, this.#unkeyedRead)
+    if (this.stores) this.route.refusals.add(refused.reason, this.unkeyedRead)
     return refused
   }
 
@@ -337,7 +318,7 @@ export class HandlerRun implements BackgroundRun {
       varyMiss,
       detail: plan.reason === 'method' ? undefined : detail,
     }
-    return buildMissResponse(plan, response, body, decision, this.#route.http, now, facts)
+    return buildMissResponse(plan, response, body, decision, this.route.http, now, facts)
   }
 
   /**
@@ -374,8 +355,8 @@ export class HandlerRun implements BackgroundRun {
   async #mismatch(): Promise<OutgoingResponse> {
     this.abandon()
     const { ref, previous } = this.state
-    if (ref !== undefined) await this.#route.scope.evict({ paths: [ref.key] })
-    const again = await this.#route.rerun(this.state)
+    if (ref !== undefined) await this.route.scope.evict({ paths: [ref.key] })
+    const again = await this.route.rerun(this.state)
     if (again === undefined && previous?.decision.mustRevalidate === false)
       return this.#replay(previous.entry, 'error', false)
     return again ?? gatewayTimeout()
@@ -395,9 +376,9 @@ export class HandlerRun implements BackgroundRun {
     this.#settled = true
     const ended = endFreshness(entry, now)
     const ttlMs = usefulUntil(ended) - now
-    const { scope } = this.#route
+    const { scope } = this.route
     const replacing = ttlMs > 0 ? lease.publish(ended, ttlMs) : scope.evict({ paths: [lease.ref.key] })
-    this.#route.track(replacing.then(() => lease.release()))
+    this.route.track(replacing.then(() => lease.release()))
   }
 }
 

@@ -17,7 +17,7 @@ import {
 } from '../http/index.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry } from '../store/entry.js'
-import type { Location } from './entry-key.js'
+import { checkedNames, type Location } from './entry-key.js'
 
 /** A run of the handler in the background, as adapters see it: which request fields its request has to carry. */
 export interface BackgroundRun {
@@ -113,6 +113,15 @@ export class RequestState<Req> {
     this.budget = budget
   }
 
+  /** The same request for another run of the handler. */
+  again(budget: CommandBudget | undefined, previous: Previous | undefined): RequestState<Req> {
+    const state = new RequestState(this.request, this.plan, budget)
+    state.location = this.location
+    state.ref = this.ref
+    state.previous = previous
+    return state
+  }
+
   /** The client asked for a new answer: its run leaves no hit-for-pass note, and replaces a usable entry by no worse one. */
   get forced(): boolean {
     const { noCache, maxAge } = this.plan.directives
@@ -138,6 +147,26 @@ export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, par
   const windowMs = (freshUntil - storedAt) * part
   const leftMs = freshUntil - now
   return leftMs < windowMs && Math.random() > leftMs / windowMs
+}
+
+const NONE: readonly string[] = []
+
+/** What a handler reports while it runs. */
+export abstract class HandlerReport {
+  /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
+  abstract readonly watched: readonly string[]
+  protected groups: readonly string[] = NONE
+  protected unkeyedRead: string | undefined = undefined
+
+  /** The handler has read a field that is not part of the key: its response is for this client. Counts until the body is complete. */
+  noteRead(name: string): void {
+    this.unkeyedRead ??= name
+  }
+
+  /** The handler names groups that the entry of its response belongs to. Throws OptionsError for what is no name. */
+  addGroups(names: readonly string[]): void {
+    this.groups = [...this.groups, ...checkedNames(names)]
+  }
 }
 
 /** Request fields by lower-case name, as a handler has to see them; undefined: it must not see the field at all. */
@@ -179,8 +208,6 @@ export function requestFields(state: RequestState<unknown>, policy: HttpPolicy):
 
 /** Fields by which servers tell people apart: the response of a handler that reads one is for one client. */
 const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'] as const
-
-const NONE: readonly string[] = []
 
 /**
  * Fields that do not select the entry, though the response of a handler that reads one is not for everybody: credentials,

@@ -1,5 +1,4 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import type { KeyPart } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import {
   buildMissResponse,
@@ -10,11 +9,10 @@ import {
   planWrite,
   type ResponseHead,
 } from '../http/index.js'
-import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
+import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
 import {
-  checkedNames,
   encodeGroups,
   EntryLocator,
   evictedPath,
@@ -25,18 +23,10 @@ import {
   Variants,
 } from './entry-key.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
-import { RequestState, type RequestContext, unkeyedFields } from './request.js'
+import { HandlerReport, RequestState, type RequestContext, unkeyedFields } from './request.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'
-
-/** A response to a write, read as far as it is needed. */
-export interface WriteAnswer {
-  readonly status: number
-  headers(): HeaderList
-  /** Undefined where it is a stream. */
-  body(): Buffer | undefined
-}
 
 /** What a successful write of a route does. */
 export interface WriteRules<Req> {
@@ -100,16 +90,14 @@ export class WriteRoute<Req> {
 }
 
 /** One write: what its success stores and invalidates, before its response leaves. */
-export class WriteSession {
-  /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
+export class WriteSession extends HandlerReport {
   readonly watched: readonly string[]
   readonly #rules: WriteRules<never>
   readonly #state: RequestState<unknown>
-  #groups: readonly string[] = NONE
-  #unkeyedRead: string | undefined = undefined
   #open = true
 
   constructor(rules: WriteRules<never>, state: RequestState<unknown>) {
+    super()
     const { put, variants } = rules
     const { location } = state
     this.#rules = rules
@@ -120,16 +108,6 @@ export class WriteSession {
   /** Its response may become an entry. */
   get stores(): boolean {
     return this.#state.ref !== undefined
-  }
-
-  /** The handler has read a field that is not part of the key: its response is for this client alone. */
-  noteRead(name: string): void {
-    this.#unkeyedRead ??= name
-  }
-
-  /** The handler names groups that the entry of its response belongs to. Throws OptionsError for what is no name. */
-  addGroups(names: readonly string[]): void {
-    this.#groups = [...this.#groups, ...checkedNames(names)]
   }
 
   /** Leaves what was begun to another session of the same request. */
@@ -145,21 +123,22 @@ export class WriteSession {
   }
 
   /**
-   * The handler has answered. When this resolves, what it invalidates is invalid everywhere, or queued where the store
-   * could not confirm it. Returns the fields to send; undefined where they stay as they are. Rejects only with what the
+   * The handler has answered; `body` is undefined where it is a stream. When this resolves, what it invalidates is invalid
+   * everywhere, or queued where the store could not confirm it. Returns the fields to send. Rejects only with what the
    * options' own functions throw.
    */
-  finish(answer: WriteAnswer): MaybePromise<HeaderList | undefined> {
-    if (!this.#open) return undefined
+  finish(response: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
+    if (!this.#open) return response.headers
     this.#open = false
-    const { put } = this.#rules
-    const response = { status: answer.status, headers: answer.headers() }
-    if (response.status >= 400) return put && this.#present(response, put, false)
-    const stored = put && this.#toStored(response, answer.body(), put)
-    return chain(
-      this.#settleNamed(response, stored, new Result(answer)),
-      (isStored) => put && this.#present(response, put, isStored),
-    )
+    const { put, evict } = this.#rules
+    if (response.status >= 400) return this.#present(response, false)
+    const stored = put && this.#toStored(response, body, put)
+    const own = stored === undefined ? this.#own : {}
+    const settling =
+      evict === undefined
+        ? this.settle(response, stored, own)
+        : this.#settleNamed(response, stored, own, this.#named(evict, new Result(response.status, body)))
+    return chain(settling, (isStored) => this.#present(response, isStored))
   }
 
   /** Invalidates what a successful response changes, and stores what it stands for. Whether that was stored. */
@@ -200,32 +179,37 @@ export class WriteSession {
   }
 
   /** With what the route's options name. Where a function of theirs throws, the write has changed its URI all the same. */
-  #settleNamed(response: ResponseHead, stored: Stored | undefined, result: Result): MaybePromise<boolean> {
-    const settle = (named: InvalidationTarget): MaybePromise<boolean> =>
-      this.settle(response, stored, stored === undefined ? union(named, this.#own) : named)
-    const failed = async (error: unknown): Promise<never> => {
+  async #settleNamed(
+    response: ResponseHead,
+    stored: Stored | undefined,
+    own: InvalidationTarget,
+    naming: Promise<InvalidationTarget>,
+  ): Promise<boolean> {
+    let named: InvalidationTarget
+    try {
+      named = await naming
+    } catch (error) {
       await this.settle(response, undefined, this.#own)
       throw error
     }
-    try {
-      const named = this.#named(result)
-      return isPromise(named) ? named.then(settle, failed) : settle(named)
-    } catch (error) {
-      return failed(error)
-    }
+    return this.settle(response, stored, union(named, own))
   }
 
-  /** What the route's options name; synchronous where nothing of it is asked of the application. */
-  #named(result: Result): MaybePromise<InvalidationTarget> {
-    const { evict: policy } = this.#rules
-    if (policy === undefined) return {}
+  async #named(policy: EvictPolicy<never>, result: WriteResult): Promise<InvalidationTarget> {
     const request = this.#state.request as RequestContext<never>
-    const group = typeof policy.group === 'function' ? policy.group(request.native, result) : policy.group
-    const key = typeof policy.evictKey === 'function' ? policy.evictKey(request.native, result) : policy.evictKey
-    const principal = key === undefined ? undefined : policy.per?.(request.native)
-    if (!isPromise(group) && !isPromise(key) && !isPromise(principal))
-      return targetOf(request, policy, group, key, principal)
-    return Promise.all([group, key, principal]).then((named) => targetOf(request, policy, ...named))
+    const { group, evictKey, mode } = policy
+    const named = typeof group === 'function' ? group(request.native, result) : group
+    const keyed = typeof evictKey === 'function' ? evictKey(request.native, result) : evictKey
+    const [groups = NONE, key, principal] = await Promise.all([
+      named,
+      keyed,
+      keyed === undefined ? undefined : policy.per?.(request.native),
+    ])
+    return {
+      groups: encodeGroups(typeof groups === 'string' ? [groups] : groups),
+      paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
+      mode,
+    }
   }
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */
@@ -233,18 +217,19 @@ export class WriteSession {
     const { request, plan, ref } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedRead: this.#unkeyedRead }
+    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedRead: this.unkeyedRead }
     const decision = decideStore(response, run)
     if (!decision.store) return undefined
-    const groups = [...this.#groups, ...decision.groups]
+    const groups = [...this.groups, ...decision.groups]
     return groupsProblem(groups) === undefined ? new Stored(decision, body, groups) : undefined
   }
 
   /** The fields of the response to the write itself, with its status. */
-  #present(response: ResponseHead, { http }: RoutePolicy<never>, stored: boolean): HeaderList {
+  #present(response: ResponseHead, stored: boolean): HeaderList {
+    const { put, scope } = this.#rules
+    if (put === undefined) return response.headers
     const decision = { store: false, reason: 'method', forKey: false } as const
-    const now = this.#rules.scope.now()
-    return buildMissResponse(this.#state.plan, response, undefined, decision, http, now, { stored }).headers
+    return buildMissResponse(this.#state.plan, response, undefined, decision, put.http, scope.now(), { stored }).headers
   }
 
   get #recorder(): Recorder {
@@ -256,34 +241,19 @@ export class WriteSession {
 
 const NONE: readonly string[] = []
 
-function targetOf<Req>(
-  request: RequestContext<Req>,
-  policy: EvictPolicy<Req>,
-  group: string | readonly string[] | undefined,
-  key: 'path' | readonly KeyPart[] | undefined,
-  principal: string | undefined,
-): InvalidationTarget {
-  const names = group === undefined ? NONE : typeof group === 'string' ? [group] : group
-  return {
-    groups: encodeGroups(names),
-    paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
-    mode: policy.mode,
-  }
-}
-
 /** What the functions of the options are given of a response. */
 class Result implements WriteResult {
   readonly status: number
-  readonly #answer: WriteAnswer
+  readonly #body: Buffer | undefined
   #json: { readonly value: unknown } | undefined
 
-  constructor(answer: WriteAnswer) {
-    this.status = answer.status
-    this.#answer = answer
+  constructor(status: number, body: Buffer | undefined) {
+    this.status = status
+    this.#body = body
   }
 
   json(): unknown {
-    this.#json ??= { value: parseJson(this.#answer.body()) }
+    this.#json ??= { value: parseJson(this.#body) }
     return this.#json.value
   }
 }

@@ -182,8 +182,8 @@ async function serveWrite(
     if (run.watched.includes(name)) run.noteRead(name)
   }
   const { status = 200, headers = [], body = '' } = await handler(asked(sent, watched))
-  const changed = await run.finish({ status, headers: () => headers, body: () => Buffer.from(body) })
-  return reply({ status, headers: changed ?? headers, body: Buffer.from(body) })
+  const shown = await run.finish({ status, headers }, Buffer.from(body))
+  return reply({ status, headers: shown, body: Buffer.from(body) })
 }
 
 function reply({ status, headers, body }: OutgoingResponse): Reply {
