@@ -207,7 +207,9 @@ export function checkedNames(names: readonly string[]): readonly string[] {
   return names
 }
 
-export function encodeGroups(names: readonly string[]): readonly string[] {
+/** Groups to evict, encoded. */
+export function encodedNames(group: string | readonly string[] | undefined): readonly string[] {
+  const names = typeof group === 'string' ? [group] : (group ?? NONE)
   const problem = groupsProblem(names)
   if (problem !== undefined) throw new OptionsError('groups to evict', [problem])
   return names.map(encodeGroup)

@@ -13,7 +13,7 @@ import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
 import {
-  encodeGroups,
+  encodedNames,
   EntryLocator,
   evictedPath,
   groupsProblem,
@@ -67,18 +67,24 @@ export class WriteRoute<Req> {
     const { put, http } = this.#rules
     const begun = before?.handOver()
     if (begun?.ref !== undefined) return this.session(begun)
-    const state = new RequestState(request, planWrite(request, put?.http ?? http), undefined)
+    const state = new RequestState(request, planWrite(request, put?.http ?? http), this.#rules.scope.budget())
     return put === undefined ? this.session(state) : this.beginPut(state)
   }
 
   /** One whose response becomes the entry of its URI's GET, where the request has a principal. */
   async beginPut(state: RequestState<Req>): Promise<WriteSession> {
-    const { scope, put, variants } = this.#rules
+    const { scope, put, variants, evict } = this.#rules
     const location = await this.#locator?.locate(state.request)
     if (put !== undefined && variants !== undefined && location !== undefined && location.principal !== null) {
       state.location = location
       state.ref = variants.ref(state.request, location)
-      state.write = await scope.beginWrite(state.ref, { groupTtlMs: longestLifeMs(put.http) })
+      // Groups that its own eviction names are created as well: absent ones cannot show an invalidation during the handler.
+      const groups = typeof evict?.group === 'function' ? NONE : encodedNames(evict?.group)
+      state.write = await scope.beginWrite(state.ref, {
+        groups,
+        groupTtlMs: longestLifeMs(put.http),
+        budget: state.budget,
+      })
     }
     return this.session(state)
   }
@@ -200,13 +206,13 @@ export class WriteSession extends HandlerReport {
     const { group, evictKey, mode } = policy
     const named = typeof group === 'function' ? group(request.native, result) : group
     const keyed = typeof evictKey === 'function' ? evictKey(request.native, result) : evictKey
-    const [groups = NONE, key, principal] = await Promise.all([
+    const [groups, key, principal] = await Promise.all([
       named,
       keyed,
       keyed === undefined ? undefined : policy.per?.(request.native),
     ])
     return {
-      groups: encodeGroups(typeof groups === 'string' ? [groups] : groups),
+      groups: encodedNames(groups),
       paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
       mode,
     }

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
 import { VARIANTS_MAX } from '../../src/route/entry-key.js'
 import { sharedRedis } from '../support/redis-server.js'
@@ -364,6 +364,22 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect(await get('/b')).toMatchObject({ body: 'new', cache: 'HIT' })
       await app.redis.cache.deleteGroup('items')
       expect(await get('/b')).toMatchObject({ body: 'item', cache: 'MISS' })
+    })
+
+    test('the first write under a prefix stores its entry in a group that its eviction and its handler name', async () => {
+      const app = await start()
+      const put = app.rewrite({ ttl: 60 }, { group: 'items' }, () => ({ body: 'new' }))
+      expect((await put('/b', ['items'])).cache).toBe('MISS')
+      expect(await app.get({ ttl: 60 }, item)('/b')).toMatchObject({ body: 'new', cache: 'HIT' })
+    })
+
+    test('all commands of a write before its handler share one time budget', async () => {
+      const app = await start()
+      const beginWrite = vi.spyOn(app.redis.scope, 'beginWrite')
+      const budgets = vi.spyOn(app.redis.scope, 'budget')
+      await app.put({ ttl: 60 }, () => ({ body: 'new' }))('/b')
+      expect(budgets).toHaveBeenCalledTimes(1)
+      expect(beginWrite.mock.calls[0]?.[1]?.budget).toBe(budgets.mock.results[0]?.value)
     })
 
     test.each(['named', 'added'])('what a write stores ends with the group that its handler has %s', async (group) => {
