@@ -23,7 +23,9 @@ export interface LimitedAnswer {
 export interface LimitOutcome {
   /** Fields of the response, whatever it is. */
   readonly fields: readonly Field[]
-  /** Undefined: the request passes. */
+  /** Thrown after the fields are set (`onLimited: 'throw'`), for the framework's own handling of errors. */
+  readonly error?: RateLimitError | undefined
+  /** Undefined: the request passes, or `error` is thrown. */
   readonly answer:
     | { readonly status: number; readonly fields: readonly Field[]; readonly body: string | Uint8Array }
     | undefined
@@ -44,7 +46,6 @@ export function defaultLimit({ rateLimit: { rate } }: Redis['settings']): RateOb
 
 /**
  * Decides about a request. `owner`: the object that stands for it, whose earlier decisions count for the fields.
- * Throws RateLimitError where `onLimited` is `throw`.
  */
 export function applyLimit<Req>(
   owner: object,
@@ -60,8 +61,14 @@ export function applyLimit<Req>(
     if (admission.refusal === undefined) return { fields, answer: undefined }
     const { status, fields: own, body } = admission.refusal
     const { onLimited } = declared.options
-    if (onLimited === 'throw')
-      throw new RateLimitError(admission.verdict, status, Object.fromEntries([...fields, ...own.filter(isNotBody)]))
+    if (onLimited === 'throw') {
+      const headers = Object.fromEntries([...fields, ...own.filter(isNotBody)])
+      return {
+        fields: Object.entries(headers),
+        answer: undefined,
+        error: new RateLimitError(admission.verdict, status, headers),
+      }
+    }
     const answer = { status, fields: own, body }
     if (onLimited === undefined) return { fields, answer }
     return chain(onLimited(admission.verdict, request.native), async (made) => ({

@@ -52,7 +52,7 @@ function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<Fasti
     const proceed = (outcome: LimitOutcome | undefined): void => {
       if (outcome === undefined) return done()
       for (const [name, value] of outcome.fields) reply.header(name, value)
-      if (outcome.answer === undefined) return done()
+      if (outcome.answer === undefined) return done(outcome.error)
       const { status, fields, body } = outcome.answer
       for (const [name, value] of fields) reply.header(name, value)
       reply.code(status).send(body)

@@ -33,7 +33,11 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
       isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
     })
     if (outcome === undefined) return next()
-    const { fields, answer } = outcome
+    const { fields, answer, error } = outcome
+    if (error !== undefined) {
+      for (const [field, value] of fields) c.header(field, value)
+      throw error
+    }
     if (answer !== undefined) {
       return new Response(answer.body, {
         status: answer.status,

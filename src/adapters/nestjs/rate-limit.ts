@@ -83,6 +83,7 @@ class Limiter {
     })
     if (outcome === undefined) return
     for (const [name, value] of [...outcome.fields, ...(outcome.answer?.fields ?? [])]) response.header(name, value)
+    if (outcome.error !== undefined) throw outcome.error
     if (outcome.answer !== undefined) throw refusal(outcome.answer)
     settleWhenSent(raw)
   }

@@ -15,6 +15,7 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
   const proceed = (outcome: LimitOutcome | undefined): void => {
     if (outcome === undefined) return next()
     for (const [name, value] of outcome.fields) res.setHeader(name, value)
+    if (outcome.error !== undefined) return next(outcome.error)
     if (outcome.answer !== undefined) return sendRefusal(res, outcome.answer)
     settleWhenSent(res)
     next()
