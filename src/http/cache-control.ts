@@ -51,6 +51,7 @@ export const parseRequestDirectives = memoise((field) => {
   return Object.freeze({
     noStore: directives.has('no-store'),
     noCache: directives.has('no-cache'),
+    /** Must not run the handler: 504 where the store has no answer (section 5.2.1.7). */
     onlyIfCached: directives.has('only-if-cached'),
     // Ill-formed counts as 0: the client gets a newer response than it may have asked for, never an older one.
     maxAge: secondsOf(directives, 'max-age', 0),

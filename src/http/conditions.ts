@@ -13,12 +13,10 @@ export function makeEtag(body: Buffer): string {
   return `W/"${hash('sha256', body, 'base64url').slice(0, DIGEST_CHARS)}"`
 }
 
-export function isWeak(etag: string): boolean {
-  return etag.startsWith('W/')
-}
+const WEAK = /^W\//
 
-function opaque(etag: string): string {
-  return isWeak(etag) ? etag.slice(2) : etag
+export function isWeak(etag: string): boolean {
+  return WEAK.test(etag)
 }
 
 /** Both strong and the same (RFC 9110 section 8.8.3.2). */
@@ -28,34 +26,18 @@ export function strongMatch(one: string, other: string): boolean {
 
 /** The same opaque tag, weak or not (RFC 9110 section 8.8.3.2). */
 export function weakMatch(one: string, other: string): boolean {
-  return one === other || opaque(one) === opaque(other)
-}
-
-/** Whether an If-None-Match list or `*` names the tag, compared weakly (RFC 9110 section 13.1.2). One pass. */
-export function listNames(list: string, etag: string | undefined): boolean {
-  if (list === etag) return true
-  const value = list.trim()
-  if (value === '*') return true
-  if (etag === undefined) return false
-  let start = 0
-  while (start < value.length) {
-    const end = memberEnd(value, start)
-    const member = value.slice(start, end).trim()
-    if (member !== '' && weakMatch(member, etag)) return true
-    start = end + 1
-  }
-  return false
+  return one === other || one.replace(WEAK, '') === other.replace(WEAK, '')
 }
 
 /** A comma may stand inside the quotes of an entity-tag; a tag has no escapes (RFC 9110 section 8.8.3). */
-function memberEnd(value: string, start: number): number {
-  let quoted = false
-  for (let index = start; index < value.length; index += 1) {
-    const code = value.charCodeAt(index)
-    if (code === 0x22) quoted = !quoted
-    else if (code === 0x2c && !quoted) return index
-  }
-  return value.length
+const LIST_MEMBERS = /(?:[^,"]|"[^"]*(?:"|$))+/g
+
+/** Whether an If-None-Match list or `*` names the tag, compared weakly (RFC 9110 section 13.1.2). One pass. */
+export function listNames(list: string, etag: string | undefined): boolean {
+  if (list === etag || list.trim() === '*') return true
+  if (etag === undefined) return false
+  const members = list.match(LIST_MEMBERS)?.map((member) => member.trim()) ?? []
+  return members.some((member) => member !== '' && weakMatch(member, etag))
 }
 
 type Dated = Pick<StoredResponse, 'headers' | 'storedAt'>

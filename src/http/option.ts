@@ -51,14 +51,11 @@ export function resolveOptions<Table extends OptionTable>(
   const values = new Map<string, unknown>(Object.entries(options))
   const resolved = Object.entries(table).map(([name, option]) => {
     const value = values.get(name)
-    const known = value === undefined ? undefined : option.check(value, problemOf(name, problems), name)
+    const problem: Problem = (text) => void problems.push(`${name}${text.startsWith('.') ? '' : ': '}${text}`)
+    const known = value === undefined ? undefined : option.check(value, problem, name)
     return [name, known ?? option[preset]]
   })
   return Object.fromEntries(resolved)
-}
-
-function problemOf(name: string, problems: string[]): Problem {
-  return (text) => void problems.push(`${name}${text.startsWith('.') ? '' : ': '}${text}`)
 }
 
 /** A value that passes a test is resolved as it is. */
@@ -113,15 +110,18 @@ export function bytes(app: number): Option<number, number> {
 export const checkDuration: Check<number> = (value, problem) =>
   durationMs(value) ?? problem(`${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
 
-/** A duration, or durations by status. Milliseconds. */
-export const checkDurations: Check<number | ReadonlyMap<number, number>> = (value, problem, name) => {
-  if (typeof value !== 'object' || value === null) return checkDuration(value, problem, name)
+/** A lifetime, or lifetimes by status. Milliseconds; 0 is "until evicted", so Infinity. */
+export const checkLifetime: Check<number | ReadonlyMap<number, number>> = (value, problem, name) => {
+  if (typeof value !== 'object' || value === null) {
+    const ms = checkDuration(value, problem, name)
+    return ms === 0 ? Infinity : ms
+  }
   const entries = Object.entries(value).filter(([, ttl]) => ttl !== undefined)
   if (entries.length === 0) problem("names no status; write a duration, or { 200: '5m', 404: '10s' }")
   return new Map(
     entries.map(([status, ttl]) => [
       statusOf(status, problem),
-      checkDuration(ttl, (text) => problem(`.${status}: ${text}`), name) ?? 0,
+      checkDuration(ttl, (text) => problem(`.${status}: ${text}`), name) || Infinity,
     ]),
   )
 }
@@ -159,23 +159,15 @@ export const checkCacheName: Check<string | false> = (value, problem) =>
 
 /** Request fields and their rules: `'a, b'`, a list of names, or `{ name: rule }`. */
 export const checkVary: Check<ReadonlyMap<string, VaryRule>> = (value, problem, name) => {
-  if (typeof value === 'string')
-    return checkVary(
-      value.split(',').map((one) => one.trim()),
-      problem,
-      name,
-    )
-  if (Array.isArray(value)) return rulesOf(checkFieldNames(value, problem, name), () => 'list')
-  if (typeof value !== 'object' || value === null) return problem(`${describeValue(value)} must name request fields`)
-  const rules = new Map<string, unknown>(Object.entries(value).map(([field, rule]) => [field.toLowerCase(), rule]))
-  return rulesOf(checkFieldNames([...rules.keys()], problem, name), (field) => {
-    const rule = rules.get(field)
-    if (isVaryRule(rule)) return rule
-    problem(`.${field}: ${describeValue(rule)} must be 'list', 'exact', 'language' or a function of the value`)
-    return 'list'
-  })
-}
-
-function rulesOf(names: readonly string[] = [], rule: (name: string) => VaryRule): ReadonlyMap<string, VaryRule> {
-  return new Map(names.map((name) => [name, rule(name)]))
+  const fields: unknown = typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value
+  if (typeof fields !== 'object' || fields === null) return problem(`${describeValue(value)} must name request fields`)
+  if (Array.isArray(fields)) return new Map(checkFieldNames(fields, problem, name)?.map((field) => [field, 'list']))
+  const rules = new Map<string, VaryRule>()
+  for (const [field, rule] of Object.entries(fields)) {
+    for (const lower of checkFieldNames(field, problem, name) ?? []) {
+      if (isVaryRule(rule)) rules.set(lower, rule)
+      else problem(`.${lower}: ${describeValue(rule)} must be 'list', 'exact', 'language' or a function of the value`)
+    }
+  }
+  return rules
 }

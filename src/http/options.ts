@@ -4,7 +4,7 @@ import {
   bytes,
   checkCacheName,
   checkDuration,
-  checkDurations,
+  checkLifetime,
   checkFieldNames,
   checkStatuses,
   checkVary,
@@ -48,7 +48,7 @@ export const HTTP_OPTIONS = {
    * `Cache-Control` or `Expires` counts, then `REDIS_DEFAULT_TTL` (`rfc9111`: nothing is stored). Default: none.
    */
   ttl: new Option<Duration | Readonly<Record<number, Duration>>, number | ReadonlyMap<number, number> | undefined>(
-    checkDurations,
+    checkLifetime,
     undefined,
   ),
   /** How long after its lifetime an entry is served while one handler run refreshes it (RFC 5861). Default: `0`. */
@@ -214,96 +214,69 @@ export interface HttpOptions extends Written<typeof HTTP_OPTIONS> {}
 type Values = Resolved<typeof HTTP_OPTIONS>
 
 /** Options that a policy holds in another form. */
-type Derived =
-  | ('ttl' | 'staleWhileRevalidate' | 'staleIfError' | 'retain')
-  | ('vary' | 'private' | 'auth' | 'unkeyedReads' | 'cacheStatus')
+type Derived = 'ttl' | 'staleWhileRevalidate' | 'staleIfError' | 'retain' | 'vary' | 'private' | 'auth'
 
 /** A route's options as the decisions read them; resolved once, where the route is declared. */
 export interface HttpPolicy extends Omit<Values, Derived>, VaryPolicy {
   /** Lifetime, or lifetime by status; Infinity: until evicted. Undefined: the handler's own freshness counts. */
-  readonly ttlMs: number | ReadonlyMap<number, number> | undefined
+  readonly ttlMs: Values['ttl']
   /** Lifetime where neither route nor handler sets one; undefined: not stored. */
   readonly defaultTtlMs: number | undefined
   readonly staleWhileRevalidateMs: number
   readonly staleIfErrorMs: number
   readonly retainMs: number
-  /** There is a `per`. */
-  readonly hasPrincipal: boolean
   /** The generated Cache-Control contains `private`. */
   readonly private: boolean
   /** Entries belong to one principal: a response with `private` may be stored. */
   readonly personal: boolean
-  readonly auth: 'bypass' | 'keyed' | 'shared'
-  readonly unkeyedReads: 'refuse' | 'ignore'
-  /** Fields in addition to the credentials that a handler must not read, lower case. */
-  readonly unkeyedFields: readonly string[]
-  readonly cacheStatus: string | undefined
-}
-
-/** What is known in addition to the options of the route. */
-export interface HttpDefaults {
-  /** `REDIS_DEFAULT_TTL` in milliseconds; 0 keeps entries until they are evicted. Default 0. */
-  readonly defaultTtlMs?: number | undefined
+  readonly auth: NonNullable<Values['auth']>
 }
 
 /**
  * Resolves options as written on a route. Never throws: each problem goes into `problems`, and its option has its
- * default. `per` is the route's own; here it only matters whether there is one.
+ * default. `per` is the route's own; here it only matters whether there is one. `defaultTtlMs` is `REDIS_DEFAULT_TTL`; 0
+ * keeps entries until they are evicted.
  */
 export function resolveHttpPolicy(
   options: HttpOptions & { readonly per?: unknown },
   problems: string[],
-  { defaultTtlMs = 0 }: HttpDefaults = {},
+  { defaultTtlMs = 0 }: { readonly defaultTtlMs?: number | undefined } = {},
 ): HttpPolicy {
   const preset = options.preset === 'rfc9111' ? 'rfc9111' : 'app'
   const values = resolveOptions(HTTP_OPTIONS, options, preset, problems)
-  const { ttl, vary, unkeyedReads, cacheStatus } = values
+  const { ttl, vary } = values
   const hasPrincipal = options.per !== undefined
   // `private: false` with a `per` means that the principal is not a person.
   const isPrivate = values.private ?? hasPrincipal
   const personal = hasPrincipal && isPrivate
   const policy: HttpPolicy = {
     ...values,
-    ttlMs:
-      typeof ttl === 'object' ? new Map([...ttl].map(([status, ms]) => [status, unlessZero(ms)])) : unlessZero(ttl),
-    defaultTtlMs: preset === 'app' ? unlessZero(defaultTtlMs) : undefined,
+    ttlMs: ttl,
+    defaultTtlMs: preset === 'app' ? defaultTtlMs || Infinity : undefined,
     staleWhileRevalidateMs: values.staleWhileRevalidate,
     staleIfErrorMs: values.staleIfError,
     retainMs: values.retain ?? (values.staleOnError ? RETAIN_MS : 0),
     vary: [...vary.keys()].sort(),
     varyRules: new Map([...vary].map(([name, rule]) => [name, normaliser(name, rule)])),
-    hasPrincipal,
     private: isPrivate,
     personal,
     auth: values.auth ?? (personal ? 'keyed' : 'bypass'),
-    unkeyedReads: typeof unkeyedReads === 'string' ? unkeyedReads : 'refuse',
-    unkeyedFields: typeof unkeyedReads === 'string' ? [] : unkeyedReads,
-    cacheStatus: cacheStatus === false ? undefined : cacheStatus,
   }
-  checkTogether(options, policy, problems)
-  return Object.freeze(policy)
-}
-
-/** 0 is "until evicted". */
-function unlessZero<T extends number | undefined>(ms: T): T | number {
-  return ms === 0 ? Infinity : ms
-}
-
-/** Options that make no sense together. */
-function checkTogether(options: HttpOptions, policy: HttpPolicy, problems: string[]): void {
-  if (policy.private && !policy.hasPrincipal && !policy.unsafeShared) {
+  // Options that make no sense together.
+  if (policy.private && !hasPrincipal && !policy.unsafeShared) {
     problems.push('private: needs `per`, which names the principal; `unsafeShared: true` shares it between all clients')
   }
-  if (policy.auth === 'keyed' && !policy.hasPrincipal) {
+  if (policy.auth === 'keyed' && !hasPrincipal) {
     problems.push("auth: 'keyed' needs `per`, which names the principal that Authorization stands for")
   }
   if (options.override !== undefined && options.ttl === undefined) {
     problems.push('override: needs `ttl`, the lifetime that outranks the response')
   }
-  if (policy.ttlMs instanceof Map && options.statuses !== undefined) {
+  if (ttl instanceof Map && options.statuses !== undefined) {
     problems.push('statuses: `ttl` names the statuses already; leave one of the two out')
   }
-  if (policy.vary.includes('*')) {
+  if (vary.has('*')) {
     problems.push("vary: '*' matches no request, so no entry could ever be served; leave `cache` out instead")
   }
+  return Object.freeze(policy)
 }

@@ -101,7 +101,7 @@ function wholeResponse(
   context: StoredResponseContext,
 ): OutgoingResponse {
   const headers = withFreshness(stored, now, context.kind === 'revalidated')
-  const member = policy.cacheStatus === undefined ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
+  const member = policy.cacheStatus === false ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
   const body = hasNoContent(stored.status) ? null : stored.body
   return new OutgoingResponse(stored.status, withStatusFields(headers, policy, wordOf(context), member), body)
 }
@@ -153,7 +153,7 @@ export function buildMissResponse(
   const stored = isWrite ? run.stored === true : decision.store && run.stored !== false
   const entry = decision.store && !isWrite ? decision : undefined
   const fields = [...ownFields(response, entry, stored, policy), ...lifetimeOf(response, entry, stored, policy, now)]
-  const member = policy.cacheStatus === undefined ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
+  const member = policy.cacheStatus === false ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
   const headers = withStatusFields(fields, policy, stored ? 'MISS' : 'BYPASS', member)
   const unmodified =
     canBeNotModified(plan, headers, body) &&
@@ -163,7 +163,7 @@ export function buildMissResponse(
 
 /** A body that is being sent cannot be taken back, and a new response is newer than any Date. */
 function canBeNotModified(plan: RequestPlan, headers: HeaderList, body: Buffer | undefined): boolean {
-  if (plan.outcome !== 'lookup' || (body === undefined && !plan.head)) return false
+  if (plan.bypass !== undefined || (body === undefined && !plan.head)) return false
   return plan.ifNoneMatch !== undefined || hasField(headers, 'last-modified')
 }
 
@@ -234,7 +234,7 @@ function storedStatus(name: string, stored: StoredResponse, context: StoredRespo
 
 /** … and for the answer of a handler run. */
 function runStatus(name: string, plan: RequestPlan, stored: boolean, run: RunFacts): string {
-  const forward = plan.reason === undefined ? forwardOf(run.reuse, run.varyMiss) : BYPASS_REASONS[plan.reason]
+  const forward = plan.bypass === undefined ? forwardOf(run.reuse, run.varyMiss) : BYPASS_REASONS[plan.bypass]
   const detail = run.detail === undefined ? '' : `; detail=${run.detail}`
   return `${name}; fwd=${forward}${stored ? '; stored' : ''}${detail}`
 }

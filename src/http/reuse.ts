@@ -15,15 +15,13 @@ import {
 
 /** The usual request: a GET without directives, conditions or range. One object for all of them. */
 const PLAIN_GET: RequestPlan = Object.freeze({
-  outcome: 'lookup',
-  reason: undefined,
+  bypass: undefined,
   stores: 'get',
   refusal: undefined,
   head: false,
   plain: true,
   authorized: false,
   directives: NO_REQUEST_DIRECTIVES,
-  onlyIfCached: false,
   collapsible: true,
   ifNoneMatch: undefined,
   ifModifiedSince: undefined,
@@ -41,7 +39,7 @@ const PLAIN_HEAD: RequestPlan = Object.freeze({
 })
 
 function bypass(reason: BypassReason): RequestPlan {
-  return Object.freeze({ ...PLAIN_HEAD, outcome: 'bypass', reason, refusal: reason, head: false })
+  return Object.freeze({ ...PLAIN_HEAD, bypass: reason, refusal: reason, head: false })
 }
 
 const BYPASS_METHOD = bypass('method')
@@ -77,15 +75,13 @@ export function planRequest(request: RequestHead, policy: HttpPolicy): RequestPl
   }
   const refusal = precondition ? 'precondition' : directives.noStore ? 'request-no-store' : base.refusal
   return {
-    outcome: 'lookup',
-    reason: undefined,
+    bypass: undefined,
     stores: refusal === undefined ? base.stores : 'none',
     refusal,
     head: base.head,
     plain: false,
     authorized,
     directives,
-    onlyIfCached: directives.onlyIfCached,
     // Other requests could not use the response to a Range or to one client's credentials.
     collapsible: base.collapsible && !authorized && range === undefined,
     ifNoneMatch,

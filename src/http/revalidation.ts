@@ -51,7 +51,7 @@ export function forwardedConditions(
   reuse?: ReuseDecision,
   others: readonly StoredResponse[] = [],
 ): Conditions | 'as-is' {
-  if (plan.outcome === 'bypass') return 'as-is'
+  if (plan.bypass !== undefined) return 'as-is'
   if (stored !== undefined) return reuse?.conditional === true ? handlerValidators(stored) : NONE
   if (policy.validateOtherVariants && others.length > 0) return tagsOf(others)
   return policy.forwardConditionals ? 'as-is' : NONE

@@ -141,7 +141,7 @@ const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
   // A stored cookie would be sent to all clients.
   ['set-cookie', (run) => run.policy.setCookie === 'refuse' && storesOneOf(COOKIES, run)],
   ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
-  ['unkeyed-read', (run) => run.policy.unkeyedReads === 'refuse' && readsUnkeyed(run)],
+  ['unkeyed-read', (run) => run.policy.unkeyedReads !== 'ignore' && readsUnkeyed(run)],
   ['response-no-cache', (run) => run.directives.noCache && !(run.policy.revalidate && storesOneOf(VALIDATORS, run))],
   ['vary-star', (run) => run.varyNames === '*'],
   [

@@ -38,11 +38,10 @@ export interface StoredResponse extends ResponseHead, Lifetimes {
   memo?: unknown
 }
 
-/** How a request uses the cache. `lookup`: read the store. `bypass`: run the handler with the request as it is. */
+/** How a request uses the cache. */
 export interface RequestPlan {
-  readonly outcome: 'lookup' | 'bypass'
-  /** Why the store is not read; undefined for a lookup. */
-  readonly reason: BypassReason | undefined
+  /** Why the store is not read and the handler runs with the request as it is; undefined for a lookup. */
+  readonly bypass: BypassReason | undefined
   /** The entry that the response may become: that of a GET, of a write, of a POST with Content-Location, or none. */
   readonly stores: 'get' | 'write' | 'post' | 'none'
   /** Why the response may not be stored; set where `stores` is `none`. */
@@ -53,8 +52,6 @@ export interface RequestPlan {
   /** The request has Authorization, which is not part of the key: only responses that allow sharing may be used. */
   readonly authorized: boolean
   readonly directives: RequestDirectives
-  /** Must not run the handler: 504 where the store has no answer (RFC 9111 section 5.2.1.7). */
-  readonly onlyIfCached: boolean
   /** May share one handler run, and its response, with other requests. */
   readonly collapsible: boolean
   readonly ifNoneMatch: string | undefined

@@ -56,15 +56,8 @@ export function mostRecent<T extends { readonly headers: HeaderList; readonly st
   candidates: readonly T[],
   now: number,
 ): T | undefined {
-  let best: T | undefined
-  let bestDate = -Infinity
-  for (const candidate of candidates) {
-    const date = dateOf(candidate.headers, now) ?? candidate.storedAt
-    if (date < bestDate) continue
-    best = candidate
-    bestDate = date
-  }
-  return best
+  const dateOfEach = (one: T): number => dateOf(one.headers, now) ?? one.storedAt
+  return [...candidates].sort((one, other) => dateOfEach(one) - dateOfEach(other)).at(-1)
 }
 
 export function isVaryRule(value: unknown): value is VaryRule {

@@ -143,8 +143,8 @@ export class CachedRoute<Req> implements RunRoute {
     const state = new RequestState(request, planRequest(request, this.http), this.scope.budget())
     const { plan } = state
     if (!this.policy.enabled) return this.#bypass(state, 'disabled')
-    if (plan.reason === 'method' && !isSafe(request.method)) return this.#change(state)
-    if (plan.reason !== undefined) return this.#bypass(state, plan.reason)
+    if (plan.bypass === 'method' && !isSafe(request.method)) return this.#change(state)
+    if (plan.bypass !== undefined) return this.#bypass(state, plan.bypass)
     if (!isPath(request.target)) return this.#bypass(state, 'request-target')
     return chain(this.locator.locate(request), (location) => {
       if (location.principal === null) return this.#bypass(state, 'no-principal')
@@ -299,7 +299,7 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #alone(state: RequestState<Req>, reason: MissReason): RouteLookup {
-    if (state.plan.onlyIfCached)
+    if (state.plan.directives.onlyIfCached)
       return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout(), ref: undefined, entry: undefined }
     state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
     return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref: state.ref }
@@ -308,7 +308,7 @@ export class CachedRoute<Req> implements RunRoute {
   async #fill(state: RequestState<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
     const { plan, location } = state
     const updates = plan.head && state.previous !== undefined && this.http.headUpdate
-    if (plan.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
+    if (plan.directives.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
     // A client that wants a new answer, or one for itself alone, does not wait for a run that began before.
     const waits = plan.collapsible && this.http.collapse && !state.forced
     const acquired = await this.#acquire(state, ref, absent, waits ? undefined : 0)

@@ -164,7 +164,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (instead !== undefined) return instead
     const now = this.route.scope.now()
     const { plan } = this.state
-    if (response.status === 304 && plan.outcome === 'lookup') return this.#notModified(response, body, now)
+    if (response.status === 304 && plan.bypass === undefined) return this.#notModified(response, body, now)
     if (plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, body, now)
     return chain(this.#settle(response, decision, body), (stored) => {
@@ -311,12 +311,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     stored: boolean,
   ): OutgoingResponse {
     const { plan, previous, varyMiss, detail: why } = this.state
-    const detail = plan.reason ?? why ?? (decision.store ? undefined : decision.reason)
+    const detail = plan.bypass ?? why ?? (decision.store ? undefined : decision.reason)
     const facts = {
       stored,
       reuse: previous?.decision,
       varyMiss,
-      detail: plan.reason === 'method' ? undefined : detail,
+      detail: plan.bypass === 'method' ? undefined : detail,
     }
     return buildMissResponse(plan, response, body, decision, this.route.http, now, facts)
   }

@@ -138,7 +138,7 @@ async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req
   const { policy, variants, scope } = route
   const plan = planRequest(request, policy.http)
   if (!policy.enabled) return bypass(route, 'disabled')
-  if (plan.reason !== undefined) return bypass(route, plan.reason)
+  if (plan.bypass !== undefined) return bypass(route, plan.bypass)
   if (!isPath(request.target)) return bypass(route, 'request-target')
   const location = await route.locator.locate(request)
   if (location.principal === null) return bypass(route, 'no-principal')

@@ -216,7 +216,7 @@ const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-ke
 export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
   if (policy.unkeyedReads === 'ignore') return NONE
   const shared = policy.personal || policy.unsafeShared
-  const fields = [...(shared ? NONE : CREDENTIALS), ...policy.unkeyedFields]
+  const fields = [...(shared ? NONE : CREDENTIALS), ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
   return fields.filter(
     (name) =>
       !names.includes(name) &&

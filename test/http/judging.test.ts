@@ -80,14 +80,14 @@ describe('request directives (RFC 9111 5.2.1)', () => {
   })
 
   test('5.2.1.7: only-if-cached is part of the plan; our 504 has no status field', () => {
-    expect(planRequest(asks('only-if-cached'), policyOf(run.options)).onlyIfCached).toBe(true)
+    expect(planRequest(asks('only-if-cached'), policyOf(run.options)).directives.onlyIfCached).toBe(true)
     expect(gatewayTimeout()).toMatchObject({ status: 504, headers: ['Cache-Control', 'no-store'] })
   })
 
   test('5.2.1.7: with no-store or a precondition it does not run the handler either', () => {
     const plan = (fields: Record<string, string>, method?: string) =>
       planRequest(request({ 'cache-control': 'only-if-cached, no-store', ...fields }, method), policyOf(run.options))
-    const unstored = { outcome: 'lookup', onlyIfCached: true, stores: 'none', collapsible: true }
+    const unstored = { bypass: undefined, directives: { onlyIfCached: true }, stores: 'none', collapsible: true }
     expect(plan({})).toMatchObject({ ...unstored, refusal: 'request-no-store' })
     expect(plan({}, 'HEAD')).toMatchObject({ ...unstored, refusal: 'request-no-store', collapsible: false })
     for (const field of ['if-match', 'if-unmodified-since']) {
@@ -100,7 +100,7 @@ describe('request directives (RFC 9111 5.2.1)', () => {
       })
     }
     expect(verdictOf(entry, { ...run, request: asks('only-if-cached, no-store') }).action).toBe('fresh')
-    expect(planRequest(asks('no-store'), policyOf(run.options)).outcome).toBe('bypass')
+    expect(planRequest(asks('no-store'), policyOf(run.options)).bypass).toBe('request-no-store')
   })
 
   test('RFC 8246 2: immutable ignores max-age while fresh, and honours no-cache', () => {

@@ -16,7 +16,7 @@ describe('options of a route', () => {
       unkeyedReads: 'refuse',
       etag: true,
       statusHeader: true,
-      cacheStatus: undefined,
+      cacheStatus: false,
       host: false,
       retainMs: 0,
       partial: false,
@@ -45,7 +45,7 @@ describe('options of a route', () => {
     })
     expect(policyOf({ preset: 'rfc9111', setCookie: 'refuse', cacheStatus: false })).toMatchObject({
       setCookie: 'refuse',
-      cacheStatus: undefined,
+      cacheStatus: false,
     })
   })
 
@@ -111,11 +111,9 @@ describe('options of a route', () => {
   })
 
   test('names of unkeyed reads are refused in addition to credentials', () => {
-    expect(policyOf({ unkeyedReads: ['X-Forwarded-Host'], preset: 'rfc9111' })).toMatchObject({
-      unkeyedReads: 'refuse',
-      unkeyedFields: ['x-forwarded-host'],
-    })
-    expect(policyOf({ unkeyedReads: 'ignore' })).toMatchObject({ unkeyedReads: 'ignore', unkeyedFields: [] })
+    const fields = policyOf({ unkeyedReads: ['X-Forwarded-Host'], preset: 'rfc9111' }).unkeyedReads
+    expect(fields).toEqual(['x-forwarded-host'])
+    expect(policyOf({ unkeyedReads: 'ignore' }).unkeyedReads).toBe('ignore')
   })
 
   test("the caller's object is not changed", () => {

@@ -4,9 +4,8 @@ import { parseRequestDirectives, parseResponseDirectives, targetedDirectives } f
 import { listMembers, mergeFields, parseDeltaSeconds, parseHttpDate } from '../../src/http/fields.js'
 import { parseAge } from '../../src/http/freshness.js'
 import { cacheGroups, invalidationOf } from '../../src/http/invalidation.js'
-import { parseContentRange, parseRange, sliceOf } from '../../src/http/conditions.js'
+import { listNames, parseContentRange, parseRange, sliceOf, weakMatch } from '../../src/http/conditions.js'
 import { storableFields } from '../../src/http/storage.js'
-import { listNames, weakMatch } from '../../src/http/conditions.js'
 import { defaultNormaliser, normaliser } from '../../src/http/vary.js'
 import { decide, hit, miss, NOW, policyOf, request, response, stored, value as fieldValue } from './support.js'
 
