@@ -61,7 +61,11 @@ export class Connection {
   readonly topology: Topology
   /** The node-redis client as applications use it, with the driver's own reply types and rules. */
   readonly client: NodeRedis
-  readonly #settings: ResolvedSettings
+  /**
+   * What to add to this process' clock to have that of Redis; 0 until it was measured. On a cluster the clock of the
+   * primary whose address sorts first, so that all processes choose the same.
+   */
+  clockOffsetMs = 0
   readonly #where: string
   readonly #log: StatusLog
   readonly #own: boolean
@@ -72,7 +76,6 @@ export class Connection {
   readonly #subscriber: Subscriber
   readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
-  #clockOffsetMs = 0
   #status: ConnectionStatus = 'unavailable'
   #started = false
   #everReady = false
@@ -80,9 +83,12 @@ export class Connection {
   #poll: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
-  constructor(settings: ResolvedSettings, logger: Logger, options: ConnectionOptions = {}) {
+  constructor(
+    private readonly settings: ResolvedSettings,
+    logger: Logger,
+    options: ConnectionOptions = {},
+  ) {
     const { main, now = Date.now } = options
-    this.#settings = settings
     this.#where = addressesOf(settings)
     this.#log = new StatusLog(logger, this.#where)
     this.#replicated = main !== undefined
@@ -133,17 +139,9 @@ export class Connection {
     return this.#nodes.of(key)?.life ?? ''
   }
 
-  /**
-   * What to add to this process' clock to have that of Redis; 0 until it was measured. On a cluster the clock of the
-   * primary whose address sorts first, so that all processes choose the same.
-   */
-  get clockOffsetMs(): number {
-    return this.#clockOffsetMs
-  }
-
   /** A connection of its own for invalidations, where the settings ask for replicas to acknowledge them. */
   replicated(): Connection | undefined {
-    return this.#settings.waitForReplicas === 0 ? undefined : new Connection(this.#settings, SILENT, { main: this })
+    return this.settings.waitForReplicas === 0 ? undefined : new Connection(this.settings, SILENT, { main: this })
   }
 
   /** An entry without expiry is stored; logged once where the server cannot evict it. */
@@ -163,17 +161,17 @@ export class Connection {
 
   /** The time that all commands of one request may take together. */
   commandBudget(): CommandBudget {
-    return new CommandBudget(this.#settings.commandTimeoutMs)
+    return new CommandBudget(this.settings.commandTimeoutMs)
   }
 
   /** The time that all commands of one invalidation may take together. */
   invalidationBudget(): CommandBudget {
-    return new CommandBudget(this.#settings.invalidationTimeoutMs)
+    return new CommandBudget(this.settings.invalidationTimeoutMs)
   }
 
   /** For one part of a large call, which may be slow by its size. */
   bulkBudget(): CommandBudget {
-    return new CommandBudget(this.#settings.invalidationTimeoutMs, { bulk: true })
+    return new CommandBudget(this.settings.invalidationTimeoutMs, true)
   }
 
   /**
@@ -197,7 +195,7 @@ export class Connection {
   /** Waits until commands are answered. Rejects when that takes longer than the connect time-out allows. */
   async connect(): Promise<void> {
     this.start()
-    if (this.#status !== 'ready') await this.#readyOrClosed(this.#settings.connectTimeoutMs + CONNECT_GRACE_MS)
+    if (this.#status !== 'ready') await this.#readyOrClosed(this.settings.connectTimeoutMs + CONNECT_GRACE_MS)
     if (this.#status !== 'ready') throw this.#unavailable()
   }
 
@@ -293,7 +291,7 @@ export class Connection {
   #updateClock(): void {
     const measured = this.#nodes.all().filter(({ clockOffsetMs }) => clockOffsetMs !== undefined)
     const [first] = measured.toSorted((one, other) => (one.where < other.where ? -1 : 1))
-    this.#clockOffsetMs = Math.round(first?.clockOffsetMs ?? 0)
+    this.clockOffsetMs = Math.round(first?.clockOffsetMs ?? 0)
   }
 
   #updateStatus(): void {
@@ -337,7 +335,7 @@ export class Connection {
   }
 
   #reason(): string {
-    if (this.#lastError !== undefined) return connectProblem(this.#lastError, this.#settings, this.#everReady)
+    if (this.#lastError !== undefined) return connectProblem(this.#lastError, this.settings, this.#everReady)
     if (this.#everReady) return 'the connection was closed'
     return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }

@@ -14,17 +14,15 @@ const TICK_MAX_MS = 100
  * while at least one of them is under way; commands sent side by side are counted once.
  */
 export class CommandBudget {
-  readonly limitMs: number
-  /** A large call, such as a part of `setMany`: slow by its size, so that commands behind it do not open the breaker. */
-  readonly bulk: boolean
   #spentMs = 0
   #underWay = 0
   #since = 0
 
-  constructor(limitMs: number, { bulk = false }: { bulk?: boolean } = {}) {
-    this.limitMs = limitMs
-    this.bulk = bulk
-  }
+  constructor(
+    readonly limitMs: number,
+    /** A large call, such as a part of `setMany`: slow by its size, so that commands behind it do not open the breaker. */
+    readonly bulk = false,
+  ) {}
 
   /** What is left for the next command. */
   get remainingMs(): number {
@@ -47,27 +45,9 @@ export class CommandBudget {
 
 /** One command under way. */
 export interface Pending {
-  /** Ends the command. False where its deadline had ended it before. */
-  settle(): boolean
-}
-
-class Waiting implements Pending {
   readonly miss: () => void
-  readonly #due: Set<Waiting>
-  readonly #onSettled: () => void
-
-  constructor(miss: () => void, due: Set<Waiting>, onSettled: () => void) {
-    this.miss = miss
-    this.#due = due
-    this.#onSettled = onSettled
-    due.add(this)
-  }
-
-  settle(): boolean {
-    const isFirst = this.#due.delete(this)
-    if (isFirst) this.#onSettled()
-    return isFirst
-  }
+  /** Ends the command. False where its deadline had ended it before. */
+  readonly settle: () => boolean
 }
 
 /**
@@ -80,11 +60,9 @@ class Waiting implements Pending {
  * fires late: a command is given four turns of the loop in time, or sixteen late ones, before it counts as missed.
  */
 export class Deadlines {
-  readonly limitMs: number
   readonly #tickMs: number
-  readonly #realNow: () => number
   /** Commands by the tick at which they are due. */
-  readonly #due = new Map<number, Set<Waiting>>()
+  readonly #due = new Map<number, Set<Pending>>()
   #count = 0
   #timer: NodeJS.Timeout | undefined
   /** The clock at the last tick, and the real time of that. */
@@ -95,27 +73,38 @@ export class Deadlines {
   #expiring = false
   #idle: (() => void)[] = []
 
-  /** `limitMs`: for commands without a budget. `now`: a monotonic clock. */
-  constructor(limitMs: number, now: () => number = () => performance.now()) {
-    this.limitMs = limitMs
-    this.#realNow = now
+  /** `limitMs`: for commands without a budget. `realNow`: a monotonic clock. */
+  constructor(
+    readonly limitMs: number,
+    private readonly realNow: () => number = () => performance.now(),
+  ) {
     this.#tickMs = Math.min(Math.max(1, Math.ceil(limitMs / TICKS_PER_LIMIT)), TICK_MAX_MS)
   }
 
   /** Calls `miss` once if the command is not settled in time. Undefined where the budget is spent: do not send it. */
   add(miss: () => void, budget?: CommandBudget): Pending | undefined {
-    if (this.#timer === undefined) this.#begin()
+    if (this.#timer === undefined) {
+      this.#tickedAt = this.realNow()
+      this.#timer = setInterval(this.#tick, this.#tickMs)
+    }
     const now = this.#now()
     const limitMs = budget === undefined ? this.limitMs : budget.begin(now)
     if (limitMs <= 0) {
       budget?.end(now)
       return undefined
     }
-    this.#count += 1
-    return new Waiting(miss, this.#dueAt(Math.ceil((now + limitMs) / this.#tickMs)), () => {
+    const tick = Math.ceil((now + limitMs) / this.#tickMs)
+    const due = this.#due.get(tick) ?? new Set<Pending>()
+    const settle = (): boolean => {
+      if (!due.delete(pending)) return false
       this.#count -= 1
       budget?.end(this.#now())
-    })
+      return true
+    }
+    const pending = { miss, settle }
+    this.#due.set(tick, due.add(pending))
+    this.#count += 1
+    return pending
   }
 
   /** The tick whose commands miss their deadline just now; commands of one turn of the event loop have the same. */
@@ -135,28 +124,15 @@ export class Deadlines {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #dueAt(tick: number): Set<Waiting> {
-    const known = this.#due.get(tick)
-    if (known !== undefined) return known
-    const due = new Set<Waiting>()
-    this.#due.set(tick, due)
-    return due
-  }
-
-  #begin(): void {
-    this.#tickedAt = this.#realNow()
-    this.#timer = setInterval(this.#tick, this.#tickMs)
-  }
-
   #now(): number {
-    const elapsedMs = this.#realNow() - this.#tickedAt
+    const elapsedMs = this.realNow() - this.#tickedAt
     const isLate = elapsedMs >= LATE_TICKS * this.#tickMs
     return this.#clockMs + (isLate ? LATE_PART * this.#tickMs : Math.min(elapsedMs, this.#tickMs))
   }
 
   readonly #tick = (): void => {
     this.#clockMs = this.#now()
-    this.#tickedAt = this.#realNow()
+    this.#tickedAt = this.realNow()
     if (this.#count === 0) return this.#rest()
     if (this.#expiring || this.#clockMs < (this.#expired + 1) * this.#tickMs) return
     // An event loop that was blocked runs its timers before it reads its sockets, where the replies may be waiting.

@@ -2,8 +2,8 @@ import type * as RedisClient from '@redis/client'
 import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
 import { createRequire } from 'node:module'
 import { SettingsError } from '../errors.js'
-import { type CommandArgument, type Reply, slotOf } from './command.js'
-import { type NodeRedis, type ResolvedSettings, type ResolvedTls, withoutUndefined } from './settings.js'
+import { type CommandArgument, type CommandChannel, type Reply, slotOf } from './command.js'
+import { type NodeRedis, type ResolvedSettings, withoutUndefined } from './settings.js'
 
 /** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
 type Driver = typeof RedisClient
@@ -80,6 +80,16 @@ export function makeClient(settings: ResolvedSettings): NodeRedis {
 type Options = RedisClientOptions & { RESP: 3 }
 
 function commonOptions(settings: ResolvedSettings): Options {
+  const { credentials, username, password } = settings
+  const authentication: Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> =
+    credentials === undefined
+      ? withoutUndefined({ username, password: password?.reveal() })
+      : {
+          credentialsProvider: {
+            type: 'async-credentials-provider',
+            credentials: async () => withoutUndefined(await credentials()),
+          },
+        }
   return {
     // Typed 3 whatever it is: the driver's types differ by protocol, its runtime does not for what we use.
     RESP: settings.resp as 3,
@@ -88,18 +98,8 @@ function commonOptions(settings: ResolvedSettings): Options {
     pingInterval: Math.max(1, Math.floor(settings.socketTimeoutMs / PINGS_PER_TIMEOUT)),
     maintNotifications: 'disabled',
     clientInfoTag: CLIENT_TAG,
-    ...authentication(settings),
+    ...authentication,
   }
-}
-
-function authentication({
-  credentials,
-  username,
-  password,
-}: ResolvedSettings): Pick<RedisClientOptions, 'username' | 'password' | 'credentialsProvider'> {
-  if (credentials === undefined) return withoutUndefined({ username, password: password?.reveal() })
-  const provide = async () => withoutUndefined(await credentials())
-  return { credentialsProvider: { type: 'async-credentials-provider', credentials: provide } }
 }
 
 function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptions['socket']> {
@@ -108,12 +108,10 @@ function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptio
     socketTimeout: settings.socketTimeoutMs,
     reconnectStrategy: reconnectDelayMs,
   }
-  return settings.tls === undefined ? timing : { ...timing, tls: true, ...tlsOptions(settings.tls) }
-}
-
-function tlsOptions({ cert, key, ca, checkHostname }: ResolvedTls): object {
+  if (settings.tls === undefined) return timing
+  const { cert, key, ca, checkHostname } = settings.tls
   const checkServerIdentity = checkHostname ? undefined : () => undefined
-  return withoutUndefined({ cert, key: key?.reveal(), ca, checkServerIdentity })
+  return { ...timing, tls: true, ...withoutUndefined({ cert, key: key?.reveal(), ca, checkServerIdentity }) } as object
 }
 
 function makeStandalone(settings: ResolvedSettings): RedisClientType {
@@ -166,24 +164,28 @@ export async function connectClient(client: NodeRedis): Promise<void> {
 /** Closes gracefully while the server answers, and by force when it does not. */
 export async function closeClient(client: NodeRedis): Promise<void> {
   if (!client.isOpen) return
-  if (client.isReady && (await closesInTime(client))) return
+  if (client.isReady) {
+    const closing = within(CLOSE_LIMIT_MS, client.close(), () => new Error('late'))
+    if (
+      await closing.then(
+        () => true,
+        () => false,
+      )
+    )
+      return
+  }
   // The driver forgets a socket that is connecting at this moment, and would keep it once it is connected.
   client.once('connect', () => destroy(client))
   destroy(client)
 }
 
-async function closesInTime(client: NodeRedis): Promise<boolean> {
+/** Rejects with `late()` where a promise takes longer than this. */
+export async function within<T>(limitMs: number, promise: Promise<T>, late: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), CLOSE_LIMIT_MS)
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), limitMs)
   })
-  const closed = client.close().then(
-    () => true,
-    () => false,
-  )
-  const inTime = await Promise.race([closed, late])
-  clearTimeout(timer)
-  return inTime
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer))
 }
 
 function destroy(client: NodeRedis): void {
@@ -258,9 +260,7 @@ export function sender(client: Pick<RedisClientType, 'withCommandOptions'>): Sen
 }
 
 /** Sends over a whole cluster, following redirections, from which the driver learns the new topology. */
-export function clusterSender(
-  cluster: RedisClusterType,
-): (args: readonly CommandArgument[], key: string | undefined) => Promise<Reply> {
+export function clusterSender(cluster: RedisClusterType): CommandChannel['send'] {
   const view = cluster.withCommandOptions(REPLIES_AS_BYTES)
   return (args, key) => view.sendCommand<Reply>(key, false, [...args])
 }

@@ -31,8 +31,6 @@ const PAUSE_MAX_MS = 1000
 
 /** Circuit breaker of one server: stops sending when it does not answer in time, and probes until it does. */
 export class Breaker {
-  readonly #probe: () => Promise<boolean>
-  readonly #onChange: (state: BreakerState, previous: BreakerState) => void
   #state: BreakerState = 'closed'
   #failures = 0
   #failedTrials = 0
@@ -41,10 +39,10 @@ export class Breaker {
   #pause: NodeJS.Timeout | undefined
 
   /** `probe` resolves when the server has answered, with whether that was in time; rejects when no answer will come. */
-  constructor(probe: () => Promise<boolean>, onChange: (state: BreakerState, previous: BreakerState) => void) {
-    this.#probe = probe
-    this.#onChange = onChange
-  }
+  constructor(
+    private readonly probe: () => Promise<boolean>,
+    private readonly onChange: (state: BreakerState, previous: BreakerState) => void,
+  ) {}
 
   get state(): BreakerState {
     return this.#state
@@ -83,36 +81,25 @@ export class Breaker {
     this.#state = state
     this.#failures = 0
     clearTimeout(this.#pause)
-    this.#onChange(state, previous)
+    this.onChange(state, previous)
   }
 
   #scheduleProbe(): void {
-    if (this.#failedTrials === 0) return this.#startProbe()
+    if (this.#failedTrials === 0) return void this.#startProbe()
     clearTimeout(this.#pause)
     const pauseMs = Math.min(PAUSE_FIRST_MS * 2 ** (this.#failedTrials - 1), PAUSE_MAX_MS)
-    this.#pause = setTimeout(() => this.#startProbe(), pauseMs).unref()
+    this.#pause = setTimeout(() => void this.#startProbe(), pauseMs).unref()
   }
 
-  #startProbe(): void {
+  async #startProbe(): Promise<void> {
     if (this.#state !== 'open' || this.#probing || this.#stopped) return
     this.#probing = true
-    this.#probe().then(
-      (inTime) => this.#onProbeResult(inTime),
-      () => this.#onProbeError(),
-    )
-  }
-
-  #onProbeResult(inTime: boolean): void {
+    const inTime = await this.probe().catch(() => undefined)
     this.#probing = false
     if (this.#state !== 'open' || this.#stopped) return
+    if (inTime === true) return this.#become('half-open')
     // A late answer took longer than a deadline, so probing again at once cannot become a busy loop.
-    if (inTime) this.#become('half-open')
-    else this.#startProbe()
-  }
-
-  #onProbeError(): void {
-    this.#probing = false
-    if (this.#state !== 'open' || this.#stopped) return
+    if (inTime === false) return this.#startProbe()
     this.#failedTrials += 1
     this.#scheduleProbe()
   }
@@ -135,24 +122,27 @@ export interface NodeOptions {
 
 /** The connection to one server: its deadline, its breaker, its health, and whether the cache may use it at all. */
 export class NodeConnection {
-  readonly #channel: CommandChannel
-  readonly #options: NodeOptions
+  readonly where: string
+  state: NodeState = 'unavailable'
+  /** Why the server cannot be used, in its own words. */
+  reason: string | undefined
+  /** The life of the server by the last handshake, `run_id` and replication id; empty where it does not report them. */
+  life = ''
   readonly #breaker: Breaker
   readonly #clock = new ServerClock()
-  #state: NodeState = 'unavailable'
   #connected = false
   #handshaken = false
-  #life: string | undefined
   /** Counts connections, so that a late reply of one is not taken for a reply of the next. */
   #connection = 0
-  #reason: string | undefined
   #timer: NodeJS.Timeout | undefined
   #bulkUnderWay = 0
   #lastMissTick = -1
 
-  constructor(channel: CommandChannel, options: NodeOptions) {
-    this.#channel = channel
-    this.#options = options
+  constructor(
+    private readonly channel: CommandChannel,
+    private readonly options: NodeOptions,
+  ) {
+    this.where = channel.where
     channel.watch?.((renewed) => this.refresh(renewed))
     this.#breaker = new Breaker(
       () => this.#probe(),
@@ -164,24 +154,6 @@ export class NodeConnection {
     )
   }
 
-  get where(): string {
-    return this.#channel.where
-  }
-
-  get state(): NodeState {
-    return this.#state
-  }
-
-  /** Why the server cannot be used, in its own words. */
-  get reason(): string | undefined {
-    return this.#reason
-  }
-
-  /** The life that the server is in, by the last handshake: `run_id` and replication id. Empty where it does not tell. */
-  get life(): string {
-    return this.#life ?? ''
-  }
-
   /** What to add to this process' clock to have the server's; undefined until it was measured. */
   get clockOffsetMs(): number | undefined {
     return this.#clock.offsetMs
@@ -189,35 +161,33 @@ export class NodeConnection {
 
   /** Sends a command under its deadline. Rejects with UnavailableError when the server cannot answer. */
   execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
-    if (!this.#channel.isReady()) this.refresh()
-    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
+    if (!this.channel.isReady()) this.refresh()
+    if (this.state !== 'ready') return Promise.reject(this.#refusal())
     return new Promise((resolve, reject) => {
-      const { deadlines } = this.#options
+      const { deadlines, counters } = this.options
       const limitMs = budget?.limitMs ?? deadlines.limitMs
       const countsForBreaker = (budget?.remainingMs ?? limitMs) >= COUNTED_PART * deadlines.limitMs
-      const bulk = budget?.bulk === true
+      const bulk = budget?.bulk === true ? 1 : 0
       const late = (): void => reject(new UnavailableError('deadline', `Redis did not answer within ${limitMs} ms.`))
       const pending = deadlines.add(() => {
-        if (bulk) this.#bulkUnderWay -= 1
-        this.#options.counters.missed += 1
+        this.#bulkUnderWay -= bulk
+        counters.missed += 1
         if (countsForBreaker) this.#onMiss()
         late()
       }, budget)
       if (pending === undefined) return late()
-      if (bulk) this.#bulkUnderWay += 1
-      const settle = (): boolean => {
-        const inTime = pending.settle()
-        if (inTime && bulk) this.#bulkUnderWay -= 1
-        return inTime
-      }
-      this.#channel.send(args, key).then(
+      this.#bulkUnderWay += bulk
+      this.channel.send(args, key).then(
         (reply) => {
-          if (!settle()) return
+          if (!pending.settle()) return
+          this.#bulkUnderWay -= bulk
           this.#breaker.onSuccess()
           resolve(reply)
         },
         (error: unknown) => {
-          if (settle()) reject(this.#onError(error))
+          if (!pending.settle()) return
+          this.#bulkUnderWay -= bulk
+          reject(this.#onError(error))
         },
       )
     })
@@ -225,11 +195,11 @@ export class NodeConnection {
 
   /** Compares with the driver's connection. Called after anything that may have changed it; `renewed`: it is a new one. */
   refresh(renewed = false): void {
-    const connected = this.#channel.isReady()
+    const connected = this.channel.isReady()
     if (connected && (renewed || !this.#connected)) return this.#renew()
     if (connected === this.#connected) return
     this.#reset(false)
-    this.#reason = undefined
+    this.reason = undefined
     this.#settle()
   }
 
@@ -242,9 +212,9 @@ export class NodeConnection {
   /** Whether the server may be used is asked anew before it is. */
   #renew(): void {
     this.#reset(true)
-    this.#options.counters.connected += 1
+    this.options.counters.connected += 1
     this.#settle()
-    this.#shakeHands(this.#connection)
+    void this.#shakeHands(this.#connection)
   }
 
   #reset(connected: boolean): void {
@@ -259,7 +229,7 @@ export class NodeConnection {
    * large call alone never opens the breaker. Nor do commands that were sent behind a bulk call.
    */
   #onMiss(): void {
-    const { tick } = this.#options.deadlines
+    const { tick } = this.options.deadlines
     if (tick === this.#lastMissTick || this.#bulkUnderWay > 0) return
     this.#lastMissTick = tick
     this.#breaker.onTimeout()
@@ -269,12 +239,12 @@ export class NodeConnection {
   #onError(error: unknown): Error {
     if (error instanceof UnavailableError || (isReply(error) && !isAway(error))) {
       this.#breaker.onSuccess()
-      if (codeOf(error) === 'NOPERM') this.#options.onForbidden(error.message)
+      if (codeOf(error) === 'NOPERM') this.options.onForbidden(error.message)
       return error
     }
-    this.#options.counters.lost += 1
-    if (isReply(error)) this.#reason = error.message
-    if (isReply(error) && codeOf(error) === 'READONLY' && !this.#channel.mayBeReplica) this.#renew()
+    this.options.counters.lost += 1
+    if (isReply(error)) this.reason = error.message
+    if (isReply(error) && codeOf(error) === 'READONLY' && !this.channel.mayBeReplica) this.#renew()
     else this.#breaker.onTimeout()
     const message = `The command did not reach Redis or its reply was lost: ${messageOf(error)}`
     return new UnavailableError('error', message, { cause: error })
@@ -282,13 +252,13 @@ export class NodeConnection {
 
   /** Resolves with undefined where the user may not ask: then the server is taken as it is. */
   async #info(command: readonly string[]): Promise<ServerFacts | undefined> {
-    const sentAt = this.#options.now()
+    const sentAt = this.options.now()
     const startedAt = performance.now()
     try {
-      const facts = factsOf(String(await this.#channel.send(command, undefined)))
+      const facts = factsOf(String(await this.channel.send(command, undefined)))
       const endedAt = performance.now()
       this.#clock.measure(facts.timeMs, sentAt, endedAt - startedAt, endedAt)
-      this.#options.onClock()
+      this.options.onClock()
       return facts
     } catch (error) {
       if (isReply(error) && !isAway(error)) return undefined
@@ -296,58 +266,47 @@ export class NodeConnection {
     }
   }
 
-  #shakeHands(connection: number): void {
-    this.#info(INFO).then(
-      (facts) => this.#onFacts(connection, facts),
-      (error: unknown) => this.#refuse(connection, messageOf(error)),
-    )
-  }
-
-  #onFacts(connection: number, facts: ServerFacts | undefined): void {
+  async #shakeHands(connection: number): Promise<void> {
+    const facts = await this.#info(INFO).catch((error: unknown) => messageOf(error))
     if (connection !== this.#connection) return
+    if (typeof facts === 'string') return this.#refuse(connection, facts)
     if (facts?.isLoading === true) return this.#refuse(connection, 'it is loading its data')
-    if (facts?.isReplica === true && !this.#channel.mayBeReplica) return this.#refuse(connection, REPLICA)
-    this.#options.onHandshake(facts)
+    if (facts?.isReplica === true && !this.channel.mayBeReplica) return this.#refuse(connection, REPLICA)
+    this.options.onHandshake(facts)
     this.#handshaken = true
-    this.#life = facts?.life
-    this.#reason = undefined
+    this.life = facts?.life ?? ''
+    this.reason = undefined
     this.#breaker.onConnected()
     this.#settle()
     this.#scheduleHealthCheck(connection)
   }
 
   #refuse(connection: number, reason: string): void {
-    if (connection !== this.#connection) return
-    this.#reason = reason
+    this.reason = reason
     this.#settle()
-    this.#timer = setTimeout(() => this.#shakeHands(connection), HANDSHAKE_PAUSE_MS).unref()
+    this.#timer = setTimeout(() => void this.#shakeHands(connection), HANDSHAKE_PAUSE_MS).unref()
   }
 
   #scheduleHealthCheck(connection: number): void {
-    if (connection !== this.#connection) return
-    this.#timer = setTimeout(() => void this.#checkHealth(connection), this.#options.healthIntervalMs).unref()
+    this.#timer = setTimeout(() => void this.#checkHealth(connection), this.options.healthIntervalMs).unref()
   }
 
   /** A primary may be demoted, or promoted again, while the connection to it lives. */
   async #checkHealth(connection: number): Promise<void> {
-    const facts = this.#state === 'ready' ? await this.#info(HEALTH_INFO).catch(() => undefined) : undefined
+    const facts = this.state === 'ready' ? await this.#info(HEALTH_INFO).catch(() => undefined) : undefined
     if (connection !== this.#connection) return
-    const change = facts === undefined ? undefined : this.#changeOf(facts)
-    if (change === undefined) return this.#scheduleHealthCheck(connection)
-    this.#reason = change
+    const isDemoted = facts?.isReplica === true && !this.channel.mayBeReplica
+    const isOther = facts !== undefined && !facts.isReplica && facts.life !== this.life
+    if (!isDemoted && !isOther) return this.#scheduleHealthCheck(connection)
+    this.reason = isDemoted ? REPLICA : 'it has another replication id'
     this.#renew()
-  }
-
-  #changeOf(facts: ServerFacts): string | undefined {
-    if (facts.isReplica) return this.#channel.mayBeReplica ? undefined : REPLICA
-    return facts.life === this.#life ? undefined : 'it has another replication id'
   }
 
   async #probe(): Promise<boolean> {
     let inTime = true
-    const pending = this.#options.deadlines.add(() => (inTime = false))
+    const pending = this.options.deadlines.add(() => (inTime = false))
     try {
-      await this.#channel.send(['PING'], undefined)
+      await this.channel.send(['PING'], undefined)
     } catch (error) {
       if (!isReply(error) || isAway(error)) throw error
     } finally {
@@ -358,21 +317,21 @@ export class NodeConnection {
 
   #settle(): void {
     const state = this.#currentState()
-    if (state === this.#state) return
-    this.#state = state
-    this.#options.onChange()
+    if (state === this.state) return
+    this.state = state
+    this.options.onChange()
   }
 
   #currentState(): NodeState {
     // Until its handshake there is nothing to report about a server.
-    if (!this.#connected || (!this.#handshaken && this.#reason === undefined)) return 'unavailable'
+    if (!this.#connected || (!this.#handshaken && this.reason === undefined)) return 'unavailable'
     return this.#handshaken && this.#breaker.state !== 'open' ? 'ready' : 'degraded'
   }
 
   #refusal(): UnavailableError {
-    this.#options.counters.refused += 1
+    this.options.counters.refused += 1
     if (!this.#connected) return new UnavailableError('not-ready', `Redis at ${this.where} is not connected.`)
-    const why = this.#reason === undefined ? 'does not answer in time' : `cannot serve now (${this.#reason})`
+    const why = this.reason === undefined ? 'does not answer in time' : `cannot serve now (${this.reason})`
     return new UnavailableError(this.#handshaken ? 'breaker-open' : 'not-ready', `Redis at ${this.where} ${why}.`)
   }
 }
@@ -383,7 +342,6 @@ export class NodeConnection {
  */
 const AWAY = new Set(['LOADING', 'READONLY', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'NOAUTH'])
 
-/** Whether an error reply means that this server cannot serve now. */
 function isAway(error: Error): boolean {
   return AWAY.has(codeOf(error))
 }

@@ -46,14 +46,10 @@ const DRIFT = 0.0005
 
 /** The offset of a server's clock from this process' clock, from the best of the measurements so far. */
 export class ServerClock {
-  #offsetMs: number | undefined
+  /** What to add to the process' clock; undefined until it was measured. */
+  offsetMs: number | undefined
   #errorMs = Infinity
   #measuredAt = 0
-
-  /** What to add to the process' clock; undefined until it was measured. */
-  get offsetMs(): number | undefined {
-    return this.#offsetMs
-  }
 
   /**
    * The server read its clock (`serverMs`) at an unknown moment of a round trip that began at `sentAt` of the process'
@@ -63,12 +59,12 @@ export class ServerClock {
     if (Number.isNaN(serverMs)) return
     const errorMs = roundTripMs / 2
     const offsetMs = serverMs - sentAt - errorMs
-    const known = this.#offsetMs
+    const known = this.offsetMs
     const knownErrorMs = this.#errorMs + (monotonicMs - this.#measuredAt) * DRIFT
     // Farther away than both errors allow: one of the clocks was set.
     const wasSet = known !== undefined && Math.abs(offsetMs - known) > errorMs + knownErrorMs
     if (errorMs > knownErrorMs && !wasSet) return
-    this.#offsetMs = offsetMs
+    this.offsetMs = offsetMs
     this.#errorMs = errorMs
     this.#measuredAt = monotonicMs
   }
@@ -77,15 +73,16 @@ export class ServerClock {
 /** The oldest version that redwell is tested with. */
 const OLDEST: readonly [number, number] = [7, 0]
 
-function versionWarning({ version }: ServerFacts): string | undefined {
+/** What an operator should know about a server. Empty where all is well, or where the server does not report it. */
+export function warningsAbout({ version, maxMemory, evictionPolicy }: ServerFacts): readonly string[] {
   const [major = 0, minor = 0] = version.split('.').map(Number)
-  if (version === '' || major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return undefined
-  return `its version is ${version}; redwell is tested with ${OLDEST.join('.')} and newer`
-}
-
-function policyWarning({ maxMemory, evictionPolicy }: ServerFacts): string | undefined {
-  if (maxMemory === 0 || evictionPolicy !== 'noeviction') return undefined
-  return 'its maxmemory-policy is noeviction: once its memory is full nothing more is cached. allkeys-lru or allkeys-lfu suit a cache'
+  const isOld = version !== '' && (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
+  const warnings = isOld ? [`its version is ${version}; redwell is tested with ${OLDEST.join('.')} and newer`] : []
+  if (maxMemory > 0 && evictionPolicy === 'noeviction')
+    warnings.push(
+      'its maxmemory-policy is noeviction: once its memory is full nothing more is cached. allkeys-lru or allkeys-lfu suit a cache',
+    )
+  return warnings
 }
 
 /** For the first entry without an expiry: the policies other than `allkeys-*` evict only entries that have one. */
@@ -95,34 +92,23 @@ export function unboundedWarning({ maxMemory, evictionPolicy }: ServerFacts): st
   return `an entry without a TTL was stored, and the server ${why}, so it never evicts it. Give the route or REDIS_DEFAULT_TTL a lifetime, or the server maxmemory and allkeys-lru; REDIS_WARN_UNBOUNDED_CACHE=false silences this`
 }
 
-/** What an operator should know about a server. Empty where all is well, or where the server does not report it. */
-export function warningsAbout(facts: ServerFacts): readonly string[] {
-  return [versionWarning(facts), policyWarning(facts)].filter((warning) => warning !== undefined)
-}
-
 /** Lives remembered; beyond that the oldest is forgotten. A process does not outlive this many restarts of its servers. */
 const LIVES_MAX = 256
 
 /** The lives of the servers that this process has met, and the warnings about them, each logged once. */
 export class ServerWatch {
-  readonly #settings: ResolvedSettings
-  readonly #where: string
-  readonly #logger: Logger
+  /** Changes with each life that was not met before. */
+  generation = 0
   readonly #lives = new Set<string>()
   readonly #warned = new Set<string>()
   #facts: ServerFacts | undefined
   #unbounded = false
-  #generation = 0
 
-  constructor(settings: ResolvedSettings, where: string, logger: Logger) {
-    this.#settings = settings
-    this.#where = where
-    this.#logger = logger
-  }
-
-  get generation(): number {
-    return this.#generation
-  }
+  constructor(
+    private readonly settings: ResolvedSettings,
+    private readonly where: string,
+    private readonly logger: Logger,
+  ) {}
 
   get lives(): readonly string[] {
     return [...this.#lives]
@@ -134,11 +120,11 @@ export class ServerWatch {
     this.#facts = facts
     for (const warning of warningsAbout(facts)) this.#warn(warning)
     if (this.#unbounded) this.#warn(unboundedWarning(facts))
-    if (this.#settings.trustRestarts || this.#lives.has(facts.life)) return
+    if (this.settings.trustRestarts || this.#lives.has(facts.life)) return
     const [oldest] = this.#lives
     if (this.#lives.size >= LIVES_MAX && oldest !== undefined) this.#lives.delete(oldest)
     this.#lives.add(facts.life)
-    this.#generation += 1
+    this.generation += 1
   }
 
   /** The user of the connection lacks a permission that the cache needs. */
@@ -147,7 +133,7 @@ export class ServerWatch {
   }
 
   onUnbounded(): void {
-    if (this.#unbounded || !this.#settings.warnUnboundedCache) return
+    if (this.#unbounded || !this.settings.warnUnboundedCache) return
     this.#unbounded = true
     if (this.#facts !== undefined) this.#warn(unboundedWarning(this.#facts))
   }
@@ -155,6 +141,6 @@ export class ServerWatch {
   #warn(warning: string | undefined): void {
     if (warning === undefined || this.#warned.has(warning)) return
     this.#warned.add(warning)
-    this.#logger.warn(`redwell: Redis at ${this.#where}: ${warning}`)
+    this.logger.warn(`redwell: Redis at ${this.where}: ${warning}`)
   }
 }

@@ -46,20 +46,22 @@ export function noCounts(): Counting {
 
 /** Logs each change of the connection once: what was lost and why, and how long it took to come back. */
 export class StatusLog {
-  readonly #logger: Logger
-  readonly #where: string
   #lostAt: number | undefined
   #refusal: string | undefined
 
-  constructor(logger: Logger, where: string) {
-    this.#logger = logger
-    this.#where = where
-  }
+  constructor(
+    private readonly logger: Logger,
+    private readonly where: string,
+  ) {}
 
   changed(status: ConnectionStatus, reason: string): void {
-    if (status === 'closed') return
-    if (status === 'ready') return this.#back()
-    this.#lost(status === 'degraded' ? reason : `is unavailable (${reason})`)
+    if (status === 'degraded') this.#lost(reason)
+    if (status === 'unavailable') this.#lost(`is unavailable (${reason})`)
+    if (status !== 'ready' || this.#lostAt === undefined) return
+    const awayMs = Math.round(performance.now() - this.#lostAt)
+    this.#lostAt = undefined
+    this.#refusal = undefined
+    this.logger.info(`redwell: Redis at ${this.where} is back after ${awayMs} ms`)
   }
 
   /** The first connection could not be made. Further attempts are not logged. */
@@ -73,20 +75,12 @@ export class StatusLog {
   refused(reason: string): void {
     if (this.#lostAt === undefined || this.#refusal === reason) return
     this.#refusal = reason
-    this.#logger.warn(`redwell: Redis at ${this.#where} refuses the connection (${reason})`)
+    this.logger.warn(`redwell: Redis at ${this.where} refuses the connection (${reason})`)
   }
 
   #lost(what: string): void {
     this.#lostAt ??= performance.now()
-    this.#logger.warn(`redwell: Redis at ${this.#where} ${what}; requests are served without the cache`)
-  }
-
-  #back(): void {
-    if (this.#lostAt === undefined) return
-    const awayMs = Math.round(performance.now() - this.#lostAt)
-    this.#lostAt = undefined
-    this.#refusal = undefined
-    this.#logger.info(`redwell: Redis at ${this.#where} is back after ${awayMs} ms`)
+    this.logger.warn(`redwell: Redis at ${this.where} ${what}; requests are served without the cache`)
   }
 }
 

@@ -2,7 +2,7 @@ import type { RedisClientType } from '@redis/client'
 import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { closeClient, duplicateOnce, isCluster, isSentinel, primariesOf } from './driver.js'
+import { closeClient, duplicateOnce, isCluster, isSentinel, primariesOf, within } from './driver.js'
 import type { NodeRedis, ResolvedSettings } from './settings.js'
 
 /** A subscription that is not confirmed by then is refused; the caller goes on without it. */
@@ -26,20 +26,17 @@ interface Subscription {
 
 /** The connection on which channel messages arrive, opened for the first subscription. */
 export class Subscriber {
-  readonly #main: NodeRedis
-  readonly #settings: ResolvedSettings
-  readonly #logger: Logger
   readonly #subscriptions = new Set<Subscription>()
   #opening: Promise<NodeRedis> | undefined
   /** The connection of its own, where there is one. */
   #opened: NodeRedis | undefined
   #closed = false
 
-  constructor(main: NodeRedis, settings: ResolvedSettings, logger: Logger) {
-    this.#main = main
-    this.#settings = settings
-    this.#logger = logger
-  }
+  constructor(
+    private readonly main: NodeRedis,
+    private readonly settings: ResolvedSettings,
+    private readonly logger: Logger,
+  ) {}
 
   /** Resolves with the function that ends the subscription. */
   async subscribe(
@@ -47,7 +44,7 @@ export class Subscriber {
     listener: (message: Buffer) => void,
     onReset: () => void,
   ): Promise<() => Promise<void>> {
-    if (this.#settings.maxConnections === 1)
+    if (this.settings.maxConnections === 1)
       throw new UnavailableError('error', 'maxConnections is 1: there is no second connection for wake-ups.')
     const client = await limited(this.#open())
     // A function of its own, because the driver keeps listeners in a set. Its type has texts, which are not asked for.
@@ -70,7 +67,7 @@ export class Subscriber {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const event of MOVE_EVENTS) this.#main.off(event, this.#reset)
+    for (const event of MOVE_EVENTS) this.main.off(event, this.#reset)
     this.#subscriptions.clear()
     if (this.#opened !== undefined) await closeClient(this.#opened)
   }
@@ -93,12 +90,12 @@ export class Subscriber {
   }
 
   async #connect(): Promise<NodeRedis> {
-    if (isSentinel(this.#main)) {
+    if (isSentinel(this.main)) {
       // A sentinel client keeps a connection for subscriptions, and moves it along with the master.
-      for (const event of MOVE_EVENTS) this.#main.on(event, this.#reset)
-      return this.#main
+      for (const event of MOVE_EVENTS) this.main.on(event, this.#reset)
+      return this.main
     }
-    const client = isCluster(this.#main) ? duplicateOnce(readyNode(this.#main)) : this.#main.duplicate()
+    const client = isCluster(this.main) ? duplicateOnce(readyNode(this.main)) : this.main.duplicate()
     this.#opened = client
     this.#watch(client)
     try {
@@ -116,8 +113,7 @@ export class Subscriber {
     let everReady = false
     let logged = false
     client.on('error', (error: Error) => {
-      if (!logged && !this.#closed)
-        this.#logger.info(`redwell: the connection for wake-ups was lost (${error.message})`)
+      if (!logged && !this.#closed) this.logger.info(`redwell: the connection for wake-ups was lost (${error.message})`)
       logged = true
     })
     client.on('ready', () => {
@@ -127,7 +123,7 @@ export class Subscriber {
     })
     client.on('terminated', () => {
       this.#forget(client)
-      if (everReady && isCluster(this.#main)) void this.#move()
+      if (everReady && isCluster(this.main)) void this.#move()
     })
   }
 
@@ -166,17 +162,11 @@ function readyNode(cluster: Parameters<typeof primariesOf>[0]): RedisClientType 
 
 /** The driver has no time limit for a subscription. */
 async function limited<T>(promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const message = `Redis did not confirm a subscription within ${SUBSCRIBE_LIMIT_MS} ms.`
-    timer = setTimeout(() => reject(new UnavailableError('deadline', message)), SUBSCRIBE_LIMIT_MS)
-  })
+  const message = `Redis did not confirm a subscription within ${SUBSCRIBE_LIMIT_MS} ms.`
   try {
-    return await Promise.race([promise, late])
+    return await within(SUBSCRIBE_LIMIT_MS, promise, () => new UnavailableError('deadline', message))
   } catch (error) {
     if (error instanceof UnavailableError) throw error
     throw new UnavailableError('error', 'The subscription was lost with its connection.', { cause: error })
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -35,11 +35,11 @@ export interface NodeConnections {
   stop(): void
 }
 
-export interface TopologyOptions extends NodeOptions {
+interface TopologyOptions extends NodeOptions {
   /** Names the server or the sentinels in messages. */
   readonly where: string
-  /** Replicas that must acknowledge each command. */
-  readonly replicas: Replicas | undefined
+  /** Replicas that must acknowledge each command, and how long the server itself waits for them. */
+  readonly replicas: { readonly count: number; readonly limitMs: number } | undefined
 }
 
 export function connectNodes(client: NodeRedis, options: TopologyOptions): NodeConnections {
@@ -50,68 +50,48 @@ export function connectNodes(client: NodeRedis, options: TopologyOptions): NodeC
     // Which node answered matters to WAIT, so a redirection that was followed is reported all the same.
     return new ClusterNodes(client, (node) => open(clusterChannel(client, node, replicas === undefined)))
   }
-  if (isSentinel(client)) return new SingleNode(open(sentinelChannel(client, where)))
-  const channel = { where, mayBeReplica: false, isReady: () => client.isReady, send: sender(client) }
-  return new SingleNode(open(channel))
+  if (isSentinel(client)) return singleNode(open(sentinelChannel(client, where)))
+  return singleNode(open({ where, mayBeReplica: false, isReady: () => client.isReady, send: sender(client) }))
 }
 
-class SingleNode implements NodeConnections {
-  readonly #node: NodeConnection
-  readonly #all: readonly NodeConnection[]
-
-  constructor(node: NodeConnection) {
-    this.#node = node
-    this.#all = [node]
-  }
-
-  of(): NodeConnection {
-    return this.#node
-  }
-
-  all(): readonly NodeConnection[] {
-    return this.#all
-  }
-
-  refresh(renewed?: string): void {
-    this.#node.refresh(renewed !== undefined)
-  }
-
-  stop(): void {
-    this.#node.stop()
+function singleNode(node: NodeConnection): NodeConnections {
+  return {
+    of: () => node,
+    all: () => [node],
+    refresh: (renewed) => node.refresh(renewed !== undefined),
+    stop: () => node.stop(),
   }
 }
 
 /** A connection for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
 class ClusterNodes implements NodeConnections {
-  readonly #cluster: RedisClusterType
-  readonly #open: (node: ClusterNode) => NodeConnection
   readonly #connections = new Map<ClusterNode, NodeConnection>()
   #next = 0
 
-  constructor(cluster: RedisClusterType, open: (node: ClusterNode) => NodeConnection) {
-    this.#cluster = cluster
-    this.#open = open
-  }
+  constructor(
+    private readonly cluster: RedisClusterType,
+    private readonly open: (node: ClusterNode) => NodeConnection,
+  ) {}
 
   of(key: string | undefined): NodeConnection | undefined {
-    const node = key === undefined ? undefined : primaryFor(this.#cluster, key)
+    const node = key === undefined ? undefined : primaryFor(this.cluster, key)
     // For a slot that the driver does not know, any node answers with a redirection, from which the driver learns it.
     return node === undefined ? this.#any() : this.#connectionOf(node)
   }
 
   all(): readonly NodeConnection[] {
-    return this.#cluster.isReady ? primariesOf(this.#cluster).map((node) => this.#connectionOf(node)) : []
+    return this.cluster.isReady ? primariesOf(this.cluster).map((node) => this.#connectionOf(node)) : []
   }
 
   refresh(renewed?: string): void {
-    const nodes = new Set(primariesOf(this.#cluster))
+    const nodes = new Set(primariesOf(this.cluster))
     for (const [node, connection] of this.#connections) {
       if (nodes.has(node)) continue
       connection.stop()
       this.#connections.delete(node)
     }
     for (const node of nodes) {
-      connectNode(this.#cluster, node)
+      connectNode(this.cluster, node)
       this.#connectionOf(node).refresh(node.address === renewed)
     }
   }
@@ -131,9 +111,9 @@ class ClusterNodes implements NodeConnections {
   #connectionOf(node: ClusterNode): NodeConnection {
     const known = this.#connections.get(node)
     if (known !== undefined) return known
-    const connection = this.#open(node)
+    const connection = this.open(node)
     this.#connections.set(node, connection)
-    connectNode(this.#cluster, node)
+    connectNode(this.cluster, node)
     return connection
   }
 }
@@ -232,12 +212,6 @@ function offline(where: string): Promise<never> {
   return Promise.reject(new Error(`Redis at ${where} is not connected.`))
 }
 
-export interface Replicas {
-  readonly count: number
-  /** How long the server itself waits for them. */
-  readonly limitMs: number
-}
-
 /** Questions about the server itself, which replicas need not have. */
 const UNREPLICATED = new Set<CommandArgument | undefined>(['INFO', 'PING'])
 
@@ -245,7 +219,10 @@ const UNREPLICATED = new Set<CommandArgument | undefined>(['INFO', 'PING'])
  * A channel whose commands are answered when enough replicas have them. WAIT covers what was written before it on its
  * own connection, and holds up everything behind it; so this is for a connection of its own.
  */
-function replicatedChannel(channel: CommandChannel, { count, limitMs }: Replicas): CommandChannel {
+function replicatedChannel(
+  channel: CommandChannel,
+  { count, limitMs }: NonNullable<TopologyOptions['replicas']>,
+): CommandChannel {
   const wait = ['WAIT', String(count), String(Math.ceil(limitMs))]
   return {
     ...channel,

@@ -87,7 +87,7 @@ test('many commands of one turn count as one miss: a large call alone does not o
 test('commands behind a bulk call do not open the breaker, and a bulk call that is never answered is a miss', async () => {
   const { server, connection, statuses } = await setUp()
   server.pause()
-  const bulk = refusal(connection.execute(['GET', 'a'], 'a', new CommandBudget(20 * DEADLINE_MS, { bulk: true })))
+  const bulk = refusal(connection.execute(['GET', 'a'], 'a', new CommandBudget(20 * DEADLINE_MS, true)))
   for (let i = 0; i < 5; i++) expect((await timed(connection)).reason).toBe('deadline')
   expect(statuses).toEqual(['ready'])
   expect((await bulk).reason).toBe('deadline')
