@@ -1,4 +1,5 @@
-import type { Redis } from '../create-redis.js'
+import { createRedis, type Redis, type RedisOptions } from '../create-redis.js'
+import { OptionsError } from '../errors.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import {
@@ -12,18 +13,57 @@ import {
 import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 
-const known = new WeakMap<Redis, RouteRegistry>()
+/** Options of an adapter: the settings of `createRedis`, or a handle that exists already. */
+export interface AdapterOptions extends RedisOptions {
+  /** Use this handle; you remain responsible for closing it. */
+  readonly redis?: Redis | undefined
+}
 
-/** The routes of an application: what an adapter declares them with. Beside `Redis`, so that the data cache loads no HTTP. */
+/** A Redis and what ends it. */
+export interface AdapterRedis extends AsyncDisposable {
+  readonly redis: Redis
+  /** Ends refreshes and the connection. A handle that was given stays open. Call it when the server has closed. */
+  close(): Promise<void>
+}
+
+export function openRedis({ redis: given, ...settings }: AdapterOptions): AdapterRedis {
+  const redis = given ?? createRedis(settings)
+  const close = (): Promise<void> => (given === undefined ? redis.close() : redis.cache.settled())
+  return { redis, close, [Symbol.asyncDispose]: close }
+}
+
+/** An application: its routes, and what its framework is like. */
+export interface Host {
+  readonly routes: RouteRegistry
+  readonly traits: HostTraits
+}
+
+const registries = new WeakMap<Redis, RouteRegistry>()
+
+/** The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. */
 export function routesOf(redis: Redis): RouteRegistry {
-  const before = known.get(redis)
-  if (before !== undefined) return before
+  const existing = registries.get(redis)
+  if (existing !== undefined) return existing
   const { scope, logger, defaults, settings } = redis
   const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
   redis.cache.explainWith((request) => routes.explain(request))
   redis.cache.evictPathsWith((url, options) => scope.evict({ paths: routes.paths.of(url, options) }))
-  known.set(redis, routes)
+  registries.set(redis, routes)
   return routes
+}
+
+/** The error of a declaration on a route whose methods it is not for. `word`: a middleware, or a decorator with its `@`. */
+export function misplaced(word: string, where: string): OptionsError {
+  const [put, evict] = word.startsWith('@') ? ['@CachePut', '@CacheEvict'] : ['cachePut', 'cacheEvict']
+  const problem = [put, evict].includes(word)
+    ? `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`
+    : `only GET responses are cached: use ${put} or ${evict} on a route that writes, or \`preset: 'rfc9111'\` on one that answers all methods`
+  return new OptionsError(where, [problem])
+}
+
+/** Whether `cache` can answer requests by this method. */
+export function isCacheable(method: string, { anyMethod }: CachedRoute<never>): boolean {
+  return anyMethod || method === 'GET' || method === 'HEAD'
 }
 
 /** Enough to check options by, where no Redis is known yet. */
@@ -32,14 +72,14 @@ const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, pat
 /** Every `cache` of this process that was declared before its Redis was known, in order. */
 const declarations: WeakRef<DeclaredCache<never>>[] = []
 
-/** How many of them an application has been told of. */
+/** How many of them an application knows. */
 const expected = new WeakMap<RouteRegistry, number>()
 
 /**
- * Tells an application under which keys its routes will cache, before the first request of each: what a write has to
- * invalidate may have been stored by another process. Routes of other applications in this process do no harm.
+ * Registers the keys under which routes will cache, before the first request of each: what a write has to invalidate may
+ * have been stored by another process. Routes of other applications in this process do no harm.
  */
-export function expectDeclared(routes: RouteRegistry, traits: HostTraits): void {
+export function expectDeclared({ routes, traits }: Host): void {
   const from = expected.get(routes) ?? 0
   if (from === declarations.length) return
   expected.set(routes, declarations.length)
@@ -62,11 +102,11 @@ export class DeclaredCache<Req> {
   }
 
   /** `name`: method and template of the route that uses them. */
-  on(routes: RouteRegistry, name: string, traits: () => HostTraits): CachedRoute<Req> {
+  on({ routes, traits }: Host, name: string): CachedRoute<Req> {
     let caches = this.#bound.get(routes)
     if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
     let cache = caches.get(name)
-    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits())))
+    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits)))
     return cache
   }
 }
@@ -91,9 +131,9 @@ export class DeclaredWrite<Req> {
     return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
   }
 
-  on(routes: RouteRegistry, traits: () => HostTraits): WriteRoute<Req> {
+  on({ routes, traits }: Host): WriteRoute<Req> {
     let write = this.#bound.get(routes)
-    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits().path)))
+    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits.path)))
     return write
   }
 

@@ -1,18 +1,11 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
-import { type HeaderList, isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.js'
+import { isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import type { HandlerRun, Streamed } from '../route/handler-run.js'
-import type { HostTraits, RouteRegistry } from '../route/registry.js'
 import type { BackgroundRun, RequestContext } from '../route/request.js'
-import type { WriteRoute, WriteSession } from '../route/write-session.js'
-import type { DeclaredWrite } from './declarations.js'
+import type { WriteSession } from '../route/write-session.js'
+import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, NO_FIELDS } from './fields.js'
-
-/** An application: its routes, and what its framework is like. */
-export interface Host {
-  readonly routes: RouteRegistry
-  readonly traits: HostTraits
-}
 
 /** What a handler's run, or a write, asks of the request: fields to show, and reads to report. */
 export type Presented = Pick<HandlerRun, 'watched' | 'noteRead'> & Partial<Pick<HandlerRun, 'requestFields'>>
@@ -35,7 +28,7 @@ export type Sent = Pick<OutgoingResponse, 'status' | 'headers' | 'body'>
 /** Decides about a response that its handler has written. */
 export interface Ending {
   /** The fields that were set before the handler: they belong to this answer, whatever is sent instead of the handler's. */
-  ambient: FieldSnapshot
+  readonly ambient: FieldSnapshot
   /** Whether it needs the body where that comes in one piece. */
   readonly needsBody: boolean
   /** The whole response is there, and nothing of it was sent. `ambient`: names of such fields, unchanged by the handler. */
@@ -46,17 +39,8 @@ export interface Ending {
   abandon(): void
 }
 
-/** Background runs by the request that was sent for them. */
-const backgroundRuns = new WeakMap<object, BackgroundRun>()
-
-/** The run that a request of the platform was sent for. */
-export function backgroundRunOf(message: object): BackgroundRun | undefined {
-  return backgroundRuns.get(message)
-}
-
-export function sendForRun(message: object, run: BackgroundRun): void {
-  backgroundRuns.set(message, run)
-}
+/** Background runs by the request of the platform that was sent for them. */
+export const backgroundRuns = new WeakMap<object, BackgroundRun>()
 
 const exchanges = new WeakMap<object, Exchange>()
 
@@ -65,7 +49,7 @@ export class Exchange {
   readonly #response: object
   #run: RunEnding | undefined
   #write: WriteEnding | undefined
-  #unsafe: UnsafeEnding | undefined
+  #unsafe: WriteEnding | undefined
 
   private constructor(response: object) {
     this.#response = response
@@ -76,11 +60,6 @@ export class Exchange {
     return exchanges.get(response) ?? new Exchange(response)
   }
 
-  /** What ends with this response, innermost first. */
-  get ending(): Ending | undefined {
-    return this.#run ?? this.#write ?? this.#unsafe
-  }
-
   /** Whether a route's own declaration decides about the response. */
   get isDeclared(): boolean {
     return this.#run !== undefined || this.#write !== undefined
@@ -89,7 +68,7 @@ export class Exchange {
   /** Adds groups to the entry that the response becomes, if it becomes one. */
   addGroups(names: readonly string[]): void {
     this.#run?.run.addGroups(names)
-    this.#write?.session.addGroups(names)
+    this.#write?.session?.addGroups(names)
   }
 
   /**
@@ -103,63 +82,45 @@ export class Exchange {
     if (request.background !== undefined && this.#run?.run.stores === true) return undefined
     this.#run?.giveWay()
     this.#run = undefined
-    return chain(cachedRoute.lookup(request), (lookup) =>
-      lookup.outcome === 'hit' ? lookup.response : this.#begin(lookup.run, request),
-    )
+    return chain(cachedRoute.lookup(request), (lookup) => {
+      if (lookup.outcome === 'hit') return lookup.response
+      exchanges.set(this.#response, this)
+      request.present(lookup.run)
+      return (this.#run = new RunEnding(lookup.run, request))
+    })
   }
 
   /**
    * Begins a `cachePut`, a `cacheEvict`, or both. Two of one request that complete each other are one write, so that it
    * can store its own entry in a group that it evicts; then the ending of the first stays, and undefined is returned.
    */
-  declaredWrite<Req>(
-    { routes, traits }: Host,
+  write<Req>(
+    host: Host,
     declared: DeclaredWrite<Req>,
     request: AdaptedRequest<Req>,
   ): MaybePromise<WriteEnding | undefined> {
     const outer = this.#write
     const joint = outer?.declared && declared.join(outer.declared as DeclaredWrite<Req>)
-    if (outer === undefined || joint === undefined) {
-      return chain(
-        this.write(
-          declared.on(routes, () => traits),
-          request,
-          declared.readsBody,
-        ),
-        (write) => {
-          write.declared = declared
-          return write
-        },
-      )
-    }
-    const begun = joint.on(routes, () => traits).begin(request, outer.session)
-    return chain(begun, (session): undefined => {
-      request.present(session)
-      outer.session = session
-      outer.declared = joint
-      outer.needsBody ||= joint.readsBody
-    })
-  }
-
-  write<Req>(route: WriteRoute<Req>, request: AdaptedRequest<Req>, needsBody = true): MaybePromise<WriteEnding> {
-    return chain(route.begin(request), (session) => {
+    const all = joint ?? declared
+    return chain(all.on(host).begin(request, joint && outer?.session), (session) => {
       exchanges.set(this.#response, this)
       request.present(session)
-      return (this.#write = new WriteEnding(session, request, needsBody))
+      const isNew = outer === undefined || joint === undefined
+      const write = isNew ? new WriteEnding(request) : outer
+      write.session = session
+      write.declared = all
+      write.needsBody ||= all.readsBody
+      this.#write = write
+      return isNew ? write : undefined
     })
   }
 
   /** Of a request by an unsafe method: success invalidates its URI where routes cache it, if no route declares more. */
-  unsafe({ routes }: Pick<Host, 'routes'>, request: RequestContext<unknown>): Ending | undefined {
+  unsafe({ routes }: Host, request: AdaptedRequest<unknown>): Ending | undefined {
     if (isSafe(request.method) || this.#unsafe !== undefined || routes.paths.size === 0) return undefined
     exchanges.set(this.#response, this)
-    return (this.#unsafe = new UnsafeEnding(() => (this.isDeclared ? undefined : routes.unsafe.begin(request))))
-  }
-
-  #begin<Req>(run: HandlerRun, request: AdaptedRequest<Req>): RunEnding {
-    exchanges.set(this.#response, this)
-    request.present(run)
-    return (this.#run = new RunEnding(run, request))
+    const begin = () => (this.isDeclared ? undefined : routes.unsafe.begin(request))
+    return (this.#unsafe = new WriteEnding(request, begin))
   }
 }
 
@@ -212,62 +173,37 @@ export class RunEnding implements Ending {
 }
 
 /** Ends a request that changes something: its answer is sent when what it invalidates is invalid. */
-abstract class ChangeEnding implements Ending {
+export class WriteEnding implements Ending {
   readonly ambient = NO_FIELDS
-  abstract readonly needsBody: boolean
+  needsBody = false
+  session: WriteSession | undefined
+  declared: DeclaredWrite<never> | undefined
+  readonly #request: ShownRequest
+  readonly #begin: () => MaybePromise<WriteSession> | undefined
 
-  protected abstract finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList>
+  /** `begin`: the session of a request whose session begins with its answer; undefined where that changes nothing. */
+  constructor(request: ShownRequest, begin: () => MaybePromise<WriteSession> | undefined = () => this.session) {
+    this.#request = request
+    this.#begin = begin
+  }
 
   whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
-    return chain(this.finish(head, body), (headers) => ({ status: head.status, headers, body: body ?? null }))
+    return chain(this.#finish(head, body), (headers) => ({ ...head, headers, body: body ?? null }))
   }
 
   /** The invalidation does not wait for the end of the body. */
   streamed(head: ResponseHead): MaybePromise<Streamed> {
-    return chain(this.finish(head, undefined), (headers) => ({ headers, capture: undefined }))
+    return chain(this.#finish(head, undefined), (headers) => ({ headers, capture: undefined }))
   }
 
-  abandon(): void {}
-}
-
-/** Ends a `cachePut`, a `cacheEvict`, or both. */
-export class WriteEnding extends ChangeEnding {
-  needsBody: boolean
-  session: WriteSession
-  declared: DeclaredWrite<never> | undefined
-  readonly #request: ShownRequest
-
-  constructor(session: WriteSession, request: ShownRequest, needsBody: boolean) {
-    super()
-    this.session = session
-    this.needsBody = needsBody
-    this.#request = request
-  }
-
-  protected finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
+  abandon(): void {
     this.#request.restore()
-    return this.session.finish(head, body)
+    this.session?.abandon()
   }
 
-  override abandon(): void {
+  #finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<ResponseHead['headers']> {
     this.#request.restore()
-    this.session.abandon()
-  }
-}
-
-/** Ends a request by an unsafe method; without effect where a route has declared what it changes. */
-class UnsafeEnding extends ChangeEnding {
-  readonly needsBody = false
-  readonly #begin: () => MaybePromise<WriteSession> | undefined
-
-  constructor(begin: () => MaybePromise<WriteSession> | undefined) {
-    super()
-    this.#begin = begin
-  }
-
-  protected finish(head: ResponseHead): MaybePromise<HeaderList> {
-    const begun = this.#begin()
-    return begun === undefined ? head.headers : chain(begun, (session) => session.finish(head, undefined))
+    return chain(this.#begin(), (session) => session?.finish(head, body) ?? head.headers)
   }
 }
 

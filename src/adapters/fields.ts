@@ -33,18 +33,12 @@ const OF_ENTRY: ReadonlySet<string> = new Set(['cache-groups', 'vary'])
 /** Fields of which what is set stays, and ours is added. */
 const SHARED: ReadonlySet<string> = new Set([...OF_ENTRY, 'cache-status', 'set-cookie'])
 
-/** The lines of a flat list. */
-export function* fieldLines(headers: HeaderList, from = 0): Generator<readonly [name: string, value: string]> {
-  for (let index = from; index < headers.length; index += 2) yield [headers[index] ?? '', headers[index + 1] ?? '']
-}
-
 /** All fields of a response as a flat list; lines of one name stay apart. */
 export function listFields(target: FieldTarget): string[] {
   const list: string[] = []
   for (const name of target.getRawHeaderNames?.() ?? target.getHeaderNames()) {
     const value = target.getHeader(name)
-    if (Array.isArray(value)) for (const line of value) list.push(name, line)
-    else if (value !== undefined) list.push(name, String(value))
+    for (const line of value === undefined ? [] : linesOf(value)) list.push(name, line)
   }
   return list
 }
@@ -52,13 +46,14 @@ export function listFields(target: FieldTarget): string[] {
 /** The lines of a flat list, those of one name together. */
 export function groupFields(headers: HeaderList, from = 0): readonly Field[] {
   const fields = new Map<string, Field>()
-  for (const [name, value] of fieldLines(headers, from)) {
+  for (let index = from; index < headers.length; index += 2) {
+    const [name = '', line = ''] = [headers[index], headers[index + 1]]
     const lowerName = name.toLowerCase()
     const before = fields.get(lowerName)
     fields.set(lowerName, {
       name: before?.name ?? name,
       lowerName,
-      value: before === undefined ? value : [before.value, value].flat(),
+      value: before === undefined ? line : [before.value, line].flat(),
     })
   }
   return [...fields.values()]
@@ -72,14 +67,10 @@ export function fieldsOf(outgoing: OutgoingResponse): readonly Field[] {
 
 /** Sets fields; of those that several parties write, what is set already stays. */
 export function setFields(target: FieldTarget, fields: readonly Field[]): void {
-  for (const field of fields) setField(target, field)
-}
-
-function setField(target: FieldTarget, field: Field): void {
-  target.setHeader(
-    field.name,
-    mergedValue(SHARED.has(field.lowerName) ? target.getHeader(field.name) : undefined, field),
-  )
+  for (const field of fields) {
+    const before = SHARED.has(field.lowerName) ? target.getHeader(field.name) : undefined
+    target.setHeader(field.name, mergedValue(before, field))
+  }
 }
 
 /** The value of a field where the response has another one already. */
@@ -100,22 +91,15 @@ export function changeFields(
   if (!before.every((text, index) => text === after[index])) return replaceFields(target, after, kept)
   for (const field of groupFields(after, before.length)) {
     const lines = SHARED.has(field.lowerName) ? undefined : target.getHeader(field.name)
-    if (lines === undefined) setField(target, field)
+    if (lines === undefined) setFields(target, [field])
     else target.setHeader(field.name, [...linesOf(lines), ...linesOf(field.value)])
   }
 }
 
 /** Makes the fields those of a list, next to those in `kept` (lower case) that it does not name. */
 export function replaceFields(target: FieldTarget, headers: HeaderList, kept: ReadonlySet<string>): void {
-  removeFields(
-    target,
-    target.getHeaderNames().filter((name) => !kept.has(name)),
-  )
+  for (const name of target.getHeaderNames()) if (!kept.has(name)) target.removeHeader(name)
   setFields(target, groupFields(headers))
-}
-
-export function removeFields(target: FieldTarget, names: Iterable<string>): void {
-  for (const name of names) target.removeHeader(name)
 }
 
 /** Values of fields by lower-case name at one moment; without the lists that describe an entry. */
@@ -123,16 +107,9 @@ export type FieldSnapshot = ReadonlyMap<string, string>
 
 export const NO_FIELDS: FieldSnapshot = new Map()
 
-export function snapshotFields(
-  fields: Readonly<Record<string, unknown>>,
-  except: ReadonlySet<string> = new Set(),
-): FieldSnapshot {
-  const values = new Map<string, string>()
-  for (const [name, value] of Object.entries(fields)) {
-    const lowerName = name.toLowerCase()
-    if (!except.has(lowerName) && !OF_ENTRY.has(lowerName)) values.set(lowerName, String(value))
-  }
-  return values
+export function snapshotFields(fields: Readonly<Record<string, unknown>>, except?: ReadonlySet<string>): FieldSnapshot {
+  const values = Object.entries(fields).map(([name, value]) => [name.toLowerCase(), String(value)] as const)
+  return new Map(values.filter(([name]) => except?.has(name) !== true && !OF_ENTRY.has(name)))
 }
 
 /** Names of the fields that still have the values of the snapshot. */
@@ -146,12 +123,12 @@ export function unchangedFields(target: Pick<FieldTarget, 'getHeader'>, before: 
 function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
   if (name === 'set-cookie') return [...before, ...added.filter((line) => !before.includes(line))]
   const keyOf = (member: string): string => (name === 'vary' ? member.toLowerCase() : member)
-  const present = new Set(before.flatMap(members).map(keyOf))
-  const missing = added.flatMap(members).filter((member) => !present.has(keyOf(member)))
+  const present = new Set(before.flatMap(membersOf).map(keyOf))
+  const missing = added.flatMap(membersOf).filter((member) => !present.has(keyOf(member)))
   return missing.length === 0 ? [...before] : [...before, missing.join(', ')]
 }
 
-function members(line: string): string[] {
+function membersOf(line: string): string[] {
   return line.split(',').map((member) => member.trim())
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { refreshRequest, respond } from '../../src/adapters/node/refresh.js'
+import { refreshRequest, respond } from '../../src/adapters/node/request.js'
 
 const asked = { target: '/a', origin: 'https://shop.example', header: () => undefined }
 

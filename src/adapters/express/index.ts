@@ -1,11 +1,220 @@
-export { cache, cacheEvict, cacheGroups, cachePut, redwell } from './middleware.js'
-export type {
-  ExpressCacheEvictOptions,
-  ExpressCacheOptions,
-  ExpressCachePutOptions,
-  Middleware,
-  RedwellExpressOptions,
-  RedwellMiddleware,
-} from './middleware.js'
+import type { Application, Request, Response } from 'express'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Redis } from '../../create-redis.js'
+import type { CacheBackend } from '../../data/backend.js'
+import { type OptionsError, UsageError } from '../../errors.js'
+import { isSafe } from '../../http/index.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import {
+  type AdapterOptions,
+  type AdapterRedis,
+  DeclaredCache,
+  DeclaredWrite,
+  expectDeclared,
+  type Host,
+  isCacheable,
+  misplaced,
+  openRedis,
+  routesOf,
+} from '../declarations.js'
+import { Exchange } from '../exchange.js'
+import { NodeRequest } from '../node/request.js'
+import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
+
 export { rateLimit } from './rate-limit.js'
+
 export type { ExpressRateLimit } from './rate-limit.js'
+
+declare global {
+  // How @types/express lets packages name what is on res.locals.
+  namespace Express {
+    interface Locals {
+      /** The application's Redis; `redis.client` is the node-redis client. */
+      redis: Redis
+      /** The data cache. */
+      cache: CacheBackend
+    }
+  }
+}
+
+/**
+ * A middleware without a part in parameters, body or locals. It is typed by `node:http`, so that Express infers
+ * `req.params` of the handlers of its route as if it were not there.
+ */
+export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
+export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>>
+
+export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Request<P>>
+
+export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
+
+export type RedwellExpressOptions = AdapterOptions
+
+/** The middleware, and the connection that it owns. */
+export interface RedwellMiddleware extends Middleware, AdapterRedis {}
+
+/**
+ * Redis for Express: `res.locals.redis` and `res.locals.cache` for the handlers behind it, and the connection of
+ * `cache`, `cachePut` and `cacheEvict`. A `res.locals.redis` that is there already is kept, so that tests can bring
+ * their own.
+ *
+ * @example
+ * const cached = redwell({ url: 'redis://localhost:6379' })
+ * app.use(cached)
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware {
+  const own = openRedis(options)
+  const middleware = middlewareOf(function redwellLocals(req, res, next) {
+    const { locals } = res
+    locals.redis ??= own.redis
+    locals.cache ??= locals.redis.cache
+    if (!isSafe(req.method)) {
+      expectDeclared(hostOf(req, res))
+      serveUnsafe(visitOf(req, res, next))
+    }
+    next()
+  })
+  return Object.assign(middleware, own)
+}
+
+/**
+ * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
+ * Throws OptionsError with every problem of the options.
+ *
+ * @example
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): Middleware {
+  const declared = new DeclaredCache<Request<P>>({ where: 'options of cache', options })
+  return middlewareOf<P>(function redwellCache(req, res, next) {
+    if (res.headersSent) return next()
+    const visit = visitOf(req, res, next)
+    const cachedRoute = declared.on(visit.host, routeName(req))
+    if (!isCacheable(req.method, cachedRoute)) return next(wrongMethod('cache', req))
+    serveCached(visit, cachedRoute, (outgoing) => sendHit(res, outgoing))
+  })
+}
+
+/**
+ * Stores what a PUT or POST answers as the entry of its path's GET. Safe methods pass.
+ *
+ * @example
+ * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<P>): Middleware {
+  return writer('cachePut', new DeclaredWrite<Request<P>>({ where: 'options of cachePut', options }, undefined))
+}
+
+/**
+ * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
+ *
+ * @example
+ * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
+ */
+export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOptions<P>): Middleware {
+  return writer('cacheEvict', new DeclaredWrite<Request<P>>(undefined, { where: 'options of cacheEvict', options }))
+}
+
+/**
+ * Adds groups to the entry that this response becomes, where only the handler knows them.
+ *
+ * @example
+ * cacheGroups(res, `owner:${row.owner}`)
+ */
+export function cacheGroups(res: ServerResponse, ...names: string[]): void {
+  Exchange.of(res).addGroups(names)
+}
+
+function writer<P>(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Request<P>>): Middleware {
+  return middlewareOf<P>(function redwellWrite(req, res, next) {
+    if (isSafe(req.method)) return next(wrongMethod(word, req))
+    if (res.headersSent) return next()
+    serveWrite(visitOf(req, res, next, routeName(req)), declared)
+  })
+}
+
+/** Express calls middlewares with its own request and response; what they throw goes to its error handlers. */
+function middlewareOf<P = Request['params']>(
+  run: (req: Request<P>, res: Response, next: (error?: unknown) => void) => void,
+): Middleware {
+  return Object.defineProperty(
+    (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) =>
+      run(req as Request<P>, res as Response, next),
+    'name',
+    { value: run.name },
+  )
+}
+
+function visitOf<P>(
+  req: Request<P>,
+  res: Response,
+  next: (error?: unknown) => void,
+  route?: string,
+): Visit<Request<P>> {
+  const request = new NodeRequest(req, req, { route, application: rootOf(req.app) })
+  return { host: hostOf(req, res), request, response: res, proceed: next, failed: next }
+}
+
+const hosts = new WeakMap<Redis, Host>()
+
+/** The application's Redis as its routes use it. */
+function hostOf<P>(req: Request<P>, res: Response): Host {
+  const redis: Redis | undefined = res.locals.redis
+  if (redis === undefined) {
+    throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
+  }
+  let host = hosts.get(redis)
+  if (host === undefined) {
+    // As in Express, /items/ is /items unless the setting says otherwise. Case counts: parameters always keep theirs.
+    const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
+    host = { routes: routesOf(redis), traits: { path, stripsHead: false } }
+    hosts.set(redis, host)
+  }
+  return host
+}
+
+/** The application that requests enter by. */
+function rootOf(app: Application): Application {
+  // `parent` is set by `app.use(subApplication)`; Express documents the event, and types leave the property out.
+  const { parent } = app as Application & { parent?: Application }
+  return parent === undefined ? app : rootOf(parent)
+}
+
+/** What Express keeps of the route that is being answered; nothing while a router's own middleware runs. */
+interface Route {
+  readonly path: string | RegExp | readonly (string | RegExp)[]
+  readonly methods: Readonly<Record<string, boolean | undefined>>
+}
+
+/** On a router, or a route for all methods, a middleware lets other methods pass; on one method's route it is a mistake. */
+function wrongMethod<P>(word: string, req: Request<P>): OptionsError | undefined {
+  const route = req.route as Route | undefined
+  if (route === undefined || route.methods['_all'] === true) return undefined
+  return misplaced(word, `${word} of ${routeName(req)}`)
+}
+
+/** Each route has its name from its first request: a router may be mounted where parameters stand. */
+const names = new WeakMap<Route, string>()
+
+/** Method and template. */
+function routeName<P>(req: Request<P>): string {
+  const route = req.route as Route | undefined
+  if (route === undefined) return 'ALL /*'
+  let name = names.get(route)
+  if (name === undefined) {
+    const method = req.method === 'HEAD' ? 'GET' : req.method
+    names.set(route, (name = `${method} ${mountPath(req)}${route.path.toString()}`))
+  }
+  return name
+}
+
+/** Where the router is mounted, with the names of parameters in the place of their values as far as they are known. */
+function mountPath<P>({ baseUrl, params }: Request<P>): string {
+  const named = new Map(Object.entries(params ?? {}).map(([name, value]) => [value, name]))
+  return baseUrl
+    .split('/')
+    .map((part) => (named.has(part) ? `:${named.get(part)}` : part))
+    .join('/')
+}

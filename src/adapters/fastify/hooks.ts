@@ -1,12 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import type { OutgoingResponse } from '../../http/index.js'
+import { OutgoingResponse } from '../../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
-import type { WriteRoute } from '../../route/write-session.js'
-import { type Ending, Exchange, type Host, RunEnding, type Sent } from '../exchange.js'
+import type { DeclaredWrite, Host } from '../declarations.js'
+import { type Ending, Exchange, RunEnding, type Sent, settle } from '../exchange.js'
 import {
   changeFields,
   fieldsOf,
@@ -39,41 +39,39 @@ interface Pending {
 
 const pending = new WeakMap<FastifyReply, Pending>()
 
-/**
- * The handler of a cached route. A wrapped handler runs after every preHandler hook, those included that plugins add to
- * the route later: whatever guards the route has run before a hit.
- */
+/** The handler of a cached route. */
 export function cachedHandler(cachedRoute: CachedRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
-  return function redwellCache(native, reply) {
-    const request = requestOf(native, host)
-    const found = Exchange.of(reply.raw).read(cachedRoute, request)
-    const act = (one: Awaited<typeof found>, late: boolean): unknown => {
-      if (one !== undefined && !(one instanceof RunEnding)) return sendHit(reply, one, late)
-      if (one !== undefined) {
-        one.ambient = snapshotFields(reply.getHeaders())
-        begin(reply, one, request)
-      }
-      return run(handler, this, native, reply, late)
-    }
-    return isPromise(found) ? found.then((one) => act(one, true)) : act(found, false)
-  }
+  return wrapped(handler, host, (exchange, request) => exchange.read(cachedRoute, request))
 }
 
 /** The handler of a route with `cachePut`, `cacheEvict`, or both. */
-export function writingHandler(route: WriteRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
-  return function redwellWrite(native, reply) {
-    const request = requestOf(native, host)
-    const begun = Exchange.of(reply.raw).write(route, request)
-    const act = (write: Ending, late: boolean): unknown => {
-      begin(reply, write, request)
-      return run(handler, this, native, reply, late)
-    }
-    return isPromise(begun) ? begun.then((write) => act(write, true)) : act(begun, false)
-  }
+export function writingHandler(declared: DeclaredWrite<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
+  return wrapped(handler, host, (exchange, request) => exchange.write(host, declared, request))
 }
 
-function requestOf(request: FastifyRequest, { requests }: FastifyHost): NodeRequest<FastifyRequest> {
-  return new NodeRequest(request, request.raw, requests)
+/**
+ * A wrapped handler runs after every preHandler hook, those included that plugins add to the route later: whatever guards
+ * the route has run before a hit.
+ */
+function wrapped(
+  handler: Handler,
+  { requests }: FastifyHost,
+  start: (
+    exchange: Exchange,
+    request: NodeRequest<FastifyRequest>,
+  ) => MaybePromise<OutgoingResponse | Ending | undefined>,
+): Handler {
+  return function redwellHandler(native, reply) {
+    const request = new NodeRequest(native, native.raw, requests)
+    const act = (found: OutgoingResponse | Ending | undefined, late: boolean): unknown => {
+      if (found instanceof OutgoingResponse) return sendHit(reply, found, late)
+      if (found instanceof RunEnding) found.ambient = snapshotFields(reply.getHeaders())
+      if (found !== undefined) begin(reply, found, request)
+      return run(handler, this, native, reply, late)
+    }
+    const found = start(Exchange.of(reply.raw), request)
+    return isPromise(found) ? found.then((one) => act(one, true)) : act(found, false)
+  }
 }
 
 /** Fastify would take the end of our promise for an empty answer of a handler that answers by `reply.send` later. */
@@ -107,7 +105,7 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
 
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
   reply.code(outgoing.status)
-  setFields(new ReplyFields(reply), fieldsOf(outgoing))
+  setFields(targetOf(reply), fieldsOf(outgoing))
   // Given a body, even an empty one, Fastify sends its length, which a 204 must not have (RFC 9110 section 8.6).
   const body = outgoing.status === 204 ? null : outgoing.body
   if (body !== null && reply.hasHeader('content-type')) return body
@@ -120,7 +118,7 @@ function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean)
 /** The onSend hook of a route that writes and declares nothing: other routes may cache its URI. */
 export function unsafeResponse(host: FastifyHost) {
   return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
-    const ending = Exchange.of(reply.raw).unsafe(host, requestOf(request, host))
+    const ending = Exchange.of(reply.raw).unsafe(host, new NodeRequest(request, request.raw, host.requests))
     if (ending !== undefined) pending.set(reply, { ending })
     endResponse(request, reply, payload, done)
   }
@@ -134,29 +132,31 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     restoreFields(reply, state.changed)
     return done(null, payload)
   }
-  try {
-    const body = unwrapResponse(reply, payload)
-    const before = reply.getHeaders()
-    const ended = chain(end(state.ending, request, reply, body), (sent) => {
-      state.changed = { before, after: reply.getHeaders() }
-      return sent
-    })
-    if (isPromise(ended)) ended.then((sent) => done(null, sent), done)
-    else done(null, ended)
-  } catch (error) {
-    state.ending.abandon()
-    done(error instanceof Error ? error : new Error(String(error)))
-  }
+  const { ending } = state
+  settle(
+    () => {
+      const body = unwrapResponse(reply, payload)
+      const before = reply.getHeaders()
+      return chain(end(ending, request, reply, body), (sent) => {
+        state.changed = { before, after: reply.getHeaders() }
+        return sent
+      })
+    },
+    (sent) => done(null, sent),
+    (error) => {
+      ending.abandon()
+      done(error instanceof Error ? error : new Error(String(error)))
+    },
+  )
 }
 
 /** An error is sent in place of what was decided about: our fields, such as its lifetime, are not those of the error. */
 function restoreFields(reply: FastifyReply, { before, after }: NonNullable<Pending['changed']>): void {
-  const target = new ReplyFields(reply)
   for (const [name, value] of Object.entries(after)) {
-    if (before[name] === value || reply.getHeader(name) !== value) continue
     const earlier = before[name]
-    if (typeof earlier === 'string' || Array.isArray(earlier)) target.setHeader(name, earlier)
-    else target.removeHeader(name)
+    if (earlier === value || reply.getHeader(name) !== value) continue
+    reply.removeHeader(name)
+    if (typeof earlier === 'string' || Array.isArray(earlier)) reply.header(name, earlier)
   }
 }
 
@@ -169,7 +169,7 @@ function unwrapResponse(reply: FastifyReply, payload: unknown): unknown {
 }
 
 function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, payload: unknown): MaybePromise<unknown> {
-  const target = new ReplyFields(reply)
+  const target = targetOf(reply)
   const head = { status: reply.statusCode, headers: listFields(target) }
   const ambient = unchangedFields(target, ending.ambient)
   const apply = (sent: Pick<Sent, 'status' | 'headers'>): void => {
@@ -220,28 +220,15 @@ function capturing(capture: Capture): Transform {
 }
 
 /** A reply's fields, as those of a response of Node. */
-class ReplyFields implements FieldTarget {
-  readonly #reply: FastifyReply
-
-  constructor(reply: FastifyReply) {
-    this.#reply = reply
-  }
-
-  getHeader(name: string): number | string | string[] | undefined {
-    return this.#reply.getHeader(name)
-  }
-
-  getHeaderNames(): string[] {
-    return Object.keys(this.#reply.getHeaders())
-  }
-
-  setHeader(name: string, value: string | string[]): void {
-    // Fastify would add these to what is there.
-    if (name.toLowerCase() === 'set-cookie') this.#reply.removeHeader(name)
-    this.#reply.header(name, value)
-  }
-
-  removeHeader(name: string): void {
-    this.#reply.removeHeader(name)
+function targetOf(reply: FastifyReply): FieldTarget {
+  return {
+    getHeader: (name) => reply.getHeader(name),
+    getHeaderNames: () => Object.keys(reply.getHeaders()),
+    setHeader(name, value) {
+      // Fastify would add these to what is there.
+      if (name.toLowerCase() === 'set-cookie') reply.removeHeader(name)
+      reply.header(name, value)
+    },
+    removeHeader: (name) => reply.removeHeader(name),
   }
 }

@@ -1,14 +1,168 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { subscribe } from 'node:diagnostics_channel'
 import fp from 'fastify-plugin'
-import { redwellPlugin } from './plugin.js'
-
-export type {
-  FastifyCacheEvictOptions,
-  FastifyCacheOptions,
-  FastifyCachePutOptions,
-  RedwellFastifyOptions,
-} from './plugin.js'
+import type { Redis } from '../../create-redis.js'
+import type { CacheBackend } from '../../data/backend.js'
+import { UsageError } from '../../errors.js'
+import { isSafe } from '../../http/index.js'
+import type { Logger } from '../../logger.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import type { HostTraits } from '../../route/registry.js'
+import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, routesOf } from '../declarations.js'
+import { Exchange } from '../exchange.js'
+import { defaultLimit } from '../limiting.js'
+import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
+import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
 
 export type { FastifyRateLimit } from './rate-limit.js'
+
+/** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellFastifyOptions extends Omit<AdapterOptions, 'prefix'> {
+  /** First part of every key in Redis (not of the routes). Letters, digits, `_ . - :`. Default `redwell`. */
+  prefix?: string
+  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  connect?: boolean | undefined
+  /** Limits every request of the application, unknown routes included: rates, or options of `config.rateLimit`. */
+  rateLimit?: FastifyRateLimit | undefined
+}
+
+// Named here because the compiler drops an import that only the augmentation below uses.
+export type FastifyCacheOptions = CacheOptions<FastifyRequest>
+
+export type FastifyCachePutOptions = CachePutOptions<FastifyRequest>
+
+export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answer this GET from the cache. */
+    cache?: FastifyCacheOptions
+    /** Store what this write answers as the entry of its path's GET. */
+    cachePut?: FastifyCachePutOptions
+    /** Invalidate entries when this write has succeeded. */
+    cacheEvict?: FastifyCacheEvictOptions
+  }
+  interface FastifyInstance {
+    /** The application's Redis; `redis.client` is the node-redis client. */
+    redis: Redis
+    /** The data cache. */
+    cache: CacheBackend
+  }
+  interface FastifyReply {
+    /** Adds groups to the entry that this reply becomes. */
+    cacheGroups(...names: string[]): this
+  }
+}
+
+/** Registers connection, decorations and the onRoute hook. */
+async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
+  if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
+    throw new UsageError(
+      'app.redis or app.cache exists already: register redwell once, and before other plugins that use these names.',
+    )
+  }
+  const early = earlyRoutes.get(app.server) ?? []
+  if (early.length > 0) {
+    throw new UsageError(
+      `These routes were declared before redwell was loaded and would not be cached: ${early.join(', ')}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`,
+    )
+  }
+  const { connect = false, rateLimit, ...settings } = options
+  const own = openRedis({ logger: loggerOf(app), ...settings })
+  app.decorate('redis', own.redis)
+  app.decorate('cache', own.redis.cache)
+  app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
+    Exchange.of(this.raw).addGroups(names)
+    return this
+  })
+  const host: FastifyHost = {
+    routes: routesOf(own.redis),
+    traits: traitsOf(app),
+    requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
+  }
+  const limit = rateLimit ?? defaultLimit(own.redis.settings)
+  if (limit !== undefined) limitApplication(app, own.redis, limit)
+  settleOnResponse(app)
+  app.addHook('onRoute', (route) => {
+    limitRoute(route, own.redis, routeName(route))
+    attach(route, host)
+  })
+  app.addHook('onClose', () => own.close())
+  await own.redis.telemetryReady()
+  if (connect) await own.redis.connect()
+}
+
+function loggerOf(app: FastifyInstance): Logger {
+  return {
+    info: (message) => app.log.info(message),
+    warn: (message) => app.log.warn(message),
+    error: (message) => app.log.error(message),
+  }
+}
+
+function traitsOf(app: FastifyInstance): HostTraits {
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = {
+    ...app.initialConfig,
+    ...app.initialConfig.routerOptions,
+  }
+  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true }
+}
+
+/** Caches a route, or lets it write, as its `config` says. */
+function attach(route: RouteOptions, host: FastifyHost): void {
+  const { cache, cachePut, cacheEvict } = route.config ?? {}
+  const methods = methodsOf(route)
+  const name = routeName(route)
+  const declared = <Options>(word: string, options: Options) => ({ where: `config.${word} of ${name}`, options })
+  if (cache !== undefined) {
+    const cachedRoute = host.routes.cache(name, declared('cache', cache), host.traits)
+    if (!methods.every((method) => isCacheable(method, cachedRoute)))
+      throw misplaced('cache', `config.cache of ${name}`)
+    route.handler = cachedHandler(cachedRoute, route.handler, host)
+    prepend(route, endResponse)
+  }
+  if (cachePut !== undefined || cacheEvict !== undefined) {
+    const word = cachePut === undefined ? 'cacheEvict' : 'cachePut'
+    if (methods.some((method) => isSafe(method))) throw misplaced(word, `config.${word} of ${name}`)
+    const write = new DeclaredWrite<FastifyRequest>(
+      cachePut && declared('cachePut', cachePut),
+      cacheEvict && declared('cacheEvict', cacheEvict),
+    )
+    write.on(host)
+    route.handler = writingHandler(write, route.handler, { ...host, requests: { ...host.requests, route: name } })
+    prepend(route, endResponse)
+  } else if (cache === undefined && methods.some((method) => !isSafe(method))) prepend(route, unsafeResponse(host))
+}
+
+/** A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there. */
+function prepend(route: RouteOptions, hook: typeof endResponse): void {
+  route.onSend = [hook, ...[route.onSend ?? []].flat()]
+}
+
+function methodsOf({ method }: RouteOptions): string[] {
+  return [method].flat().map((one) => one.toUpperCase())
+}
+
+function routeName(route: RouteOptions): string {
+  return `${methodsOf(route).join('|')} ${route.url}`
+}
+
+/*
+ * A plugin sees only the routes that are declared after it was loaded, and `app.register` without `await` loads it
+ * later than it looks. Such a route would silently not be cached. Fastify announces every instance when it is made;
+ * from then on its routes with a cache configuration are noted here, so that the plugin can name those it came too late for.
+ */
+const earlyRoutes = new WeakMap<object, string[]>()
+
+subscribe('fastify.initialization', (message) => {
+  const { fastify } = message as { fastify: FastifyInstance }
+  const routes: string[] = []
+  earlyRoutes.set(fastify.server, routes)
+  fastify.addHook('onRoute', ({ method, url, config }) => {
+    const declared = config?.cache ?? config?.cachePut ?? config?.cacheEvict ?? config?.rateLimit
+    if (declared !== undefined) routes.push(`${String(method)} ${url}`)
+  })
+})
 
 /**
  * Redis for Fastify: the connection follows the application, routes are cached by `config.cache`, `config.cachePut`

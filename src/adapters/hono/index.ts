@@ -1,10 +1,228 @@
-export { cache, cacheEvict, cacheGroups, cachePut, redwell } from './middleware.js'
-export type {
-  HonoCacheEvictOptions,
-  HonoCacheOptions,
-  HonoCachePutOptions,
-  RedwellHonoOptions,
-  RedwellMiddleware,
-} from './middleware.js'
+import type { Context, ExecutionContext, MiddlewareHandler, Next } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import type { RouterRoute } from 'hono/types'
+import type { IncomingMessage } from 'node:http'
+import type { Redis } from '../../create-redis.js'
+import type { CacheBackend } from '../../data/backend.js'
+import { UsageError } from '../../errors.js'
+import { isSafe } from '../../http/index.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import {
+  type AdapterOptions,
+  type AdapterRedis,
+  DeclaredCache,
+  DeclaredWrite,
+  expectDeclared,
+  type Host,
+  isCacheable,
+  misplaced,
+  openRedis,
+  routesOf,
+} from '../declarations.js'
+import { Exchange } from '../exchange.js'
+import { WebRequest } from '../web/request.js'
+import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/response.js'
+
 export { rateLimit } from './rate-limit.js'
+
 export type { HonoRateLimit } from './rate-limit.js'
+
+declare module 'hono' {
+  // Member by member: a program may hold both the sources and the built package, as ours does.
+  interface ContextVariableMap {
+    /** The application's Redis; `redis.client` is the node-redis client. */
+    redis: Redis
+    /** The data cache. */
+    cache: CacheBackend
+  }
+}
+
+export type HonoCacheOptions = CacheOptions<Context>
+
+export type HonoCachePutOptions = CachePutOptions<Context>
+
+export type HonoCacheEvictOptions = CacheEvictOptions<Context>
+
+/** Declared as a method, because an application narrows `env` to its own bindings. */
+interface Application {
+  fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
+}
+
+export interface RedwellHonoOptions extends AdapterOptions {
+  /**
+   * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale
+   * entry runs the handler, and all others are served the stale one.
+   */
+  fetch?: Application['fetch'] | undefined
+}
+
+/** The middleware, and the connection that it owns. */
+export interface RedwellMiddleware extends MiddlewareHandler, AdapterRedis {}
+
+/** `app.fetch` by the contexts of its requests. */
+const applications = new WeakMap<Context, Application['fetch']>()
+
+/**
+ * Redis for Hono: `c.var.redis` and `c.var.cache` for the handlers behind it, and the connection of `cache`, `cachePut`
+ * and `cacheEvict`. A `c.var.redis` that is there already is kept, so that tests can bring their own.
+ *
+ * @example
+ * const connected = redwell({ url: 'redis://localhost:6379' })
+ * app.use(connected)
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function redwell({ fetch, ...options }: RedwellHonoOptions = {}): RedwellMiddleware {
+  const own = openRedis(options)
+  const middleware: MiddlewareHandler = function redwellVariables(c, next) {
+    if (c.get('redis') === undefined) c.set('redis', own.redis)
+    if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
+    if (fetch !== undefined) applications.set(c, fetch)
+    return isSafe(c.req.method) ? next() : serveUnsafe(c, visitOf(c, next, 'redwell'))
+  }
+  return Object.assign(middleware, own)
+}
+
+/**
+ * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
+ * Throws OptionsError with every problem of the options.
+ *
+ * @example
+ * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cache(options: HonoCacheOptions): MiddlewareHandler {
+  const declared = new DeclaredCache({ where: 'options of cache', options })
+  return async function redwellCache(c, next) {
+    const visit = visitOf(c, next, 'cache')
+    const cachedRoute = declared.on(visit.host, nameOf(routeOf(c)))
+    if (!isCacheable(c.req.method, cachedRoute)) return passOrThrow(c, next, 'cache')
+    answer(c, await serveCached(c, visit, cachedRoute, () => c.newResponse(null).headers))
+    executionContext(c)?.waitUntil(cachedRoute.settled())
+  }
+}
+
+/**
+ * Stores what a PUT or POST answers as the entry of its path's GET. Safe methods pass.
+ *
+ * @example
+ * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
+ */
+export function cachePut(options: HonoCachePutOptions): MiddlewareHandler {
+  return writer('cachePut', new DeclaredWrite({ where: 'options of cachePut', options }, undefined))
+}
+
+/**
+ * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
+ *
+ * @example
+ * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
+ */
+export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
+  return writer('cacheEvict', new DeclaredWrite(undefined, { where: 'options of cacheEvict', options }))
+}
+
+/**
+ * Adds groups to the entry that this response becomes, where only the handler knows them.
+ *
+ * @example
+ * cacheGroups(c, `owner:${row.owner}`)
+ */
+export function cacheGroups(c: Context, ...names: string[]): void {
+  Exchange.of(c).addGroups(names)
+}
+
+function writer(word: string, declared: DeclaredWrite<Context>): MiddlewareHandler {
+  return async function redwellWrite(c, next) {
+    if (isSafe(c.req.method)) return passOrThrow(c, next, word)
+    answer(c, await serveWrite(c, visitOf(c, next, word), declared))
+  }
+}
+
+/** `app.use` meets all methods; on a route of its own, a method that a middleware is not for is a mistake. */
+function passOrThrow(c: Context, next: Next, word: string): Promise<void> {
+  const route = routeOf(c)
+  if (route.method !== 'ALL') throw misplaced(word, `${word} of ${nameOf(route)}`)
+  return next()
+}
+
+/** Puts a response in the place of the one that is there. Hono would add the fields of the old one to the new. */
+function answer(c: Context, response: Response | undefined): void {
+  if (response === undefined || response === c.res) return
+  c.res = undefined
+  c.res = response
+}
+
+function visitOf(c: Context, next: Next, word: string): Visit<Context> {
+  const redis: Redis | undefined = c.get('redis')
+  const route = routeOf(c)
+  if (redis === undefined) {
+    throw new UsageError(
+      `${word} of ${nameOf(route)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
+    )
+  }
+  const fetch = applications.get(c)
+  // Hono itself tells paths apart: see `WebRequest.target`.
+  const host: Host = { routes: routesOf(redis), traits: { path: {}, stripsHead: false } }
+  // Other routes may cache what a write changes before this process has met them.
+  if (!isSafe(c.req.method)) expectDeclared(host)
+  const { raw, path } = c.req
+  const message = messageOf(c)
+  const request = new WebRequest<Context>({
+    native: c,
+    request: raw,
+    path,
+    route: word === 'redwell' || word === 'cache' ? undefined : nameOf(route),
+    message,
+    application: fetch && ((own) => dispatch(c, fetch, own)),
+  })
+  return { host, request, next: (shown) => run(c, next, shown) }
+}
+
+/** With @hono/node-server the environment is the connection of the user who asked, which a refresh must not see. */
+function dispatch(c: Context, fetch: Application['fetch'], request: Request): Response | Promise<Response> {
+  const context = executionContext(c)
+  const response = fetch(request, messageOf(c) === undefined ? c.env : {}, context)
+  context?.waitUntil(Promise.resolve(response))
+  return response
+}
+
+async function run(c: Context, next: Next, shown: Request): Promise<Response | undefined> {
+  const { raw } = c.req
+  c.req.raw = shown
+  try {
+    await next()
+  } finally {
+    if (c.req.raw === shown) c.req.raw = raw
+  }
+  // Answered past Hono, or an error that its handler made a success of.
+  const isSent = c.res.headers.has('x-hono-already-sent')
+  return isSent || (c.error !== undefined && c.res.status < 400) ? undefined : c.res
+}
+
+/** Node's own message, where @hono/node-server has brought it. */
+function messageOf({ env }: Context): IncomingMessage | undefined {
+  return (env as { incoming?: IncomingMessage } | undefined)?.incoming
+}
+
+/** Hono throws where there is none, and an error costs as much as all else about a miss; Node has none. */
+function executionContext(c: Context): ExecutionContext | undefined {
+  if (messageOf(c) !== undefined) return undefined
+  try {
+    return c.executionCtx
+  } catch {
+    return undefined
+  }
+}
+
+/** The route that a middleware was declared on. */
+function routeOf(c: Context): RouterRoute {
+  return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
+}
+
+const names = new WeakMap<RouterRoute, string>()
+
+/** Method and template of a route; the method is `ALL` where that was `app.use`. */
+function nameOf(route: RouterRoute): string {
+  let name = names.get(route)
+  if (name === undefined) names.set(route, (name = `${route.method} ${route.path}`))
+  return name
+}

@@ -16,8 +16,8 @@ import { isSafe, type OutgoingResponse, type ResponseHead } from '../../http/ind
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Streamed } from '../../route/handler-run.js'
 import type { HostTraits } from '../../route/registry.js'
-import { routesOf } from '../declarations.js'
-import { type Ending, Exchange, type Host, type Sent } from '../exchange.js'
+import { type Host, routesOf } from '../declarations.js'
+import { type Ending, Exchange, type Sent } from '../exchange.js'
 import {
   BODY_FIELDS,
   fieldsOf,
@@ -27,10 +27,8 @@ import {
   NO_FIELDS,
   snapshotFields,
 } from '../fields.js'
-import { intercept } from '../node/interception.js'
-import type { Dispatch } from '../node/refresh.js'
-import { NodeRequest } from '../node/request.js'
-import { serveCached, serveUnsafe, serveWrite, type Visit } from '../node/serve.js'
+import { type Dispatch, NodeRequest } from '../node/request.js'
+import { intercept, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
 

@@ -12,8 +12,7 @@ import { type DiscoveryService, MetadataScanner } from '@nestjs/core'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import type { CachedRoute } from '../../route/cached-route.js'
-import type { DeclaredWrite } from '../declarations.js'
-import type { Host } from '../exchange.js'
+import { type DeclaredWrite, type Host, isCacheable, misplaced } from '../declarations.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
 
 /** A method of a controller. */
@@ -41,10 +40,16 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
   const method = methodOf(handler)
   if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
     const word = put === undefined ? '@CacheEvict' : '@CachePut'
-    throw misplaced(word, name, `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`)
+    throw misplaced(word, `${word} of ${name}`)
   }
-  const cachedRoute = declared?.on(host.routes, name, () => host.traits)
-  if (cachedRoute !== undefined && !reads(method) && !cachedRoute.anyMethod) throw misplaced('@Cached', name, READS)
+  const cachedRoute = declared?.on(host, name)
+  if (
+    cachedRoute !== undefined &&
+    method !== RequestMethod.ALL &&
+    !isCacheable(name.split(' ')[0] ?? '', cachedRoute)
+  ) {
+    throw misplaced('@Cached', `@Cached of ${name}`)
+  }
   const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
   return {
     name,
@@ -55,9 +60,6 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
     renders: Reflect.hasMetadata(RENDER_METADATA, handler),
   }
 }
-
-const READS =
-  "only GET responses are cached: use @CachePut or @CacheEvict on a route that writes, or `preset: 'rfc9111'` on one that answers all methods"
 
 /** All methods of controllers that answer requests. Throws UsageError for decorators on any other method. */
 export function declaredHandlers(discovery: DiscoveryService): [controller: Type, handler: Handler][] {
@@ -89,7 +91,7 @@ function cachedOf(controller: Type, handler: Handler, name: string): Declaration
   const isEventStream = Reflect.getMetadata(SSE_METADATA, handler) === true
   const declared = metadata(handler, CACHED)
   if (declared !== undefined && isEventStream) {
-    throw misplaced('@Cached', name, 'an event stream has no end, so there is nothing to store')
+    throw new OptionsError(`@Cached of ${name}`, ['an event stream has no end, so there is nothing to store'])
   }
   return declared ?? (reads(methodOf(handler)) && !isEventStream ? metadata(controller, CACHED) : undefined)
 }
@@ -104,10 +106,6 @@ function metadata<K extends keyof Declarations>(target: object, key: K): Declara
 
 function methodOf(handler: Handler): RequestMethod | undefined {
   return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
-}
-
-function misplaced(word: string, name: string, problem: string): OptionsError {
-  return new OptionsError(`${word} of ${name}`, [problem])
 }
 
 function nameOf(controller: Type, handler: Handler): string {

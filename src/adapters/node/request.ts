@@ -1,8 +1,11 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { BackgroundRun } from '../../route/request.js'
-import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
-import { type Dispatch, refreshRequest, respond } from './refresh.js'
-import { ReadWatch, setFieldProperty, showFields, watchDerived, watchMessage } from './watch.js'
+import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import type { BackgroundRun, RequestContext } from '../../route/request.js'
+import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
+import { ReadWatch, watchDerived, WatchedRequest } from './watch.js'
+
+/** What answers requests: an application of a framework, or a router. */
+export type Dispatch = (message: IncomingMessage, response: ServerResponse) => void
 
 /** What the requests of frameworks on `node:http` have in common. */
 export interface PlatformRequest {
@@ -24,27 +27,22 @@ export interface NodeRequestOptions {
 }
 
 /** A request of a framework on `node:http` as the cache sees it. */
-export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<Req> {
+export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest implements AdaptedRequest<Req> {
   readonly native: Req
   readonly message: IncomingMessage
   readonly method: string
   readonly target: string
   readonly #options: NodeRequestOptions
   readonly #isPlain: boolean
-  /** The fields of the request while its handler sees watched ones. */
-  #headers: IncomingHttpHeaders | undefined
-  #rawHeaders: string[] | undefined
-  /** Puts back the fields that the handler saw otherwise. */
-  #showAgain: (() => void) | undefined
-  #watch: ReadWatch | undefined
 
   constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions) {
+    super()
     this.native = native
     this.message = message
     this.method = message.method ?? 'GET'
     this.target = native.originalUrl
     this.#options = options
-    this.#isPlain = options.fieldsAsSent === true && !hasJudgedFields(message.rawHeaders)
+    this.#isPlain = options.fieldsAsSent === true && !hasJudgedFields(message)
   }
 
   get route(): string | undefined {
@@ -56,52 +54,27 @@ export class NodeRequest<Req extends PlatformRequest> implements AdaptedRequest<
   }
 
   header(name: string): string | undefined {
-    if (this.#isPlain && isJudged(name)) return undefined
-    const headers = this.#headers ?? this.native.headers
+    if (this.#isPlain && JUDGED.has(name)) return undefined
+    const headers = this.unwatched ?? this.native.headers
     const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  get background(): BackgroundRun | undefined {
-    return backgroundRunOf(this.message)
-  }
-
   dispatch(run: BackgroundRun): Promise<void> {
     const message = refreshRequest(this, run.keyedFields)
-    sendForRun(message, run)
+    backgroundRuns.set(message, run)
     return respond(this.#options.application, message)
   }
 
   present(run: Presented): void {
-    this.#headers = this.message.headers
-    this.#rawHeaders = this.message.rawHeaders
-    if (run.requestFields !== undefined) this.#showAgain = showFields(this.message, run.requestFields)
-    if (run.watched.length === 0) return
-    this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
-    watchMessage(this.message, this.#watch)
-    if (this.#watch.watchesCredentials) watchDerived(this.native, this.#watch)
-  }
-
-  get watching(): boolean {
-    return this.#watch?.active === true
-  }
-
-  set watching(active: boolean) {
-    if (this.#watch !== undefined) this.#watch.active = active
-  }
-
-  restore(): void {
-    this.watching = false
-    if (this.#headers === undefined || this.#rawHeaders === undefined) return
-    setFieldProperty(this.message, 'headers', this.#headers)
-    setFieldProperty(this.message, 'rawHeaders', this.#rawHeaders)
-    this.#showAgain?.()
-    this.#headers = undefined
+    this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
+    this.presentMessage(this.message, run)
+    if (this.watch?.watchesCredentials === true) watchDerived(this.native, this.watch)
   }
 }
 
 /** Fields by which every request is judged: caching, conditions, ranges and credentials. */
-const JUDGED: ReadonlySet<string> = new Set([
+export const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
   'if-match',
@@ -114,18 +87,77 @@ const JUDGED: ReadonlySet<string> = new Set([
 
 const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))
 
-export function isJudged(name: string): boolean {
-  return JUDGED.has(name)
-}
-
-/**
- * Whether a request has one of the fields by which every request is judged. Node makes its object of fields only when
- * it is asked for; the usual hit does without.
- */
-export function hasJudgedFields(rawHeaders: readonly string[]): boolean {
+/** Node makes its object of fields only when it is asked for; the usual hit, which has none of these, does without. */
+export function hasJudgedFields({ rawHeaders }: IncomingMessage): boolean {
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
     if (LENGTHS.has(name.length) && JUDGED.has(name.toLowerCase())) return true
   }
   return false
+}
+
+/** A request of our own with the keyed inputs of another one, and nothing of the user who sent that. */
+export function refreshRequest(
+  request: Pick<RequestContext<unknown>, 'target' | 'origin' | 'header'>,
+  keyedFields: readonly string[],
+): IncomingMessage {
+  const { protocol, host } = new URL(request.origin)
+  const message = new IncomingMessage(new NoSocket(protocol === 'https:'))
+  const http = { httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1 }
+  Object.assign(message, { method: 'GET', url: request.target, complete: true, ...http })
+  for (const name of new Set(['host', ...keyedFields])) {
+    const value = name === 'host' ? host : request.header(name)
+    if (value === undefined) continue
+    message.headers[name] = value
+    message.rawHeaders.push(name, value)
+  }
+  // No body: its end is there at once.
+  message.push(null)
+  return message
+}
+
+/** Resolves when the application has answered. */
+export function respond(dispatch: Dispatch, message: IncomingMessage): Promise<void> {
+  const response = new ServerResponse(message)
+  response.assignSocket(message.socket)
+  return new Promise((resolve) => {
+    response.once('finish', () => {
+      response.detachSocket(message.socket)
+      response.emit('close')
+    })
+    response.once('close', () => {
+      message.socket.destroy()
+      resolve()
+    })
+    dispatch(message, response)
+  })
+}
+
+/**
+ * A connection whose other end takes everything and never sends. Its address is one that is reserved for documentation
+ * (RFC 5737): a refresh must not pass what admits local clients only.
+ */
+class NoSocket extends Socket {
+  override readonly remoteAddress = '192.0.2.1'
+  override readonly remoteFamily = 'IPv4'
+  override readonly remotePort = 0
+  readonly encrypted: boolean
+
+  constructor(encrypted: boolean) {
+    super()
+    this.encrypted = encrypted
+    // A handler that writes on after the end, or destroys its socket, must not end the process.
+    this.on('error', () => {})
+  }
+
+  override _read(): void {}
+
+  override _write(_chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
+    done()
+  }
+
+  /** Without it the writes of one turn would go to the handle of a real socket, which is not there. */
+  override _writev(_chunks: unknown, done: () => void): void {
+    done()
+  }
 }

@@ -1,30 +1,31 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { BackgroundRun } from '../../route/request.js'
+import { backgroundRuns, type Presented } from '../exchange.js'
 
 /** Reports reads of the request fields that are no part of the key and tell users apart. */
 export class ReadWatch {
-  readonly #names: readonly string[]
-  readonly #report: (name: string) => void
+  readonly #run: Presented
   /** Only what is read for the response counts: not what hooks, sessions and loggers read after the handler. */
   active = true
 
-  constructor(names: readonly string[], report: (name: string) => void) {
-    this.#names = names
-    this.#report = report
+  constructor(run: Presented) {
+    this.#run = run
   }
 
   /** Whether one of the fields can carry a user's credentials. */
   get watchesCredentials(): boolean {
-    return this.#names.includes('cookie') || this.#names.includes('authorization')
+    return this.#run.watched.includes('cookie') || this.#run.watched.includes('authorization')
   }
 
   read(name: string): void {
-    if (this.active && this.#names.includes(name)) this.#report(name)
+    if (this.active && this.#run.watched.includes(name)) this.#run.noteRead(name)
   }
 
   /** All fields were enumerated. That is a read even of those that are absent: another request may have them. */
   readAll(isPresent: (name: string) => boolean): void {
-    const name = this.#names.find(isPresent) ?? this.#names[0]
-    if (this.active && name !== undefined) this.#report(name)
+    const { watched } = this.#run
+    const name = watched.find(isPresent) ?? watched[0]
+    if (this.active && name !== undefined) this.#run.noteRead(name)
   }
 
   /** Reads on behalf of the cache. */
@@ -39,14 +40,74 @@ export class ReadWatch {
   }
 
   readProperty(name: string): void {
-    if (this.active) this.#report(`request.${name}`)
+    if (this.active) this.#run.noteRead(`request.${name}`)
+  }
+}
+
+type Fields = Iterable<readonly [name: string, value: string | string[] | undefined]>
+
+/** What the requests of all frameworks do with the message of `node:http` behind them. */
+export abstract class WatchedRequest {
+  abstract readonly message: object
+  protected watch: ReadWatch | undefined
+  /** The fields of the message while its handler sees watched ones. */
+  protected unwatched: IncomingHttpHeaders | undefined
+  #undo: (() => void) | undefined
+
+  /** The background run that this request was made for. */
+  get background(): BackgroundRun | undefined {
+    return backgroundRuns.get(this.message)
+  }
+
+  get watching(): boolean {
+    return this.watch?.active === true
+  }
+
+  set watching(active: boolean) {
+    if (this.watch !== undefined) this.watch.active = active
+  }
+
+  /** Shows other values of some fields than the client sent, in both of their forms, and reports reads. */
+  protected presentMessage(message: IncomingMessage, { requestFields }: Presented): void {
+    const { headers, rawHeaders } = message
+    const changed = [...(requestFields ?? [])].filter(([name, value]) => headers[name] !== value)
+    const sent = changed.map(([name]) => [name, headers[name]] as const)
+    this.unwatched = headers
+    if (changed.length > 0) {
+      const isKept = (name = ''): boolean => requestFields?.has(name.toLowerCase()) !== true
+      const kept = rawHeaders.filter((_, index) => isKept(rawHeaders[index - (index % 2)]))
+      const shown = changed.flatMap(([name, value]) => (value === undefined ? [] : [name, value]))
+      setFields(headers, changed)
+      setFieldProperty(message, 'rawHeaders', [...kept, ...shown])
+    }
+    if (this.watch !== undefined) watchMessage(message, this.watch)
+    this.#undo = () => {
+      setFieldProperty(message, 'headers', headers)
+      setFieldProperty(message, 'rawHeaders', rawHeaders)
+      setFields(headers, sent)
+    }
+  }
+
+  restore(): void {
+    this.watching = false
+    this.#undo?.()
+    this.#undo = undefined
+    this.unwatched = undefined
+  }
+}
+
+/** Undefined hides a field. */
+function setFields(headers: IncomingHttpHeaders, fields: Fields): void {
+  for (const [name, value] of fields) {
+    if (value === undefined) delete headers[name]
+    else headers[name] = value
   }
 }
 
 /** The parts of Node's messages that show request fields. Those of HTTP/2 are getters of the prototype. */
 type FieldProperty = 'headers' | 'rawHeaders' | 'headersDistinct'
 
-export function setFieldProperty<Name extends FieldProperty>(
+function setFieldProperty<Name extends FieldProperty>(
   message: IncomingMessage,
   name: Name,
   value: IncomingMessage[Name] | undefined,
@@ -56,56 +117,16 @@ export function setFieldProperty<Name extends FieldProperty>(
 }
 
 /**
- * Shows other values of some fields than the client sent, in both of their forms; undefined hides a field. Returns a
- * function that puts them back.
- */
-export function showFields(
-  message: IncomingMessage,
-  fields: ReadonlyMap<string, string | undefined>,
-): (() => void) | undefined {
-  const { headers, rawHeaders } = message
-  const changed = [...fields].filter(([name, value]) => headers[name] !== value)
-  if (changed.length === 0) return undefined
-  const before = changed.map(([name]) => [name, headers[name]] as const)
-  const kept = rawHeaders.filter((_, index) => !fields.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()))
-  for (const [name, value] of changed) {
-    setOrDelete(headers, name, value)
-    if (value !== undefined) kept.push(name, value)
-  }
-  setFieldProperty(message, 'rawHeaders', kept)
-  return () => {
-    for (const [name, value] of before) setOrDelete(headers, name, value)
-    setFieldProperty(message, 'rawHeaders', rawHeaders)
-  }
-}
-
-function setOrDelete(headers: IncomingHttpHeaders, name: string, value: string | string[] | undefined): void {
-  if (value === undefined) delete headers[name]
-  else headers[name] = value
-}
-
-/**
  * Puts watched views of its fields on a message. A view is a proxy, since replacing properties of the object itself
  * makes V8 give up its shape, and enumeration has to be seen as well.
  */
-export function watchMessage(message: IncomingMessage, watch: ReadWatch): void {
+function watchMessage(message: IncomingMessage, watch: ReadWatch): void {
   const { headers, rawHeaders } = message
   const isPresent = (name: string): boolean => headers[name] !== undefined
-  setFieldProperty(message, 'headers', watchedHeaders(headers, watch, isPresent))
-  setFieldProperty(message, 'rawHeaders', watchedList(rawHeaders, watch, isPresent))
-  // Node makes these from `rawHeaders` when they are asked for, and keeps them.
-  if (message.httpVersionMajor < 2) setFieldProperty(message, 'headersDistinct', undefined)
-}
-
-function watchedHeaders(
-  headers: IncomingHttpHeaders,
-  watch: ReadWatch,
-  isPresent: (name: string) => boolean,
-): IncomingHttpHeaders {
   const read = (name: string | symbol): void => {
     if (typeof name === 'string') watch.read(name)
   }
-  return new Proxy(headers, {
+  const watchedHeaders = new Proxy(headers, {
     get(target, name) {
       read(name)
       return Reflect.get(target, name)
@@ -123,39 +144,49 @@ function watchedHeaders(
       return Reflect.ownKeys(target)
     },
   })
-}
-
-function watchedList(list: string[], watch: ReadWatch, isPresent: (name: string) => boolean): string[] {
-  return new Proxy(list, {
+  const watchedList = new Proxy(rawHeaders, {
     get(target, name) {
       if (typeof name === 'string' && /^\d/.test(name)) watch.readAll(isPresent)
       return Reflect.get(target, name)
     },
   })
+  setFieldProperty(message, 'headers', watchedHeaders)
+  setFieldProperty(message, 'rawHeaders', watchedList)
+  // Node makes these from `rawHeaders` when they are asked for, and keeps them.
+  if (message.httpVersionMajor < 2) setFieldProperty(message, 'headersDistinct', undefined)
+}
+
+/** Watched objects, and what watches them. */
+const watches = new WeakMap<object, ReadWatch>()
+
+export function watchOf(object: object): ReadWatch | undefined {
+  return watches.get(object)
+}
+
+/** Prototypes, each with the one that reports reads. */
+const watchedPrototypes = new WeakMap<object, object>()
+
+/** Puts a prototype that reports reads over the one of an object. Objects of one class share it, and so keep their shape. */
+export function watchPrototype<T extends object>(object: T, watch: ReadWatch, make: (parent: T) => object): void {
+  const isWatched = watches.has(object)
+  watches.set(object, watch)
+  if (isWatched) return
+  const parent = Object.getPrototypeOf(object) as T
+  let watched = watchedPrototypes.get(parent)
+  if (watched === undefined) watchedPrototypes.set(parent, (watched = make(parent)))
+  Object.setPrototypeOf(object, watched)
 }
 
 /** What libraries make of credentials before a handler sees the request. */
 const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
 
-/** Watched requests, and what watches them. */
-const watches = new WeakMap<object, ReadWatch>()
-
-/** Prototypes of requests, each with the one that watches. Requests of one application share their prototype. */
-const watchedPrototypes = new WeakMap<object, object>()
-
 /** Reports reads of the properties that libraries make of credentials, whether the request has them or not. */
 export function watchDerived(request: object, watch: ReadWatch): void {
-  const isWatched = watches.has(request)
-  watches.set(request, watch)
-  if (isWatched) return
-  for (const name of DERIVED) {
+  for (const name of watches.has(request) ? [] : DERIVED) {
     const own = Object.getOwnPropertyDescriptor(request, name)
     if (own !== undefined && own.configurable !== false) watchOwn(request, name, own)
   }
-  const prototype: object = Object.getPrototypeOf(request) as object
-  let watched = watchedPrototypes.get(prototype)
-  if (watched === undefined) watchedPrototypes.set(prototype, (watched = watchedPrototype(prototype)))
-  Object.setPrototypeOf(request, watched)
+  watchPrototype(request, watch, derivedPrototype)
 }
 
 function watchOwn(request: object, name: string, own: PropertyDescriptor): void {
@@ -174,21 +205,20 @@ function watchOwn(request: object, name: string, own: PropertyDescriptor): void 
   })
 }
 
-function watchedPrototype(parent: object): object {
-  const watched: object = Object.create(parent) as object
-  for (const name of DERIVED) {
-    Object.defineProperty(watched, name, {
+function derivedPrototype(parent: object): object {
+  const properties = DERIVED.map((name): [string, PropertyDescriptor] => [
+    name,
+    {
       configurable: true,
-      enumerable: false,
-      get(this: object) {
+      get(this: object): unknown {
         watches.get(this)?.readProperty(name)
         return Reflect.get(parent, name, this)
       },
-      set(this: object, value: unknown) {
+      set(this: object, value: unknown): void {
         if (Reflect.has(parent, name)) Reflect.set(parent, name, value, this)
         else watchOwn(this, name, { value, enumerable: true })
       },
-    })
-  }
-  return watched
+    },
+  ])
+  return Object.create(parent, Object.fromEntries(properties)) as object
 }

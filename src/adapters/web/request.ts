@@ -1,16 +1,16 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { BackgroundRun } from '../../route/request.js'
-import { type AdaptedRequest, backgroundRunOf, type Presented, sendForRun } from '../exchange.js'
-import { hasJudgedFields, isJudged } from '../node/request.js'
-import { ReadWatch, setFieldProperty, showFields, watchMessage } from '../node/watch.js'
+import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
+import { hasJudgedFields, JUDGED } from '../node/request.js'
+import { ReadWatch, WatchedRequest, watchOf, watchPrototype } from '../node/watch.js'
 
 /** Where the authority of a URL has begun: after `http://` or `https://`. */
 const AUTHORITY = 8
 
 /** What answers requests, such as `app.fetch`. */
-export type Dispatch = (request: Request) => Response | Promise<Response>
+type Dispatch = (request: Request) => Response | Promise<Response>
 
-export interface WebRequestOptions<Native> {
+interface WebRequestOptions<Native> {
   /** The framework's own request or context, for the functions of the options. */
   readonly native: Native
   readonly request: Request
@@ -28,7 +28,7 @@ export interface WebRequestOptions<Native> {
 const originals = new WeakMap<Request, Request>()
 
 /** A web `Request` as the cache sees it. */
-export class WebRequest<Native> implements AdaptedRequest<Native> {
+export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest<Native> {
   readonly native: Native
   readonly message: Request
   readonly method: string
@@ -40,13 +40,10 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
   readonly #incoming: IncomingMessage | undefined
   /** The incoming message, where nothing has made a Headers object of its fields yet, so that both are the same. */
   readonly #untouched: IncomingMessage | undefined
-  /** Fields of the incoming message while the handler sees watched ones. */
-  #unwatched: IncomingHttpHeaders | undefined
   readonly #isPlain: boolean
-  #watch: ReadWatch | undefined
-  #undo: (() => void) | undefined
 
   constructor({ native, request, path, route, message, application }: WebRequestOptions<Native>) {
+    super()
     this.native = native
     this.message = originals.get(request) ?? request
     this.shown = this.message
@@ -55,7 +52,7 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
     this.#path = path
     this.#incoming = message
     this.#untouched = message !== undefined && isUntouched(this.message, message) ? message : undefined
-    this.#isPlain = this.#untouched !== undefined && !hasJudgedFields(this.#untouched.rawHeaders)
+    this.#isPlain = this.#untouched !== undefined && !hasJudgedFields(this.#untouched)
     if (application !== undefined) this.dispatch = (run) => this.#refresh(application, run)
   }
 
@@ -81,9 +78,9 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
   }
 
   header(name: string): string | undefined {
-    if (this.#isPlain && isJudged(name)) return undefined
+    if (this.#isPlain && JUDGED.has(name)) return undefined
     const value =
-      this.#untouched === undefined ? this.#fieldOf(name) : (this.#unwatched ?? this.#untouched.headers)[name]
+      this.#untouched === undefined ? this.#fieldOf(name) : (this.unwatched ?? this.#untouched.headers)[name]
     if (value === undefined && name === 'host') return this.origin.slice(this.origin.indexOf('//') + 2)
     return Array.isArray(value) ? value.join(', ') : value
   }
@@ -91,48 +88,28 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
   /** Read past the watch, which is for the handler. */
   #fieldOf(name: string): string | undefined {
     const read = (): string | null => this.message.headers.get(name)
-    return (this.#watch === undefined ? read() : this.#watch.ignoring(read)) ?? undefined
+    return (this.watch === undefined ? read() : this.watch.ignoring(read)) ?? undefined
   }
 
   present(run: Presented): void {
-    const message = this.#incoming
-    if (run.requestFields !== undefined && isChanged(this.message.headers, run.requestFields)) {
-      this.shown = new Request(this.message, { headers: changedHeaders(this.message.headers, run.requestFields) })
+    // Usually there is nothing to hide.
+    const changed = [...(run.requestFields ?? [])].filter(
+      ([name, value]) => value !== undefined || this.message.headers.has(name),
+    )
+    if (changed.length > 0) {
+      const headers = new Headers(this.message.headers)
+      for (const [name, value] of changed) {
+        if (value === undefined) headers.delete(name)
+        else headers.set(name, value)
+      }
+      this.shown = new Request(this.message, { headers })
       originals.set(this.shown, this.message)
     }
+    this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
+    const headers = [this.message.headers, this.shown.headers]
+    if (this.watch !== undefined) for (const one of headers) watchPrototype(one, this.watch, headersPrototype)
     // A handler on Node may read the message behind the request.
-    const showAgain = message && run.requestFields && showFields(message, run.requestFields)
-    this.#undo = showAgain
-    if (run.watched.length === 0) return
-    this.#watch = new ReadWatch(run.watched, (name) => run.noteRead(name))
-    for (const request of new Set([this.message, this.shown])) watchHeaders(request.headers, this.#watch)
-    if (message === undefined) return
-    const { headers, rawHeaders } = message
-    this.#unwatched = headers
-    watchMessage(message, this.#watch)
-    this.#undo = () => {
-      setFieldProperty(message, 'headers', headers)
-      setFieldProperty(message, 'rawHeaders', rawHeaders)
-      showAgain?.()
-    }
-  }
-
-  get watching(): boolean {
-    return this.#watch?.active === true
-  }
-
-  set watching(active: boolean) {
-    if (this.#watch !== undefined) this.#watch.active = active
-  }
-
-  restore(): void {
-    this.watching = false
-    this.#undo?.()
-    this.#undo = undefined
-  }
-
-  get background(): BackgroundRun | undefined {
-    return backgroundRunOf(this.message)
+    if (this.#incoming !== undefined) this.presentMessage(this.#incoming, run)
   }
 
   async #refresh(application: Dispatch, run: BackgroundRun): Promise<void> {
@@ -142,7 +119,7 @@ export class WebRequest<Native> implements AdaptedRequest<Native> {
       if (value !== undefined) headers.set(name, value)
     }
     const request = new Request(this.message.url, { headers })
-    sendForRun(request, run)
+    backgroundRuns.set(request, run)
     const { body } = await application(request)
     if (body !== null) for await (const _ of body);
   }
@@ -175,48 +152,16 @@ function pathOf(url: string): string {
   return start === -1 ? '/' : (/^[^?#]*/.exec(url.slice(start))?.[0] ?? '/')
 }
 
-type Fields = ReadonlyMap<string, string | undefined>
-
-/** Usually there is nothing to hide. */
-function isChanged(headers: Headers, fields: Fields): boolean {
-  for (const [name, value] of fields) if (value !== undefined || headers.has(name)) return true
-  return false
-}
-
-function changedHeaders(headers: Headers, fields: Fields): Headers {
-  const changed = new Headers(headers)
-  for (const [name, value] of fields) {
-    if (value === undefined) changed.delete(name)
-    else changed.set(name, value)
-  }
-  return changed
-}
-
-const watches = new WeakMap<Headers, ReadWatch>()
-
-/** Prototypes of Headers, each with the one that watches: @hono/node-server has a class of its own. */
-const watchedPrototypes = new WeakMap<object, object>()
-
-function watchHeaders(headers: Headers, watch: ReadWatch): void {
-  const isWatched = watches.has(headers)
-  watches.set(headers, watch)
-  if (isWatched) return
-  const prototype = Object.getPrototypeOf(headers) as Headers
-  let watched = watchedPrototypes.get(prototype)
-  if (watched === undefined) watchedPrototypes.set(prototype, (watched = watchedPrototype(prototype)))
-  Object.setPrototypeOf(headers, watched)
-}
-
 const METHODS = ['get', 'has', 'forEach', 'entries', 'keys', 'values', Symbol.iterator] as const
 
-/** A prototype of Headers that report what is asked for, by name or with all others. */
-function watchedPrototype(parent: Headers): object {
+/** A prototype of Headers that report what is asked for, by name or with all others. @hono/node-server has its own class. */
+function headersPrototype(parent: Headers): object {
   const methods: PropertyDescriptorMap = {}
   for (const method of METHODS) {
     methods[method] = {
       value(this: Headers, ...args: readonly unknown[]): unknown {
         const read = (): unknown => Reflect.apply(parent[method], this, args)
-        const watch = watches.get(this)
+        const watch = watchOf(this)
         if (watch === undefined) return read()
         if (method === 'get' || method === 'has') watch.read(String(args[0]).toLowerCase())
         else watch.readAll((name) => parent.has.call(this, name))

@@ -1,10 +1,102 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { HeaderList, OutgoingResponse } from '../../http/index.js'
+import type { OutgoingResponse } from '../../http/index.js'
+import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
-import { type Field, fieldLines, fieldsOf, type FieldTarget, groupFields, setFields } from '../fields.js'
+import type { DeclaredWrite, Host } from '../declarations.js'
+import { type Ending, Exchange, RunEnding } from '../exchange.js'
+import {
+  type Field,
+  fieldsOf,
+  type FieldTarget,
+  groupFields,
+  setFields,
+  snapshotFields,
+  unchangedFields,
+} from '../fields.js'
+import type { WebRequest } from './request.js'
+
+/** A request in a framework of web `Request` and `Response`. */
+export interface Visit<Native> {
+  readonly host: Host
+  readonly request: WebRequest<Native>
+  /** Runs the handlers behind. Undefined: what they answered cannot be cached, and counts as no success. */
+  readonly next: (shown: Request) => Promise<Response | undefined>
+}
+
+/**
+ * Answers a request from the cache, or runs its handler and ends that run with its response. `key`: what stands for the
+ * response in this framework while the request lasts. `ambient`: fields that are set for whatever response comes.
+ * Undefined: the response stays as it is.
+ */
+export async function serveCached<Native>(
+  key: object,
+  { request, next }: Visit<Native>,
+  cachedRoute: CachedRoute<Native>,
+  ambient: () => Headers,
+): Promise<Response | undefined> {
+  const found = await Exchange.of(key).read(cachedRoute, request)
+  if (found === undefined) return void (await next(request.shown))
+  if (!(found instanceof RunEnding)) return hitResponse(found, ambient())
+  const before = ambient()
+  found.ambient = snapshotFields(Object.fromEntries(before))
+  try {
+    const response = await next(request.shown)
+    if (response !== undefined && !found.gaveWay) return await endResponse(found, response)
+    found.abandon()
+    return undefined
+  } catch (error) {
+    const instead = found.fail()
+    if (instead === undefined) throw error
+    return hitResponse(instead, before)
+  }
+}
+
+/** Runs the handler of a `cachePut`, a `cacheEvict`, or both; its response is sent when what it invalidates is invalid. */
+export async function serveWrite<Native>(
+  key: object,
+  { host, request, next }: Visit<Native>,
+  declared: DeclaredWrite<Native>,
+): Promise<Response | undefined> {
+  const write = await Exchange.of(key).write(host, declared, request)
+  if (write === undefined) return void (await next(request.shown))
+  try {
+    const response = await next(request.shown)
+    return response && (await endResponse(write, response))
+  } finally {
+    // No effect on a write that has ended.
+    write.abandon()
+  }
+}
+
+/** Lets a successful request by an unsafe method invalidate its URI (RFC 9111 section 4.4). */
+export async function serveUnsafe<Native>(key: object, { host, request, next }: Visit<Native>): Promise<void> {
+  const ending = Exchange.of(key).unsafe(host, request)
+  const response = await next(request.shown)
+  if (ending !== undefined && response !== undefined) await endResponse(ending, response)
+}
+
+async function endResponse(ending: Ending, response: Response): Promise<Response> {
+  const { status } = response
+  // Headers keep the lines of Set-Cookie apart, and join all others.
+  const head = { status, headers: [...response.headers].flat() }
+  const ambient = unchangedFields(targetOf(response.headers), ending.ambient)
+  if (!ending.needsBody) {
+    const { headers } = await ending.whole(head, undefined, ambient)
+    return headers === head.headers ? response : responseOf(status, groupFields(headers), response.body)
+  }
+  const body = await readBody(response)
+  if (Buffer.isBuffer(body)) {
+    const sent = await ending.whole(head, body, ambient)
+    return responseOf(sent.status, groupFields(sent.headers), sent.body)
+  }
+  const { instead, headers, capture } = await ending.streamed(head, ambient)
+  if (instead === undefined) return responseOf(status, groupFields(headers), passOn(body, capture))
+  void body.reader.cancel().catch(() => {})
+  return responseOf(instead.status, groupFields(instead.headers), instead.body)
+}
 
 /** `Headers` as the fields of a response that is being written. */
-export function targetOf(headers: Headers): FieldTarget {
+function targetOf(headers: Headers): FieldTarget {
   return {
     getHeader: (name) => headers.get(name) ?? undefined,
     getHeaderNames: () => [...headers.keys()],
@@ -16,51 +108,24 @@ export function targetOf(headers: Headers): FieldTarget {
   }
 }
 
-/** The fields of a response as a flat list. Headers keep the lines of Set-Cookie apart, and join all others. */
-export function listHeaders(headers: Headers): string[] {
-  return [...headers].flat()
-}
-
 /** An answer from the cache, with the fields that were set before. */
-export function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
+function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
   const fields = fieldsOf(outgoing)
-  if (ambient.keys().next().done === true) return responseOf(outgoing.status, initOf(fields), outgoing.body)
+  if (ambient.keys().next().done === true) return responseOf(outgoing.status, fields, outgoing.body)
   const headers = new Headers(ambient)
   setFields(targetOf(headers), fields)
-  return responseOf(outgoing.status, headers, outgoing.body)
+  return new Response(hasNoContent(outgoing.status) ? null : outgoing.body, { status: outgoing.status, headers })
 }
 
-/** A response with the fields of a list. */
-export function listedResponse(
-  status: number,
-  headers: HeaderList,
-  body: Uint8Array | ReadableStream<Uint8Array> | null,
-): Response {
-  const fields = groupFields(headers)
-  const init = fields.some(({ value }) => Array.isArray(value)) ? [...fieldLines(headers)].map(pairOf) : initOf(fields)
-  return responseOf(status, init, body)
-}
-
-function pairOf([name, value]: readonly [string, string]): [string, string] {
-  return [name, value]
-}
-
-/** A plain object is what servers send without looking into it. */
-function initOf(fields: readonly Field[]): Record<string, string> | [string, string][] {
-  const init: Record<string, string> = {}
-  for (const { name, value } of fields) {
-    if (typeof value !== 'string')
-      return fields.flatMap((field) => [field.value].flat().map((line) => pairOf([field.name, line])))
-    init[name] = value
-  }
-  return init
-}
-
+/** A response with these fields. As a plain object, servers send them without looking into it. */
 function responseOf(
   status: number,
-  headers: Headers | Record<string, string> | [string, string][],
+  fields: readonly Field[],
   body: Uint8Array | ReadableStream<Uint8Array> | null,
 ): Response {
+  const headers = fields.every(({ value }) => typeof value === 'string')
+    ? Object.fromEntries(fields.map(({ name, value }) => [name, String(value)]))
+    : fields.flatMap(({ name, value }) => [value].flat().map((line): [string, string] => [name, line]))
   return new Response(hasNoContent(status) ? null : body, { status, headers })
 }
 
@@ -73,7 +138,7 @@ function hasNoContent(status: number): boolean {
 const READS_MAX = 2
 
 /** A body whose end is not there yet: what was read of it, and what is still to be read. */
-export interface Rest {
+interface Rest {
   readonly chunks: Uint8Array[]
   readonly pending: ReturnType<ReadableStreamDefaultReader<Uint8Array>['read']> | undefined
   readonly reader: ReadableStreamDefaultReader<Uint8Array>
@@ -83,7 +148,7 @@ export interface Rest {
  * The body of a response, if it is there already. A Response does not say whether its body is a text or a stream, and a
  * stream must not be waited for: what cannot be read to its end within this turn of the event loop is one.
  */
-export async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
+async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   if (body === null) return Buffer.alloc(0)
   const reader = body.getReader()
   const chunks: Uint8Array[] = []
@@ -101,7 +166,7 @@ export async function readBody({ body, headers }: Response): Promise<Buffer | Re
 }
 
 /** The rest of a body on its way out, copied at the pace of its reader. Its copy is complete before its end is sent. */
-export function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined): ReadableStream<Uint8Array> {
+function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined): ReadableStream<Uint8Array> {
   let ahead = pending
   const next = async (): Promise<Uint8Array | undefined> => {
     const chunk = chunks.shift()

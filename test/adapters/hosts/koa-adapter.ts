@@ -1,9 +1,16 @@
 import type { Context, Middleware } from 'koa'
-import { DeclaredCache, DeclaredWrite, expectDeclared, routesOf } from '../../../src/adapters/declarations.js'
-import { Exchange, type Host } from '../../../src/adapters/exchange.js'
-import type { Dispatch } from '../../../src/adapters/node/refresh.js'
-import { NodeRequest } from '../../../src/adapters/node/request.js'
-import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../../../src/adapters/node/serve.js'
+import {
+  DeclaredCache,
+  DeclaredWrite,
+  expectDeclared,
+  type Host,
+  isCacheable,
+  misplaced,
+  routesOf,
+} from '../../../src/adapters/declarations.js'
+import { Exchange } from '../../../src/adapters/exchange.js'
+import { type Dispatch, NodeRequest } from '../../../src/adapters/node/request.js'
+import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../../../src/adapters/node/response.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis } from '../../../src/index.js'
 import { isSafe } from '../../../src/http/index.js'
 
@@ -15,7 +22,7 @@ export function redwell(redis: Redis, application: Dispatch): Middleware {
   return (ctx, next) => {
     hosts.set(ctx.req, { host, application })
     if (isSafe(ctx.method)) return next()
-    expectDeclared(host.routes, host.traits)
+    expectDeclared(host)
     return answer(ctx, next, (visit) => {
       serveUnsafe(visit)
       visit.proceed()
@@ -28,9 +35,8 @@ export function cache(route: string, options: CacheOptions<Context>): Middleware
   const declared = new DeclaredCache({ where: 'options of cache', options })
   return (ctx, next) =>
     answer(ctx, next, (visit, done) => {
-      const cachedRoute = declared.on(visit.host.routes, route, () => visit.host.traits)
-      const isRead = ctx.method === 'GET' || ctx.method === 'HEAD'
-      if (!isRead && !cachedRoute.anyMethod) throw new Error(`cache of ${route}: only GET responses are cached.`)
+      const cachedRoute = declared.on(visit.host, route)
+      if (!isCacheable(ctx.method, cachedRoute)) throw misplaced('cache', `cache of ${route}`)
       serveCached(visit, cachedRoute, (outgoing) => {
         ctx.respond = false
         sendHit(ctx.res, outgoing)
@@ -53,7 +59,7 @@ export function cacheGroups(ctx: Context, ...names: string[]): void {
 
 function writer(route: string, declared: DeclaredWrite<Context>): Middleware {
   return (ctx, next) => {
-    if (isSafe(ctx.method)) throw new Error(`${route}: cachePut and cacheEvict belongs on a route that writes.`)
+    if (isSafe(ctx.method)) throw misplaced('cachePut', route)
     return answer(ctx, next, (visit) => serveWrite(visit, declared), route)
   }
 }

@@ -1,27 +1,98 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
-import type { Ending } from '../exchange.js'
-import { BODY_FIELDS, changeFields, listFields, removeFields, replaceFields, unchangedFields } from '../fields.js'
+import type { DeclaredWrite, Host } from '../declarations.js'
+import { type Ending, Exchange, RunEnding, type Sent, settle } from '../exchange.js'
+import {
+  BODY_FIELDS,
+  changeFields,
+  fieldsOf,
+  type FieldSnapshot,
+  listFields,
+  replaceFields,
+  setFields,
+  snapshotFields,
+  unchangedFields,
+} from '../fields.js'
+import type { NodeRequest, PlatformRequest } from './request.js'
 
-type Done = (error?: Error | null) => void
+/** A request in a framework that answers through a `ServerResponse`. */
+export interface Visit<Req extends PlatformRequest> {
+  readonly host: Host
+  readonly request: NodeRequest<Req>
+  readonly response: ServerResponse
+  /** The handler runs. */
+  readonly proceed: () => void
+  readonly failed: (error: unknown) => void
+}
 
-type Chunk = string | Uint8Array
+/** Answers a request from the cache, or lets its handler run and ends that run with what it writes. */
+export function serveCached<Req extends PlatformRequest>(
+  { request, response, proceed, failed }: Visit<Req>,
+  cachedRoute: CachedRoute<Req>,
+  hit: (outgoing: OutgoingResponse) => void,
+  ambient: () => FieldSnapshot = () => snapshotFields(response.getHeaders()),
+): void {
+  settle(
+    () => Exchange.of(response).read(cachedRoute, request),
+    (found) => {
+      if (found === undefined) return proceed()
+      if (!(found instanceof RunEnding)) return hit(found)
+      found.ambient = ambient()
+      intercept(response, found, failed)
+      proceed()
+    },
+    failed,
+  )
+}
 
-type Encoding = BufferEncoding | Done | undefined
+/** Begins a `cachePut`, a `cacheEvict`, or both; the answer is sent when what it invalidates is invalid. */
+export function serveWrite<Req extends PlatformRequest>(
+  { host, request, response, proceed, failed }: Visit<Req>,
+  declared: DeclaredWrite<Req>,
+): void {
+  settle(
+    () => Exchange.of(response).write(host, declared, request),
+    (write) => {
+      if (write !== undefined) intercept(response, write, failed)
+      proceed()
+    },
+    failed,
+  )
+}
 
-type WriteHead = ServerResponse['writeHead']
+/** Lets a successful request by an unsafe method invalidate its URI (RFC 9111 section 4.4). */
+export function serveUnsafe<Req extends PlatformRequest>({ host, request, response, failed }: Visit<Req>): void {
+  const ending: Ending | undefined = response.headersSent ? undefined : Exchange.of(response).unsafe(host, request)
+  if (ending !== undefined) intercept(response, ending, failed)
+}
 
-/** How a response is written, as plain functions. */
-interface Methods {
-  readonly write: (chunk: Chunk, encoding?: Encoding, callback?: Done) => boolean
-  readonly end: (chunk?: Chunk | Done | null, encoding?: Encoding, callback?: Done) => ServerResponse
-  readonly writeHead: (...args: Parameters<WriteHead>) => ServerResponse
-  readonly flushHeaders: () => void
+/** Sends an answer from the cache next to the fields that are set already. */
+export function sendHit(response: ServerResponse, outgoing: OutgoingResponse): void {
+  if (outgoing.status === 304) for (const name of BODY_FIELDS) response.removeHeader(name)
+  response.statusCode = outgoing.status
+  setFields(response, fieldsOf(outgoing))
+  // Node would add it, but only where no logger can read it.
+  if (outgoing.body !== null) response.setHeader('Content-Length', outgoing.body.length)
+  response.end(outgoing.body ?? undefined)
+}
+
+/** From here on, what is written to a response is decided about by its ending. */
+export function intercept(response: ServerResponse, ending: Ending, failed: (error: unknown) => void): void {
+  new Interception(response, ending, failed).begin()
 }
 
 const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
+
+type Method = (typeof METHODS)[number]
+
+/** Arguments of `write` and `end`: chunk, encoding and callback, of which any may be left out. */
+type Args = readonly unknown[]
+
+/** How a response is written, as plain functions. */
+type Methods = Readonly<Record<Method, (...args: Args) => unknown>>
 
 /**
  * Stands between a handler and `node:http`. A response that is ended in one go is decided about as a whole; one that
@@ -41,7 +112,7 @@ class Interception {
    */
   #state: 'open' | 'deciding' | 'answered' | 'through' = 'open'
   #capture: Capture | undefined
-  #waiting: (() => void)[] = []
+  #waiting: (() => unknown)[] = []
 
   constructor(response: ServerResponse, ending: Ending, failed: (error: unknown) => void) {
     this.#response = response
@@ -50,10 +121,10 @@ class Interception {
     const { write, end, writeHead, flushHeaders } = response as Methods
     this.#original = { write, end, writeHead, flushHeaders }
     this.#own = {
-      write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
-      end: (chunk, encoding, callback) => this.#end(chunk, encoding, callback),
+      write: (...args) => this.#write(args),
+      end: (...args) => this.#end(args),
       writeHead: (...args) => this.#writeHead(args),
-      flushHeaders: () => this.#flushHeaders(),
+      flushHeaders: () => this.#passes('flushHeaders', []) && this.#call('flushHeaders', []),
     }
   }
 
@@ -63,35 +134,35 @@ class Interception {
     else this.#response.once('close', () => this.#close())
   }
 
-  #writeHead(args: Parameters<WriteHead>): ServerResponse {
-    if (this.#state === 'through') return this.#original.writeHead.apply(this.#response, args)
+  #call(method: Method, args: Args): unknown {
+    return Reflect.apply(this.#original[method], this.#response, args)
+  }
+
+  #writeHead(args: Args): ServerResponse {
+    if (this.#state === 'through') this.#call('writeHead', args)
     if (this.#state === 'open') setHead(this.#response, args)
     return this.#response
   }
 
-  #write(chunk: Chunk, encoding: Encoding, callback: Done | undefined): boolean {
-    if (this.#state === 'open') this.#decideByHead()
-    if (this.#state === 'through') {
-      this.#capture?.write(bytesOf(chunk, encoding))
-      const isDrained = this.#original.write.call(this.#response, chunk, encoding, callback)
-      if (!isDrained) this.#capture?.stalled()
-      return isDrained
-    }
-    if (this.#state === 'deciding') this.#waiting.push(() => void this.#write(chunk, encoding, callback))
-    return false
+  #write(args: Args): boolean {
+    if (!this.#passes('write', args)) return false
+    this.#capture?.write(bytesOf(args))
+    const isDrained = this.#call('write', args) === true
+    if (!isDrained) this.#capture?.stalled()
+    return isDrained
   }
 
-  #end(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): ServerResponse {
-    if (this.#state === 'open') this.#decideByWhole(chunk, encoding, callback)
-    else if (this.#state === 'deciding') this.#waiting.push(() => void this.#end(chunk, encoding, callback))
-    else if (this.#state === 'through') this.#endStream(chunk, encoding, callback)
+  #end(args: Args): ServerResponse {
+    if (this.#state === 'open') this.#decideByWhole(args)
+    else if (this.#passes('end', args)) this.#endStream(args)
     return this.#response
   }
 
-  #flushHeaders(): void {
+  /** Whether Node takes a call now. The first begins a stream, and those that come while its head is decided about wait. */
+  #passes(method: Method, args: Args): boolean {
     if (this.#state === 'open') this.#decideByHead()
-    if (this.#state === 'through') this.#original.flushHeaders.call(this.#response)
-    else if (this.#state === 'deciding') this.#waiting.push(() => this.#flushHeaders())
+    if (this.#state === 'deciding') this.#waiting.push(() => this.#own[method](...args))
+    return this.#state === 'through'
   }
 
   #close(): void {
@@ -99,21 +170,21 @@ class Interception {
     this.#ending.abandon()
   }
 
-  #decideByWhole(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
+  #decideByWhole(args: Args): void {
     const head = headOf(this.#response)
     const { statusMessage } = this.#response
     // A copy: a handler may use its buffer again when Node has taken the bytes.
-    const body = isChunk(chunk) ? Buffer.from(bytesOf(chunk, encoding)) : NOTHING
+    const body = Buffer.from(bytesOf(args))
     this.#state = 'answered'
     this.#decide(
       () => this.#ending.whole(head, body, this.#ambient()),
       (sent, late) => {
         this.#pass()
         this.#setStatus(sent.status, sent.status === head.status ? statusMessage : '')
-        if (sent.body !== body) return this.#endWith(sent, doneOf(chunk, encoding, callback))
+        if (sent.body !== body) return this.#endWith(sent, args.find(isFunction))
         this.#changeFields(head.headers, sent.headers, late)
         moveLengthLast(this.#response)
-        this.#original.end.call(this.#response, chunk, encoding, callback)
+        this.#call('end', args)
       },
     )
   }
@@ -137,23 +208,23 @@ class Interception {
     this.#waiting = []
     this.#restore()
     this.#setStatus(instead.status, '')
-    this.#endWith(instead, undefined)
+    this.#endWith(instead)
     this.#state = 'answered'
     Object.assign(this.#response, this.#own)
   }
 
-  #endWith({ status, headers, body }: Omit<OutgoingResponse, 'memo'>, callback: Done | undefined): void {
+  #endWith({ status, headers, body }: Sent, callback?: unknown): void {
     replaceFields(this.#response, headers, this.#ambient())
-    if (status === 304) removeFields(this.#response, BODY_FIELDS)
+    if (status === 304) for (const name of BODY_FIELDS) this.#response.removeHeader(name)
     else if (body !== null) this.#response.setHeader('Content-Length', body.length)
-    this.#original.end.call(this.#response, body, callback)
+    this.#call('end', [body, callback])
   }
 
   /** `late`: the handler went on in the meantime. */
-  #decide<T>(ask: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
+  #decide<T>(step: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
     let decided: MaybePromise<T>
     try {
-      decided = ask()
+      decided = step()
     } catch (error) {
       return this.#fail(error)
     }
@@ -162,7 +233,7 @@ class Interception {
   }
 
   #changeFields(before: HeaderList, after: HeaderList, late: boolean): void {
-    if (late && !areEqual(listFields(this.#response), before)) replaceFields(this.#response, after, NONE)
+    if (late && listFields(this.#response).join('\n') !== before.join('\n')) replaceFields(this.#response, after, NONE)
     else changeFields(this.#response, before, after, late ? NONE : this.#ambient())
   }
 
@@ -176,13 +247,13 @@ class Interception {
     return unchangedFields(this.#response, this.#ending.ambient)
   }
 
-  #endStream(chunk: Chunk | Done | null | undefined, encoding: Encoding, callback: Done | undefined): void {
+  #endStream(args: Args): void {
     const capture = this.#capture
     this.#capture = undefined
-    if (capture !== undefined && isChunk(chunk)) capture.write(bytesOf(chunk, encoding))
+    capture?.write(bytesOf(args))
     const end = (): void => {
       this.#restore()
-      this.#original.end.call(this.#response, chunk, encoding, callback)
+      this.#call('end', args)
     }
     const stored = capture?.complete()
     if (isPromise(stored)) stored.then(end, end)
@@ -221,21 +292,10 @@ class Interception {
   }
 }
 
-/** From here on, what is written to a response is decided about by its ending. */
-export function intercept(response: ServerResponse, ending: Ending, failed: (error: unknown) => void): void {
-  new Interception(response, ending, failed).begin()
-}
-
-const NOTHING = Buffer.alloc(0)
-
 const NONE: ReadonlySet<string> = new Set()
 
 function headOf(response: ServerResponse): ResponseHead {
   return { status: response.statusCode, headers: listFields(response) }
-}
-
-function areEqual(a: HeaderList, b: HeaderList): boolean {
-  return a.length === b.length && a.every((text, index) => text === b[index])
 }
 
 /** An entry has no Content-Length of its own, so a hit sends it last; so does a miss, to be the same. */
@@ -247,37 +307,30 @@ function moveLengthLast(response: ServerResponse): void {
 }
 
 /** As `writeHead` of Node, with its three forms of fields, but without sending. */
-function setHead(response: ServerResponse, args: Parameters<WriteHead>): void {
-  const [status, reason, third]: readonly unknown[] = args
+function setHead(response: ServerResponse, [status, reason, third]: Args): void {
   const fields = typeof reason === 'string' ? third : reason
   response.statusCode = Number(status)
   if (typeof reason === 'string') response.statusMessage = reason
-  if (Array.isArray(fields)) setLines(response, Array.isArray(fields[0]) ? fields.flat() : fields)
-  else
-    for (const [name, value] of Object.entries((fields ?? {}) as OutgoingHttpHeaders)) setValue(response, name, value)
-}
-
-function setValue(response: ServerResponse, name: string, value: OutgoingHttpHeader | undefined): void {
-  if (value !== undefined) response.setHeader(name, value)
-}
-
-/** A list may name a field several times; it overrides what was set before. */
-function setLines(response: ServerResponse, list: readonly unknown[]): void {
+  if (!Array.isArray(fields)) {
+    const lines = Object.entries((fields ?? {}) as OutgoingHttpHeaders)
+    for (const [name, value] of lines) if (value !== undefined) response.setHeader(name, value)
+    return
+  }
+  // A list may name a field several times; it overrides what was set before.
+  const list: readonly unknown[] = Array.isArray(fields[0]) ? fields.flat() : fields
   for (let index = 0; index < list.length; index += 2) response.removeHeader(String(list[index]))
   for (let index = 0; index < list.length; index += 2) {
     response.appendHeader(String(list[index]), String(list[index + 1]))
   }
 }
 
-function isChunk(chunk: unknown): chunk is Chunk {
-  return typeof chunk === 'string' || chunk instanceof Uint8Array
+/** No bytes where the first argument is a callback or nothing. */
+function bytesOf([chunk, encoding]: Args): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk !== 'string') return Buffer.alloc(0)
+  return Buffer.from(chunk, typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8')
 }
 
-function bytesOf(chunk: Chunk, encoding: Encoding): Uint8Array {
-  return typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk
-}
-
-/** The callback among the arguments of `end`. */
-function doneOf(...args: unknown[]): Done | undefined {
-  return args.find((one): one is Done => typeof one === 'function')
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function'
 }
