@@ -15,7 +15,7 @@ import type { ResponseDefaults } from './route/options.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
-import type { Otel } from './telemetry/otel/otel.js'
+import type { Otel } from './telemetry/otel/index.js'
 import { Telemetry } from './telemetry/recorder.js'
 
 export interface RedisOptions extends RedisSettings {
@@ -201,7 +201,7 @@ function checkOptions(options: unknown): void {
 
 async function loadOtel(logger: Logger): Promise<Otel | undefined> {
   try {
-    const { otelFromSettings } = await import('./telemetry/otel/otel.js')
+    const { otelFromSettings } = await import('./telemetry/otel/index.js')
     return otelFromSettings((message) => logger.warn(message))
   } catch (error) {
     logger.warn(`redwell: OpenTelemetry could not be loaded: ${String(error)}`)

@@ -10,6 +10,7 @@ import {
   type Outcome,
   type StoreEvent,
   type StoreResult,
+  type WaitEvent,
 } from './events.js'
 import { type CacheStats, Counts, type OriginStats } from './stats.js'
 
@@ -66,15 +67,13 @@ export class Recorder {
     stored: Stored,
     run: () => Promise<'stored' | 'fenced'>,
   ): Promise<'stored' | 'fenced'> {
-    const scope = write === 'set' ? this.#begin('set') : begin('set', this.origin)
+    const scope = write === 'set' ? this.#begin('set') : tracer?.('set', this.origin)
     const startedAt = performance.now()
+    let result: StoreResult = 'outage'
     try {
-      const result = await runIn(scope, run)
-      this.#stored(scope, write, stored, result === 'fenced' && write === 'set' ? 'contested' : result, startedAt)
-      return result
-    } catch (error) {
-      this.#stored(scope, write, stored, 'outage', startedAt)
-      throw error
+      return (result = await runIn(scope, run))
+    } finally {
+      this.#stored(scope, write, stored, result, startedAt)
     }
   }
 
@@ -84,7 +83,7 @@ export class Recorder {
     stored: Stored | undefined,
     run: () => Promise<T>,
   ): Promise<T> {
-    const scope = this.origin.kind === 'route' ? begin('put', this.origin) : this.#begin('set')
+    const scope = this.origin.kind === 'route' ? tracer?.('put', this.origin) : this.#begin('set')
     const startedAt = performance.now()
     try {
       const committed = await runIn(scope, run)
@@ -115,8 +114,11 @@ export class Recorder {
   }
 
   /** Awaits another request's run. */
-  async wait<T extends { readonly state: string } | void>(holder: WaitHolder, waiting: Promise<T>): Promise<T> {
-    this.#counts.waits += 1
+  async wait<T extends { readonly state: string } | void>(
+    holder: WaitEvent['holder'],
+    waiting: Promise<T>,
+  ): Promise<T> {
+    this.#counts.totals.waits += 1
     const startedAt = performance.now()
     const result = await waiting
     if (channels.wait.hasSubscribers) {
@@ -134,13 +136,13 @@ export class Recorder {
 
   /** A background refresh has started. */
   refreshes(reason: 'stale' | 'early'): void {
-    this.#counts.refreshes += 1
+    this.#counts.totals.refreshes += 1
     if (channels.refresh.hasSubscribers) channels.refresh.publish({ ...this.#common(), reason })
   }
 
   /** A stale entry was served because the handler or the loader failed. */
   standsIn(): void {
-    this.#counts.staleIfError += 1
+    this.#counts.totals.staleIfError += 1
     if (channels.staleIfError.hasSubscribers) channels.staleIfError.publish(this.#common())
   }
 
@@ -149,7 +151,7 @@ export class Recorder {
   }
 
   #begin(operation: string): Scope | undefined {
-    return begin(this.origin.kind === 'route' ? operation : `backend.${operation}`, this.origin)
+    return tracer?.(this.origin.kind === 'route' ? operation : `backend.${operation}`, this.origin)
   }
 
   /** Count of lookups that the time of the next one stands for; 0: it is not timed. */
@@ -207,8 +209,7 @@ export class Recorder {
     startedAt: number,
   ): void {
     const durationMs = performance.now() - startedAt
-    const { groups = [], mode = 'hard' } = target
-    const keys = target.paths ?? target.keys ?? []
+    const { paths: keys = [], groups = [], mode = 'hard' } = target
     this.#counts.evict(keys.length, groups.length, confirmed)
     this.#counts.time('evict', durationMs)
     if (scope === undefined && !channels.eviction.hasSubscribers) return
@@ -252,11 +253,9 @@ export class LookupTimer {
   }
 }
 
-function isEmpty({ keys = [], paths = keys, groups = [] }: EvictionTarget): boolean {
+function isEmpty({ paths = [], groups = [] }: EvictionTarget): boolean {
   return paths.length === 0 && groups.length === 0
 }
-
-type WaitHolder = 'process' | 'other-process'
 
 /** The parts of an entry that are recorded. */
 export interface RecordedEntry {
@@ -284,7 +283,6 @@ export interface Stored {
 
 export interface EvictionTarget {
   readonly paths?: readonly string[] | undefined
-  readonly keys?: readonly string[] | undefined
   readonly groups?: readonly string[] | undefined
   readonly mode?: 'hard' | 'soft' | undefined
 }
@@ -317,10 +315,6 @@ let tracer: Tracer | undefined
 
 export function setTracer(next: Tracer | undefined): void {
   tracer = next
-}
-
-function begin(operation: string, origin: Origin): Scope | undefined {
-  return tracer === undefined ? undefined : tracer(operation, origin)
 }
 
 /** Work that throws before it returns a promise still ends its scope. */
@@ -368,12 +362,8 @@ export class Telemetry {
 
   stats(): CacheStats {
     const { route, namespace } = this.#recorders
-    return {
-      since: this.#since,
-      routes: readAll(route),
-      namespaces: readAll(namespace),
-      rateLimits: this.limits.read(),
-    }
+    const rateLimits = this.limits.read()
+    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), rateLimits }
   }
 
   reset(): void {
@@ -399,9 +389,9 @@ export function publishBreaker(server: string, state: BreakerEvent['state'], pre
   if (channels.breaker.hasSubscribers) channels.breaker.publish({ at: Date.now(), server, state, previous })
 }
 
-type ConnectionStatus = ConnectionEvent['status']
+type Status = ConnectionEvent['status']
 
-export function publishStatus(server: string, status: ConnectionStatus, previous: ConnectionStatus): void {
+export function publishStatus(server: string, status: Status, previous: Status): void {
   if (channels.connection.hasSubscribers) channels.connection.publish({ at: Date.now(), server, status, previous })
 }
 

@@ -62,17 +62,18 @@ export interface CacheStats {
 
 /** The running totals of one origin. */
 export class Counts {
-  waits = 0
-  staleIfError = 0
-  refreshes = 0
-  #hits = 0
-  #stale = 0
-  #collapsed = 0
-  #stores = 0
-  #fenced = 0
-  #failedStores = 0
-  #served = 0
-  #stored = 0
+  readonly totals = {
+    hits: 0,
+    stale: 0,
+    collapsed: 0,
+    waits: 0,
+    staleIfError: 0,
+    refreshes: 0,
+    stores: 0,
+    fenced: 0,
+    failedStores: 0,
+  }
+  readonly #bytes = { served: 0, stored: 0 }
   readonly #evictions = { keys: 0, groups: 0, unconfirmed: 0 }
   readonly #misses = new Map<string, number>()
   readonly #bypasses = new Map<string, number>()
@@ -80,11 +81,11 @@ export class Counts {
   readonly #latency: Partial<Record<'get' | 'set' | 'evict', Histogram>> = {}
 
   lookup(outcome: Outcome, reason: string, bytes: number): void {
-    if (outcome === 'hit') this.#hits += 1
-    else if (outcome === 'stale') this.#stale += 1
+    if (outcome === 'hit') this.totals.hits += 1
+    else if (outcome === 'stale') this.totals.stale += 1
     else increment(outcome === 'miss' ? this.#misses : this.#bypasses, reason)
-    if (reason === 'collapsed') this.#collapsed += 1
-    this.#served += bytes
+    if (reason === 'collapsed') this.totals.collapsed += 1
+    this.#bytes.served += bytes
   }
 
   refused(reason: string): void {
@@ -92,11 +93,11 @@ export class Counts {
   }
 
   store(result: StoreResult, bytes: number): void {
-    if (result === 'outage') this.#failedStores += 1
-    else if (result !== 'stored') this.#fenced += 1
+    if (result === 'outage') this.totals.failedStores += 1
+    else if (result !== 'stored') this.totals.fenced += 1
     else {
-      this.#stores += 1
-      this.#stored += bytes
+      this.totals.stores += 1
+      this.#bytes.stored += bytes
     }
   }
 
@@ -115,20 +116,12 @@ export class Counts {
   read(): OriginStats {
     const { get, set, evict } = this.#latency
     return {
-      hits: this.#hits,
-      stale: this.#stale,
+      ...this.totals,
       misses: Object.fromEntries(this.#misses),
       bypasses: Object.fromEntries(this.#bypasses),
-      collapsed: this.#collapsed,
-      waits: this.waits,
-      staleIfError: this.staleIfError,
-      refreshes: this.refreshes,
-      stores: this.#stores,
-      fenced: this.#fenced,
-      failedStores: this.#failedStores,
       refusals: Object.fromEntries(this.#refusals),
       evictions: { ...this.#evictions },
-      bytes: { served: this.#served, stored: this.#stored },
+      bytes: { ...this.#bytes },
       latency: { get: get?.read(), set: set?.read(), evict: evict?.read() },
     }
   }

@@ -342,7 +342,7 @@ test('no event is built without subscribers', async () => {
   const committed = { entries: 1, confirmed: true, published: 'fenced' } as const
   await recorder.store('fill', stored, async () => 'fenced')
   await recorder.put({ groups: ['g'] }, stored, async () => committed)
-  await recorder.evict('evict', { keys: ['k'] }, async () => committed)
+  await recorder.evict('evict', { paths: ['k'] }, async () => committed)
   expect(groups).not.toHaveBeenCalled()
   expect(now).not.toHaveBeenCalled()
   stops.push(subscribe('redwell:lookup', () => {}))

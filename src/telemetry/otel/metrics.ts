@@ -86,26 +86,25 @@ export class Metrics {
 
   #breaker({ server, state }: BreakerEvent): void {
     const labels = { [ATTRIBUTE.server]: server }
-    this.#instruments.series('breakerChanges').point({ ...labels, [ATTRIBUTE.state]: state }).value += 1
-    this.#instruments.series('breakerOpen').point(labels).value = state === 'open' ? 1 : 0
+    this.#instruments.point('breakerChanges', { ...labels, [ATTRIBUTE.state]: state }).value += 1
+    this.#instruments.point('breakerOpen', labels).value = state === 'open' ? 1 : 0
   }
 
   #connection({ server, status }: ConnectionEvent): void {
     const labels = { [ATTRIBUTE.server]: server }
-    const series = this.#instruments.series('available')
-    if (status === 'closed') series.delete(labels)
-    else series.point(labels).value = status === 'ready' ? 1 : 0
+    if (status === 'closed') this.#instruments.delete('available', labels)
+    else this.#instruments.point('available', labels).value = status === 'ready' ? 1 : 0
   }
 
   #retry({ prefix, result, pending }: RetryEvent): void {
     const labels = { [ATTRIBUTE.prefix]: prefix }
-    this.#instruments.series('retries').point({ ...labels, [RESULT]: result }).value += 1
-    this.#instruments.series('unconfirmed').point(labels).value = pending
+    this.#instruments.point('retries', { ...labels, [RESULT]: result }).value += 1
+    this.#instruments.point('unconfirmed', labels).value = pending
   }
 
   #rateLimit({ scope, outcome, durationMs }: RateLimitEvent): void {
     const labels = { [ATTRIBUTE.scope]: scope, [ATTRIBUTE.limitOutcome]: outcome }
-    this.#instruments.series('rateLimitRequests').point(labels).value += 1
+    this.#instruments.point('rateLimitRequests', labels).value += 1
     this.#instruments.rateLimitLatency?.record(durationMs / 1000, labels)
   }
 
@@ -151,7 +150,11 @@ type SeriesName = keyof typeof COUNTERS | keyof typeof GAUGES
 export class Instruments {
   readonly #api: Api
   readonly #given: MeterProvider | undefined
-  readonly #series = new Map<SeriesName, Series>()
+  /**
+   * The running values of each metric by their attributes, read when metrics are collected. A counter of the SDK
+   * serialises its attributes at each call, which costs more than a hit from memory; a point is an addition.
+   */
+  readonly #series = new Map<SeriesName, Map<string, Point>>()
   #provider: MeterProvider | undefined
   #latency: Histogram | undefined
   #rateLimitLatency: Histogram | undefined
@@ -162,11 +165,18 @@ export class Instruments {
     this.#given = given
   }
 
-  series(name: SeriesName): Series {
+  point(name: SeriesName, attributes: Attributes): Point {
     this.#follow()
     let series = this.#series.get(name)
-    if (series === undefined) this.#series.set(name, (series = new Series()))
-    return series
+    if (series === undefined) this.#series.set(name, (series = new Map()))
+    const id = JSON.stringify(attributes)
+    let point = series.get(id)
+    if (point === undefined) series.set(id, (point = { attributes, value: 0 }))
+    return point
+  }
+
+  delete(name: SeriesName, attributes: Attributes): void {
+    this.#series.get(name)?.delete(JSON.stringify(attributes))
   }
 
   /** Read at each event, so that a provider is found as soon as it is registered. */
@@ -193,22 +203,21 @@ export class Instruments {
     this.close()
     this.#provider = provider
     const meter = provider.getMeter(SCOPE)
-    this.#latency = meter.createHistogram(METRIC.latency, {
-      unit: 's',
-      description: 'Time of decisions, stores and invalidations, without handlers.',
-      advice: { explicitBucketBoundaries: [...LATENCY_BOUNDARIES] },
-    })
-    this.#rateLimitLatency = meter.createHistogram(METRIC.rateLimitLatency, {
-      unit: 's',
-      description: 'Time of the decisions of rate limits.',
-      advice: { explicitBucketBoundaries: [...LATENCY_BOUNDARIES] },
-    })
+    const histogram = (name: string, description: string): Histogram =>
+      meter.createHistogram(name, {
+        unit: 's',
+        description,
+        advice: { explicitBucketBoundaries: [...LATENCY_BOUNDARIES] },
+      })
+    this.#latency = histogram(METRIC.latency, 'Time of decisions, stores and invalidations, without handlers.')
+    this.#rateLimitLatency = histogram(METRIC.rateLimitLatency, 'Time of the decisions of rate limits.')
     for (const name of keysOf(COUNTERS)) this.#watch(meter.createObservableCounter(METRIC[name], COUNTERS[name]), name)
     for (const name of keysOf(GAUGES)) this.#watch(meter.createObservableGauge(METRIC[name], GAUGES[name]), name)
   }
 
   #watch(instrument: ReturnType<Meter['createObservableGauge']>, name: SeriesName): void {
-    const observe = (result: ObservableResult): void => this.#series.get(name)?.observe(result)
+    const observe = (result: ObservableResult): void =>
+      this.#series.get(name)?.forEach(({ attributes, value }) => result.observe(value, attributes))
     instrument.addCallback(observe)
     this.#removeCallbacks.push(() => instrument.removeCallback(observe))
   }
@@ -265,7 +274,7 @@ class OriginMetrics {
   }
 
   #point(name: SeriesName, labels: Attributes): Point {
-    return this.#instruments.series(name).point({ ...this.#attributes, ...labels })
+    return this.#instruments.point(name, { ...this.#attributes, ...labels })
   }
 }
 
@@ -273,27 +282,4 @@ class OriginMetrics {
 interface Point {
   readonly attributes: Attributes
   value: number
-}
-
-/**
- * The running values of one metric, read when metrics are collected. A counter of the SDK serialises its attributes at
- * each call, which costs more than a hit from memory; a point is an addition.
- */
-class Series {
-  readonly #points = new Map<string, Point>()
-
-  point(attributes: Attributes): Point {
-    const id = JSON.stringify(attributes)
-    let point = this.#points.get(id)
-    if (point === undefined) this.#points.set(id, (point = { attributes, value: 0 }))
-    return point
-  }
-
-  delete(attributes: Attributes): void {
-    this.#points.delete(JSON.stringify(attributes))
-  }
-
-  observe(result: ObservableResult): void {
-    for (const { attributes, value } of this.#points.values()) result.observe(value, attributes)
-  }
 }

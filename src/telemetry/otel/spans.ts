@@ -45,16 +45,16 @@ export function limitSpans(
   })
 }
 
-const ROUTE_SPANS = new Map<string, string>([
-  ['get', SPAN.get],
-  ['set', SPAN.set],
-  ['put', SPAN.put],
-  ['evict', SPAN.evict],
-])
+const ROUTE_SPANS: Readonly<Record<string, string | undefined>> = {
+  get: SPAN.get,
+  set: SPAN.set,
+  put: SPAN.put,
+  evict: SPAN.evict,
+}
 
 function spanName(operation: string): string {
   const method = operation.replace('backend.', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-  return ROUTE_SPANS.get(operation) ?? SPAN.backend + method
+  return ROUTE_SPANS[operation] ?? SPAN.backend + method
 }
 
 class SpanScope implements Scope {
@@ -107,31 +107,28 @@ class SpanScope implements Scope {
 }
 
 function attributesOf(event: EndEvent): Attributes {
-  if ('outcome' in event) return lookupAttributes(event)
-  return 'result' in event ? storeAttributes(event) : evictionAttributes(event)
-}
-
-function lookupAttributes({ outcome, reason, ttlMs, ageMs }: LookupEvent): Attributes {
-  return {
-    [ATTRIBUTE.outcome]: outcome,
-    [ATTRIBUTE.reason]: reason,
-    [ATTRIBUTE.hit]: outcome === 'hit' || outcome === 'stale',
-    ...(ttlMs === undefined ? {} : ttlAttribute(ttlMs)),
-    ...(ageMs === undefined ? {} : { [ATTRIBUTE.age]: ageMs / 1000 }),
+  if ('outcome' in event) {
+    const { outcome, reason, ttlMs, ageMs } = event
+    return {
+      [ATTRIBUTE.outcome]: outcome,
+      [ATTRIBUTE.reason]: reason,
+      [ATTRIBUTE.hit]: outcome === 'hit' || outcome === 'stale',
+      ...ttlAttribute(ttlMs),
+      ...(ageMs === undefined ? {} : { [ATTRIBUTE.age]: ageMs / 1000 }),
+    }
   }
+  if ('result' in event)
+    return {
+      [ATTRIBUTE.write]: event.write.replace('-', '_'),
+      [ATTRIBUTE.result]: event.result,
+      ...ttlAttribute(event.ttlMs),
+    }
+  const targets = [...(event.keys.length > 0 ? ['key'] : []), ...(event.groups.length > 0 ? ['group'] : [])]
+  return { [ATTRIBUTE.target]: targets, [ATTRIBUTE.confirmed]: event.confirmed }
 }
 
-function storeAttributes({ write, result, ttlMs }: StoreEvent): Attributes {
-  return { [ATTRIBUTE.write]: write.replace('-', '_'), [ATTRIBUTE.result]: result, ...ttlAttribute(ttlMs) }
-}
-
-function ttlAttribute(ttlMs: number): Attributes {
+function ttlAttribute(ttlMs = Infinity): Attributes {
   return ttlMs === Infinity ? {} : { [ATTRIBUTE.ttl]: ttlMs / 1000 }
-}
-
-function evictionAttributes({ confirmed, keys, groups }: EvictionEvent): Attributes {
-  const targets = [...(keys.length > 0 ? ['key'] : []), ...(groups.length > 0 ? ['group'] : [])]
-  return { [ATTRIBUTE.target]: targets, [ATTRIBUTE.confirmed]: confirmed }
 }
 
 /** The cache failed, not the request; a miss and an outage must not look alike. */
