@@ -83,10 +83,9 @@ export function mergeFields(base: HeaderList, update: HeaderList): HeaderList {
  */
 export function appendMembers(headers: HeaderList, name: string, members: string): HeaderList {
   const lower = name.toLowerCase()
-  let last = -1
-  for (let index = 0; index < headers.length; index += 2) if (isField(headers[index] ?? '', lower)) last = index + 1
+  const last = headers.findLastIndex((text, index) => index % 2 === 0 && isField(text, lower))
   if (last === -1) return [...headers, name, members]
-  return headers.map((text, index) => (index === last ? `${text}, ${members}` : text))
+  return headers.map((text, index) => (index === last + 1 ? `${text}, ${members}` : text))
 }
 
 /** A token, such as the name of a field (RFC 9110 sections 5.1 and 5.6.2). */

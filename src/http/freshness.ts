@@ -211,7 +211,9 @@ export function generatedCacheControl(freshUntil: number, now: number, personal:
 export function withFreshness(stored: StoredResponse, now: number, validated: boolean): string[] {
   const { flags } = stored
   const counts = !hasFlag(flags, Flag.age)
-  const headers = shrinks(flags) ? countDown(stored, now) : stored.headers.slice()
+  // The handler's lifetime without an Age: its own numbers have to shrink.
+  const shrinks = counts && !hasFlag(flags, Flag.routeGoverned) && hasFlag(flags, Flag.ownCacheControl)
+  const headers = shrinks ? countDown(stored, now) : stored.headers.slice()
   if (hasFlag(flags, Flag.routeGoverned) && !hasFlag(flags, Flag.ownCacheControl)) {
     const since = counts ? now : stored.storedAt
     headers.push('Cache-Control', generatedCacheControl(stored.freshUntil, since, hasFlag(flags, Flag.personal)))
@@ -220,21 +222,12 @@ export function withFreshness(stored: StoredResponse, now: number, validated: bo
   return headers
 }
 
-/** The handler's lifetime without an Age: its own numbers have to shrink. */
-function shrinks(flags: number): boolean {
-  return (flags & (Flag.age | Flag.routeGoverned)) === 0 && hasFlag(flags, Flag.ownCacheControl)
-}
-
 const LIFETIME = /\b(max-age|s-maxage)="?(\d{1,15})"?/gi
 
 function countDown(stored: StoredResponse, now: number): string[] {
   const age = ageSeconds(stored, now)
+  const rest = (_: string, directive: string, seconds: string) => `${directive}=${Math.max(0, Number(seconds) - age)}`
   return mapFields(stored.headers, (name, text) =>
-    isField(name, 'cache-control')
-      ? text.replace(
-          LIFETIME,
-          (_, directive: string, seconds: string) => `${directive}=${Math.max(0, Number(seconds) - age)}`,
-        )
-      : text,
+    isField(name, 'cache-control') ? text.replace(LIFETIME, rest) : text,
   )
 }

@@ -16,12 +16,6 @@ export function isSuccess(status: number): boolean {
   return status >= 200 && status < 400
 }
 
-export interface Invalidation {
-  /** Path and query of each URI whose variants are evicted. */
-  readonly targets: readonly string[]
-  readonly groups: readonly string[]
-}
-
 export type InvalidationPolicy = Pick<
   HttpPolicy,
   'autoInvalidate' | 'invalidateLocations' | 'groupInvalidation' | 'invalidateSharedGroups'
@@ -29,15 +23,15 @@ export type InvalidationPolicy = Pick<
 
 /**
  * What a successful unsafe request invalidates (RFC 9111 section 4.4, RFC 9875 section 3): its URI, Location and
- * Content-Location of the same origin, and the groups that the response names. `url` is absolute. Its path and query
- * stay as they were sent, because a reader's URI is compared in that form.
+ * Content-Location of the same origin, and the groups that the response names. `url` is absolute. `targets` are path and
+ * query as they were sent, because a reader's URI is compared in that form.
  */
 export function invalidationOf(
   method: string,
   url: string,
   response: ResponseHead,
   policy: InvalidationPolicy,
-): Invalidation {
+): { readonly targets: readonly string[]; readonly groups: readonly string[] } {
   if (isSafe(method) || !isSuccess(response.status)) return { targets: [], groups: [] }
   const groups = policy.groupInvalidation ? groupList(response.headers, 'cache-group-invalidation') : []
   if (!policy.autoInvalidate) return { targets: [], groups }
@@ -68,15 +62,13 @@ const CACHE_GROUPS_MAX = 128
 /** Length of a name; RFC 9875 section 2 requires at least 32. */
 const CACHE_GROUP_LENGTH_MAX = 256
 
-/** Groups that the response is in (RFC 9875 section 2). */
-export function cacheGroups(headers: HeaderList): readonly string[] {
-  return groupList(headers, 'cache-groups')
-}
-
 const NONE: readonly string[] = []
 
-/** A List of Strings, compared exactly, parameters ignored. A field of any other form is ignored as a whole. */
-function groupList(headers: HeaderList, field: string): readonly string[] {
+/**
+ * Groups that a response is in or invalidates (RFC 9875 sections 2 and 3): a List of Strings, compared exactly, parameters
+ * ignored. A field of any other form is ignored as a whole.
+ */
+export function groupList(headers: HeaderList, field: string): readonly string[] {
   const value = joinedField(headers, field)
   if (value === undefined) return NONE
   try {

@@ -45,7 +45,8 @@ export function buildStoredResponse(
   if (clientHasIt(stored, plan, facts.etag, now)) return facts.notModified(whole)
   if (plan.range !== undefined) return ranged(stored, whole, plan, now)
   if (!plan.head) return whole
-  const length = hasNoContent(stored.status) ? [] : ['Content-Length', String(stored.body.length)]
+  // A status without content has no Content-Length (RFC 9110 section 8.6).
+  const length = stored.status === 204 ? [] : ['Content-Length', String(stored.body.length)]
   return new OutgoingResponse(whole.status, [...whole.headers, ...length], null)
 }
 
@@ -89,11 +90,6 @@ function factsOf(stored: StoredResponse): Facts {
   return facts
 }
 
-/** Statuses without content, so without Content-Length (RFC 9110 section 8.6). */
-function hasNoContent(status: number): boolean {
-  return status === 204
-}
-
 function wholeResponse(
   stored: StoredResponse,
   policy: HttpPolicy,
@@ -102,14 +98,10 @@ function wholeResponse(
 ): OutgoingResponse {
   const headers = withFreshness(stored, now, context.kind === 'revalidated')
   const member = policy.cacheStatus === false ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
-  const body = hasNoContent(stored.status) ? null : stored.body
-  return new OutgoingResponse(stored.status, withStatusFields(headers, policy, wordOf(context), member), body)
-}
-
-/** HIT: the handler's answer is not part of this one. A revalidation ran the handler and stored its result. */
-function wordOf(context: StoredResponseContext): StatusWord {
-  if (context.kind !== 'revalidated') return 'HIT'
-  return context.stored === false ? 'BYPASS' : 'MISS'
+  const body = stored.status === 204 ? null : stored.body
+  // HIT: the handler's answer is not part of this one. A revalidation ran the handler and stored its result.
+  const word = context.kind !== 'revalidated' ? 'HIT' : context.stored === false ? 'BYPASS' : 'MISS'
+  return new OutgoingResponse(stored.status, withStatusFields(headers, policy, word, member), body)
 }
 
 /** Fields about the stored bytes, which are not those of the part (RFC 9530 section 2). */
@@ -151,8 +143,7 @@ export function buildMissResponse(
   // The response to a write-through is the write's own, so the caller alone knows whether its entry was stored.
   const isWrite = plan.stores === 'write'
   const stored = isWrite ? run.stored === true : decision.store && run.stored !== false
-  const entry = decision.store && !isWrite ? decision : undefined
-  const fields = [...ownFields(response, entry, stored, policy), ...lifetimeOf(response, entry, stored, policy, now)]
+  const fields = missFields(response, decision.store && !isWrite ? decision : undefined, stored, policy, now)
   const member = policy.cacheStatus === false ? undefined : runStatus(policy.cacheStatus, plan, stored, run)
   const headers = withStatusFields(fields, policy, stored ? 'MISS' : 'BYPASS', member)
   const unmodified =
@@ -167,34 +158,28 @@ function canBeNotModified(plan: RequestPlan, headers: HeaderList, body: Buffer |
   return plan.ifNoneMatch !== undefined || hasField(headers, 'last-modified')
 }
 
-/** The handler's fields, and those that the entry has in addition. */
-function ownFields(
+/**
+ * The handler's fields, and those that the entry has in addition. A Cache-Control is generated only where the handler set
+ * none and the route sets the lifetime; a write's response is no reader's.
+ */
+function missFields(
   { headers }: ResponseHead,
-  entry: Storable | undefined,
-  stored: boolean,
-  policy: HttpPolicy,
-): HeaderList {
-  const flags = entry?.flags ?? 0
-  // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
-  const renewed = stored && hasFlag(flags, Flag.routeGoverned)
-  const dated = entry?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(flags, Flag.age))
-  const omitted = [OWN_STATUS_FIELD, OWN_TARGET, ...(renewed ? ['age'] : []), ...(dated ? ['date'] : [])]
-  const own = keepFields(headers, (name) => !omitted.includes(name))
-  return entry === undefined ? withVary(own, policy) : withOwnFields(own, entry, policy)
-}
-
-/** Generated only where the handler set none and the route sets the lifetime; a write's response is no reader's. */
-function lifetimeOf(
-  { headers }: ResponseHead,
-  entry: Storable | undefined,
+  added: Storable | undefined,
   stored: boolean,
   policy: HttpPolicy,
   now: number,
-): HeaderList {
-  if (hasField(headers, 'cache-control')) return []
-  if (entry === undefined || !stored) return policy.private ? ['Cache-Control', 'private'] : []
-  if (!hasFlag(entry.flags, Flag.routeGoverned)) return []
-  return ['Cache-Control', generatedCacheControl(entry.lifetimes.freshUntil, now, policy.private)]
+): string[] {
+  const { flags, freshUntil } = added?.entry ?? { flags: 0, freshUntil: now }
+  // The route's lifetime counts from now, so the age that the handler's fields describe must not count as well.
+  const renewed = stored && hasFlag(flags, Flag.routeGoverned)
+  const dated = added?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(flags, Flag.age))
+  const omitted = [OWN_STATUS_FIELD, OWN_TARGET, ...(renewed ? ['age'] : []), ...(dated ? ['date'] : [])]
+  const own = keepFields(headers, (name) => !omitted.includes(name))
+  const fields = [...(added === undefined ? withVary(own, policy) : withOwnFields(own, added, policy))]
+  if (hasField(headers, 'cache-control')) return fields
+  if (renewed) fields.push('Cache-Control', generatedCacheControl(freshUntil, now, policy.private))
+  else if (policy.private && !(stored && added !== undefined)) fields.push('Cache-Control', 'private')
+  return fields
 }
 
 /**
@@ -206,13 +191,11 @@ export function gatewayTimeout(): OutgoingResponse {
   return new OutgoingResponse(504, ['Cache-Control', 'no-store'], NO_CONTENT)
 }
 
-type StatusWord = 'HIT' | 'MISS' | 'BYPASS'
-
 /** Adds `X-Redis-Cache`, and this cache's member of Cache-Status after the handler's. */
 function withStatusFields(
   headers: string[],
   policy: HttpPolicy,
-  word: StatusWord,
+  word: 'HIT' | 'MISS' | 'BYPASS',
   member: string | undefined,
 ): HeaderList {
   if (policy.statusHeader) headers.push('X-Redis-Cache', word)

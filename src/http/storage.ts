@@ -28,7 +28,7 @@ import {
   neverStale,
   windowsOf,
 } from './freshness.js'
-import { cacheGroups, fitsEntry, serializeGroups } from './invalidation.js'
+import { fitsEntry, groupList, serializeGroups } from './invalidation.js'
 import type { HttpPolicy } from './options.js'
 import {
   Flag,
@@ -100,15 +100,15 @@ export function decideStore(response: ResponseHead, context: RunContext): StoreD
     qualified: policy.personal ? noCacheFields : [...noCacheFields, ...privateFields],
     lifetime: chooseLifetime(entry, effective, policy, now),
     varyNames: varyNames(entry.headers, policy),
-    groups: cacheGroups(entry.headers),
+    groups: groupList(entry.headers, 'cache-groups'),
   }
   for (const [reason, refuses] of REFUSALS) if (refuses(run)) return refuse(reason)
   if (typeof run.lifetime === 'string') return refuse(run.lifetime)
   const draft = draftOf(run, run.lifetime)
-  const { freshUntil, staleUntil, errorUntil } = draft.lifetimes
+  const { freshUntil, staleUntil, errorUntil } = draft.entry
   // Limits, and entries that could never be used.
   if (Math.max(freshUntil, staleUntil, errorUntil) <= now) return refuse('already-stale')
-  if (fieldBytes(draft.storedHeaders) > policy.maxHeaderBytes) return refuse('headers-too-large')
+  if (fieldBytes(draft.entry.headers) > policy.maxHeaderBytes) return refuse('headers-too-large')
   if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return refuse('body-too-large')
   if (body === undefined) return draft
   return isTruncated(response, body) ? refuse('truncated') : withBody(draft, body, policy)
@@ -246,25 +246,22 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
   const initialAgeMs = byHandler ? initialAge(headers, run.requestedAt, now) : 0
   const random = run.random ?? (policy.jitter > 0 ? Math.random() : 0)
   const known = { initialAgeMs, revalidates: policy.revalidate && validators, random, now }
-  const { flags, ...lifetimes } = windowsOf(lifetime, run, policy, known)
+  const windows = windowsOf(lifetime, run, policy, known)
+  const flags =
+    windows.flags |
+    (byHandler ? 0 : Flag.routeGoverned) |
+    (usesAge ? Flag.age : 0) |
+    (neverStale(directives, policy) ? Flag.noStale : 0) |
+    (directives.noCache ? Flag.validate : 0) |
+    (allowsSharing(directives) ? Flag.sharedAuth : 0) |
+    (directives.immutable ? Flag.immutable : 0) |
+    (hasField(headers, 'cache-control') ? Flag.ownCacheControl : 0) |
+    (validators ? Flag.validators : 0) |
+    (entry.status === 206 ? Flag.partial : 0) |
+    (policy.private ? Flag.personal : 0)
   return {
     store: true,
-    status: entry.status,
-    lifetimes,
-    flags:
-      flags |
-      (byHandler ? 0 : Flag.routeGoverned) |
-      (usesAge ? Flag.age : 0) |
-      (neverStale(directives, policy) ? Flag.noStale : 0) |
-      (directives.noCache ? Flag.validate : 0) |
-      (allowsSharing(directives) ? Flag.sharedAuth : 0) |
-      (directives.immutable ? Flag.immutable : 0) |
-      (hasField(headers, 'cache-control') ? Flag.ownCacheControl : 0) |
-      (validators ? Flag.validators : 0) |
-      (entry.status === 206 ? Flag.partial : 0) |
-      (policy.private ? Flag.personal : 0),
-    initialAgeMs,
-    storedHeaders,
+    entry: { ...windows, status: entry.status, headers: storedHeaders, flags, initialAgeMs },
     ...added,
     groups: run.groups,
     varyNames: run.varyNames === '*' ? [] : run.varyNames,
@@ -276,14 +273,14 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
  * (RFC 9110 section 8.8.3). Doing it twice changes nothing.
  */
 export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): StoreDecision {
+  const { entry } = decision
   if (body.length > policy.maxBodyBytes) return refuse('body-too-large')
-  if (hasFlag(decision.flags, Flag.partial)) return fitted(decision, body.length)
-  if (!policy.etag || decision.status !== 200 || hasField(decision.storedHeaders, 'etag')) return decision
+  if (hasFlag(entry.flags, Flag.partial)) return fitted(decision, body.length)
+  if (!policy.etag || entry.status !== 200 || hasField(entry.headers, 'etag')) return decision
   const etag = ['ETag', makeEtag(body)]
   return {
     ...decision,
-    flags: decision.flags | Flag.generatedEtag,
-    storedHeaders: [...decision.storedHeaders, ...etag],
+    entry: { ...entry, flags: entry.flags | Flag.generatedEtag, headers: [...entry.headers, ...etag] },
     addedHeaders: [...decision.addedHeaders, ...etag],
   }
 }
@@ -294,26 +291,19 @@ export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): 
  * the beginning. A longer body is not stored.
  */
 function fitted(decision: Storable, length: number): StoreDecision {
-  const part = contentRangeOf(decision.storedHeaders)
+  const { entry } = decision
+  const part = contentRangeOf(entry.headers)
   const excess = part === undefined ? -1 : part.last - part.first + 1 - length
   if (part === undefined || length === 0 || excess < 0) return refuse('partial')
   if (excess === 0) return decision
   const last = part.last - excess
   const complete = part.last + 1 === part.complete ? last + 1 : part.complete
   const range = formatContentRange({ first: part.first, last, complete })
-  const storedHeaders = mapFields(decision.storedHeaders, (name, own) => (isField(name, 'content-range') ? range : own))
-  return { ...decision, storedHeaders }
+  const headers = mapFields(entry.headers, (name, own) => (isField(name, 'content-range') ? range : own))
+  return { ...decision, entry: { ...entry, headers } }
 }
 
 /** The entry that a decision makes. */
 export function toStored(decision: Storable, body: Buffer): StoredResponse {
-  return {
-    status: decision.status,
-    headers: decision.storedHeaders,
-    ...decision.lifetimes,
-    body,
-    flags: decision.flags,
-    initialAgeMs: decision.initialAgeMs,
-    memo: undefined,
-  }
+  return { ...decision.entry, body, memo: undefined }
 }

@@ -95,15 +95,11 @@ export class OutgoingResponse {
 
 export interface Storable {
   readonly store: true
-  /** Status of the entry: a write-through is stored as the response to a GET. */
-  readonly status: number
-  readonly lifetimes: Lifetimes
-  readonly flags: number
-  readonly initialAgeMs: number
-  readonly storedHeaders: HeaderList
-  /** `ETag` and `Date` where this cache made them: they are in `storedHeaders`, and a miss sends them as well. */
+  /** The entry without its body. A write-through is stored as the response to a GET. */
+  readonly entry: Omit<StoredResponse, 'body' | 'memo'>
+  /** `ETag` and `Date` where this cache made them: they are in the entry, and a miss sends them as well. */
   readonly addedHeaders: HeaderList
-  /** The route's groups as members of Cache-Groups; '' for none. They are in `storedHeaders`; a miss sends them as well. */
+  /** The route's groups as members of Cache-Groups; '' for none. They are in the entry; a miss sends them as well. */
   readonly addedGroups: string
   /** Names in the response's Cache-Groups (RFC 9875). */
   readonly groups: readonly string[]

@@ -46,7 +46,7 @@ export function selectedFields(
   { varyRules }: VaryPolicy,
 ): readonly SelectedField[] {
   return names.map((name) => {
-    const normalise = varyRules.get(name) ?? defaultNormaliser(name)
+    const normalise = varyRules.get(name) ?? normaliser(name)
     return [name, normalise(request.header(name))]
   })
 }
@@ -67,33 +67,28 @@ export function isVaryRule(value: unknown): value is VaryRule {
 /** Fields whose members are ordered by weight (RFC 9110 section 12.5). */
 const PREFERENCES = new Set(['accept', 'accept-charset', 'accept-encoding', 'accept-language'])
 
-export function normaliser(name: string, rule: VaryRule): VaryNormaliser {
-  if (typeof rule === 'function') return rule
-  if (rule === 'exact') return ofPresent((value) => value.trim())
-  if (rule === 'language') return ofPresent(preferenceOrder)
-  return PREFERENCES.has(name) ? ofPresent(preferences) : ofPresent(listSpacing)
-}
-
-/** For names that the route does not mention. */
-const LEARNED = new Map<string, VaryNormaliser>([...PREFERENCES].map((name) => [name, normaliser(name, 'list')]))
-
-const PLAIN_LIST = normaliser('', 'list')
-
-export function defaultNormaliser(name: string): VaryNormaliser {
-  return LEARNED.get(name) ?? PLAIN_LIST
-}
-
 function ofPresent(normalise: (value: string) => string): VaryNormaliser {
   const memoised = memoise(normalise)
   return (value) => (value === undefined ? undefined : memoised(value))
 }
 
-/**
- * White space around commas and at the ends carries no meaning (RFC 9111 section 4.1), except inside quotes. Empty
- * members stay: the field may not be a list at all.
- */
-function listSpacing(value: string): string {
-  return splitList(value).join(',')
+const NORMALISERS = {
+  exact: ofPresent((value) => value.trim()),
+  // `en-GB,en;q=0.9` and `en-gb, en;q=0.5` prefer the same; a refused range stays refused.
+  language: ofPresent((value) => ranked(value, ({ range, weight }) => (weight === 0 ? `!${range}` : range))),
+  // White space around commas and at the ends carries no meaning (RFC 9111 section 4.1), except inside quotes. Empty
+  // members stay: the field may not be a list at all.
+  list: ofPresent((value) => splitList(value).join(',')),
+  // `gzip;q=1, br` and `gzip,br` are equivalent (RFC 9110 section 12.4.2).
+  preferences: ofPresent((value) =>
+    ranked(value, ({ range, weight }) => (weight === 1 ? range : `${range};q=${weight}`)),
+  ),
+}
+
+/** `list` is the rule of names that the route does not mention. */
+export function normaliser(name: string, rule: VaryRule = 'list'): VaryNormaliser {
+  if (typeof rule === 'function') return rule
+  return NORMALISERS[rule === 'list' && PREFERENCES.has(name) ? 'preferences' : rule]
 }
 
 /** Members between commas that are not in quotes, trimmed. */
@@ -118,11 +113,10 @@ interface Preference {
 }
 
 /** Heaviest first; equal weights keep their order, which servers use to break the tie (RFC 9110 section 12.4.2). */
-function ranked(value: string): Preference[] {
-  return splitList(value)
-    .filter((member) => member !== '')
-    .map(preference)
-    .sort((one, other) => other.weight - one.weight)
+function ranked(value: string, write: (one: Preference) => string): string {
+  const members = splitList(value).filter((member) => member !== '')
+  const preferences = members.map(preference).sort((one, other) => other.weight - one.weight)
+  return preferences.map(write).join(',')
 }
 
 /** RFC 9110 section 12.4.2. An ill-formed weight stays part of the range, because handlers may read it in any way. */
@@ -143,18 +137,4 @@ function preference(member: string): Preference {
 function withLowerName(parameter: string): string {
   const equals = parameter.indexOf('=')
   return equals === -1 ? parameter.toLowerCase() : parameter.slice(0, equals).toLowerCase() + parameter.slice(equals)
-}
-
-/** `gzip;q=1, br` and `gzip,br` are equivalent (RFC 9110 section 12.4.2). */
-function preferences(value: string): string {
-  return ranked(value)
-    .map(({ range, weight }) => (weight === 1 ? range : `${range};q=${weight}`))
-    .join(',')
-}
-
-/** `en-GB,en;q=0.9` and `en-gb, en;q=0.5` prefer the same; a refused range stays refused. */
-function preferenceOrder(value: string): string {
-  return ranked(value)
-    .map(({ range, weight }) => (weight === 0 ? `!${range}` : range))
-    .join(',')
 }

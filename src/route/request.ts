@@ -135,7 +135,7 @@ const NO_ENTRIES: readonly Entry[] = []
 export function isWorse({ forced, previous }: RequestState<unknown>, response: Storable, now: number): boolean {
   if (!forced || previous === undefined || now >= previous.entry.freshUntil) return false
   const isPart = (flags: number): boolean => (flags & Flag.partial) !== 0
-  return isFailure(response.status) || (isPart(response.flags) && !isPart(previous.entry.flags))
+  return isFailure(response.entry.status) || (isPart(response.entry.flags) && !isPart(previous.entry.flags))
 }
 
 /**

@@ -78,7 +78,7 @@ describe('lifetime of a response with a ttl (route-governed)', () => {
   test("the handler's own freshness does not govern this store, whatever it says", () => {
     const fields = ['Cache-Control', 'max-age=1, stale-while-revalidate=9', 'Expires', date(5), 'Age', '50']
     expect(lifetime({ options: { ttl: 60 }, response: response(fields) })).toBe(60)
-    expect(storable({ options: { ttl: 60 }, response: response(fields) }).lifetimes.staleUntil).toBe(NOW + 60 * SECOND)
+    expect(storable({ options: { ttl: 60 }, response: response(fields) }).entry.staleUntil).toBe(NOW + 60 * SECOND)
   })
 
   test('ttl 0 keeps the entry until it is evicted', () => {
@@ -96,7 +96,7 @@ describe('lifetime of a response with a ttl (route-governed)', () => {
     const run = { options: { ttl: 100, jitter: 0.5 }, facts: { random: 0.5 } }
     expect(lifetime(run)).toBe(75)
     expect(value(miss(run), 'cache-control')).toBe('max-age=75')
-    expect(storable({ options: { ttl: 0, jitter: 1 }, facts: { random: 1 } }).lifetimes.freshUntil).toBe(Infinity)
+    expect(storable({ options: { ttl: 0, jitter: 1 }, facts: { random: 1 } }).entry.freshUntil).toBe(Infinity)
   })
 })
 
@@ -302,7 +302,7 @@ describe('what a hit says about its age', () => {
 
 test('how long an entry is of use is the longest of its windows', () => {
   const windows = (run: Parameters<typeof storable>[0]) => {
-    const { freshUntil, staleUntil, errorUntil } = storable(run).lifetimes
+    const { freshUntil, staleUntil, errorUntil } = storable(run).entry
     return [freshUntil, staleUntil, errorUntil].map((until) => until - NOW)
   }
   const [fresh, hour] = [10 * SECOND, HOUR]

@@ -37,7 +37,7 @@ describe('a 304 from the handler', () => {
       const { response: fresh, decision } = refresh(stored({ response: H('max-age=90', 'ETag', '"v1"') }), [
         ...['ETag', '"v1"', 'Date', date(80), ...fields],
       ])
-      expect(decision.store && value({ headers: decision.storedHeaders }, 'age')).toBe(undefined)
+      expect(decision.store && value({ headers: decision.entry.headers }, 'age')).toBe(undefined)
       return values(hit(fresh, { now: LATER, how: { kind: 'revalidated' } }), 'age')
     }
     expect(sent('Age', '30')).toEqual(['30'])
@@ -143,7 +143,7 @@ describe('a 304 from the handler', () => {
     expect(value(hit(answer, { how: { kind: 'revalidated', stored: false } }), 'set-cookie')).toBe('a=b')
     const stripped = refresh(entry, ['ETag', '"v1"', 'Set-Cookie', 'a=b'], { ttl: 60, setCookie: 'strip' })
     expect(value(stripped.response, 'set-cookie')).toBe('a=b')
-    expect(stripped.decision.store && stripped.decision.storedHeaders.includes('Set-Cookie')).toBe(false)
+    expect(stripped.decision.store && stripped.decision.entry.headers.includes('Set-Cookie')).toBe(false)
   })
 })
 

@@ -144,8 +144,8 @@ describe('what is stored', () => {
     const head = response(['X-Request-Id', '7', 'Set-Cookie', 'a=b', 'Vary', 'Origin', 'X-Own', '1'])
     const facts = { ambient: new Set(['x-request-id', 'set-cookie', 'vary']) }
     const decision = storable({ options: { ttl: 60, vary: 'accept' }, response: head, facts })
-    expect(names({ headers: decision.storedHeaders })).toEqual(['content-type', 'x-own', 'vary', 'etag'])
-    expect([value({ headers: decision.storedHeaders }, 'vary'), decision.varyNames]).toEqual(['accept', ['accept']])
+    expect(names({ headers: decision.entry.headers })).toEqual(['content-type', 'x-own', 'vary', 'etag'])
+    expect([value({ headers: decision.entry.headers }, 'vary'), decision.varyNames]).toEqual(['accept', ['accept']])
     expect(refusal({ options: R, response: head })).toBe('set-cookie')
   })
 
@@ -402,8 +402,8 @@ describe('write-through', () => {
 
   test('a PUT becomes the 200 that a GET would give', () => {
     const created = put({}, response(['Location', '/things/1', 'X-Rep', '1'], 201))
-    expect(created).toMatchObject({ store: true, status: 200 })
-    expect(created.store && names({ headers: created.storedHeaders })).toEqual(['content-type', 'x-rep', 'etag'])
+    expect(created).toMatchObject({ store: true, entry: { status: 200 } })
+    expect(created.store && names({ headers: created.entry.headers })).toEqual(['content-type', 'x-rep', 'etag'])
   })
 
   test('a response without a representation stores nothing', () => {

@@ -98,7 +98,7 @@ export function stored(run: Run = {}): StoredResponse {
 
 /** Lifetime in seconds as of the run. */
 export function lifetime(run: Run): number {
-  return (storable(run).lifetimes.freshUntil - (run.now ?? NOW)) / SECOND
+  return (storable(run).entry.freshUntil - (run.now ?? NOW)) / SECOND
 }
 
 export interface Ask {
