@@ -16,6 +16,7 @@ import {
 } from './fill.js'
 import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
+import { withLimit } from './single-flight.js'
 import { type EntryDraft, type PendingWrite, stamped, type StoredEntry } from './write.js'
 
 export interface CacheScopeOptions {
@@ -182,15 +183,15 @@ export class CacheScope {
   }
 
   /** Adds a variant to the list of its path, and evicts those over the limit. */
-  async addVariant(path: string, list: string, key: string, ttlMs: number, max: number): Promise<void> {
+  async addVariant({ path, key }: Pick<EntryRef, 'path' | 'key'>, ttlMs: number, max: number): Promise<void> {
     const now = this.now()
-    const excess = await this.#store.addVariant(path, list, { key, expiresAt: now + ttlMs }, max, now)
+    const excess = await this.#store.addVariant(path, VARIANTS, { key, expiresAt: now + ttlMs }, max, now)
     if (excess.length > 0) await this.#store.evict(excess, 'hard')
   }
 
   /** The listed variants of a path that are valid. */
-  async variants({ path, groups }: Pick<EntryRef, 'path' | 'groups'>, list: string): Promise<readonly Entry[]> {
-    const keys = await this.#store.variants(path, list, this.now())
+  async variants({ path, groups }: Pick<EntryRef, 'path' | 'groups'>): Promise<readonly Entry[]> {
+    const keys = await this.#store.variants(path, VARIANTS, this.now())
     const lookups = await this.lookupMany(keys.map((key) => ({ key, path, groups })))
     return lookups.flatMap((lookup) => (lookup.state === 'valid' ? [lookup.entry] : []))
   }
@@ -236,6 +237,9 @@ export class CacheScope {
     this.#pending.close()
   }
 }
+
+/** A path has one list of variants. */
+const VARIANTS = ''
 
 /** For an entry whose stamp the store fills in. */
 const NO_STAMP: Stamp = { incarnation: 0, at: 0 }
@@ -284,15 +288,10 @@ const TASKS_MAX = 100
 
 /** Runs work that no request waits for: bounded by count, and awaited when the application closes. */
 class Background {
-  readonly #max: number
   readonly #running = new Set<Promise<void>>()
 
-  constructor(max = TASKS_MAX) {
-    this.#max = max
-  }
-
   get full(): boolean {
-    return this.#running.size >= this.#max
+    return this.#running.size >= TASKS_MAX
   }
 
   /** Starts the work, whose errors are ignored here. False: too much is running, so it was not started. */
@@ -311,13 +310,7 @@ class Background {
 
   /** Resolves when nothing runs, or at the limit: a loader that hangs must not keep the application from closing. */
   async settled(limitMs: number): Promise<void> {
-    if (this.#running.size === 0) return
-    let timer: NodeJS.Timeout | undefined
-    const limit = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, limitMs)
-    })
-    await Promise.race([this.#idle(), limit])
-    clearTimeout(timer)
+    if (this.#running.size > 0) await withLimit(this.#idle(), limitMs)
   }
 
   async #idle(): Promise<void> {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry, Stamp } from '../store/entry.js'
-import type { LeaseReply, Store } from '../store/store.js'
+import type { LeaseReply, LeaseRequest, Store } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type Absent, type EntryLookup, type EntryRef, replacing } from './lookup.js'
 import { HeldFlights, SingleFlight, type WaitEnd, withLimit } from './single-flight.js'
@@ -119,77 +119,60 @@ export class FillCoordinator {
       filling = acquired.state === 'fill'
       return acquired
     } finally {
-      // Ends the flight where its ending was not due to something better known: an exception of the caller's `accept`.
+      // Only what the caller's `accept` throws leaves it open until here.
       if (!filling && !flight.watched) flight.end({ state: 'failed' })
     }
   }
 
   async #acquireLease(ref: EntryRef, absent: Absent, flight: SingleFlight, options: AcquireOptions): Promise<Acquired> {
+    const { leaseMs = this.#options.leaseMs, groupTtlMs, signal, recorder, budget } = options
     const token = randomUUID()
-    let seen = absent
+    let { seen, absentGroups } = absent
     for (let changes = 0; ; changes += 1) {
-      const reply = await this.#requestLease(
-        ref.key,
-        token,
-        changes > CHANGES_MAX ? { ...seen, seen: 'any' } : seen,
-        options,
-      )
-      if (reply.state === 'granted') return this.#granted(ref, token, reply.stamp, flight, options)
+      const expected = changes > CHANGES_MAX ? 'any' : seen
+      const request = { token, leaseMs, seen: expected, absentGroups, groupTtlMs }
+      const reply = await this.#requestLease(ref.key, request, budget)
       if (reply.state === 'held') return this.#awaitHolder(ref, reply.remainingMs, flight, options)
-      if (reply.state !== 'changed') {
-        const reason = reply.state === 'noted' ? 'hit-for-pass' : 'outage'
-        flight.end({ state: reason })
-        return { state: 'alone', reason }
+      if (reply.state === 'granted') {
+        const { stamp } = reply
+        const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder, budget })
+        if (signal?.aborted !== true) return { state: 'fill', fill }
+        await fill.release()
+        return alone('aborted')
       }
-      const lookup = await this.#options.lookup(ref, options.budget)
+      if (reply.state !== 'changed') return endAlone(flight, reply.state === 'noted' ? 'hit-for-pass' : 'outage')
+      const lookup = await this.#options.lookup(ref, budget)
       const found = foundIn(lookup, options)
       if (found !== undefined) {
         flight.end({ state: 'changed' })
         return found
       }
-      if (lookup.state === 'outage') {
-        flight.end({ state: 'outage' })
-        return { state: 'alone', reason: 'outage' }
-      }
-      seen = lookup.state === 'valid' ? replacing(lookup.entry) : lookup
+      if (lookup.state === 'outage') return endAlone(flight, 'outage')
+      ;({ seen, absentGroups } = lookup.state === 'valid' ? replacing(lookup.entry) : lookup)
     }
   }
 
   /** An unknown reply may have been a grant: the lease is given back by its token. */
   async #requestLease(
     key: string,
-    token: string,
-    { seen, absentGroups }: Absent,
-    { leaseMs = this.#options.leaseMs, groupTtlMs, budget }: AcquireOptions,
+    request: LeaseRequest,
+    budget: CommandBudget | undefined,
   ): Promise<LeaseReply | { readonly state: 'outage' }> {
     try {
-      return await this.#store.acquireLease(key, { token, leaseMs, seen, absentGroups, groupTtlMs }, budget)
+      return await this.#store.acquireLease(key, request, budget)
     } catch {
-      this.#store.releaseLease(key, token).catch(ignore)
+      this.#store.releaseLease(key, request.token).catch(ignore)
       return { state: 'outage' }
     }
   }
 
-  async #granted(
-    ref: EntryRef,
-    token: string,
-    stamp: Stamp,
-    flight: SingleFlight,
-    { leaseMs = this.#options.leaseMs, signal, recorder, budget }: AcquireOptions,
-  ): Promise<Acquired> {
-    const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder, budget })
-    if (signal?.aborted !== true) return { state: 'fill', fill }
-    await fill.release()
-    return { state: 'alone', reason: 'aborted' }
-  }
-
   async #join(flight: SingleFlight, ref: EntryRef, options: AcquireOptions): Promise<Acquired> {
     const { signal, waitMs = this.#options.waitMs, budget, recorder } = options
-    if (waitMs === 0) return { state: 'alone', reason: 'busy' }
+    if (waitMs === 0) return alone('busy')
     const stopBlocking = this.#holding.block(flight)
     if (stopBlocking === undefined) {
       this.#options.onNested(ref.key)
-      return { state: 'alone', reason: 'nested' }
+      return alone('nested')
     }
     try {
       const clock = this.#clock(budget)
@@ -207,20 +190,20 @@ export class FillCoordinator {
    */
   async #afterWait(
     end: WaitEnd,
-    clock: Promise<Stamp | undefined>,
+    clock: Promise<Stamp | undefined> | undefined,
     ref: EntryRef,
     options: AcquireOptions,
   ): Promise<Acquired> {
-    if (end.state === 'looked-up') return foundIn(end.lookup, options) ?? { state: 'alone', reason: 'unusable' }
+    if (end.state === 'looked-up') return foundIn(end.lookup, options) ?? alone('unusable')
     if (end.state === 'stored' || end.state === 'fenced') {
       const { entry } = end
       const joined = await clock
       const current = joined?.incarnation === entry.incarnation && joined.at <= entry.stamp
       if (current && options.accept(entry, false)) return { state: 'found', entry }
     }
-    if (end.state !== 'stored' && end.state !== 'changed') return { state: 'alone', reason: end.state }
+    if (end.state !== 'stored' && end.state !== 'changed') return alone(end.state)
     const lookup = await this.#options.lookup(ref, options.budget)
-    return foundIn(lookup, options) ?? { state: 'alone', reason: lookup.state === 'outage' ? 'outage' : 'unusable' }
+    return foundIn(lookup, options) ?? alone(lookup.state === 'outage' ? 'outage' : 'unusable')
   }
 
   /** Never rejects: without a reading of the clock a waiter looks the entry up instead. */
@@ -243,10 +226,9 @@ export class FillCoordinator {
     const waiting = waitMs === 0 ? undefined : flight.wait(waitMs, signal)
     flight.watched = true
     void this.#watchHolder(ref, remainingMs, flight)
-    if (waiting === undefined) return { state: 'alone', reason: 'busy' }
+    if (waiting === undefined) return alone('busy')
     const end = await (recorder?.wait('other-process', waiting) ?? waiting)
-    if (end.state === 'looked-up') return foundIn(end.lookup, options) ?? { state: 'alone', reason: 'unusable' }
-    return { state: 'alone', reason: end.state === 'changed' || end.state === 'stored' ? 'unusable' : end.state }
+    return this.#afterWait(end, undefined, ref, options)
   }
 
   /** Ends the flight when the lease is gone. Checked at once: that may have happened before this process listened. */
@@ -278,6 +260,15 @@ export class FillCoordinator {
   #leave(key: string, flight: SingleFlight): void {
     if (this.#flights.get(key) === flight) this.#flights.delete(key)
   }
+}
+
+function alone(reason: AloneReason): Acquired {
+  return { state: 'alone', reason }
+}
+
+function endAlone(flight: SingleFlight, state: 'hit-for-pass' | 'outage'): Acquired {
+  flight.end({ state })
+  return alone(state)
 }
 
 function foundIn(lookup: EntryLookup, { accept }: AcquireOptions): Acquired | undefined {
@@ -326,13 +317,15 @@ export class FillLease {
   /** Stores the entry, unless its key or one of its groups was invalidated since the fill began. */
   async publish(draft: EntryDraft, ttlMs: number): Promise<'stored' | 'fenced' | 'outage'> {
     if (!this.#close()) return 'fenced'
-    const { token, stamp, flight, budget } = this.#controls
+    const { token, stamp, flight, recorder, budget } = this.#controls
     const { key } = this.ref
     const entry = stamped(draft, stamp)
+    const publish = () => this.#store.publish(key, { token, entry, ttlMs }, budget)
     try {
-      const published = await this.#recorded(entry, ttlMs, () =>
-        this.#store.publish(key, { token, entry, ttlMs }, budget),
-      )
+      // Recorded is what readers are served: the record of a path's Vary fields is internal.
+      const published = await (recorder === undefined || entry.kind === 'variants'
+        ? publish()
+        : recorder.store('fill', { key, entry, ttlMs }, publish))
       flight.end({ state: published, entry })
       return published
     } catch {
@@ -366,13 +359,6 @@ export class FillLease {
     const { flight, token } = this.#controls
     flight.end({ state })
     await this.#store.releaseLease(this.ref.key, token, noteMs).catch(ignore)
-  }
-
-  /** Records for what readers are served: the record of a path's Vary fields is internal. */
-  #recorded(entry: Entry, ttlMs: number, publish: () => Promise<'stored' | 'fenced'>): Promise<'stored' | 'fenced'> {
-    const { recorder } = this.#controls
-    if (recorder === undefined || entry.kind === 'variants') return publish()
-    return recorder.store('fill', { key: this.ref.key, entry, ttlMs }, publish)
   }
 
   #close(): boolean {

@@ -35,7 +35,6 @@ export interface PathRule {
 export interface KeyContext {
   /** The route's own prefix. */
   readonly prefix?: string | undefined
-  readonly scheme?: string | undefined
   /** In any case. */
   readonly host?: string | undefined
 }
@@ -54,10 +53,9 @@ export function pathKey(target: string, rule: PathRule = {}, context: KeyContext
 }
 
 /** `|` and `:` are in no encoded part, so neither prefix nor suffix can be imitated by a path. */
-function inContext(key: string, { prefix, scheme, host }: KeyContext): string {
+function inContext(key: string, { prefix, host }: KeyContext): string {
   const before = prefix === undefined ? '' : `prefix:${encodePart(prefix)}:`
-  const from = scheme === undefined ? '' : `|scheme:${encodePart(scheme)}`
-  return `${before}${key}${from}${host === undefined ? '' : `|host:${encodePart(host.toLowerCase())}`}`
+  return `${before}${key}${host === undefined ? '' : `|host:${encodePart(host.toLowerCase())}`}`
 }
 
 /** absolute-form (RFC 9112 section 3.2.2) to origin-form. */

@@ -1,8 +1,8 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import { PREFIX_GROUP, type PathRule } from '../cache/key.js'
+import { type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
-import { hostOf, principalKey, responseGroups, uriPath } from './entry-key.js'
+import { hostOf, responseGroups, uriPath } from './entry-key.js'
 import type { KeyPolicy } from './options.js'
 import type { RequestContext } from './request.js'
 
@@ -46,7 +46,7 @@ export class CachedPaths {
       .filter((kind) => prefix === undefined || kind.prefix === prefix)
       .flatMap((kind) => (kind.path === undefined ? [] : [{ ...kind, path: kind.path }]))
       .map((kind) => uriPath(url, kind, kind.host ? host : undefined))
-    return unique(per === undefined ? paths : paths.map((path) => principalKey(path, String(per))))
+    return unique(per === undefined ? paths : paths.map((path) => variantKey(path, { principal: String(per) })))
   }
 
   /**

@@ -316,7 +316,7 @@ export class CachedRoute<Req> implements RunRoute {
       state.lease = acquired.fill
       // The handler may say that what is stored for another variant answers this request as well.
       if (state.varyMiss && this.http.validateOtherVariants)
-        state.others = await this.variants.others(ref).catch(() => [])
+        state.others = await this.scope.variants(ref).catch(() => [])
       return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
     }
     state.waited = true

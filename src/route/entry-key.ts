@@ -18,8 +18,8 @@ import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { OptionsError } from '../errors.js'
 import { type HttpPolicy, type RequestHead, selectedFields, type Storable, toStored } from '../http/index.js'
-import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import { type Entry, usefulUntil } from '../store/entry.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
+import { usefulUntil } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { EvictPolicy, KeyPolicy, RoutePolicy } from './options.js'
 
@@ -30,7 +30,7 @@ interface KeyedRequest<Req> extends RequestHead {
 }
 
 /** Where a request's entry is, before the request fields of Vary are looked at. */
-export class Location {
+export interface Location {
   /** The key of its URI, with the host where the route says so. */
   readonly uri: string
   /** The key below which variants by request fields live: that of the URI, or of one principal below it. */
@@ -41,41 +41,14 @@ export class Location {
   readonly groups: readonly string[]
   /** The route's groups as the route names them. */
   readonly names: readonly string[]
-
-  constructor(
-    uri: string,
-    path: string,
-    principal: string | null | undefined,
-    groups: readonly string[],
-    names: readonly string[],
-  ) {
-    this.uri = uri
-    this.path = path
-    this.principal = principal
-    this.groups = groups
-    this.names = names
-  }
-}
-
-class Ref implements EntryRef {
-  readonly key: string
-  readonly path: string
-  readonly groups: readonly string[]
-  slot: unknown = undefined
-
-  constructor(key: string, path: string, groups: readonly string[]) {
-    this.key = key
-    this.path = path
-    this.groups = groups
-  }
 }
 
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
 export function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
   const { path, groups } = location
-  if (names.length === 0) return new Ref(path, path, groups)
-  const fields = selectedFields(request, names, http)
-  return new Ref(variantKey(path, { fields }), path, [...groups, pathGroup(path)])
+  if (names.length === 0) return { key: path, path, groups, slot: undefined }
+  const key = variantKey(path, { fields: selectedFields(request, names, http) })
+  return { key, path, groups: [...groups, pathGroup(path)], slot: undefined }
 }
 
 /** Finds the entries of one route's requests. */
@@ -92,79 +65,68 @@ export class EntryLocator<Req> {
   /** Synchronous where every function of the options is: a hit from memory costs no turn of the event loop. */
   locate(request: KeyedRequest<Req>): MaybePromise<Location> {
     const policy = this.#policy
+    const { group } = policy
     const uri = uriKey(request, policy)
-    const principal = policy.per === undefined ? undefined : policy.per(request.native)
-    const groups = this.#groups ?? (typeof policy.group === 'function' ? policy.group(request.native) : undefined)
+    const principal = policy.per?.(request.native)
+    const groups = this.#groups ?? (typeof group === 'function' ? chain(group(request.native), encoded) : NO_GROUPS)
     if (isPromise(uri) || isPromise(principal) || isPromise(groups)) {
       return Promise.all([uri, principal, groups]).then((parts) => this.#location(request, ...parts))
     }
     return this.#location(request, uri, principal, groups)
   }
 
-  #location(
-    request: KeyedRequest<Req>,
-    uri: string,
-    principal: string | undefined,
-    groups: Groups | string | readonly string[] | undefined,
-  ): Location {
-    const policy = this.#policy
-    const own = groups instanceof Groups ? groups : encoded(groups)
-    const upper = policy.host && policy.key === undefined ? [pathGroup(pathOf(request.target, policy))] : NONE
-    if (policy.per === undefined) {
-      return new Location(uri, uri, undefined, upper.length === 0 ? own.encoded : [...own.encoded, ...upper], own.names)
+  #location(request: KeyedRequest<Req>, uri: string, principal: string | undefined, own: Groups): Location {
+    const { host, key, per } = this.#policy
+    const { names } = own
+    // Evicting a URI for all hosts, or for all principals, ends what is below it.
+    const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
+    if (per === undefined) {
+      const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
+      return { uri, path: uri, principal: undefined, groups, names }
     }
-    if (principal === undefined || principal === '') return new Location(uri, uri, null, own.encoded, own.names)
-    const all = [...own.encoded, ...upper, pathGroup(uri)]
-    return new Location(uri, principalKey(uri, principal), principal, all, own.names)
+    if (principal === undefined || principal === '')
+      return { uri, path: uri, principal: null, groups: own.encoded, names }
+    const groups = [...own.encoded, ...upper, pathGroup(uri)]
+    return { uri, path: variantKey(uri, { principal }), principal, groups, names }
   }
 }
 
-class Groups {
+interface Groups {
   readonly names: readonly string[]
   /** The prefix's first. */
   readonly encoded: readonly string[]
-
-  constructor(names: readonly string[]) {
-    this.names = names
-    this.encoded = entryGroups(names)
-  }
 }
 
 const NONE: readonly string[] = []
 
-const NO_GROUPS = new Groups(NONE)
+const NO_GROUPS: Groups = { names: NONE, encoded: entryGroups(NONE) }
 
 function encoded(group: string | readonly string[] | undefined): Groups {
   if (group === undefined) return NO_GROUPS
   const names = typeof group === 'string' ? [group] : [...group]
-  const problem = groupsProblem(names)
-  if (problem !== undefined) throw new OptionsError('groups of a request', [problem])
-  return new Groups(names)
+  refuse('groups of a request', groupsProblem(names))
+  return { names, encoded: entryGroups(names) }
 }
 
-type PathPolicy = Pick<KeyPolicy<never>, 'prefix' | 'path'>
-
-/** The key of a path, for all hosts. */
-function pathOf(target: string, { prefix, path }: PathPolicy): string {
-  return pathKey(target, path, { prefix })
+/** Throws OptionsError where there is a problem. */
+function refuse(where: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new OptionsError(where, [problem])
 }
 
 /** The key of a URI as the routes with these options make it. Without `host`: of all hosts. */
-export function uriPath(target: string, { prefix, path }: PathPolicy, host: string | undefined): string {
+export function uriPath(
+  target: string,
+  { prefix, path }: Pick<KeyPolicy<never>, 'prefix' | 'path'>,
+  host?: string,
+): string {
   return pathKey(target, path, { prefix, host })
-}
-
-/** The key of one principal's entries of a URI. */
-export function principalKey(uri: string, principal: string): string {
-  return variantKey(uri, { principal })
 }
 
 /** The key of the request's URI, or of the parts that the route's own function returns. */
 function uriKey<Req>(request: KeyedRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
   const { key, prefix } = policy
   if (key === undefined) return uriPath(request.target, policy, hostOf(request, policy))
-  const parts = key(request.native)
-  return isPromise(parts) ? parts.then((known) => checkedKey(known, prefix)) : checkedKey(parts, prefix)
+  return chain(key(request.native), (parts) => checkedKey(parts, prefix))
 }
 
 export function hostOf(request: RequestHead, policy: { readonly host: boolean }): string | undefined {
@@ -173,8 +135,7 @@ export function hostOf(request: RequestHead, policy: { readonly host: boolean })
 
 /** A key function that returns no key is a mistake of the application: an error, never a key that requests share. */
 function checkedKey(parts: Key, prefix: string | undefined): string {
-  const problem = keyProblem(parts)
-  if (problem !== undefined) throw new OptionsError("result of the route's key function", [problem])
+  refuse("result of the route's key function", keyProblem(parts))
   return customKey(parts, prefix)
 }
 
@@ -186,32 +147,29 @@ export function evictedPath<Req>(
   principal: string | undefined,
 ): string {
   const uri = key === 'path' ? uriPath(request.target, policy, hostOf(request, policy)) : checkedKey(key, policy.prefix)
-  return principal === undefined || principal === '' ? uri : principalKey(uri, principal)
+  return principal === undefined || principal === '' ? uri : variantKey(uri, { principal })
 }
 
 /** Why these cannot be the groups of one entry, or undefined. */
 export function groupsProblem(names: readonly unknown[]): string | undefined {
   if (names.length > GROUPS_PER_ENTRY_MAX)
     return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
-  for (const name of names) {
-    const problem = groupProblem(name)
-    if (problem !== undefined) return problem
-  }
-  return undefined
+  return names.map(groupProblem).find((problem) => problem !== undefined)
 }
 
 /** Groups that a handler names. That there are too many is found when the response is there, and does not fail it. */
 export function checkedNames(names: readonly string[]): readonly string[] {
-  const problem = names.map(groupProblem).find((one) => one !== undefined)
-  if (problem !== undefined) throw new OptionsError('groups of a response', [problem])
+  refuse(
+    'groups of a response',
+    names.map(groupProblem).find((problem) => problem !== undefined),
+  )
   return names
 }
 
 /** Groups to evict, encoded. */
 export function encodedNames(group: string | readonly string[] | undefined): readonly string[] {
   const names = typeof group === 'string' ? [group] : (group ?? NONE)
-  const problem = groupsProblem(names)
-  if (problem !== undefined) throw new OptionsError('groups to evict', [problem])
+  refuse('groups to evict', groupsProblem(names))
   return names.map(encodeGroup)
 }
 
@@ -226,24 +184,20 @@ const LEARNED_MAX = 10_000
 /** A record of variants lives at least this long, so that one short-lived variant does not end all others. */
 const RECORD_MIN_MS = 3_600_000
 
-/** Variants of one path that are kept: a request field with endless values would fill the store. */
+/**
+ * Variants of one path and principal that are kept: a request field with endless values would fill the store. Principals
+ * are not counted, because there are as many entries as people.
+ */
 export const VARIANTS_MAX = 32
 
 /** A response to be stored. */
-export class Stored {
+export interface Stored {
   readonly decision: Storable
   readonly body: Buffer
   /** Groups that the handler added. */
   readonly groups: readonly string[]
   /** Encoded groups of the entry that this one is the validated form of: it stays in all of them. */
-  readonly kept: readonly string[]
-
-  constructor(decision: Storable, body: Buffer, groups: readonly string[], kept: readonly string[] = NONE) {
-    this.decision = decision
-    this.body = body
-    this.groups = groups
-    this.kept = kept
-  }
+  readonly kept?: readonly string[] | undefined
 }
 
 /**
@@ -276,9 +230,8 @@ export class Variants {
     const record = found.state === 'valid' ? found.entry : found.state === 'absent' ? found.seen : undefined
     if (record === undefined || record === 'any' || record.kind !== 'variants') return false
     const list = record.headers[1] ?? ''
-    const names = list === '' ? NONE : list.split(',')
-    if (sameNames(names, this.names(location))) return false
-    this.#learned.set(location.uri, names)
+    if (list === this.names(location).join(',')) return false
+    this.#learned.set(location.uri, list === '' ? NONE : list.split(','))
     return true
   }
 
@@ -299,18 +252,14 @@ export class Variants {
     if (target.key !== lease.ref.key) {
       return { done: this.#storeLearned(location, names, lease, target, draft), learns: names !== known }
     }
-    const publishing = lease.publish(draft.entry, draft.ttlMs)
-    if (names.length === 0) return { done: publishing, learns: false }
-    const record = this.#learned.has(location.uri) ? refOf(request, location, this.#http.vary, this.#http) : undefined
-    return {
-      done: Promise.all([publishing, this.#admit(target, draft.ttlMs), this.#keep(record, draft.ttlMs)]),
-      learns: false,
+    const work: Promise<unknown>[] = [lease.publish(draft.entry, draft.ttlMs)]
+    if (names.length > 0) work.push(this.#scope.addVariant(target, draft.ttlMs, VARIANTS_MAX))
+    // The record that leads to a variant lives as long as the variant.
+    if (this.#learned.has(location.uri)) {
+      const record = refOf(request, location, this.#http.vary, this.#http)
+      work.push(this.#scope.extend(record.key, recordTtlMs(draft.ttlMs)))
     }
-  }
-
-  /** Stored variants of a path, for a handler that may say that one of them answers another request as well. */
-  others(ref: EntryRef): Promise<readonly Entry[]> {
-    return this.#scope.variants(ref, LIST)
+    return { done: Promise.all(work), learns: false }
   }
 
   /**
@@ -324,24 +273,14 @@ export class Variants {
     target: EntryRef,
     { entry, ttlMs }: StoredEntry,
   ): Promise<void> {
-    await Promise.all([this.#scope.put(target.key, entry, lease.stamp, ttlMs), this.#admit(target, ttlMs)])
+    await Promise.all([
+      this.#scope.put(target.key, entry, lease.stamp, ttlMs),
+      this.#scope.addVariant(target, ttlMs, VARIANTS_MAX),
+    ])
     await lease.publish(recordOf(names, lease.ref.groups, this.#scope.now()), recordTtlMs(ttlMs))
     this.#learned.set(location.uri, names)
   }
-
-  /** Makes room for one more variant. Principals are not counted: there are as many entries as people. */
-  async #admit({ path, key }: EntryRef, ttlMs: number): Promise<void> {
-    await this.#scope.addVariant(path, LIST, key, ttlMs, VARIANTS_MAX)
-  }
-
-  /** The record that leads to a variant lives as long as the variant. */
-  async #keep(record: EntryRef | undefined, ttlMs: number): Promise<void> {
-    if (record !== undefined) await this.#scope.extend(record.key, recordTtlMs(ttlMs))
-  }
 }
-
-/** A path has one list of variants. */
-const LIST = ''
 
 function recordTtlMs(ttlMs: number): number {
   return Math.max(2 * ttlMs, RECORD_MIN_MS)
@@ -368,7 +307,7 @@ function recordOf(names: readonly string[], groups: readonly string[], now: numb
  * several origins share the cache.
  */
 export function toDraft(stored: Stored, groups: readonly string[], host: string | undefined): StoredEntry {
-  const { decision, body, groups: added, kept } = stored
+  const { decision, body, groups: added, kept = NONE } = stored
   const more = [...kept, ...added.map(encodeGroup), ...responseGroups(decision.groups, host)]
   const all = more.length === 0 ? groups : [...new Set([...groups, ...more])]
   const entry: EntryDraft = { kind: 'response', ...toStored(decision, body), groups: all }
@@ -378,10 +317,6 @@ export function toDraft(stored: Stored, groups: readonly string[], host: string 
 /** Groups that a response names, encoded. */
 export function responseGroups(names: readonly string[], host: string | undefined): readonly string[] {
   return host === undefined ? names.map(encodeGroup) : names.map((name) => originGroup(host, name))
-}
-
-function sameNames(a: readonly string[], b: readonly string[]): boolean {
-  return a === b || (a.length === b.length && a.every((name, index) => name === b[index]))
 }
 
 function unionOf(a: readonly string[], b: readonly string[]): readonly string[] {

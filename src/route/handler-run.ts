@@ -26,7 +26,7 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { groupsProblem, Stored, type Variants } from './entry-key.js'
+import { groupsProblem, type Stored, type Variants } from './entry-key.js'
 import type { RefusalLog } from './refusals.js'
 import {
   type BackgroundRun,
@@ -222,7 +222,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (this.#settled) return false
     const groups = decision.store ? [...this.groups, ...decision.groups] : NONE
     const stored =
-      decision.store && body !== undefined ? new Stored(decision, body, groups, validated?.groups) : undefined
+      decision.store && body !== undefined ? { decision, body, groups, kept: validated?.groups } : undefined
     if (this.#session !== undefined) {
       this.#settled = true
       return this.#session.settle(response, stored)

@@ -18,7 +18,7 @@ import {
   evictedPath,
   groupsProblem,
   hostOf,
-  Stored,
+  type Stored,
   toDraft,
   Variants,
 } from './entry-key.js'
@@ -227,7 +227,7 @@ export class WriteSession extends HandlerReport {
     const decision = decideStore(response, run)
     if (!decision.store) return undefined
     const groups = [...this.groups, ...decision.groups]
-    return groupsProblem(groups) === undefined ? new Stored(decision, body, groups) : undefined
+    return groupsProblem(groups) === undefined ? { decision, body, groups } : undefined
   }
 
   /** The fields of the response to the write itself, with its status. */

@@ -111,12 +111,10 @@ describe('keys of paths', () => {
     expect(pathKey('/a', {}, { host: 'a.example' })).not.toBe(pathKey('/a'))
   })
 
-  test('prefix and scheme are part of the key where they are asked for', () => {
+  test('the prefix is part of the key where it is asked for', () => {
     const keys = [
       pathKey('/a'),
       pathKey('/a', {}, { prefix: 'v1' }),
-      pathKey('/a', {}, { prefix: 'v1', scheme: 'https' }),
-      pathKey('/a', {}, { prefix: 'v1', scheme: 'http' }),
       pathKey('/a', {}, { prefix: 'v1', host: 'https' }),
       customKey('/a'),
       customKey('/a', 'v1'),
@@ -124,11 +122,11 @@ describe('keys of paths', () => {
     expect(new Set(keys).size).toBe(keys.length)
   })
 
-  test('I1: prefix, path, scheme and host never imitate one another', () => {
+  test('I1: prefix, path and host never imitate one another', () => {
     const option = fc.option(nasty, { nil: undefined })
-    const place = fc.record({ path: nasty, prefix: option, scheme: option, host: option })
+    const place = fc.record({ path: nasty, prefix: option, host: option })
     const meaning = (p: { path: string } & KeyContext): string =>
-      JSON.stringify([pathKey(`/${p.path}`), p.prefix ?? null, p.scheme ?? null, p.host?.toLowerCase() ?? null])
+      JSON.stringify([pathKey(`/${p.path}`), p.prefix ?? null, p.host?.toLowerCase() ?? null])
     const key = ({ path, ...context }: { path: string } & KeyContext): string => pathKey(`/${path}`, {}, context)
     fc.assert(
       fc.property(place, place, (a, b) => (meaning(a) === meaning(b)) === (key(a) === key(b))),

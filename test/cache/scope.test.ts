@@ -312,11 +312,11 @@ describe('variants', () => {
   test('over the limit are evicted, those that end first', async () => {
     const { scope } = setUp()
     for (const name of ['one', 'two', 'three']) await fill(scope, variant(name))
-    await scope.addVariant('/a', 'all', variant('one').key, 3000, 2)
-    await scope.addVariant('/a', 'all', variant('two').key, 1000, 2)
-    await scope.addVariant('/a', 'all', variant('three').key, 2000, 2)
+    await scope.addVariant({ path: '/a', key: variant('one').key }, 3000, 2)
+    await scope.addVariant({ path: '/a', key: variant('two').key }, 1000, 2)
+    await scope.addVariant({ path: '/a', key: variant('three').key }, 2000, 2)
     const groups = variant('one').groups
-    expect(await scope.variants({ path: '/a', groups }, 'all')).toHaveLength(2)
+    expect(await scope.variants({ path: '/a', groups })).toHaveLength(2)
     expect(await state(scope, variant('two'))).toBe('absent')
   })
 })

@@ -65,9 +65,9 @@ export async function useAll(redis: Redis, other: Redis): Promise<void> {
   await cache.sweep().catch(() => {})
   const space = redis.scope
   const ref = { key: '/a|v', path: '/a', groups: ['', '=/a'] }
-  await space.addVariant('/a', 'list', 'v1', 60_000, 1).catch(() => {})
-  await space.addVariant('/a', 'list', 'v2', 60_000, 1).catch(() => {})
-  await space.variants(ref, 'list').catch(() => {})
+  await space.addVariant({ path: '/a', key: 'v1' }, 60_000, 1).catch(() => {})
+  await space.addVariant({ path: '/a', key: 'v2' }, 60_000, 1).catch(() => {})
+  await space.variants(ref).catch(() => {})
   await space.lookup(ref)
   const write = await space.beginWrite(ref)
   if (write !== undefined) await space.commit(write, undefined, { groups: ['g'] })
