@@ -20,6 +20,9 @@ export interface StoreUnderTest {
 const LEASE_MS = 5000
 const TTL_MS = 60_000
 
+/** A life to be outlived, and far longer than a few commands take on a busy machine. */
+const SHORT_MS = 600
+
 /** Short ways to say what happens to a store. */
 export class Steps {
   constructor(readonly store: Store) {}
@@ -153,9 +156,9 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       })
 
       test('a renewed lease outlives its first limit; a lost one cannot be renewed', async () => {
-        await one.acquire('/a', { leaseMs: 30 })
+        await one.acquire('/a', { leaseMs: SHORT_MS })
         expect(await store.renewLease('/a', 'token', LEASE_MS)).toBe(true)
-        await box.outlive(30)
+        await box.outlive(SHORT_MS)
         expect((await one.acquire('/a', { token: 'next' })).state).toBe('held')
         expect(await store.renewLease('/a', 'stranger', LEASE_MS)).toBe(false)
         await store.evict(['/a'], 'hard')
@@ -184,11 +187,11 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
 
       test('a note lets requests run without a lease until it expires', async () => {
         await one.acquire('/a')
-        await store.releaseLease('/a', 'token', 40)
+        await store.releaseLease('/a', 'token', SHORT_MS)
         expect((await two.acquire('/a', { token: 'next' })).state).toBe('noted')
         expect((await two.acquire('/a', { token: 'forced', seen: 'any' })).state).toBe('noted')
         expect(await store.isLeased('/a')).toBe(false)
-        await box.outlive(40)
+        await box.outlive(SHORT_MS)
         expect((await two.acquire('/a', { token: 'next' })).state).toBe('granted')
       })
 
@@ -594,12 +597,12 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
 
       test('an entry can be given a longer life, and not a shorter one', async () => {
         const long = { freshUntil: Infinity, staleUntil: Infinity, errorUntil: Infinity }
-        await store.set('/a', makeEntry(long), 40)
+        await store.set('/a', makeEntry(long), SHORT_MS)
         await store.set('/b', makeEntry(long), TTL_MS)
         await store.extend('/a', TTL_MS)
         await store.extend('/b', 1)
         await store.extend('/absent', TTL_MS)
-        await box.outlive(45)
+        await box.outlive(SHORT_MS)
         expect([await one.status('/a'), await one.status('/b')]).toEqual([200, 200])
         expect(await one.status('/absent')).toBeUndefined()
       })

@@ -15,7 +15,10 @@ let line: Connection
 let otherLine: Connection
 
 async function connect(url = server.url): Promise<Connection> {
-  const connection = new Connection(resolveSettings({ url, commandTimeout: '5s' }, {}), silentLogger)
+  const connection = new Connection(
+    resolveSettings({ url, commandTimeout: '5s', invalidationTimeout: '5s' }, {}),
+    silentLogger,
+  )
   await connection.connect()
   return connection
 }
