@@ -242,6 +242,18 @@ describe('a newcomer is never given an answer that is older than itself', () => 
     expectNothingLeft()
   })
 
+  test('that reads a clock of another incarnation, which says nothing about the run, looks the entry up', async () => {
+    const fill = await one.lead()
+    const clock = vi.spyOn(one.store, 'clock').mockReturnValue({ incarnation: 99, at: 0 })
+    const late = one.acquire()
+    await settle()
+    clock.mockRestore()
+    await two.store.evict(['/a'], 'hard')
+    await fill.publish(makeEntry(), 60_000)
+    expect(await ends([late])).toEqual({ fenced: 1 })
+    expectNothingLeft()
+  })
+
   test('of another process shares only a lookup that began after it came', async () => {
     const fill = await one.lead()
     const early = two.acquire()

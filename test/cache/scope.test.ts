@@ -154,19 +154,29 @@ describe('a write-through', () => {
     if (write === undefined) throw new Error('the store is away')
     return write
   }
-  const stored = (at: EntryRef) => ({ entry: makeEntry({ groups: at.groups, status: 203 }), ttlMs: 60_000 })
+  const storable = (at: EntryRef) => ({ entry: makeEntry({ groups: at.groups, status: 203 }), ttlMs: 60_000 })
 
-  test('stores what it wrote, though it evicts a group that its entry carries', async () => {
-    const { scope } = setUp()
-    const at = ref('/a', ['', 'g'])
-    await fill(scope, at)
-    const write = await begin(scope, at, ['g'])
-    expect(await scope.commit(write, stored(at), { groups: ['g'] })).toMatchObject({
-      published: 'stored',
-      confirmed: true,
-    })
-    expect(await scope.lookup(at)).toMatchObject({ state: 'valid', softened: false, entry: { status: 203 } })
-  })
+  test.each([
+    ['hard', 'the store'],
+    ['soft', 'the store'],
+    ['hard', 'the memory of this process'],
+    ['soft', 'the memory of this process'],
+  ] as const)(
+    'stores what it wrote, though it evicts a group of its entry (%s), as seen from %s',
+    async (mode, from) => {
+      const { scope: stored, memory } = setUp()
+      const local = new CacheScope(new MemoryStore(memory, 'test'), { now: Date.now, logger: console })
+      const scope = from === 'the store' ? stored : local
+      const at = ref('/a', ['', 'g'])
+      await fill(scope, at)
+      const write = await begin(scope, at, ['g'])
+      expect(await scope.commit(write, storable(at), { groups: ['g'], mode })).toMatchObject({
+        published: 'stored',
+        confirmed: true,
+      })
+      expect(await scope.lookup(at)).toMatchObject({ state: 'valid', softened: false, entry: { status: 203 } })
+    },
+  )
 
   test.each(['hard', 'soft'] as const)(
     'is refused where a group of its entry was invalidated since (%s)',
@@ -175,7 +185,7 @@ describe('a write-through', () => {
       const at = ref('/a', ['', 'g'])
       const write = await begin(scope, at, ['g'])
       await scope.evict({ groups: ['g'], mode })
-      expect(await scope.commit(write, stored(at), { groups: ['g'] })).toMatchObject({ published: 'fenced' })
+      expect(await scope.commit(write, storable(at), { groups: ['g'] })).toMatchObject({ published: 'fenced' })
       expect(await state(scope, at)).toBe('absent')
     },
   )
@@ -184,8 +194,8 @@ describe('a write-through', () => {
     const { scope } = setUp()
     const write = await begin(scope, variant('json'))
     const other = await begin(scope, variant('html'))
-    expect(await scope.commit(other, stored(variant('html')), {})).toMatchObject({ published: 'stored' })
-    expect(await scope.commit(write, stored(variant('json')), {})).toMatchObject({ published: 'fenced' })
+    expect(await scope.commit(other, storable(variant('html')), {})).toMatchObject({ published: 'stored' })
+    expect(await scope.commit(write, storable(variant('json')), {})).toMatchObject({ published: 'fenced' })
     expect([await state(scope, variant('json')), await state(scope, variant('html'))]).toEqual(['absent', 'absent'])
   })
 
@@ -211,7 +221,7 @@ describe('a write-through', () => {
       for (const one of [at, other, tagged]) await fill(scope, one)
       const write = await begin(scope, at, ['g'])
       store.lose('commitWrite', what)
-      const committed = await scope.commit(write, stored(at), { paths: ['/other', '/a'], groups: ['g'] })
+      const committed = await scope.commit(write, storable(at), { paths: ['/other', '/a'], groups: ['g'] })
       expect(committed).toEqual({ published: 'fenced', entries: 0, groups: 0, confirmed: false })
       expect(lines.join()).toContain('the invalidation of key /a')
       expect(await state(scope, at)).toBe('outage')
@@ -272,14 +282,17 @@ describe('an invalidation that the store does not confirm', () => {
     expect(await state(scope, ref())).toBe('absent')
   })
 
-  test('becomes one of everything when there are too many', async () => {
+  test.each([
+    [1000, 'valid', [2, 0]],
+    [1001, 'absent', [1, 1]],
+  ])('of %i keys becomes one of everything when there are too many', async (count, unrelated, calls) => {
     const { scope, store } = setUp()
     await fill(scope, ref('/unrelated'))
     store.lose('evict', 'command')
-    await scope.evict({ paths: Array.from({ length: 1001 }, (_, index) => `/p${index}`) })
+    await scope.evict({ paths: Array.from({ length: count }, (_, index) => `/p${index}`) })
     await vi.advanceTimersByTimeAsync(50)
-    expect(await state(scope, ref('/unrelated'))).toBe('absent')
-    expect([store.calls.evict, store.calls.invalidate]).toEqual([1, 1])
+    expect(await state(scope, ref('/unrelated'))).toBe(unrelated)
+    expect([store.calls.evict, store.calls.invalidate]).toEqual(calls)
   })
 
   test('that names many is logged with a few of them', async () => {
