@@ -311,7 +311,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (plan.directives.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
     // A client that wants a new answer, or one for itself alone, does not wait for a run that began before.
     const waits = plan.collapsible && this.http.collapse && !state.forced
-    const acquired = await this.#acquire(state, ref, absent, waits ? undefined : 0)
+    const acquired = await this.#acquire(state, ref, absent, waits ? this.policy.wait : 0)
     if (acquired.state === 'fill') {
       state.lease = acquired.fill
       // The handler may say that what is stored for another variant answers this request as well.

@@ -6,9 +6,11 @@ import {
   type PathRule,
   type QueryRule,
 } from '../cache/key.js'
+import type { Duration } from '../duration.js'
 import { describeValue, OptionsError, unknownOptions } from '../errors.js'
 import {
   type Check,
+  checkDuration,
   choice,
   flag,
   fraction,
@@ -67,6 +69,11 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
    * The last part of the lifetime, `0` to `1`, in which a hit may refresh the entry in the background. Default: `0`.
    */
   earlyRefresh?: number | undefined
+  /**
+   * The longest wait for another request's run of the same key; then this request runs the handler itself, and nothing
+   * is stored from it. `0`: it does not wait. Default: `'10s'`.
+   */
+  wait?: Duration | undefined
   /** `false`: this route is not cached. Default: `true`. */
   enabled?: boolean | undefined
 }
@@ -150,6 +157,14 @@ const checkEvictKey: Check<undefined> = (value, problem) => {
   )
 }
 
+/** Node.js timers that are set for longer (24.8 days) fire at once. */
+const WAIT_MAX_MS = 2 ** 31 - 1
+
+const checkWait: Check<number> = (value, problem, name) => {
+  const ms = checkDuration(value, problem, name)
+  return ms && Math.min(ms, WAIT_MAX_MS)
+}
+
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string')
 }
@@ -167,6 +182,7 @@ export const ROUTE_OPTIONS = {
   prefix: new Option<string, undefined>(() => undefined, undefined),
   query: new Option<QueryRule, QueryRule | undefined>(checkQuery, undefined, undefined, 'all parameters'),
   earlyRefresh: fraction(0),
+  wait: new Option<Duration, number | undefined>(checkWait, undefined, undefined, "`'10s'`"),
   enabled: flag(true),
 } satisfies Record<Exclude<keyof EntryOptions<never>, keyof HttpOptions>, Option<unknown, unknown>>
 
@@ -205,6 +221,8 @@ export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly enabled: boolean
   readonly group: GroupOption<Req> | undefined
   readonly earlyRefresh: number
+  /** Undefined: the default of all waits. */
+  readonly wait: number | undefined
   readonly http: HttpPolicy
 }
 
@@ -223,7 +241,7 @@ export function resolvePolicy<Req>(
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
   const problems: string[] = []
   checkNames(options, 'entry', problems)
-  const { enabled, earlyRefresh, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
+  const { enabled, earlyRefresh, wait, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
   const http = resolveHttpPolicy({ ...defaults.defaults, ...options }, problems, defaults)
   const key = resolveKey(
     options,
@@ -232,7 +250,7 @@ export function resolvePolicy<Req>(
     problems,
   )
   if (problems.length > 0) throw new OptionsError(where, problems)
-  return { ...key, enabled, group: options.group, earlyRefresh, http }
+  return { ...key, enabled, group: options.group, earlyRefresh, wait, http }
 }
 
 /** Options of `cacheEvict`. */

@@ -34,6 +34,10 @@ describe('options of a route', () => {
     [{ enabled: 0 }, 'enabled: 0 must be true or false'],
     [{ enabled: () => false }, 'enabled: a function must be true or false'],
     [{ earlyRefresh: 2 }, 'earlyRefresh: 2 must be a fraction from 0 to 1'],
+    [
+      { wait: 'soon' },
+      "wait: 'soon' is not a duration; write a number of seconds, or '500ms', '30s', '5m', '2h', '1d'",
+    ],
     [{ key: '/a' }, "key: '/a' must be a function of the request"],
     [{ per: 'user' }, "per: 'user' must be a function of the request"],
     [{ query: ['a'] }, 'query: a list must be an object with `ignore`, `only` or `sort`'],

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
 import { VARIANTS_MAX } from '../../src/route/entry-key.js'
 import { sharedRedis } from '../support/redis-server.js'
@@ -513,23 +513,6 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
     expect(answers.map((answer) => answer.field('cache-groups'))).toEqual(['"b", "a"', '"b", "a"'])
   })
 
-  test('`collapse: false`: nobody waits for a run of somebody else', async () => {
-    const app = await start()
-    let release = (): void => {}
-    const gate = new Promise<void>((resolve) => {
-      release = resolve
-    })
-    let runs = 0
-    const get = app.get({ ttl: 60, collapse: false }, async () => {
-      runs += 1
-      if (runs === 2) release()
-      await gate
-      return { body: 'item' }
-    })
-    await Promise.all([get(), get()])
-    expect(runs).toBe(2)
-  })
-
   test.each([500, 502, 503, 504])('a %d says nothing about the next answer: that is stored', async (failure) => {
     const app = await start()
     let status = failure
@@ -552,4 +535,32 @@ test('options of all routes are checked when the application starts', async () =
   const declare = () => app.get({ ttl: 1 }, () => ({}))
   expect(declare).toThrow(/defaults[^]*per: there is no such option[^]*preset[^]*ttl/)
   await app.redis.close()
+})
+
+test.each([
+  ['collapse: false', { collapse: false }, 0],
+  ['wait: 0', { wait: 0 }, 0],
+  ["wait: '5s'", { wait: '5s' }, 5000],
+] as const)('`%s`: no request waits longer for the run of another one', async (_, options, waitMs) => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const app = new Application({ url: 'memory:' })
+  onTestFinished(() => app.redis.close())
+  let release = (): void => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let runs = 0
+  const get = app.get({ ttl: 60, ...options }, async () => {
+    runs += 1
+    if (runs === 2) release()
+    await gate
+    return { body: 'item' }
+  })
+  const both = Promise.all([get(), get()])
+  await vi.advanceTimersByTimeAsync(Math.max(waitMs - 1, 0))
+  expect(runs).toBe(waitMs === 0 ? 2 : 1)
+  await vi.advanceTimersByTimeAsync(1)
+  await both
+  expect(runs).toBe(2)
 })
