@@ -17,18 +17,17 @@ import {
 
 const DEFAULT_SENTINEL_PORT = 26_379
 
-/** A healthy command takes well under 1 ms; a request should not wait much longer for its cache than for its handler. */
-const DEFAULT_COMMAND_TIMEOUT_MS = 50
-
-/** Longer than for a read: until an invalidation is confirmed, readers may be given the old answer. */
-const DEFAULT_INVALIDATION_TIMEOUT_MS = 1000
-
-const DEFAULT_CONNECT_TIMEOUT_MS = 1000
-
-const DEFAULT_SOCKET_TIMEOUT_MS = 3000
-
-/** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
-const CLUSTER_SOCKET_TIMEOUT_MS = 1500
+const DEFAULT_MS = {
+  socketTimeout: 3000,
+  /** Shorter: while one node hangs its slots have no service, even when a replica was promoted long ago. */
+  socketTimeoutOfCluster: 1500,
+  connectTimeout: 1000,
+  /** A healthy command takes well under 1 ms; a request should not wait much longer for its cache than for its handler. */
+  commandTimeout: 50,
+  /** Longer than for a read: until an invalidation is confirmed, readers may be given the old answer. */
+  invalidationTimeout: 1000,
+  rateLimitDefaultWindow: 60_000,
+}
 
 const PREFIX_MAX = 64
 
@@ -37,7 +36,6 @@ const REPLICAS_MAX = 100
 
 /** See src/limit/rate.ts. */
 const RATE_LIMIT_MAX = 1e9
-const DEFAULT_RATE_LIMIT_WINDOW_MS = 60_000
 
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
 const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants', 'limit'])
@@ -110,11 +108,11 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     maxConnections: read.integer('maxConnections', 1),
     socketTimeoutMs: read.positive(
       'socketTimeout',
-      kind === 'cluster' ? CLUSTER_SOCKET_TIMEOUT_MS : DEFAULT_SOCKET_TIMEOUT_MS,
+      kind === 'cluster' ? DEFAULT_MS.socketTimeoutOfCluster : DEFAULT_MS.socketTimeout,
     ),
-    connectTimeoutMs: read.positive('connectTimeout', DEFAULT_CONNECT_TIMEOUT_MS),
-    commandTimeoutMs: read.positive('commandTimeout', DEFAULT_COMMAND_TIMEOUT_MS),
-    invalidationTimeoutMs: read.positive('invalidationTimeout', DEFAULT_INVALIDATION_TIMEOUT_MS),
+    connectTimeoutMs: read.positive('connectTimeout'),
+    commandTimeoutMs: read.positive('commandTimeout'),
+    invalidationTimeoutMs: read.positive('invalidationTimeout'),
     waitForReplicas: read.integer('waitForReplicas', 0, REPLICAS_MAX) ?? 0,
     trustRestarts: settings.trustRestarts ?? false,
     resp: read.integer('resp', 2, 3) === 2 ? 2 : 3,
@@ -163,17 +161,11 @@ function shown(value: unknown): string {
   return typeof value === 'string' && /^\s*[\d.]*\s*$/.test(value) ? `the string '${value}'` : `a ${typeof value}`
 }
 
-/** What the `REDIS_*` variables set. TLS files and sentinels count only where TLS and Sentinel are switched on. */
-interface FromEnvironment {
-  readonly settings: Omit<RedisSettings, 'tls' | 'sentinel'>
-  readonly tlsOn: boolean | undefined
-  readonly tls: TlsOptions
-  readonly sentinelOn: boolean | undefined
-  readonly sentinel: SentinelOptions
-}
-
-/** An empty variable counts as one that is not set; unknown ones are ignored. */
-function readEnvironment(env: Environment, problems: string[]): FromEnvironment {
+/**
+ * What the `REDIS_*` variables set. TLS files and sentinels count only where TLS and Sentinel are switched on. An empty
+ * variable counts as one that is not set; unknown ones are ignored.
+ */
+function readEnvironment(env: Environment, problems: string[]) {
   const text = (name: string): string | undefined => (env[name] === '' ? undefined : env[name])
   const number = (name: string): number | undefined => {
     const value = text(name)
@@ -193,8 +185,10 @@ function readEnvironment(env: Environment, problems: string[]): FromEnvironment 
   const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
     variable === undefined ? [] : [[name, readers[kind](variable)]],
   )
+  const settings: Omit<RedisSettings, 'tls' | 'sentinel'> = Object.fromEntries(read)
   return {
-    settings: { ...Object.fromEntries(read), cluster: flag('REDIS_CLUSTER') },
+    settings,
+    cluster: flag('REDIS_CLUSTER'),
     tlsOn: flag('REDIS_SSL'),
     tls: {
       cert: text('REDIS_SSL_CERTFILE'),
@@ -225,7 +219,7 @@ interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
 }
 
 /** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
-function merge(given: RedisSettings, env: FromEnvironment): Merged {
+function merge(given: RedisSettings, env: ReturnType<typeof readEnvironment>): Merged {
   const { tls, sentinel, cluster, ...code } = withoutUndefined(given)
   const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
   const address = code.client ?? code.host ?? code.port ?? clusterNodes
@@ -236,7 +230,7 @@ function merge(given: RedisSettings, env: FromEnvironment): Merged {
     tls: either(tls, env.tlsOn, env.tls),
     tlsFiles: env.tls,
     sentinel: either(sentinel, env.sentinelOn, env.sentinel),
-    cluster: cluster === undefined ? env.settings.cluster === true : cluster !== false,
+    cluster: cluster === undefined ? env.cluster === true : cluster !== false,
     clusterNodes,
     nameOf: (name) => (given[name] === undefined ? (SETTINGS[name][1] ?? name) : name),
   }
@@ -270,14 +264,13 @@ function resolveKind(
   problems: string[],
 ): ResolvedSettings['kind'] {
   const { cluster, sentinel } = settings
+  const name = settings.nameOf('url')
   if (cluster && sentinel !== undefined) problems.push('cluster and sentinel exclude each other; choose one')
-  if (settings.url !== undefined && sentinel !== undefined) {
+  if (settings.url !== undefined && sentinel !== undefined)
     problems.push('a URL and sentinel exclude each other: the sentinels name the master')
-  }
-  if (!cluster && url !== undefined && url.nodes.length > 1) {
-    problems.push(`${settings.nameOf('url')}: several nodes need cluster: true (REDIS_CLUSTER)`)
-  }
-  if (isMemory && cluster) problems.push(`${settings.nameOf('url')}: memory: is one embedded store; it has no cluster`)
+  if (!cluster && url !== undefined && url.nodes.length > 1)
+    problems.push(`${name}: several nodes need cluster: true (REDIS_CLUSTER)`)
+  if (isMemory && cluster) problems.push(`${name}: memory: is one embedded store; it has no cluster`)
   if (isMemory) return 'memory'
   return cluster ? 'cluster' : sentinel === undefined ? 'standalone' : 'sentinel'
 }
@@ -300,15 +293,18 @@ function resolveIdentity(
   const { username, password } = url ?? settings
   const db = (url === undefined ? read.integer('db', 0) : url.db) ?? 0
   if (db !== 0 && settings.cluster) problems.push('db: a cluster has database 0 only')
-  if (settings.credentials !== undefined && password !== undefined) {
+  if (settings.credentials !== undefined && password !== undefined)
     problems.push('credentials and a password exclude each other; the provider returns both')
-  }
-  return { db, username, password: password === undefined ? undefined : new Secret(password) }
+  return { db, username, password: secretOf(password) }
+}
+
+function secretOf(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text)
 }
 
 function resolveRateLimit(settings: Merged, read: Readers): ResolvedSettings['rateLimit'] {
   const limit = read.integer('rateLimitDefaultLimit', 0, RATE_LIMIT_MAX) ?? 0
-  const windowMs = read.positive('rateLimitDefaultWindow', DEFAULT_RATE_LIMIT_WINDOW_MS)
+  const windowMs = read.positive('rateLimitDefaultWindow')
   const { rateLimitFailClosed = false, rateLimitEmitHeaders = true, rateLimitIetfHeaders = true } = settings
   return {
     rate: limit === 0 ? undefined : { limit, windowMs },
@@ -323,19 +319,18 @@ function resolveSentinel(sentinel: SentinelOptions, problems: string[]): Resolve
     nodes: parseAddresses('sentinel.nodes (REDIS_SENTINEL_NODES)', nodes, DEFAULT_SENTINEL_PORT, problems),
     masterName,
     username,
-    password: password === undefined ? undefined : new Secret(password),
+    password: secretOf(password),
   }
 }
 
 /** Reads the files now, so that a wrong path is an error of the settings and not of the first connection. */
 function resolveTls(options: TlsOptions, problems: string[]): ResolvedTls {
   const key = readPem('tls.key (REDIS_SSL_KEYFILE)', options.key, problems)
-  if ((options.key === undefined) !== (options.cert === undefined)) {
+  if ((options.key === undefined) !== (options.cert === undefined))
     problems.push('tls: a client certificate needs both cert (REDIS_SSL_CERTFILE) and key (REDIS_SSL_KEYFILE)')
-  }
   return {
     cert: readPem('tls.cert (REDIS_SSL_CERTFILE)', options.cert, problems),
-    key: key === undefined ? undefined : new Secret(key.toString()),
+    key: secretOf(key?.toString()),
     ca: readPem('tls.ca (REDIS_SSL_CA_CERTS)', options.ca, problems),
     checkHostname: options.checkHostname ?? true,
   }
@@ -355,40 +350,32 @@ function readPem(name: string, pem: Pem | undefined, problems: string[]): Pem | 
 
 type NumberName = 'port' | 'db' | 'maxConnections' | 'waitForReplicas' | 'resp' | 'rateLimitDefaultLimit'
 
-type DurationName =
-  | 'socketTimeout'
-  | 'connectTimeout'
-  | 'commandTimeout'
-  | 'invalidationTimeout'
-  | 'defaultTtl'
-  | 'rateLimitDefaultWindow'
+type PositiveName = Exclude<keyof typeof DEFAULT_MS, 'socketTimeoutOfCluster'>
 
-interface Readers {
-  readonly integer: (name: NumberName, min: number, max?: number) => number | undefined
-  readonly duration: (name: DurationName, defaultMs: number) => number
-  readonly positive: (name: DurationName, defaultMs: number) => number
-}
+type Readers = ReturnType<typeof readersOf>
 
 /** Reads settings within their limits; a problem names the variable or the field that the value came from. */
-function readersOf(settings: Merged, problems: string[]): Readers {
-  const duration = (name: DurationName, defaultMs: number): number => {
+function readersOf(settings: Merged, problems: string[]) {
+  const refuse = (name: keyof RedisSettings, why: string): void =>
+    void problems.push(`${settings.nameOf(name)}: ${why}`)
+  const duration = (name: PositiveName | 'defaultTtl', defaultMs: number): number => {
     const value: Duration | undefined = settings[name]
     const ms = value === undefined ? defaultMs : durationMs(value)
-    if (ms === undefined) problems.push(`${settings.nameOf(name)}: '${value}' is not a duration; give ${DURATION_RULE}`)
+    if (ms === undefined) refuse(name, `'${value}' is not a duration; give ${DURATION_RULE}`)
     return ms ?? defaultMs
   }
   return {
-    integer(name, min, max = Number.MAX_SAFE_INTEGER) {
+    duration,
+    integer(name: NumberName, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
       const value = settings[name]
       if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return value
       const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-      problems.push(`${settings.nameOf(name)}: ${value} is not a whole number ${range}`)
+      refuse(name, `${value} is not a whole number ${range}`)
       return undefined
     },
-    duration,
-    positive(name, defaultMs) {
+    positive(name: PositiveName, defaultMs = DEFAULT_MS[name]): number {
       const ms = duration(name, defaultMs)
-      if (ms === 0) problems.push(`${settings.nameOf(name)}: must be more than 0`)
+      if (ms === 0) refuse(name, 'must be more than 0')
       return ms
     },
   }
