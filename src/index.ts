@@ -37,7 +37,7 @@ export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
 export type { Evicted } from './cache/cache-scope.js'
 export type { WriteStamp } from './cache/write.js'
 export type { NodeRedis } from './redis/settings.js'
-export type { ConnectionCounters, ConnectionStatus } from './redis/status.js'
+export type { ConnectionCounters, ConnectionStatus } from './redis/server.js'
 export type {
   ClusterOptions,
   Credentials,

@@ -5,8 +5,6 @@ import { publishStatus } from '../telemetry/recorder.js'
 import type { CommandArgument, Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
 import { checkClient, closeClient, connectClient, isReply, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
-import { ServerWatch } from './server.js'
-import type { NodeRedis, ResolvedSettings } from './settings.js'
 import {
   addressesOf,
   type ConnectionCounters,
@@ -16,7 +14,9 @@ import {
   problemsOf,
   StatusLog,
   statusOf,
-} from './status.js'
+  ServerWatch,
+} from './server.js'
+import type { NodeRedis, ResolvedSettings } from './settings.js'
 import { Subscriber } from './subscriber.js'
 import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
 

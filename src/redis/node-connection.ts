@@ -3,8 +3,7 @@ import { publishBreaker } from '../telemetry/recorder.js'
 import type { CommandArgument, CommandChannel, Reply } from './command.js'
 import type { CommandBudget, Deadlines } from './deadline.js'
 import { codeOf, isReply, messageOf } from './driver.js'
-import type { Counting, NodeState } from './status.js'
-import { factsOf, HEALTH_INFO, INFO, ServerClock, type ServerFacts } from './server.js'
+import { type Counting, factsOf, HEALTH_INFO, INFO, type NodeState, ServerClock, type ServerFacts } from './server.js'
 
 /** Pause before a server that is loading its data, or is a replica, is asked again. */
 const HANDSHAKE_PAUSE_MS = 100
@@ -31,7 +30,7 @@ const PAUSE_MAX_MS = 1000
 
 /** Circuit breaker of one server: stops sending when it does not answer in time, and probes until it does. */
 export class Breaker {
-  #state: BreakerState = 'closed'
+  state: BreakerState = 'closed'
   #failures = 0
   #failedTrials = 0
   #probing = false
@@ -44,31 +43,27 @@ export class Breaker {
     private readonly onChange: (state: BreakerState, previous: BreakerState) => void,
   ) {}
 
-  get state(): BreakerState {
-    return this.#state
-  }
-
   /** A command was answered within its deadline. A late answer is no success: the request has gone on without it. */
   onSuccess(): void {
     this.#failures = 0
-    if (this.#state !== 'half-open') return
+    if (this.state !== 'half-open') return
     this.#failedTrials = 0
     this.#become('closed')
   }
 
   /** A command missed its deadline, was lost with its connection, or the server cannot serve now. */
   onTimeout(): void {
-    if (this.#state === 'open') return
+    if (this.state === 'open') return
     this.#failures += 1
-    if (this.#state === 'closed' && this.#failures < FAILURES_TO_OPEN) return
-    if (this.#state === 'half-open') this.#failedTrials += 1
+    if (this.state === 'closed' && this.#failures < FAILURES_TO_OPEN) return
+    if (this.state === 'half-open') this.#failedTrials += 1
     this.#become('open')
     this.#scheduleProbe()
   }
 
   /** A new connection has completed its handshake, which is as good as a probe. */
   onConnected(): void {
-    if (this.#state === 'open') this.#become('half-open')
+    if (this.state === 'open') this.#become('half-open')
   }
 
   stop(): void {
@@ -77,8 +72,8 @@ export class Breaker {
   }
 
   #become(state: BreakerState): void {
-    const previous = this.#state
-    this.#state = state
+    const previous = this.state
+    this.state = state
     this.#failures = 0
     clearTimeout(this.#pause)
     this.onChange(state, previous)
@@ -92,11 +87,11 @@ export class Breaker {
   }
 
   async #startProbe(): Promise<void> {
-    if (this.#state !== 'open' || this.#probing || this.#stopped) return
+    if (this.state !== 'open' || this.#probing || this.#stopped) return
     this.#probing = true
     const inTime = await this.probe().catch(() => undefined)
     this.#probing = false
-    if (this.#state !== 'open' || this.#stopped) return
+    if (this.state !== 'open' || this.#stopped) return
     if (inTime === true) return this.#become('half-open')
     // A late answer took longer than a deadline, so probing again at once cannot become a busy loop.
     if (inTime === false) return this.#startProbe()

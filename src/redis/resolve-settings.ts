@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
 import { SettingsError, unknownOptions } from '../errors.js'
-import { DEFAULT_PORT, type ParsedUrl, parseAddresses, parseUrl } from './address.js'
 import {
   type ClusterOptions,
+  DEFAULT_PORT,
+  parseAddresses,
+  type ParsedUrl,
+  parseUrl,
   type Pem,
   type RedisSettings,
   type ResolvedSentinel,
