@@ -1,17 +1,30 @@
-import { hash } from 'node:crypto'
-import { dateOf, firstField, type HeaderList, keepFields, OWN_STATUS_FIELD, parseHttpDate } from './fields.js'
-import { Flag, hasFlag, OutgoingResponse, type RequestPlan, type StoredResponse } from './types.js'
-
-/** 132 bits: no two bodies share a validator by chance, and a collision cannot be constructed at a reasonable price. */
-const DIGEST_CHARS = 22
-
-/**
- * A weak validator made from the body. Weak, because a proxy or middleware that compresses the answer keeps the
- * field (RFC 9110 section 8.8.1).
- */
-export function makeEtag(body: Buffer): string {
-  return `W/"${hash('sha256', body, 'base64url').slice(0, DIGEST_CHARS)}"`
-}
+import {
+  type ContentRange,
+  contentRangeOf,
+  dateOf,
+  firstField,
+  hasField,
+  type HeaderList,
+  keepFields,
+  linesOf,
+  mergeFields,
+  OWN_STATUS_FIELD,
+  parseDeltaSeconds,
+  parseHttpDate,
+} from './fields.js'
+import { ageSeconds, parseAge } from './freshness.js'
+import type { HttpPolicy } from './options.js'
+import { decideStore, type RunContext, storableFields, toStored } from './storage.js'
+import {
+  Flag,
+  hasFlag,
+  OutgoingResponse,
+  type RequestPlan,
+  type ResponseHead,
+  type ReuseDecision,
+  type StoreDecision,
+  type StoredResponse,
+} from './types.js'
 
 const WEAK = /^W\//
 
@@ -117,10 +130,7 @@ export function parseRange(value: string): RangeSpec | undefined {
   return first !== undefined && last !== undefined && last < first ? undefined : { first, last }
 }
 
-interface Slice {
-  readonly first: number
-  readonly last: number
-}
+type Slice = Pick<ContentRange, 'first' | 'last'>
 
 /** The bytes of a representation that a range names; `unsatisfiable` is a 416, `whole` has no form as a 206. */
 export function sliceOf({ first, last }: RangeSpec, length: number): Slice | 'unsatisfiable' | 'whole' {
@@ -128,30 +138,6 @@ export function sliceOf({ first, last }: RangeSpec, length: number): Slice | 'un
   if (first !== undefined) return { first, last: Math.min(last ?? Infinity, length - 1) }
   // A suffix of an empty representation is satisfiable, but no Content-Range can express it (section 14.1.2).
   return length === 0 ? 'whole' : { first: Math.max(0, length - (last ?? 0)), last: length - 1 }
-}
-
-/** Content-Range of a 206 with one part: `bytes 0-99/1234` (RFC 9110 section 14.4). */
-export interface ContentRange extends Slice {
-  /** Undefined: `*`, unknown. */
-  readonly complete: number | undefined
-}
-
-const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i
-
-export function parseContentRange(value: string | undefined): ContentRange | undefined {
-  const match = value === undefined || value.length > LENGTH_MAX ? null : CONTENT_RANGE.exec(value.trim())
-  if (match === null) return undefined
-  const complete = match[3] === '*' ? undefined : Number(match[3])
-  const range = { first: Number(match[1]), last: Number(match[2]), complete }
-  return range.first <= range.last && (complete === undefined || range.last < complete) ? range : undefined
-}
-
-export function contentRangeOf(headers: HeaderList): ContentRange | undefined {
-  return parseContentRange(firstField(headers, 'content-range'))
-}
-
-export function formatContentRange({ first, last, complete }: ContentRange): string {
-  return `bytes ${first}-${last}/${complete ?? '*'}`
 }
 
 /** The bytes that answer a request's Range, and their Content-Range. */
@@ -188,4 +174,134 @@ function sliceOfPart(spec: RangeSpec, { headers, body }: StoredResponse): Part |
   if (typeof slice === 'string' || slice.first < part.first || slice.last > part.last) return 'whole'
   const bytes = body.subarray(slice.first - part.first, slice.last + 1 - part.first)
   return { bytes, range: { ...slice, complete: part.complete } }
+}
+
+/** The conditional fields that the handler sees instead of the client's. Undefined: the field is absent. */
+export interface Conditions {
+  readonly ifNoneMatch: string | undefined
+  readonly ifModifiedSince: string | undefined
+}
+
+const NONE: Conditions = Object.freeze({ ifNoneMatch: undefined, ifModifiedSince: undefined })
+
+/** Validators of a stored response that the handler made itself (RFC 9111 section 4.3.1). */
+export function handlerValidators(stored: StoredResponse): Conditions {
+  if (!hasFlag(stored.flags, Flag.validators)) return NONE
+  return {
+    ifNoneMatch: hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag'),
+    ifModifiedSince: firstField(stored.headers, 'last-modified'),
+  }
+}
+
+/**
+ * The conditions for a handler run; `as-is`: the client's own. A handler that answers the client's condition with 304
+ * leaves nothing to store, so on a miss it does not see it. `others`: stored variants of the URI that the request does
+ * not select.
+ */
+export function forwardedConditions(
+  plan: RequestPlan,
+  policy: HttpPolicy,
+  stored?: StoredResponse,
+  reuse?: ReuseDecision,
+  others: readonly StoredResponse[] = [],
+): Conditions | 'as-is' {
+  if (plan.bypass !== undefined) return 'as-is'
+  if (stored !== undefined) return reuse?.conditional === true ? handlerValidators(stored) : NONE
+  if (policy.validateOtherVariants && others.length > 0) return tagsOf(others)
+  return policy.forwardConditionals ? 'as-is' : NONE
+}
+
+/** RFC 9111 section 4.1: the 304 names the variant that answers this request. */
+function tagsOf(others: readonly StoredResponse[]): Conditions {
+  const tags = others.map((other) => handlerValidators(other).ifNoneMatch).filter((tag) => tag !== undefined)
+  return tags.length === 0 ? NONE : { ifNoneMatch: [...new Set(tags)].join(', '), ifModifiedSince: undefined }
+}
+
+/** A stored response after a 304: the response for this client, and whether and how it is stored again. */
+export interface Freshened {
+  readonly response: StoredResponse
+  readonly decision: StoreDecision
+}
+
+/**
+ * A stored response with the fields of a 304 (RFC 9111 sections 3.2 and 4.3.4). `mismatch`: the 304 is about another
+ * representation; run the handler once more, without conditions.
+ */
+export function freshen(
+  stored: StoredResponse,
+  notModified: ResponseHead,
+  context: RunContext,
+): Freshened | 'mismatch' {
+  const { plan, now } = context
+  if (!isAbout(stored, notModified.headers, now)) return 'mismatch'
+  const headers = updated(stored, notModified.headers, now)
+  // A HEAD's validation freshens the entry of the GET it stands for.
+  const asGet = plan.head ? { ...plan, stores: 'get' as const, refusal: undefined } : plan
+  const decision = decideStore({ status: stored.status, headers }, { ...context, plan: asGet, body: stored.body })
+  if (decision.store) return { response: forClient(toStored(decision, stored.body), headers), decision }
+  // A refused update is still this client's answer; the generated ETag describes the same bytes as before.
+  const etag = hasFlag(stored.flags, Flag.generatedEtag) ? linesOf(stored.headers, 'etag') : []
+  return { response: { ...stored, headers: [...headers, ...etag], memo: undefined }, decision }
+}
+
+/**
+ * Whether the 304 names the stored response (RFC 9111 section 4.3.4); one without validators means what was asked
+ * about.
+ */
+function isAbout(stored: StoredResponse, headers: HeaderList, now: number): boolean {
+  const named = firstField(headers, 'etag')
+  const own = hasFlag(stored.flags, Flag.generatedEtag) ? undefined : firstField(stored.headers, 'etag')
+  if (named !== undefined && !isWeak(named)) return own !== undefined && strongMatch(named, own)
+  if (named !== undefined && own !== undefined) return weakMatch(named, own)
+  const modified = dateOf(headers, now, 'last-modified')
+  const ownModified = dateOf(stored.headers, now, 'last-modified')
+  return modified === undefined || ownModified === undefined || modified === ownModified
+}
+
+/** Fields about the stored bytes, which a 304 does not replace. */
+const BYTES_FIELDS = ['content-encoding', 'content-md5', 'content-range', 'content-digest']
+
+/**
+ * Each field of the 304 replaces the stored ones, except Content-Length and those of the connection (RFC 9111 section
+ * 3.2), and, which that section permits for the stored response's integrity, the fields about its bytes. A generated
+ * ETag is made again; the Date becomes that of the validation, whether the handler sent it or not.
+ */
+function updated(stored: StoredResponse, headers: HeaderList, now: number): HeaderList {
+  const made = hasFlag(stored.flags, Flag.generatedEtag)
+  const undated = dateOf(headers, now) === undefined
+  const kept = keepFields(stored.headers, (name) => !(made && name === 'etag') && !(undated && name === 'date'))
+  return mergeFields(kept, storableFields(headers, BYTES_FIELDS))
+}
+
+/**
+ * Fields of the 304 for this client alone: a cookie, whether or not it may be stored, and the Age of a 304 that came from
+ * a cache behind the handler, because then the origin has not validated the response (RFC 9111 section 5.1).
+ */
+function forClient(entry: StoredResponse, headers: HeaderList): StoredResponse {
+  const cookies = hasField(entry.headers, 'set-cookie') ? [] : linesOf(headers, 'set-cookie')
+  const aged = hasFlag(entry.flags, Flag.age) && parseAge(firstField(headers, 'age')) > 0
+  const age = aged ? ['Age', String(ageSeconds(entry, entry.storedAt))] : []
+  return cookies.length + age.length === 0 ? entry : { ...entry, headers: [...entry.headers, ...cookies, ...age] }
+}
+
+/**
+ * The effect of a 200 to HEAD on the stored 200: it is freshened, or `changed`, because a GET would now differ from it
+ * (RFC 9111 section 4.3.5). Undefined: none.
+ */
+export function headUpdate(
+  stored: StoredResponse,
+  head: ResponseHead,
+  context: RunContext,
+): Freshened | 'changed' | undefined {
+  const { plan, policy } = context
+  if (!policy.headUpdate || !plan.head || head.status !== 200 || stored.status !== 200) return undefined
+  const length = parseDeltaSeconds(firstField(head.headers, 'content-length')?.trim())
+  const freshened = length === undefined || length === stored.body.length ? freshen(stored, head, context) : 'mismatch'
+  return freshened === 'mismatch' ? 'changed' : freshened
+}
+
+/** The stale windows of a changed response end, too; its validators may still be used while it is retained. */
+export function endFreshness<T extends StoredResponse>(stored: T, now: number): T {
+  const freshUntil = Math.min(stored.freshUntil, now)
+  return { ...stored, freshUntil, staleUntil: freshUntil, memo: undefined }
 }

@@ -121,6 +121,35 @@ export function parseDeltaSeconds(text: string | undefined): number | undefined 
   return text !== undefined && /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) : undefined
 }
 
+/** Content-Range of a 206 with one part: `bytes 0-99/1234` (RFC 9110 section 14.4). */
+export interface ContentRange {
+  readonly first: number
+  readonly last: number
+  /** Undefined: `*`, unknown. */
+  readonly complete: number | undefined
+}
+
+/** Longer than any Content-Range whose numbers count. */
+const CONTENT_RANGE_MAX = 64
+
+const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i
+
+export function parseContentRange(value: string | undefined): ContentRange | undefined {
+  const match = value === undefined || value.length > CONTENT_RANGE_MAX ? null : CONTENT_RANGE.exec(value.trim())
+  if (match === null) return undefined
+  const complete = match[3] === '*' ? undefined : Number(match[3])
+  const range = { first: Number(match[1]), last: Number(match[2]), complete }
+  return range.first <= range.last && (complete === undefined || range.last < complete) ? range : undefined
+}
+
+export function contentRangeOf(headers: HeaderList): ContentRange | undefined {
+  return parseContentRange(firstField(headers, 'content-range'))
+}
+
+export function formatContentRange({ first, last, complete }: ContentRange): string {
+  return `bytes ${first}-${last}/${complete ?? '*'}`
+}
+
 /** Longer texts are not worth keeping: clients choose them, and they seldom come twice. */
 const KEY_MAX = 256
 

@@ -1,9 +1,3 @@
-export type { HeaderList } from './fields.js'
-export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
-export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'
-export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
-export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
-export { evaluateReuse, planRequest, planWrite } from './reuse.js'
 export {
   type Conditions,
   endFreshness,
@@ -12,7 +6,13 @@ export {
   freshen,
   handlerValidators,
   headUpdate,
-} from './revalidation.js'
+} from './conditions.js'
+export type { HeaderList } from './fields.js'
+export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
+export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'
+export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
+export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
+export { evaluateReuse, planRequest, planWrite } from './reuse.js'
 export { decideStore, isFailure, isTruncated, type RunContext, toStored, withBody } from './storage.js'
 export {
   type BypassReason,

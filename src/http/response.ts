@@ -1,7 +1,8 @@
-import { clientHasIt, formatContentRange, requestedPart, toNotModified } from './conditions.js'
+import { clientHasIt, requestedPart, toNotModified } from './conditions.js'
 import {
   appendMembers,
   firstField,
+  formatContentRange,
   hasField,
   type HeaderList,
   keepFields,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseContentRange } from '../../src/http/conditions.js'
+import { parseContentRange } from '../../src/http/fields.js'
 import { BODY, date, hit, names, refusal, request, response, stored, value, verdictOf } from './support.js'
 
 describe('Range on a hit', () => {

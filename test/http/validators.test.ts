@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { listNames, makeEtag, strongMatch, weakMatch } from '../../src/http/conditions.js'
+import { listNames, strongMatch, weakMatch } from '../../src/http/conditions.js'
+import { makeEtag } from '../../src/http/storage.js'
 import { BODY, date, hit, miss, names, NOW, request, response, SECOND, stored, value } from './support.js'
 
 describe('entity-tags', () => {
