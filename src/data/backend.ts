@@ -4,10 +4,9 @@ import { type Key, type KeyPart, NO_PARTS, pathKey, variantKey } from '../cache/
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { CacheStats } from '../telemetry/stats.js'
-import { type Budgets, scan } from './engine.js'
+import { type Budgets, RequestMemo, scan } from './engine.js'
 import { type DataContext, Namespace } from './namespace.js'
 import { defaultOptions, encodedGroups } from './options.js'
-import { RequestMemo } from './request-memo.js'
 import type {
   Frozen,
   NamespaceOptions,

@@ -1,26 +1,26 @@
 import { types } from 'node:util'
 
-/** How values become bytes, and values again. `redwell/devalue` and `redwell/msgpackr` have two more. */
+/** Converts values to bytes and back. `redwell/devalue` and `redwell/msgpackr` have two more. */
 export interface Coder {
-  /** Stands in each entry; an entry of another coder is a miss. */
+  /** Stored with each entry; an entry of another coder is a miss. */
   readonly name: string
-  /** Throws what it has no form for; the caller is told which key and namespace it was. */
+  /** Throws if it has no form for the value; the error of the caller names key and namespace. */
   encode(value: unknown): Uint8Array
   /** The bytes are the entry's own and must not be changed or kept. What it throws is a miss. */
   decode(bytes: Buffer): unknown
 }
 
 /**
- * The default. A Date, and whatever else has a `toJSON`, comes back as what that gave; what JSON would lose without a
- * word (Map, Set, typed arrays, NaN, functions) is refused.
+ * The default. A Date, or another object with `toJSON`, is read as what that returned. What JSON would lose silently (Map,
+ * Set, typed arrays, NaN, functions) is refused.
  */
 export const jsonCoder: Coder = {
   name: 'json',
   encode(value) {
-    const problem = jsonProblem(value)
+    const problem = problemIn(value, [], JSON_FORM)
     if (problem !== undefined) throw new TypeError(problem)
     const text = JSON.stringify(value) as string | undefined
-    if (text === undefined) throw new TypeError('its toJSON gives nothing')
+    if (text === undefined) throw new TypeError('its toJSON returns nothing')
     return Buffer.from(text)
   },
   decode: (bytes) => JSON.parse(bytes.toString()) as unknown,
@@ -31,7 +31,7 @@ const DEPTH_MAX = 1000
 
 type Path = (string | number)[]
 
-/** What a form has no room for: names the kind of the value where it is of one, and says no more of it. */
+/** What a stored form has no room for. Messages name the kind of a value, never the value. */
 interface Form {
   readonly name: string
   /** Of numbers and bigints. */
@@ -50,28 +50,24 @@ const JSON_FORM: Form = {
     if (types.isSet(value)) return 'Set'
     if (types.isRegExp(value)) return 'RegExp'
     if (types.isNativeError(value)) return 'Error'
-    return livingKind(value)
+    return processBoundKind(value)
   },
 }
 
-const RICH_FORM: Form = { name: 'stored', refusesNumber: () => false, refusedKind: livingKind }
+const RICH_FORM: Form = { name: 'stored', refusesNumber: () => false, refusedKind: processBoundKind }
 
-/** What is only alive in this process, whatever the form. */
-function livingKind(value: object): string | undefined {
+/** Objects that have no meaning outside this process, whatever the form. */
+function processBoundKind(value: object): string | undefined {
   if (types.isPromise(value)) return 'Promise (is an `await` missing?)'
   return types.isWeakMap(value) || types.isWeakSet(value) ? 'weak collection' : undefined
 }
 
-/** What of a value JSON would lose without a word, and where in it; undefined where nothing is. */
-function jsonProblem(value: unknown): string | undefined {
-  return problemIn(value, [], JSON_FORM)
-}
-
-/** The same for a form that keeps all kinds of data: functions, symbols, promises. */
+/** What even a form that keeps all kinds of data would lose (functions, symbols, promises), and where in the value. */
 export function lossProblem(value: unknown): string | undefined {
   return problemIn(value, [], RICH_FORM)
 }
 
+/** What of a value the form would lose, and where in it; undefined where nothing is. */
 function problemIn(value: unknown, path: Path, form: Form): string | undefined {
   switch (typeof value) {
     case 'number':
@@ -91,31 +87,20 @@ function problemIn(value: unknown, path: Path, form: Form): string | undefined {
 
 function problemOfObject(value: object, path: Path, form: Form): string | undefined {
   if (path.length > DEPTH_MAX) return `it is nested deeper than ${DEPTH_MAX}, or contains itself`
-  if (Array.isArray(value)) return problemOfItems(value, path, form)
+  if (Array.isArray(value)) return problemOfParts(value, value.keys(), path, form)
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) {
     const kind = form.refusedKind(value)
     if (kind !== undefined) return `a ${kind}${at(path)} has no ${form.name} form`
     if (form === RICH_FORM) return undefined
   }
-  return 'toJSON' in value && form === JSON_FORM ? undefined : problemOfProperties(value, path, form)
+  return 'toJSON' in value && form === JSON_FORM ? undefined : problemOfParts(value, Object.keys(value), path, form)
 }
 
-function problemOfProperties(value: object, path: Path, form: Form): string | undefined {
-  for (const name in value) {
-    if (!Object.hasOwn(value, name)) continue
-    path.push(name)
-    const problem = problemIn((value as Record<string, unknown>)[name], path, form)
-    if (problem !== undefined) return problem
-    path.pop()
-  }
-  return undefined
-}
-
-function problemOfItems(items: readonly unknown[], path: Path, form: Form): string | undefined {
-  for (let index = 0; index < items.length; index += 1) {
-    path.push(index)
-    const problem = problemIn(items[index], path, form)
+function problemOfParts(value: object, steps: Iterable<string | number>, path: Path, form: Form): string | undefined {
+  for (const step of steps) {
+    path.push(step)
+    const problem = problemIn((value as Readonly<Record<string | number, unknown>>)[step], path, form)
     if (problem !== undefined) return problem
     path.pop()
   }

@@ -114,7 +114,7 @@ export interface Compressor {
   pack(bytes: Buffer): MaybePromise<Packed>
 }
 
-export const NO_COMPRESSION: Compressor = { pack: (body) => ({ body, codec: 0 }) }
+const NO_COMPRESSION: Compressor = { pack: (body) => ({ body, codec: 0 }) }
 
 /** Checks `compression`; problems are added to the list. */
 export function resolveCompression(option: boolean | CompressionOptions | undefined, problems: string[]): Compressor {

@@ -1,4 +1,4 @@
-import type { CacheScope, Evicted } from '../cache/cache-scope.js'
+import type { CacheScope, Changes, Evicted } from '../cache/cache-scope.js'
 import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import type { StoredEntry, WriteStamp } from '../cache/write.js'
@@ -9,8 +9,14 @@ import { usefulUntil } from '../store/entry.js'
 import type { LookupTimer, Recorder } from '../telemetry/recorder.js'
 import type { ResolvedValueOptions } from './options.js'
 import type { ScanOptions, SetResult, ValueEntry, ValueMissReason } from './types.js'
-import { type Decoded, draftEntry, type EncodedValue, isKnown, type ValueCodec } from './value-codec.js'
-import type { ValueRefs } from './value-refs.js'
+import {
+  type Decoded,
+  draftEntry,
+  type EncodedValue,
+  isKnown,
+  type ValueCodec,
+  type ValueRefs,
+} from './stored-value.js'
 
 /** Keys that are read, leased or stored at a time, so that a call for thousands never takes a command past its deadline. */
 const BULK_CHUNK = 100
@@ -209,4 +215,37 @@ export async function scan(
     cursor = end.cursor
   } while (cursor !== '0')
   return removed
+}
+
+interface Remembered {
+  readonly at: number
+  readonly answer: Promise<unknown>
+}
+
+/**
+ * Answers remembered for the lifetime of an object, such as a request. Answers that this process has changed or
+ * invalidated since are asked for again; changes by other processes show with the next object.
+ */
+export class RequestMemo {
+  readonly #changes: Changes
+  readonly #answers = new WeakMap<object, Map<string, Remembered>>()
+
+  constructor(changes: Changes) {
+    this.#changes = changes
+  }
+
+  /** `question` distinguishes what is asked about one key. */
+  answer<T>(owner: object, question: string, key: string, ask: () => Promise<T>): Promise<unknown> {
+    let answers = this.#answers.get(owner)
+    if (answers === undefined) this.#answers.set(owner, (answers = new Map<string, Remembered>()))
+    const id = `${question} ${key}`
+    const known = answers.get(id)
+    if (known !== undefined && !this.#changes.since(known.at, key)) return known.answer
+    const remembered: Remembered = { at: this.#changes.now, answer: ask() }
+    answers.set(id, remembered)
+    remembered.answer.catch(() => {
+      if (answers.get(id) === remembered) answers.delete(id)
+    })
+    return remembered.answer
+  }
 }

@@ -10,7 +10,7 @@ import type { LookupResult, LookupTimer } from '../telemetry/recorder.js'
 import { lifetimeOf, Throttle, type ValueEngine } from './engine.js'
 import { type ResolvedValueOptions, resolveOptions } from './options.js'
 import type { LoaderContext } from './types.js'
-import { isKnown } from './value-codec.js'
+import { isKnown } from './stored-value.js'
 
 /** One value that is wanted. */
 export interface Wanted {
@@ -103,27 +103,19 @@ interface Plan {
 
 /** Loads the values of one namespace: who runs the loader, what is stored, and what callers get if that fails. */
 export class ValueLoader {
-  readonly #engine: ValueEngine
-
-  constructor(engine: ValueEngine) {
-    this.#engine = engine
-  }
+  constructor(private readonly engine: ValueEngine) {}
 
   /** One promise for each wanted value. Those that are loaded here share one call of `run`. */
   async load(items: readonly Wanted[], run: RunLoader): Promise<Promise<unknown>[]> {
     const plans = await Promise.all(items.map((wanted) => this.#plan(wanted)))
     const batchOf = (what: Plan['do']): LoadBatch => {
-      const own = plans.filter((plan) => plan.do === what)
-      return new LoadBatch(
-        this,
-        own.map(({ wanted }) => wanted),
-        run,
-      )
+      const wanted = plans.flatMap((plan) => (plan.do === what ? plan.wanted : []))
+      return new LoadBatch(this, wanted, run)
     }
     const [loads, refreshes] = [batchOf('load'), batchOf('refresh')]
     return plans.map(async (plan) => {
       if (plan.do === 'load') return this.#orStale(plan, this.#loaded(plan, loads))
-      if (plan.do === 'refresh' && !this.#engine.scope.background.run(() => this.#refresh(plan, refreshes)))
+      if (plan.do === 'refresh' && !this.engine.scope.background.run(() => this.#refresh(plan, refreshes)))
         refreshes.skip()
       plan.wanted.timer.found(plan.result)
       return plan.value
@@ -141,9 +133,9 @@ export class ValueLoader {
     if (lookup.state === 'absent') return { ...missed('absent'), absent: lookup }
     const { entry, softened } = lookup
     const absent = replacing(entry)
-    const decoded = await this.#engine.codec.decode(entry, shared)
+    const decoded = await this.engine.codec.decode(entry, shared)
     if (!isKnown(decoded)) return { ...missed(decoded.state), absent }
-    const now = this.#engine.scope.now()
+    const now = this.engine.scope.now()
     const { value } = decoded
     if (now < entry.freshUntil && !softened)
       return { do: 'return', wanted, value, result: { outcome: 'hit', reason: 'fresh', entry, place } }
@@ -151,7 +143,8 @@ export class ValueLoader {
     if (now >= entry.staleUntil || options.staleWhileRevalidateMs === 0)
       return { ...missed(softened ? 'softened' : 'stale'), absent, stale }
     const result: LookupResult = { outcome: 'stale', reason: 'stale-while-revalidate', entry, place }
-    return { do: 'refresh', wanted, value, absent, stale, result }
+    // The caller has its value: that it goes away does not end the refresh.
+    return { do: 'refresh', wanted: { ...wanted, signal: undefined }, value, absent, stale, result }
   }
 
   /** The value that another caller loads, or that this one loads with the rest of its batch. */
@@ -169,8 +162,7 @@ export class ValueLoader {
       own = new LoadBatch(this, [wanted], batch.run)
       acquired = await this.#acquire(wanted, absent, own, false)
     }
-    const found =
-      acquired.state === 'found' ? await this.#engine.codec.decode(acquired.entry, wanted.shared) : undefined
+    const found = acquired.state === 'found' ? await this.engine.codec.decode(acquired.entry, wanted.shared) : undefined
     const known = found !== undefined && isKnown(found)
     wanted.timer.found(resultOf(acquired, known, result))
     if (!known) return own.join(wanted, stale, acquired.state === 'fill' ? acquired.fill : undefined)
@@ -183,11 +175,11 @@ export class ValueLoader {
     const { timeoutMs, waitMs } = wanted.options
     const limitMs = waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs)
     const acquire = (): Promise<Acquired> =>
-      this.#engine.scope.acquire(ref, absent, {
-        accept: (entry, softened) => !softened && this.#engine.scope.now() < entry.freshUntil,
+      this.engine.scope.acquire(ref, absent, {
+        accept: (entry, softened) => !softened && this.engine.scope.now() < entry.freshUntil,
         groupTtlMs: lifetimeOf(wanted.options),
         signal,
-        recorder: this.#engine.recorder,
+        recorder: this.engine.recorder,
         waitMs: atOnce ? 0 : limitMs,
         budget: budget(),
       })
@@ -197,9 +189,9 @@ export class ValueLoader {
 
   /** One refresh over all processes: if the lease is taken, its holder refreshes. */
   async #refresh({ wanted, stale, absent }: Plan, batch: LoadBatch): Promise<void> {
-    const acquired = absent && (await this.#acquire({ ...wanted, signal: undefined }, absent, batch, true))
+    const acquired = absent && (await this.#acquire(wanted, absent, batch, true))
     if (acquired?.state !== 'fill') return batch.skip()
-    this.#engine.recorder.refreshes('stale')
+    this.engine.recorder.refreshes('stale')
     await batch.join(wanted, stale, acquired.fill)
   }
 
@@ -211,33 +203,33 @@ export class ValueLoader {
       if (softTimeoutMs === Infinity) return await loading
       const { state } = await withLimit(Promise.allSettled([loading]), softTimeoutMs)
       if (state === 'ended') return await loading
-      this.#engine.scope.background.track(loading)
+      this.engine.scope.background.track(loading)
     } catch (error) {
       if (wanted.signal?.aborted === true) throw error
     }
-    this.#engine.recorder.standsIn()
+    this.engine.recorder.standsIn()
     return stale.value
   }
 
   /** Stores what was loaded, if there is a lease and the loader allows it; returns what the caller gets. */
   async conclude({ wanted, stale, lease, options, stored, unchanged }: LoadTask, loaded: unknown): Promise<unknown> {
-    const groups = this.#engine.refs.groups(options.groups)
+    const { codec, refs } = this.engine
+    const groups = refs.groups(options.groups)
     if (unchanged && stale !== undefined) {
-      const { entry, ttlMs } = this.#engine.draft(stale.entry, groups, options)
+      const { entry, ttlMs } = this.engine.draft(stale.entry, groups, options)
       await lease?.publish(entry, ttlMs)
       return stale.value
     }
-    const value = loaded === undefined ? undefined : await this.#engine.codec.check(wanted.key, loaded)
+    const value = loaded === undefined ? undefined : await codec.check(wanted.key, loaded)
     const kept = stored && (value !== undefined || options.negativeTtlMs !== undefined)
     if (!kept) await lease?.refuse()
     // A value that cannot be encoded fails every caller, whether it holds the lease or not.
     if (!wanted.shared && !kept) return value
-    const encoded =
-      value === undefined ? this.#engine.codec.negative() : await this.#engine.codec.encode(wanted.key, value)
+    const encoded = value === undefined ? codec.negative() : await codec.encode(wanted.key, value)
     const lifetimeMs = value === undefined || value === null ? options.negativeTtlMs : undefined
-    const { entry, ttlMs } = this.#engine.draft(encoded, groups, { ...options, ttlMs: lifetimeMs ?? options.ttlMs })
+    const { entry, ttlMs } = this.engine.draft(encoded, groups, { ...options, ttlMs: lifetimeMs ?? options.ttlMs })
     if (kept) await lease?.publish(entry, ttlMs)
-    return wanted.shared ? (await this.#engine.codec.decode(entry, true)).value : value
+    return wanted.shared ? (await codec.decode(entry, true)).value : value
   }
 
   /** Calls the loader for these tasks, so that what it asks for in turn never waits for the leases that they hold. */
@@ -247,19 +239,15 @@ export class ValueLoader {
     const { signal, options, key } = first.wanted
     const controller = new AbortController()
     const contexts = tasks.map((task) => task.context(controller))
-    const work = () =>
-      run(
-        tasks.map(({ wanted }) => wanted),
-        contexts,
-        controller,
-      )
+    const wanted = tasks.map((task) => task.wanted)
+    const work = () => run(wanted, contexts, controller)
     const leases = tasks.flatMap(({ lease }) => lease ?? [])
     const late = (): Error => {
-      const what = tasks.length === 1 ? this.#engine.refs.describe(key) : `${tasks.length} keys`
+      const what = tasks.length === 1 ? this.engine.refs.describe(key) : `${tasks.length} keys`
       return new TimeoutError(`The loader of ${what} did not end within ${options.timeoutMs} ms.`)
     }
     return runWithin(signal, options.timeoutMs, controller, late, () =>
-      leases.length === 0 ? work() : this.#engine.scope.runHolding(leases, work),
+      leases.length === 0 ? work() : this.engine.scope.runHolding(leases, work),
     )
   }
 }

@@ -5,7 +5,7 @@ import { WriteStamp } from '../cache/write.js'
 import { describeValue, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
-import { type Budgets, lifetimeOf, Throttle, ValueEngine } from './engine.js'
+import { type Budgets, lifetimeOf, type RequestMemo, Throttle, ValueEngine } from './engine.js'
 import { LoadFailure, type RunLoader, ValueLoader, type Wanted } from './loader.js'
 import {
   checkLoader,
@@ -16,7 +16,6 @@ import {
   sameOptions,
   withGroups,
 } from './options.js'
-import type { RequestMemo } from './request-memo.js'
 import type {
   AnyBatchLoader,
   AnyLoader,
@@ -41,8 +40,7 @@ import type {
   ValueOf,
   ValueOptions,
 } from './types.js'
-import { type EncodedValue, isKnown, ValueCodec } from './value-codec.js'
-import { ValueRefs } from './value-refs.js'
+import { type EncodedValue, isKnown, ValueCodec, ValueRefs } from './stored-value.js'
 
 /** What the namespaces of one application share. */
 export interface DataContext extends Budgets {

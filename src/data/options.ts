@@ -1,5 +1,5 @@
 import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/key.js'
-import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
+import { DURATION_RULE, durationMs } from '../duration.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Coder } from './coder.js'
 import { type Compressor, resolveCompression } from './compression.js'
@@ -36,19 +36,10 @@ export function defaultOptions(defaultTtlMs: number): ResolvedValueOptions {
 }
 
 /** Options that describe a value; `Compared` are those that change how a call is resolved. */
-const COMPARED = [
-  ...[
-    'ttl',
-    'group',
-    'staleWhileRevalidate',
-    'staleIfError',
-    'jitter',
-    'negativeTtl',
-    'softTimeout',
-    'timeout',
-    'wait',
-  ],
-] as const
+const COMPARED: readonly string[] = [
+  ...['ttl', 'group', 'staleWhileRevalidate', 'staleIfError', 'jitter'],
+  ...['negativeTtl', 'softTimeout', 'timeout', 'wait'],
+]
 
 /** An object of options may be written once and given to several calls, so every call accepts the names of all. */
 const CALL_OPTIONS: readonly string[] = [...COMPARED, 'shared', 'default', 'memo', 'signal', 'ifUnchangedSince']
@@ -119,7 +110,7 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
   const duration = (name: DurationOption, fallback: number): number => {
     const value = options[name]
     if (value === undefined) return fallback
-    const ms = knownMs(value)
+    const ms = durationMs(value)
     if (ms === undefined) problems.push(`${name}: ${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
     return ms ?? fallback
   }
@@ -158,20 +149,6 @@ function endless(ms: number): number {
   return ms <= 0 ? Infinity : ms
 }
 
-/** The same few texts come with each call; an application that computes more than this many is parsed each time. */
-const KNOWN_MAX = 256
-
-const known = new Map<string, number>()
-
-function knownMs(value: Duration): number | undefined {
-  if (typeof value !== 'string') return durationMs(value)
-  const found = known.get(value)
-  if (found !== undefined) return found
-  const ms = durationMs(value)
-  if (ms !== undefined && known.size < KNOWN_MAX) known.set(value, ms)
-  return ms
-}
-
 function groupNames(group: unknown, problems: string[]): string[] {
   const names: readonly unknown[] = Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) {
@@ -182,20 +159,21 @@ function groupNames(group: unknown, problems: string[]): string[] {
   return names.filter((name) => typeof name === 'string')
 }
 
+function checkedGroups(where: string, group: unknown): string[] {
+  const problems: string[] = []
+  const names = groupNames(group, problems)
+  if (problems.length > 0) throw new OptionsError(where, problems)
+  return names
+}
+
 /** `base` with further groups. Throws OptionsError. */
 export function withGroups(where: string, base: ResolvedValueOptions, group: unknown): ResolvedValueOptions {
-  const problems: string[] = []
-  const groups = [...base.groups, ...groupNames(group, problems)]
-  if (problems.length > 0) throw new OptionsError(where, problems)
-  return { ...base, groups }
+  return { ...base, groups: [...base.groups, ...checkedGroups(where, group)] }
 }
 
 /** Names of groups to invalidate, encoded. Throws OptionsError. */
 export function encodedGroups(operation: string, group: unknown): string[] {
-  const problems: string[] = []
-  const names = groupNames(group, problems)
-  if (problems.length > 0) throw new OptionsError(`argument of ${operation}`, problems)
-  return names.map(encodeGroup)
+  return checkedGroups(`argument of ${operation}`, group).map(encodeGroup)
 }
 
 /** The options that matter, without what else the caller's object refers to (a request, a signal). */

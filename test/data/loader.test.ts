@@ -168,6 +168,23 @@ describe.each(['memory', 'redis'])('the limits of a loader, on %s', (where) => {
     expect(await cache.get('k')).toBe('new')
   })
 
+  test('a caller that goes away does not end the refresh that it started', async () => {
+    const { cache } = await make()
+    const options = { ttl: 10, staleWhileRevalidate: 100 }
+    await cache.getOrSet('k', () => 'old', options)
+    clock.advance(20_000)
+    const leaving = new AbortController()
+    const loading = deferred<string>()
+    const begun = deferred()
+    const load = () => (begun.resolve(), loading.promise)
+    expect(await cache.getOrSet('k', load, { ...options, signal: leaving.signal })).toBe('old')
+    await begun.promise
+    leaving.abort(new Error('gone'))
+    loading.resolve('new')
+    await cache.settled()
+    expect(await cache.get('k')).toBe('new')
+  })
+
   test('softTimeout without a stale value waits', async () => {
     const { cache } = await make()
     const loading = deferred<string>()
