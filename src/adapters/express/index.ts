@@ -49,6 +49,7 @@ export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Requ
 
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
+/** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
 export type RedwellExpressOptions = AdapterOptions
 
 /** The middleware, and the connection that it owns. */

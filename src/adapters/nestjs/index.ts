@@ -1,10 +1,207 @@
-export { CacheGroups, Cached, CacheEvict, CachePut } from './decorators.js'
-export type { AddGroups, CacheDecorator } from './decorators.js'
-export { RedwellHealthIndicator } from './health.js'
-export type { HealthOptions } from './health.js'
-export { getRedisToken, InjectRedis } from './decorators.js'
-export { RedwellModule } from './module.js'
-export type { RedwellModuleAsyncOptions, RedwellModuleOptions, RedwellOptionsFactory } from './module.js'
-export type { HttpRequest } from './decorators.js'
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  Inject,
+  Injectable,
+  type InjectionToken,
+  Logger as NestLogger,
+  Module,
+  type ModuleMetadata,
+  type OptionalFactoryDependency,
+  type Provider,
+  type Type,
+} from '@nestjs/common'
+import { APP_GUARD, APP_INTERCEPTOR, DiscoveryModule, Reflector } from '@nestjs/core'
+import { Redis } from '../../create-redis.js'
+import { CacheBackend } from '../../data/backend.js'
+import { UsageError } from '../../errors.js'
+import { DeclaredLimit } from '../../limit/route-limit.js'
+import type { Logger } from '../../logger.js'
+import { type AdapterOptions, type AdapterRedis, openRedis } from '../declarations.js'
+import { defaultLimit } from '../limiting.js'
+import { getRedisToken, type HttpRequest } from './decorators.js'
+import { RedwellInterceptor } from './interceptor.js'
+import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, RateLimitInterceptor } from './rate-limit.js'
+
+export { CacheGroups, Cached, CacheEvict, CachePut, getRedisToken, InjectRedis } from './decorators.js'
+export type { AddGroups, CacheDecorator, HttpRequest } from './decorators.js'
 export { RateLimit, SkipRateLimit } from './rate-limit.js'
 export type { NestRateLimit } from './rate-limit.js'
+
+/**
+ * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
+ * `@CacheEvict`, `@InjectRedis()` and `CacheBackend` are injected anywhere.
+ *
+ * @example
+ * @Module({ imports: [RedwellModule.forRoot({ url: 'redis://localhost:6379' })] })
+ * export class AppModule {}
+ */
+// oxlint-disable-next-line typescript/no-extraneous-class -- Nest names its modules by classes
+export class RedwellModule {
+  static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
+    const { global, name, ...rest } = options
+    return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
+  }
+
+  /** For options that other providers know. */
+  static forRootAsync(options: RedwellModuleAsyncOptions): DynamicModule {
+    const module = moduleOf(options, ...optionsProviders(options))
+    return { ...module, imports: [...(module.imports ?? []), ...(options.imports ?? [])] }
+  }
+}
+
+Module({})(RedwellModule)
+
+/** What is closed with the application: a handle that was put in a test's place is not ours to close. */
+const opened = new WeakMap<Redis, AdapterRedis>()
+
+function optionsToken(name: string | undefined): string {
+  return name === undefined ? 'redwell:options' : `redwell:options:${name}`
+}
+
+function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Provider[]): DynamicModule {
+  const redis: FactoryProvider = { provide: getRedisToken(name), useFactory: open, inject: [optionsToken(name)] }
+  const life: FactoryProvider = {
+    provide: name === undefined ? 'redwell:life' : `redwell:life:${name}`,
+    useFactory: (handle: Redis) => ({
+      onApplicationShutdown: () => opened.get(handle)?.close() ?? handle.cache.settled(),
+    }),
+    inject: [getRedisToken(name)],
+  }
+  if (name !== undefined) {
+    return { module: RedwellModule, global, providers: [...options, redis, life], exports: [getRedisToken(name)] }
+  }
+  return {
+    module: RedwellModule,
+    global,
+    imports: [DiscoveryModule],
+    providers: [
+      ...options,
+      redis,
+      life,
+      { provide: CacheBackend, useFactory: ({ cache }: Redis) => cache, inject: [Redis] },
+      RedwellHealthIndicator,
+      RedwellInterceptor,
+      Reflector,
+      { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
+      { provide: APP_GUARD, useClass: RateLimitGuard },
+      // Interceptors run in this order: a refused request does not reach the cache.
+      { provide: APP_INTERCEPTOR, useClass: RateLimitInterceptor },
+      { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
+    ],
+    exports: [Redis, CacheBackend, RedwellHealthIndicator],
+  }
+}
+
+/** The limit of the options, or that of the settings. */
+function applicationLimit(
+  { rateLimit }: RedwellModuleOptions,
+  { settings }: Redis,
+): DeclaredLimit<HttpRequest> | undefined {
+  const input = rateLimit ?? defaultLimit(settings)
+  return input && new DeclaredLimit<HttpRequest>('rateLimit of RedwellModule', input)
+}
+
+async function open({ connect = false, rateLimit: _, ...settings }: RedwellModuleOptions): Promise<Redis> {
+  const own = openRedis({ logger: nestLogger(), ...settings })
+  opened.set(own.redis, own)
+  if (connect) await own.redis.connect()
+  return own.redis
+}
+
+function nestLogger(): Logger {
+  const logger = new NestLogger('Redwell')
+  return {
+    info: (message) => logger.log(message),
+    warn: (message) => logger.warn(message),
+    error: (message) => logger.error(message),
+  }
+}
+
+function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
+  const { useFactory, useClass, useExisting, inject = [], name } = options
+  const provide = optionsToken(name)
+  const ways = [useFactory, useClass, useExisting].filter((way) => way !== undefined)
+  if (ways.length !== 1) {
+    throw new UsageError('RedwellModule.forRootAsync needs one of `useFactory`, `useClass` and `useExisting`.')
+  }
+  if (useFactory !== undefined) return [{ provide, useFactory, inject } as FactoryProvider]
+  const create = (factory: RedwellOptionsFactory) => factory.createRedwellOptions()
+  if (useExisting !== undefined) return [{ provide, useFactory: create, inject: [useExisting] }]
+  const factory = useClass as Type<RedwellOptionsFactory>
+  return [factory, { provide, useFactory: create, inject: [factory] }]
+}
+
+/** Options of the module: the settings of `createRedis`, or a handle that exists already. */
+export interface RedwellModuleOptions extends AdapterOptions {
+  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  readonly connect?: boolean | undefined
+  /** Limits every request to a handler, unless `@SkipRateLimit()` is on it: rates, or options of `@RateLimit`. */
+  readonly rateLimit?: NestRateLimit | undefined
+}
+
+/** What is decided where the module is imported, whatever the options turn out to be. */
+export interface RedwellModuleExtras {
+  /** Whether all modules see the providers without importing this one. Default true. */
+  readonly global?: boolean | undefined
+  /** A further Redis next to the one that routes are cached on, to be injected by `@InjectRedis(name)`. */
+  readonly name?: string | undefined
+}
+
+/** Makes options; for `useClass` and `useExisting`. */
+export interface RedwellOptionsFactory {
+  createRedwellOptions(): RedwellModuleOptions | Promise<RedwellModuleOptions>
+}
+
+/** Options that other providers know. Exactly one of `useFactory`, `useClass` and `useExisting`. */
+export interface RedwellModuleAsyncOptions extends RedwellModuleExtras, Pick<ModuleMetadata, 'imports'> {
+  readonly useFactory?: (...args: never[]) => RedwellModuleOptions | Promise<RedwellModuleOptions>
+  /** What `useFactory` is called with. */
+  readonly inject?: (InjectionToken | OptionalFactoryDependency)[]
+  readonly useClass?: Type<RedwellOptionsFactory>
+  readonly useExisting?: InjectionToken<RedwellOptionsFactory>
+}
+
+export interface HealthOptions {
+  /**
+   * What an unreachable Redis means for the application. `down`: it is not healthy. `degraded`: it serves without its
+   * cache, as routes do. Default `down`.
+   */
+  readonly away?: 'down' | 'degraded' | undefined
+}
+
+type Health<Key extends string> = Record<
+  Key,
+  { readonly status: 'up' | 'down' | 'degraded'; readonly redis: string; readonly latencyMs?: number }
+>
+
+/**
+ * Reports the state of Redis to Terminus, or to any other health check: it needs nothing of Terminus.
+ *
+ * @example
+ * @Get('health')
+ * @HealthCheck()
+ * check() { return this.health.check([() => this.redis.check()]) }
+ */
+export class RedwellHealthIndicator {
+  readonly #redis: Redis
+
+  constructor(redis: Redis) {
+    this.#redis = redis
+  }
+
+  /** One PING, limited by the deadline of a command. Never rejects. */
+  async check<Key extends string = 'redis'>(
+    key: Key = 'redis' as Key,
+    { away = 'down' }: HealthOptions = {},
+  ): Promise<Health<Key>> {
+    const latencyMs = this.#redis.status === 'closed' ? undefined : await this.#redis.ping().catch(() => undefined)
+    const health = latencyMs === undefined ? { status: away } : { status: 'up', latencyMs }
+    return { [key]: { ...health, redis: this.#redis.status } } as Health<Key>
+  }
+}
+
+// Written out because decorators of parameters need a compiler option that this package's users may do without.
+Injectable()(RedwellHealthIndicator)
+
+Inject(Redis)(RedwellHealthIndicator, undefined, 0)

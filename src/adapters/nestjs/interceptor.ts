@@ -12,12 +12,10 @@ import { DiscoveryService, HttpAdapterHost } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
-import { isSafe, type OutgoingResponse, type ResponseHead } from '../../http/index.js'
-import type { CachedRoute } from '../../route/cached-route.js'
-import type { Streamed } from '../../route/handler-run.js'
+import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { HostTraits } from '../../route/registry.js'
 import { type Host, routesOf } from '../declarations.js'
-import { type Ending, Exchange, type Sent } from '../exchange.js'
+import { type Ending, Exchange } from '../exchange.js'
 import {
   BODY_FIELDS,
   fieldsOf,
@@ -66,7 +64,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   /** Reads all decorators, so that mistakes are errors of the start. Contexts and microservices answer no HTTP. */
   onModuleInit(): void {
     if ((this.#adapter.httpAdapter as unknown) === undefined) return
-    for (const [controller, handler] of declaredHandlers(this.#discovery)) this.plan(controller, handler)
+    for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {
@@ -76,7 +74,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     const response = rawOf(platformResponse) as ServerResponse
     if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const native = http.getRequest<HttpRequest>()
-    const plan = this.plan(context.getClass(), context.getHandler() as Handler)
+    const plan = this.#planOf(context.getClass(), context.getHandler() as Handler)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
     const application = this.#application.routing ?? this.#application
     const request = new NodeRequest(native, rawOf(native) as IncomingMessage, { application, route: plan.name })
@@ -87,7 +85,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
         resolve(answered)
       }
       const visit: Visit<HttpRequest> = {
-        host: this.host,
+        host: this.#applicationHost,
         request,
         response,
         // Hooks of the platform that run after the handler may read what they like.
@@ -96,22 +94,26 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
       if (plan.cachedRoute !== undefined) {
-        this.#serveCached(visit, plan, plan.cachedRoute, platformResponse, () => answer(ANSWERED))
+        const hit = (outgoing: OutgoingResponse): void => {
+          replaceByHit(visit, platformResponse, plan, outgoing)
+          answer(ANSWERED)
+        }
+        serveCached(visit, plan.cachedRoute, hit, () => snapshotFields(platformResponse.getHeaders(), plan.ownFields))
       } else if (plan.write !== undefined) serveWrite(visit, plan.write)
       else answer(next.handle())
     })
   }
 
-  plan(controller: Type, handler: Handler): Plan {
+  #planOf(controller: Type, handler: Handler): Plan {
     const plans = this.#plans.get(controller) ?? new Map<Handler, Plan>()
     this.#plans.set(controller, plans)
-    const plan = plans.get(handler) ?? planOf(controller, handler, this.host)
+    const plan = plans.get(handler) ?? planOf(controller, handler, this.#applicationHost)
     plans.set(handler, plan)
     return plan
   }
 
   /** The adapter is there when the application is, which is later than this. */
-  get host(): Host {
+  get #applicationHost(): Host {
     this.#host ??= {
       routes: routesOf(this.#redis),
       traits: { path: pathOf(this.#application), stripsHead: false },
@@ -121,28 +123,6 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
 
   get #application(): Application {
     return this.#adapter.httpAdapter.getInstance<Application>()
-  }
-
-  /**
-   * Nest goes its own way when an interceptor has an answer: other interceptors may wrap it, the platform serializes it,
-   * hooks add to it. What comes out at its end is replaced by the hit.
-   */
-  #serveCached(
-    visit: Visit<HttpRequest>,
-    plan: Plan,
-    cachedRoute: CachedRoute<HttpRequest>,
-    platformResponse: PlatformResponse,
-    answered: () => void,
-  ): void {
-    const hit = (outgoing: OutgoingResponse): void => {
-      const { response, failed } = visit
-      const before = snapshotFields(platformResponse.getHeaders())
-      intercept(response, new HitEnding(outgoing, response.statusCode, before, plan.ownFields), failed)
-      if (plan.answersItself) platformResponse.send()
-      if (plan.renders) skipRendering(platformResponse)
-      answered()
-    }
-    serveCached(visit, cachedRoute, hit, () => snapshotFields(platformResponse.getHeaders(), plan.ownFields))
   }
 
   /** The handler has answered, and what had to be done before its answer is sent has failed: too late for filters. */
@@ -186,50 +166,49 @@ const ENTRY = new Set([
   'x-redis-cache',
 ])
 
-/** Puts a hit in the place of what is answered, with the fields that others have set for this answer. */
-class HitEnding implements Ending {
-  readonly needsBody = false
-  readonly ambient = NO_FIELDS
-  readonly #hit: OutgoingResponse
-  readonly #status: number
-  readonly #before: FieldSnapshot
-  readonly #ownFields: ReadonlySet<string>
-
-  constructor(hit: OutgoingResponse, status: number, before: FieldSnapshot, ownFields: ReadonlySet<string>) {
-    this.#hit = hit
-    this.#status = status
-    this.#before = before
-    this.#ownFields = ownFields
-  }
-
-  whole(head: ResponseHead, body: Buffer): Sent {
-    // An interceptor around the cache may still refuse.
-    if (head.status >= 400 && head.status !== this.#status) return { ...head, body }
-    const fields = new Map(groupFields(head.headers).map((field) => [field.lowerName, field]))
-    for (const name of [...REPRESENTATION, ...this.#ownFields]) fields.delete(name)
-    for (const field of fieldsOf(this.#hit)) {
-      const set = fields.get(field.lowerName)
-      // A hook may have set it for this answer; the entry has the one of the answer that it was made of.
-      const isLate = set !== undefined && String(set.value) !== this.#before.get(field.lowerName)
-      if (!isLate || ENTRY.has(field.lowerName)) {
-        fields.set(field.lowerName, { ...field, value: mergedValue(set?.value, field) })
-      }
-    }
-    const headers = Array.from(fields.values(), ({ name, value }) => [value].flat().flatMap((line) => [name, line]))
-    return { status: this.#hit.status, headers: headers.flat(), body: this.#hit.body }
-  }
-
-  /** A stream of another interceptor, in place of the hit. */
-  streamed({ headers }: ResponseHead): Streamed {
-    return { headers, capture: undefined }
-  }
-
-  abandon(): void {}
+/**
+ * Nest goes its own way when an interceptor has an answer: other interceptors may wrap it, the platform serializes it,
+ * hooks add to it. What comes out at its end is replaced by the hit.
+ */
+function replaceByHit(
+  { response, failed }: Visit<HttpRequest>,
+  platformResponse: PlatformResponse,
+  plan: Plan,
+  outgoing: OutgoingResponse,
+): void {
+  const before = snapshotFields(platformResponse.getHeaders())
+  intercept(response, hitEnding(outgoing, response.statusCode, before, plan), failed)
+  if (plan.answersItself) platformResponse.send()
+  // A template must not be rendered for an answer that is there already.
+  const render = platformResponse.raw === undefined ? 'render' : 'view'
+  if (plan.renders) Object.assign(platformResponse, { [render]: () => platformResponse.send() })
 }
 
-/** Keeps a template from being rendered for an answer that is there already. */
-function skipRendering(response: PlatformResponse): void {
-  Object.assign(response, { [response.raw === undefined ? 'render' : 'view']: () => response.send() })
+/** Puts a hit in the place of what is answered, with the fields that others have set for this answer. */
+function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot, { ownFields }: Plan): Ending {
+  return {
+    needsBody: false,
+    ambient: NO_FIELDS,
+    whole(head, body) {
+      // An interceptor around the cache may still refuse.
+      if (head.status >= 400 && head.status !== status) return { ...head, body: body ?? null }
+      const fields = new Map(groupFields(head.headers).map((field) => [field.lowerName, field]))
+      for (const name of [...REPRESENTATION, ...ownFields]) fields.delete(name)
+      for (const field of fieldsOf(hit)) {
+        const set = fields.get(field.lowerName)
+        // A hook may have set it for this answer; the entry has the one of the answer that it was made of.
+        const isLate = set !== undefined && String(set.value) !== before.get(field.lowerName)
+        if (!isLate || ENTRY.has(field.lowerName)) {
+          fields.set(field.lowerName, { ...field, value: mergedValue(set?.value, field) })
+        }
+      }
+      const headers = [...fields.values()].flatMap(({ name, value }) => [value].flat().flatMap((line) => [name, line]))
+      return { status: hit.status, headers, body: hit.body }
+    },
+    // A stream of another interceptor, in place of the hit.
+    streamed: ({ headers }) => ({ headers, capture: undefined }),
+    abandon() {},
+  }
 }
 
 /** How the platform tells paths apart. Case counts: parameters keep theirs, whatever the router does with the rest. */

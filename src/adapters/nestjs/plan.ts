@@ -12,7 +12,7 @@ import { type DiscoveryService, MetadataScanner } from '@nestjs/core'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import type { CachedRoute } from '../../route/cached-route.js'
-import { type DeclaredWrite, type Host, isCacheable, misplaced } from '../declarations.js'
+import { type DeclaredWrite, type Host, misplaced } from '../declarations.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
 
 /** A method of a controller. */
@@ -33,21 +33,16 @@ export interface Plan {
 
 /** Reads the decorators of a handler. Throws OptionsError where one is misplaced. */
 export function planOf(controller: Type, handler: Handler, host: Host): Plan {
+  const method = methodOf(handler)
   const name = nameOf(controller, handler)
-  const declared = cachedOf(controller, handler, name)
   const put = metadata(handler, CACHE_PUT)
   const evict = metadata(handler, CACHE_EVICT)
-  const method = methodOf(handler)
   if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
     const word = put === undefined ? '@CacheEvict' : '@CachePut'
     throw misplaced(word, `${word} of ${name}`)
   }
-  const cachedRoute = declared?.on(host, name)
-  if (
-    cachedRoute !== undefined &&
-    method !== RequestMethod.ALL &&
-    !isCacheable(name.split(' ')[0] ?? '', cachedRoute)
-  ) {
+  const cachedRoute = cachedOf(controller, handler, name)?.on(host, name)
+  if (cachedRoute !== undefined && !isRead(method) && !cachedRoute.anyMethod) {
     throw misplaced('@Cached', `@Cached of ${name}`)
   }
   const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
@@ -70,16 +65,16 @@ export function declaredHandlers(discovery: DiscoveryService): [controller: Type
       const prototype = metatype.prototype as Readonly<Record<string, Handler>>
       return scanner.getAllMethodNames(prototype).map((name): [Type, Handler] => [metatype, prototype[name] as Handler])
     })
+  const isRoute = ([, handler]: [Type, Handler]): boolean => methodOf(handler) !== undefined
   const handlers = methodsOf(discovery.getControllers())
-  const routes = handlers.filter(([, handler]) => methodOf(handler) !== undefined)
-  const others = handlers.filter(([, handler]) => methodOf(handler) === undefined)
-  for (const [owner, handler] of [...others, ...methodsOf(discovery.getProviders())]) {
+  const others = [...handlers.filter((one) => !isRoute(one)), ...methodsOf(discovery.getProviders())]
+  for (const [owner, handler] of others) {
     if ([CACHED, CACHE_PUT, CACHE_EVICT].every((key) => !Reflect.hasMetadata(key, handler))) continue
     throw new UsageError(
       `${owner.name}.${handler.name} is not a route: @Cached, @CachePut and @CacheEvict belong on methods of controllers. Use CacheBackend for other values.`,
     )
   }
-  return routes
+  return handlers.filter(isRoute)
 }
 
 function isClass(metatype: unknown): metatype is Type {
@@ -93,10 +88,10 @@ function cachedOf(controller: Type, handler: Handler, name: string): Declaration
   if (declared !== undefined && isEventStream) {
     throw new OptionsError(`@Cached of ${name}`, ['an event stream has no end, so there is nothing to store'])
   }
-  return declared ?? (reads(methodOf(handler)) && !isEventStream ? metadata(controller, CACHED) : undefined)
+  return declared ?? (isRead(methodOf(handler)) && !isEventStream ? metadata(controller, CACHED) : undefined)
 }
 
-function reads(method: RequestMethod | undefined): boolean {
+function isRead(method: RequestMethod | undefined): boolean {
   return method === RequestMethod.GET || method === RequestMethod.HEAD || method === RequestMethod.ALL
 }
 
@@ -110,26 +105,17 @@ function methodOf(handler: Handler): RequestMethod | undefined {
 
 function nameOf(controller: Type, handler: Handler): string {
   const method = methodOf(handler)
-  const parts = [controller, handler].map((target) =>
-    String([Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0]),
-  )
-  const path = parts.flatMap((part) => part.split('/')).filter((part) => part !== '')
-  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${path.join('/')}`
+  const paths = [controller, handler].map((target) => [Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0])
+  const parts = paths.flatMap((path) => String(path).split('/')).filter((part) => part !== '')
+  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${parts.join('/')}`
 }
 
 function answersItself(controller: Type, handler: Handler): boolean {
-  const name = methodName(controller.prototype as object, handler)
+  // A decorator may have put another function in the place of the one whose name the handler has.
+  const names = new MetadataScanner().getAllMethodNames(controller.prototype as object)
+  const name = names.find((one) => Reflect.get(controller.prototype as object, one) === handler) ?? handler.name
   if (Reflect.getMetadata(RESPONSE_PASSTHROUGH_METADATA, controller, name) === true) return false
   const args = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, name) ?? {}) as object
   const kinds = Object.keys(args).map((key) => Number(key.split(':')[0]))
   return kinds.includes(RouteParamtypes.RESPONSE) || kinds.includes(RouteParamtypes.NEXT)
-}
-
-/** Under which name the controller has a handler: a decorator may have put another function in its place. */
-function methodName(prototype: object, handler: Handler): string {
-  for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const found = Object.entries(Object.getOwnPropertyDescriptors(at)).find(([, { value }]) => value === handler)
-    if (found !== undefined) return found[0]
-  }
-  return handler.name
 }
