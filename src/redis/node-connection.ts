@@ -283,6 +283,7 @@ export class NodeConnection {
   }
 
   #scheduleHealthCheck(connection: number): void {
+    if (connection !== this.#connection) return
     this.#timer = setTimeout(() => void this.#checkHealth(connection), this.options.healthIntervalMs).unref()
   }
 
