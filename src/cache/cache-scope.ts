@@ -5,15 +5,8 @@ import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
 import type { InvalidationMode, MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
 import { Telemetry } from '../telemetry/recorder.js'
-import { type Absent, type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
-import {
-  type Acquired,
-  type AcquireOptions,
-  DEFAULT_LEASE_MS,
-  DEFAULT_WAIT_MS,
-  FillCoordinator,
-  type FillLease,
-} from './fill.js'
+import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
+import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
 import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
 import { withLimit } from './single-flight.js'
@@ -60,9 +53,10 @@ export class CacheScope {
   readonly background = new Background()
   /** What this process has changed. */
   readonly changes = new Changes()
+  /** The right to fill an entry: one run of a handler or loader at a time. */
+  readonly fills: FillCoordinator
   readonly #store: Store
   readonly #options: CacheScopeOptions
-  readonly #fills: FillCoordinator
   readonly #pending: PendingInvalidations
 
   constructor(store: Store, options: CacheScopeOptions) {
@@ -72,7 +66,7 @@ export class CacheScope {
     this.#store = store
     this.#options = options
     this.#pending = new PendingInvalidations(store, options.logger)
-    this.#fills = new FillCoordinator(store, {
+    this.fills = new FillCoordinator(store, {
       lookup: (ref, budget) => this.lookup(ref, this.now(), budget),
       leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
       waitMs: options.waitMs ?? DEFAULT_WAIT_MS,
@@ -90,11 +84,6 @@ export class CacheScope {
     this.#store.expectUnbounded?.()
   }
 
-  /** Fills that this process has under way or waits for. */
-  get filling(): number {
-    return this.#fills.size
-  }
-
   /** The name of an entry in the store. */
   nameOf(key: string): string {
     return new Keyspace(this.prefix).entry(key)
@@ -110,16 +99,6 @@ export class CacheScope {
     const error = this.#pending.suspended
     if (error === undefined) return lookupEntries(this.#store, refs, this.now(), budget)
     return refs.map(() => ({ state: 'outage', error }))
-  }
-
-  /** The right to fill an entry, or what another run has stored meanwhile. */
-  acquire(ref: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
-    return this.#fills.acquire(ref, absent, options)
-  }
-
-  /** Runs a loader so that what it asks for in turn never waits for the fills that it holds. */
-  runHolding<T>(fills: readonly FillLease[], work: () => MaybePromise<T>): MaybePromise<T> {
-    return this.#fills.runHolding(fills, work)
   }
 
   /** Begins a write-through, before its handler. Undefined when the store is away: then the path is evicted afterwards. */
@@ -264,12 +243,12 @@ export class Changes {
   #everything = 0
   readonly #keys = new Map<string, number>()
 
-  /** The number of changes that a reader who begins now can see. */
+  /** The number of changes that a reader that begins now can see. */
   get now(): number {
     return this.#count
   }
 
-  /** To be called when the change is complete: who began to read before that may have read the state before it. */
+  /** To be called when the change is complete: a reader that began before may have read the state before it. */
   note(keys: readonly string[], everything: boolean): void {
     this.#count += 1
     if (everything || this.#keys.size + keys.length > KEYS_MAX) {

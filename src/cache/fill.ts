@@ -76,7 +76,7 @@ export interface FillOptions {
 }
 
 /**
- * Decides who runs a handler: at most one run per key at any moment over all processes, while its lease is healthy.
+ * Decides which request runs a handler: at most one run per key at any moment over all processes, while its lease is healthy.
  * A request waits at most once, for the run that is under way when it comes; after that it runs at once, without a
  * lease.
  */
@@ -185,7 +185,7 @@ export class FillCoordinator {
   }
 
   /**
-   * What a run of this process left for one who waited for it. Its entry is as new as the waiter's own would be, stored
+   * What a run of this process left for a request that waited for it. Its entry is as new as the waiter's own would be, stored
    * or fenced, where the clock that the waiter read when it joined is not newer than the run's stamp.
    */
   async #afterWait(
@@ -215,7 +215,7 @@ export class FillCoordinator {
     }
   }
 
-  /** The run is another process's: its end is watched once for all who wait for it here. */
+  /** The run is another process's: its end is watched once for all requests that wait for it here. */
   async #awaitHolder(
     ref: EntryRef,
     remainingMs: number,
@@ -247,7 +247,7 @@ export class FillCoordinator {
         if (state === 'ended') break
         checkMs = LEASE_CHECK_MS
       }
-      // Whoever comes from here on has begun after this lookup, so it must not share what it finds.
+      // Requests that come from here on began after this lookup, so they must not share what it finds.
       flight.leave()
       flight.end({ state: 'looked-up', lookup: await this.#options.lookup(ref, undefined) })
     } catch {

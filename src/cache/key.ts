@@ -232,28 +232,29 @@ function partProblem(part: unknown): string | undefined {
  * spaces and controls.
  */
 
-const PLAIN_PATH = /^[A-Za-z0-9\-._~/@:$&'()+,;=]*$/
+/** Returns a function that encodes every character but the safe ones; text of safe characters is only tested. */
+function encoder(safe: string, encode: (match: string) => string, escapes = ''): (text: string) => string {
+  const plain = new RegExp(`^[${safe}]*$`)
+  const unsafe = new RegExp(`${escapes}[^${safe}]`, 'g')
+  return (text) => (plain.test(text) ? text : text.replace(unsafe, encode))
+}
 
-const PLAIN_QUERY = /^[A-Za-z0-9\-._~/@:$'()+,;=]*$/
+const OCTETS = '%[0-9A-Fa-f]{2}|'
 
-const PLAIN_PART = /^[A-Za-z0-9\-._~@$]*$/
+const encodeSegments = encoder("A-Za-z0-9\\-._~/@:$&'()+,;=", normaliseUri, OCTETS)
 
-const UNSAFE_IN_PATH = /%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~/@:$&'()+,;=]/g
+/** A path as the client sent it; it always begins with a slash. */
+function encodePath(path: string): string {
+  return encodeSegments(path.charCodeAt(0) === 0x2f ? path : `/${path}`)
+}
 
-const UNSAFE_IN_QUERY = /%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~/@:$'()+,;=]/g
+/** One `name=value` pair of a query as the client sent it. */
+const encodePair = encoder("A-Za-z0-9\\-._~/@:$'()+,;=", normaliseUri, OCTETS)
 
-const UNSAFE_IN_PART = /[^A-Za-z0-9\-._~@$]/g
+/** Text that is not part of a URI: a key part, a group name, a header value. `%` is a character like any other. */
+export const encodePart = encoder('A-Za-z0-9\\-._~@$', escapeUnit)
 
 const UNRESERVED = /[A-Za-z0-9\-._~]/
-
-function escapeUnit(unit: string): string {
-  const code = unit.charCodeAt(0)
-  return code < 0x80 ? `!${hex(code, 2)}` : `!u${hex(code, 4)}`
-}
-
-function hex(code: number, digits: number): string {
-  return code.toString(16).toUpperCase().padStart(digits, '0')
-}
 
 function normaliseUri(match: string): string {
   if (match.length !== 3) return escapeUnit(match)
@@ -261,20 +262,10 @@ function normaliseUri(match: string): string {
   return UNRESERVED.test(decoded) ? decoded : match.toUpperCase()
 }
 
-/** A path as the client sent it; it always begins with a slash. */
-function encodePath(path: string): string {
-  const absolute = path.charCodeAt(0) === 0x2f ? path : `/${path}`
-  return PLAIN_PATH.test(absolute) ? absolute : absolute.replace(UNSAFE_IN_PATH, normaliseUri)
-}
-
-/** One `name=value` pair of a query as the client sent it. */
-function encodePair(pair: string): string {
-  return PLAIN_QUERY.test(pair) ? pair : pair.replace(UNSAFE_IN_QUERY, normaliseUri)
-}
-
-/** Text that is not part of a URI: a key part, a group name, a header value. `%` is a character like any other. */
-export function encodePart(text: string): string {
-  return PLAIN_PART.test(text) ? text : text.replace(UNSAFE_IN_PART, escapeUnit)
+function escapeUnit(unit: string): string {
+  const code = unit.charCodeAt(0)
+  const hex = code.toString(16).toUpperCase()
+  return code < 0x80 ? `!${hex.padStart(2, '0')}` : `!u${hex.padStart(4, '0')}`
 }
 
 /** SHA-256, base64url. Digests are never cut where they stand for a key. */

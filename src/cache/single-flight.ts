@@ -3,7 +3,7 @@ import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
 import type { EntryLookup } from './lookup.js'
 
-/** How a run ended, for those who waited for it. */
+/** How a run ended, for the requests that waited for it. */
 export type FlightEnd =
   | { readonly state: 'stored' | 'fenced'; readonly entry: Entry }
   /** Another process's run is over; this is what was there afterwards. */

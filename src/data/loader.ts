@@ -175,7 +175,7 @@ export class ValueLoader {
     const { timeoutMs, waitMs } = wanted.options
     const limitMs = waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs)
     const acquire = (): Promise<Acquired> =>
-      this.engine.scope.acquire(ref, absent, {
+      this.engine.scope.fills.acquire(ref, absent, {
         accept: (entry, softened) => !softened && this.engine.scope.now() < entry.freshUntil,
         groupTtlMs: lifetimeOf(wanted.options),
         signal,
@@ -247,7 +247,7 @@ export class ValueLoader {
       return new TimeoutError(`The loader of ${what} did not end within ${options.timeoutMs} ms.`)
     }
     return runWithin(signal, options.timeoutMs, controller, late, () =>
-      leases.length === 0 ? work() : this.engine.scope.runHolding(leases, work),
+      leases.length === 0 ? work() : this.engine.scope.fills.runHolding(leases, work),
     )
   }
 }

@@ -10,7 +10,7 @@ import type { RequestContext } from './request.js'
 interface PathKind {
   readonly prefix: string | undefined
   readonly host: boolean
-  /** Undefined: its routes make keys of their own, so that no URI can be told from them. */
+  /** Undefined: its routes have key functions, so a URI does not determine the key. */
   readonly path: PathRule | undefined
 }
 

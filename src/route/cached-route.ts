@@ -92,7 +92,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
   readonly #storing = new Set<Promise<unknown>>()
-  /** A background request can be told apart by what it carries. False once one came to another key. */
+  /** Whether a background request finds the entry by what it carries. False once one came to another key. */
   #refreshes: boolean
 
   constructor(scope: CacheScope, policy: RoutePolicy<Req>, { name, logger, paths, stripsHead }: RouteOptions) {
@@ -314,7 +314,7 @@ export class CachedRoute<Req> implements RunRoute {
     const acquired = await this.#acquire(state, ref, absent, waits ? this.policy.wait : 0)
     if (acquired.state === 'fill') {
       state.lease = acquired.fill
-      // The handler may say that what is stored for another variant answers this request as well.
+      // The handler may confirm that what is stored for another variant answers this request as well.
       if (state.varyMiss && this.http.validateOtherVariants)
         state.others = await this.scope.variants(ref).catch(() => [])
       return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
@@ -331,7 +331,7 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #acquire({ plan, budget }: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
-    return this.scope.acquire(ref, absent, {
+    return this.scope.fills.acquire(ref, absent, {
       accept: (entry, softened) =>
         entry.kind === 'variants' ||
         (entry.kind === 'response' &&

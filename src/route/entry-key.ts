@@ -31,7 +31,7 @@ interface KeyedRequest<Req> extends RequestHead {
 
 /** Where a request's entry is, before the request fields of Vary are looked at. */
 export interface Location {
-  /** The key of its URI, with the host where the route says so. */
+  /** The key of its URI, with the host where the route asks for it. */
   readonly uri: string
   /** The key below which variants by request fields live: that of the URI, or of one principal below it. */
   readonly path: string
@@ -225,7 +225,7 @@ export class Variants {
     return refOf(request, location, unionOf(this.names(location), named), this.#http)
   }
 
-  /** Takes over what a record of variants says, valid or not. False where there is none, or it says nothing new. */
+  /** Takes over a record of variants, valid or not. False where there is none, or nothing new in it. */
   learn(location: Location, found: EntryLookup): boolean {
     const record = found.state === 'valid' ? found.entry : found.state === 'absent' ? found.seen : undefined
     if (record === undefined || record === 'any' || record.kind !== 'variants') return false
@@ -263,7 +263,7 @@ export class Variants {
   }
 
   /**
-   * The variant is stored before the record that leads to it: the record ends the lease, so that those who waited find
+   * The variant is stored before the record that leads to it: the record ends the lease, so that requests that waited find
    * the variant.
    */
   async #storeLearned(

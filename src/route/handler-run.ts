@@ -244,7 +244,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     return learns ? storing : true
   }
 
-  /** A response that may be stored for nobody lets all requests of the key run side by side; otherwise the next may try. */
+  /** A response that may not be stored at all lets all requests of the key run side by side; otherwise the next may try. */
   #refuse(decision: StoreDecision, lease: FillLease): false {
     this.#settled = true
     const notes = !decision.store && decision.forKey && !this.state.forced
@@ -253,7 +253,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * Only a stored response replaces a handler's 5xx: it says more than a 504 of ours. A 502 says that an origin behind the
+   * Only a stored response replaces a handler's 5xx: it is of more use than a 504 of ours. A 502 means that an origin behind the
    * handler could not be asked, as if the handler had thrown.
    */
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
@@ -322,7 +322,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * The handler says that something has not changed: the stored response, where it was asked about that (RFC 9111
+   * The handler answers that nothing has changed: the stored response, where it was asked about that (RFC 9111
    * section 4.3.3), otherwise what the client has, which is the client's alone.
    */
   #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<OutgoingResponse> {
@@ -362,7 +362,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     return again ?? gatewayTimeout()
   }
 
-  /** A HEAD may say that the stored GET is current, or that it has changed (RFC 9111 section 4.3.5). */
+  /** A HEAD may confirm the stored GET, or show that it has changed (RFC 9111 section 4.3.5). */
   #updateByHead(response: ResponseHead, now: number): void {
     const { previous, lease } = this.state
     if (previous === undefined || lease === undefined || this.#settled) return

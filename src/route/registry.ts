@@ -30,7 +30,7 @@ export interface RoutesContext {
   readonly logger: Logger
   /** `REDIS_DEFAULT_TTL`. */
   readonly defaultTtlMs: number
-  /** Options that routes have when they do not say otherwise. */
+  /** Options of routes that do not set their own. */
   readonly defaults: ResponseDefaults
   /** Why a text cannot be a prefix. */
   readonly prefixProblem: RouteDefaults['prefixProblem']
@@ -42,7 +42,7 @@ export interface Declared<Options> {
   readonly options: Options
 }
 
-/** What an adapter says about its framework. */
+/** What routes have to know about an adapter's framework. */
 export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   /** How the framework tells paths apart. */
   readonly path: PathRule
@@ -191,7 +191,7 @@ function describe(entry: Entry, softened: boolean, now: number): ExplainedEntry 
   }
 }
 
-/** The route itself says that its entries have no end; that of a default shows when the first of them is stored. */
+/** The route declares entries without an end; that of a default shows when the first of them is stored. */
 function isUnbounded({ ttlMs }: HttpPolicy): boolean {
   return ttlMs === Infinity || (ttlMs instanceof Map && [...ttlMs.values()].includes(Infinity))
 }

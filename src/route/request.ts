@@ -65,7 +65,7 @@ export type MissReason =
   | 'unusable'
   /** The response of this key could not be stored a moment ago. */
   | 'hit-for-pass'
-  /** Another request's run took longer than this one waits, or gave nothing that it may use. */
+  /** Another request's run took longer than this one waits, or left nothing that it may use. */
   | 'wait'
 
 /** Why the handler does not run. */
@@ -175,21 +175,18 @@ export interface RequestFields extends ReadonlyMap<string, string | undefined> {
   readonly validates: boolean
 }
 
-class Fields extends Map<string, string | undefined> implements RequestFields {
-  readonly validates: boolean
-
-  constructor(conditions: Conditions | undefined, validates: boolean) {
-    super()
-    this.validates = validates
-    if (conditions === undefined) return
-    this.set('if-none-match', conditions.ifNoneMatch)
-    this.set('if-modified-since', conditions.ifModifiedSince)
+function fieldsOf(conditions: Conditions | undefined, validates: boolean): RequestFields {
+  const fields = new Map<string, string | undefined>()
+  if (conditions !== undefined) {
+    fields.set('if-none-match', conditions.ifNoneMatch)
+    fields.set('if-modified-since', conditions.ifModifiedSince)
   }
+  return Object.assign(fields, { validates })
 }
 
-const AS_IS: RequestFields = new Fields(undefined, false)
+const AS_IS = fieldsOf(undefined, false)
 
-const HIDDEN: RequestFields = new Fields({ ifNoneMatch: undefined, ifModifiedSince: undefined }, false)
+const HIDDEN = fieldsOf({ ifNoneMatch: undefined, ifModifiedSince: undefined }, false)
 
 /**
  * What the handler sees of the request's conditions. A handler that answered the client's own condition with 304 would
@@ -203,14 +200,14 @@ export function requestFields(state: RequestState<unknown>, policy: HttpPolicy):
   const conditions = forwardedConditions(plan, policy, previous?.entry, previous?.decision, others)
   if (conditions === 'as-is') return AS_IS
   const asks = conditions.ifNoneMatch !== undefined || conditions.ifModifiedSince !== undefined
-  return asks ? new Fields(conditions, true) : HIDDEN
+  return asks ? fieldsOf(conditions, true) : HIDDEN
 }
 
 /** Fields by which servers tell people apart: the response of a handler that reads one is for one client. */
 const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'] as const
 
 /**
- * Fields that do not select the entry, though the response of a handler that reads one is not for everybody: credentials,
+ * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,
  * and those that the route names. `names` are the fields that do select it.
  */
 export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {

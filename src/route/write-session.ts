@@ -170,7 +170,7 @@ export class WriteSession extends HandlerReport {
       return false
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
-    // Its own path is what it stores. Entries of other principals say nothing about what this one wrote.
+    // Its own path is what it stores. Entries of other principals are not affected by what this one wrote.
     const paths = all.paths?.filter((path) => path !== location.path && path !== location.uri)
     const others = { ...all, paths }
     const what = { key: ref.key, ...draft }

@@ -43,7 +43,7 @@ function variant(name: string): EntryRef {
 async function fill(scope: CacheScope, at: EntryRef, more: Partial<Entry> = {}): Promise<string> {
   const found = await scope.lookup(at)
   if (found.state !== 'absent') throw new Error(`expected nothing, found ${found.state}`)
-  const acquired = await scope.acquire(at, found, { accept: () => true, groupTtlMs: 60_000 })
+  const acquired = await scope.fills.acquire(at, found, { accept: () => true, groupTtlMs: 60_000 })
   if (acquired.state !== 'fill') throw new Error(`expected a fill, got ${acquired.state}`)
   return acquired.fill.publish(makeEntry({ groups: at.groups, ...more }), 60_000)
 }

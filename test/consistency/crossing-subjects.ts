@@ -59,7 +59,7 @@ export class ScopeSubject implements Subject {
   async #fill(ref: EntryRef, found: Exclude<EntryLookup, { state: 'outage' }>): Promise<number> {
     const absent =
       found.state === 'absent' ? found : ({ state: 'absent', seen: found.entry, absentGroups: [] } as const)
-    const acquired = await this.scope.acquire(ref, absent, {
+    const acquired = await this.scope.fills.acquire(ref, absent, {
       accept: (_, softened) => !softened,
       groupTtlMs: TTL_MS,
     })

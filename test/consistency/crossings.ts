@@ -284,7 +284,7 @@ async function runCell(cell: Cell, { open, turn }: Place, openSubject: OpenSubje
   if (source.runs !== runs) problems.push('nothing is cached any more')
   const { keys } = await one.subject.scope.match('leases', '*', '0', 1000)
   if (keys.length > 0) problems.push(`leases are left: ${keys.join(', ')}`)
-  if (one.subject.scope.filling + two.subject.scope.filling > 0) problems.push('a fill is left')
+  if (one.subject.scope.fills.size + two.subject.scope.fills.size > 0) problems.push('a fill is left')
   await Promise.all([one.subject.close(), two.subject.close()])
   return problems
 }

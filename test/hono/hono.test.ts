@@ -340,7 +340,7 @@ describe("beside Hono's own middlewares", () => {
     })
     const client = await serve(app as unknown as Hono)
     for (let round = 0; round < 2; round += 1) expect(await client.get('/raw')).toMatchObject({ text: 'raw' })
-    expect(connected.redis.scope.filling).toBe(0)
+    expect(connected.redis.scope.fills.size).toBe(0)
   })
 
   test('the stream helper: what it wrote is what a hit gives', async () => {
@@ -385,7 +385,7 @@ describe("beside Hono's own middlewares", () => {
     expect(await events.next()).toBe('data: one\n\n')
     events.abort()
     await expect.poll(() => aborted).toBe(true)
-    await expect.poll(() => connected.redis.scope.filling).toBe(0)
+    await expect.poll(() => connected.redis.scope.fills.size).toBe(0)
   })
 
   test('backpressure: no more is read of a stream than its reader takes', async () => {

@@ -204,12 +204,12 @@ export function bodies({ host, start }: Bed): void {
     await expect.poll(() => releases.length).toBe(1)
     gone.destroy()
     releases[0]!()
-    await expect.poll(() => redis.scope.filling).toBe(0)
+    await expect.poll(() => redis.scope.fills.size).toBe(0)
     const asking = client.get('/x')
     await expect
       .poll(async () => {
         releases.at(-1)!()
-        return redis.scope.filling
+        return redis.scope.fills.size
       })
       .toBe(0)
     expect((await asking).text).toMatch(/^run [12]$/)

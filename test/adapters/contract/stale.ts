@@ -143,7 +143,7 @@ export function stale({ host, start }: Bed): void {
       },
     ])
     expect((await client.get('/x')).status).toBe(500)
-    await expect.poll(() => redis.scope.filling).toBe(0)
+    await expect.poll(() => redis.scope.fills.size).toBe(0)
     expect([(await client.get('/x')).text, (await client.get('/x')).text, runs <= 3]).toEqual(['good', 'good', true])
     await expect.poll(async () => (await client.get('/x')).cache).not.toBe('MISS')
   })
