@@ -301,6 +301,13 @@ export function groupProblem(name: unknown): string | undefined {
   return undefined
 }
 
+/** Why these cannot be the groups of one entry, each reason once. */
+export function groupProblems(names: readonly unknown[]): readonly string[] {
+  if (names.length > GROUPS_PER_ENTRY_MAX)
+    return [`an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`]
+  return [...new Set(names.map(groupProblem))].filter((problem) => problem !== undefined)
+}
+
 /** `name` as it stands in a key. Groups of namespaces begin with a character that no encoded name has. */
 export function encodeGroup(name: string): string {
   return bounded(encodePart(name))

@@ -6,7 +6,7 @@ import {
   encodeGroup,
   entryGroups,
   groupProblem,
-  GROUPS_PER_ENTRY_MAX,
+  groupProblems,
   type Key,
   type KeyPart,
   keyProblem,
@@ -104,13 +104,14 @@ const NO_GROUPS: Groups = { names: NONE, encoded: entryGroups(NONE) }
 function encoded(group: string | readonly string[] | undefined): Groups {
   if (group === undefined) return NO_GROUPS
   const names = typeof group === 'string' ? [group] : [...group]
-  refuse('groups of a request', groupsProblem(names))
+  refuse('groups of a request', groupProblems(names))
   return { names, encoded: entryGroups(names) }
 }
 
 /** Throws OptionsError where there is a problem. */
-function refuse(where: string, problem: string | undefined): void {
-  if (problem !== undefined) throw new OptionsError(where, [problem])
+function refuse(where: string, problems: readonly (string | undefined)[]): void {
+  const found = problems.filter((problem) => problem !== undefined)
+  if (found.length > 0) throw new OptionsError(where, found)
 }
 
 /** The key of a URI as the routes with these options make it. Without `host`: of all hosts. */
@@ -135,7 +136,7 @@ export function hostOf(request: RequestHead, policy: { readonly host: boolean })
 
 /** A key function that returns no key is a mistake of the application: an error, never a key that requests share. */
 function checkedKey(parts: Key, prefix: string | undefined): string {
-  refuse("result of the route's key function", keyProblem(parts))
+  refuse("result of the route's key function", [keyProblem(parts)])
   return customKey(parts, prefix)
 }
 
@@ -150,26 +151,16 @@ export function evictedPath<Req>(
   return principal === undefined || principal === '' ? uri : variantKey(uri, { principal })
 }
 
-/** Why these cannot be the groups of one entry, or undefined. */
-export function groupsProblem(names: readonly unknown[]): string | undefined {
-  if (names.length > GROUPS_PER_ENTRY_MAX)
-    return `an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`
-  return names.map(groupProblem).find((problem) => problem !== undefined)
-}
-
 /** Groups that a handler names. That there are too many is found when the response is there, and does not fail it. */
 export function checkedNames(names: readonly string[]): readonly string[] {
-  refuse(
-    'groups of a response',
-    names.map(groupProblem).find((problem) => problem !== undefined),
-  )
+  refuse('groups of a response', names.map(groupProblem))
   return names
 }
 
 /** Groups to evict, encoded. */
 export function encodedNames(group: string | readonly string[] | undefined): readonly string[] {
   const names = typeof group === 'string' ? [group] : (group ?? NONE)
-  refuse('groups to evict', groupsProblem(names))
+  refuse('groups to evict', groupProblems(names))
   return names.map(encodeGroup)
 }
 

@@ -1,5 +1,6 @@
 import type { CacheScope } from '../cache/cache-scope.js'
 import type { FillLease } from '../cache/fill.js'
+import { groupProblems } from '../cache/key.js'
 import {
   buildMissResponse,
   buildStoredResponse,
@@ -26,7 +27,7 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import { groupsProblem, type Stored, type Variants } from './entry-key.js'
+import type { Stored, Variants } from './entry-key.js'
 import type { RefusalLog } from './refusals.js'
 import {
   type BackgroundRun,
@@ -285,7 +286,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
     const groups = [...(location?.groups.slice(1) ?? NONE), ...this.groups, ...decision.groups]
-    if (groups.length === 0 || groupsProblem(groups) === undefined) return decision
+    if (groups.length === 0 || groupProblems(groups).length === 0) return decision
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
   }
 

@@ -1,11 +1,4 @@
-import {
-  groupProblem,
-  GROUPS_PER_ENTRY_MAX,
-  type Key,
-  type KeyPart,
-  type PathRule,
-  type QueryRule,
-} from '../cache/key.js'
+import { groupProblems, type Key, type KeyPart, type PathRule, type QueryRule } from '../cache/key.js'
 import type { Duration } from '../duration.js'
 import { describeValue, OptionsError, unknownOptions } from '../errors.js'
 import {
@@ -124,10 +117,7 @@ const requestFunction: Check<undefined> = (value, problem) =>
 
 const checkGroup: Check<undefined> = (value, problem) => {
   if (typeof value === 'function') return
-  const names: readonly unknown[] = Array.isArray(value) ? value : [value]
-  if (names.length > GROUPS_PER_ENTRY_MAX)
-    problem(`an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
-  for (const wrong of new Set(names.map(groupProblem))) if (wrong !== undefined) problem(wrong)
+  for (const wrong of groupProblems(Array.isArray(value) ? value : [value])) problem(wrong)
 }
 
 const checkQuery: Check<QueryRule> = (value, problem) => {

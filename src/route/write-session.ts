@@ -1,4 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
+import { groupProblems } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import {
   buildMissResponse,
@@ -12,16 +13,7 @@ import {
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
-import {
-  encodedNames,
-  EntryLocator,
-  evictedPath,
-  groupsProblem,
-  hostOf,
-  type Stored,
-  toDraft,
-  Variants,
-} from './entry-key.js'
+import { encodedNames, EntryLocator, evictedPath, hostOf, type Stored, toDraft, Variants } from './entry-key.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
 import { HandlerReport, RequestState, type RequestContext, unkeyedFields } from './request.js'
 
@@ -227,7 +219,7 @@ export class WriteSession extends HandlerReport {
     const decision = decideStore(response, run)
     if (!decision.store) return undefined
     const groups = [...this.groups, ...decision.groups]
-    return groupsProblem(groups) === undefined ? { decision, body, groups } : undefined
+    return groupProblems(groups).length === 0 ? { decision, body, groups } : undefined
   }
 
   /** The fields of the response to the write itself, with its status. */
