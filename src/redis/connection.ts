@@ -32,10 +32,6 @@ const MASTER_POLL_MS = 50
 /** The longest a close waits for commands under way and those that follow from their replies. */
 const DRAIN_LIMIT_MS = 1000
 
-const FAILURE_EVENTS = ['error', 'node-error'] as const
-
-const READY_EVENTS = ['ready', 'node-ready'] as const
-
 const LIFE_EVENTS = [
   'connect',
   'end',
@@ -262,8 +258,8 @@ export class Connection {
 
   /** Adds the listeners of the driver's events, or removes them. */
   #listen(method: 'on' | 'off'): void {
-    for (const event of FAILURE_EVENTS) this.client[method](event, this.#fail)
-    for (const event of READY_EVENTS) this.client[method](event, this.#onReady)
+    for (const event of ['error', 'node-error'] as const) this.client[method](event, this.#fail)
+    for (const event of ['ready', 'node-ready'] as const) this.client[method](event, this.#onReady)
     for (const event of LIFE_EVENTS) this.client[method](event, this.#update)
   }
 

@@ -3,7 +3,7 @@ import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentin
 import { createRequire } from 'node:module'
 import { SettingsError } from '../errors.js'
 import { type CommandArgument, type CommandChannel, type Reply, slotOf } from './command.js'
-import { type NodeRedis, type ResolvedSettings, withoutUndefined } from './settings.js'
+import { type NodeRedis, type ResolvedSentinel, type ResolvedSettings, withoutUndefined } from './settings.js'
 
 /** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
 type Driver = typeof RedisClient
@@ -58,9 +58,7 @@ const CLIENT_TAG = 'redwell'
 const SENTINEL_SCAN_MS = 2000
 
 const RECONNECT_FIRST_MS = 25
-
 const RECONNECT_MAX_MS = 250
-
 /** Jitter, so that the processes of one service do not reconnect in step. */
 const RECONNECT_JITTER_MS = 50
 
@@ -74,7 +72,13 @@ function reconnectDelayMs(retries: number): number {
 /** The client that the application uses and that the cache sends through. Not connected yet. */
 export function makeClient(settings: ResolvedSettings): NodeRedis {
   if (settings.kind === 'cluster') return makeCluster(settings)
-  return settings.sentinel === undefined ? makeStandalone(settings) : makeSentinel(settings)
+  if (settings.sentinel !== undefined) return makeSentinel(settings, settings.sentinel)
+  const { host, port } = settings.nodes[0] ?? { host: 'localhost', port: 6379 }
+  return driver().createClient({
+    ...commonOptions(settings),
+    database: settings.db,
+    socket: { ...socketOptions(settings), host, port } as NonNullable<Options['socket']>,
+  })
 }
 
 type Options = RedisClientOptions & { RESP: 3 }
@@ -114,15 +118,6 @@ function socketOptions(settings: ResolvedSettings): NonNullable<RedisClientOptio
   return { ...timing, tls: true, ...withoutUndefined({ cert, key: key?.reveal(), ca, checkServerIdentity }) } as object
 }
 
-function makeStandalone(settings: ResolvedSettings): RedisClientType {
-  const { host, port } = settings.nodes[0] ?? { host: 'localhost', port: 6379 }
-  return driver().createClient({
-    ...commonOptions(settings),
-    database: settings.db,
-    socket: { ...socketOptions(settings), host, port } as NonNullable<Options['socket']>,
-  })
-}
-
 function makeCluster(settings: ResolvedSettings): RedisClusterType {
   return driver().createCluster({
     RESP: settings.resp as 3,
@@ -134,8 +129,8 @@ function makeCluster(settings: ResolvedSettings): RedisClusterType {
   })
 }
 
-function makeSentinel(settings: ResolvedSettings): RedisSentinelType {
-  const { nodes = [], masterName = '', username, password } = settings.sentinel ?? {}
+function makeSentinel(settings: ResolvedSettings, sentinel: ResolvedSentinel): RedisSentinelType {
+  const { nodes, masterName, username, password } = sentinel
   return driver().createSentinel({
     RESP: settings.resp as 3,
     name: masterName,

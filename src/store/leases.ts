@@ -49,9 +49,37 @@ export class OrphanedLeases {
   }
 }
 
+/** Callbacks of those that wait for a lease, by key. */
+export class Waiters {
+  readonly #waiting = new Map<string, Set<() => void>>()
+
+  /** Number of keys that are waited for. */
+  get size(): number {
+    return this.#waiting.size
+  }
+
+  /** Returns the function that stops waiting. */
+  on(key: string, callback: () => void): () => void {
+    const waiting = this.#waiting.get(key) ?? new Set()
+    this.#waiting.set(key, waiting.add(callback))
+    return () => {
+      if (waiting.delete(callback) && waiting.size === 0 && this.#waiting.get(key) === waiting)
+        this.#waiting.delete(key)
+    }
+  }
+
+  wake(key: string): void {
+    for (const callback of [...(this.#waiting.get(key) ?? [])]) callback()
+  }
+
+  wakeAll(): void {
+    for (const key of [...this.#waiting.keys()]) this.wake(key)
+  }
+}
+
 /** Wake-ups of one prefix: one subscription a process, opened for the first waiter. */
 export class Wakeups {
-  readonly #waiting = new Map<string, Set<() => void>>()
+  readonly waiters = new Waiters()
   #listening: Promise<unknown> | undefined
 
   constructor(
@@ -62,8 +90,9 @@ export class Wakeups {
   async listen(): Promise<void> {
     this.#listening ??= this.connection.subscribe(
       this.channel,
-      (message) => this.#wake(message.toString('latin1')),
-      () => this.#wakeAll(),
+      (message) => this.waiters.wake(message.toString('latin1')),
+      // The subscription was lost for a while: messages may be missing, so every waiter looks again.
+      () => this.waiters.wakeAll(),
     )
     try {
       await this.#listening
@@ -71,23 +100,5 @@ export class Wakeups {
       this.#listening = undefined
       throw error
     }
-  }
-
-  on(key: string, callback: () => void): () => void {
-    const waiting = this.#waiting.get(key) ?? new Set()
-    this.#waiting.set(key, waiting.add(callback))
-    return () => {
-      if (waiting.delete(callback) && waiting.size === 0 && this.#waiting.get(key) === waiting)
-        this.#waiting.delete(key)
-    }
-  }
-
-  #wake(key: string): void {
-    for (const callback of [...(this.#waiting.get(key) ?? [])]) callback()
-  }
-
-  /** The subscription was lost for a while: messages may be missing, so every waiter looks again. */
-  #wakeAll(): void {
-    for (const key of [...this.#waiting.keys()]) this.#wake(key)
   }
 }

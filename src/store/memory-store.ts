@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { allows, type Entry, type GroupStamp, isValid, type Stamp, usefulUntil } from './entry.js'
 import { Keyspace, pathGroup } from './keyspace.js'
+import { Waiters } from './leases.js'
 import type {
   CommitReply,
   InvalidationMode,
@@ -90,7 +91,7 @@ export class MemoryStore implements Store {
     const lease = this.#fillLease(key, token)
     if (lease === undefined) return
     this.#keepLease(key, 'stream', token, lease.until - this.memory.now())
-    this.memory.wake(this.#keys.entry(key))
+    this.memory.waiters.wake(this.#keys.entry(key))
   }
 
   async beginWrite(path: string, groups: readonly string[]): Promise<Stamp> {
@@ -172,12 +173,7 @@ export class MemoryStore implements Store {
   async listen(): Promise<void> {}
 
   onWake(key: string, callback: () => void): () => void {
-    const name = this.#keys.entry(key)
-    const waiting = this.memory.waiting.get(name) ?? new Set()
-    this.memory.waiting.set(name, waiting.add(callback))
-    return () => {
-      if (waiting.delete(callback) && waiting.size === 0) this.memory.waiting.delete(name)
-    }
+    return this.memory.waiters.on(this.#keys.entry(key), callback)
   }
 
   async sweep(_cursor: string, _count: number, now: number): Promise<SweepStep> {
@@ -207,22 +203,15 @@ export class MemoryStore implements Store {
       kept = this.#index.get(ref.key)
       ref.slot = kept
     }
-    return kept === undefined ? undefined : this.#entryOf(kept)
-  }
-
-  readonly #entry = (key: string): Entry | undefined => {
-    const kept = this.#index.get(key)
-    return kept === undefined ? undefined : this.#entryOf(kept)
-  }
-
-  #entryOf(kept: Kept): Entry | undefined {
-    if (!kept.endsItself && kept.expiresAt <= this.memory.now()) return undefined
+    if (kept === undefined || (!kept.endsItself && kept.expiresAt <= this.memory.now())) return undefined
     if (this.memory.stores - kept.touchedAt > this.memory.touchAfter) {
       kept.touchedAt = this.memory.stores
       this.memory.entries.get(this.#keys.entry(kept.key))
     }
     return kept.entry
   }
+
+  readonly #entry = (key: string): Entry | undefined => this.#entryAt({ key })
 
   readonly #groupStamp = (group: string): GroupStamp | undefined => this.memory.groups.get(this.#keys.groups + group)
 
@@ -299,7 +288,7 @@ export class MemoryStore implements Store {
 
   #endLease(key: string): void {
     const name = this.#keys.entry(key)
-    if (this.memory.leases.delete(name)) this.memory.wake(name)
+    if (this.memory.leases.delete(name)) this.memory.waiters.wake(name)
   }
 }
 
@@ -364,7 +353,7 @@ export class Memory {
   touchAfter = 0
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
-  readonly waiting = new Map<string, Set<() => void>>()
+  readonly waiters = new Waiters()
   /** Variants by path. */
   readonly variants = new LRUCache<string, readonly ListedVariant[]>({ max: VARIANT_LISTS_MAX })
 
@@ -373,7 +362,10 @@ export class Memory {
     this.clock = this.now() * 1000
     this.entries = new LRUCache({
       maxSize: options.maxBytes ?? DEFAULT_MEMORY_BYTES,
-      sizeCalculation: sizeOf,
+      sizeCalculation: ({ entry }, key) => {
+        const texts = entry?.headers.reduce((sum, text) => sum + text.length, key.length) ?? 0
+        return ENTRY_OVERHEAD_BYTES + texts + (entry?.body.length ?? 0)
+      },
       dispose: (kept) => {
         if (kept.index.get(kept.key) === kept) kept.index.delete(kept.key)
         kept.entry = undefined
@@ -394,19 +386,9 @@ export class Memory {
     for (const name of this.groups.keys()) if (!name.endsWith(':group:')) return void this.groups.delete(name)
   }
 
-  wake(name: string): void {
-    for (const callback of [...(this.waiting.get(name) ?? [])]) callback()
-  }
-
   index(prefix: string): Map<string, Kept> {
     const index = this.#indexes.get(prefix) ?? new Map<string, Kept>()
     this.#indexes.set(prefix, index)
     return index
   }
-}
-
-function sizeOf({ entry }: Kept, key: string): number {
-  if (entry === undefined) return ENTRY_OVERHEAD_BYTES
-  const texts = entry.headers.reduce((sum, text) => sum + text.length, key.length)
-  return ENTRY_OVERHEAD_BYTES + texts + entry.body.length
 }

@@ -328,7 +328,7 @@ export class RedisStore implements Store {
   }
 
   onWake(key: string, callback: () => void): () => void {
-    return this.#wakeups.on(key, callback)
+    return this.#wakeups.waiters.on(key, callback)
   }
 
   async sweep(cursor: string, count: number, now: number): Promise<SweepStep> {

@@ -66,7 +66,7 @@ beforeEach(() => {
 function expectNothingLeft(): void {
   expect([...memory.leases.values()].filter(({ kind }) => kind === 'fill')).toEqual([])
   expect([one.fills.size, two.fills.size]).toEqual([0, 0])
-  expect(memory.waiting.size).toBe(0)
+  expect(memory.waiters.size).toBe(0)
 }
 
 function times<T>(count: number, make: () => T): T[] {
