@@ -38,18 +38,28 @@ export interface Host {
   readonly traits: HostTraits
 }
 
+/** The value of a key, made at its first use. */
+export function valueAt<K, V>(
+  map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
+  key: K,
+  make: () => V,
+): V {
+  let value = map.get(key)
+  if (value === undefined) map.set(key, (value = make()))
+  return value
+}
+
 const registries = new WeakMap<Redis, RouteRegistry>()
 
 /** The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. */
 export function routesOf(redis: Redis): RouteRegistry {
-  const existing = registries.get(redis)
-  if (existing !== undefined) return existing
-  const { scope, logger, defaults, settings } = redis
-  const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
-  redis.cache.explainWith((request) => routes.explain(request))
-  redis.cache.evictPathsWith((url, options) => scope.evict({ paths: routes.paths.of(url, options) }))
-  registries.set(redis, routes)
-  return routes
+  return valueAt(registries, redis, () => {
+    const { scope, logger, defaults, settings } = redis
+    const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+    redis.cache.explainWith((request) => routes.explain(request))
+    redis.cache.evictPathsWith((url, options) => scope.evict({ paths: routes.paths.of(url, options) }))
+    return routes
+  })
 }
 
 /** The error of a declaration on a route whose methods it is not for. `word`: a middleware, or a decorator with its `@`. */
@@ -103,11 +113,8 @@ export class DeclaredCache<Req> {
 
   /** `name`: method and template of the route that uses them. */
   on({ routes, traits }: Host, name: string): CachedRoute<Req> {
-    let caches = this.#bound.get(routes)
-    if (caches === undefined) this.#bound.set(routes, (caches = new Map()))
-    let cache = caches.get(name)
-    if (cache === undefined) caches.set(name, (cache = routes.cache(name, this.#declared, traits)))
-    return cache
+    const caches = valueAt(this.#bound, routes, () => new Map<string, CachedRoute<Req>>())
+    return valueAt(caches, name, () => routes.cache(name, this.#declared, traits))
   }
 }
 
@@ -132,9 +139,7 @@ export class DeclaredWrite<Req> {
   }
 
   on({ routes, traits }: Host): WriteRoute<Req> {
-    let write = this.#bound.get(routes)
-    if (write === undefined) this.#bound.set(routes, (write = routes.write(this.#put, this.#evict, traits.path)))
-    return write
+    return valueAt(this.#bound, routes, () => routes.write(this.#put, this.#evict, traits.path))
   }
 
   /**
@@ -144,11 +149,7 @@ export class DeclaredWrite<Req> {
   join(other: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
     if (this.#put !== undefined && other.#put !== undefined) return undefined
     if (this.#evict !== undefined && other.#evict !== undefined) return undefined
-    let joint = this.#joined.get(other)
-    if (joint === undefined) {
-      joint = new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
-      this.#joined.set(other, joint)
-    }
-    return joint
+    const join = () => new DeclaredWrite(this.#put ?? other.#put, this.#evict ?? other.#evict)
+    return valueAt(this.#joined, other, join)
   }
 }

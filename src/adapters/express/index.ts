@@ -16,6 +16,7 @@ import {
   misplaced,
   openRedis,
   routesOf,
+  valueAt,
 } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
@@ -166,14 +167,11 @@ function hostOf<P>(req: Request<P>, res: Response): Host {
   if (redis === undefined) {
     throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
   }
-  let host = hosts.get(redis)
-  if (host === undefined) {
+  return valueAt(hosts, redis, () => {
     // As in Express, /items/ is /items unless the setting says otherwise. Case counts: parameters always keep theirs.
     const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
-    host = { routes: routesOf(redis), traits: { path, stripsHead: false } }
-    hosts.set(redis, host)
-  }
-  return host
+    return { routes: routesOf(redis), traits: { path, stripsHead: false } }
+  })
 }
 
 /** The application that requests enter by. */
@@ -203,12 +201,8 @@ const names = new WeakMap<Route, string>()
 function routeName<P>(req: Request<P>): string {
   const route = req.route as Route | undefined
   if (route === undefined) return 'ALL /*'
-  let name = names.get(route)
-  if (name === undefined) {
-    const method = req.method === 'HEAD' ? 'GET' : req.method
-    names.set(route, (name = `${method} ${mountPath(req)}${route.path.toString()}`))
-  }
-  return name
+  const method = req.method === 'HEAD' ? 'GET' : req.method
+  return valueAt(names, route, () => `${method} ${mountPath(req)}${route.path.toString()}`)
 }
 
 /** Where the router is mounted, with the names of parameters in the place of their values as far as they are known. */

@@ -5,7 +5,6 @@ import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
-import type { Logger } from '../../logger.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
 import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, routesOf } from '../declarations.js'
@@ -68,7 +67,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     )
   }
   const { connect = false, rateLimit, ...settings } = options
-  const own = openRedis({ logger: loggerOf(app), ...settings })
+  const own = openRedis({ logger: app.log, ...settings })
   app.decorate('redis', own.redis)
   app.decorate('cache', own.redis.cache)
   app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
@@ -90,14 +89,6 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   app.addHook('onClose', () => own.close())
   await own.redis.telemetryReady()
   if (connect) await own.redis.connect()
-}
-
-function loggerOf(app: FastifyInstance): Logger {
-  return {
-    info: (message) => app.log.info(message),
-    warn: (message) => app.log.warn(message),
-    error: (message) => app.log.error(message),
-  }
 }
 
 function traitsOf(app: FastifyInstance): HostTraits {

@@ -18,6 +18,7 @@ import {
   misplaced,
   openRedis,
   routesOf,
+  valueAt,
 } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import { WebRequest } from '../web/request.js'
@@ -222,7 +223,5 @@ const names = new WeakMap<RouterRoute, string>()
 
 /** Method and template of a route; the method is `ALL` where that was `app.use`. */
 function nameOf(route: RouterRoute): string {
-  let name = names.get(route)
-  if (name === undefined) names.set(route, (name = `${route.method} ${route.path}`))
-  return name
+  return valueAt(names, route, () => `${route.method} ${route.path}`)
 }

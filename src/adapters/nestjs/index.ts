@@ -111,11 +111,7 @@ async function open({ connect = false, rateLimit: _, ...settings }: RedwellModul
 
 function nestLogger(): Logger {
   const logger = new NestLogger('Redwell')
-  return {
-    info: (message) => logger.log(message),
-    warn: (message) => logger.warn(message),
-    error: (message) => logger.error(message),
-  }
+  return Object.assign(logger, { info: (message: string) => logger.log(message) })
 }
 
 function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {

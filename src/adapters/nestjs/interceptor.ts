@@ -14,7 +14,7 @@ import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { HostTraits } from '../../route/registry.js'
-import { type Host, routesOf } from '../declarations.js'
+import { type Host, routesOf, valueAt } from '../declarations.js'
 import { type Ending, Exchange } from '../exchange.js'
 import {
   BODY_FIELDS,
@@ -105,11 +105,8 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   }
 
   #planOf(controller: Type, handler: Handler): Plan {
-    const plans = this.#plans.get(controller) ?? new Map<Handler, Plan>()
-    this.#plans.set(controller, plans)
-    const plan = plans.get(handler) ?? planOf(controller, handler, this.#applicationHost)
-    plans.set(handler, plan)
-    return plan
+    const plans = valueAt(this.#plans, controller, () => new Map<Handler, Plan>())
+    return valueAt(plans, handler, () => planOf(controller, handler, this.#applicationHost))
   }
 
   /** The adapter is there when the application is, which is later than this. */

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { BackgroundRun } from '../../route/request.js'
+import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
 
 /** Reports reads of the request fields that are no part of the key and tell users apart. */
@@ -172,8 +173,7 @@ export function watchPrototype<T extends object>(object: T, watch: ReadWatch, ma
   watches.set(object, watch)
   if (isWatched) return
   const parent = Object.getPrototypeOf(object) as T
-  let watched = watchedPrototypes.get(parent)
-  if (watched === undefined) watchedPrototypes.set(parent, (watched = make(parent)))
+  const watched = valueAt(watchedPrototypes, parent, () => make(parent))
   Object.setPrototypeOf(object, watched)
 }
 
