@@ -44,7 +44,7 @@ export interface Location {
 }
 
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
-export function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
+function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
   const { path, groups } = location
   if (names.length === 0) return { key: path, path, groups, slot: undefined }
   const key = variantKey(path, { fields: selectedFields(request, names, http) })

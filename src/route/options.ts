@@ -159,11 +159,15 @@ function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string')
 }
 
-export function isObject(value: unknown): value is object {
+function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Checks and defaults of the options above. A missing or superfluous row does not compile. */
+/**
+ * Checks and defaults of the options above. A missing or superfluous row does not compile.
+ *
+ * @public for scripts/option-tables.mjs
+ */
 export const ROUTE_OPTIONS = {
   group: new Option(checkGroup, undefined),
   key: new Option(requestFunction, undefined, undefined, 'path and sorted query'),
@@ -176,6 +180,7 @@ export const ROUTE_OPTIONS = {
   enabled: flag(true),
 } satisfies Record<Exclude<keyof EntryOptions<never>, keyof HttpOptions>, Option<unknown, unknown>>
 
+/** @public for scripts/option-tables.mjs */
 export const EVICT_OPTIONS = {
   group: ROUTE_OPTIONS.group,
   key: new Option(checkEvictKey, undefined),
