@@ -307,6 +307,32 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect((await other('/', { 'x-tone': 'low' })).cache).toBe('HIT')
     })
 
+    test('are not waited for twice: a request that waited for the run of another one runs on its own', async () => {
+      const app = await start()
+      let release = (): void => {}
+      const gate = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const get = app.get({ ttl: 60 }, async (request) => {
+        await gate
+        return tones(request)
+      })
+      const first = get('/', { 'x-tone': 'low' })
+      await vi.waitFor(() => expect(app.redis.scope.filling).toBe(1))
+      const second = get('/', { 'x-tone': 'high' })
+      const third = get('/', { 'x-tone': 'low' })
+      await vi.waitFor(() => expect(app.redis.cache.stats().routes['GET /']?.waits).toBe(2))
+      release()
+      expect((await Promise.all([first, second, third])).map(({ body, cache }) => [body, cache])).toEqual([
+        ['low', 'MISS'],
+        ['high', 'BYPASS'],
+        ['low', 'HIT'],
+      ])
+      // It took no lease for its variant, so nothing was stored.
+      expect((await get('/', { 'x-tone': 'high' })).cache).toBe('MISS')
+      expect((await get('/', { 'x-tone': 'high' })).cache).toBe('HIT')
+    })
+
     test('end with their path, also while one of them is filled', async () => {
       const app = await start()
       let version = 1

@@ -73,3 +73,30 @@ test('prefixes do not see each other', async () => {
   await one.set('/a', makeEntry(), 60_000)
   expect(two.read(['/a'], ['']).entries[0]).toBeUndefined()
 })
+
+test('at most 100,000 groups are kept: the oldest is lost, and never the one of the whole prefix', async () => {
+  const memory = new Memory()
+  const store = new MemoryStore(memory, 'test')
+  await store.set('/a', makeEntry({ groups: ['', 'oldest'] }), 60_000)
+  const groups = Array.from({ length: 99_997 }, (_, index) => `g${index}`)
+  await store.beginWrite('/', groups)
+  expect(memory.groups.size).toBe(100_000)
+  expect(store.read([], ['', 'oldest']).stamps).not.toContain(undefined)
+  await store.beginWrite('/', ['one more'])
+  expect(memory.groups.size).toBe(100_000)
+  expect(store.read([], ['', 'oldest', 'one more']).stamps.map((stamp) => stamp !== undefined)).toEqual([
+    true,
+    false,
+    true,
+  ])
+})
+
+test('an entry is gone at the instant of its expiry', async () => {
+  let now = 1000
+  const store = new MemoryStore(new Memory({ now: () => now }), 'test')
+  await store.set('/a', makeEntry({ freshUntil: Infinity, staleUntil: Infinity, errorUntil: Infinity }), 40)
+  now = 1039
+  expect(store.read(['/a'], []).entries[0]).toBeDefined()
+  now = 1040
+  expect(store.read(['/a'], []).entries[0]).toBeUndefined()
+})

@@ -417,6 +417,25 @@ export function storeOrders(name: string, connections: () => readonly [Connectio
       expect(line.sent.slice(from)).toEqual(isCluster ? ['clock', 'evict', 'clock', 'bump'] : ['evict', 'invalidate'])
     })
 
+    test('many names are sent in parts of a hundred, each after the reply to the one before it', async () => {
+      const names = Array.from({ length: 230 }, (_, index) => `/${index}`)
+      const partsOf = async (command: string, task: () => unknown): Promise<number> => {
+        const from = line.sent.length
+        await task()
+        return line.sent.slice(from).filter((sent) => sent === command).length
+      }
+      expect(await partsOf('MGET', () => one.store.read(names, []))).toBe(isCluster ? 0 : 3)
+      const invalidation = isCluster ? 'clock' : 'invalidate'
+      expect(await partsOf(invalidation, () => one.store.invalidate(names, 'hard'))).toBe(3)
+      const held = line.hold('evict')
+      const evicting = one.store.evict(names, 'hard')
+      await held.reached
+      const sent = line.sent.filter((command) => command === 'evict').length
+      held.release()
+      await evicting
+      expect(sent).toBeLessThanOrEqual(100)
+    })
+
     test('an invalidation keeps the life of a group, and a short-lived entry does not shorten it', async () => {
       const [group = ''] = keys.copies('g')
       const ttl = async (): Promise<number> => Number(await line.execute(['PTTL', group], group))
