@@ -3,6 +3,20 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { ProtocolName } from './protocols.js'
 
+/** What becomes of the runs of a key that many ask for at once. */
+export type RunKind =
+  | 'storable'
+  | 'failing'
+  /** Its group is evicted during each of them. */
+  | 'fenced'
+  | 'unstorable'
+  /** Its body takes four times as long as its head. */
+  | 'streaming'
+  /** The first of them never ends. */
+  | 'hanging'
+  /** A write-through of the key is under way all the time. */
+  | 'written'
+
 interface Base {
   readonly url: string
   readonly prefix: string
@@ -23,6 +37,13 @@ export type Order = Base &
         readonly callers: number
         readonly handlerMs: number
         readonly storable: boolean
+        readonly startAt: number
+      }
+    | {
+        readonly task: 'waiting'
+        readonly run: RunKind
+        readonly callers: number
+        readonly handlerMs: number
         readonly startAt: number
       }
     | { readonly task: 'write-through'; readonly naive: boolean; readonly rounds: number; readonly processes: number }

@@ -3,6 +3,7 @@ import { createRedis } from '../../src/create-redis.js'
 import { Database, pause } from './database.js'
 import { makeProtocol } from './protocols.js'
 import type { Order, Outcome } from './processes.js'
+import { runWaiting } from './waiting.js'
 import { runWriteThroughs } from './write-throughs.js'
 
 /*
@@ -17,7 +18,12 @@ process.once('message', (order: Order) => {
 })
 
 async function run(order: Order): Promise<Outcome> {
-  const redis = createRedis({ url: order.url, prefix: order.prefix, commandTimeout: 10, logger: SILENT })
+  const redis = createRedis({
+    url: order.url,
+    prefix: order.prefix,
+    commandTimeout: order.task === 'waiting' ? 500 : 10,
+    logger: SILENT,
+  })
   await redis.connect()
   const database = new Database(redis.client as RedisClientType, order.prefix)
   try {
@@ -26,6 +32,8 @@ async function run(order: Order): Promise<Outcome> {
         return await race(order, redis, database)
       case 'stampede':
         return await stampede(order, redis)
+      case 'waiting':
+        return await runWaiting(order, redis)
       case 'write-through':
         return await runWriteThroughs(order, redis, database)
     }
