@@ -94,13 +94,9 @@ export class ValueEngine {
   }
 
   #entry({ ref: place, lookup, timer }: Read<{ ref: EntryRef }>, shared: boolean): MaybePromise<ValueEntry<unknown>> {
-    const miss = (reason: ValueMissReason): ValueEntry<unknown> => {
-      timer.found({ outcome: 'miss', reason, place })
-      return { outcome: 'miss', reason, value: undefined }
-    }
-    if (lookup.state !== 'valid') return miss(lookup.state)
+    if (lookup.state !== 'valid') return missOf(lookup.state, timer, place)
     return chain(this.codec.decode(lookup.entry, shared), (decoded: Decoded) => {
-      if (!isKnown(decoded)) return miss(decoded.state)
+      if (!isKnown(decoded)) return missOf(decoded.state, timer, place)
       const { entry, softened } = lookup
       const now = this.scope.now()
       const ageMs = now - entry.storedAt
@@ -111,8 +107,8 @@ export class ValueEngine {
         return { outcome: 'negative', value: undefined, ageMs, ttlMs }
       }
       const outcome = ttlMs > 0 ? 'hit' : 'stale'
-      // `get` does not return a stale value.
       if (outcome === 'hit') timer.found({ outcome, reason: 'fresh', entry, place })
+      // `get` does not return a stale value.
       else if (timer.operation === 'get')
         timer.found({ outcome: 'miss', reason: softened ? 'softened' : outcome, place })
       else timer.found({ outcome, reason: outcome, entry, place })
@@ -184,6 +180,11 @@ export class ValueEngine {
     }
     return removed
   }
+}
+
+function missOf(reason: ValueMissReason, timer: LookupTimer, place: EntryRef): ValueEntry<unknown> {
+  timer.found({ outcome: 'miss', reason, place })
+  return { outcome: 'miss', reason, value: undefined }
 }
 
 /** How long the groups of a value must live: as long as any form of it. */

@@ -232,7 +232,7 @@ export class ValueLoader {
     return wanted.shared ? (await codec.decode(entry, true)).value : value
   }
 
-  /** Calls the loader for these tasks, so that what it asks for in turn never waits for the leases that they hold. */
+  /** Calls the loader for these tasks. Values that it asks for in turn never wait for the leases that the tasks hold. */
   async run(tasks: readonly LoadTask[], run: RunLoader): Promise<readonly unknown[]> {
     const [first] = tasks
     if (first === undefined) return []

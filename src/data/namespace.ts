@@ -291,7 +291,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     const looking = timer.run(() => scope.lookup(ref, now, budget))
     const lookup = isPromise(looking) ? await looking : looking
     if (lookup.state === 'valid' && !lookup.softened && now < lookup.entry.freshUntil) {
-      const decoding = codec.decode(lookup.entry, shared)
+      const decoding = codec.recall(lookup.entry, shared) ?? codec.decode(lookup.entry, shared)
       const decoded = isPromise(decoding) ? await decoding : decoding
       if (isKnown(decoded)) {
         const reason = decoded.state === 'value' ? 'fresh' : 'negative'

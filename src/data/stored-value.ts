@@ -191,10 +191,15 @@ export class ValueCodec {
     return { flags: NEGATIVE_FLAG, headers: this.#headers, body: NO_BYTES }
   }
 
+  /** An earlier result of `decode` that may be returned again: small enough to be inlined into a hit from memory. */
+  recall({ memo }: EntryDraft, shared: boolean): Decoded | undefined {
+    return memo instanceof DecodedMemo && memo.codec === this && (shared || !memo.frozen) ? memo : undefined
+  }
+
   /** `shared`: frozen, and the same object as long as this process keeps the entry. Never rejects. */
   decode(entry: EntryDraft, shared: boolean): MaybePromise<Decoded> {
-    const { memo } = entry
-    if (memo instanceof DecodedMemo && memo.codec === this && (shared || !memo.frozen)) return memo
+    const known = this.recall(entry, shared)
+    if (known !== undefined) return known
     if (entry.kind !== 'value' || entry.headers[1] !== this.#coder.name) return UNDECODABLE
     if (entry.flags & NEGATIVE_FLAG) return NEGATIVE
     try {

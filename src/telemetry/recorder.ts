@@ -172,8 +172,7 @@ export class Recorder {
     if (scope === undefined && !channels.lookup.hasSubscribers) return
     const common = this.#common()
     const event: LookupEvent = {
-      ...common,
-      ...{ operation, outcome, reason, durationMs, bytes, key: place?.key },
+      ...{ ...common, operation, outcome, reason, durationMs, bytes, key: place?.key },
       ttlMs: entry && Math.max(entry.freshUntil - common.at, 0),
       ageMs: entry && common.at - entry.storedAt,
       groups: entry?.groups ?? place?.groups ?? [],
@@ -319,11 +318,10 @@ export function setTracer(next: Tracer | undefined): void {
 
 /** Work that throws before it returns a promise still ends its scope. */
 function runIn<T>(scope: Scope | undefined, work: () => T): T {
-  if (scope === undefined) return work()
   try {
-    return scope.run(work)
+    return scope === undefined ? work() : scope.run(work)
   } catch (error) {
-    scope.end(undefined, error)
+    scope?.end(undefined, error)
     throw error
   }
 }
