@@ -128,7 +128,7 @@ const peerFastify: Subject = async ({ redisUrl }) => {
 const peerExpress: Subject = async ({ redisUrl }) => {
   const Redis = (peer('ioredis') as { Redis: new (url: string) => { call(...args: string[]): Promise<unknown> } }).Redis
   const client = new Redis(redisUrl)
-  const { rateLimit } = peer('express-rate-limit') as { rateLimit(options: object): never }
+  const { rateLimit } = peer('express-rate-limit') as { rateLimit: (options: object) => never }
   const { RedisStore } = peer('rate-limit-redis') as { RedisStore: new (options: object) => never }
   const store = new RedisStore({ sendCommand: (command: string, ...args: string[]) => client.call(command, ...args) })
   return onExpress(
