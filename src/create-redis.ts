@@ -100,12 +100,15 @@ export class Redis implements AsyncDisposable {
     this.#replicated = replicated
     const telemetry = new Telemetry(now)
     this.limits = new Limits(connection, { prefix, ...this.settings.rateLimit }, telemetry.limits, logger, now)
-    const open = store ?? storeOn(connection, replicated, now)
+    const ownStore = (): Store =>
+      connection === undefined
+        ? new MemoryStore(new Memory({ now }), prefix)
+        : new RedisStore(connection, prefix, replicated)
     const budget = connection === undefined ? undefined : () => connection.commandBudget()
     const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
     // Freshness is judged by Redis' clock, which all processes share; this process' own may be wrong.
     const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
-    this.scope = new CacheScope(open(prefix), { now: redisNow, logger, telemetry, budget })
+    this.scope = new CacheScope(store?.(prefix) ?? ownStore(), { now: redisNow, logger, telemetry, budget })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
@@ -206,17 +209,6 @@ async function loadOtel(logger: Logger): Promise<Otel | undefined> {
     logger.warn(`redwell: OpenTelemetry could not be loaded: ${String(error)}`)
     return undefined
   }
-}
-
-function storeOn(
-  connection: Connection | undefined,
-  replicated: Connection | undefined,
-  now: () => number,
-): (prefix: string) => Store {
-  return (prefix) =>
-    connection === undefined
-      ? new MemoryStore(new Memory({ now }), prefix)
-      : new RedisStore(connection, prefix, replicated)
 }
 
 /**
