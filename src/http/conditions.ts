@@ -28,7 +28,7 @@ import {
 
 const WEAK = /^W\//
 
-export function isWeak(etag: string): boolean {
+function isWeak(etag: string): boolean {
   return WEAK.test(etag)
 }
 
