@@ -31,7 +31,16 @@ export interface LimitOutcome {
     | undefined
 }
 
-const admissions = new WeakMap<object, Admission[]>()
+/** A property, not a WeakMap: entries for each request cost more in collections than all else about a refusal. */
+const ADMISSIONS = Symbol('redwell.admissions')
+
+interface Owner {
+  [ADMISSIONS]?: readonly Admission[] | undefined
+}
+function owned(owner: object): Owner {
+  return owner
+}
+
 /** The limit of a declaration on a route; `undefined` as route is the whole application. */
 export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: string | undefined): RouteLimit<Req> {
   return declared.on(redis, route ?? '', () =>
@@ -55,8 +64,9 @@ export function applyLimit<Req>(
 ): MaybePromise<LimitOutcome | undefined> {
   return chain(limit.check(request), (admission) => {
     if (admission === undefined) return undefined
-    const all = [...(admissions.get(owner) ?? []), admission]
-    admissions.set(owner, all)
+    const before = owned(owner)[ADMISSIONS]
+    const all = before === undefined ? [admission] : [...before, admission]
+    owned(owner)[ADMISSIONS] = all
     const fields = admissionFields(all, Date.now())
     if (admission.refusal === undefined) return { fields, answer: undefined }
     const { status, fields: own, body } = admission.refusal
@@ -80,14 +90,14 @@ export function applyLimit<Req>(
 
 /** Whether somebody waits for the response of this request. */
 export function hasToSettle(owner: object): boolean {
-  return admissions.get(owner)?.some(({ settle }) => settle !== undefined) ?? false
+  return owned(owner)[ADMISSIONS]?.some(({ settle }) => settle !== undefined) ?? false
 }
 
 /** The response is known: what does not count is given back. */
 export function settleLimits(owner: object, status: number): void {
-  const all = admissions.get(owner)
+  const all = owned(owner)[ADMISSIONS]
   if (all === undefined) return
-  admissions.delete(owner)
+  owned(owner)[ADMISSIONS] = undefined
   for (const { settle } of all) settle?.({ status })
 }
 

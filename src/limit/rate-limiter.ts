@@ -45,8 +45,12 @@ interface Charged {
   readonly store: LimitStore
 }
 
-/** What a verdict charged, for `refund(verdict)`. */
-const charges = new WeakMap<RateLimitVerdict, Charged>()
+/** What a verdict charged, for `refund(verdict)`. A property, not a WeakMap, which would cost more than the call. */
+const CHARGED = Symbol('redwell.charged')
+
+interface ChargedVerdict extends RateLimitVerdict {
+  [CHARGED]?: Charged | undefined
+}
 
 /**
  * Counts calls by identity over all processes, and says which are allowed. Never throws for what Redis does: see
@@ -84,8 +88,8 @@ export class RateLimiter {
     const sentAt = performance.now()
     if (known !== undefined) return this.#record(known, sentAt)
     return this.#run(key, this.#call('hit', cost, rates), (reply, store) => {
-      const verdict = this.#verdict(reply, rates, store)
-      if (verdict.allowed) charges.set(verdict, { key, cost, at: reply.now, rates, store })
+      const verdict: ChargedVerdict = this.#verdict(reply, rates, store)
+      if (verdict.allowed) verdict[CHARGED] = { key, cost, at: reply.now, rates, store }
       else if (store === this.#context.store) this.#remember(key, signature, cost, verdict, sentAt, refundable)
       return this.#record(verdict, sentAt)
     })
@@ -116,9 +120,10 @@ export class RateLimiter {
         store: this.#context.store,
       })
     }
-    const charged = charges.get(of)
+    const verdict: ChargedVerdict = of
+    const charged = verdict[CHARGED]
     if (charged === undefined) return
-    charges.delete(of)
+    verdict[CHARGED] = undefined
     const units = Math.min(cost ?? charged.cost, charged.cost)
     checkCost(units)
     return this.#giveBack({ ...charged, cost: units })
