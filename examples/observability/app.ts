@@ -44,6 +44,8 @@ export async function buildApp(redis: RedwellFastifyOptions): Promise<FastifyIns
     reply.header('set-cookie', 'seen=1').send({ hello: 'visitor' }),
   )
 
+  app.get('/search', { config: { rateLimit: { rate: ['20/minute', '2/second'] } } }, async () => ({ found: [] }))
+
   app.get('/total', async () => {
     const total = await app.cache.getOrSet('total', () => stock.size, { ttl: '2s', group: 'products' })
     return { total }

@@ -22,5 +22,6 @@ function next(): readonly [method: string, path: string] {
   if (drawn < 0.85) return ['GET', product]
   if (drawn < 0.92) return ['GET', '/total']
   if (drawn < 0.95) return ['GET', '/welcome']
+  if (drawn < 0.97) return ['GET', '/search']
   return drawn < 0.99 ? ['PUT', product] : ['DELETE', '/products']
 }
