@@ -79,6 +79,7 @@ export function refusalOf(verdict: RateLimitVerdict): Refusal {
 
 /** Names are unique in a response: a second policy of a name gets a number. */
 function distinct(policies: readonly RateLimitPolicy[]): readonly RateLimitPolicy[] {
+  if (policies.length === 1) return policies
   const names = new Set<string>()
   return policies.map((policy) => {
     let { name } = policy

@@ -40,6 +40,7 @@ export class RedisLimitStore implements LimitStore {
   readonly #connection: Pick<Connection, 'execute'>
   /** Microseconds in place of the server's clock, in tests. */
   readonly #clock: (() => number) | undefined
+  readonly #arguments = new WeakMap<readonly Rate[], readonly string[]>()
 
   constructor(connection: Pick<Connection, 'execute'>, clock?: () => number) {
     this.#connection = connection
@@ -56,24 +57,39 @@ export class RedisLimitStore implements LimitStore {
       String(ban.after),
       String(ban.forMs),
       at === undefined ? '' : String(at),
+      ...this.#argumentsOf(rates),
     ]
-    for (const { limit, windowMs, burst } of rates) args.push(String(limit), String(windowMs), String(burst))
     return evaluate(this.#connection, scripts.limit, [key], args).then((reply) => parseReply(String(reply)))
   }
 
   async reset(key: string): Promise<void> {
     await this.#connection.execute(['UNLINK', key], key)
   }
+
+  /** A limiter's rates are one list for its whole life. */
+  #argumentsOf(rates: readonly Rate[]): readonly string[] {
+    const known = this.#arguments.get(rates)
+    if (known !== undefined) return known
+    const made = rates.flatMap(({ limit, windowMs, burst }) => [String(limit), String(windowMs), String(burst)])
+    this.#arguments.set(rates, made)
+    return made
+  }
 }
 
 function parseReply(text: string): LimitReply {
-  const [allowed, now = 0, bannedUntil = 0, ...numbers] = text.split(' ').map(Number)
+  const numbers = text.split(' ')
+  const at = (index: number): number => Number(numbers[index])
   const outcomes: RateOutcome[] = []
-  for (let index = 0; index + 3 < numbers.length; index += 4) {
-    const [remaining = 0, resetMs = 0, retryMs = 0, nextMs = 0] = numbers.slice(index, index + 4)
-    outcomes.push({ remaining, resetMs, retryMs: retryMs < 0 ? Infinity : retryMs, nextMs })
+  for (let index = 3; index + 3 < numbers.length; index += 4) {
+    const retryMs = at(index + 2)
+    outcomes.push({
+      remaining: at(index),
+      resetMs: at(index + 1),
+      retryMs: retryMs < 0 ? Infinity : retryMs,
+      nextMs: at(index + 3),
+    })
   }
-  return { allowed: allowed === 1, now, bannedUntil, outcomes }
+  return { allowed: numbers[0] === '1', now: at(1), bannedUntil: at(2), outcomes }
 }
 
 interface Counted {

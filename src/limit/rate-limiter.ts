@@ -68,6 +68,9 @@ export class RateLimiter {
   readonly #local: MemoryLimitStore
   readonly #localRates = new WeakMap<readonly Rate[], readonly Rate[]>()
   readonly #refusals = new Refusals()
+  readonly #keyHead: string
+  readonly #nameHead: string
+  readonly #signature: string
   #listens = false
 
   /** @internal Use `redis.rateLimiter`. */
@@ -75,6 +78,9 @@ export class RateLimiter {
     this.#context = context
     this.name = name
     this.policy = policy
+    this.#keyHead = `${context.prefix}:limit:`
+    this.#nameHead = `${encodePart(name)}:`
+    this.#signature = signatureOf(policy.rates)
     this.#local = new MemoryLimitStore(() => performance.timeOrigin + performance.now())
   }
 
@@ -83,7 +89,7 @@ export class RateLimiter {
     const { cost = 1, rates = this.policy.rates, refundable = false } = options
     checkCost(cost)
     const key = this.#keyOf(identity)
-    const signature = signatureOf(rates)
+    const signature = this.#signatureOf(rates)
     const known = this.#refusals.find(key, signature, cost)
     const sentAt = performance.now()
     if (known !== undefined) return this.#record(known, sentAt)
@@ -250,7 +256,11 @@ export class RateLimiter {
   #keyOf(identity: Identity): string {
     const text = String(identity)
     if (text === '') throw new OptionsError(`identity of the rate limiter ${this.name}`, ['must not be empty'])
-    return `${this.#context.prefix}:limit:${bounded(`${encodePart(this.name)}:${encodePart(text)}`)}`
+    return this.#keyHead + bounded(this.#nameHead + encodePart(text))
+  }
+
+  #signatureOf(rates: readonly Rate[]): string {
+    return rates === this.policy.rates ? this.#signature : signatureOf(rates)
   }
 }
 

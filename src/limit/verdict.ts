@@ -53,16 +53,33 @@ export function verdictOf(
   reason: LimitReason | undefined,
   source: VerdictSource,
 ): RateLimitVerdict {
-  const policies = rates.map((rate, index) => policyOf(rate, outcomes[index]))
-  const retryMs = outcomes.reduce((longest, outcome) => Math.max(longest, outcome.retryMs), 0)
-  const binding = bindingOf(policies, outcomes)
+  const policies: RateLimitPolicy[] = []
+  let binding: RateLimitPolicy | undefined
+  let longestMs = 0
+  for (let index = 0; index < rates.length; index += 1) {
+    const rate = rates[index]
+    if (rate === undefined) continue
+    const outcome = outcomes[index]
+    const policy = policyOf(rate, outcome)
+    const retryMs = outcome?.retryMs ?? 0
+    // The rate that refuses for longest binds; where none does, the one with the fewest units left.
+    if (
+      binding === undefined ||
+      retryMs > longestMs ||
+      (retryMs === longestMs && policy.remaining < binding.remaining)
+    ) {
+      binding = policy
+    }
+    if (retryMs > longestMs) longestMs = retryMs
+    policies.push(policy)
+  }
   return {
     allowed: reason === undefined,
     reason,
     limit: binding?.limit ?? 0,
     remaining: binding?.remaining ?? 0,
     resetAfter: binding?.resetAfter ?? 0,
-    retryAfter: reason === undefined ? 0 : retryMs === Infinity ? undefined : retryMs / 1000,
+    retryAfter: reason === undefined ? 0 : longestMs === Infinity ? undefined : longestMs / 1000,
     rate: binding?.name ?? '',
     source,
     policies,
@@ -79,15 +96,4 @@ function policyOf({ name, limit, windowMs }: Rate, outcome: RateOutcome | undefi
     nextAfter: (outcome?.nextMs ?? windowMs) / 1000,
     violated: (outcome?.retryMs ?? 0) > 0,
   }
-}
-
-/** The rate that refuses for longest; where none does, the one with the fewest units left. */
-function bindingOf(
-  policies: readonly RateLimitPolicy[],
-  outcomes: readonly RateOutcome[],
-): RateLimitPolicy | undefined {
-  const retryOf = (index: number): number => outcomes[index]?.retryMs ?? 0
-  return policies
-    .map((policy, index) => ({ policy, retryMs: retryOf(index) }))
-    .toSorted((one, other) => other.retryMs - one.retryMs || one.policy.remaining - other.policy.remaining)[0]?.policy
 }
