@@ -127,14 +127,14 @@ export class CachedRoute<Req> implements RunRoute {
     await Promise.allSettled([...this.#storing])
   }
 
-  /** @internal */
+  /** Counts a store of a run among what `settled` waits for. */
   track(storing: Promise<unknown>): void {
     const done = (): void => void this.#storing.delete(tracked)
     const tracked: Promise<void> = storing.then(done, done)
     this.#storing.add(tracked)
   }
 
-  /** @internal */
+  /** The entry is new: its refreshes need no pause. */
   onStored(key: string): void {
     this.#paused.delete(key)
   }
@@ -280,7 +280,7 @@ export class CachedRoute<Req> implements RunRoute {
     return run
   }
 
-  /** @internal */
+  /** Runs the handler again in the background, where its first answer could not be stored. */
   async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
     const { request, ref } = first
     if (!this.#refreshes || request.dispatch === undefined || ref === undefined) return undefined
