@@ -49,16 +49,11 @@ export class RedisLimitStore implements LimitStore {
 
   run(key: string, call: LimitCall): Promise<LimitReply> {
     const { operation, algorithm, rates, cost, ban, at } = call
-    const args = [
-      operation,
-      FORMATS[algorithm],
-      String(cost),
-      this.#clock === undefined ? '' : String(this.#clock()),
-      String(ban.after),
-      String(ban.forMs),
-      at === undefined ? '' : String(at),
-      ...this.#argumentsOf(rates),
-    ]
+    // Most calls need none of these, and each argument costs as much as a rate.
+    const isPlain = this.#clock === undefined && ban.forMs === 0 && at === undefined
+    const head = operation.charAt(0) + FORMATS[algorithm]
+    const extras = isPlain ? [] : [this.#clock?.() ?? '', ban.after, ban.forMs, at ?? ''].map(String)
+    const args = [isPlain ? head : `${head}+`, String(cost), ...extras, ...this.#argumentsOf(rates)]
     return evaluate(this.#connection, scripts.limit, [key], args).then((reply) => parseReply(String(reply)))
   }
 

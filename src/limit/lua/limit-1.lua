@@ -7,13 +7,16 @@
 --     fixed    u48 start (ms)  u32 units
 --     bucket   f64 time (us)  f64 us until it is empty
 -- KEYS  1 state
--- ARGV  1 operation: hit, peek, refund, block  2 format byte  3 cost  4 time in us, '' for the server's
---       5 ban after so many refusals, 0: never  6 ban length in ms  7 refund: time of the hit in ms, '' for the oldest
---       8… limit, window in ms, burst of each rate
+-- ARGV  1 operation (h hit, p peek, r refund, b block), format byte, + where the four in brackets follow  2 cost
+--       [3 time in us, '' for the server's  4 ban after so many refusals, 0: never  5 ban length in ms
+--       6 refund: time of the hit in ms, '' for the oldest]  then limit, window in ms, burst of each rate
 -- Returns text: allowed (1 or 0), time in ms, banned until (ms, 0: not), then for each rate: remaining, ms until all is
 --   back, ms until the call would be allowed (-1: never), ms until the next unit
-local op, format, cost = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local us = tonumber(ARGV[4])
+local op, format, cost = string.sub(ARGV[1], 1, 1), tonumber(string.sub(ARGV[1], 2, 2)), tonumber(ARGV[2])
+local us, after, forMs, hitAt, first = nil, 0, 0, nil, 3
+if #ARGV[1] == 3 then
+  us, after, forMs, hitAt, first = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), 7
+end
 if not us then
   local time = redis.call('TIME')
   us = time[1] * 1000000 + time[2]
@@ -175,25 +178,24 @@ local function outcome(open, limit, window, burst, cost)
   return string.format('%.0f %.0f %.0f %.0f', math.max(0, remaining), reset, retry(open, limit, window, burst, cost), nextUnit)
 end
 
-local after, forMs = tonumber(ARGV[5]), tonumber(ARGV[6])
-if op == 'block' then banned = now + forMs end
+if op == 'b' then banned = now + forMs end
 local rates, allowed = {}, banned > now and 0 or 1
-for index = 8, #ARGV, 3 do
+for index = first, #ARGV, 3 do
   local limit, window, burst = tonumber(ARGV[index]), tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
   local opened = open(limit, window)
-  if op == 'refund' then giveBack(opened, limit, window, cost, tonumber(ARGV[7])) end
+  if op == 'r' then giveBack(opened, limit, window, cost, hitAt) end
   rates[#rates + 1] = { opened, limit, window, burst }
   if retry(opened, limit, window, burst, cost) ~= 0 then allowed = 0 end
 end
 
-local changed = op == 'refund' or op == 'block'
+local changed = op == 'r' or op == 'b'
 local rest = cost
-if op == 'hit' and allowed == 1 then
+if op == 'h' and allowed == 1 then
   for _, rate in ipairs(rates) do
     if cost > 0 then add(rate[1], rate[2], rate[3], cost) end
   end
   changed, rest = true, 0
-elseif op == 'hit' and after > 0 and banned <= now then
+elseif op == 'h' and after > 0 and banned <= now then
   if since + forMs <= now then refusals, since = 0, now end
   refusals, changed = refusals + 1, true
   if refusals >= after then banned, refusals, since = now + forMs, 0, 0 end
