@@ -1,22 +1,26 @@
-// Writes the options of routes into docs and comments, from the tables of src/http/options.ts and
-// src/route/options.ts: the Markdown tables between `<!-- options: … -->` and `<!-- /options -->`, and the last sentence
-// of each option's comment, `Default: …`. `--check` fails where one of them is stale.
+// Writes the options of routes into docs/options.md and into comments, from the tables of src/http/options.ts and
+// src/route/options.ts: a heading and a paragraph for each option between `<!-- options: … -->` and `<!-- /options -->`,
+// and the last sentence of each option's comment, `Default: …`. `--check` fails where one of them is stale.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tsImport } from 'tsx/esm/api'
 import { root, say, stop } from './prepare.mjs'
 
 const SOURCES = ['src/http/options.ts', 'src/route/options.ts']
-const PAGES = ['docs/http.md', 'docs/route-caching.md', 'README.md']
+const PAGE = 'docs/options.md'
 
 const { HTTP_OPTIONS } = await tsImport('../src/http/options.ts', import.meta.url)
 const { EVICT_OPTIONS, ROUTE_OPTIONS } = await tsImport('../src/route/options.ts', import.meta.url)
 const rows = { ...EVICT_OPTIONS, ...HTTP_OPTIONS, ...ROUTE_OPTIONS }
+/** Options that no other declaration has. */
+const EVICT_ONLY = Object.fromEntries(
+  Object.entries(EVICT_OPTIONS).filter(([name]) => !(name in HTTP_OPTIONS) && !(name in ROUTE_OPTIONS)),
+)
 
 const stale = []
 for (const path of SOURCES) update(path, withDefaults)
 const texts = commentsOf(SOURCES.map((path) => readFileSync(join(root, path), 'utf8')).join('\n'))
-for (const path of PAGES) update(path, withTables)
+update(PAGE, withOptions)
 if (stale.length > 0 && process.argv.includes('--check'))
   stop(`${stale.join(', ')}: not what the tables of options say; run node scripts/option-tables.mjs`)
 for (const path of stale) say(`${path} written`)
@@ -100,11 +104,11 @@ function literal(value) {
   return typeof value === 'string' ? `'${value}'` : String(value)
 }
 
-/** A page with its tables made anew. `http`: one table for each section of the source; otherwise names of options. */
-function withTables(page, path) {
-  return page.replace(/(<!-- options: ([^>]*) -->\n)[^]*?(<!-- \/options -->)/g, (_, start, what, end) => {
-    const tables = what === 'http' ? sections() : [table(what.split(' '), ['option', 'default', 'meaning'], path)]
-    return `${start}\n${tables.join('\n')}\n${end}`
+/** The page with its options made anew. `http`: one section for each of the source; `route`: what only routes have. */
+function withOptions(page) {
+  return page.replace(/(<!-- options: (\w+) -->\n)[^]*?(<!-- \/options -->)/g, (_, start, what, end) => {
+    const text = what === 'http' ? sections() : entries(Object.keys(what === 'evict' ? EVICT_ONLY : ROUTE_OPTIONS))
+    return `${start}\n${text}${end}`
   })
 }
 
@@ -116,21 +120,15 @@ function sections() {
     .slice(1)
     .map((section) => {
       const title = section.slice(0, section.indexOf('\n'))
-      const names = Array.from(section.matchAll(comments()), ([, , , name]) => name)
-      return `### ${title}\n\n${table(names, ['option', '`app`', '`rfc9111`', 'meaning'])}`
+      return `## ${title}\n\n${entries(Array.from(section.matchAll(comments()), ([, , , name]) => name))}`
     })
+    .join('')
 }
 
-function table(names, head, path) {
-  const lines = names.map((name) => {
-    const option = rows[name] ?? stop(`${path}: there is no option ${name}`)
-    const meaning = texts.get(name) ?? stop(`${name} has no comment`)
-    const defaults = head.length === 4 ? [shown(option, 'app'), shown(option, 'rfc9111')] : [shown(option, 'app')]
-    return [`\`${name}\``, ...defaults, meaning.replace(/\.$/, '')].map((cell) => cell.replaceAll('|', '\\|'))
-  })
-  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column].length)))
-  const rule = widths.map((width) => '-'.repeat(width))
-  return [head, rule, ...lines]
-    .map((line) => `| ${line.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |\n`)
-    .join('')
+function entries(names) {
+  return names.map((name) => `### \`${name}\`\n\n${textOf(name)}\n\nDefault: ${defaultOf(rows[name])}.\n\n`).join('')
+}
+
+function textOf(name) {
+  return texts.get(name) ?? stop(`${name} has no comment`)
 }

@@ -172,7 +172,7 @@ export const ROUTE_OPTIONS = {
   group: new Option(checkGroup, undefined),
   key: new Option(requestFunction, undefined, undefined, 'path and sorted query'),
   per: new Option(requestFunction, undefined),
-  /** Its rules are those of `REDIS_PREFIX`, which `resolvePolicy` knows. Default: none. */
+  // Its rules are those of `REDIS_PREFIX`, which `resolvePolicy` knows.
   prefix: new Option<string, undefined>(() => undefined, undefined),
   query: new Option<QueryRule, QueryRule | undefined>(checkQuery, undefined, undefined, 'all parameters'),
   earlyRefresh: fraction(0),
