@@ -1,6 +1,6 @@
 // What the other scripts need done first. Only modules of Node itself here: nothing else may be installed yet.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +25,8 @@ export function ensureInstalled() {
   const lock = readJson('package-lock.json')
   const missing = lock === undefined ? !existsSync(join(root, 'node_modules')) : whatIsMissing(lock)
   if (missing === false) return
+  // A link to the packages of another checkout, such as that of a git worktree: what is there is not ours to change.
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return say(`${missing}; node_modules is a link, so nothing is installed`)
   const command = lock !== undefined && isCurrent(lock) ? 'ci' : 'install'
   say(`${missing === true ? 'no dependencies yet' : missing}: running npm ${command}`)
   const status = npm([command, '--include=dev', '--no-audit', '--no-fund'])
