@@ -26,7 +26,8 @@ export function ensureInstalled() {
   const missing = lock === undefined ? !existsSync(join(root, 'node_modules')) : whatIsMissing(lock)
   if (missing === false) return
   // A link to the packages of another checkout, such as that of a git worktree: what is there is not ours to change.
-  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return say(`${missing}; node_modules is a link, so nothing is installed`)
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink())
+    return say(`${missing}; node_modules is a link, so nothing is installed`)
   const command = lock !== undefined && isCurrent(lock) ? 'ci' : 'install'
   say(`${missing === true ? 'no dependencies yet' : missing}: running npm ${command}`)
   const status = npm([command, '--include=dev', '--no-audit', '--no-fund'])
