@@ -26,20 +26,22 @@ export function rateLimitFields(
   headers: RateLimitHeaders,
   now: number,
 ): Field[] {
-  const policies = distinct(verdicts.flatMap((verdict) => verdict.policies))
+  const [only] = verdicts
+  const policies = distinct(
+    verdicts.length === 1 && only ? only.policies : verdicts.flatMap((verdict) => verdict.policies),
+  )
   if (headers === 'none' || policies.length === 0) return []
   const fields: Field[] = []
   if (headers !== 'legacy') {
-    fields.push(
-      [
-        'RateLimit-Policy',
-        policies.map(({ name, limit, window }) => `"${name}";q=${limit};w=${seconds(window)}`).join(', '),
-      ],
-      [
-        'RateLimit',
-        policies.map(({ name, remaining, nextAfter }) => `"${name}";r=${remaining};t=${seconds(nextAfter)}`).join(', '),
-      ],
-    )
+    // Loops, not map and join: this is done for every response.
+    let quotas = ''
+    let states = ''
+    for (const { name, limit, window, remaining, nextAfter } of policies) {
+      const separator = quotas === '' ? '' : ', '
+      quotas += `${separator}"${name}";q=${limit};w=${seconds(window)}`
+      states += `${separator}"${name}";r=${remaining};t=${seconds(nextAfter)}`
+    }
+    fields.push(['RateLimit-Policy', quotas], ['RateLimit', states])
   }
   if (headers !== 'draft') {
     const [first] = verdicts.toSorted((one, other) => one.remaining - other.remaining)

@@ -6,10 +6,10 @@ export const IPV6_SUBNET = 64
 /** The identity of a client's address: IPv4 as it is, IPv6 by its subnet. Undefined where it is no address. */
 export function addressIdentity(address: string | undefined, subnet: number = IPV6_SUBNET): string | undefined {
   if (address === undefined) return undefined
+  if (isIP(address) === 4) return address
   const plain = address.replace(/%.*$/, '')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
   if (mapped !== undefined && isIP(mapped) === 4) return mapped
-  if (isIP(plain) === 4) return plain
   if (isIP(plain) !== 6) return undefined
   const groups = expand(plain).map((group, index) => group & maskOf(subnet - index * 16))
   return `${groups.map((group) => group.toString(16)).join(':')}/${subnet}`

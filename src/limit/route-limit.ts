@@ -208,6 +208,8 @@ export class RouteLimit<Req> {
 
 /** The fields of a response, from everything that decided about its request: limits of the application first. */
 export function admissionFields(admissions: readonly Admission[], now: number): readonly Field[] {
+  const [only] = admissions
+  if (admissions.length === 1 && only) return rateLimitFields([only.verdict], only.headers, now)
   const shown = admissions.filter(({ headers }) => headers !== 'none')
   const styles = new Set(shown.map(({ headers }) => headers))
   const style = styles.size === 1 ? ([...styles][0] ?? 'none') : styles.size === 0 ? 'none' : 'both'
