@@ -12,6 +12,14 @@ const sources = Object.entries(packageJson.exports).flatMap(([entry, target]) =>
       },
 )
 
+/** The packages of NestJS 11 in the place of those of 12: they need each other at one version. */
+const nest11 = {
+  find: /^@nestjs\/(common|core|platform-express|platform-fastify)(?=$|\/)/,
+  replacement: new URL('test/peers/nest11/node_modules/@nestjs/$1', import.meta.url).pathname,
+}
+
+const NEST_11 = 'test/adapters/nest11*.test.ts'
+
 /** Soaks and full matrices: `npm run test:long`. */
 const LONG = 'test/**/*.long.test.ts'
 
@@ -45,8 +53,12 @@ export default defineConfig({
           ...common,
           name: 'isolated',
           include: [long ? LONG : 'test/**/*.test.ts'],
-          exclude: long ? [] : [LONG, ...shared],
+          exclude: long ? [NEST_11] : [LONG, ...shared],
         },
+      },
+      {
+        resolve: { alias: [...sources, nest11] },
+        test: { ...common, name: 'nest11', include: [NEST_11], exclude: long ? [] : [LONG] },
       },
       {
         resolve: { alias: sources },
@@ -55,7 +67,7 @@ export default defineConfig({
           name: 'shared',
           isolate: false,
           include: long ? [] : shared,
-          exclude: [LONG],
+          exclude: [LONG, NEST_11],
           // Errors outside the type tests belong to `npm run typecheck`.
           typecheck: {
             enabled: !long,

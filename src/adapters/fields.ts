@@ -98,7 +98,12 @@ export function changeFields(
 
 /** Makes the fields those of a list, next to those in `kept` (lower case) that it does not name. */
 export function replaceFields(target: FieldTarget, headers: HeaderList, kept: ReadonlySet<string>): void {
-  for (const name of target.getHeaderNames()) if (!kept.has(name)) target.removeHeader(name)
+  for (const name of target.getHeaderNames()) {
+    if (kept.has(name)) continue
+    // Node sends no Date of its own in the place of one that was removed, and over HTTP/2 it keeps the old one.
+    if (name === 'date') target.setHeader('Date', new Date().toUTCString())
+    else target.removeHeader(name)
+  }
   setFields(target, groupFields(headers))
 }
 

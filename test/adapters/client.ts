@@ -1,5 +1,13 @@
 import { once } from 'node:events'
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { connect, constants, type IncomingHttpHeaders } from 'node:http2'
+import type { Duplex, Readable, Writable } from 'node:stream'
+
+/** What a host speaks: HTTP/1.1, or HTTP/2 in clear text or over TLS. */
+export type Protocol = 'http/1.1' | 'h2c' | 'h2'
+
+/** The head of a response, and its body as a stream. */
+type Message = Pick<IncomingMessage, 'statusCode' | 'headers' | 'rawHeaders'> & Readable
 
 export interface Ask {
   readonly method?: string
@@ -21,7 +29,7 @@ export interface Reply {
 
 /** A response whose body is still on its way. */
 export interface Opened {
-  readonly message: IncomingMessage
+  readonly message: Message
   /** The next piece of the body; undefined at its end. */
   next(): Promise<string | undefined>
   /** The client goes away. */
@@ -31,14 +39,15 @@ export interface Opened {
 /** An HTTP client without manners of its own: fetch would add Cache-Control to conditional requests. */
 export class Client {
   readonly #port: number
+  readonly #protocol: Protocol
 
-  constructor(port: number) {
+  constructor(port: number, protocol: Protocol = 'http/1.1') {
     this.#port = port
+    this.#protocol = protocol
   }
 
   async ask(path: string, ask: Ask = {}): Promise<Reply> {
-    const request = this.send(path, ask)
-    const [message] = (await once(request, 'response')) as [IncomingMessage]
+    const message = await this.#answerTo(this.send(path, ask))
     const chunks: Buffer[] = []
     for await (const chunk of message) chunks.push(chunk as Buffer)
     return toReply(message, Buffer.concat(chunks))
@@ -50,7 +59,7 @@ export class Client {
 
   async open(path: string, headers: Ask['headers'] = {}): Promise<Opened> {
     const request = this.send(path, { headers })
-    const [message] = (await once(request, 'response')) as [IncomingMessage]
+    const message = await this.#answerTo(request)
     const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     return {
       message,
@@ -65,24 +74,46 @@ export class Client {
     }
   }
 
-  /** A request under way. */
-  send(path: string, { method = 'GET', headers = {}, json }: Ask): ClientRequest {
+  /** A request under way, on a connection of its own. */
+  send(path: string, { method = 'GET', headers = {}, json }: Ask): Writable {
     const body = json === undefined ? undefined : JSON.stringify(json)
     const own = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }
-    const request = httpRequest({
-      host: '127.0.0.1',
-      port: this.#port,
-      method,
-      path,
-      headers: { ...headers, ...own } as Record<string, string | string[]>,
-      agent: false,
-    })
+    const fields = { ...headers, ...own } as Record<string, string | string[]>
+    const request =
+      this.#protocol === 'http/1.1'
+        ? httpRequest({ host: '127.0.0.1', port: this.#port, method, path, headers: fields, agent: false })
+        : this.#sendByHttp2(path, method, fields)
     request.end(body)
     return request
   }
+
+  async #answerTo(request: Writable): Promise<Message> {
+    const [message] = (await once(request, this.#protocol === 'http/1.1' ? 'response' : 'head')) as [Message]
+    return message
+  }
+
+  #sendByHttp2(path: string, method: string, { host, ...fields }: Record<string, string | string[]>): Duplex {
+    const scheme = this.#protocol === 'h2' ? 'https' : 'http'
+    const authority = `127.0.0.1:${this.#port}`
+    const session = connect(`${scheme}://${authority}`, { rejectUnauthorized: false })
+    const pseudo = { ':path': path, ':method': method, ':scheme': scheme, ':authority': String(host ?? authority) }
+    const stream = session.request({ ...pseudo, ...fields }, { endStream: false })
+    session.on('error', (error) => stream.destroy(error))
+    stream.on('close', () => session.destroy())
+    stream.on('response', (received: IncomingHttpHeaders, _: number, raw: string[]) => {
+      const isPlain = (index: number): boolean => raw[index - (index % 2)]?.startsWith(':') !== true
+      const rawHeaders = raw.filter((_text, index) => isPlain(index))
+      stream.emit('head', Object.assign(stream, { statusCode: received[':status'], headers: received, rawHeaders }))
+    })
+    // A body that ends before its announced length is a reset without an error of the stream.
+    stream.on('end', () => {
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) stream.destroy(new Error('aborted'))
+    })
+    return stream
+  }
 }
 
-function toReply(message: IncomingMessage, bytes: Buffer): Reply {
+function toReply(message: Message, bytes: Buffer): Reply {
   const { rawHeaders } = message
   const lines: [string, string][] = []
   for (let index = 0; index < rawHeaders.length; index += 2)

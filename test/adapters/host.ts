@@ -6,6 +6,7 @@ import type {
   Redis,
   RedisOptions,
 } from '../../src/index.js'
+import type { Protocol } from './client.js'
 
 /*
  * What the contract suite needs of a framework. To add a framework:
@@ -40,6 +41,10 @@ export interface Traits {
   readonly knowsMethods: boolean
   /** The head of a streamed answer leaves before its first byte. */
   readonly headBeforeBody: boolean
+  /** A client learns that a stream broke. Over HTTP/2 some servers end it as if it were complete. */
+  readonly tellsBreaks: boolean
+  /** The media type of a refused request's body. NestJS 11 on Express makes plain JSON of every error. */
+  readonly problemType: string
   /** The adapter has rate limits. */
   readonly limits: boolean
 }
@@ -63,6 +68,8 @@ export interface AppSpec {
 
 export interface HostedApp {
   readonly port: number
+  /** Default HTTP/1.1. */
+  readonly protocol?: Protocol
   /** What handlers are given as Redis and cache, in the framework's own way. */
   readonly redis: Redis
   /** Stops the server as the framework's users would, and with it the connection, where it is the adapter's own. */

@@ -155,8 +155,25 @@ function visitOf<P>(
   next: (error?: unknown) => void,
   route?: string,
 ): Visit<Request<P>> {
-  const request = new NodeRequest(req, req, { route, application: rootOf(req.app) })
+  const application = rootOf(req.app)
+  const request = new NodeRequest(req, req, {
+    route,
+    application,
+    host: isExpress4(application) ? () => hostAndPort(req) : undefined,
+  })
   return { host: hostOf(req, res), request, response: res, proceed: next, failed: next }
+}
+
+/** Its `req.host` leaves out the port, and warns. A method that Express 5 has no more tells them apart. */
+function isExpress4(application: Application): boolean {
+  return 'del' in application
+}
+
+/** What `req.host` is in Express 5: the field whose name the application trusts, with its port. */
+function hostAndPort({ headers, hostname }: Pick<Request, 'headers' | 'hostname'>): string {
+  const [forwarded] = String(headers['x-forwarded-host'] ?? '').split(',')
+  const sent = [forwarded?.trim() ?? '', headers.host ?? '']
+  return sent.find((host) => host.replace(/:\d*$/, '') === hostname) ?? hostname
 }
 
 const hosts = new WeakMap<Redis, Host>()

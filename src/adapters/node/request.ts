@@ -22,6 +22,8 @@ export interface NodeRequestOptions {
   readonly application: Dispatch
   /** Method and template of its route, where one declaration serves several. */
   readonly route?: string | undefined
+  /** Host and port, where `host` of the platform's request is something else. */
+  readonly host?: (() => string) | undefined
   /** Nothing before the cache changes fields, so that those of most requests need not be parsed for a hit. */
   readonly fieldsAsSent?: boolean | undefined
 }
@@ -50,7 +52,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   }
 
   get origin(): string {
-    return `${this.native.protocol}://${this.native.host}`
+    return `${this.native.protocol}://${this.#options.host?.() ?? this.native.host}`
   }
 
   header(name: string): string | undefined {

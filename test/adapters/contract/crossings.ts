@@ -141,7 +141,7 @@ class Process {
 
   async ask(method: Route['method'], path: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
     this.sent += 1
-    const client = new Client(this.#app?.port ?? 0)
+    const client = new Client(this.#app?.port ?? 0, this.#app?.protocol)
     const { status, text } = await client.ask(path, { method, headers: { 'accept-language': 'en', ...headers } })
     if (status !== 200) throw new Error(`an error that the handler did not give: ${status} ${text}`)
     return text

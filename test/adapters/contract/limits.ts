@@ -25,7 +25,7 @@ export function limits({ host, start }: Bed): void {
       await client.get('/x')
       const refused = await client.get('/x')
       expect(refused.status).toBe(429)
-      expect(refused.headers['content-type']).toContain('application/problem+json')
+      expect(refused.headers['content-type']).toContain(host.traits.problemType)
       expect(refused.headers['cache-control']).toBe('no-store')
       expect(Number(refused.headers['retry-after'])).toBeGreaterThan(3590)
       expect(refused.headers['ratelimit']).toMatch(/^"hour";r=0;t=\d+$/)

@@ -261,4 +261,21 @@ export function sharing({ start }: Bed): void {
       expect([plain.text, plain.headers['content-encoding']]).toEqual([text, undefined])
     }
   })
+
+  test('host: true keeps an entry for each host and port that clients name', async () => {
+    let runs = 0
+    const route: Route = {
+      method: 'GET',
+      path: '/x',
+      cache: { ttl: 60, host: true },
+      handler: () => `run ${(runs += 1)}`,
+    }
+    const { client } = await start([route])
+    for (const word of ['MISS', 'HIT']) {
+      for (const [index, host] of ['a.example', 'b.example', 'a.example:8080'].entries()) {
+        const { text, cache } = await client.get('/x', { host })
+        expect([host, text, cache]).toEqual([host, `run ${index + 1}`, word])
+      }
+    }
+  })
 }

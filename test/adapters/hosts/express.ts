@@ -26,31 +26,45 @@ import {
   withCalls,
 } from '../host.js'
 
-export const expressHost: Host = {
-  name: 'Express',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false, limits: true },
-  async start(spec) {
-    const app = express()
-    const { redis: given } = spec
-    const cached = redwell(given instanceof Redis ? { redis: given } : given)
-    try {
-      build(app.use(cached), spec)
-      if (spec.connect !== false) await cached.redis.connect()
-    } catch (error) {
-      await cached.close()
-      throw error
-    }
-    const server = app.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return {
-      port: (server.address() as AddressInfo).port,
-      redis: cached.redis,
-      async close() {
-        await stop(server)
+export const expressHost = expressOf('Express', express)
+
+/** Express of any version: what is used here is the same in all of them. */
+export function expressOf(name: string, framework: typeof express): Host {
+  return {
+    name,
+    traits: {
+      refreshes: true,
+      repeatsLines: true,
+      knowsMethods: false,
+      headBeforeBody: false,
+      tellsBreaks: true,
+      problemType: 'application/problem+json',
+      limits: true,
+    },
+    async start(spec) {
+      const app = framework()
+      const { redis: given } = spec
+      const cached = redwell(given instanceof Redis ? { redis: given } : given)
+      try {
+        app.use(cached)
+        build(app, spec)
+        if (spec.connect !== false) await cached.redis.connect()
+      } catch (error) {
         await cached.close()
-      },
-    }
-  },
+        throw error
+      }
+      const server = app.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return {
+        port: (server.address() as AddressInfo).port,
+        redis: cached.redis,
+        async close() {
+          await stop(server)
+          await cached.close()
+        },
+      }
+    },
+  }
 }
 
 async function stop(server: Server): Promise<void> {
@@ -87,7 +101,11 @@ function declare(app: Express, route: Route, compressed: boolean): void {
   if (route.cacheEvict !== undefined) handlers.push(cacheEvict(withCalls(route.cacheEvict, callOf)))
   if (compressed) handlers.push(compression({ threshold: 0 }))
   const method = route.method.toLowerCase() as 'get' | 'put' | 'post' | 'patch' | 'delete'
-  app[method](route.path, ...handlers, async (req, res) => send(res, toAnswer(await route.handler(callOf(req, res)))))
+  app[method](route.path, ...handlers, (req, res, next) => {
+    // Express 4 does not know promises.
+    const answer = async (): Promise<void> => send(res, toAnswer(await route.handler(callOf(req, res))))
+    answer().catch(next)
+  })
 }
 
 function guarded(guard: NonNullable<Route['guard']>): RequestHandler {

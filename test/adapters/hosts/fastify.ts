@@ -4,6 +4,8 @@ import compress from '@fastify/compress'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import redwell, { type RedwellFastifyOptions } from '../../../src/adapters/fastify/index.js'
 import { Redis, type RedisOptions } from '../../../src/index.js'
+import { certificate } from '../../support/certificate.js'
+import type { Protocol } from '../client.js'
 import {
   type Answer,
   type AppSpec,
@@ -17,21 +19,42 @@ import {
   withCalls,
 } from '../host.js'
 
-export const fastifyHost: Host = {
-  name: 'Fastify',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false, limits: true },
-  async start(spec) {
-    const app = Fastify({ forceCloseConnections: true })
-    try {
-      await build(app, spec)
-      await app.listen({ host: '127.0.0.1', port: 0 })
-    } catch (error) {
-      await app.close()
-      throw error
-    }
-    const { port } = app.addresses()[0] as { port: number }
-    return { port, redis: app.redis, close: () => app.close() }
-  },
+export const fastifyHost = fastifyOver('http/1.1')
+
+/** Fastify on a server of this protocol. */
+export function fastifyOver(protocol: Protocol): Host {
+  return {
+    name: protocol === 'http/1.1' ? 'Fastify' : `Fastify over ${protocol}`,
+    traits: {
+      refreshes: true,
+      repeatsLines: true,
+      knowsMethods: true,
+      headBeforeBody: false,
+      tellsBreaks: protocol === 'http/1.1',
+      problemType: 'application/problem+json',
+      limits: true,
+    },
+    async start(spec) {
+      const app = create(protocol)
+      try {
+        await build(app, spec)
+        await app.listen({ host: '127.0.0.1', port: 0 })
+      } catch (error) {
+        await app.close()
+        throw error
+      }
+      const { port } = app.addresses()[0] as { port: number }
+      return { port, protocol, redis: app.redis, close: () => app.close() }
+    },
+  }
+}
+
+/** Its types tell servers apart; what is declared on them is the same. */
+function create(protocol: Protocol): FastifyInstance {
+  if (protocol === 'http/1.1') return Fastify({ forceCloseConnections: true })
+  const http2SessionTimeout = 100
+  if (protocol === 'h2c') return Fastify({ http2: true, http2SessionTimeout }) as unknown as FastifyInstance
+  return Fastify({ http2: true, https: certificate(), http2SessionTimeout }) as unknown as FastifyInstance
 }
 
 async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { createServer as createHttp2Server, createSecureServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
@@ -16,6 +17,8 @@ import {
   type RedwellMiddleware,
 } from '../../../src/adapters/hono/index.js'
 import { Redis } from '../../../src/index.js'
+import { certificate } from '../../support/certificate.js'
+import type { Protocol } from '../client.js'
 import {
   type Answer,
   type AppSpec,
@@ -28,35 +31,55 @@ import {
   withCalls,
 } from '../host.js'
 
-export const honoHost: Host = {
-  name: 'Hono on Node',
-  traits: { refreshes: true, repeatsLines: false, knowsMethods: false, headBeforeBody: true, limits: true },
-  async start(spec) {
-    const app = new Hono()
-    const connected = redwell({
-      ...(spec.redis instanceof Redis ? { redis: spec.redis } : spec.redis),
-      fetch: app.fetch,
-    })
-    try {
-      if (spec.connect !== false) await connected.redis.connect()
-      build(app, connected, spec)
-    } catch (error) {
-      await connected.close()
-      throw error
-    }
-    const server = createAdaptorServer({ fetch: app.fetch })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return {
-      port: (server.address() as AddressInfo).port,
-      redis: connected.redis,
-      async close() {
-        server.close()
-        if ('closeAllConnections' in server) server.closeAllConnections()
+export const honoHost = honoOver('http/1.1')
+
+/** Hono on a server of this protocol. */
+export function honoOver(protocol: Protocol): Host {
+  return {
+    name: protocol === 'http/1.1' ? 'Hono on Node' : `Hono on Node over ${protocol}`,
+    traits: {
+      refreshes: true,
+      repeatsLines: false,
+      knowsMethods: false,
+      headBeforeBody: true,
+      tellsBreaks: true,
+      problemType: 'application/problem+json',
+      limits: true,
+    },
+    async start(spec) {
+      const app = new Hono()
+      const connected = redwell({
+        ...(spec.redis instanceof Redis ? { redis: spec.redis } : spec.redis),
+        fetch: app.fetch,
+      })
+      try {
+        if (spec.connect !== false) await connected.redis.connect()
+        build(app, connected, spec)
+      } catch (error) {
         await connected.close()
-      },
-    }
-  },
+        throw error
+      }
+      const server = createAdaptorServer({ fetch: app.fetch, ...SERVERS[protocol]() })
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return {
+        port: (server.address() as AddressInfo).port,
+        protocol,
+        redis: connected.redis,
+        async close() {
+          server.close()
+          if ('closeAllConnections' in server) server.closeAllConnections()
+          await connected.close()
+        },
+      }
+    },
+  }
+}
+
+const SERVERS = {
+  'http/1.1': () => ({}),
+  h2c: () => ({ createServer: createHttp2Server }),
+  h2: () => ({ createServer: createSecureServer, serverOptions: certificate() }),
 }
 
 function build(app: Hono, connected: RedwellMiddleware, { routes, ambient, compression, onError }: AppSpec): void {

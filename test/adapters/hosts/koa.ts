@@ -21,7 +21,15 @@ import { cache, cacheEvict, cacheGroups, cachePut, redwell } from './koa-adapter
 
 export const koaHost: Host = {
   name: 'Koa',
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: false, headBeforeBody: false, limits: false },
+  traits: {
+    refreshes: true,
+    repeatsLines: true,
+    knowsMethods: false,
+    headBeforeBody: false,
+    tellsBreaks: true,
+    problemType: 'application/problem+json',
+    limits: false,
+  },
   async start(spec) {
     const app = new Koa()
     app.silent = true

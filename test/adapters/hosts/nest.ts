@@ -39,6 +39,8 @@ import {
   RateLimit,
   RedwellModule,
 } from '../../../src/adapters/nestjs/index.js'
+import { certificate } from '../../support/certificate.js'
+import type { Protocol } from '../client.js'
 import {
   type Answer,
   type AppSpec,
@@ -62,11 +64,20 @@ interface NestResponse {
 
 const VERBS = { GET: Get, PUT: Put, POST: Post, PATCH: Patch, DELETE: Delete }
 
-export const nestHost = (platform: Platform): Host => ({
-  name: `Nest on ${platform === 'express' ? 'Express' : 'Fastify'}`,
-  traits: { refreshes: true, repeatsLines: true, knowsMethods: true, headBeforeBody: false, limits: true },
+/** Express has no HTTP/2. */
+export const nestHost = (platform: Platform, protocol: Protocol = 'http/1.1', version = ''): Host => ({
+  name: `Nest${version} on ${platform === 'express' ? 'Express' : 'Fastify'}${protocol === 'http/1.1' ? '' : ` over ${protocol}`}`,
+  traits: {
+    refreshes: true,
+    repeatsLines: true,
+    knowsMethods: true,
+    headBeforeBody: false,
+    tellsBreaks: protocol === 'http/1.1',
+    problemType: version === ' 11' && platform === 'express' ? 'application/json' : 'application/problem+json',
+    limits: true,
+  },
   async start(spec) {
-    const app = await create(platform, spec)
+    const app = await create(platform, protocol, spec)
     try {
       configure(app, platform, spec)
       await app.listen(0, '127.0.0.1')
@@ -75,20 +86,35 @@ export const nestHost = (platform: Platform): Host => ({
       throw error
     }
     const { port } = new URL(await app.getUrl())
-    return { port: Number(port), redis: app.get(Redis), close: () => app.close() }
+    return { port: Number(port), protocol, redis: app.get(Redis), close: () => app.close() }
   },
 })
 
-async function create(platform: Platform, { redis, connect = true, routes }: AppSpec): Promise<INestApplication> {
+class Root {
+  readonly name = 'Root'
+}
+
+async function create(
+  platform: Platform,
+  protocol: Protocol,
+  { redis, connect = true, routes }: AppSpec,
+): Promise<INestApplication> {
   const options = redis instanceof Redis ? { redis } : redis
   const module = {
+    module: Root,
     imports: [RedwellModule.forRoot({ ...options, connect })],
     controllers: [controllerOf(routes)],
   }
   const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const
   if (platform === 'express') return NestFactory.create<NestExpressApplication>(module, settings)
-  const adapter = new FastifyAdapter({ forceCloseConnections: true })
+  const adapter = new FastifyAdapter(SERVERS[protocol]() as ConstructorParameters<typeof FastifyAdapter>[0])
   return NestFactory.create<NestFastifyApplication>(module, adapter, settings)
+}
+
+const SERVERS = {
+  'http/1.1': () => ({ forceCloseConnections: true }),
+  h2c: () => ({ http2: true, http2SessionTimeout: 100 }),
+  h2: () => ({ http2: true, https: certificate(), http2SessionTimeout: 100 }),
 }
 
 function configure(app: INestApplication, platform: Platform, spec: AppSpec): void {
