@@ -11,14 +11,14 @@ const FLOORS = [
   ['adapters/web'],
   ['adapters/node'],
   ['adapters/exchange.ts'],
-  ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts'],
+  ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts', 'adapters/sessions.ts'],
   ['create-redis.ts'],
-  ['route', 'data', 'limit'],
+  ['route', 'data', 'limit', 'session'],
   ['cache'],
   ['store', 'http'],
   ['redis', 'telemetry/otel'],
   ['telemetry'],
-  ['logger.ts', 'errors.ts', 'duration.ts', 'maybe-promise.ts'],
+  ['logger.ts', 'errors.ts', 'duration.ts', 'losses.ts', 'maybe-promise.ts'],
 ]
 /** These rooms are pure: of what is below they import only this. */
 const PURE = { http: ['errors.ts', 'duration.ts', 'maybe-promise.ts'] }

@@ -11,6 +11,8 @@ import { resolveSettings } from './redis/resolve-settings.js'
 import { masked, type NodeRedis, type RedisSettings, type ResolvedSettings } from './redis/settings.js'
 import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redis/server.js'
 import type { ResponseDefaults } from './route/options.js'
+import { Sessions } from './session/sessions.js'
+import type { SessionOptions } from './session/types.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
@@ -24,6 +26,8 @@ export interface RedisOptions extends RedisSettings {
   store?: ((prefix: string) => Store) | undefined
   /** Options of all routes that do not set their own, such as `{ preset: 'rfc9111' }` or `{ cacheStatus: 'shop' }`. */
   defaults?: ResponseDefaults | undefined
+  /** Options of the sessions of this handle's applications. */
+  sessions?: SessionOptions | undefined
   /** Milliseconds since the epoch, for tests. Default `Date.now`. */
   now?: (() => number) | undefined
 }
@@ -62,6 +66,7 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   logger: true,
   store: true,
   defaults: true,
+  sessions: true,
   now: true,
 }
 
@@ -75,6 +80,8 @@ export class Redis implements AsyncDisposable {
   readonly defaults: ResponseDefaults
   /** @internal Everything that is cached through this handle. */
   readonly scope: CacheScope
+  /** Whose sessions there are, and what ends them. */
+  readonly sessions: Sessions
   /** @internal The rate limiters of this handle. */
   readonly limits: Limits
   readonly #connection: Connection | undefined
@@ -86,7 +93,7 @@ export class Redis implements AsyncDisposable {
   /** @internal Use `createRedis`. */
   constructor(options: RedisOptions = {}) {
     checkOptions(options)
-    const { logger = consoleLogger, store, now = Date.now, defaults = {}, ...settings } = options
+    const { logger = consoleLogger, store, now = Date.now, defaults = {}, sessions, ...settings } = options
     this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
     this.logger = logger
     this.defaults = defaults
@@ -100,6 +107,15 @@ export class Redis implements AsyncDisposable {
     this.#replicated = replicated
     const telemetry = new Telemetry(now)
     this.limits = new Limits(connection, { prefix, ...this.settings.rateLimit }, telemetry.limits, logger, now)
+    this.sessions = new Sessions(
+      {
+        ...{ connection, replicated, prefix, logger },
+        // Finer than Date.now: what happens within a millisecond has an order, too.
+        now: options.now ?? (() => performance.timeOrigin + performance.now()),
+        ...{ settings: this.settings.sessions, telemetry: telemetry.sessions },
+      },
+      sessions,
+    )
     const ownStore = (): Store =>
       connection === undefined
         ? new MemoryStore(new Memory({ now }), prefix)

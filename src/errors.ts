@@ -131,3 +131,38 @@ export class RateLimitError extends RedwellError {
     this.status = statusCode
   }
 }
+
+/**
+ * - `ended`: the session was ended by another request
+ * - `moved`: it has another id or belongs to another principal since this request has read it
+ * - `revoked`: all sessions of the subject were ended while it signed in
+ * - `unavailable`: Redis did not answer
+ */
+export type SessionProblem = 'ended' | 'moved' | 'revoked' | 'unavailable'
+
+const SESSION_PROBLEMS: Readonly<Record<SessionProblem, string>> = {
+  ended: 'The session was ended by another request, so the change was not saved. Load it again.',
+  moved: 'The session was signed in, out or renewed by another request, so the change was not saved. Load it again.',
+  revoked: 'All sessions of this subject were ended during the sign-in. Sign in again.',
+  unavailable: 'The session could not be read or saved, because Redis did not answer.',
+}
+
+/**
+ * What became of a session made a change of it impossible. `statusCode` and `status`, 409 or 503, are what the error
+ * handling of frameworks looks at. Never has the id of a session.
+ */
+export class SessionError extends RedwellError {
+  override readonly name = 'SessionError'
+  readonly code = 'ERR_REDWELL_SESSION'
+  readonly statusCode: 409 | 503
+  readonly status: 409 | 503
+
+  constructor(
+    readonly reason: SessionProblem,
+    options?: ErrorOptions,
+  ) {
+    super(SESSION_PROBLEMS[reason], options)
+    this.statusCode = reason === 'unavailable' ? 503 : 409
+    this.status = this.statusCode
+  }
+}

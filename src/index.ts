@@ -53,13 +53,14 @@ export {
   OptionsError,
   RateLimitError,
   RedwellError,
+  SessionError,
   SettingsError,
   TimeoutError,
   UnavailableError,
   UsageError,
   ValueError,
 } from './errors.js'
-export type { UnavailableReason } from './errors.js'
+export type { SessionProblem, UnavailableReason } from './errors.js'
 export type { RefusalReason } from './http/index.js'
 export type { RateLimitHeaders } from './limit/fields.js'
 export type { RateLimiterOptions } from './limit/options.js'
@@ -69,6 +70,20 @@ export type { HitOptions, Identity } from './limit/rate-limiter.js'
 export type { LimitedResponse, RateLimitInput, RateLimitOptions } from './limit/route-limit.js'
 export type { LimitReason, RateLimitPolicy, RateLimitVerdict, VerdictSource } from './limit/verdict.js'
 export type { Algorithm } from './limit/window.js'
+export { Session } from './session/session.js'
+export { Sessions } from './session/sessions.js'
+export type { Subject } from './session/sessions.js'
+export type {
+  SessionCoder,
+  SessionCookieOptions,
+  SessionData,
+  SessionEncryptor,
+  SessionInfo,
+  SessionOptions,
+  SessionPrincipal,
+  SessionPropertyContext,
+  SessionSchema,
+} from './session/types.js'
 export type { Logger } from './logger.js'
 export type { BypassReason, MissReason } from './route/request.js'
 export { createRedis, Redis } from './create-redis.js'

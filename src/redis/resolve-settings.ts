@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
 import { SettingsError, unknownOptions } from '../errors.js'
+import { type Environment, environmentReaders, readSessionSettings } from './environment.js'
 import {
   type ClusterOptions,
   DEFAULT_PORT,
@@ -41,7 +42,18 @@ const REPLICAS_MAX = 100
 const RATE_LIMIT_MAX = 1e9
 
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set(['entry', 'lease', 'group', 'clock', 'wake', 'lives', 'variants', 'limit'])
+const RESERVED_SEGMENTS = new Set([
+  'entry',
+  'lease',
+  'group',
+  'clock',
+  'wake',
+  'lives',
+  'variants',
+  'limit',
+  'session',
+  'subject',
+])
 
 /** `object`: checked where it is used. */
 type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
@@ -85,8 +97,6 @@ const MEMBERS = new Map([
   ['cluster', ['nodes']],
 ])
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
 export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
   const problems: string[] = []
@@ -125,6 +135,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     otel: settings.otel ?? false,
     otelRedis: settings.otelRedis ?? false,
     rateLimit: resolveRateLimit(settings, read),
+    sessions: readSessionSettings(env, problems),
     client: settings.client,
     warnings,
   }
@@ -169,21 +180,7 @@ function shown(value: unknown): string {
  * variable counts as one that is not set; unknown ones are ignored.
  */
 function readEnvironment(env: Environment, problems: string[]) {
-  const text = (name: string): string | undefined => (env[name] === '' ? undefined : env[name])
-  const number = (name: string): number | undefined => {
-    const value = text(name)
-    if (value === undefined) return undefined
-    if (/^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$/.test(value)) return Number(value)
-    problems.push(`${name}: '${value}' is not a number`)
-    return undefined
-  }
-  const flag = (name: string): boolean | undefined => {
-    const value = text(name)
-    if (value === undefined) return undefined
-    const is = (words: RegExp): boolean => words.test(value.trim())
-    if (!is(/^(true|1|yes|false|0|no)$/i)) problems.push(`${name}: '${value}' is not one of true, false, 1, 0, yes, no`)
-    return is(/^(true|1|yes)$/i)
-  }
+  const { text, number, flag } = environmentReaders(env, problems)
   const readers = { string: text, number, duration: number, boolean: flag, function: text, object: text }
   const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
     variable === undefined ? [] : [[name, readers[kind](variable)]],

@@ -132,6 +132,21 @@ export interface RedisSettings {
   client?: NodeRedis | undefined
 }
 
+/** What sessions take from the settings (`REDIS_SESSION_…`). */
+export interface SessionSettings {
+  readonly cookieName?: string | undefined
+  readonly cookiePath?: string | undefined
+  readonly cookieDomain?: string | undefined
+  readonly cookieHttpsOnly?: boolean | undefined
+  readonly cookieSameSite?: 'lax' | 'strict' | 'none' | undefined
+  readonly idleTtlMs?: number | undefined
+  readonly absoluteTtlMs?: number | undefined
+  readonly gcTtlMs?: number | undefined
+  readonly refreshOnLoad?: boolean | undefined
+  readonly failClosed?: boolean | undefined
+  readonly principalKeys?: readonly string[] | undefined
+}
+
 export interface Address {
   readonly host: string
   readonly port: number
@@ -181,6 +196,7 @@ export interface ResolvedSettings {
     readonly failClosed: boolean
     readonly headers: 'draft' | 'legacy' | 'none'
   }
+  readonly sessions: SessionSettings
   readonly client: NodeRedis | undefined
   /** What was given and does not count; said once at start. */
   readonly warnings: readonly string[]

@@ -142,6 +142,17 @@ export interface RateLimitEvent {
   readonly durationMs: number
 }
 
+/** Something was done with a session. Its id, its handle and its subject are never reported. */
+export interface SessionEvent {
+  readonly at: number
+  /** `load`, `commit` (at the end of a request), `end`, `list`, `revoke`, `revoke-all`. */
+  readonly operation: string
+  /** What became of it; docs/telemetry.md lists the words. */
+  readonly outcome: string
+  /** Time that Redis took. */
+  readonly durationMs: number
+}
+
 /** Channels of `node:diagnostics_channel`, and the events published on them. */
 export interface CacheEvents {
   'redwell:lookup': LookupEvent
@@ -156,6 +167,7 @@ export interface CacheEvents {
   'redwell:connection': ConnectionEvent
   'redwell:retry': RetryEvent
   'redwell:ratelimit': RateLimitEvent
+  'redwell:session': SessionEvent
 }
 
 /** A channel that knows the type of its events. */
@@ -184,6 +196,7 @@ export const channels = {
   connection: open('redwell:connection'),
   retry: open('redwell:retry'),
   rateLimit: open('redwell:ratelimit'),
+  session: open('redwell:session'),
 }
 
 /**

@@ -1,4 +1,5 @@
 import { LimitRecorder } from './limits.js'
+import { SessionRecorder } from './sessions.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import {
   type BreakerEvent,
@@ -343,6 +344,7 @@ export class Telemetry {
   readonly #now: () => number
   readonly #recorders = { route: new Map<string, Recorder>(), namespace: new Map<string, Recorder>() }
   readonly limits = new LimitRecorder()
+  readonly sessions = new SessionRecorder()
   #since: number
 
   constructor(now: () => number = Date.now) {
@@ -361,12 +363,14 @@ export class Telemetry {
   stats(): CacheStats {
     const { route, namespace } = this.#recorders
     const rateLimits = this.limits.read()
-    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), rateLimits }
+    const sessions = this.sessions.read()
+    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), rateLimits, sessions }
   }
 
   reset(): void {
     this.#since = this.#now()
     this.limits.reset()
+    this.sessions.reset()
     for (const recorders of Object.values(this.#recorders)) for (const recorder of recorders.values()) recorder.reset()
   }
 

@@ -1,4 +1,5 @@
 import type { RateLimitStats } from './limits.js'
+import type { SessionStats } from './sessions.js'
 import type { Outcome, StoreResult } from './events.js'
 
 /** Counts by reason. */
@@ -58,6 +59,8 @@ export interface CacheStats {
   readonly namespaces: Readonly<Record<string, OriginStats>>
   /** By name of the limiter, or method and template of the route. */
   readonly rateLimits: RateLimitStats
+  /** By operation and outcome. */
+  readonly sessions: SessionStats
 }
 
 /** The running totals of one origin. */

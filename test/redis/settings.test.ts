@@ -49,6 +49,7 @@ test('without anything given there is a Redis on localhost', () => {
     otel: false,
     otelRedis: false,
     rateLimit: { rate: undefined, failClosed: false, headers: 'draft' },
+    sessions: {},
     client: undefined,
     warnings: [],
   })
@@ -68,6 +69,46 @@ describe('variables', () => {
     ['REDIS_SOCKET_TIMEOUT', { REDIS_SOCKET_TIMEOUT: '0.5' }, { socketTimeoutMs: 500 }],
     ['REDIS_SOCKET_CONNECT_TIMEOUT', { REDIS_SOCKET_CONNECT_TIMEOUT: '2' }, { connectTimeoutMs: 2000 }],
     ['REDIS_INVALIDATION_TIMEOUT', { REDIS_INVALIDATION_TIMEOUT: '0.3' }, { invalidationTimeoutMs: 300 }],
+    [
+      'REDIS_SESSION_COOKIE_…',
+      {
+        REDIS_SESSION_COOKIE_NAME: 'sid',
+        REDIS_SESSION_COOKIE_PATH: '/shop',
+        REDIS_SESSION_COOKIE_DOMAIN: 'example.org',
+        REDIS_SESSION_COOKIE_HTTPS_ONLY: 'no',
+        REDIS_SESSION_COOKIE_SAME_SITE: 'Strict',
+      },
+      {
+        sessions: {
+          cookieName: 'sid',
+          cookiePath: '/shop',
+          cookieDomain: 'example.org',
+          cookieHttpsOnly: false,
+          cookieSameSite: 'strict',
+        },
+      },
+    ],
+    [
+      'REDIS_SESSION_…',
+      {
+        REDIS_SESSION_IDLE_TTL: '1800',
+        REDIS_SESSION_ABSOLUTE_TTL: '28800',
+        REDIS_SESSION_GC_TTL: '30000',
+        REDIS_SESSION_REFRESH_ON_LOAD: 'false',
+        REDIS_SESSION_FAIL_CLOSED: '1',
+        REDIS_SESSION_PRINCIPAL_KEYS: 'userId, tenant',
+      },
+      {
+        sessions: {
+          idleTtlMs: 1_800_000,
+          absoluteTtlMs: 28_800_000,
+          gcTtlMs: 30_000_000,
+          refreshOnLoad: false,
+          failClosed: true,
+          principalKeys: ['userId', 'tenant'],
+        },
+      },
+    ],
     ['REDIS_CLUSTER', { REDIS_CLUSTER: 'yes' }, { kind: 'cluster', socketTimeoutMs: 1500 }],
     ['REDIS_PREFIX', { REDIS_PREFIX: 'shop:v2' }, { prefix: 'shop:v2' }],
     ['REDIS_DEFAULT_TTL', { REDIS_DEFAULT_TTL: '60' }, { defaultTtlMs: 60_000 }],

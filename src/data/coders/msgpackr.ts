@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr'
-import { type Coder, lossProblem } from '../coder.js'
+import { lossProblem } from '../../losses.js'
+import type { Coder } from '../coder.js'
 
 /**
  * Records are defined in each message and shared with none: what is shared lives in the packer's memory, and another

@@ -1,0 +1,52 @@
+import { jsonProblem } from '../losses.js'
+import type { SessionCoder } from './types.js'
+
+/** The form of stored values, as text: equal texts are equal values, so that a change is found without decoding twice. */
+export interface ValueForm {
+  readonly encoding: 'utf8' | 'latin1'
+  /** Undefined: the value is as good as absent. Throws where it has no form. */
+  write(value: unknown): string | undefined
+  read(text: string): unknown
+  /** What the form would lose silently of a value. */
+  problem(value: unknown): string | undefined
+}
+
+export class JsonForm implements ValueForm {
+  readonly encoding = 'utf8'
+
+  write(value: unknown): string | undefined {
+    return JSON.stringify(value)
+  }
+
+  read(text: string): unknown {
+    return JSON.parse(text)
+  }
+
+  problem(value: unknown): string | undefined {
+    return jsonProblem(value)
+  }
+}
+
+/** Bytes of a coder, each as one character. */
+export class CoderForm implements ValueForm {
+  readonly encoding = 'latin1'
+  readonly #coder: SessionCoder
+
+  constructor(coder: SessionCoder) {
+    this.#coder = coder
+  }
+
+  write(value: unknown): string | undefined {
+    if (value === undefined) return undefined
+    const bytes = this.#coder.encode(value)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+  }
+
+  read(text: string): unknown {
+    return this.#coder.decode(Buffer.from(text, 'latin1'))
+  }
+
+  problem(): undefined {
+    return undefined
+  }
+}

@@ -1,0 +1,32 @@
+-- Reads a session and restarts its idle clock. The id is compared before anything is touched.
+-- KEYS[1] session; KEYS[2] record of its subject, where it is on the same node and the session has one
+-- ARGV[1] digest of the id; ARGV[2] idle clock in ms, 0: not restarted
+-- Returns nil: there is no such session; 1: its id was replaced less than a minute ago; or the time in microseconds,
+-- then fields and values
+-- include: head
+local all = redis.call('HGETALL', KEYS[1])
+local head
+for index = 1, #all, 2 do
+  if all[index] == '' then
+    head = all[index + 1]
+    break
+  end
+end
+if not head or #head < HEAD_BYTES then return false end
+local now = time_now()
+if string.sub(head, 1, 32) ~= ARGV[1] then
+  local issued = head_time(head, 1)
+  return issued > head_time(head, 0) and now - issued < 60000000 and 1
+end
+if KEYS[2] then
+  local subject = redis.call('GET', KEYS[2])
+  if not subject then return false end
+  local epoch = string.sub(head, 33, 54)
+  if string.sub(subject, 1, 22) ~= epoch and string.sub(subject, 39) ~= string.sub(KEYS[1], -22) .. epoch then
+    return false
+  end
+end
+local idle = tonumber(ARGV[2])
+if idle > 0 then restart(KEYS[1], head, now, idle) end
+all[#all + 1] = string.format('%.0f', now)
+return all

@@ -1,0 +1,12 @@
+-- Writes changed properties of a session that has the same owner as when it was read.
+-- KEYS[1] session
+-- ARGV[1] owner; ARGV[2] idle clock in ms, 0: not restarted; ARGV[3…] change
+-- Returns 1: saved; 0: it has ended; 2: it has another owner
+-- include: head change
+local head = redis.call('HGET', KEYS[1], '')
+if not head or #head < HEAD_BYTES then return 0 end
+if string.sub(head, 55, 70) ~= ARGV[1] then return 2 end
+local idle = tonumber(ARGV[2])
+if idle > 0 then restart(KEYS[1], head, time_now(), idle) end
+change(KEYS[1], 3)
+return 1

@@ -1,0 +1,206 @@
+import {
+  type Admission,
+  type Change,
+  type Creation,
+  type Described,
+  type LoadReply,
+  MARK_MS,
+  MOVED_US,
+  type Refused,
+  type Revocation,
+  type Rotation,
+  type SessionKey,
+  type SessionStore,
+  type SubjectEntry,
+} from './session-store.js'
+
+interface SessionRecord {
+  digest: Buffer
+  epoch: string
+  owner: string
+  readonly createdAt: number
+  issuedAt: number
+  readonly deadlineAt: number
+  seenAt: number
+  expiresAt: number
+  descriptor: string
+  readonly properties: Map<string, Buffer>
+}
+
+interface SubjectRecord {
+  epoch: string
+  revokedAt: number
+  except: { readonly handle: string; readonly epoch: string } | undefined
+  /** Deadlines by handle. */
+  index: Map<string, number>
+  expiresAt: number
+}
+
+/** Writes between two sweeps of what has expired. */
+const SWEEP_EVERY = 1000
+
+/** Sessions in this process: the embedded store. */
+export class MemorySessionStore implements SessionStore {
+  readonly #now: () => number
+  readonly #sessions = new Map<string, SessionRecord>()
+  /** Ends of the marks of ended handles. */
+  readonly #marks = new Map<string, number>()
+  readonly #subjects = new Map<string, SubjectRecord>()
+  #writes = 0
+
+  /** `now`: milliseconds, with fractions where the clock has them. */
+  constructor(now: () => number) {
+    this.#now = () => Math.round(now() * 1000)
+  }
+
+  /** Sessions that are kept, expired ones included until they are swept. */
+  get size(): number {
+    return this.#sessions.size + this.#marks.size + this.#subjects.size
+  }
+
+  load({ handle, tag, digest }: SessionKey, idleMs: number): LoadReply {
+    const now = this.#now()
+    const record = this.#find(handle, now)
+    if (record === undefined) return 'absent'
+    if (!record.digest.equals(digest)) {
+      return record.issuedAt > record.createdAt && now - record.issuedAt < MOVED_US ? 'moved' : 'absent'
+    }
+    if (tag !== undefined && !isCurrent(this.#subject(tag, now), handle, record.epoch)) return 'absent'
+    touch(record, now, idleMs)
+    const { epoch, owner, createdAt, issuedAt, deadlineAt, properties } = record
+    return { properties: [...properties], epoch, owner, createdAt, issuedAt, deadlineAt, now }
+  }
+
+  create(handle: string, creation: Creation): boolean {
+    const now = this.#now()
+    this.#sweep(now)
+    if (this.#find(handle, now) !== undefined || (this.#marks.get(handle) ?? 0) > now) return false
+    const { digest, epoch, owner, descriptor, absoluteMs, idleMs } = creation
+    const deadlineAt = now + absoluteMs * 1000
+    const times = { createdAt: now, issuedAt: now, deadlineAt, seenAt: now, expiresAt: deadlineAt }
+    const record = { digest, epoch, owner, descriptor, ...times, properties: new Map<string, Buffer>() }
+    apply(record, creation, now)
+    touch(record, now, idleMs)
+    this.#sessions.set(handle, record)
+    return true
+  }
+
+  save(handle: string, owner: string, change: Change): 'saved' | Refused {
+    const now = this.#now()
+    const record = this.#find(handle, now)
+    if (record === undefined) return 'ended'
+    if (record.owner !== owner) return 'moved'
+    apply(record, change, now)
+    return 'saved'
+  }
+
+  rotate(handle: string, rotation: Rotation): number | 'saved' | Refused {
+    const now = this.#now()
+    const record = this.#find(handle, now)
+    if (record === undefined) return 'ended'
+    const { from, digest, epoch, owner, descriptor, orSave } = rotation
+    if (record.owner !== from.owner) return 'moved'
+    const isOther = !record.digest.equals(from.digest)
+    if (isOther && !orSave) return 'moved'
+    apply(record, rotation, now)
+    if (isOther) return 'saved'
+    // Later than before even by a coarse clock: so an id that has moved is known.
+    Object.assign(record, { digest, epoch, owner, descriptor, issuedAt: Math.max(now, record.issuedAt + 1) })
+    return record.deadlineAt - now
+  }
+
+  end(handle: string, digest: Buffer | undefined): boolean {
+    const now = this.#now()
+    const record = this.#find(handle, now)
+    if (digest !== undefined && record?.digest.equals(digest) !== true) return false
+    if (record === undefined) this.#marks.set(handle, now + MARK_MS * 1000)
+    return this.#sessions.delete(handle)
+  }
+
+  describe(handles: readonly string[]): readonly (Described | undefined)[] {
+    const now = this.#now()
+    return handles.map((handle) => this.#find(handle, now))
+  }
+
+  admit(tag: string, { handle, lifeMs, keepMs, epoch, max }: SubjectEntry): Admission {
+    const now = this.#now()
+    const subject = this.#subject(tag, now) ?? { ...NEW_SUBJECT, epoch, index: new Map<string, number>() }
+    this.#subjects.set(tag, subject)
+    subject.expiresAt = Math.max(subject.expiresAt, now + keepMs * 1000)
+    for (const [other, deadlineAt] of subject.index) if (deadlineAt <= now) subject.index.delete(other)
+    subject.index.set(handle, now + lifeMs * 1000)
+    const members = subject.index.size > max ? inOrder(subject.index) : []
+    return { epoch: subject.epoch, revokedAt: subject.revokedAt, now, members }
+  }
+
+  withdraw(tag: string, handles: readonly string[]): void {
+    for (const handle of handles) this.#subjects.get(tag)?.index.delete(handle)
+  }
+
+  has(tag: string, handle: string): boolean {
+    return this.#subject(tag, this.#now())?.index.has(handle) ?? false
+  }
+
+  handles(tag: string): readonly string[] {
+    return inOrder(this.#subject(tag, this.#now())?.index ?? new Map()).map((member) => member.handle)
+  }
+
+  revokeAll(tag: string, { epoch, keepMs, except }: Revocation): number {
+    const now = this.#now()
+    const before = this.#subject(tag, now)
+    const deadlineAt = except === undefined ? undefined : before?.index.get(except.handle)
+    const kept = except !== undefined && deadlineAt !== undefined && isCurrent(before, except.handle, except.epoch)
+    const count = before?.index.size ?? 0
+    this.#subjects.set(tag, {
+      epoch,
+      revokedAt: now,
+      except: kept ? except : undefined,
+      index: new Map(kept ? [[except.handle, deadlineAt]] : []),
+      expiresAt: Math.max(before?.expiresAt ?? 0, now + keepMs * 1000),
+    })
+    return kept ? count - 1 : count
+  }
+
+  #find(handle: string, now: number): SessionRecord | undefined {
+    const record = this.#sessions.get(handle)
+    return record !== undefined && record.expiresAt > now ? record : undefined
+  }
+
+  #subject(tag: string, now: number): SubjectRecord | undefined {
+    const subject = this.#subjects.get(tag)
+    return subject !== undefined && subject.expiresAt > now ? subject : undefined
+  }
+
+  #sweep(now: number): void {
+    this.#writes += 1
+    if (this.#writes % SWEEP_EVERY !== 0) return
+    for (const [handle, { expiresAt }] of this.#sessions) if (expiresAt <= now) this.#sessions.delete(handle)
+    for (const [handle, endsAt] of this.#marks) if (endsAt <= now) this.#marks.delete(handle)
+    for (const [tag, { expiresAt }] of this.#subjects) if (expiresAt <= now) this.#subjects.delete(tag)
+  }
+}
+
+const NEW_SUBJECT = { revokedAt: 0, except: undefined, expiresAt: 0 }
+
+function isCurrent(subject: SubjectRecord | undefined, handle: string, epoch: string): boolean {
+  if (subject === undefined) return false
+  return subject.epoch === epoch || (subject.except?.handle === handle && subject.except.epoch === epoch)
+}
+
+function apply(record: SessionRecord, { set, removed, idleMs }: Change, now: number): void {
+  for (const [name, bytes] of set) record.properties.set(name, Buffer.from(bytes))
+  for (const name of removed) record.properties.delete(name)
+  touch(record, now, idleMs)
+}
+
+function touch(record: SessionRecord, now: number, idleMs: number): void {
+  if (idleMs === 0) return
+  record.seenAt = now
+  record.expiresAt = Math.min(now + idleMs * 1000, record.deadlineAt)
+}
+
+function inOrder(index: ReadonlyMap<string, number>): { readonly handle: string; readonly deadlineAt: number }[] {
+  return Array.from(index, ([handle, deadlineAt]) => ({ handle, deadlineAt })).toSorted(
+    (one, other) => one.deadlineAt - other.deadlineAt,
+  )
+}

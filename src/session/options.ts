@@ -1,0 +1,226 @@
+import { DURATION_RULE, durationMs } from '../duration.js'
+import { describeValue, OptionsError, unknownOptions } from '../errors.js'
+import { type CookiePolicy, cookieProblems } from './cookie.js'
+import { CoderForm, JsonForm, type ValueForm } from './form.js'
+import { type Sealer, sealerOf, secretProblems } from './secrets.js'
+import type { SessionSettings } from '../redis/settings.js'
+import type { SessionCookieOptions, SessionData, SessionOptions, SessionPrincipal, SessionSchema } from './types.js'
+
+/** Options with everything decided. Functions of the request are called with the framework's own. */
+export interface SessionPolicy {
+  readonly cookie: CookiePolicy
+  readonly idleMs: number
+  readonly absoluteMs: number
+  /** How long the record of a subject is kept. */
+  readonly keepMs: number
+  readonly principal: (data: SessionData) => string | undefined
+  /** Of a session that has a principal. */
+  readonly subject: (data: SessionData) => string | undefined
+  readonly describe: ((request: never) => string | undefined) | undefined
+  readonly skip: ((request: never) => boolean) | undefined
+  /** Infinity: no limit. */
+  readonly maxPerSubject: number
+  readonly initial: (() => SessionData) | undefined
+  readonly schema: SessionSchema | undefined
+  readonly sealer: Sealer | undefined
+  readonly form: ValueForm
+  readonly failClosed: boolean
+  readonly refreshOnLoad: boolean
+}
+
+const DEFAULT_IDLE_MS = 30 * 60_000
+
+const DEFAULT_ABSOLUTE_MS = 8 * 3_600_000
+
+const DEFAULT_PRINCIPAL_KEYS = ['userId']
+
+/** Where policies come from in errors. */
+const WHERE = 'options of sessions'
+
+/** Each option's check, for callers without a type checker; a name that is missing here does not compile. */
+const OPTIONS: Readonly<Record<keyof SessionOptions, ((value: unknown) => string | undefined) | undefined>> = {
+  cookie: isObject('an object of attributes'),
+  idleTtl: isDuration,
+  absoluteTtl: isDuration,
+  gcTtl: isDuration,
+  principal: isFunction,
+  principalKeys: isList,
+  subject: isFunction,
+  describe: isFunction,
+  maxPerSubject: (value) =>
+    Number.isInteger(value) && Number(value) >= 1 ? undefined : 'must be a whole number of sessions, at least 1',
+  initial: isFunction,
+  schema: (value) =>
+    typeof value === 'function' || (typeof value === 'object' && value !== null && '~standard' in value)
+      ? undefined
+      : 'is not a Standard Schema',
+  // Its own check names the secret by its place: a message must not show it.
+  secrets: undefined,
+  encryptor: hasMethods('encrypt', 'decrypt'),
+  coder: hasMethods('encode', 'decode'),
+  skip: isFunction,
+  whenUnavailable: isOneOf('anonymous', 'fail'),
+  refresh: isOneOf('load', 'write'),
+}
+
+const COOKIE: Readonly<Record<keyof SessionCookieOptions, (value: unknown) => string | undefined>> = {
+  name: isText,
+  path: isText,
+  domain: isText,
+  secure: isFlag,
+  sameSite: isOneOf('lax', 'strict', 'none'),
+  partitioned: isFlag,
+  persistent: isFlag,
+}
+
+/** Throws OptionsError with every problem, those of the variables included. */
+export function resolveSessions(options: SessionOptions, settings: SessionSettings = {}): SessionPolicy {
+  const problems = [...check(options, OPTIONS, ''), ...check(options.cookie ?? {}, COOKIE, 'cookie.')]
+  // What a value of another type would mean is not worth a second message.
+  if (problems.length > 0) throw new OptionsError(WHERE, problems)
+  const cookie = resolveCookie(options.cookie ?? {}, settings)
+  const idleMs = durationMs(options.idleTtl) ?? settings.idleTtlMs ?? DEFAULT_IDLE_MS
+  const absoluteMs = durationMs(options.absoluteTtl) ?? settings.absoluteTtlMs ?? DEFAULT_ABSOLUTE_MS
+  const keepMs = durationMs(options.gcTtl) ?? settings.gcTtlMs ?? absoluteMs
+  problems.push(...cookieProblems(cookie), ...lifeProblems(idleMs, absoluteMs, keepMs), ...pairProblems(options))
+  problems.push(...secretProblems(options.secrets))
+  if (problems.length > 0) throw new OptionsError(WHERE, problems)
+  const { coder, schema, initial, describe, skip, maxPerSubject = Infinity } = options
+  const principal = principalOf(options, settings)
+  return {
+    cookie,
+    idleMs,
+    absoluteMs,
+    keepMs,
+    principal,
+    subject: options.subject === undefined ? principal : textOf('subject', options.subject),
+    maxPerSubject,
+    sealer: sealerOf(options.secrets, options.encryptor),
+    form: coder === undefined ? new JsonForm() : new CoderForm(coder),
+    failClosed: (options.whenUnavailable ?? (settings.failClosed === true ? 'fail' : 'anonymous')) === 'fail',
+    refreshOnLoad: (options.refresh ?? (settings.refreshOnLoad === false ? 'write' : 'load')) === 'load',
+    ...{ schema, initial, describe, skip },
+  }
+}
+
+function resolveCookie(options: SessionCookieOptions, settings: SessionSettings): CookiePolicy {
+  const path = options.path ?? settings.cookiePath ?? '/'
+  const domain = options.domain ?? settings.cookieDomain
+  const secure = options.secure ?? settings.cookieHttpsOnly ?? true
+  const name = secure && path === '/' && domain === undefined ? '__Host-session' : 'session'
+  return {
+    name: options.name ?? settings.cookieName ?? name,
+    path,
+    domain,
+    secure,
+    sameSite: options.sameSite ?? settings.cookieSameSite ?? 'lax',
+    partitioned: options.partitioned ?? false,
+    persistent: options.persistent ?? true,
+  }
+}
+
+function lifeProblems(idleMs: number, absoluteMs: number, keepMs: number): string[] {
+  const problems: string[] = []
+  if (idleMs < 1000) problems.push('idleTtl: must be at least one second')
+  if (absoluteMs < idleMs) {
+    problems.push(
+      `absoluteTtl: ${absoluteMs / 1000} s is shorter than idleTtl (${idleMs / 1000} s), which would never count`,
+    )
+  }
+  if (keepMs < absoluteMs)
+    problems.push('gcTtl: is shorter than absoluteTtl, so revocations would be forgotten too soon')
+  return problems
+}
+
+function pairProblems({ principal, principalKeys, secrets, encryptor }: SessionOptions): string[] {
+  const problems: string[] = []
+  if (principal !== undefined && principalKeys !== undefined)
+    problems.push('principalKeys: `principal` says who is signed in; give one of them')
+  if (secrets !== undefined && encryptor !== undefined)
+    problems.push('encryptor: `secrets` encrypt already; give one of them')
+  return problems
+}
+
+function principalOf(options: SessionOptions, settings: SessionSettings): SessionPolicy['principal'] {
+  if (options.principal !== undefined) return textOf('principal', options.principal)
+  const names = options.principalKeys ?? settings.principalKeys ?? DEFAULT_PRINCIPAL_KEYS
+  const [only, ...others] = names
+  if (only !== undefined && others.length === 0) return textOf(only, (data) => valueOf(data, only))
+  return textOf('principalKeys', (data) => {
+    const values = names.map((name) => textOf(name, (own) => valueOf(own, name))(data))
+    return values.every((value) => value === undefined) ? undefined : JSON.stringify(values)
+  })
+}
+
+function valueOf(data: SessionData, name: string): SessionPrincipal {
+  return (data as Readonly<Record<string, SessionPrincipal>>)[name]
+}
+
+/** Nobody is the principal `[object Object]`. */
+function textOf(
+  where: string,
+  ask: (data: SessionData) => SessionPrincipal,
+): (data: SessionData) => string | undefined {
+  return (data) => {
+    const value: unknown = ask(data)
+    if (value === undefined || value === null || value === '' || Number.isNaN(value)) return undefined
+    if (typeof value === 'string') return value
+    if (typeof value === 'number' || typeof value === 'bigint') return String(value)
+    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} names no user; it must be a text or a number`])
+  }
+}
+
+function check(
+  options: object,
+  table: Readonly<Record<string, ((value: unknown) => string | undefined) | undefined>>,
+  head: string,
+): string[] {
+  if (typeof options !== 'object' || options === null) return [`${head}options must be an object`]
+  const problems = unknownOptions(options, Object.keys(table), false).map((problem) => head + problem)
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    const problem = value === undefined ? undefined : table[name]?.(value)
+    if (problem !== undefined) problems.push(`${head}${name}: ${problem}`)
+  }
+  return problems
+}
+
+function isDuration(value: unknown): string | undefined {
+  return durationMs(value) === undefined ? `${describeValue(value)} is not ${DURATION_RULE}` : undefined
+}
+
+function isFunction(value: unknown): string | undefined {
+  return typeof value === 'function' ? undefined : 'must be a function'
+}
+
+function isText(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? undefined : 'must be a text'
+}
+
+function isFlag(value: unknown): string | undefined {
+  return typeof value === 'boolean' ? undefined : 'must be true or false'
+}
+
+function isList(value: unknown): string | undefined {
+  const isNames =
+    Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name !== '')
+  return isNames ? undefined : 'must be a list of names of properties'
+}
+
+function isObject(what: string) {
+  return (value: unknown): string | undefined =>
+    typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : `must be ${what}`
+}
+
+function isOneOf(...values: readonly string[]) {
+  return (value: unknown): string | undefined =>
+    values.includes(String(value)) ? undefined : `${describeValue(value)} is not one of ${values.join(', ')}`
+}
+
+function hasMethods(...names: readonly string[]) {
+  return (value: unknown): string | undefined => {
+    const has = (name: string): boolean => typeof Reflect.get(value as object, name) === 'function'
+    return typeof value === 'object' && value !== null && names.every(has)
+      ? undefined
+      : `needs ${names.map((name) => `${name}()`).join(' and ')}`
+  }
+}

@@ -1,0 +1,205 @@
+import type { CommandArgument, Reply } from '../redis/command.js'
+import type { Connection } from '../redis/connection.js'
+import type { CommandBudget } from '../redis/deadline.js'
+import { inChunks, ScriptRunner } from '../store/redis-commands.js'
+import { scripts } from './scripts.js'
+import {
+  type Admission,
+  type Change,
+  type Creation,
+  type Described,
+  type LoadReply,
+  MARK_MS,
+  type Refused,
+  type Revocation,
+  type Rotation,
+  type SessionKey,
+  type SessionStore,
+  type SubjectEntry,
+} from './session-store.js'
+
+/** Where the fields of a head begin; lua/include/head.lua has its form. */
+const HEAD = { epoch: 32, owner: 54, created: 70, issued: 86, deadline: 102, seen: 118, idle: 134, descriptor: 146 }
+
+/** A record of a subject: epoch, time of the last revocation, the session that it spared. */
+const SUBJECT = { epoch: 22, spared: 38 }
+
+/** Sessions in Redis: a hash for each, whose slot is its own; a record and an index for each subject, in one slot. */
+export class RedisSessionStore implements SessionStore {
+  readonly #connection: Connection
+  readonly #prefix: string
+  readonly #scripts: ScriptRunner
+  /** The record of a subject may be on another node than its sessions. */
+  readonly #isSpread: boolean
+
+  /** `replicated`: a connection whose commands are answered when enough replicas have them; for what ends sessions. */
+  constructor(connection: Connection, prefix: string, replicated: Connection = connection) {
+    this.#connection = connection
+    this.#prefix = prefix
+    this.#scripts = new ScriptRunner(connection, replicated)
+    this.#isSpread = connection.topology === 'cluster'
+  }
+
+  load(key: SessionKey, idleMs: number, budget?: CommandBudget): Promise<LoadReply> {
+    const { handle, tag, digest } = key
+    const name = this.#session(handle)
+    const args = [digest, String(idleMs)]
+    if (tag === undefined) return this.#scripts.run(scripts.load, [name], args, budget).then(loaded)
+    const subject = this.#subject(tag)
+    if (!this.#isSpread) return this.#scripts.run(scripts.load, [name, subject], args, budget).then(loaded)
+    return Promise.all([
+      this.#scripts.run(scripts.load, [name], args, budget),
+      this.#connection.execute(['GET', subject], subject, budget),
+    ]).then(([reply, record]) => ofSubject(loaded(reply), handle, record))
+  }
+
+  async create(handle: string, creation: Creation, budget?: CommandBudget): Promise<boolean> {
+    const { digest, epoch, owner, absoluteMs, idleMs, descriptor } = creation
+    const args = [digest, epoch + owner, String(absoluteMs), String(idleMs), descriptor, ...changeArguments(creation)]
+    return (await this.#scripts.run(scripts.create, [this.#session(handle)], args, budget)) === 1
+  }
+
+  async save(handle: string, owner: string, change: Change, budget?: CommandBudget): Promise<'saved' | Refused> {
+    const args = [owner, String(change.idleMs), ...changeArguments(change)]
+    return resultOf(await this.#scripts.run(scripts.save, [this.#session(handle)], args, budget))
+  }
+
+  async rotate(handle: string, rotation: Rotation, budget?: CommandBudget): Promise<number | 'saved' | Refused> {
+    const { from, digest, epoch, owner, idleMs, descriptor, orSave } = rotation
+    const own = [digest, epoch + owner, String(idleMs), descriptor, orSave ? '1' : '0']
+    const args = [from.digest, from.owner, ...own, ...changeArguments(rotation)]
+    const reply = await this.#scripts.run(scripts.rotate, [this.#session(handle)], args, budget)
+    return Buffer.isBuffer(reply) ? Number(reply.toString()) : resultOf(reply)
+  }
+
+  async end(handle: string, digest: Buffer | undefined, budget?: CommandBudget): Promise<boolean> {
+    const args = [digest ?? '', String(MARK_MS)]
+    return (await this.#scripts.replicate(scripts.end, [this.#session(handle)], args, budget)) === 1
+  }
+
+  describe(handles: readonly string[]): Promise<readonly (Described | undefined)[]> {
+    return inChunks(handles, (part, isBulk) => {
+      const budget = isBulk ? this.#connection.bulkBudget() : this.#connection.invalidationBudget()
+      return Promise.all(
+        part.map((handle) => this.#scripts.run(scripts.describe, [this.#session(handle)], [], budget).then(described)),
+      )
+    })
+  }
+
+  async admit(tag: string, entry: SubjectEntry, budget?: CommandBudget): Promise<Admission> {
+    const { handle, lifeMs, keepMs, epoch, max } = entry
+    const args = [handle, String(lifeMs), String(keepMs), epoch, String(max === Infinity ? 0 : max)]
+    const reply = await this.#scripts.run(scripts.admit, [this.#subject(tag), this.#index(tag)], args, budget)
+    const [current = '', revokedAt, now, ...parts] = textsOf(reply)
+    const members = parts.flatMap((part, at) =>
+      at % 2 === 0 ? [{ handle: part, deadlineAt: Number(parts[at + 1]) }] : [],
+    )
+    return { epoch: current, revokedAt: Number(revokedAt), now: Number(now), members }
+  }
+
+  async withdraw(tag: string, handles: readonly string[], budget?: CommandBudget): Promise<void> {
+    const index = this.#index(tag)
+    if (handles.length > 0) await this.#connection.execute(['ZREM', index, ...handles], index, budget)
+  }
+
+  async has(tag: string, handle: string): Promise<boolean> {
+    const index = this.#index(tag)
+    const budget = this.#connection.invalidationBudget()
+    return (await this.#connection.execute(['ZSCORE', index, handle], index, budget)) !== null
+  }
+
+  async handles(tag: string): Promise<readonly string[]> {
+    const index = this.#index(tag)
+    return textsOf(await this.#connection.execute(['ZRANGE', index, '0', '-1'], index, this.#connection.bulkBudget()))
+  }
+
+  async revokeAll(tag: string, { epoch, keepMs, except }: Revocation): Promise<number> {
+    const keys = [this.#subject(tag), this.#index(tag)]
+    const args = [epoch, String(keepMs), except?.handle ?? '', except?.epoch ?? '']
+    const budget = this.#connection.invalidationBudget()
+    return Number(await this.#scripts.replicate(scripts.revokeAll, keys, args, budget))
+  }
+
+  #session(handle: string): string {
+    return `${this.#prefix}:session:${handle}`
+  }
+
+  #subject(tag: string): string {
+    return `${this.#prefix}:subject:{${tag}}`
+  }
+
+  #index(tag: string): string {
+    return `${this.#prefix}:subject:{${tag}}:sessions`
+  }
+}
+
+function changeArguments({ set, removed }: Change): CommandArgument[] {
+  const args: CommandArgument[] = [String(set.length)]
+  for (const [name, bytes] of set) args.push(name, bufferOf(bytes))
+  args.push(...removed)
+  return args
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+const RESULTS = ['ended', 'saved', 'moved'] as const
+
+function resultOf(reply: Reply): 'saved' | Refused {
+  return RESULTS[Number(reply)] ?? 'ended'
+}
+
+function textsOf(reply: Reply): string[] {
+  return Array.isArray(reply) ? reply.map((part: Reply) => String(part)) : []
+}
+
+function loaded(reply: Reply): LoadReply {
+  if (!Array.isArray(reply)) return reply === 1 ? 'moved' : 'absent'
+  const parts: readonly Reply[] = reply
+  const properties: [string, Buffer][] = []
+  let head = ''
+  for (let index = 0; index + 1 < parts.length; index += 2) {
+    const [name, bytes] = [parts[index], parts[index + 1]]
+    if (!Buffer.isBuffer(name) || !Buffer.isBuffer(bytes)) continue
+    if (name.length === 0) head = bytes.toString('latin1', 0, HEAD.seen)
+    else properties.push([name.toString(), bytes])
+  }
+  return {
+    properties,
+    epoch: head.slice(HEAD.epoch, HEAD.owner),
+    owner: head.slice(HEAD.owner, HEAD.created),
+    createdAt: Number(head.slice(HEAD.created, HEAD.issued)),
+    issuedAt: Number(head.slice(HEAD.issued, HEAD.deadline)),
+    deadlineAt: Number(head.slice(HEAD.deadline, HEAD.seen)),
+    now: Number(String(parts.at(-1))),
+  }
+}
+
+/** What the script decides where session and subject are on one node. */
+function ofSubject(reply: LoadReply, handle: string, record: Reply): LoadReply {
+  if (typeof reply === 'string') return reply
+  const subject = record === null ? '' : String(record)
+  const isCurrent =
+    subject.slice(0, SUBJECT.epoch) === reply.epoch || subject.slice(SUBJECT.spared) === handle + reply.epoch
+  return isCurrent ? reply : 'absent'
+}
+
+function described(reply: Reply): Described | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const [bytes, expiry]: readonly Reply[] = reply
+  if (!Buffer.isBuffer(bytes)) return undefined
+  const from = HEAD.created
+  const numberAt = (start: number, end: number): number => Number(bytes.toString('latin1', start - from, end - from))
+  const expiresAt = Number(expiry) * 1000
+  const deadlineAt = numberAt(HEAD.deadline, HEAD.seen)
+  // Where the absolute clock is the nearer one, the last visit is written down.
+  const isClipped = expiresAt === Math.floor(deadlineAt / 1000) * 1000
+  return {
+    createdAt: numberAt(HEAD.created, HEAD.issued),
+    issuedAt: numberAt(HEAD.issued, HEAD.deadline),
+    seenAt: isClipped ? numberAt(HEAD.seen, HEAD.idle) : expiresAt - numberAt(HEAD.idle, HEAD.descriptor) * 1000,
+    expiresAt,
+    descriptor: bytes.subarray(HEAD.descriptor - from).toString(),
+  }
+}

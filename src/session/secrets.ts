@@ -1,0 +1,100 @@
+import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto'
+import type { SessionEncryptor } from './types.js'
+
+/** Encrypts the properties of one session. */
+export interface SessionSealer {
+  seal(property: string, plain: Buffer): Uint8Array
+  /** Throws where the bytes were not sealed for this property of this session. */
+  open(property: string, stored: Buffer): Uint8Array
+}
+
+/** Makes the sealer of a session by its handle. */
+export type Sealer = (handle: string) => SessionSealer
+
+const SECRET_MIN = 32
+
+/** Version, name of the secret, nonce, tag, text. */
+const VERSION = 1
+const NAME_BYTES = 4
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+const NONCE_AT = 1 + NAME_BYTES
+const TAG_AT = NONCE_AT + NONCE_BYTES
+const TEXT_AT = TAG_AT + TAG_BYTES
+
+interface NamedSecret {
+  /** From its digest, so that the order of secrets may change. */
+  readonly name: Buffer
+  readonly key: Buffer
+}
+
+/** What is wrong with secrets; they are named by their place and never shown. */
+export function secretProblems(secrets: unknown): string[] {
+  if (secrets === undefined) return []
+  const list: readonly unknown[] = Array.isArray(secrets) ? secrets : [secrets]
+  if (list.length === 0) return ['secrets: must name at least one']
+  return list.flatMap((secret, index) =>
+    typeof secret === 'string' && secret.length >= SECRET_MIN
+      ? []
+      : [`secrets: number ${index + 1} must be a text of at least ${SECRET_MIN} characters`],
+  )
+}
+
+export function sealerOf(
+  secrets: string | readonly string[] | undefined,
+  encryptor: SessionEncryptor | undefined,
+): Sealer | undefined {
+  if (encryptor !== undefined) {
+    return (handle) => ({
+      seal: (property, plain) => encryptor.encrypt(plain, { handle, property }),
+      open: (property, stored) => encryptor.decrypt(stored, { handle, property }),
+    })
+  }
+  if (secrets === undefined) return undefined
+  const named = [secrets].flat().map((secret): NamedSecret => {
+    const key = hash('sha256', `redwell:session:${secret}`, 'buffer')
+    return { key, name: hash('sha256', key, 'buffer').subarray(0, NAME_BYTES) }
+  })
+  return (handle) => new SecretSealer(named, handle)
+}
+
+/** AES-256-GCM by a key of the session's own, so that what is copied to another session or property does not open. */
+class SecretSealer implements SessionSealer {
+  readonly #secrets: readonly NamedSecret[]
+  readonly #handle: string
+  readonly #keys = new Map<NamedSecret, Buffer>()
+
+  constructor(secrets: readonly NamedSecret[], handle: string) {
+    this.#secrets = secrets
+    this.#handle = handle
+  }
+
+  seal(property: string, plain: Buffer): Buffer {
+    const [secret] = this.#secrets as [NamedSecret]
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv('aes-256-gcm', this.#keyOf(secret), nonce).setAAD(Buffer.from(property))
+    const text = [cipher.update(plain), cipher.final()]
+    return Buffer.concat([Buffer.of(VERSION), secret.name, nonce, cipher.getAuthTag(), ...text])
+  }
+
+  open(property: string, stored: Buffer): Buffer {
+    if (stored[0] !== VERSION || stored.length < TEXT_AT) throw new Error('not encrypted')
+    const secret = this.#secrets.find(({ name }) => name.equals(stored.subarray(1, NONCE_AT)))
+    if (secret === undefined) throw new Error('encrypted by another secret')
+    const decipher = createDecipheriv('aes-256-gcm', this.#keyOf(secret), stored.subarray(NONCE_AT, TAG_AT))
+      .setAAD(Buffer.from(property))
+      .setAuthTag(stored.subarray(TAG_AT, TEXT_AT))
+    const text = decipher.update(stored.subarray(TEXT_AT))
+    const rest = decipher.final()
+    return rest.length === 0 ? text : Buffer.concat([text, rest])
+  }
+
+  #keyOf(secret: NamedSecret): Buffer {
+    let key = this.#keys.get(secret)
+    if (key === undefined) {
+      key = createHmac('sha256', secret.key).update(this.#handle).digest()
+      this.#keys.set(secret, key)
+    }
+    return key
+  }
+}

@@ -1,0 +1,369 @@
+import { SessionError, UsageError } from '../errors.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { clearingLine, cookieLine, type CookiePolicy, isLostOnPlainHttp, type Peer } from './cookie.js'
+import { nonce, type SessionId } from './id.js'
+import { decideOutcome, type SessionFacts, type SessionOutcome } from './outcome.js'
+import { emptyData, type PayloadChange, SessionPayload, UnreadableError } from './payload.js'
+import type { LoadedRecord, LoadReply } from './session-store.js'
+import { isOutage, type Made, type SessionContext, SECOND_US, SessionWriter } from './session-writer.js'
+import type { SessionData } from './types.js'
+
+/** A request as sessions see it. */
+export interface SessionRequest {
+  /** The framework's own, for functions of the options. */
+  readonly native?: unknown
+  readonly cookieHeader: string | undefined
+  readonly peer?: Peer | undefined
+  /** Makes the empty object that data is put into. */
+  readonly holder?: ((session: Session) => SessionData) | undefined
+}
+
+type State = SessionFacts['state'] | 'skipped'
+
+/**
+ * The session of one request: its data, and what becomes of it with the response. There is one for anonymous requests,
+ * too, which costs nothing until something is written.
+ */
+export class Session {
+  readonly #context: SessionContext
+  readonly #request: SessionRequest
+  readonly #cookie: CookiePolicy
+  readonly #writer: SessionWriter
+  #state: State
+  #id: SessionId | undefined
+  #record: LoadedRecord | undefined
+  #payload: SessionPayload | undefined
+  #accessed = false
+  #onRead: (() => void) | undefined
+  #ended = false
+  #rotates = false
+  #touches = false
+  #setCookie: string | undefined
+  #committing: Promise<void> | undefined
+  /** Of a session that is not there yet: its properties may have to be encrypted for it. */
+  #nextHandle: string | undefined
+
+  /** @internal Made by `Sessions.open`. */
+  constructor(
+    context: SessionContext,
+    request: SessionRequest,
+    cookie: CookiePolicy,
+    id: SessionId | undefined,
+    state: 'none' | 'skipped',
+  ) {
+    this.#context = context
+    this.#request = request
+    this.#cookie = cookie
+    this.#id = id
+    this.#state = state
+    this.#writer = new SessionWriter(context, request.native)
+  }
+
+  /**
+   * The properties of the session; changes, nested ones too, are saved with the response. Throws UsageError where the
+   * request was left out by `skip`.
+   */
+  get data(): SessionData {
+    return this.#read().data
+  }
+
+  /** Names the session in lists of devices; it opens nothing. Undefined before the first save. */
+  get handle(): string | undefined {
+    return this.#state === 'loaded' ? this.#id?.handle : undefined
+  }
+
+  /** Whose session it is; undefined while nobody is signed in. */
+  get subject(): string | undefined {
+    const { data, principal } = this.#read()
+    return principal === undefined ? undefined : this.#context.policy.subject(data)
+  }
+
+  /** When the session was created; undefined before the first save. */
+  get createdAt(): Date | undefined {
+    return dateOf(this.#record?.createdAt)
+  }
+
+  /** The last sign-in or rotation; undefined before the first save. */
+  get issuedAt(): Date | undefined {
+    return dateOf(this.#record?.issuedAt)
+  }
+
+  /** When it ends even if it is used; undefined before the first save. */
+  get expiresAt(): Date | undefined {
+    return dateOf(this.#record?.deadlineAt)
+  }
+
+  /** False: Redis could not be asked about this session; its data is that of an anonymous request. */
+  get available(): boolean {
+    return this.#state !== 'unavailable'
+  }
+
+  /** The `Set-Cookie` line to send, where there is one. Adapters send it; elsewhere it is yours to send. */
+  get setCookie(): string | undefined {
+    return this.#setCookie
+  }
+
+  /** Gives the session another id when the request succeeds, as a sign-in does: after a password was confirmed again. */
+  rotate(): void {
+    this.#rotates = true
+  }
+
+  /** Restarts the idle clock, for connections that last. Saved like a change. */
+  touch(): void {
+    this.#touches = true
+  }
+
+  /**
+   * Saves now, whatever the response will be. Rejects with SessionError where the session has ended, belongs to another
+   * principal now, or Redis does not answer.
+   */
+  save(): Promise<void> {
+    return Promise.resolve(this.commit(true))
+  }
+
+  /**
+   * Signs out: the session is gone when this resolves, and its cookie with the response. Data begins anew. Rejects with
+   * SessionError where Redis does not answer; the cookie goes even then.
+   */
+  async end(): Promise<void> {
+    await this.#committing?.catch(() => {})
+    return this.#endNow()
+  }
+
+  /** @internal Seconds since the id was issued; undefined where there is no session. */
+  get issuedForSeconds(): number | undefined {
+    const record = this.#record
+    if (record === undefined || this.#state !== 'loaded') return undefined
+    return (record.now - record.issuedAt) / SECOND_US + (performance.now() - this.#writer.startedAt) / 1000
+  }
+
+  /** @internal Whether the response depends on the session. */
+  get accessed(): boolean {
+    return this.#accessed
+  }
+
+  /** @internal Calls the listener whenever the session is read from now on. */
+  onRead(listener: (() => void) | undefined): void {
+    this.#onRead = listener
+  }
+
+  /** @internal For hosts whose applications hold the data itself. */
+  markRead(): void {
+    this.#accessed = true
+    this.#onRead?.()
+  }
+
+  /** @internal The epoch by which `revokeAll` spares it. */
+  get binding(): { readonly tag: string; readonly handle: string; readonly epoch: string } | undefined {
+    const [id, record] = [this.#id, this.#record]
+    if (id?.tag === undefined || record === undefined || this.#state !== 'loaded') return undefined
+    return { tag: id.tag, handle: id.handle, epoch: record.epoch }
+  }
+
+  /** @internal This request has revoked what its own sign-in must not be refused by. */
+  knows(epoch: string): void {
+    this.#writer.known.add(epoch)
+  }
+
+  /** @internal Loads what the cookie names. `fail` by the policy throws SessionError. */
+  load(): MaybePromise<this> {
+    const id = this.#id
+    if (id === undefined) return this
+    const { store, policy, telemetry } = this.#context
+    const done = (reply: LoadReply): this => {
+      this.#loaded(reply)
+      telemetry.record('load', this.#state, performance.now() - this.#writer.startedAt)
+      return this
+    }
+    const failed = (error: unknown): this => {
+      if (!isOutage(error)) throw error
+      this.#state = 'unavailable'
+      telemetry.record('load', 'unavailable', performance.now() - this.#writer.startedAt)
+      if (policy.failClosed) throw new SessionError('unavailable', { cause: error })
+      return this
+    }
+    try {
+      const reply = store.load(id, policy.refreshOnLoad ? policy.idleMs : 0, this.#writer.deadline())
+      return isPromise(reply) ? reply.then(done, failed) : done(reply)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  /** @internal Puts an empty object in the place of the data; what is stored is replaced by it, under another id. */
+  regenerate(holder: SessionData): void {
+    const payload = this.#read()
+    this.#rotates = this.#state === 'loaded'
+    this.#payload = payload.replacedBy(holder as Record<string, unknown>)
+  }
+
+  /** @internal Does what the response makes of the session. `success`: a status below 400. */
+  commit(success: boolean): MaybePromise<void> {
+    if (this.#committing !== undefined) return this.#committing.catch(() => {}).then(() => this.commit(success))
+    // Whose session it is has to be known.
+    if (this.#rotates && this.#state === 'loaded') this.#payload ??= this.#makePayload()
+    const change = this.#change()
+    const outcome = decideOutcome(this.#facts(change, success))
+    if (outcome === 'nothing') return undefined
+    const committing = this.#timed('commit', () => this.#act(outcome, change), outcome).finally(() => {
+      this.#committing = undefined
+    })
+    this.#committing = committing
+    return committing
+  }
+
+  async #endNow(): Promise<void> {
+    const [state, id] = [this.#state, this.#id]
+    if (state === 'moved') throw new SessionError('moved')
+    this.#reset()
+    if (id === undefined) return
+    this.#ended = true
+    this.#setCookie = clearingLine(this.#cookie)
+    if (state === 'loaded') await this.#timed('end', () => this.#writer.end(id, undefined))
+    // Nothing has shown that the handle is the client's own.
+    else if (state === 'unavailable') await this.#timed('end', () => this.#writer.end(id, id.digest))
+  }
+
+  #loaded(reply: LoadReply): void {
+    if (typeof reply === 'string') this.#state = reply
+    else {
+      this.#state = 'loaded'
+      this.#record = reply
+    }
+  }
+
+  #read(): SessionPayload {
+    if (this.#state === 'skipped') throw new UsageError('This request was left out of sessions by `skip`.')
+    this.markRead()
+    this.#payload ??= this.#makePayload()
+    return this.#payload
+  }
+
+  #makePayload(): SessionPayload {
+    const { policy, telemetry, warnOnce } = this.#context
+    const holder = () => (this.#request.holder?.(this) ?? emptyData()) as Record<string, unknown>
+    try {
+      return new SessionPayload(policy, this.#record?.properties ?? [], this.#id?.handle, holder())
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      telemetry.record('load', 'unreadable', 0)
+      warnOnce(`redwell: a session in Redis is ignored, because ${error.message}.`)
+      this.#reset()
+      this.#state = 'absent'
+      return new SessionPayload(policy, [], undefined, holder())
+    }
+  }
+
+  /** Undefined: the data was not touched. */
+  #change(): PayloadChange | undefined {
+    if (this.#payload === undefined) return undefined
+    if (this.#state === 'loaded') return this.#payload.change(this.#id?.handle)
+    this.#nextHandle ??= nonce()
+    return this.#payload.change(this.#nextHandle)
+  }
+
+  #facts(change: PayloadChange | undefined, success: boolean): SessionFacts {
+    return {
+      state: this.#state === 'skipped' ? 'none' : this.#state,
+      ended: this.#ended,
+      changed: change !== undefined && change.set.length + change.removed.length > 0,
+      empty: change?.empty ?? false,
+      principal: this.#principalChange(),
+      rotates: this.#rotates,
+      touches: this.#touches,
+      success,
+    }
+  }
+
+  #principalChange(): SessionFacts['principal'] {
+    if (this.#payload === undefined) return 'same'
+    const before = this.#payload.principal
+    const after = this.#context.policy.principal(this.#payload.data)
+    if (before === after) return 'same'
+    if (before === undefined) return 'signed-in'
+    return after === undefined ? 'signed-out' : 'switched'
+  }
+
+  async #act(outcome: SessionOutcome, change: PayloadChange = NO_CHANGE): Promise<void> {
+    switch (outcome) {
+      case 'moved':
+      case 'unavailable':
+        throw new SessionError(outcome)
+      case 'clear-cookie':
+        this.#setCookie = clearingLine(this.#cookie)
+        return
+      case 'create':
+        return this.#became(await this.#writer.create(this.#nextHandle ?? nonce(), this.#read().data, change), change)
+      case 'rotate': {
+        const [id, record] = this.#current()
+        const isSame = this.#principalChange() === 'same'
+        const made = await this.#writer.rotate(id, record, { data: this.#read().data, isSame, change })
+        return made === undefined ? this.#saved(change) : this.#became(made, change)
+      }
+      case 'end':
+        return this.#endNow()
+      case 'touch':
+      case 'write':
+        await this.#writer.save(...this.#current(), change, this.#touches)
+        return this.#saved(change)
+      case 'nothing':
+      case 'suppress':
+    }
+  }
+
+  #became({ id, record, maxAge }: Made, change: PayloadChange): void {
+    this.#id = id
+    this.#record = record
+    this.#state = 'loaded'
+    this.#nextHandle = undefined
+    this.#setCookie = cookieLine(this.#cookie, id, maxAge)
+    if (isLostOnPlainHttp(this.#cookie, this.#request.peer)) {
+      this.#context.warnOnce(
+        'redwell: a Secure session cookie was sent over plain HTTP, where browsers drop it. Serve HTTPS, let the proxy that does set X-Forwarded-Proto, or set NODE_ENV=development on your own machine.',
+      )
+    }
+    this.#saved(change)
+  }
+
+  #saved(change: PayloadChange): void {
+    this.#payload?.commit(change)
+    this.#rotates = false
+    this.#touches = false
+  }
+
+  #reset(): void {
+    // Whoever still holds the data is told that it is saved no more.
+    if (this.#payload !== undefined && this.#request.holder === undefined) Object.freeze(this.#payload.data)
+    this.#payload = undefined
+    this.#record = undefined
+    this.#id = undefined
+    this.#state = 'none'
+    this.#rotates = false
+  }
+
+  #current(): [SessionId, LoadedRecord] {
+    if (this.#id === undefined || this.#record === undefined) throw new SessionError('ended')
+    return [this.#id, this.#record]
+  }
+
+  /** What Redis does not answer is one error, whatever it was asked. */
+  async #timed(operation: 'commit' | 'end', work: () => Promise<void>, outcome = 'ended'): Promise<void> {
+    const { telemetry } = this.#context
+    const since = performance.now()
+    const record = (result: string): void => telemetry.record(operation, result, performance.now() - since)
+    try {
+      await work()
+      record(outcome)
+    } catch (error) {
+      const problem = isOutage(error) ? new SessionError('unavailable', { cause: error }) : error
+      record(problem instanceof SessionError ? problem.reason : 'error')
+      throw problem
+    }
+  }
+}
+
+const NO_CHANGE: PayloadChange = { set: [], removed: [], empty: false, texts: new Map() }
+
+function dateOf(us: number | undefined): Date | undefined {
+  return us === undefined ? undefined : new Date(us / 1000)
+}

@@ -1,0 +1,213 @@
+import { OptionsError, UnavailableError, UsageError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import { type MaybePromise } from '../maybe-promise.js'
+import type { Connection } from '../redis/connection.js'
+import type { SessionSettings } from '../redis/settings.js'
+import type { SessionRecorder } from '../telemetry/sessions.js'
+import { OwnRevocations, SubjectBinder } from './binder.js'
+import { cookieFor, readCookie } from './cookie.js'
+import { isHandle, nonce, tagOf } from './id.js'
+import { MemorySessionStore } from './memory-session-store.js'
+import { resolveSessions, type SessionPolicy } from './options.js'
+import { RedisSessionStore } from './redis-session-store.js'
+import { Session, type SessionRequest } from './session.js'
+import type { SessionContext } from './session-writer.js'
+import type { SessionStore } from './session-store.js'
+import type { SessionInfo, SessionOptions } from './types.js'
+
+/** What sessions need of an application. */
+export interface SessionsContext {
+  readonly connection: Connection | undefined
+  readonly replicated: Connection | undefined
+  readonly prefix: string
+  readonly settings: SessionSettings
+  readonly telemetry: SessionRecorder
+  readonly logger: Logger
+  /** Milliseconds, of the embedded store. */
+  readonly now: () => number
+  /** @internal In place of Redis, in tests. */
+  readonly store?: SessionStore | undefined
+}
+
+/** The subject of a session: numbers count by their text. */
+export type Subject = string | number | bigint
+
+/** Warnings that are remembered as given. */
+const WARNINGS_MAX = 100
+
+/**
+ * The sessions of an application: whose they are, and what ends them. Adapters put the session of a request on the
+ * request.
+ *
+ * @example
+ * const devices = await redis.sessions.list(userId)
+ * await redis.sessions.revoke(userId, devices[0].handle)
+ */
+export class Sessions {
+  readonly #outer: SessionsContext
+  readonly #store: SessionStore
+  readonly #own = new OwnRevocations()
+  readonly #warned = new Set<string>()
+  #options: object | undefined
+  #context: SessionContext | undefined
+
+  /** @internal Use `redis.sessions`. Throws OptionsError with every problem. */
+  constructor(outer: SessionsContext, options?: SessionOptions) {
+    this.#outer = outer
+    const { connection, prefix, replicated, now } = outer
+    this.#store =
+      outer.store ??
+      (connection === undefined ? new MemorySessionStore(now) : new RedisSessionStore(connection, prefix, replicated))
+    if (options !== undefined) this.configure(options)
+  }
+
+  /** @internal Whether an application has switched sessions on. */
+  get isConfigured(): boolean {
+    return this.#options !== undefined
+  }
+
+  /** @internal */
+  get policy(): SessionPolicy {
+    return this.#shared().policy
+  }
+
+  /** @internal Options that an adapter was given. Throws OptionsError with every problem, UsageError where there are others. */
+  configure<Req>(options: SessionOptions<Req>): void {
+    if (this.#options === options) return
+    if (this.#options !== undefined) {
+      throw new UsageError('Sessions have options already: give them once, to one `sessions` of one Redis handle.')
+    }
+    this.#use(options)
+    this.#options = options
+  }
+
+  /**
+   * The session that a `Cookie` field names, an anonymous one where it names none; for WebSocket upgrades and wherever no
+   * adapter is. Save changes with `save()`. Rejects with SessionError where Redis does not answer and
+   * `whenUnavailable` is `fail`.
+   */
+  async load(cookieHeader: string | undefined): Promise<Session> {
+    return this.open({ cookieHeader })
+  }
+
+  /** @internal The session of a request. */
+  open(request: SessionRequest): MaybePromise<Session> {
+    const context = this.#shared()
+    const { policy, telemetry } = context
+    const cookie = cookieFor(policy.cookie, request.peer, process.env['NODE_ENV'])
+    const skip = policy.skip as ((request: unknown) => boolean) | undefined
+    if (skip !== undefined && request.native !== undefined && skip(request.native))
+      return new Session(context, request, cookie, undefined, 'skipped')
+    const id = readCookie(request.cookieHeader, cookie.name)
+    if (id === 'malformed') telemetry.record('load', 'malformed', 0)
+    return new Session(context, request, cookie, id === 'malformed' ? undefined : id, 'none').load()
+  }
+
+  /**
+   * The sessions of a subject, the newest last. `current`: the session of this request, which is marked. Rejects with
+   * UnavailableError where Redis does not answer.
+   */
+  async list(subject: Subject, { current }: { readonly current?: Session | undefined } = {}): Promise<SessionInfo[]> {
+    return this.#asked('list', async () => {
+      const handles = await this.#store.handles(tagFor(subject))
+      const described = await this.#store.describe(handles)
+      const own = current?.handle
+      return handles.flatMap((handle, index): SessionInfo[] => {
+        const found = described[index]
+        if (found === undefined) return []
+        const { createdAt, issuedAt, seenAt, expiresAt, descriptor } = found
+        return [
+          {
+            handle,
+            createdAt: dateOf(createdAt),
+            issuedAt: dateOf(issuedAt),
+            lastSeenAt: dateOf(seenAt),
+            expiresAt: dateOf(expiresAt),
+            descriptor: descriptor === '' ? undefined : descriptor,
+            current: handle === own,
+          },
+        ]
+      })
+    })
+  }
+
+  /** Ends one session of a subject. False: the subject has no such session. Rejects with UnavailableError. */
+  async revoke(subject: Subject, handle: string): Promise<boolean> {
+    const tag = tagFor(subject)
+    if (!isHandle(handle)) return false
+    return this.#asked('revoke', async () => {
+      if (!(await this.#store.has(tag, handle))) return false
+      const existed = await this.#store.end(handle, undefined, this.#outer.connection?.invalidationBudget())
+      await this.#store.withdraw(tag, [handle])
+      return existed
+    })
+  }
+
+  /**
+   * Ends every session of a subject, sign-ins under way included. Returns how many there were. `except`: a session that
+   * is kept, usually the one of this request; where nobody has signed in to it yet, this request may do so afterwards.
+   * Rejects with UnavailableError where Redis did not confirm it.
+   *
+   * @example
+   * await redis.sessions.revokeAll(userId, { except: request.session })
+   */
+  async revokeAll(subject: Subject, { except }: { readonly except?: Session | undefined } = {}): Promise<number> {
+    const tag = tagFor(subject)
+    const binding = except?.binding
+    const epoch = nonce()
+    return this.#asked('revoke-all', async () => {
+      const spared = binding?.tag === tag ? binding : undefined
+      const count = await this.#store.revokeAll(tag, { epoch, keepMs: this.policy.keepMs, except: spared })
+      this.#own.add(tag, epoch)
+      except?.knows(epoch)
+      return count
+    })
+  }
+
+  #shared(): SessionContext {
+    return this.#context ?? this.#use({})
+  }
+
+  #use(options: SessionOptions): SessionContext {
+    const { connection, settings, telemetry, logger } = this.#outer
+    const policy = resolveSessions(options, settings)
+    this.#context = {
+      store: this.#store,
+      policy,
+      binder: new SubjectBinder(this.#store, policy, this.#own),
+      telemetry,
+      budget: () => connection?.commandBudget(),
+      warnOnce: (message) => {
+        if (this.#warned.has(message) || this.#warned.size >= WARNINGS_MAX) return
+        this.#warned.add(message)
+        logger.warn(message)
+      },
+    }
+    return this.#context
+  }
+
+  async #asked<T>(operation: string, ask: () => Promise<T>): Promise<T> {
+    const { telemetry } = this.#outer
+    const since = performance.now()
+    try {
+      const result = await ask()
+      telemetry.record(operation, 'done', performance.now() - since)
+      return result
+    } catch (error) {
+      const outcome = error instanceof UnavailableError ? 'unavailable' : 'error'
+      telemetry.record(operation, outcome, performance.now() - since)
+      throw error
+    }
+  }
+}
+
+function tagFor(subject: Subject): string {
+  const text = String(subject)
+  if (text === '' || (typeof subject !== 'string' && typeof subject !== 'number' && typeof subject !== 'bigint'))
+    throw new OptionsError('subject of sessions', ['must be a text that is not empty, or a number'])
+  return tagOf(text)
+}
+
+function dateOf(us: number): Date {
+  return new Date(us / 1000)
+}

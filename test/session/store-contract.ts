@@ -1,0 +1,293 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { newId, nonce, type SessionId } from '../../src/session/id.js'
+import type { Creation, LoadedRecord, Rotation, SessionStore } from '../../src/session/session-store.js'
+
+export interface StoreBed {
+  store(): SessionStore
+  /** Lets time pass, on whatever clock the store has. */
+  wait(ms: number): Promise<void>
+}
+
+const SECOND = 1000
+const text = (value: string) => Buffer.from(value)
+const owner = () => randomBytes(12).toString('base64url')
+
+export const creationOf = (id: SessionId, more: Partial<Creation> = {}): Creation => ({
+  digest: id.digest,
+  epoch: '-'.repeat(22),
+  owner: owner(),
+  absoluteMs: 100 * SECOND,
+  idleMs: 10 * SECOND,
+  descriptor: '',
+  set: [['a', text('1')]],
+  removed: [],
+  ...more,
+})
+
+const entryOf = (handle: string, more = {}) => ({
+  ...{ handle, lifeMs: 100 * SECOND, keepMs: 100 * SECOND, epoch: nonce(), max: Infinity },
+  ...more,
+})
+
+/** What both stores must do. */
+export function storeContract({ store, wait }: StoreBed): void {
+  const load = async (id: SessionId, idleMs = 10 * SECOND) => store().load(id, idleMs)
+  const loaded = async (id: SessionId) => {
+    const reply = await load(id)
+    if (typeof reply === 'string') throw new Error(reply)
+    return reply
+  }
+  const valuesOf = ({ properties }: LoadedRecord) =>
+    Object.fromEntries(properties.map(([name, bytes]) => [name, bytes.toString()]))
+  const made = async (more: Partial<Creation> = {}, tag?: string) => {
+    const id = newId(tag)
+    const creation = creationOf(id, more)
+    expect(await store().create(id.handle, creation)).toBe(true)
+    return { id, creation }
+  }
+  /** A session of a subject, as a sign-in makes it. */
+  const signedIn = async (tag: string) => {
+    const id = newId(tag)
+    const { epoch } = await store().admit(tag, entryOf(id.handle))
+    await store().create(id.handle, creationOf(id, { epoch, descriptor: 'Firefox' }))
+    return { id, epoch }
+  }
+  const rotationOf = (from: Creation, id: SessionId, more: Partial<Rotation> = {}): Rotation => ({
+    ...{ from, digest: id.digest, epoch: from.epoch, owner: from.owner, descriptor: '', orSave: true },
+    ...{ set: [], removed: [], idleMs: 10 * SECOND },
+    ...more,
+  })
+
+  test('what was created is loaded, byte for byte, and only by its own id', async () => {
+    const bytes = randomBytes(300)
+    const { id, creation } = await made({
+      set: [
+        ['a', text('1')],
+        ['ü ', bytes],
+        ['__proto__', text('{}')],
+      ],
+    })
+    const record = await loaded(id)
+    expect(new Map(record.properties)).toEqual(
+      new Map([
+        ['a', text('1')],
+        ['ü ', bytes],
+        ['__proto__', text('{}')],
+      ]),
+    )
+    expect([record.epoch, record.owner]).toEqual([creation.epoch, creation.owner])
+    expect(record.deadlineAt - record.createdAt).toBe(100_000_000)
+    expect(record.issuedAt).toBe(record.createdAt)
+    for (const other of [newId(undefined), newId(undefined, id.handle), newId(nonce(), id.handle)])
+      expect(await load(other)).toBe('absent')
+  })
+
+  test('a change writes what it names and leaves the rest', async () => {
+    const { id, creation } = await made({
+      set: [
+        ['a', text('1')],
+        ['b', text('2')],
+        ['c', text('3')],
+      ],
+    })
+    const change = {
+      set: [
+        ['b', text('4')],
+        ['d', text('5')],
+      ] as const,
+      removed: ['c', 'none'],
+      idleMs: 0,
+    }
+    expect(await store().save(id.handle, creation.owner, change)).toBe('saved')
+    expect(valuesOf(await loaded(id))).toEqual({ a: '1', b: '4', d: '5' })
+  })
+
+  test('a change of everything, and of very many properties', async () => {
+    const { id, creation } = await made()
+    const many = Array.from({ length: 1500 }, (_, index) => [`p${index}`, text(String(index))] as const)
+    expect(await store().save(id.handle, creation.owner, { set: many, removed: ['a'], idleMs: 0 })).toBe('saved')
+    expect(Object.keys(valuesOf(await loaded(id)))).toHaveLength(1500)
+    const names = many.map(([name]) => name)
+    expect(await store().save(id.handle, creation.owner, { set: [], removed: names, idleMs: 0 })).toBe('saved')
+    expect((await loaded(id)).properties).toEqual([])
+  })
+
+  test('nothing is written for another owner, or where there is no session', async () => {
+    const { id, creation } = await made()
+    const change = { set: [['a', text('9')]] as const, removed: [], idleMs: 10 * SECOND }
+    expect(await store().save(id.handle, owner(), change)).toBe('moved')
+    expect(valuesOf(await loaded(id))).toEqual({ a: '1' })
+    await store().end(id.handle, undefined)
+    expect(await store().save(id.handle, creation.owner, change)).toBe('ended')
+    expect(await load(id)).toBe('absent')
+  })
+
+  test('a rotation replaces the id in place; for a while the old one is known to have moved', async () => {
+    const { id, creation } = await made()
+    const next = newId(undefined, id.handle)
+    const left = await store().rotate(id.handle, rotationOf(creation, next, { set: [['b', text('2')]] }))
+    expect(left).toBeGreaterThan(99_000_000)
+    expect(left).toBeLessThanOrEqual(100_000_000)
+    expect(await load(id)).toBe('moved')
+    const record = await loaded(next)
+    expect(valuesOf(record)).toEqual({ a: '1', b: '2' })
+    expect(record.issuedAt).toBeGreaterThan(record.createdAt)
+    expect(await load(newId(undefined, nonce()))).toBe('absent')
+  })
+
+  test('of two rotations of one id the second changes no id, and keeps its change where the owner is the same', async () => {
+    const { id, creation } = await made()
+    const [first, second] = [newId(undefined, id.handle), newId(undefined, id.handle)]
+    await store().rotate(id.handle, rotationOf(creation, first))
+    const late = rotationOf(creation, second, { set: [['b', text('2')]] })
+    expect(await store().rotate(id.handle, late)).toBe('saved')
+    expect(await store().rotate(id.handle, { ...late, orSave: false })).toBe('moved')
+    expect(valuesOf(await loaded(first))).toEqual({ a: '1', b: '2' })
+    expect(await load(second)).toBe('moved')
+  })
+
+  test('a rotation to another owner refuses what was loaded before, rotations and changes', async () => {
+    const { id, creation } = await made()
+    const next = newId(nonce(), id.handle)
+    await store().rotate(id.handle, rotationOf(creation, next, { owner: owner(), orSave: false }))
+    const change = { set: [['a', text('9')]] as const, removed: [], idleMs: 0 }
+    expect(await store().save(id.handle, creation.owner, change)).toBe('moved')
+    expect(await store().rotate(id.handle, rotationOf(creation, newId(undefined, id.handle)))).toBe('moved')
+    await store().end(id.handle, undefined)
+    expect(await store().rotate(id.handle, rotationOf(creation, next))).toBe('ended')
+  })
+
+  test('a handle that was ended before its session was there cannot be created any more', async () => {
+    const id = newId(undefined)
+    expect(await store().end(id.handle, undefined)).toBe(false)
+    expect(await store().create(id.handle, creationOf(id))).toBe(false)
+    expect(await store().end(id.handle, undefined)).toBe(false)
+    expect(await store().create(id.handle, creationOf(id))).toBe(false)
+    expect(await load(id)).toBe('absent')
+    expect(await store().describe([id.handle])).toEqual([undefined])
+  })
+
+  test('a session is ended by its handle, or only by its own id', async () => {
+    const { id } = await made()
+    expect(await store().end(id.handle, newId(undefined).digest)).toBe(false)
+    await loaded(id)
+    expect(await store().end(id.handle, id.digest)).toBe(true)
+    expect(await load(id)).toBe('absent')
+    // No mark: nothing was ended by its handle.
+    expect(await store().create(id.handle, creationOf(id))).toBe(true)
+  })
+
+  test('the idle clock ends a session, and each load restarts it', async () => {
+    const { id } = await made({ idleMs: 300 })
+    for (let turn = 0; turn < 3; turn += 1) {
+      await wait(150)
+      expect(typeof (await store().load(id, 300))).toBe('object')
+    }
+    await wait(150)
+    expect(typeof (await store().load(id, 0))).toBe('object')
+    await wait(200)
+    expect(await load(id)).toBe('absent')
+  })
+
+  test('no load and no write moves the absolute clock', async () => {
+    const { id, creation } = await made({ absoluteMs: 400, idleMs: 300 })
+    const { deadlineAt } = await loaded(id)
+    await wait(150)
+    await store().save(id.handle, creation.owner, { set: [['a', text('2')]], removed: [], idleMs: 10 * SECOND })
+    expect((await loaded(id)).deadlineAt).toBe(deadlineAt)
+    const next = newId(undefined, id.handle)
+    await store().rotate(id.handle, rotationOf(creation, next))
+    expect((await loaded(next)).deadlineAt).toBe(deadlineAt)
+    await wait(260)
+    expect(await load(next)).toBe('absent')
+  })
+
+  test('a session of a subject is loaded while its epoch is the current one', async () => {
+    const tag = nonce()
+    const [one, two] = [await signedIn(tag), await signedIn(tag)]
+    expect(one.epoch).toBe(two.epoch)
+    await loaded(one.id)
+    expect(await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: undefined })).toBe(2)
+    for (const { id } of [one, two]) expect(await load(id)).toBe('absent')
+    expect(await store().handles(tag)).toEqual([])
+    const three = await signedIn(tag)
+    await loaded(three.id)
+  })
+
+  test('a subject whose record is gone has no session: nobody is signed in by an eviction', async () => {
+    const tag = nonce()
+    const id = newId(tag)
+    await store().create(id.handle, creationOf(id, { epoch: nonce() }))
+    expect(await load(id)).toBe('absent')
+  })
+
+  test('a revocation spares one session, if that is valid then; a second one spares it again, or not', async () => {
+    const tag = nonce()
+    const [kept, other] = [await signedIn(tag), await signedIn(tag)]
+    const revoke = async (except?: { id: SessionId; epoch: string }) =>
+      store().revokeAll(tag, {
+        ...{ epoch: nonce(), keepMs: 100 * SECOND },
+        except: except && { handle: except.id.handle, epoch: except.epoch },
+      })
+    expect(await revoke(kept)).toBe(1)
+    await loaded(kept.id)
+    expect(await load(other.id)).toBe('absent')
+    expect(await store().handles(tag)).toEqual([kept.id.handle])
+    // It was ended, so it cannot be spared.
+    expect(await revoke(other)).toBe(1)
+    expect(await load(kept.id)).toBe('absent')
+    expect(await load(other.id)).toBe('absent')
+    const again = await signedIn(tag)
+    await revoke(again)
+    await revoke(again)
+    await loaded(again.id)
+    await revoke()
+    expect(await load(again.id)).toBe('absent')
+  })
+
+  test('an admission says when everything was revoked, by the clock of the subject', async () => {
+    const tag = nonce()
+    const first = await store().admit(tag, entryOf(nonce()))
+    expect(first.revokedAt).toBe(0)
+    await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: undefined })
+    const second = await store().admit(tag, entryOf(nonce()))
+    expect(second.revokedAt).toBeGreaterThanOrEqual(first.now)
+    expect(second.revokedAt).toBeLessThanOrEqual(second.now)
+    expect(second.epoch).not.toBe(first.epoch)
+  })
+
+  test('the index is in the order of sign-ins, names members beyond the limit, and forgets what has lapsed', async () => {
+    const tag = nonce()
+    const handles = [nonce(), nonce(), nonce()]
+    const replies = []
+    for (const handle of handles) replies.push(await store().admit(tag, entryOf(handle, { max: 2 })))
+    expect(replies.map(({ members }) => members.map(({ handle }) => handle))).toEqual([[], [], handles])
+    expect(await store().handles(tag)).toEqual(handles)
+    expect([await store().has(tag, handles[0]!), await store().has(tag, nonce())]).toEqual([true, false])
+    await store().withdraw(tag, [handles[1]!, nonce()])
+    expect(await store().handles(tag)).toEqual([handles[0], handles[2]])
+    const short = nonce()
+    await store().admit(tag, entryOf(short, { lifeMs: 1 }))
+    await wait(20)
+    await store().admit(tag, entryOf(nonce()))
+    expect(await store().has(tag, short)).toBe(false)
+  })
+
+  test('a description has times and descriptor, near the absolute deadline as well', async () => {
+    const tag = nonce()
+    const { id } = await signedIn(tag)
+    const { now } = await loaded(id)
+    const [described] = await store().describe([id.handle])
+    expect(described).toMatchObject({ descriptor: 'Firefox' })
+    expect(Math.abs(described!.seenAt - now)).toBeLessThan(2000)
+    expect(Math.abs(described!.expiresAt - now - 10_000_000)).toBeLessThan(2000)
+    const clipped = await made({ absoluteMs: 20 * SECOND, idleMs: 20 * SECOND })
+    await wait(30)
+    const record = await loaded(clipped.id)
+    await store().load(clipped.id, 19_990)
+    const [later] = await store().describe([clipped.id.handle])
+    expect(later!.seenAt).toBeGreaterThanOrEqual(record.now)
+    expect(later!.expiresAt).toBeLessThanOrEqual(record.deadlineAt)
+  })
+}
