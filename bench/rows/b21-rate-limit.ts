@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import type { CanActivate } from '@nestjs/common'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance, type RouteShorthandOptions } from 'fastify'
 import { Hono } from 'hono'
@@ -112,6 +113,117 @@ const handHono: Subject = async ({ redisUrl }) => {
   return onPort(createAdaptorServer({ fetch: app.fetch }) as never)
 }
 
+interface Response {
+  header(name: string, value: string): unknown
+}
+
+/** A module with the limited route, behind what counts. `packages` is Nest itself, or the one that a peer was installed beside. */
+async function onNest(packages: NestPackages, module: object): Promise<Running> {
+  const { common, core, platform } = packages
+  class Limited {
+    find(): string {
+      return BODY
+    }
+  }
+  const descriptor = Object.getOwnPropertyDescriptor(Limited.prototype, 'find') ?? {}
+  common.Get(PATH)(Limited.prototype, 'find', descriptor)
+  common.Header('content-type', 'application/json')(Limited.prototype, 'find', descriptor)
+  common.Controller()(Limited)
+  common.Module({ ...module, controllers: [Limited] })(App)
+  const app = await core.NestFactory.create(App, new platform.FastifyAdapter(), { logger: false })
+  await app.listen(0, '127.0.0.1')
+  return { port: Number(new URL(await app.getUrl()).port) }
+}
+
+class App {}
+
+interface NestPackages {
+  readonly common: typeof import('@nestjs/common')
+  readonly core: typeof import('@nestjs/core')
+  readonly platform: typeof import('@nestjs/platform-fastify')
+}
+
+async function nest(): Promise<NestPackages> {
+  const [common, core, platform] = await Promise.all([
+    import('@nestjs/common'),
+    import('@nestjs/core'),
+    import('@nestjs/platform-fastify'),
+  ])
+  return { common, core, platform }
+}
+
+const redwellNest: Subject = async ({ redisUrl }) => {
+  const { RedwellModule } = await import('redwell/nestjs')
+  return onNest(await nest(), {
+    imports: [RedwellModule.forRoot({ url: redisUrl, connect: true, rateLimit: RATE })],
+  })
+}
+
+const handNest: Subject = async ({ redisUrl }) => {
+  const count = await counter(redisUrl)
+  const guard: CanActivate = {
+    async canActivate(context) {
+      const http = context.switchToHttp()
+      if ((await count(http.getRequest<{ ip: string }>().ip)) > LIMIT) return false
+      for (const [name, value] of Object.entries(FIELDS)) http.getResponse<Response>().header(name, value)
+      return true
+    },
+  }
+  return onNest(await nest(), { providers: [{ provide: 'APP_GUARD', useValue: guard }] })
+}
+
+/** As its documentation shows it: @nest-lab/throttler-storage-redis on ioredis. */
+const peerNest: Subject = async ({ redisUrl }) => {
+  const packages: NestPackages = {
+    common: peer('@nestjs/common'),
+    core: peer('@nestjs/core'),
+    platform: peer('@nestjs/platform-fastify'),
+  }
+  const { ThrottlerGuard, ThrottlerModule } = peer('@nestjs/throttler') as {
+    ThrottlerGuard: never
+    ThrottlerModule: { forRoot(options: object): object }
+  }
+  const { ThrottlerStorageRedisService } = peer('@nest-lab/throttler-storage-redis') as {
+    ThrottlerStorageRedisService: new (url: string) => object
+  }
+  const storage = new ThrottlerStorageRedisService(redisUrl)
+  return onNest(packages, {
+    imports: [ThrottlerModule.forRoot({ throttlers: [{ ttl: 3_600_000, limit: LIMIT }], storage })],
+    providers: [{ provide: packages.core.APP_GUARD, useClass: ThrottlerGuard }],
+  })
+}
+
+/** As its documentation shows it: its own store on a client with these four methods. */
+const peerHono: Subject = async ({ redisUrl }) => {
+  const Redis = (peer('ioredis') as { Redis: new (url: string) => IoRedis }).Redis
+  const client = new Redis(redisUrl)
+  const { RedisStore, rateLimiter } = peer('hono-rate-limiter') as {
+    RedisStore: new (options: object) => object
+    rateLimiter: (options: object) => never
+  }
+  const store = new RedisStore({
+    client: {
+      scriptLoad: (script: string) => client.script('LOAD', script),
+      evalsha: (sha: string, keys: string[], args: string[]) => client.evalsha(sha, keys.length, ...keys, ...args),
+      decr: (key: string) => client.decr(key),
+      del: (key: string) => client.del(key),
+    },
+  })
+  const app = new Hono<{ Bindings: { incoming: { socket: { remoteAddress: string } } } }>()
+  const keyGenerator = (c: { env: { incoming: { socket: { remoteAddress: string } } } }): string =>
+    c.env.incoming.socket.remoteAddress
+  app.use(rateLimiter({ windowMs: 3_600_000, limit: LIMIT, keyGenerator, store }))
+  app.get(PATH, (c) => c.body(BODY, 200, { 'content-type': 'application/json' }))
+  return onPort(createAdaptorServer({ fetch: app.fetch }) as never)
+}
+
+interface IoRedis {
+  script(command: 'LOAD', script: string): Promise<string>
+  evalsha(sha: string, keys: number, ...rest: string[]): Promise<unknown>
+  decr(key: string): Promise<number>
+  del(key: string): Promise<number>
+}
+
 /** As its documentation shows it: on ioredis. */
 const peerFastify: Subject = async ({ redisUrl }) => {
   const Redis = (peer('ioredis') as { Redis: new (url: string) => never }).Redis
@@ -159,6 +271,22 @@ const peerFlexible: Subject = async ({ redisUrl }) => {
   })
 }
 
+const HAND = 'INCR and PEXPIRE by hand'
+
+/** What is compared: our variant, the other one, in words, the ratio that is asked for. */
+const ROWS = [
+  ['B21', 'redwellFastify', 'handFastify', `one rate, Fastify, against ${HAND}`, 0.95],
+  ['B21', 'redwellFastifyTwo', 'handFastify', `two rates, Fastify, against ${HAND}`, 0.9],
+  ['B21', 'redwellExpress', 'handExpress', `one rate, Express, against ${HAND}`, 0.95],
+  ['B21', 'redwellHono', 'handHono', `one rate, Hono, against ${HAND}`, 0.9],
+  ['B21', 'redwellNest', 'handNest', `one rate, Nest on Fastify, against ${HAND}`, 0.9],
+  ['B24', 'redwellFastify', 'peerFastify', 'Fastify, against @fastify/rate-limit on ioredis', 1.2],
+  ['B24', 'redwellFastify', 'peerFlexible', 'Fastify, against rate-limiter-flexible on ioredis', 1.2],
+  ['B24', 'redwellExpress', 'peerExpress', 'Express, against express-rate-limit with rate-limit-redis on ioredis', 1.2],
+  ['B24', 'redwellHono', 'peerHono', 'Hono, against hono-rate-limiter on ioredis', 1],
+  ['B24', 'redwellNest', 'peerNest', 'Nest on Fastify, against @nestjs/throttler on ioredis', 1.2],
+] as const
+
 export default {
   id: 'B21',
   subjects: {
@@ -166,22 +294,21 @@ export default {
     redwellFastifyTwo: redwellFastify(RATES),
     redwellExpress,
     redwellHono,
+    redwellNest,
     handFastify,
     handExpress,
     handHono,
+    handNest,
     peerFastify,
-    peerExpress,
     peerFlexible,
+    peerExpress,
+    peerHono,
+    peerNest,
   },
   async run(bench: Bench) {
     installPeers()
-    const against = async (
-      id: string,
-      what: string,
-      oursName: string,
-      baseName: string,
-      atLeast: number,
-    ): Promise<Outcome> => {
+    const outcomes: Outcome[] = []
+    for (const [id, oursName, baseName, what, atLeast] of ROWS) {
       const [ours, base] = [await bench.start(oursName), await bench.start(baseName)]
       const measured = async (variant: Variant): Promise<() => Promise<Sample>> => {
         const handle = await bench.prepare(variant, { requests: [get(PATH)] })
@@ -190,52 +317,8 @@ export default {
       const [a, b] = [await measured(ours), await measured(base)]
       const samples = await interleave(bench, { ours: a, base: b })
       await Promise.all([ours.process.close(), base.process.close()])
-      return compared({ id, what, ours: samples.ours, base: samples.base, atLeast })
+      outcomes.push(compared({ id, what: `allowed, ${what}`, ours: samples.ours, base: samples.base, atLeast }))
     }
-    return [
-      await against(
-        'B21',
-        'allowed, one rate, Fastify, against INCR and PEXPIRE by hand',
-        'redwellFastify',
-        'handFastify',
-        0.95,
-      ),
-      await against(
-        'B21',
-        'allowed, two rates, Fastify, against INCR and PEXPIRE by hand',
-        'redwellFastifyTwo',
-        'handFastify',
-        0.9,
-      ),
-      await against(
-        'B21',
-        'allowed, one rate, Express, against INCR and PEXPIRE by hand',
-        'redwellExpress',
-        'handExpress',
-        0.95,
-      ),
-      await against('B21', 'allowed, one rate, Hono, against INCR and PEXPIRE by hand', 'redwellHono', 'handHono', 0.9),
-      await against(
-        'B24',
-        'allowed, Fastify, against @fastify/rate-limit on ioredis',
-        'redwellFastify',
-        'peerFastify',
-        1.2,
-      ),
-      await against(
-        'B24',
-        'allowed, Fastify, against rate-limiter-flexible on ioredis',
-        'redwellFastify',
-        'peerFlexible',
-        1.2,
-      ),
-      await against(
-        'B24',
-        'allowed, Express, against express-rate-limit with rate-limit-redis',
-        'redwellExpress',
-        'peerExpress',
-        1.2,
-      ),
-    ]
+    return outcomes
   },
 } satisfies Row

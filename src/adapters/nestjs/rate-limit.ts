@@ -11,7 +11,7 @@ import { Reflector } from '@nestjs/core'
 import type { ServerResponse } from 'node:http'
 import type { Observable } from 'rxjs'
 import { Redis } from '../../create-redis.js'
-import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
+import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
 import { settleWhenSent } from '../node/rate-limit.js'
 import { type CacheDecorator, type HttpRequest, rawOf } from './decorators.js'
@@ -46,11 +46,16 @@ interface HeaderTarget {
   header(name: string, value: string): unknown
 }
 
+type Handler = ReturnType<ExecutionContext['getHandler']>
+type Controller = ReturnType<ExecutionContext['getClass']>
+
 /** Applies the limits of the application and of handlers: those that need no more than the request's head in a guard. */
 class Limiter {
   readonly #redis: Redis
   readonly #reflector: Reflector
   readonly #application: DeclaredLimit<HttpRequest> | undefined
+  /** By controller, because a handler may be inherited. */
+  readonly #stages = new WeakMap<Controller, Map<Handler, readonly BoundLimit[]>>()
 
   constructor(redis: Redis, reflector: Reflector, application: DeclaredLimit<HttpRequest> | undefined) {
     this.#redis = redis
@@ -58,35 +63,61 @@ class Limiter {
     this.#application = application
   }
 
-  async apply(context: ExecutionContext, stage: 'request' | 'handler'): Promise<void> {
-    if (context.getType() !== 'http') return
-    const targets = [context.getHandler(), context.getClass()]
-    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, targets) === true) return
-    const own = this.#reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, targets)
-    if (this.#application?.at === stage) await this.#check(context, this.#application, undefined)
-    if (own?.at === stage) await this.#check(context, own, `${context.getClass().name}.${context.getHandler().name}`)
+  /** Undefined: nothing limits this handler at this stage. */
+  apply(context: ExecutionContext, stage: 'request' | 'handler'): Promise<void> | undefined {
+    if (context.getType() !== 'http') return undefined
+    const limits = this.#limitsOf(context, stage)
+    return limits.length === 0 ? undefined : this.#check(context, limits)
   }
 
-  async #check(
-    context: ExecutionContext,
-    declared: DeclaredLimit<HttpRequest>,
-    route: string | undefined,
-  ): Promise<void> {
+  #limitsOf(context: ExecutionContext, stage: 'request' | 'handler'): readonly BoundLimit[] {
+    const [controller, handler] = [context.getClass(), context.getHandler()]
+    let known = this.#stages.get(controller)
+    if (known === undefined) this.#stages.set(controller, (known = new Map<Handler, readonly BoundLimit[]>()))
+    let limits = known.get(handler)
+    if (limits === undefined) known.set(handler, (limits = this.#bind(controller, handler, stage)))
+    return limits
+  }
+
+  #bind(controller: Controller, handler: Handler, stage: 'request' | 'handler'): readonly BoundLimit[] {
+    const targets = [handler, controller]
+    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, targets) === true) return []
+    const own = this.#reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, targets)
+    const bound: BoundLimit[] = []
+    for (const [declared, route] of [
+      [this.#application, undefined],
+      [own, `${controller.name}.${handler.name}`],
+    ] as const) {
+      if (declared?.at === stage) bound.push({ declared, limit: limitOn(this.#redis, declared, route) })
+    }
+    return bound
+  }
+
+  async #check(context: ExecutionContext, limits: readonly BoundLimit[]): Promise<void> {
     const http = context.switchToHttp()
     const native = http.getRequest<HttpRequest>()
     const response = http.getResponse<HeaderTarget & object>()
     const raw = rawOf(response) as ServerResponse
-    const outcome = await applyLimit(raw, declared, limitOn(this.#redis, declared, route), {
+    const request = {
       native,
       address: native.ip,
       isPreflight: isPreflight(native.method, (name) => native.headers[name]),
-    })
-    if (outcome === undefined) return
-    for (const [name, value] of [...outcome.fields, ...(outcome.answer?.fields ?? [])]) response.header(name, value)
-    if (outcome.error !== undefined) throw outcome.error
-    if (outcome.answer !== undefined) throw refusal(outcome.answer)
-    settleWhenSent(raw)
+    }
+    for (const { declared, limit } of limits) {
+      const outcome = await applyLimit(raw, declared, limit, request)
+      if (outcome === undefined) continue
+      settleWhenSent(raw)
+      for (const [name, value] of outcome.fields) response.header(name, value)
+      for (const [name, value] of outcome.answer?.fields ?? []) response.header(name, value)
+      if (outcome.error !== undefined) throw outcome.error
+      if (outcome.answer !== undefined) throw refusal(outcome.answer)
+    }
   }
+}
+
+interface BoundLimit {
+  readonly declared: DeclaredLimit<HttpRequest>
+  readonly limit: RouteLimit<HttpRequest>
 }
 
 /** Nest answers a refusal by its exception filters. A body of JSON reaches them as an object. */
@@ -97,17 +128,15 @@ function refusal({ status, body, fields }: NonNullable<LimitOutcome['answer']>):
 }
 
 export class RateLimitGuard extends Limiter implements CanActivate {
-  async canActivate(context: ExecutionContext): Promise<boolean> {
-    await this.apply(context, 'request')
-    return true
+  canActivate(context: ExecutionContext): boolean | Promise<boolean> {
+    return this.apply(context, 'request')?.then(() => true) ?? true
   }
 }
 
 /** After all guards, so that options may ask who the user is; before the cache. */
 export class RateLimitInterceptor extends Limiter implements NestInterceptor {
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    await this.apply(context, 'handler')
-    return next.handle()
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
+    return this.apply(context, 'handler')?.then(() => next.handle()) ?? next.handle()
   }
 }
 
