@@ -12,12 +12,17 @@ export type Field = readonly [name: string, value: string]
 /** Body and type of a refusal (RFC 9457). */
 const PROBLEM_TYPE = 'application/problem+json'
 
-/** Problem types of the draft, by status and reason. */
+/** A problem of the draft: its status, and its details without the policies and the closing brace. */
+function problem(type: string, title: string, status: 429 | 503): { status: 429 | 503; head: string } {
+  const details = { type: `https://iana.org/assignments/http-problem-types#${type}`, title, status }
+  return { status, head: JSON.stringify(details).slice(0, -1) }
+}
+
 const PROBLEMS = {
-  limited: ['quota-exceeded', 'Request quota exceeded', 429],
-  unidentified: ['quota-exceeded', 'Client cannot be identified', 429],
-  banned: ['abnormal-usage-detected', 'Abnormal usage detected', 429],
-  unavailable: ['temporary-reduced-capacity', 'Rate limiter unavailable', 503],
+  limited: problem('quota-exceeded', 'Request quota exceeded', 429),
+  unidentified: problem('quota-exceeded', 'Client cannot be identified', 429),
+  banned: problem('abnormal-usage-detected', 'Abnormal usage detected', 429),
+  unavailable: problem('temporary-reduced-capacity', 'Rate limiter unavailable', 503),
 } as const
 
 /** Fields of a response, from all verdicts that it met: those of the application first. `now`: Unix milliseconds. */
@@ -63,14 +68,9 @@ export interface Refusal {
 
 /** The response to a refused request, without its `RateLimit` fields. */
 export function refusalOf(verdict: RateLimitVerdict): Refusal {
-  const [type, title, status] = PROBLEMS[verdict.reason ?? 'limited']
+  const { status, head } = PROBLEMS[verdict.reason ?? 'limited']
   const violated = verdict.policies.filter((policy) => policy.violated).map((policy) => policy.name)
-  const body = JSON.stringify({
-    type: `https://iana.org/assignments/http-problem-types#${type}`,
-    title,
-    status,
-    ...(violated.length > 0 && { 'violated-policies': violated }),
-  })
+  const body = violated.length === 0 ? `${head}}` : `${head},"violated-policies":${JSON.stringify(violated)}}`
   const fields: Field[] = [
     ['Content-Type', PROBLEM_TYPE],
     ['Cache-Control', 'no-store'],
