@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, stop } from './prepare.mjs'
 
-const ROOMS = ['store', 'limit', 'session']
+const ROOMS = ['store', 'limit', 'session', 'report']
 
 /** Code by name of the files in lua/include of the room. */
 const snippets = new Map()

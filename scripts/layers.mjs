@@ -6,13 +6,15 @@ import { root, say, stop } from './prepare.mjs'
 
 /** Top to bottom. A room imports itself and the floors below, never a neighbour on its own floor. */
 const FLOORS = [
-  ['index.ts', 'testing'],
+  ['cli', 'dashboard'],
+  ['index.ts', 'testing', 'operate'],
   ['adapters/express', 'adapters/fastify', 'adapters/hono', 'adapters/nestjs'],
   ['adapters/web'],
   ['adapters/node'],
   ['adapters/exchange.ts'],
   ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts', 'adapters/sessions.ts'],
   ['create-redis.ts'],
+  ['report'],
   ['route', 'data', 'limit', 'session'],
   ['cache'],
   ['store', 'http'],
@@ -32,6 +34,7 @@ const OWN_PACKAGES = {
   'adapters/hono': /^hono(\/|$)/,
   'adapters/nestjs': /^(@nestjs\/|rxjs$|express$|fastify$)/,
   data: /^(devalue|msgpackr)$/,
+  cli: /^commander$/,
 }
 
 /** Every problem of a tree of sources, as lines to read. */

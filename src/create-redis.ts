@@ -7,6 +7,9 @@ import { Limits } from './limit/limits.js'
 import type { RateLimiterOptions } from './limit/options.js'
 import type { RateLimiter } from './limit/rate-limiter.js'
 import { Connection } from './redis/connection.js'
+import { Desk } from './report/desk.js'
+import { type History, MemoryHistory, RedisHistory } from './report/history.js'
+import { Reporter } from './report/reporter.js'
 import { resolveSettings } from './redis/resolve-settings.js'
 import { masked, type NodeRedis, type RedisSettings, type ResolvedSettings } from './redis/settings.js'
 import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redis/server.js'
@@ -17,7 +20,7 @@ import { Memory, MemoryStore } from './store/memory-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/index.js'
-import { Telemetry } from './telemetry/recorder.js'
+import { Telemetry } from './telemetry/telemetry.js'
 
 export interface RedisOptions extends RedisSettings {
   /** Logs changes of state. Default: warnings and errors on the console. */
@@ -62,6 +65,7 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   rateLimitFailClosed: true,
   rateLimitEmitHeaders: true,
   rateLimitIetfHeaders: true,
+  operate: true,
   client: true,
   logger: true,
   store: true,
@@ -84,7 +88,14 @@ export class Redis implements AsyncDisposable {
   readonly sessions: Sessions
   /** @internal The rate limiters of this handle. */
   readonly limits: Limits
-  readonly #connection: Connection | undefined
+  /** @internal Undefined with the embedded store. */
+  readonly connection: Connection | undefined
+  /** @internal Names of what operators and processes say to each other. */
+  readonly desk: Desk
+  /** @internal Lookups of all processes over the last day. */
+  readonly history: History
+  /** @internal What this process says of itself to operators. */
+  readonly reporter: Reporter
   /** For invalidations that wait for replicas. */
   readonly #replicated: Connection | undefined
   readonly #otel: Promise<Otel | undefined> | undefined
@@ -103,7 +114,7 @@ export class Redis implements AsyncDisposable {
     if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
     const connection = kind === 'memory' ? undefined : new Connection(this.settings, logger)
     const replicated = connection?.replicated()
-    this.#connection = connection
+    this.connection = connection
     this.#replicated = replicated
     const telemetry = new Telemetry(now)
     this.limits = new Limits(connection, { prefix, ...this.settings.rateLimit }, telemetry.limits, logger, now)
@@ -126,6 +137,16 @@ export class Redis implements AsyncDisposable {
     const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
     this.scope = new CacheScope(store?.(prefix) ?? ownStore(), { now: redisNow, logger, telemetry, budget })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
+    this.desk = new Desk(prefix)
+    this.history = connection === undefined ? new MemoryHistory() : new RedisHistory(connection, this.desk)
+    this.reporter = new Reporter(connection, this.desk, this.history, {
+      telemetry,
+      status: () => this.status,
+      limiters: () => this.limits.limiters(),
+      explain: (request) => this.cache.explain(request),
+      pathsOf: (url, which) => this.cache.pathsOf(url, which),
+      now: redisNow,
+    })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
     })
@@ -133,33 +154,33 @@ export class Redis implements AsyncDisposable {
 
   /** The node-redis client (standalone, cluster or sentinel), for everything other than caching. */
   get client(): NodeRedis {
-    if (this.#connection === undefined) {
+    if (this.connection === undefined) {
       throw new UsageError(
         'The embedded store (memory:) has no Redis client. Set REDIS_URL, or the `url` option, to a Redis server.',
       )
     }
-    return this.#connection.client
+    return this.connection.client
   }
 
   get status(): ConnectionStatus {
     if (this.#closed) return 'closed'
-    return this.#connection?.status ?? 'ready'
+    return this.connection?.status ?? 'ready'
   }
 
   /** Results of the cache's commands since the start. */
   get counters(): ConnectionCounters {
-    return this.#connection?.counters ?? noCounts()
+    return this.connection?.counters ?? noCounts()
   }
 
   /** Round trip in milliseconds. Rejects with UnavailableError if Redis does not answer within the command timeout. */
   async ping(): Promise<number> {
-    return (await this.#connection?.ping()) ?? 0
+    return (await this.connection?.ping()) ?? 0
   }
 
   /** Waits until Redis answers; rejects with UnavailableError if it does not. Without it, connecting happens in the background. */
   async connect(): Promise<this> {
     await this.telemetryReady()
-    await Promise.all([this.#connection?.connect(), this.#replicated?.connect()])
+    await Promise.all([this.connection?.connect(), this.#replicated?.connect()])
     return this
   }
 
@@ -177,23 +198,25 @@ export class Redis implements AsyncDisposable {
 
   /** Starts to connect in the background, if that has not happened yet. */
   start(): this {
-    this.#connection?.start()
+    this.connection?.start()
     this.#replicated?.start()
+    if (this.settings.operate) this.reporter.start()
     return this
   }
 
   /** Calls the listener at each change of status. Returns a function that stops it. */
   onStatus(listener: (status: ConnectionStatus, previous: ConnectionStatus) => void): () => void {
-    return this.#connection?.onStatus(listener) ?? (() => {})
+    return this.connection?.onStatus(listener) ?? (() => {})
   }
 
   /** Waits for background refreshes, then closes all sockets and timers. A client that was passed in stays open. */
   async close(): Promise<void> {
     if (this.#closed) return
     await this.cache.settled()
+    if (this.settings.operate) await this.reporter.stop()
     this.#closed = true
     this.scope.close()
-    await Promise.all([this.#connection?.close(), this.#replicated?.close()])
+    await Promise.all([this.connection?.close(), this.#replicated?.close()])
     ;(await this.#otel)?.stop()
   }
 

@@ -31,7 +31,7 @@ export type {
   ValueMissReason,
   ValueOptions,
 } from './data/types.js'
-export type { ExplainedEntry, ExplainRequest, Explanation } from './cache/explanation.js'
+export type { ExplainedEntry, ExplainRequest, Explanation, Refusal } from './cache/explanation.js'
 export { valueKey } from './cache/key.js'
 export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
 export type { Evicted } from './cache/cache-scope.js'

@@ -57,7 +57,7 @@ export function routesOf(redis: Redis): RouteRegistry {
     const { scope, logger, defaults, settings } = redis
     const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
     redis.cache.explainWith((request) => routes.explain(request))
-    redis.cache.evictPathsWith((url, options) => scope.evict({ paths: routes.paths.of(url, options) }))
+    redis.cache.findPathsWith((url, options) => routes.paths.of(url, options))
     return routes
   })
 }

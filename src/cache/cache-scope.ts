@@ -1,10 +1,10 @@
 import type { Logger } from '../logger.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import type { Entry, Stamp } from '../store/entry.js'
+import type { Entry, EntryHead, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
-import type { InvalidationMode, MatchKind, MatchStep, Published, Store, SweepStep } from '../store/store.js'
-import { Telemetry } from '../telemetry/recorder.js'
+import type { InvalidationMode, MatchKind, MatchStep, Published, ReadResult, Store, SweepStep } from '../store/store.js'
+import { Telemetry } from '../telemetry/telemetry.js'
 import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
 import { PREFIX_GROUP } from './key.js'
@@ -205,6 +205,21 @@ export class CacheScope {
   /** Examines a bounded number of keys against a glob pattern of Redis. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
     return this.#store.match(kind, pattern, cursor, count)
+  }
+
+  /** Entries without their bodies, as they are stored, valid or not. */
+  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
+    return this.#store.heads(keys)
+  }
+
+  /** Entries and the stamps of groups as they are stored, whatever they are worth. */
+  async stored(keys: readonly string[], groups: readonly string[]): Promise<ReadResult> {
+    return this.#store.read(keys, groups)
+  }
+
+  /** Whether a fill of this key is under way that others wait for. */
+  isLeased(key: string): Promise<boolean> {
+    return this.#store.isLeased(key)
   }
 
   /** Retries unconfirmed invalidations at once: the store has come back. */

@@ -26,6 +26,17 @@ export interface Explanation {
   readonly validates: boolean
   readonly servableOnError: boolean
   readonly entry: ExplainedEntry | undefined
+  /** Why the last response of this key was not stored, as far as this process has seen; the last 1,000 keys of a route. */
+  readonly lastRefusal: Refusal | undefined
+}
+
+/** A response was served and, by rule, not stored. */
+export interface Refusal {
+  /** A `RefusalReason`, or `refresh-failed`. */
+  readonly reason: string
+  /** The rule in words, with the option that changes it. */
+  readonly message: string
+  readonly at: Date
 }
 
 export interface ExplainedEntry {

@@ -59,7 +59,7 @@ export interface Memoized<Args extends readonly unknown[], R> {
 export class CacheBackend extends Namespace {
   readonly #context: DataContext
   #explain: ((request: ExplainRequest) => Promise<Explanation>) | undefined
-  #evictPath: ((url: string, options: PathOptions) => Promise<Evicted>) | undefined
+  #pathsOf: ((url: string, options: PathOptions) => readonly string[]) | undefined
 
   /** @internal Use `createRedis()` or a framework's plugin. */
   constructor(scope: CacheScope, defaultTtlMs: number, logger: Logger, budgets: Budgets = NO_BUDGETS) {
@@ -154,7 +154,7 @@ export class CacheBackend extends Namespace {
       throw new OptionsError('arguments of deletePath', [`${describeValue(url)} is not a URL; write '/products/42'`])
     const problems = unknownOptions(options, ['host', 'per', 'prefix'])
     if (problems.length > 0) throw new OptionsError('options of deletePath', problems)
-    if (this.#evictPath !== undefined) return this.#evictPath(url, options)
+    if (this.#pathsOf !== undefined) return this.#context.scope.evict({ paths: this.#pathsOf(url, options) })
     const { prefix, host, per } = options
     const path = pathKey(url, {}, { prefix, host })
     return this.evict('deletePath', { paths: [per === undefined ? path : variantKey(path, { principal: per })] })
@@ -183,8 +183,13 @@ export class CacheBackend extends Namespace {
   }
 
   /** @internal The routes of this application know under which keys they cache a URL. */
-  evictPathsWith(evictPath: (url: string, options: PathOptions) => Promise<Evicted>): void {
-    this.#evictPath = evictPath
+  findPathsWith(pathsOf: (url: string, options: PathOptions) => readonly string[]): void {
+    this.#pathsOf = pathsOf
+  }
+
+  /** @internal Keys under which the routes of this application cache a URL. Undefined: it has no routes. */
+  pathsOf(url: string, options: PathOptions): readonly string[] | undefined {
+    return this.#pathsOf?.(url, options)
   }
 
   /** Hits, misses by reason, stores and latency of routes and namespaces, since the start or the last `resetStats`. */

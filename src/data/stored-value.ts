@@ -242,6 +242,16 @@ export class ValueCodec {
   }
 }
 
+/** The encoded bytes of a stored value, decompressed, for operators who have no coder. Throws where they are damaged. */
+export function storedBytes({ flags, body }: Pick<Entry, 'flags' | 'body'>): MaybePromise<Buffer> {
+  return unpack({ body, codec: flags >> CODEC_SHIFT })
+}
+
+/** Whether a stored value says that there is none. */
+export function isNegative({ flags }: Pick<Entry, 'flags'>): boolean {
+  return (flags & NEGATIVE_FLAG) !== 0
+}
+
 /** An entry that is stored at `now`. */
 export function draftEntry(
   { flags, headers, body }: EncodedValue,

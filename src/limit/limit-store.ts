@@ -1,6 +1,7 @@
 import type { MaybePromise } from '../maybe-promise.js'
 import type { Connection } from '../redis/connection.js'
 import { evaluate, type Reply } from '../redis/command.js'
+import { type LimitState, windowsOf } from './limit-state.js'
 import type { Rate } from './rate.js'
 import { scripts } from './scripts.js'
 import { type Algorithm, charge, expiresAt, inspect, type RateOutcome, refund, type Sections } from './window.js'
@@ -149,6 +150,18 @@ export class MemoryLimitStore implements LimitStore {
 
   reset(key: string): void {
     this.#counts.delete(key)
+  }
+
+  /** What is counted now, by key. */
+  states(): ReadonlyMap<string, LimitState> {
+    const now = Math.floor(this.#now())
+    const live = [...this.#counts].filter(([, counted]) => counted.expiresAt > now)
+    return new Map(
+      live.map(([key, { algorithm, sections, bannedUntil, refusals }]) => [
+        key,
+        { algorithm, bannedUntil, refusals, windows: windowsOf(sections, now) },
+      ]),
+    )
   }
 
   #find(key: string, algorithm: Algorithm, now: number): Counted {

@@ -3,6 +3,7 @@ import type { Connection } from '../redis/connection.js'
 import type { RateLimitHeaders } from './fields.js'
 import type { LimitRecorder } from '../telemetry/limits.js'
 import { MemoryLimitStore, RedisLimitStore } from './limit-store.js'
+import type { LimitState } from './limit-state.js'
 import { type LimiterPolicy, type RateLimiterOptions, resolveLimiter } from './options.js'
 import { type LimiterContext, RateLimiter } from './rate-limiter.js'
 import { type DeclaredLimit, limiterOptions, ROUTE_LIMIT_NAMES, type RouteLimit } from './route-limit.js'
@@ -12,6 +13,13 @@ export interface LimitDefaults {
   readonly prefix: string
   readonly failClosed: boolean
   readonly headers: RateLimitHeaders
+}
+
+/** A limiter as it was declared. */
+interface DeclaredLimiter {
+  readonly scope: string
+  readonly algorithm: string
+  readonly rates: readonly { readonly name: string; readonly limit: number; readonly windowMs: number }[]
 }
 
 /** The rate limiters of one application. */
@@ -38,6 +46,27 @@ export class Limits {
       forget: (key) => messages.forget(key),
       onForget: (listener) => messages.onForget(listener),
     }
+  }
+
+  /** All limiters that were declared so far, for operators. */
+  limiters(): readonly DeclaredLimiter[] {
+    return [...this.#limiters.values()].map(({ name, policy: { algorithm, rates } }) => ({
+      ...{ scope: name, algorithm },
+      rates: rates.map((rate) => ({ name: rate.name, limit: rate.limit, windowMs: rate.windowMs })),
+    }))
+  }
+
+  /** What this process counts itself: with the embedded store, everything. */
+  local(): ReadonlyMap<string, LimitState> {
+    const { store } = this.#context
+    return store instanceof MemoryLimitStore ? store.states() : new Map<string, LimitState>()
+  }
+
+  /** Forgets what is counted under a key, and a ban, in all processes. */
+  async resetKey(key: string): Promise<void> {
+    await this.#context.store.reset(key)
+    for (const limiter of this.#limiters.values()) limiter.forgetKey(key)
+    this.#context.forget(key)
   }
 
   /** Throws OptionsError with every problem. The same name and options are the same limiter. */

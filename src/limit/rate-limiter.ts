@@ -243,6 +243,12 @@ export class RateLimiter {
     this.#context.telemetry.record(this.name, 'bypass', 0, 0)
   }
 
+  /** @internal An operator has reset a key, of this limiter or another. */
+  forgetKey(key: string): void {
+    this.#forget(key)
+    this.#local.reset(key)
+  }
+
   #forget(key: string): void {
     this.#refusals.delete(key)
   }

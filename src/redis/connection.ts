@@ -17,6 +17,7 @@ import {
   ServerWatch,
 } from './server.js'
 import type { NodeRedis, ResolvedSettings } from './settings.js'
+import type { NodeConnection } from './node-connection.js'
 import { Subscriber } from './subscriber.js'
 import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
 
@@ -133,6 +134,17 @@ export class Connection {
   /** The life of the server that has a key; empty where it is not known. Whatever `trustRestarts` says. */
   serverOf(key: string): string {
     return this.#nodes.of(key)?.life ?? ''
+  }
+
+  /** The servers behind the connection: one, or every primary of a cluster. For operators. */
+  get servers(): readonly NodeConnection[] {
+    return this.#nodes.all()
+  }
+
+  /** Sends a command that no request waits for to the node that has `key`: see `NodeConnection.inspect`. */
+  inspect(args: readonly CommandArgument[], key: string | undefined): Promise<Reply> {
+    const node = this.#status === 'closed' ? undefined : this.#nodes.of(key)
+    return node?.state === 'ready' ? node.inspect(args, key) : Promise.reject(this.#unavailable())
   }
 
   /** A connection of its own for invalidations, where the settings ask for replicas to acknowledge them. */

@@ -188,6 +188,19 @@ export class NodeConnection {
     })
   }
 
+  /**
+   * Sends a command that no request waits for, such as an operator's: outside of deadline, breaker and counters. Pending
+   * for as long as the server hangs.
+   */
+  async inspect(args: readonly CommandArgument[], key?: string): Promise<Reply> {
+    try {
+      return await this.channel.send(args, key)
+    } catch (error) {
+      if (isReply(error) && codeOf(error) === 'NOPERM') this.options.onForbidden(error.message)
+      throw error
+    }
+  }
+
   /** Compares with the driver's connection. Called after anything that may have changed it; `renewed`: it is a new one. */
   refresh(renewed = false): void {
     const connected = this.channel.isReady()

@@ -53,6 +53,8 @@ const RESERVED_SEGMENTS = new Set([
   'limit',
   'session',
   'subject',
+  'operate',
+  'history',
 ])
 
 /** `object`: checked where it is used. */
@@ -88,6 +90,7 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   rateLimitFailClosed: ['boolean', 'REDIS_RATE_LIMIT_FAIL_CLOSED'],
   rateLimitEmitHeaders: ['boolean', 'REDIS_RATE_LIMIT_EMIT_HEADERS'],
   rateLimitIetfHeaders: ['boolean', 'REDIS_RATE_LIMIT_IETF_HEADERS'],
+  operate: ['boolean', 'REDIS_OPERATE_ENABLED'],
   client: ['object'],
 }
 
@@ -136,6 +139,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     otelRedis: settings.otelRedis ?? false,
     rateLimit: resolveRateLimit(settings, read),
     sessions: readSessionSettings(env, problems),
+    operate: settings.operate ?? true,
     client: settings.client,
     warnings,
   }

@@ -74,7 +74,11 @@ export class ServerClock {
 const OLDEST: readonly [number, number] = [7, 0]
 
 /** What an operator should know about a server. Empty where all is well, or where the server does not report it. */
-export function warningsAbout({ version, maxMemory, evictionPolicy }: ServerFacts): readonly string[] {
+export function warningsAbout({
+  version,
+  maxMemory,
+  evictionPolicy,
+}: Pick<ServerFacts, 'version' | 'maxMemory' | 'evictionPolicy'>): readonly string[] {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const isOld = version !== '' && (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
   const warnings = isOld ? [`its version is ${version}; redwell is tested with ${OLDEST.join('.')} and newer`] : []

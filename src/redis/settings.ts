@@ -128,6 +128,11 @@ export interface RedisSettings {
   rateLimitEmitHeaders?: boolean | undefined
   /** Whether these are the IETF draft's `RateLimit` fields; false: `X-RateLimit-…`. Default true. */
   rateLimitIetfHeaders?: boolean | undefined
+  /**
+   * Whether this process reports itself while an operator looks (the `redwell` command, `redwell/dashboard`), and adds its
+   * counts to the history once a minute. Default true.
+   */
+  operate?: boolean | undefined
   /** Your own node-redis client, used as it is: you connect it and you close it. */
   client?: NodeRedis | undefined
 }
@@ -197,6 +202,7 @@ export interface ResolvedSettings {
     readonly headers: 'draft' | 'legacy' | 'none'
   }
   readonly sessions: SessionSettings
+  readonly operate: boolean
   readonly client: NodeRedis | undefined
   /** What was given and does not count; said once at start. */
   readonly warnings: readonly string[]

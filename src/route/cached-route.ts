@@ -137,6 +137,7 @@ export class CachedRoute<Req> implements RunRoute {
   /** The entry is new: its refreshes need no pause. */
   onStored(key: string): void {
     this.#paused.delete(key)
+    this.refusals.forget(key)
   }
 
   #decide(request: RequestContext<Req>): MaybePromise<RouteLookup> {
@@ -250,7 +251,7 @@ export class CachedRoute<Req> implements RunRoute {
       await this.#dispatch(state, run)
       if (run.stored) return
       this.#paused.set(ref.key, true)
-      this.refusals.add('refresh-failed')
+      this.refusals.add('refresh-failed', this.scope.now(), ref.key)
     })
   }
 

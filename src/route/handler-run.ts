@@ -300,7 +300,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   #logged(refused: Refused): Refused {
-    if (this.stores) this.route.refusals.add(refused.reason, this.unkeyedRead)
+    const { refusals, scope } = this.route
+    if (this.stores) refusals.add(refused.reason, scope.now(), this.state.ref?.key, this.unkeyedRead)
     return refused
   }
 

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+import type { Refusal } from '../cache/explanation.js'
 import type { RefusalReason } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Recorder } from '../telemetry/recorder.js'
@@ -29,12 +31,17 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   'refresh-failed': 'the handler failed in the background, or its response may not be stored; the stale entry stays',
 }
 
+/** Keys of one route whose last refusal is remembered. */
+const REMEMBERED_MAX = 1000
+
 /** Logs why a route's responses are not stored: each reason once, so that the log stays readable. */
 export class RefusalLog {
   readonly #route: string
   readonly #logger: Logger
   readonly #recorder: Recorder
   readonly #logged = new Set<string>()
+  /** Made with the first refusal: most routes have none. */
+  #last: LRUCache<string, Refusal> | undefined
 
   constructor(route: string, logger: Logger, recorder: Recorder) {
     this.#route = route
@@ -42,11 +49,24 @@ export class RefusalLog {
     this.#recorder = recorder
   }
 
-  /** `field`: what the handler read, of `unkeyed-read`. */
-  add(reason: RefusalReason | 'refresh-failed', field?: string): void {
+  /** The last refusal of a key in this process. */
+  last(key: string): Refusal | undefined {
+    return this.#last?.get(key)
+  }
+
+  /** The response of a key was stored: earlier refusals explain nothing. */
+  forget(key: string): void {
+    this.#last?.delete(key)
+  }
+
+  /** `field`: what the handler read, of `unkeyed-read`. `key`: what the response would have been stored under. */
+  add(reason: RefusalReason | 'refresh-failed', at: number, key: string | undefined, field?: string): void {
     this.#recorder.refused(reason)
     const read = reason === 'unkeyed-read' && field !== undefined ? ` (it read ${field})` : ''
-    const text = `redwell: a response of ${this.#route} was not stored: ${REFUSALS[reason]}${read}`
+    const message = `${REFUSALS[reason]}${read}`
+    this.#last ??= new LRUCache({ max: REMEMBERED_MAX })
+    if (key !== undefined) this.#last.set(key, { reason, message, at: new Date(at) })
+    const text = `redwell: a response of ${this.#route} was not stored: ${message}`
     if (this.#logged.has(text)) return
     this.#logged.add(text)
     this.#logger.warn(text)

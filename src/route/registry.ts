@@ -147,11 +147,20 @@ async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req
     const ref = variants.ref(request, location)
     const found = await scope.lookup(ref)
     if (variants.learn(location, found)) continue
-    return { ...NOTHING, route: route.name, key: scope.nameOf(ref.key), vary, ...evaluate(route, plan, found) }
+    const lastRefusal = route.refusals.last(ref.key)
+    const key = scope.nameOf(ref.key)
+    return { ...NOTHING, route: route.name, key, vary, lastRefusal, ...evaluate(route, plan, found) }
   }
 }
 
-const NOTHING = { key: undefined, vary: [], validates: false, servableOnError: false, entry: undefined } as const
+const NOTHING = {
+  key: undefined,
+  vary: [],
+  validates: false,
+  servableOnError: false,
+  entry: undefined,
+  lastRefusal: undefined,
+} as const
 
 function bypass(route: { readonly name: string }, reason: BypassReason): Explanation {
   return { ...NOTHING, route: route.name, outcome: 'bypass', reason }

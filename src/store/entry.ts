@@ -65,8 +65,11 @@ export function usefulUntil(entry: Pick<Entry, 'freshUntil' | 'staleUntil' | 'er
   return Math.max(entry.freshUntil, entry.staleUntil, entry.errorUntil)
 }
 
+/** What decides whether the groups of an entry allow it. */
+export type Judged = Pick<Entry, 'incarnation' | 'stamp' | 'writeStamp' | 'ownGroups'>
+
 /** The point of the clock that counts for one of the entry's groups. */
-function stampFor(entry: Entry, group: string): number {
+function stampFor(entry: Judged, group: string): number {
   return entry.ownGroups.length > 0 && entry.ownGroups.includes(group) ? entry.writeStamp : entry.stamp
 }
 
@@ -74,7 +77,7 @@ function stampFor(entry: Entry, group: string): number {
  * Whether a group allows the entry: its stamp is present, of the same incarnation and not newer than the entry's. An
  * equal stamp is valid. A missing stamp may have been an invalidation, so it allows nothing.
  */
-export function allows(entry: Entry, group: string, stamp: GroupStamp | undefined): boolean {
+export function allows(entry: Judged, group: string, stamp: GroupStamp | undefined): boolean {
   return stamp !== undefined && stamp.incarnation === entry.incarnation && stamp.hard <= stampFor(entry, group)
 }
 
@@ -94,7 +97,7 @@ export function isValid(
 
 /** Whether the entry was evicted softly, by its key or by one of these groups: valid, but not fresh. */
 export function isSoftened(
-  entry: Entry,
+  entry: Judged & Pick<Entry, 'softened'>,
   groups: readonly string[],
   stamps: readonly (GroupStamp | undefined)[],
 ): boolean {
@@ -180,9 +183,35 @@ export function entryIdentity(entry: Entry | undefined): Buffer {
  */
 export function decodeEntry(bytes: Buffer): Entry | undefined {
   if (bytes.length < HEAD_BYTES || bytes[0] !== ENTRY_FORMAT) return undefined
-  const kind = KINDS[bytes[1] ?? -1]
   const bodyStart = HEAD_BYTES + bytes.readUInt32LE(72)
-  if (kind === undefined || bodyStart + bytes.readUInt32LE(76) !== bytes.length) return undefined
+  return bodyStart + bytes.readUInt32LE(76) === bytes.length ? decodeAt(bytes, bodyStart) : undefined
+}
+
+/** An entry without its body, for those who look at many. */
+export type EntryHead = Omit<Entry, 'body' | 'memo'> & { readonly bodyBytes: number }
+
+/** Bytes that hold the head of nearly every entry. */
+export const HEAD_GUESS_BYTES = 4096
+
+/**
+ * The head of an entry from its first bytes. `more`: they end within it, so ask again for this many. Undefined where they
+ * are no entry. That the body is complete is not known.
+ */
+export function decodeHead(bytes: Buffer): { readonly head: EntryHead } | { readonly more: number } | undefined {
+  if (bytes.length < HEAD_BYTES || bytes[0] !== ENTRY_FORMAT) return undefined
+  const bodyStart = HEAD_BYTES + bytes.readUInt32LE(72)
+  if (bodyStart > bytes.length) return bytes.length < HEAD_GUESS_BYTES ? undefined : { more: bodyStart }
+  const entry = decodeAt(bytes, bodyStart)
+  return entry === undefined ? undefined : { head: headOf(entry, bytes.readUInt32LE(76)) }
+}
+
+export function headOf({ body, memo: _, ...head }: Entry, bodyBytes = body.length): EntryHead {
+  return { ...head, bodyBytes }
+}
+
+function decodeAt(bytes: Buffer, bodyStart: number): Entry | undefined {
+  const kind = KINDS[bytes[1] ?? -1]
+  if (kind === undefined) return undefined
   const meta = bytes.toString('latin1', HEAD_BYTES, bodyStart)
   if (INVALID_META.test(meta)) return undefined
   const [groups, ownGroups, ...headers] = meta.split('\n')

@@ -29,6 +29,19 @@ function copyTags(): readonly string[] {
   return tags
 }
 
+/** A pattern of Redis in which `*` is any characters and everything else itself. */
+export function globOf(pattern: string): RegExp {
+  const literals = pattern.split('*').map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${literals.join('.*')}$`, 's')
+}
+
+/** What follows after a beginning, of the names that have it. */
+export function namesUnder(start: string, names: Iterable<string>): readonly string[] {
+  return Array.from(names)
+    .filter((name) => name.startsWith(start))
+    .map((name) => name.slice(start.length))
+}
+
 /** Names of one prefix's keys in Redis. Entry keys have no braces, so that a lease can share their slot. */
 export class Keyspace {
   readonly clock: string
@@ -78,6 +91,11 @@ export class Keyspace {
     return `${this.groups}{${copyTags()[slotOf(this.entry(path ?? key)) >> SLOTS_PER_COPY_BITS]}}`
   }
 
+  /** What stands before and after the names of one kind. */
+  around(kind: MatchKind): readonly string[] {
+    return kind === 'entries' ? [this.entries] : kind === 'leases' ? this.lease('*').split('*') : [this.groups]
+  }
+
   /** All keys of a group's stamp. */
   copies(name: string): readonly string[] {
     if (name !== '' || !this.spread) return [this.#group(name)]
@@ -107,16 +125,18 @@ export class Scan {
     private readonly keys: Keyspace,
   ) {}
 
-  /** One step over the entries (or the leases) whose keys match. Returns the keys as the cache knows them. */
+  /** One step over the entries (leases, groups) whose keys match. Returns the keys as the cache knows them. */
   async match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
-    const [head = '', tail = ''] = kind === 'entries' ? [this.keys.entries] : this.keys.lease('*').split('*')
-    const step = await this.#step(cursor, `${head.replace(/[\\*?[\]]/g, '\\$&')}${pattern}${tail}`, count)
+    const [head = '', tail = ''] = this.keys.around(kind)
+    const step = await this.step(cursor, `${head.replace(/[\\*?[\]]/g, '\\$&')}${pattern}${tail}`, count)
     return { ...step, keys: step.keys.map((name) => name.slice(head.length, name.length - tail.length)) }
   }
 
-  async #step(cursor: string, pattern: string, count: number): Promise<MatchStep> {
+  /** One step over all keys whose names match. */
+  async step(cursor: string, pattern: string, count: number): Promise<MatchStep> {
     if (this.connection.topology !== 'cluster') return this.#scan(cursor, pattern, count, undefined)
-    if (cursor === '0') this.#slots = await this.#mastersBySlot()
+    // A cursor may come from another process, which has shown the pages before.
+    if (cursor === '0' || this.#slots.length === 0) this.#slots = await this.#mastersBySlot()
     const [master = '0', own = '0'] = (cursor === '0' ? `${this.#slots[0]}.0` : cursor).split('.')
     const slot = Number(master)
     const step = await this.#scan(own, pattern, count, keyInSlot(slot))

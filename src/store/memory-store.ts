@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
-import { allows, type Entry, type GroupStamp, isValid, type Stamp, usefulUntil } from './entry.js'
-import { Keyspace, pathGroup } from './keyspace.js'
+import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
+import { Kept } from './kept.js'
+import { globOf, Keyspace, namesUnder, pathGroup } from './keyspace.js'
 import { Waiters } from './leases.js'
 import type {
   CommitReply,
@@ -184,17 +185,20 @@ export class MemoryStore implements Store {
     return { cursor: '0', scanned: all.length, removed: dead.length }
   }
 
+  async heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
+    return keys.map(this.#entry).map((entry) => entry && headOf(entry))
+  }
+
   async match(kind: MatchKind, pattern: string): Promise<MatchStep> {
-    const start = this.#keys.entries
-    const leased = [...this.memory.leases.keys()].filter((name) => name.startsWith(start))
-    const held = leased.map((name) => name.slice(start.length)).filter((key) => this.#lease(key) !== undefined)
-    // `*` is any characters, and everything else itself.
-    const literals = pattern.split('*').map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-    const matches = new RegExp(`^${literals.join('.*')}$`, 's')
-    return {
-      cursor: '0',
-      keys: (kind === 'entries' ? [...this.#index.keys()] : held).filter((key) => matches.test(key)),
-    }
+    const matches = globOf(pattern)
+    return { cursor: '0', keys: this.#namesOf(kind).filter((key) => matches.test(key)) }
+  }
+
+  #namesOf(kind: MatchKind): readonly string[] {
+    if (kind === 'entries') return [...this.#index.keys()]
+    const { entries, groups } = this.#keys
+    if (kind === 'groups') return namesUnder(groups, this.memory.groups.keys())
+    return namesUnder(entries, this.memory.leases.keys()).filter((key) => this.#lease(key) !== undefined)
   }
 
   readonly #entryAt = (ref: KeySlot): Entry | undefined => {
@@ -309,24 +313,6 @@ export interface MemoryOptions {
   readonly maxBytes?: number | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: (() => number) | undefined
-}
-
-/** An entry as the embedded server keeps it. */
-class Kept {
-  /** Readers check themselves whether the entry is still of use, so its expiry need not be checked here. */
-  readonly endsItself: boolean
-
-  constructor(
-    readonly index: Map<string, Kept>,
-    readonly key: string,
-    /** Undefined once it is not kept any longer, so that a slot that still refers to it holds nothing large. */
-    public entry: Entry | undefined,
-    readonly expiresAt: number,
-    /** Number of entries stored when it was last moved to the front of the order of eviction. */
-    public touchedAt: number,
-  ) {
-    this.endsItself = entry !== undefined && usefulUntil(entry) <= expiresAt
-  }
 }
 
 interface Lease {

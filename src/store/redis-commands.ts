@@ -1,6 +1,7 @@
 import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
+import { decodeHead, type EntryHead, HEAD_GUESS_BYTES } from './entry.js'
 
 /** What the store needs of the connection to Redis. */
 export type RedisConnection = Pick<
@@ -115,4 +116,19 @@ export class TurnReader<T> {
 /** A key of ours that holds another type than a string is one miss, like any other foreign content. */
 function absentIfForeign(error: unknown): undefined {
   if (!(error instanceof Error && error.message.startsWith('WRONGTYPE'))) throw error
+}
+
+/** Entries without their bodies: two commands only where an entry has very many header fields. */
+export function readHeads(
+  connection: RedisConnection,
+  names: readonly string[],
+): Promise<readonly (EntryHead | undefined)[]> {
+  const read = async (name: string, bytes: number): Promise<EntryHead | undefined> => {
+    const command = ['GETRANGE', name, '0', String(bytes - 1)]
+    const reply = await connection.execute(command, name, connection.bulkBudget()).catch(absentIfForeign)
+    const decoded = Buffer.isBuffer(reply) ? decodeHead(reply) : undefined
+    if (decoded === undefined || 'head' in decoded) return decoded?.head
+    return bytes >= decoded.more ? undefined : read(name, decoded.more)
+  }
+  return inChunks(names, (part) => Promise.all(part.map((name) => read(name, HEAD_GUESS_BYTES))))
 }

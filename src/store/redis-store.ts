@@ -6,6 +6,7 @@ import {
   decodeStamp,
   encodeEntry,
   type Entry,
+  type EntryHead,
   entryIdentity,
   type GroupStamp,
   isValid,
@@ -13,7 +14,7 @@ import {
 } from './entry.js'
 import { Keyspace, pathGroup, Scan } from './keyspace.js'
 import { OrphanedLeases, Wakeups } from './leases.js'
-import { inChunks, lifeArgument, type RedisConnection, ScriptRunner, TurnReader } from './redis-commands.js'
+import { inChunks, lifeArgument, readHeads, type RedisConnection, ScriptRunner, TurnReader } from './redis-commands.js'
 import { scripts } from './scripts.js'
 import { Incarnations, newestOf, presentStamp, Stamps } from './stamps.js'
 import type {
@@ -344,6 +345,13 @@ export class RedisStore implements Store {
     const removed = names.filter((_, index) => dead[index])
     for (const name of removed) await this.connection.execute(['UNLINK', name], name)
     return { cursor: step.cursor, scanned: names.length, removed: removed.length }
+  }
+
+  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
+    return readHeads(
+      this.connection,
+      keys.map((key) => this.#keys.entry(key)),
+    )
   }
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {

@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import type { Entry, GroupStamp, Stamp } from './entry.js'
+import type { Entry, EntryHead, GroupStamp, Stamp } from './entry.js'
 
 export interface ReadResult {
   /** In the order of the keys; undefined where absent, expired, of another format or corrupt. */
@@ -92,8 +92,8 @@ export interface ListedVariant {
   readonly expiresAt: number
 }
 
-/** What a pattern is matched against: stored entries, or leases of keys that are being filled. */
-export type MatchKind = 'entries' | 'leases'
+/** What a pattern is matched against: stored entries, leases of keys that are being filled, or groups as they are stored. */
+export type MatchKind = 'entries' | 'leases' | 'groups'
 
 export interface MatchStep {
   /** Cursor of the next step; `'0'` at the end. */
@@ -166,6 +166,8 @@ export interface Store {
 
   /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
   sweep(cursor: string, count: number, now: number): Promise<SweepStep>
+  /** Entries without their bodies, in the order of the keys; undefined where there is none. For operators. */
+  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]>
   /** Keys that match a glob pattern (`*` only); a bounded number of keys is examined in one step. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep>
 }

@@ -1,5 +1,3 @@
-import { LimitRecorder } from './limits.js'
-import { SessionRecorder } from './sessions.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import {
   type BreakerEvent,
@@ -13,7 +11,7 @@ import {
   type StoreResult,
   type WaitEvent,
 } from './events.js'
-import { type CacheStats, Counts, type OriginStats } from './stats.js'
+import { Counts, type OriginStats, type Outcomes, type Times } from './stats.js'
 
 /** An origin's first lookups are all timed, so that the figures of a quiet one are exact. */
 const TIMED_FIRST = 1024
@@ -33,6 +31,16 @@ export class Recorder {
 
   read(): OriginStats {
     return this.#counts.read()
+  }
+
+  /** Lookups by outcome. */
+  outcomes(): Outcomes {
+    return this.#counts.outcomes()
+  }
+
+  /** Latency of decisions, to be merged with that of other processes. */
+  lookupTimes(): Times {
+    return this.#counts.lookupTimes()
   }
 
   reset(): void {
@@ -325,66 +333,6 @@ function runIn<T>(scope: Scope | undefined, work: () => T): T {
     scope?.end(undefined, error)
     throw error
   }
-}
-
-/**
- * Origins of one kind that are told apart. Further ones are counted as one, because some names are made from requests
- * (a mounted router's path) and must not grow without bound.
- */
-const ORIGINS_MAX = 1000
-
-/** OpenTelemetry's word for "none of the known". */
-const OTHER = '_OTHER'
-
-/** The name of values without a namespace. */
-const DEFAULT_NAMESPACE = 'default'
-
-/** The recorders of one application's cache. */
-export class Telemetry {
-  readonly #now: () => number
-  readonly #recorders = { route: new Map<string, Recorder>(), namespace: new Map<string, Recorder>() }
-  readonly limits = new LimitRecorder()
-  readonly sessions = new SessionRecorder()
-  #since: number
-
-  constructor(now: () => number = Date.now) {
-    this.#now = now
-    this.#since = now()
-  }
-
-  route(name: string): Recorder {
-    return this.#recorder('route', name)
-  }
-
-  namespace(name: string): Recorder {
-    return this.#recorder('namespace', name === '' ? DEFAULT_NAMESPACE : name)
-  }
-
-  stats(): CacheStats {
-    const { route, namespace } = this.#recorders
-    const rateLimits = this.limits.read()
-    const sessions = this.sessions.read()
-    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), rateLimits, sessions }
-  }
-
-  reset(): void {
-    this.#since = this.#now()
-    this.limits.reset()
-    this.sessions.reset()
-    for (const recorders of Object.values(this.#recorders)) for (const recorder of recorders.values()) recorder.reset()
-  }
-
-  #recorder(kind: Origin['kind'], name: string): Recorder {
-    const recorders = this.#recorders[kind]
-    const bounded = recorders.has(name) || recorders.size < ORIGINS_MAX ? name : OTHER
-    let recorder = recorders.get(bounded)
-    if (recorder === undefined) recorders.set(bounded, (recorder = new Recorder({ kind, name: bounded }, this.#now)))
-    return recorder
-  }
-}
-
-function readAll(recorders: ReadonlyMap<string, Recorder>): Record<string, OriginStats> {
-  return Object.fromEntries(Array.from(recorders, ([name, recorder]) => [name, recorder.read()]))
 }
 
 export function publishBreaker(server: string, state: BreakerEvent['state'], previous: BreakerEvent['state']): void {

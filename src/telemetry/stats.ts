@@ -63,6 +63,20 @@ export interface CacheStats {
   readonly sessions: SessionStats
 }
 
+/** Lookups by outcome. */
+export interface Outcomes {
+  readonly hits: number
+  readonly stale: number
+  readonly misses: number
+  readonly bypasses: number
+}
+
+/** A histogram on its way to another process: see `Histogram.sparse`. */
+export interface Times {
+  readonly maxMs: number
+  readonly counts: readonly number[]
+}
+
 /** The running totals of one origin. */
 export class Counts {
   readonly totals = {
@@ -116,6 +130,18 @@ export class Counts {
     histogram.record(ms, weight)
   }
 
+  /** Answers by outcome: what the history keeps. */
+  outcomes(): Outcomes {
+    const { hits, stale } = this.totals
+    return { hits, stale, misses: sum(this.#misses), bypasses: sum(this.#bypasses) }
+  }
+
+  /** Latency of decisions as it is merged with that of other processes. */
+  lookupTimes(): Times {
+    const { get } = this.#latency
+    return { maxMs: get?.maxMs ?? 0, counts: get?.sparse() ?? [] }
+  }
+
   read(): OriginStats {
     const { get, set, evict } = this.#latency
     return {
@@ -128,6 +154,12 @@ export class Counts {
       latency: { get: get?.read(), set: set?.read(), evict: evict?.read() },
     }
   }
+}
+
+function sum(counts: ReadonlyMap<string, number>): number {
+  let total = 0
+  for (const count of counts.values()) total += count
+  return total
 }
 
 function increment(counts: Map<string, number>, reason: string): void {
@@ -167,6 +199,25 @@ export class Histogram {
       left -= count
       if (left <= 0) return Math.min(upperBoundMs(bucket), this.#maxMs)
     }
+    return this.#maxMs
+  }
+
+  /** Buckets that are not empty: number and count alternate. For `add` in another process. */
+  sparse(): readonly number[] {
+    return Array.from(this.#counts.entries()).flatMap(([bucket, count]) => (count === 0 ? [] : [bucket, count]))
+  }
+
+  /** Adds what `sparse` returned. */
+  add(sparse: readonly number[], maxMs: number): void {
+    for (let index = 0; index + 1 < sparse.length; index += 2) {
+      const [bucket = 0, count = 0] = sparse.slice(index)
+      this.#counts[bucket] = (this.#counts[bucket] ?? 0) + count
+      this.#count += count
+    }
+    this.#maxMs = Math.max(this.#maxMs, maxMs)
+  }
+
+  get maxMs(): number {
     return this.#maxMs
   }
 

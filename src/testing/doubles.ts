@@ -22,6 +22,7 @@ const VERBS = [
   'extend',
   'listen',
   'sweep',
+  'heads',
   'match',
 ] as const satisfies readonly (keyof Store)[]
 

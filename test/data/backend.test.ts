@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { pathKey, variantKey } from '../../src/cache/key.js'
+import { pathKey, valueKey, variantKey } from '../../src/cache/key.js'
 import {
   createRedis,
   OptionsError,
@@ -379,10 +379,12 @@ describe('deletePath', () => {
   test('the routes of this process know better', async () => {
     await using redis = createRedis({ url: 'memory:', logger: silentLogger })
     const asked: unknown[] = []
-    redis.cache.evictPathsWith(async (...question) => {
+    redis.cache.findPathsWith((...question) => {
       asked.push(question)
-      return { entries: 2, groups: 0, confirmed: true }
+      return [valueKey('', 'one'), valueKey('', 'two')]
     })
+    await redis.cache.set('one', 1)
+    await redis.cache.set('two', 2)
     expect(await redis.cache.deletePath('/a', { host: 'x' })).toMatchObject({ entries: 2 })
     expect(asked).toEqual([['/a', { host: 'x' }]])
   })

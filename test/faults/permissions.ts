@@ -75,6 +75,8 @@ export async function useAll(redis: Redis, other: Redis): Promise<void> {
   await space.extend('=unbounded', Infinity).catch(() => {})
   await space.extend('=unbounded', 1000).catch(() => {})
   await cache.clear()
+  await redis.reporter.write().catch(() => {})
+  await redis.history.read(Date.now() - 1, Date.now()).catch(() => {})
 }
 
 export async function refused(): Promise<string> {

@@ -46,6 +46,7 @@ test('without anything given there is a Redis on localhost', () => {
     warnUnboundedCache: true,
     waitForReplicas: 0,
     trustRestarts: false,
+    operate: true,
     otel: false,
     otelRedis: false,
     rateLimit: { rate: undefined, failClosed: false, headers: 'draft' },

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Entry, isSoftened, isValid, type Stamp } from '../../src/store/entry.js'
 import { pathGroup } from '../../src/store/keyspace.js'
-import type { LeaseReply, LeaseRequest, Store, WriteCommit } from '../../src/store/store.js'
+import type { LeaseReply, LeaseRequest, MatchKind, Store, WriteCommit } from '../../src/store/store.js'
 import { makeEntry } from '../support/entries.js'
 
 export interface StoreUnderTest {
@@ -633,7 +633,7 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
         const keys = ['value:a:1', 'value:a:2', 'value:ab:1', 'value:a!2A:1']
         for (const key of keys) await store.set(key, makeEntry(), TTL_MS)
         await one.acquire('value:a:3')
-        const match = async (kind: 'entries' | 'leases', pattern: string) => {
+        const match = async (kind: MatchKind, pattern: string) => {
           const found = new Set<string>()
           let cursor = '0'
           do {
@@ -647,7 +647,20 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
         expect(await match('entries', '*:1')).toEqual(['value:a!2A:1', 'value:a:1', 'value:ab:1'])
         expect(await match('entries', 'value:a:1')).toEqual(['value:a:1'])
         expect(await match('leases', '*')).toEqual(['value:a:3'])
+        await store.beginWrite('/p', ['one', 'other'], 60_000)
+        expect(await match('groups', 'o*')).toEqual(['one', 'other'])
         expect(await match('entries', 'value:(a')).toEqual([])
+      })
+
+      test('heads are entries without their bodies, however many header fields there are', async () => {
+        const many = Array.from({ length: 400 }, (_, index) => [`x-${index}`, 'a value of some length']).flat()
+        await store.set('/a', makeEntry({ status: 201, body: Buffer.alloc(10_000) }), TTL_MS)
+        await store.set('/b', makeEntry({ headers: many, groups: ['', 'g'] }), TTL_MS)
+        const [a, b, none] = await store.heads(['/a', '/b', '/c'])
+        expect(a).toMatchObject({ kind: 'response', status: 201, bodyBytes: 10_000 })
+        expect(a).not.toHaveProperty('body')
+        expect(b).toMatchObject({ headers: many, groups: ['', 'g'], bodyBytes: 5 })
+        expect(none).toBeUndefined()
       })
 
       test('what is read without a promise is what read returns', async () => {

@@ -1,0 +1,95 @@
+import type { Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
+import { evict, type EvictTarget } from '../operate/evict.js'
+import { listLimits, resetLimit } from '../operate/limits.js'
+import { duration, paint, print, printJson, Progress, table } from './output.js'
+import { confirmed, EXIT, type GlobalOptions } from './session.js'
+import type { ListOptions } from './look.js'
+
+/** `redwell evict`: exit code 1 where Redis did not confirm it. */
+export async function evictTarget(redis: Redis, target: EvictTarget, options: GlobalOptions): Promise<number> {
+  const what = nameOf(target)
+  if (what === undefined) throw new UsageError('Name what to evict: a URL, --key, --group, --namespace or --all.')
+  if (!(await confirmed(options, `Evict ${what} under the prefix ${redis.settings.prefix}`))) return EXIT.no
+  const result = await evict(redis, target)
+  if (options.json === true) printJson(result)
+  else {
+    const soft = target.soft === true ? 'softly ' : ''
+    print(result.confirmed ? `Evicted ${soft}${what}.` : 'Redis did not confirm it: try again.')
+    for (const key of result.keys) print(paint('dim', `  ${key}`))
+  }
+  return result.confirmed ? EXIT.ok : EXIT.no
+}
+
+function nameOf({ url, key, group, namespace, all }: EvictTarget): string | undefined {
+  if (all === true) return 'everything'
+  const named = { 'the entries of': url, 'the entry': key, 'the group': group, 'the namespace': namespace }
+  const parts = Object.entries(named).flatMap(([word, name]) => (name === undefined ? [] : [`${word} ${name}`]))
+  return parts.length === 0 ? undefined : parts.join(' and ')
+}
+
+/** Keys that one step of a sweep looks at. */
+const SWEEP_COUNT = 500
+
+/** `redwell sweep`: removes what no reader can accept; asks nobody, because nobody misses it. */
+export async function sweep(redis: Redis, { json }: GlobalOptions): Promise<number> {
+  const progress = new Progress()
+  const total = await keyCount(redis)
+  let [cursor, steps, entries, removed] = ['0', 0, 0, 0]
+  do {
+    const step = await redis.scope.sweep(cursor, SWEEP_COUNT)
+    cursor = step.cursor
+    steps += 1
+    entries += step.scanned
+    removed += step.removed
+    progress.show(`Sweeping: ${removed} of ${entries} entries removed`, steps * SWEEP_COUNT, total)
+  } while (cursor !== '0')
+  progress.end()
+  if (json === true) printJson({ entries, removed })
+  else print(`Removed ${removed} of ${entries} entries.`)
+  return EXIT.ok
+}
+
+/** Keys of all servers; 0 where the user may not ask. For a progress bar only. */
+async function keyCount({ connection }: Redis): Promise<number> {
+  const counts = await Promise.all(
+    (connection?.servers ?? []).map((server) => server.inspect(['DBSIZE']).catch(() => 0)),
+  )
+  return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+}
+
+/** `redwell limits`: what is counted; `--reset` forgets one. */
+export async function limits(
+  redis: Redis,
+  search: string,
+  options: ListOptions & GlobalOptions & { reset?: string },
+): Promise<number> {
+  const { reset, json } = options
+  if (reset !== undefined) {
+    if (!(await confirmed(options, `Forget what is counted for ${reset}`))) return EXIT.no
+    await resetLimit(redis, reset)
+    if (json === true) printJson({ reset })
+    else print(`Forgotten: ${reset}`)
+    return EXIT.ok
+  }
+  const page = await listLimits(redis, { search, ...options })
+  if (json === true) printJson(page)
+  else {
+    const rows = page.items.map(({ key, scope, identity, algorithm, windows, bannedForMs }) => [
+      ...[key, scope, identity, algorithm],
+      windows
+        .map(
+          ({ used, windowMs, resetMs }) => `${used ?? '?'} in ${duration(windowMs)} (all back in ${duration(resetMs)})`,
+        )
+        .join('; '),
+      bannedForMs > 0 ? { text: `for ${duration(bannedForMs)}`, style: 'red' as const } : '-',
+    ])
+    print(
+      rows.length === 0
+        ? 'Nothing is counted.'
+        : table(['KEY', 'LIMIT', 'IDENTITY', 'ALGORITHM', 'USED', 'BANNED'], rows),
+    )
+    if (page.cursor !== null) print(paint('dim', `More: --cursor ${page.cursor}`))
+  }
+  return EXIT.ok
+}

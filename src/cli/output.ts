@@ -1,0 +1,118 @@
+import { styleText } from 'node:util'
+
+type Style = Parameters<typeof styleText>[0]
+
+/** Text in a style where standard output is a terminal that has colours, and plain elsewhere. */
+export function paint(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout })
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** One JSON document, indented. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, undefined, 2))
+}
+
+/** A cell: text, and how it looks. */
+export type Cell = string | { readonly text: string; readonly style: Style }
+
+const GAP = '  '
+
+/** Columns side by side. On a terminal the widest one is cut to fit; elsewhere nothing is. */
+export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const texts = [head, ...rows.map((row) => row.map(textOf))]
+  const widths = head.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)))
+  const width = process.stdout.isTTY ? process.stdout.columns : Infinity
+  const excess = widths.reduce((sum, one) => sum + one, GAP.length * (widths.length - 1)) - width
+  const widest = widths.indexOf(Math.max(...widths))
+  if (excess > 0) widths[widest] = Math.max(8, (widths[widest] ?? 0) - excess)
+  const line = (cells: readonly Cell[]): string =>
+    cells
+      .map((cell, column) => cellOf(cell, widths[column] ?? 0, column === head.length - 1))
+      .join(GAP)
+      .trimEnd()
+  return [line(head.map((text) => ({ text, style: 'dim' }))), ...rows.map(line)].join('\n')
+}
+
+function textOf(cell: Cell): string {
+  return typeof cell === 'string' ? cell : cell.text
+}
+
+function cellOf(cell: Cell, width: number, isLast: boolean): string {
+  const text = textOf(cell)
+  const cut = text.length > width ? `${text.slice(0, width - 1)}…` : text
+  const painted = typeof cell === 'string' ? cut : paint(cell.style, cut)
+  return isLast ? painted : painted + ' '.repeat(width - cut.length)
+}
+
+/** Name and value, one a line. */
+export function fields(pairs: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(...pairs.map(([name]) => name.length))
+  return pairs.map(([name, value]) => `${paint('dim', name.padEnd(width))}${GAP}${value}`).join('\n')
+}
+
+const BAR_WIDTH = 24
+
+/** A line on standard error that is rewritten, on a terminal only. */
+export class Progress {
+  readonly #out = process.stderr
+  #shown = false
+
+  /** `total` 0: not known. */
+  show(label: string, done = 0, total = 0): void {
+    if (!this.#out.isTTY) return
+    const part = total === 0 ? 0 : Math.min(1, done / total)
+    const full = Math.round(part * BAR_WIDTH)
+    const bar = total === 0 ? '' : ` [${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}] ${Math.floor(100 * part)} %`
+    this.#out.write(`\r\u001b[K${label}${bar}`)
+    this.#shown = true
+  }
+
+  end(): void {
+    if (this.#shown) this.#out.write('\r\u001b[K')
+    this.#shown = false
+  }
+}
+
+const UNITS: readonly (readonly [unit: string, ms: number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+]
+
+/** `3m 20s`, `450 ms`; `-` for none. The two largest units. */
+export function duration(ms: number | null | undefined): string {
+  if (ms === null || ms === undefined) return '-'
+  const sign = ms < 0 ? '-' : ''
+  let rest = Math.abs(ms)
+  if (rest < 1000) return `${sign}${rest < 10 && rest % 1 !== 0 ? rest.toFixed(2) : Math.round(rest)} ms`
+  const parts = UNITS.flatMap(([unit, size]) => {
+    const count = Math.floor(rest / size)
+    rest -= count * size
+    return count === 0 ? [] : [`${count}${unit}`]
+  })
+  return sign + parts.slice(0, 2).join(' ')
+}
+
+export function bytes(count: number): string {
+  if (count < 1024) return `${count} B`
+  if (count < 1024 * 1024) return `${(count / 1024).toFixed(1)} KiB`
+  return `${(count / 1024 / 1024).toFixed(1)} MiB`
+}
+
+export function percent(share: number | null): string {
+  return share === null ? '-' : `${(100 * share).toFixed(1)} %`
+}
+
+export function time(at: number | null): string {
+  return at === null
+    ? '-'
+    : new Date(at)
+        .toISOString()
+        .replace('T', ' ')
+        .replace(/\.\d+Z$/, 'Z')
+}

@@ -1,0 +1,71 @@
+import { createInterface } from 'node:readline/promises'
+import { createRedis, type Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import type { RedisSettings } from '../redis/settings.js'
+
+/** Options of every command. */
+export interface GlobalOptions {
+  readonly url?: string
+  readonly prefix?: string
+  readonly cluster?: boolean
+  readonly json?: boolean
+  readonly yes?: boolean
+}
+
+/** What redwell has to say about its connection is said by the error of the command. */
+const QUIET: Logger = { info: () => {}, warn: () => {}, error: () => {} }
+
+/**
+ * The connection of one command, from options and the `REDIS_*` variables. More patient than an application's: nobody
+ * waits for a page. Believes what a restarted server has, so that a look at it invalidates nothing, and does not report.
+ */
+export async function withRedis<T>(options: GlobalOptions, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = createRedis({
+    ...settingsOf(options),
+    ...{ commandTimeout: '5s', invalidationTimeout: '5s', connectTimeout: '3s', trustRestarts: true },
+    ...{ operate: false, otel: false, otelRedis: false, logger: QUIET },
+  })
+  try {
+    if (redis.settings.kind === 'memory')
+      throw new UsageError(
+        'The embedded store (memory:) lives inside its process. Set --url or REDIS_URL to a Redis server.',
+      )
+    await redis.connect()
+    return await work(redis)
+  } finally {
+    await redis.close()
+  }
+}
+
+/** What the command line says about the connection. */
+export function settingsOf({ url, prefix, cluster }: GlobalOptions): RedisSettings {
+  return {
+    ...{ url, prefix, cluster: cluster === true ? true : undefined },
+    // A URL of the command line wins over the sentinels of the environment.
+    ...(url === undefined ? {} : { sentinel: false }),
+  }
+}
+
+/** Asks on a terminal; without one, `--yes` has to be given. False: the operator does not want it. */
+export async function confirmed({ yes }: GlobalOptions, what: string): Promise<boolean> {
+  if (yes === true) return true
+  if (!process.stdin.isTTY) throw new UsageError(`${what}: add --yes to confirm, since there is no terminal to ask on.`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return /^y(es)?$/i.test((await terminal.question(`${what}? [y/N] `)).trim())
+  } finally {
+    terminal.close()
+  }
+}
+
+/** Exit codes of the command. */
+export const EXIT = {
+  ok: 0,
+  /** A problem was found, nothing was found, or Redis did not confirm. */
+  no: 1,
+  /** Arguments or settings are wrong. */
+  usage: 2,
+  /** Redis could not be reached. */
+  unavailable: 3,
+} as const

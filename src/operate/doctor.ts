@@ -1,0 +1,284 @@
+import type { Redis } from '../create-redis.js'
+import { UnavailableError } from '../errors.js'
+import type { Connection } from '../redis/connection.js'
+import { warningsAbout } from '../redis/server.js'
+import type { ResolvedSettings } from '../redis/settings.js'
+import type { ProcessReport } from '../report/types.js'
+import { healthOf, type RedisHealth, type ServerHealth } from './health.js'
+import { reportsNow } from './live.js'
+import { scanNames } from './pages.js'
+import { mayTrack, missingPermissions } from './permissions.js'
+
+/** - `warning`: works, and should be looked at; `problem`: something does not work */
+export type Level = 'ok' | 'warning' | 'problem'
+
+/** One thing that was looked at. */
+export interface Finding {
+  readonly level: Level
+  /** What was looked at. */
+  readonly about: string
+  /** What was found. */
+  readonly found: string
+  /** What to do; empty where nothing is to be done. */
+  readonly advice: string
+}
+
+/** What a look at everything has found. */
+export interface Diagnosis {
+  readonly findings: readonly Finding[]
+  readonly health: RedisHealth
+  readonly processes: readonly ProcessReport[]
+  /** Other prefixes of redwell on the same servers, as far as was looked. */
+  readonly prefixes: readonly string[]
+  /** Settings in force, secrets masked. */
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+/** Round trips that are measured. */
+const PINGS = 20
+
+/** Part of the command timeout that a usual round trip may take. */
+const ROUND_TRIP_PART = 0.2
+
+/** Clocks that differ by more are worth a look, though redwell goes by that of Redis. */
+const CLOCK_MS = 1000
+
+/** Part of maxmemory, and of maxclients, from which on a server counts as nearly full. */
+const FULL_PART = 0.9
+
+/** Replicas further behind than this lose what redwell was told is confirmed. */
+const LAG_SECONDS = 2
+
+export interface DiagnoseOptions {
+  readonly onStep?: ((step: string) => void) | undefined
+  /** The application's, where those of the handle are others. */
+  readonly settings?: ResolvedSettings | undefined
+}
+
+/** Looks at everything. Rejects with UnavailableError where Redis cannot be reached. */
+export async function diagnose(
+  redis: Redis,
+  { onStep = () => {}, settings = redis.settings }: DiagnoseOptions = {},
+): Promise<Diagnosis> {
+  const { connection } = redis
+  if (connection === undefined)
+    throw new UnavailableError('not-ready', 'The embedded store (memory:) has no server to look at.')
+  onStep('servers')
+  const health = await healthOf(redis)
+  onStep('round trips')
+  const latency = await latencyFinding(redis, settings.commandTimeoutMs)
+  onStep('permissions')
+  const missing = await missingPermissions(connection, settings.prefix)
+  const tracks = await mayTrack(connection)
+  onStep('processes')
+  const [processes, prefixes] = await Promise.all([reportsNow(redis), otherPrefixes(redis, connection)])
+  const findings = [
+    ...connectionFindings(health),
+    ...health.servers.flatMap((server) => serverFindings(server, settings)),
+    latency,
+    clockFinding(health),
+    permissionFinding(missing, settings),
+    trackingFinding(tracks, settings.resp),
+    ...processFindings(processes, settings.prefix),
+  ]
+  return { findings, health, processes, prefixes, settings: shownSettings(settings) }
+}
+
+function finding(level: Level, about: string, found: string, advice = ''): Finding {
+  return { level, about, found, advice }
+}
+
+function connectionFindings({ status, topology, servers }: RedisHealth): readonly Finding[] {
+  const count = servers.length === 1 ? 'one server' : `${servers.length} primaries`
+  if (status === 'ready') return [finding('ok', 'connection', `${topology}, ${count}, all answer`)]
+  const away = servers
+    .filter(({ state }) => state !== 'ready')
+    .map(({ where, state, reason }) => `${where} ${reason ?? state}`)
+  return [finding('problem', 'connection', `${status}: ${away.join('; ')}`, 'Start these servers, or see their logs.')]
+}
+
+function serverFindings(server: ServerHealth, settings: ResolvedSettings): readonly Finding[] {
+  const { where, program, version, role, evictionPolicy, maxMemoryBytes, memoryBytes } = server
+  if (server.state !== 'ready') return []
+  const about = (what: string): string => `${what} of ${where}`
+  const warnings = warningsAbout({ version, maxMemory: maxMemoryBytes, evictionPolicy })
+  return [
+    finding(
+      warnings.some((text) => text.includes('version')) ? 'warning' : 'ok',
+      about('version'),
+      `${program}, ${role}`,
+    ),
+    memoryFinding(about('memory'), { evictionPolicy, maxMemoryBytes, memoryBytes }),
+    ...fullFindings(server, about),
+    ...replicaFindings(server, about('replicas'), settings.waitForReplicas),
+    ...(server.persistence && settings.trustRestarts
+      ? [
+          finding(
+            'warning',
+            about('persistence'),
+            'data survive a restart, and trustRestarts believes them',
+            'Set waitForReplicas, or leave trustRestarts off: a restart may bring back entries that were invalidated.',
+          ),
+        ]
+      : []),
+  ]
+}
+
+type Memory = Pick<ServerHealth, 'evictionPolicy' | 'maxMemoryBytes' | 'memoryBytes'>
+
+function memoryFinding(about: string, { evictionPolicy, maxMemoryBytes, memoryBytes }: Memory): Finding {
+  const used = megabytes(memoryBytes)
+  if (maxMemoryBytes === 0)
+    return finding(
+      'warning',
+      about,
+      `${used} used, no maxmemory`,
+      'Set maxmemory and maxmemory-policy allkeys-lru: otherwise entries without a lifetime stay for ever.',
+    )
+  const found = `${used} of ${megabytes(maxMemoryBytes)} used, ${evictionPolicy}`
+  if (evictionPolicy === 'noeviction')
+    return finding('warning', about, found, 'Set maxmemory-policy allkeys-lru: a full server stores nothing more.')
+  if (evictionPolicy.startsWith('volatile'))
+    return finding(
+      'warning',
+      about,
+      found,
+      'Set maxmemory-policy allkeys-lru: entries without a lifetime are never evicted.',
+    )
+  return finding('ok', about, found)
+}
+
+function fullFindings(server: ServerHealth, about: (what: string) => string): readonly Finding[] {
+  const { clients, maxClients, fragmentation, memoryBytes } = server
+  const found: Finding[] = []
+  if (maxClients > 0 && clients > FULL_PART * maxClients)
+    found.push(
+      finding('problem', about('clients'), `${clients} of ${maxClients}`, 'Raise maxclients, or run fewer processes.'),
+    )
+  if (fragmentation > 2 && memoryBytes > 100e6)
+    found.push(
+      finding('warning', about('fragmentation'), String(fragmentation), 'Set activedefrag yes, or restart the server.'),
+    )
+  return found
+}
+
+function replicaFindings({ replicas }: ServerHealth, about: string, wanted: number): readonly Finding[] {
+  if (replicas.length < wanted) {
+    const advice =
+      'Add replicas, or lower waitForReplicas: until then no invalidation is confirmed and nothing is served.'
+    return [finding('problem', about, `${replicas.length}, and waitForReplicas is ${wanted}`, advice)]
+  }
+  if (replicas.length === 0) return []
+  const behind = replicas.filter(({ state, lagSeconds }) => state !== 'online' || lagSeconds > LAG_SECONDS)
+  const found = replicas
+    .map(({ address, state, lagSeconds }) => `${address} ${state}, ${lagSeconds} s behind`)
+    .join('; ')
+  return [
+    behind.length === 0
+      ? finding('ok', about, found)
+      : finding('warning', about, found, 'See their logs: a failover would lose what they lack.'),
+  ]
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}
+
+async function latencyFinding(redis: Redis, limitMs: number): Promise<Finding> {
+  const times: number[] = []
+  for (let index = 0; index < PINGS; index += 1) {
+    const ms = await redis.ping().catch(() => undefined)
+    if (ms !== undefined && ms <= limitMs) times.push(ms)
+  }
+  const sorted = times.toSorted((one, other) => one - other)
+  const at = (share: number): string => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(2)
+  const found = `median ${at(0.5)} ms, slowest of ${sorted.length} ${at(1)} ms; a request waits for at most ${limitMs} ms`
+  if (sorted.length < PINGS)
+    return finding(
+      'problem',
+      'round trip',
+      `${PINGS - sorted.length} of ${PINGS} missed ${limitMs} ms`,
+      'See SLOWLOG, the network, and commandTimeout.',
+    )
+  const slow = (sorted[Math.floor(PINGS / 2)] ?? 0) > ROUND_TRIP_PART * limitMs
+  return slow
+    ? finding('warning', 'round trip', found, 'Run Redis closer to the application, or raise commandTimeout.')
+    : finding('ok', 'round trip', found)
+}
+
+function clockFinding({ clockOffsetMs }: RedisHealth): Finding {
+  const found = `this machine and Redis differ by ${Math.abs(clockOffsetMs)} ms`
+  return Math.abs(clockOffsetMs) > CLOCK_MS
+    ? finding('warning', 'clock', found, 'redwell goes by the clock of Redis; logs do not. Synchronise both (NTP).')
+    : finding('ok', 'clock', found)
+}
+
+function permissionFinding(missing: readonly string[], settings: ResolvedSettings): Finding {
+  if (missing.length === 0) return finding('ok', 'permissions', 'all commands that redwell sends are allowed')
+  const rule = missing.map((name) => `+${name}`).join(' ')
+  const advice = `ACL SETUSER ${settings.username ?? 'default'} ${rule}`
+  return finding('problem', 'permissions', `refused: ${missing.join(', ')}`, advice)
+}
+
+function trackingFinding(tracks: boolean, resp: number): Finding {
+  if (resp === 2) return finding('ok', 'tracking', 'RESP 2: no near caches')
+  return tracks
+    ? finding('ok', 'tracking', 'allowed')
+    : finding('ok', 'tracking', 'not allowed: only near caches need it (+client|tracking)')
+}
+
+function processFindings(processes: readonly ProcessReport[], prefix: string): readonly Finding[] {
+  const about = `processes of '${prefix}'`
+  if (processes.length === 0)
+    return [finding('ok', about, 'none reports', 'Started later than redwell, or with REDIS_OPERATE_ENABLED=false.')]
+  const names = [...new Set(processes.map(({ application }) => application))]
+  const versions = [...new Set(processes.map(({ version }) => version))]
+  const ill = processes.filter(({ status }) => status !== 'ready')
+  return [
+    finding('ok', about, `${processes.length} of ${names.join(', ')}`),
+    ...(names.length > 1
+      ? [
+          finding(
+            'warning',
+            'applications',
+            `${names.join(' and ')} share one prefix`,
+            'Give each its own REDIS_PREFIX, unless they serve the same routes.',
+          ),
+        ]
+      : []),
+    ...(versions.length > 1
+      ? [finding('warning', 'versions', `redwell ${versions.join(' and ')}`, 'Finish the deployment.')]
+      : []),
+    ...ill.map(({ application, host, pid, status }) =>
+      finding('problem', `${application} ${host}:${pid}`, status, 'See its log: it serves requests without the cache.'),
+    ),
+  ]
+}
+
+/** Keys of the server that are looked at for other prefixes. */
+const PREFIX_KEYS_MAX = 200_000
+
+/** The clock of each prefix tells that it is used. */
+async function otherPrefixes(redis: Redis, connection: Connection): Promise<readonly string[]> {
+  const found = new Set<string>()
+  let [cursor, examined]: [string | null, number] = ['0', 0]
+  while (cursor !== null && examined < PREFIX_KEYS_MAX) {
+    const page = await scanNames(redis, connection, '', { cursor, limit: 1000, suffix: ':clock' })
+    for (const name of page.items) found.add(name.slice(0, -':clock'.length))
+    examined += page.examined
+    cursor = page.cursor
+  }
+  found.delete(redis.settings.prefix)
+  return [...found].toSorted()
+}
+
+/** Secrets are masked by their own type. */
+function shownSettings(settings: ResolvedSettings): Readonly<Record<string, unknown>> {
+  const { client, credentials, warnings: _, tls, ...rest } = settings
+  const shown: unknown = JSON.parse(JSON.stringify({ ...rest, tls: tls !== undefined }))
+  return {
+    ...(shown as Record<string, unknown>),
+    ...(client === undefined ? {} : { client: 'given' }),
+    ...(credentials === undefined ? {} : { credentials: 'a function' }),
+  }
+}

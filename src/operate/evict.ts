@@ -1,0 +1,55 @@
+import type { Evicted } from '../cache/cache-scope.js'
+import { encodeGroup, namespaceGroup, pathKey, PREFIX_GROUP, variantKey } from '../cache/key.js'
+import type { Redis } from '../create-redis.js'
+import { ask } from './live.js'
+
+/** What to evict. */
+export interface EvictTarget {
+  /** A path with query, or an absolute URL: the entries of all routes that cache it, all variants and principals. */
+  readonly url?: string | undefined
+  /** The entry with this key, as lists show it, and what is told apart below it. */
+  readonly key?: string | undefined
+  readonly group?: string | undefined
+  readonly namespace?: string | undefined
+  /** Everything under the prefix. */
+  readonly all?: boolean | undefined
+  /** Of `url`: the entries of this host, principal, or route prefix only. */
+  readonly host?: string | undefined
+  readonly per?: string | undefined
+  readonly prefix?: string | undefined
+  /** Stale from now on, and served while renewed where the route allows that. */
+  readonly soft?: boolean | undefined
+}
+
+export interface EvictResult extends Evicted {
+  /** Keys that were evicted; those of a URL are what its routes answer to it. */
+  readonly keys: readonly string[]
+}
+
+/** Evicts what a target names. */
+export async function evict(redis: Redis, target: EvictTarget): Promise<EvictResult> {
+  const groups = [
+    ...(target.group === undefined ? [] : [encodeGroup(target.group)]),
+    ...(target.namespace === undefined ? [] : [namespaceGroup(target.namespace)]),
+    ...(target.all === true ? [PREFIX_GROUP] : []),
+  ]
+  const keys = [
+    ...(target.key === undefined ? [] : [target.key]),
+    ...(target.url === undefined ? [] : await pathsOf(redis, target.url, target)),
+  ]
+  const evicted = await redis.scope.evict({ paths: keys, groups, mode: target.soft === true ? 'soft' : 'hard' })
+  return { ...evicted, keys }
+}
+
+/** The keys under which running processes cache a URL, and the one of a route without options. */
+async function pathsOf(redis: Redis, url: string, { host, per, prefix }: EvictTarget): Promise<readonly string[]> {
+  const options = {
+    ...(host === undefined ? {} : { host }),
+    ...(per === undefined ? {} : { per }),
+    ...(prefix === undefined ? {} : { prefix }),
+  }
+  const answers = await ask(redis, { kind: 'paths', url, ...options })
+  const plain = pathKey(url, {}, { prefix, host })
+  const own = per === undefined ? plain : variantKey(plain, { principal: per })
+  return [...new Set([own, ...answers.flatMap(({ paths }) => paths ?? [])])]
+}

@@ -1,0 +1,100 @@
+import type { Redis } from '../create-redis.js'
+import type { Connection } from '../redis/connection.js'
+import { type ConnectionCounters, type ConnectionStatus, factsOf } from '../redis/server.js'
+
+/** One server as an operator sees it. Undefined fields: it does not report them. */
+export interface ServerHealth {
+  readonly where: string
+  readonly state: string
+  readonly reason: string | undefined
+  readonly version: string
+  /** Valkey reports its own version next to the one of Redis that it is compatible with. */
+  readonly program: string
+  readonly role: string
+  readonly uptimeSeconds: number
+  readonly memoryBytes: number
+  /** 0: no limit. */
+  readonly maxMemoryBytes: number
+  readonly evictionPolicy: string
+  readonly evictedKeys: number
+  readonly clients: number
+  readonly maxClients: number
+  readonly commandsPerSecond: number
+  readonly replicas: readonly { readonly address: string; readonly state: string; readonly lagSeconds: number }[]
+  /** Its data survive a restart by an append-only file. */
+  readonly persistence: boolean
+  readonly fragmentation: number
+}
+
+/** The connection to Redis and the servers behind it. */
+export interface RedisHealth {
+  readonly status: ConnectionStatus
+  readonly topology: string
+  readonly counters: ConnectionCounters
+  /** What to add to this process' clock to have that of Redis. */
+  readonly clockOffsetMs: number
+  /** Round trip; null: it could not be measured. */
+  readonly roundTripMs: number | null
+  readonly servers: readonly ServerHealth[]
+}
+
+/** A server that hangs is not waited for longer. */
+const INFO_LIMIT_MS = 2000
+
+/** The connection and every server behind it. Never rejects: what cannot be asked is said in `state`. */
+export async function healthOf(redis: Redis): Promise<RedisHealth> {
+  const { connection, status, counters } = redis
+  const topology = connection?.topology ?? 'memory'
+  const servers = connection === undefined ? [] : await Promise.all(connection.servers.map(serverHealth))
+  const roundTripMs = connection === undefined ? null : await redis.ping().catch(() => null)
+  return { status, topology, counters, clockOffsetMs: connection?.clockOffsetMs ?? 0, roundTripMs, servers }
+}
+
+async function serverHealth(server: Connection['servers'][number]): Promise<ServerHealth> {
+  const { where, state, reason } = server
+  const text = state === 'ready' ? await limited(server.inspect(['INFO'])) : undefined
+  const info = fieldsOf(text ?? '')
+  const number = (name: string): number => Number(info.get(name) ?? 0)
+  const { version, isReplica, maxMemory, evictionPolicy } = factsOf(text ?? '')
+  const valkey = info.get('valkey_version')
+  return {
+    ...{ where, reason, version, evictionPolicy },
+    state: state === 'ready' && text === undefined ? 'not answering INFO' : state,
+    program: valkey === undefined ? `Redis ${version}` : `Valkey ${valkey}`,
+    role: text === undefined ? '' : isReplica ? 'replica' : 'primary',
+    uptimeSeconds: number('uptime_in_seconds'),
+    memoryBytes: number('used_memory'),
+    maxMemoryBytes: maxMemory,
+    evictedKeys: number('evicted_keys'),
+    clients: number('connected_clients'),
+    maxClients: number('maxclients'),
+    commandsPerSecond: number('instantaneous_ops_per_sec'),
+    replicas: replicasOf(info),
+    persistence: info.get('aof_enabled') === '1',
+    fragmentation: number('mem_fragmentation_ratio'),
+  }
+}
+
+async function limited(asking: Promise<unknown>): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), INFO_LIMIT_MS)
+  })
+  const text = asking.then(String, () => undefined)
+  return Promise.race([text, limit]).finally(() => clearTimeout(timer))
+}
+
+function fieldsOf(info: string): ReadonlyMap<string, string> {
+  const lines = info.split('\n').map((line) => line.trim().split(':'))
+  return new Map(lines.map(([name = '', ...value]) => [name, value.join(':')]))
+}
+
+/** `slave0:ip=10.0.0.2,port=6379,state=online,offset=1,lag=0`. */
+function replicasOf(info: ReadonlyMap<string, string>): ServerHealth['replicas'] {
+  return [...info].flatMap(([name, value]) => {
+    if (!/^slave\d+$/.test(name)) return []
+    const fields = new Map(value.split(',').map((pair) => pair.split('=') as [string, string]))
+    const address = `${fields.get('ip')}:${fields.get('port')}`
+    return [{ address, state: fields.get('state') ?? '', lagSeconds: Number(fields.get('lag') ?? 0) }]
+  })
+}

@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto'
+import type { Connection } from '../redis/connection.js'
+
+/** Harmless forms of every command that redwell sends, on a key of its own that is removed again. */
+function probes(key: string, channel: string): readonly (readonly string[])[] {
+  return [
+    ['PING'],
+    ['INFO', 'server'],
+    ['SET', key, '1', 'PX', '5000'],
+    ['GET', key],
+    ['MGET', key],
+    ['GETRANGE', key, '0', '0'],
+    ['SETRANGE', key, '0', '1'],
+    ['PTTL', key],
+    ['PEXPIRE', key, '5000', 'GT'],
+    ['PERSIST', key],
+    ['DEL', key],
+    ['UNLINK', key],
+    ['SCAN', '0', 'COUNT', '1'],
+    ['SMISMEMBER', key, '1'],
+    ['SCARD', key],
+    ['SADD', key, '1'],
+    ['UNLINK', key],
+    ['ZADD', key, '1', '1'],
+    ['ZCARD', key],
+    ['ZRANGE', key, '0', '0'],
+    ['ZREM', key, '1'],
+    ['ZREMRANGEBYSCORE', key, '1', '1'],
+    ['HINCRBY', key, 'f', '1'],
+    ['HGETALL', key],
+    ['EVAL', 'return 1', '1', key],
+    ['EVALSHA', '0'.repeat(40), '1', key],
+    ['TIME'],
+    ['PUBLISH', channel, ''],
+    ['UNLINK', key],
+  ]
+}
+
+/** Commands that the user of a connection lacks, in lower case, in the order of docs/operations.md. */
+export async function missingPermissions(connection: Connection, prefix: string): Promise<readonly string[]> {
+  const name = `${prefix}:operate:probe:${randomBytes(6).toString('hex')}`
+  const missing = new Set<string>()
+  for (const command of probes(name, `${prefix}:wake`)) {
+    const isKeyed = command.includes(name)
+    const said = await connection.inspect(command, isKeyed ? name : undefined).then(
+      () => '',
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    )
+    if (said.startsWith('NOPERM')) missing.add((command[0] ?? '').toLowerCase())
+  }
+  if (!(await canSubscribe(connection, `${prefix}:operate:probe`))) missing.add('subscribe')
+  return [...missing]
+}
+
+async function canSubscribe(connection: Connection, channel: string): Promise<boolean> {
+  try {
+    const leave = await connection.subscribe(
+      channel,
+      () => {},
+      () => {},
+    )
+    await leave()
+    return true
+  } catch (error) {
+    return !(error instanceof Error && JSON.stringify([error.message, String(error.cause)]).includes('NOPERM'))
+  }
+}
+
+/** Whether the user may switch on tracking, by which near caches are kept true. */
+export async function mayTrack(connection: Connection): Promise<boolean> {
+  try {
+    await connection.inspect(['CLIENT', 'TRACKING', 'OFF'], undefined)
+    return true
+  } catch (error) {
+    return !(error instanceof Error && error.message.startsWith('NOPERM'))
+  }
+}

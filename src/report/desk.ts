@@ -1,0 +1,38 @@
+/**
+ * Names in Redis of what operators and processes say to each other. All of it expires by itself; while no operator looks,
+ * there is nothing but the history.
+ */
+export class Desk {
+  /** A sorted set by expiry (ms): `watch <ms between reports>`, and questions as JSON. */
+  readonly requests: string
+  /** A sorted set by expiry (ms): ids of the processes that report. */
+  readonly processes: string
+  readonly #prefix: string
+
+  constructor(prefix: string) {
+    this.#prefix = prefix
+    this.requests = `${prefix}:operate:requests`
+    this.processes = `${prefix}:operate:processes`
+  }
+
+  report(process: string): string {
+    return `${this.#prefix}:operate:process:${process}`
+  }
+
+  answers(question: string): string {
+    return `${this.#prefix}:operate:answers:${question}`
+  }
+
+  history(startAt: number): string {
+    return `${this.#prefix}:history:${startAt}`
+  }
+}
+
+/** First word of a request to report. */
+export const WATCH = 'watch '
+
+/** A process looks this often whether an operator wants something: one command on a key that is not there. */
+export const QUIET_MS = 2000
+
+/** A report, an answer and the place in the list of processes live this much longer than the pause between reports. */
+export const GRACE_MS = 5000

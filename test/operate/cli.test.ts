@@ -1,0 +1,155 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { run } from '../../src/cli/program.js'
+import { silentLogger } from '../support/logger.js'
+import { freePort, sharedRedis } from '../support/redis-server.js'
+import { buildShop } from './shop.js'
+
+const prefix = `cli-${randomUUID().slice(0, 8)}`
+let server: { url: string; close(): Promise<void> }
+let app: FastifyInstance
+
+beforeAll(async () => {
+  server = await sharedRedis()
+  app = await buildShop({ url: server.url, prefix, logger: silentLogger, commandTimeout: '5s' })
+  await app.redis.connect()
+  for (const url of ['/products/1', '/products/2', '/users/1', '/limited']) await app.inject(url)
+})
+afterAll(async () => {
+  await app.close()
+  await server.close()
+})
+
+/** What the command prints and returns; standard output is no terminal. */
+async function redwell(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: '', err: '' }
+  const catchInto = (stream: 'out' | 'err') => (text: unknown) => {
+    said[stream] += String(text)
+    return true
+  }
+  const spies = [
+    vi.spyOn(process.stdout, 'write').mockImplementation(catchInto('out')),
+    vi.spyOn(process.stderr, 'write').mockImplementation(catchInto('err')),
+  ]
+  try {
+    return { code: await run(args), ...said }
+  } finally {
+    for (const spy of spies) spy.mockRestore()
+  }
+}
+
+function here(command: string, ...args: string[]): ReturnType<typeof redwell> {
+  return redwell(command, ...args, '--url', server.url, '--prefix', prefix)
+}
+
+test('keys prints a table without colours, a page of JSON, or a line for each entry', async () => {
+  const table = await here('keys', '/products')
+  expect(table).toMatchObject({ code: 0, err: '' })
+  expect(table.out).toMatch(/^KEY +KIND +STATE +AGE +FRESH FOR +SIZE +GROUPS\n/)
+  expect(table.out).toMatch(/^\/products\/1 +200 +fresh /m)
+  expect(table.out).not.toContain('\u001b')
+  const { items } = JSON.parse((await here('keys', '/products', '--json')).out) as { items: { key: string }[] }
+  expect(items.map(({ key }) => key).toSorted()).toEqual(['/products/1', '/products/2'])
+  const all = (await here('keys', '--all')).out.trim().split('\n')
+  expect(new Set(all.map((line) => line.split('\t')[0]))).toEqual(
+    new Set(['/products/1', '/products/2', 'value:users:1']),
+  )
+})
+
+test('show takes the key with or without its prefix, and shows the body on request', async () => {
+  const shown = await here('show', `${prefix}:entry:/products/1`, '--body')
+  expect(shown.code).toBe(0)
+  expect(shown.out).toMatch(/state +fresh: within its lifetime/)
+  expect(shown.out).toMatch(/products +group +allows it/)
+  expect(shown.out).toContain('"id": "1"')
+  expect(JSON.parse((await here('show', '/products/1', '--json')).out)).toMatchObject({ status: 200, state: 'fresh' })
+  expect(await here('show', '/none')).toMatchObject({ code: 1 })
+})
+
+test('explain asks the application', async () => {
+  const said = await here('explain', 'get', '/products/1', '--header', 'Cache-Control: no-cache')
+  expect(said.code).toBe(0)
+  expect(said.out).toMatch(/outcome +miss \(request-no-cache\): the client sent/)
+})
+
+test('limits are listed, and forgotten with --reset', async () => {
+  const { items } = JSON.parse((await here('limits', '--json')).out) as { items: { key: string; identity: string }[] }
+  expect(items).toMatchObject([{ identity: '127.0.0.1' }])
+  expect((await here('limits', '--reset', items[0]?.key ?? '', '--yes')).code).toBe(0)
+  expect((await here('limits')).out).toBe('Nothing is counted.\n')
+})
+
+test('what destroys is refused without --yes where nobody can be asked', async () => {
+  const said = await here('evict', '--group', 'people')
+  expect(said).toMatchObject({ code: 2, out: '' })
+  expect(said.err).toContain('--yes')
+  expect((await here('keys', 'value:')).out).toContain('fresh')
+  expect(await here('evict', '--group', 'people', '--yes')).toMatchObject({
+    code: 0,
+    out: 'Evicted the group people.\n',
+  })
+  expect((await here('keys', 'value:')).out).toContain('invalid')
+  expect((await here('sweep')).out).toMatch(/^Removed 1 of \d entries\.\n$/)
+  expect((await here('evict', '--yes')).code).toBe(2)
+})
+
+test('doctor says what is wrong and what to do, and which applications run', async () => {
+  const said = await here('doctor', '--json')
+  const { findings, processes, settings } = JSON.parse(said.out) as {
+    findings: { level: string; about: string; advice: string }[]
+    processes: { pid: number }[]
+    settings: { prefix: string }
+  }
+  expect(said.code).toBe(0)
+  expect(findings.find(({ about }) => about.startsWith('memory'))).toMatchObject({ level: 'warning' })
+  expect(findings.find(({ about }) => about === 'permissions')).toMatchObject({ level: 'ok' })
+  expect(processes).toMatchObject([{ pid: process.pid }])
+  expect(settings).toMatchObject({ prefix, commandTimeoutMs: 50 })
+})
+
+describe('errors', () => {
+  test('Redis that cannot be reached is exit code 3, with its address and the reason', async () => {
+    const port = await freePort()
+    const said = await redwell('keys', '--url', `redis://:hidden@127.0.0.1:${port}`)
+    expect(said).toMatchObject({ code: 3, out: '' })
+    expect(said.err).toContain(`127.0.0.1:${port}`)
+    expect(said.err).toContain('ECONNREFUSED')
+    expect(said.err).not.toContain('hidden')
+  })
+
+  test('wrong arguments and settings are exit code 2', async () => {
+    for (const args of [['nothing'], ['keys', '--limit', 'x'], ['show'], ['keys', '--bogus'], ['explain', 'GET']])
+      expect((await redwell(...args)).code).toBe(2)
+    for (const url of ['http://x', 'memory:']) expect((await redwell('keys', '--url', url)).code).toBe(2)
+    expect((await redwell('keys', '--url', server.url, '--prefix', 'a b')).err).toContain('prefix')
+  })
+
+  test('help names every command and the exit codes', async () => {
+    const { code, out } = await redwell('--help')
+    expect(code).toBe(0)
+    for (const word of [
+      'doctor',
+      'stats',
+      'keys',
+      'show',
+      'groups',
+      'explain',
+      'evict',
+      'sweep',
+      'watch',
+      'limits',
+      'Exit codes',
+    ])
+      expect(out).toContain(word)
+  })
+})
+
+test('a look from the command line invalidates nothing and leaves nothing behind', async () => {
+  onTestFinished(async () => void (await app.inject('/products/1')))
+  await app.inject('/products/3')
+  const hits = async (): Promise<unknown> => (await app.redis.cache.explain({ url: '/products/3' })).outcome
+  for (const [command, ...args] of [['keys'], ['show', '/products/3'], ['groups']] as const)
+    await here(command, ...args)
+  expect(await hits()).toBe('hit')
+})
