@@ -92,6 +92,8 @@ export type {
   CacheEvictOptions,
   CacheOptions,
   CachePutOptions,
+  Principal,
+  PrincipalOf,
   ResponseDefaults,
   ResponseOptions,
   WriteResult,

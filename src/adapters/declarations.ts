@@ -1,11 +1,12 @@
 import { createRedis, type Redis, type RedisOptions } from '../create-redis.js'
-import { OptionsError } from '../errors.js'
+import { describeValue, OptionsError } from '../errors.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import {
   type CacheEvictOptions,
   type CacheOptions,
   type CachePutOptions,
+  type PrincipalOf,
   resolveEvictPolicy,
   resolvePolicy,
   type RouteDefaults,
@@ -14,9 +15,15 @@ import { type Declared, type HostTraits, RouteRegistry } from '../route/registry
 import type { WriteRoute } from '../route/write-session.js'
 
 /** Options of an adapter: the settings of `createRedis`, or a handle that exists already. */
-export interface AdapterOptions extends RedisOptions {
+export interface AdapterOptions<Req> extends RedisOptions {
   /** Use this handle; you remain responsible for closing it. */
   readonly redis?: Redis | undefined
+  /**
+   * Function of the request that returns who asks, such as the id of a signed-in user; `undefined` for an anonymous
+   * request. From then on no route shares an entry between principals unless it says `per` or `shared`. Called at each
+   * lookup, and again when a handler has answered a request without a principal. Default: none.
+   */
+  readonly principal?: PrincipalOf<Req> | undefined
 }
 
 /** A Redis and what ends it. */
@@ -26,7 +33,12 @@ export interface AdapterRedis extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export function openRedis({ redis: given, ...settings }: AdapterOptions): AdapterRedis {
+export function openRedis<Req>({ redis: given, principal, ...settings }: AdapterOptions<Req>): AdapterRedis {
+  if (principal !== undefined && typeof principal !== 'function') {
+    throw new OptionsError('options of redwell', [
+      `principal: ${describeValue(principal)} must be a function of the request`,
+    ])
+  }
   const redis = given ?? createRedis(settings)
   const close = (): Promise<void> => (given === undefined ? redis.close() : redis.cache.settled())
   return { redis, close, [Symbol.asyncDispose]: close }

@@ -8,12 +8,16 @@ import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, NO_FIELDS } from './fields.js'
 
 /** What a handler's run, or a write, asks of the request: fields to show, and reads to report. */
-export type Presented = Pick<HandlerRun, 'watched' | 'noteRead'> & Partial<Pick<HandlerRun, 'requestFields'>>
+export type Presented = Pick<HandlerRun, 'watched' | 'noteRead' | 'selectors'> &
+  Partial<Pick<HandlerRun, 'requestFields'>>
 
 /** A request as an adapter presents it to the cache, and as its handler is to see it. */
 export interface AdaptedRequest<Req> extends RequestContext<Req> {
-  /** Shows the handler the fields that the run asks for, and reports what it reads. */
-  present(run: Presented): void
+  /**
+   * Shows the handler the fields that the run asks for, and reports what it reads. A promise where a function of the
+   * route's options that selects the entry is asynchronous.
+   */
+  present(run: Presented): MaybePromise<void>
   /** Whether reads are reported: not once the handler has answered, unless its body still streams. */
   watching: boolean
   /** Undoes `present`. */
@@ -85,8 +89,9 @@ export class Exchange {
     return chain(cachedRoute.lookup(request), (lookup) => {
       if (lookup.outcome === 'hit') return lookup.response
       exchanges.set(this.#response, this)
-      request.present(lookup.run)
-      return (this.#run = new RunEnding(lookup.run, request))
+      this.#run = new RunEnding(lookup.run, request)
+      const run = this.#run
+      return chain(request.present(lookup.run), () => run)
     })
   }
 
@@ -104,14 +109,13 @@ export class Exchange {
     const all = joint ?? declared
     return chain(all.on(host).begin(request, joint && outer?.session), (session) => {
       exchanges.set(this.#response, this)
-      request.present(session)
       const isNew = outer === undefined || joint === undefined
       const write = isNew ? new WriteEnding(request) : outer
       write.session = session
       write.declared = all
       write.needsBody ||= all.readsBody
       this.#write = write
-      return isNew ? write : undefined
+      return chain(request.present(session), () => (isNew ? write : undefined))
     })
   }
 

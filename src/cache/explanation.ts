@@ -7,6 +7,8 @@ export interface ExplainRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Method and template of the route, such as `GET /items/:id`. Default: the first cached one whose template fits. */
   readonly route?: string | undefined
+  /** Who asks, as the application's `principal` would return it. Default: an anonymous request. */
+  readonly principal?: string | number | bigint | undefined
   /** The framework's request, for option functions that need more of it than method, URL, headers, params and query. */
   readonly native?: unknown
 }

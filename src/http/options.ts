@@ -145,15 +145,22 @@ export const HTTP_OPTIONS = {
    */
   private: flag(undefined, undefined, '`true` with `per`, otherwise `false`'),
   /**
-   * Allows `private` without `per`: all clients share the entry, and only other caches see `private`. Default: `false`.
+   * You assert that the response does not depend on who asks: requests with a `principal` or `Authorization` share the
+   * entry. With `private`, other caches do not. Default: `false`.
    */
-  unsafeShared: flag(false),
+  shared: flag(false),
   /**
    * Requests with `Authorization`. `'bypass'`: only responses that allow sharing are used and stored (RFC 9111 section
    * 3.5). `'keyed'`: each principal has its own entry; needs `per`, which turns it on. `'shared'`: you assert that
-   * credentials make no difference to the response. Default: `'keyed'` with `per`, otherwise `'bypass'`.
+   * credentials make no difference to the response. Default: `'keyed'` with `per`, `'shared'` with `shared`, otherwise
+   * `'bypass'`.
    */
-  auth: choice(['bypass', 'keyed', 'shared'], undefined, undefined, "`'keyed'` with `per`, otherwise `'bypass'`"),
+  auth: choice(
+    ['bypass', 'keyed', 'shared'],
+    undefined,
+    undefined,
+    "`'keyed'` with `per`, `'shared'` with `shared`, otherwise `'bypass'`",
+  ),
   /**
    * `'ignore'`: a client's `Cache-Control` cannot make the handler run (RFC 9111 section 5.2.1). Default: `'honour'`.
    */
@@ -235,12 +242,15 @@ export interface HttpPolicy extends Omit<Values, Derived>, VaryPolicy {
 /**
  * Resolves options as written on a route. Never throws: each problem goes into `problems`, and its option has its
  * default. `per` is the route's own; here it only matters whether there is one. `defaultTtlMs` is `REDIS_DEFAULT_TTL`; 0
- * keeps entries until they are evicted.
+ * keeps entries until they are evicted. `varyBehind`: see there.
  */
 export function resolveHttpPolicy(
   options: HttpOptions & { readonly per?: unknown },
   problems: string[],
-  { defaultTtlMs = 0 }: { readonly defaultTtlMs?: number | undefined } = {},
+  {
+    defaultTtlMs = 0,
+    varyBehind = [],
+  }: { readonly defaultTtlMs?: number | undefined; readonly varyBehind?: readonly string[] } = {},
 ): HttpPolicy {
   const preset = options.preset === 'rfc9111' ? 'rfc9111' : 'app'
   const values = resolveOptions(HTTP_OPTIONS, options, preset, problems)
@@ -258,13 +268,17 @@ export function resolveHttpPolicy(
     retainMs: values.retain ?? (values.staleOnError ? RETAIN_MS : 0),
     vary: [...vary.keys()].sort(),
     varyRules: new Map([...vary].map(([name, rule]) => [name, normaliser(name, rule)])),
+    varyBehind,
     private: isPrivate,
     personal,
-    auth: values.auth ?? (personal ? 'keyed' : 'bypass'),
+    auth: values.auth ?? (personal ? 'keyed' : values.shared ? 'shared' : 'bypass'),
   }
   // Options that make no sense together.
-  if (policy.private && !hasPrincipal && !policy.unsafeShared) {
-    problems.push('private: needs `per`, which names the principal; `unsafeShared: true` shares it between all clients')
+  if (policy.private && !hasPrincipal && !policy.shared) {
+    problems.push('private: needs `per`, which names the principal; `shared: true` shares it between all clients')
+  }
+  if (policy.shared && hasPrincipal) {
+    problems.push('shared: excludes `per`; leave one of the two out')
   }
   if (policy.auth === 'keyed' && !hasPrincipal) {
     problems.push("auth: 'keyed' needs `per`, which names the principal that Authorization stands for")

@@ -176,7 +176,7 @@ function missFields(
   const dated = added?.addedHeaders.includes('Date') === true || (renewed && !hasFlag(flags, Flag.age))
   const omitted = [OWN_STATUS_FIELD, OWN_TARGET, ...(renewed ? ['age'] : []), ...(dated ? ['date'] : [])]
   const own = keepFields(headers, (name) => !omitted.includes(name))
-  const fields = [...(added === undefined ? withVary(own, policy) : withOwnFields(own, added, policy))]
+  const fields = [...(added === undefined ? withVary(own, policy.vary) : withOwnFields(own, added, policy))]
   if (hasField(headers, 'cache-control')) return fields
   if (renewed) fields.push('Cache-Control', generatedCacheControl(freshUntil, now, policy.private))
   else if (policy.private && !(stored && added !== undefined)) fields.push('Cache-Control', 'private')
@@ -192,15 +192,16 @@ export function gatewayTimeout(): OutgoingResponse {
   return new OutgoingResponse(504, ['Cache-Control', 'no-store'], NO_CONTENT)
 }
 
-/** Adds `X-Redis-Cache`, and this cache's member of Cache-Status after the handler's. */
+/** Completes Vary, and adds `X-Redis-Cache` and this cache's member of Cache-Status after the handler's. */
 function withStatusFields(
-  headers: string[],
+  headers: HeaderList,
   policy: HttpPolicy,
   word: 'HIT' | 'MISS' | 'BYPASS',
   member: string | undefined,
 ): HeaderList {
-  if (policy.statusHeader) headers.push('X-Redis-Cache', word)
-  return member === undefined ? headers : appendMembers(headers, 'Cache-Status', member)
+  const varied = withVary(headers, policy.varyBehind)
+  const list = policy.statusHeader ? [...varied, 'X-Redis-Cache', word] : varied
+  return member === undefined ? list : appendMembers(list, 'Cache-Status', member)
 }
 
 /** This cache's member of Cache-Status for an answer from the store (RFC 9211 section 2). */

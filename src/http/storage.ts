@@ -61,8 +61,13 @@ export interface RunContext {
   readonly requestedAt: number
   /** The whole body. Left out while it is not known; then `withBody` completes the decision. */
   readonly body?: Buffer | undefined
-  /** A field with a cookie or credential that the handler read (lower case) and that is not part of the key. */
-  readonly unkeyedRead?: string | undefined
+  /**
+   * What the handler read of cookies and credentials that are not part of the key: names as logs show them, with the
+   * request field (lower case) behind each; undefined where it may be any.
+   */
+  readonly unkeyedReads?: ReadonlyMap<string, string | undefined> | undefined
+  /** The request turned out to have a principal, though its entry would be shared. */
+  readonly hasPrincipal?: boolean | undefined
   /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
   readonly ambient?: ReadonlySet<string> | undefined
   /** Groups of the route, for `emitCacheGroups`. */
@@ -143,6 +148,7 @@ const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
   // A stored cookie would be sent to all clients.
   ['set-cookie', (run) => run.policy.setCookie === 'refuse' && storesOneOf(COOKIES, run)],
   ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
+  ['principal', ({ hasPrincipal }) => hasPrincipal === true],
   ['unkeyed-read', (run) => run.policy.unkeyedReads !== 'ignore' && readsUnkeyed(run)],
   ['response-no-cache', (run) => run.directives.noCache && !(run.policy.revalidate && storesOneOf(VALIDATORS, run))],
   ['vary-star', (run) => run.varyNames === '*'],
@@ -172,9 +178,16 @@ function allowsSharing(directives: ResponseDirectives): boolean {
   return directives.public || directives.mustRevalidate || directives.sMaxage !== undefined
 }
 
-/** A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5). */
-function readsUnkeyed({ unkeyedRead, directives }: Run): boolean {
-  return unkeyedRead !== undefined && !(unkeyedRead === 'authorization' && allowsSharing(directives))
+/**
+ * A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5), and so has
+ * one that names the field in its own Vary: the response is stored for that value alone.
+ */
+function readsUnkeyed({ unkeyedReads, directives, varyNames: names }: Run): boolean {
+  if (unkeyedReads === undefined || unkeyedReads.size === 0) return false
+  return [...unkeyedReads.values()].some((field) => {
+    if (field === undefined) return true
+    return !(field === 'authorization' && allowsSharing(directives)) && !names.includes(field)
+  })
 }
 
 function storesOneOf(names: readonly string[], { entry, qualified }: Run): boolean {
@@ -225,7 +238,7 @@ export function withOwnFields(
   { addedGroups, addedHeaders }: Pick<Storable, 'addedGroups' | 'addedHeaders'>,
   policy: HttpPolicy,
 ): HeaderList {
-  const varied = withVary(headers, policy)
+  const varied = withVary(headers, policy.vary)
   const grouped = addedGroups === '' ? varied : appendMembers(varied, 'Cache-Groups', addedGroups)
   return addedHeaders.length === 0 ? grouped : [...grouped, ...addedHeaders]
 }

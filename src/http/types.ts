@@ -178,6 +178,7 @@ const REFUSAL_REASONS = {
   partial: false, // a 206 without `partial` or a usable Content-Range; a 416, which answers one client's range
   truncated: false, // Content-Length does not match the body (RFC 9111 section 3.3)
   'set-cookie': true, // option `setCookie`
+  principal: false, // of a request whose entry would be shared, known only when the handler had run
   'unkeyed-read': true, // the handler read a cookie or credential that is not part of the key (`unkeyedReads`)
   'response-no-store': true, // RFC 9111 section 5.2.2.5
   'response-private': true, // and the entry would not belong to one principal (RFC 9111 section 5.2.2.7)

@@ -15,6 +15,8 @@ export interface VaryPolicy {
   /** Names of request fields, lower case, sorted. */
   readonly vary: readonly string[]
   readonly varyRules: ReadonlyMap<string, VaryNormaliser>
+  /** Fields behind what else selects responses, such as a cookie: Vary names them to other caches. Lower case. */
+  readonly varyBehind: readonly string[]
 }
 
 /**
@@ -30,7 +32,7 @@ export function varyNames(headers: HeaderList, { vary }: VaryPolicy): readonly s
 }
 
 /** The response's Vary completed by the route's names: caches in front must know them as well. */
-export function withVary(headers: HeaderList, { vary }: VaryPolicy): HeaderList {
+export function withVary(headers: HeaderList, vary: readonly string[]): HeaderList {
   if (vary.length === 0) return headers
   const own = listMembers(joinedField(headers, 'vary'))
   const missing = own.includes('*') ? [] : vary.filter((name) => !own.includes(name))

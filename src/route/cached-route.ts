@@ -12,16 +12,20 @@ import {
   planRequest,
   type StoredResponseContext,
 } from '../http/index.js'
+import { OptionsError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { chain, type MaybePromise } from '../maybe-promise.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
-import type { LookupResult, Recorder } from '../telemetry/recorder.js'
+import type { Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
 import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
-import { HandlerRun, type RunRoute } from './handler-run.js'
+import { HandlerRun } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './options.js'
+import { ownerOf } from './principal.js'
 import { RefusalLog } from './refusals.js'
+import type { RunRoute } from './run-route.js'
+import { type Selector, selectorsOf } from './selector.js'
 import {
   type BypassReason,
   RequestState,
@@ -31,6 +35,7 @@ import {
   type Previous,
   type RequestContext,
 } from './request.js'
+import { type Bypass, type Hit, resultOf, type RouteLookup } from './route-lookup.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -38,33 +43,6 @@ const REFRESH_PAUSE_MS = 1000
 
 /** Reads of a request, each of which may find that its variant has another key. */
 const LOOKUPS_MAX = 4
-
-/** What becomes of a request. */
-export type RouteLookup = Hit | Miss | Bypass
-
-/** Send this; the handler does not run. */
-interface Hit {
-  readonly outcome: 'hit'
-  readonly reason: HitReason
-  readonly response: OutgoingResponse
-  readonly ref: EntryRef | undefined
-  readonly entry: Entry | undefined
-}
-
-/** Run the handler, and end the run with its response. */
-interface Miss {
-  readonly outcome: 'miss'
-  readonly reason: MissReason
-  readonly run: HandlerRun
-  readonly ref: EntryRef | undefined
-}
-
-/** Run the handler; the store is left out. */
-interface Bypass {
-  readonly outcome: 'bypass'
-  readonly reason: BypassReason
-  readonly run: HandlerRun
-}
 
 export interface RouteOptions {
   /** Names the route in logs: method and template. */
@@ -105,9 +83,10 @@ export class CachedRoute<Req> implements RunRoute {
     this.refusals = new RefusalLog(name, logger, this.recorder)
     this.locator = new EntryLocator(policy)
     this.#stripsHead = stripsHead
-    this.#writes = new WriteRoute({ scope, paths, http: policy.http, put: policy, name, variants: this.variants })
+    const [{ variants, refusals }, { http }] = [this, policy]
+    this.#writes = new WriteRoute({ scope, paths, http, put: policy, name, variants, refusals: () => refusals })
     this.#groupTtlMs = longestLifeMs(policy.http)
-    this.#refreshes = policy.per === undefined
+    this.#refreshes = true
     if (policy.enabled) paths.add(policy)
   }
 
@@ -127,6 +106,11 @@ export class CachedRoute<Req> implements RunRoute {
     await Promise.allSettled([...this.#storing])
   }
 
+  /** The functions that have selected the entry of one of its requests. */
+  selectors({ request, location }: RequestState<Req>): readonly Selector[] {
+    return selectorsOf(request, this.policy, location?.principal)
+  }
+
   /** Counts a store of a run among what `settled` waits for. */
   track(storing: Promise<unknown>): void {
     const done = (): void => void this.#storing.delete(tracked)
@@ -141,37 +125,62 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   #decide(request: RequestContext<Req>): MaybePromise<RouteLookup> {
-    const state = new RequestState(request, planRequest(request, this.http), this.scope.budget())
+    const state = stateOf(this, request)
     const { plan } = state
     if (!this.policy.enabled) return this.#bypass(state, 'disabled')
     if (plan.bypass === 'method' && !isSafe(request.method)) return this.#change(state)
     if (plan.bypass !== undefined) return this.#bypass(state, plan.bypass)
     if (!isPath(request.target)) return this.#bypass(state, 'request-target')
-    return chain(this.locator.locate(request), (location) => {
-      if (location.principal === null) return this.#bypass(state, 'no-principal')
-      state.location = location
-      return this.#read(state, location)
+    try {
+      const decided = this.#ask(state)
+      return isPromise(decided) ? decided.catch((error: unknown) => this.#mistaken(request, error)) : decided
+    } catch (error) {
+      return this.#mistaken(request, error)
+    }
+  }
+
+  #ask(asked: RequestState<Req>): MaybePromise<RouteLookup> {
+    const { request } = asked
+    return chain(ownerOf(request, this.policy), (owner) => {
+      if ('bypass' in owner) {
+        if (owner.bypass === 'principal') this.refusals.bypassesPrincipals()
+        return this.#bypass(asked, owner.bypass)
+      }
+      const { principal } = owner
+      const http = principal === undefined ? this.http : this.policy.personal
+      const state = http === this.http ? asked : stateOf(this, request, http)
+      return chain(this.locator.locate(request, principal), (location) => {
+        state.location = location
+        return this.#read(state, location)
+      })
     })
   }
 
-  #bypass(state: RequestState<Req>, reason: BypassReason, session?: WriteSession): Bypass {
+  /** What a function of the options returns may come from a request: it must not fail, and it must not share an entry. */
+  #mistaken(request: RequestContext<Req>, error: unknown): Bypass {
+    if (!(error instanceof OptionsError)) throw error
+    this.refusals.mistake(error)
+    return this.#bypass(stateOf(this, request), 'invalid-option')
+  }
+
+  #bypass(state: RequestState<unknown>, reason: BypassReason, session?: WriteSession): Bypass {
     state.detail = session === undefined ? reason : undefined
     return { outcome: 'bypass', reason, run: new HandlerRun(this, state, session) }
   }
 
   /** An unsafe method on a cached route. The response to a POST may become the entry of its URI's GET. */
   #change(state: RequestState<Req>): MaybePromise<Bypass> {
-    const begun = state.plan.stores === 'post' ? this.#writes.beginPut(state) : this.#writes.session(state)
-    return chain(begun, (session) => this.#bypass(state, 'method', session))
+    const { request, plan } = state
+    const begun = plan.stores === 'post' ? this.#writes.beginPut(request, planRequest) : this.#writes.session(state)
+    return chain(begun, (session) => this.#bypass(session.state, 'method', session))
   }
 
   /** A request for a background run. Where it has another key, the key depends on what only the first client has sent. */
   #continue(request: RequestContext<Req>, run: unknown): MaybePromise<RouteLookup> {
-    const bypass = (): Bypass =>
-      this.#bypass(new RequestState(request, planRequest(request, this.http), undefined), 'background')
+    const bypass = (): Bypass => this.#bypass(stateOf(this, request), 'background')
     if (!(run instanceof HandlerRun) || run.route !== this) return bypass()
     const { ref } = run.state
-    return chain(this.locator.locate(request), (location) => {
+    return chain(this.locator.locate(request, undefined), (location) => {
       if (this.variants.ref(request, location).key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
       this.#refreshes = false
       run.abandon()
@@ -211,7 +220,7 @@ export class CachedRoute<Req> implements RunRoute {
   #answer(state: RequestState<Req>, ref: EntryRef, entry: Entry, softened: boolean): MaybePromise<RouteLookup> {
     const now = this.scope.now()
     const { plan, request } = state
-    const decision = evaluateReuse(entry, plan, this.http, now, softened)
+    const decision = evaluateReuse(entry, plan, state.http, now, softened)
     const { action, reason } = decision
     if (action === 'validate' || action === 'unusable') {
       state.previous = { entry, decision }
@@ -222,7 +231,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, entry, kind, reason)
     const previous = { entry, decision }
     const why = early ? 'early' : 'stale'
-    if (this.#refreshes && request.dispatch !== undefined) {
+    if (this.#canDispatch(state) && request.dispatch !== undefined) {
       this.#refreshLater(state, ref, previous, why)
       return this.#hit(state, entry, kind, reason)
     }
@@ -234,11 +243,16 @@ export class CachedRoute<Req> implements RunRoute {
       )
   }
 
+  /** Whether a request without credentials finds the entry. */
+  #canDispatch({ location }: RequestState<unknown>): boolean {
+    return this.#refreshes && location?.principal === undefined
+  }
+
   #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
     const { plan, ref } = state
     const asked = plan.head && this.#stripsHead ? { ...plan, head: false } : plan
     const context = kind === 'hit' ? undefined : { kind }
-    const response = buildStoredResponse(entry, asked, this.http, this.scope.now(), context)
+    const response = buildStoredResponse(entry, asked, state.http, this.scope.now(), context)
     return { outcome: 'hit', reason, response, ref, entry }
   }
 
@@ -284,7 +298,7 @@ export class CachedRoute<Req> implements RunRoute {
   /** Runs the handler again in the background, where its first answer could not be stored. */
   async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
     const { request, ref } = first
-    if (!this.#refreshes || request.dispatch === undefined || ref === undefined) return undefined
+    if (!this.#canDispatch(first) || request.dispatch === undefined || ref === undefined) return undefined
     const state = first.again(undefined, undefined)
     const run = await this.#startRun(state, ref, unseen(ref.groups))
     if (run !== undefined) await this.#dispatch(state, run)
@@ -308,15 +322,15 @@ export class CachedRoute<Req> implements RunRoute {
 
   async #fill(state: RequestState<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
     const { plan, location } = state
-    const updates = plan.head && state.previous !== undefined && this.http.headUpdate
+    const updates = plan.head && state.previous !== undefined && state.http.headUpdate
     if (plan.directives.onlyIfCached || (plan.head && !updates) || state.waited) return this.#alone(state, reason)
     // A client that wants a new answer, or one for itself alone, does not wait for a run that began before.
-    const waits = plan.collapsible && this.http.collapse && !state.forced
+    const waits = plan.collapsible && state.http.collapse && !state.forced
     const acquired = await this.#acquire(state, ref, absent, waits ? this.policy.wait : 0)
     if (acquired.state === 'fill') {
       state.lease = acquired.fill
       // The handler may confirm that what is stored for another variant answers this request as well.
-      if (state.varyMiss && this.http.validateOtherVariants)
+      if (state.varyMiss && state.http.validateOtherVariants)
         state.others = await this.scope.variants(ref).catch(() => [])
       return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref }
     }
@@ -331,12 +345,16 @@ export class CachedRoute<Req> implements RunRoute {
     return this.#readAgain(state, location)
   }
 
-  #acquire({ plan, budget }: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
+  #acquire(
+    { plan, http, budget }: RequestState<Req>,
+    ref: EntryRef,
+    absent: Absent,
+    waitMs?: number,
+  ): Promise<Acquired> {
     return this.scope.fills.acquire(ref, absent, {
       accept: (entry, softened) =>
         entry.kind === 'variants' ||
-        (entry.kind === 'response' &&
-          evaluateReuse(entry, plan, this.http, this.scope.now(), softened).action === 'fresh'),
+        (entry.kind === 'response' && evaluateReuse(entry, plan, http, this.scope.now(), softened).action === 'fresh'),
       groupTtlMs: this.#groupTtlMs,
       waitMs,
       recorder: this.recorder,
@@ -345,16 +363,10 @@ export class CachedRoute<Req> implements RunRoute {
   }
 }
 
-/** Served past the lifetime. */
-const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-while-revalidate', 'stale', 'softened'])
-
-/** The result of a lookup for telemetry. */
-function resultOf(lookup: RouteLookup): LookupResult {
-  const { outcome, reason } = lookup
-  if (lookup.outcome === 'bypass') return { outcome, reason }
-  if (lookup.outcome === 'miss' || lookup.reason === 'only-if-cached')
-    return { outcome: 'miss', reason, place: lookup.ref }
-  const { ref, entry, response } = lookup
-  const bytes = response.body?.length ?? 0
-  return { outcome: STALE.has(lookup.reason) ? 'stale' : 'hit', reason, entry, place: ref, bytes }
+function stateOf<Req>(
+  route: Pick<CachedRoute<Req>, 'http' | 'scope'>,
+  request: RequestContext<Req>,
+  http = route.http,
+): RequestState<Req> {
+  return new RequestState(request, http, planRequest(request, http), route.scope.budget())
 }

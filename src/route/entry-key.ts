@@ -35,8 +35,8 @@ export interface Location {
   readonly uri: string
   /** The key below which variants by request fields live: that of the URI, or of one principal below it. */
   readonly path: string
-  /** Undefined where the route has no `per`; null where it has one and this request has no principal. */
-  readonly principal: string | null | undefined
+  /** Whose entry it is; undefined where requests share it. */
+  readonly principal: string | undefined
   /** Encoded; with those of the paths above its own. */
   readonly groups: readonly string[]
   /** The route's groups as the route names them. */
@@ -63,29 +63,26 @@ export class EntryLocator<Req> {
   }
 
   /** Synchronous where every function of the options is: a hit from memory costs no turn of the event loop. */
-  locate(request: KeyedRequest<Req>): MaybePromise<Location> {
+  locate(request: KeyedRequest<Req>, principal: string | undefined): MaybePromise<Location> {
     const policy = this.#policy
     const { group } = policy
     const uri = uriKey(request, policy)
-    const principal = policy.per?.(request.native)
     const groups = this.#groups ?? (typeof group === 'function' ? chain(group(request.native), encoded) : NO_GROUPS)
-    if (isPromise(uri) || isPromise(principal) || isPromise(groups)) {
-      return Promise.all([uri, principal, groups]).then((parts) => this.#location(request, ...parts))
+    if (isPromise(uri) || isPromise(groups)) {
+      return Promise.all([uri, groups]).then((parts) => this.#location(request, principal, ...parts))
     }
-    return this.#location(request, uri, principal, groups)
+    return this.#location(request, principal, uri, groups)
   }
 
-  #location(request: KeyedRequest<Req>, uri: string, principal: string | undefined, own: Groups): Location {
-    const { host, key, per } = this.#policy
+  #location(request: KeyedRequest<Req>, principal: string | undefined, uri: string, own: Groups): Location {
+    const { host, key } = this.#policy
     const { names } = own
     // Evicting a URI for all hosts, or for all principals, ends what is below it.
     const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
-    if (per === undefined) {
+    if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
-      return { uri, path: uri, principal: undefined, groups, names }
+      return { uri, path: uri, principal, groups, names }
     }
-    if (principal === undefined || principal === '')
-      return { uri, path: uri, principal: null, groups: own.encoded, names }
     const groups = [...own.encoded, ...upper, pathGroup(uri)]
     return { uri, path: variantKey(uri, { principal }), principal, groups, names }
   }
@@ -148,7 +145,7 @@ export function evictedPath<Req>(
   principal: string | undefined,
 ): string {
   const uri = key === 'path' ? uriPath(request.target, policy, hostOf(request, policy)) : checkedKey(key, policy.prefix)
-  return principal === undefined || principal === '' ? uri : variantKey(uri, { principal })
+  return principal === undefined ? uri : variantKey(uri, { principal })
 }
 
 /** Groups that a handler names. That there are too many is found when the response is there, and does not fail it. */

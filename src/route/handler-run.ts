@@ -1,4 +1,3 @@
-import type { CacheScope } from '../cache/cache-scope.js'
 import type { FillLease } from '../cache/fill.js'
 import { groupProblems } from '../cache/key.js'
 import {
@@ -11,7 +10,6 @@ import {
   gatewayTimeout,
   type HeaderList,
   headUpdate,
-  type HttpPolicy,
   isFailure,
   type OutgoingResponse,
   type ResponseHead,
@@ -25,10 +23,11 @@ import {
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
-import type { Recorder } from '../telemetry/recorder.js'
 import { Capture } from './capture.js'
-import type { Stored, Variants } from './entry-key.js'
-import type { RefusalLog } from './refusals.js'
+import type { Stored } from './entry-key.js'
+import { gainedPrincipal } from './principal.js'
+import type { RunRoute } from './run-route.js'
+import type { Selector } from './selector.js'
 import {
   type BackgroundRun,
   HandlerReport,
@@ -48,21 +47,6 @@ export interface Streamed {
   readonly capture: Capture | undefined
 }
 
-/** What the runs of one route share. */
-export interface RunRoute {
-  readonly scope: CacheScope
-  readonly http: HttpPolicy
-  readonly variants: Variants
-  readonly refusals: RefusalLog
-  readonly recorder: Recorder
-  /** Storing that goes on when its response has left. */
-  track(storing: Promise<unknown>): void
-  /** The response of a run was stored. */
-  onStored(key: string): void
-  /** Runs the handler once more for this request, without conditions. Undefined where that cannot be. */
-  rerun(state: RequestState<unknown>): Promise<OutgoingResponse | undefined>
-}
-
 /** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
 export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
@@ -80,6 +64,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   readonly #session: WriteSession | undefined
   readonly #requestedAt: number
   #ambient: ReadonlySet<string> = NO_FIELDS
+  #hasPrincipal = false
   /** Its lease has ended, or ends with what is being stored. */
   #settled = false
   #answer: OutgoingResponse | undefined = undefined
@@ -93,8 +78,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     this.#session = session
     this.#requestedAt = route.scope.now()
     this.keyedFields = names
-    this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(route.http, names)
-    this.requestFields = requestFields(state, route.http)
+    this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(state.http, names)
+    this.requestFields = requestFields(state, state.http)
+  }
+
+  get selectors(): readonly Selector[] {
+    return this.route.selectors(this.state)
   }
 
   /** Whether what the handler answers may be stored. */
@@ -104,7 +93,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 
   /** @internal What its client is sent; undefined while it is not known, or where it is for the client of the run alone. */
   get answer(): OutgoingResponse | undefined {
-    return this.unkeyedRead === undefined ? this.#answer : undefined
+    return this.unkeyedReads.size === 0 ? this.#answer : undefined
   }
 
   /**
@@ -117,13 +106,13 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
     this.#ambient = ambient
-    return this.#guarded(() => this.#finish(response, body))
+    return this.#guarded(() => chain(this.#askAgain(), () => this.#finish(response, body)))
   }
 
   /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
     this.#ambient = ambient
-    return this.#guarded(() => this.#stream(response))
+    return this.#guarded(() => chain(this.#askAgain(), () => this.#stream(response)))
   }
 
   /**
@@ -160,6 +149,15 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     throw error
   }
 
+  /** A request without a principal may have got one since: where the application authenticates behind the cache. */
+  #askAgain(): MaybePromise<void> {
+    if (!this.stores && this.#session?.stores !== true) return
+    const { request, location, http } = this.state
+    return chain(gainedPrincipal(request, location?.principal, http.shared), (gained) => {
+      this.#hasPrincipal = gained
+    })
+  }
+
   #finish(response: ResponseHead, body: Buffer): MaybePromise<OutgoingResponse> {
     const instead = this.#insteadOf(response)
     if (instead !== undefined) return instead
@@ -191,7 +189,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
     const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
       this.#guarded(() => this.#settle(response, whole, body))
-    return new Capture(this.route.http.maxBodyBytes, {
+    return new Capture(this.state.http.maxBodyBytes, {
       complete: (body) => {
         this.#answer = { status: response.status, headers, body }
         return settle(this.#whole(response, decision, body), body)
@@ -209,10 +207,10 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
    * so a hit has none either (I6).
    */
   #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
-    const late = this.unkeyedRead === undefined ? decision : this.#decide(response, undefined, this.#requestedAt)
+    const late = this.unkeyedReads.size === 0 ? decision : this.#decide(response, undefined, this.#requestedAt)
     if (!late.store) return late
     if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
-    return withBody(decision, body, { ...this.route.http, etag: false })
+    return withBody(decision, body, { ...this.state.http, etag: false })
   }
 
   /**
@@ -274,7 +272,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** The answer that a stored response is to this request. */
   #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
     const { plan, previous } = this.state
-    const { http, scope } = this.route
+    const { http } = this.state
+    const { scope } = this.route
     const context = { kind, reuse: previous?.decision, stored: isStored }
     return buildStoredResponse(stored, plan, http, scope.now(), context)
   }
@@ -292,16 +291,18 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 
   /** The run, and what is known about it in addition to its response. */
   #context(now: number): RunContext {
-    const { request, plan, location } = this.state
+    const { request, plan, location, http } = this.state
     return {
-      ...{ request, plan, policy: this.route.http, now, requestedAt: this.#requestedAt },
-      ...{ unkeyedRead: this.unkeyedRead, routeGroups: location?.names ?? NONE, ambient: this.#ambient },
+      ...{ request, plan, policy: http, now, requestedAt: this.#requestedAt, ambient: this.#ambient },
+      ...{ unkeyedReads: this.unkeyedReads, hasPrincipal: this.#hasPrincipal },
+      routeGroups: location?.names ?? NONE,
     }
   }
 
   #logged(refused: Refused): Refused {
     const { refusals, scope } = this.route
-    if (this.stores) refusals.add(refused.reason, scope.now(), this.state.ref?.key, this.unkeyedRead)
+    if (this.stores)
+      refusals.add(refused.reason, scope.now(), this.state.ref?.key, this.unkeyedReads.keys().next().value)
     return refused
   }
 
@@ -320,7 +321,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
       varyMiss,
       detail: plan.bypass === 'method' ? undefined : detail,
     }
-    return buildMissResponse(plan, response, body, decision, this.route.http, now, facts)
+    return buildMissResponse(plan, response, body, decision, this.state.http, now, facts)
   }
 
   /**

@@ -14,20 +14,24 @@ import {
   resolveHttpPolicy,
   resolveOptions,
 } from '../http/index.js'
-import { chain, type MaybePromise } from '../maybe-promise.js'
+import type { MaybePromise } from '../maybe-promise.js'
 
-/** The owner of an entry, such as a user's id. Numbers count by their text. */
+/** Who asks, such as a user's id. Numbers count by their text. */
 export type Principal = string | number | bigint
+
+/** A function of the request that returns its principal; none for an anonymous request. */
+export type PrincipalOf<Req> = (request: Req) => MaybePromise<Principal | null | undefined>
 
 /** What selects the entry of a route. The same on the GET, the PUT and the DELETE of a path. */
 export interface KeyOptions<Req> extends Pick<HttpOptions, 'host'> {
   /** Function of the request that returns key parts, in place of its path and query. Default: path and sorted query. */
   key?: ((request: Req) => MaybePromise<Key>) | undefined
   /**
-   * Function of the request that returns the principal, such as a user's id: each has its own entry, and responses are
-   * `private`. `undefined` bypasses the cache. Default: none.
+   * Each principal has its own entry, and its responses are `private`. `true`: the application's `principal`; anonymous
+   * requests share one public entry. Or a function of the request that returns the principal, such as a tenant's id;
+   * `undefined` bypasses the cache. Default: none.
    */
-  per?: ((request: Req) => MaybePromise<Principal | undefined>) | undefined
+  per?: true | PrincipalOf<Req> | undefined
   /**
    * Further part of the key below `REDIS_PREFIX`. Entries and groups of another prefix are never used. Default: none.
    */
@@ -46,7 +50,7 @@ export type GroupOption<Req> =
   | ((request: Req) => MaybePromise<string | readonly string[] | undefined>)
 
 /** Options about a route's responses; see docs/http.md. */
-export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'unsafeShared'> {}
+export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'shared'> {}
 
 /** Options of all routes of an application, where a route does not set its own. */
 export interface ResponseDefaults extends ResponseOptions, Pick<HttpOptions, 'host'> {}
@@ -71,12 +75,13 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
   enabled?: boolean | undefined
 }
 
-/** A private response belongs to a principal: `private` needs `per`. */
+/** Who gets an entry: the principal of `per`, or everybody (`shared`). `private` needs one of the two. */
 export type Privacy<Req> =
-  | { private?: false | undefined }
-  | { private: true; per: (request: Req) => MaybePromise<Principal | undefined> }
-  /** All clients share the entry, and only other caches see `private`. */
-  | { private: true; unsafeShared: true }
+  | { private?: false | undefined; shared?: false | undefined }
+  | { private: true; per: true | PrincipalOf<Req>; shared?: false | undefined }
+  /** All clients share the entry; with `private` other caches may not. */
+  | { private: true; shared: true; per?: undefined }
+  | { private?: false | undefined; shared: true; per?: undefined }
 
 /** Options of `cache`: what a GET route may keep, and for how long. */
 export type CacheOptions<Req> = EntryOptions<Req> & Privacy<Req>
@@ -114,6 +119,11 @@ export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
 /** A function of the request; its types depend on the framework's request, so the interfaces above have them. */
 const requestFunction: Check<undefined> = (value, problem) =>
   typeof value === 'function' ? undefined : problem(`${describeValue(value)} must be a function of the request`)
+
+const checkPer: Check<undefined> = (value, problem) =>
+  value === true || typeof value === 'function'
+    ? undefined
+    : problem(`${describeValue(value)} must be true, for the application's \`principal\`, or a function of the request`)
 
 const checkGroup: Check<undefined> = (value, problem) => {
   if (typeof value === 'function') return
@@ -171,7 +181,7 @@ function isObject(value: unknown): value is object {
 export const ROUTE_OPTIONS = {
   group: new Option(checkGroup, undefined),
   key: new Option(requestFunction, undefined, undefined, 'path and sorted query'),
-  per: new Option(requestFunction, undefined),
+  per: new Option(checkPer, undefined),
   // Its rules are those of `REDIS_PREFIX`, which `resolvePolicy` knows.
   prefix: new Option<string, undefined>(() => undefined, undefined),
   query: new Option<QueryRule, QueryRule | undefined>(checkQuery, undefined, undefined, 'all parameters'),
@@ -206,7 +216,9 @@ export interface RouteDefaults {
 
 export interface KeyPolicy<Req> {
   readonly key: KeyOptions<Req>['key']
-  readonly per: ((request: Req) => MaybePromise<string | undefined>) | undefined
+  readonly per: KeyOptions<Req>['per']
+  /** Requests share an entry whoever asks. */
+  readonly shared: boolean
   readonly prefix: string | undefined
   readonly host: boolean
   readonly path: PathRule
@@ -218,7 +230,10 @@ export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly earlyRefresh: number
   /** Undefined: the default of all waits. */
   readonly wait: number | undefined
+  /** Of entries that requests share; of those with `per` as a function, that of a principal's. */
   readonly http: HttpPolicy
+  /** Of a principal's entry. */
+  readonly personal: HttpPolicy
 }
 
 export interface EvictPolicy<Req> extends KeyPolicy<Req> {
@@ -237,15 +252,25 @@ export function resolvePolicy<Req>(
   const problems: string[] = []
   checkNames(options, 'entry', problems)
   const { enabled, earlyRefresh, wait, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
-  const http = resolveHttpPolicy({ ...defaults.defaults, ...options }, problems, defaults)
+  const written: HttpOptions & { readonly per?: unknown } = { ...defaults.defaults, ...options }
+  // A principal is made of credentials: other caches, and browsers before and after a login, must not mix the two.
+  const context = { ...defaults, varyBehind: options.per === true ? ['authorization', 'cookie'] : [] }
+  const personal = resolveHttpPolicy(written, problems, context)
+  const http = options.per === true ? resolveHttpPolicy(anonymous(written), [], context) : personal
   const key = resolveKey(
     options,
     { ...defaults, host: http.host, path: pathRule(defaults.path, http) },
     query,
     problems,
+    http.shared,
   )
   if (problems.length > 0) throw new OptionsError(where, problems)
-  return { ...key, enabled, group: options.group, earlyRefresh, wait, http }
+  return { ...key, enabled, group: options.group, earlyRefresh, wait, http, personal }
+}
+
+/** The options of a route with `per: true` as they are for the entry of everybody who is anonymous. */
+function anonymous(options: HttpOptions): Parameters<typeof resolveHttpPolicy>[0] {
+  return { ...options, per: undefined, private: undefined, auth: options.auth === 'keyed' ? undefined : options.auth }
 }
 
 /** Options of `cacheEvict`. */
@@ -270,7 +295,7 @@ export function resolveEvictPolicy<Req>(
 const KNOWN = {
   entry: [...Object.keys(HTTP_OPTIONS), ...Object.keys(ROUTE_OPTIONS)],
   evict: Object.keys(EVICT_OPTIONS),
-  defaults: Object.keys(HTTP_OPTIONS).filter((name) => name !== 'private' && name !== 'unsafeShared'),
+  defaults: Object.keys(HTTP_OPTIONS).filter((name) => name !== 'private' && name !== 'shared'),
 }
 
 /** A misspelt option would silently do nothing. */
@@ -290,18 +315,13 @@ function resolveKey<Req>(
   defaults: RouteDefaults,
   query: KeyOptions<Req>['query'],
   problems: string[],
+  shared = true,
 ): KeyPolicy<Req> {
   const prefixProblem = options.prefix === undefined ? undefined : defaults.prefixProblem(options.prefix)
   if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
   const { key, per, prefix, host = defaults.host } = options
   const path = query === undefined ? defaults.path : { ...defaults.path, query }
-  return { key, per: per && ((request) => chain(per(request), principalText)), prefix, host, path }
-}
-
-/** A number without a value, such as the id of a missing user, is no principal. */
-function principalText(principal: Principal | undefined): string | undefined {
-  if (typeof principal === 'number') return Number.isNaN(principal) ? undefined : String(principal)
-  return typeof principal === 'bigint' ? String(principal) : principal
+  return { key, per, shared, prefix, host, path }
 }
 
 /** The longest life of an entry. Groups created for a fill live as long; a longer entry extends them when it is stored. */

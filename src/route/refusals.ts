@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Refusal } from '../cache/explanation.js'
+import type { OptionsError } from '../errors.js'
 import type { RefusalReason } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Recorder } from '../telemetry/recorder.js'
@@ -15,6 +16,8 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   partial: 'it is a part of a representation',
   truncated: 'its body ended early',
   'set-cookie': 'it sets a cookie (option `setCookie`)',
+  principal:
+    'its request has a principal that was not known before the cache was asked (authenticate before the cache, or use `per`)',
   'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
   'response-no-store': 'it has Cache-Control: no-store',
   'response-private': 'it has Cache-Control: private, and the route has no `per`',
@@ -66,9 +69,27 @@ export class RefusalLog {
     const message = `${REFUSALS[reason]}${read}`
     this.#last ??= new LRUCache({ max: REMEMBERED_MAX })
     if (key !== undefined) this.#last.set(key, { reason, message, at: new Date(at) })
-    const text = `redwell: a response of ${this.#route} was not stored: ${message}`
-    if (this.#logged.has(text)) return
+    this.#once(`redwell: a response of ${this.#route} was not stored: ${message}`)
+  }
+
+  /** Requests with a principal do not use the cache. */
+  bypassesPrincipals(): void {
+    this.#once(
+      `redwell: ${this.#route} is not cached for requests with a principal: write \`per: true\` for an entry of each principal's own, or \`shared: true\` where the response does not depend on who asks`,
+    )
+  }
+
+  /** A function of the route's options returned what cannot be used, so its request bypasses the cache. */
+  mistake({ message }: OptionsError): void {
+    this.#once(`redwell: a request of ${this.#route} bypassed the cache. ${message}`)
+  }
+
+  #once(text: string): void {
+    if (this.#logged.has(text) || this.#logged.size >= LOGGED_MAX) return
     this.#logged.add(text)
     this.#logger.warn(text)
   }
 }
+
+/** Messages may contain what a request sent. */
+const LOGGED_MAX = 100

@@ -21,6 +21,8 @@ import {
   resolvePolicy,
   type RouteDefaults,
 } from './options.js'
+import { RefusalLog } from './refusals.js'
+import { ownerOf, WITHOUT_PRINCIPAL } from './principal.js'
 import type { BypassReason, RequestContext } from './request.js'
 import { WriteRoute } from './write-session.js'
 
@@ -53,6 +55,9 @@ export class RouteRegistry {
   /** Where the routes cache their URIs. */
   readonly paths = new CachedPaths()
   readonly #caches = new Set<CachedRoute<never>>()
+  /** Declarations with `per: true`. */
+  readonly #personal = new Set<string>()
+  readonly #refused = new Map<string, RefusalLog>()
   readonly #context: RoutesContext
   readonly #http: HttpPolicy
   #unsafe: WriteRoute<unknown> | undefined
@@ -70,6 +75,7 @@ export class RouteRegistry {
     const { scope, logger } = this.#context
     const policy = resolvePolicy(where, options, this.#defaults(traits.path))
     if (isUnbounded(policy.http)) scope.expectUnbounded()
+    if (policy.per === true) this.#personal.add(where)
     const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, ...traits })
     this.#caches.add(cache)
     return cache
@@ -77,7 +83,7 @@ export class RouteRegistry {
 
   /** What the cache would do with a request, and why. Throws UsageError where no cached route is known that answers it. */
   async explain(question: ExplainRequest): Promise<Explanation> {
-    const { url, method = 'GET', headers = {}, route, native } = question
+    const { url, method = 'GET', headers = {}, route, native, principal } = question
     const { origin, pathname, search } = new URL(url, 'http://localhost')
     const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
     if (!fields.has('host')) fields.set('host', new URL(url, 'http://localhost').host)
@@ -89,7 +95,14 @@ export class RouteRegistry {
       const query = Object.fromEntries(new URLSearchParams(search))
       const standIn = { method, url: target, originalUrl: target, headers: Object.fromEntries(fields), params, query }
       const header = (name: string) => fields.get(name)
-      return explain(cache, { method, target, origin, header, native: (native ?? standIn) as never })
+      return explain(cache, {
+        method,
+        target,
+        origin,
+        header,
+        native: (native ?? standIn) as never,
+        principal: () => principal,
+      })
     }
     const known = [...this.#caches].map(({ name }) => name).join(', ')
     throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
@@ -109,12 +122,28 @@ export class RouteRegistry {
     name?: string,
   ): WriteRoute<Req> {
     const defaults = this.#defaults(path)
+    for (const declared of [put, evict]) if (declared?.options.per === true) this.#personal.add(declared.where)
     return new WriteRoute({
       ...this.#shared,
       put: put && resolvePolicy(put.where, put.options, defaults),
       evict: evict && resolveEvictPolicy(evict.where, evict.options, defaults),
+      refusals: (route) => this.#refusals(route),
       name,
     })
+  }
+
+  /** The refusals of a route that writes. */
+  #refusals(route: string): RefusalLog {
+    const { scope, logger } = this.#context
+    const known = this.#refused.get(route) ?? new RefusalLog(route, logger, scope.telemetry.route(route))
+    this.#refused.set(route, known)
+    return known
+  }
+
+  /** Throws UsageError where routes say `per: true` in an application that has no `principal`. */
+  expectPrincipal(principal: unknown): void {
+    if (principal !== undefined || this.#personal.size === 0) return
+    throw new UsageError(`${[...this.#personal].join(', ')}: ${WITHOUT_PRINCIPAL}`)
   }
 
   /** Any other request by an unsafe method: it invalidates its URI where routes cache it (RFC 9111 section 4.4). */
@@ -136,12 +165,14 @@ export class RouteRegistry {
 /** Decides as a lookup does, and runs and stores nothing. */
 async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req>): Promise<Explanation> {
   const { policy, variants, scope } = route
-  const plan = planRequest(request, policy.http)
   if (!policy.enabled) return bypass(route, 'disabled')
+  const owner = await ownerOf(request, policy)
+  const http = 'principal' in owner && owner.principal !== undefined ? policy.personal : policy.http
+  const plan = planRequest(request, http)
   if (plan.bypass !== undefined) return bypass(route, plan.bypass)
   if (!isPath(request.target)) return bypass(route, 'request-target')
-  const location = await route.locator.locate(request)
-  if (location.principal === null) return bypass(route, 'no-principal')
+  if ('bypass' in owner) return bypass(route, owner.bypass)
+  const location = await route.locator.locate(request, owner.principal)
   for (;;) {
     const vary = variants.names(location)
     const ref = variants.ref(request, location)
@@ -149,7 +180,7 @@ async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req
     if (variants.learn(location, found)) continue
     const lastRefusal = route.refusals.last(ref.key)
     const key = scope.nameOf(ref.key)
-    return { ...NOTHING, route: route.name, key, vary, lastRefusal, ...evaluate(route, plan, found) }
+    return { ...NOTHING, route: route.name, key, vary, lastRefusal, ...evaluate(route, http, plan, found) }
   }
 }
 
@@ -168,12 +199,12 @@ function bypass(route: { readonly name: string }, reason: BypassReason): Explana
 
 type Evaluated = Pick<Explanation, 'outcome' | 'reason'> & Partial<Explanation>
 
-function evaluate<Req>({ policy, scope }: CachedRoute<Req>, plan: RequestPlan, found: EntryLookup): Evaluated {
+function evaluate({ scope }: CachedRoute<never>, http: HttpPolicy, plan: RequestPlan, found: EntryLookup): Evaluated {
   if (found.state !== 'valid') return { outcome: 'miss', reason: found.state }
   const { entry, softened } = found
   if (entry.kind !== 'response') return { outcome: 'miss', reason: 'unusable' }
   const now = scope.now()
-  const { action, reason, conditional, servableOnError } = evaluateReuse(entry, plan, policy.http, now, softened)
+  const { action, reason, conditional, servableOnError } = evaluateReuse(entry, plan, http, now, softened)
   const stale = action === 'stale-while-revalidate' || reason === 'max-stale'
   const runs = action === 'validate' || action === 'unusable'
   return {

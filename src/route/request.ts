@@ -18,6 +18,8 @@ import {
 import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry } from '../store/entry.js'
 import { checkedNames, type Location } from './entry-key.js'
+import type { AskedRequest, Unowned } from './principal.js'
+import type { Selector } from './selector.js'
 
 /** A run of the handler in the background, as adapters see it: which request fields its request has to carry. */
 export interface BackgroundRun {
@@ -25,7 +27,7 @@ export interface BackgroundRun {
 }
 
 /** A request as an adapter presents it. */
-export interface RequestContext<Req> extends RequestHead {
+export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
   /** Path and query as the client sent them. */
   readonly target: string
   /** Scheme and authority as the client sees them, such as `https://example.org`. */
@@ -48,8 +50,10 @@ export type BypassReason =
   | HttpBypassReason
   /** The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways. */
   | 'request-target'
-  /** The route's `per` returned no principal for this request. */
-  | 'no-principal'
+  /** `principal`: the route has neither `per` nor `shared`. `no-principal`: its `per` returned none. */
+  | Unowned
+  /** A function of the route's options returned what cannot be used. */
+  | 'invalid-option'
   /** The route is switched off. */
   | 'disabled'
   /** A request for a background run of another route. */
@@ -85,6 +89,8 @@ export interface Previous {
 /** What is known about one request on its way through a cached route. One object for its whole life. */
 export class RequestState<Req> {
   readonly request: RequestContext<Req>
+  /** Of the entry that the request may have: a shared or a personal one. */
+  readonly http: HttpPolicy
   readonly plan: RequestPlan
   /** What all commands before the answer may cost together. */
   readonly budget: CommandBudget | undefined
@@ -107,15 +113,16 @@ export class RequestState<Req> {
   /** For Cache-Status: why the store was not asked. */
   detail: string | undefined = undefined
 
-  constructor(request: RequestContext<Req>, plan: RequestPlan, budget: CommandBudget | undefined) {
+  constructor(request: RequestContext<Req>, http: HttpPolicy, plan: RequestPlan, budget: CommandBudget | undefined) {
     this.request = request
+    this.http = http
     this.plan = plan
     this.budget = budget
   }
 
   /** The same request for another run of the handler. */
   again(budget: CommandBudget | undefined, previous: Previous | undefined): RequestState<Req> {
-    const state = new RequestState(this.request, this.plan, budget)
+    const state = new RequestState(this.request, this.http, this.plan, budget)
     state.location = this.location
     state.ref = this.ref
     state.previous = previous
@@ -155,12 +162,17 @@ const NONE: readonly string[] = []
 export abstract class HandlerReport {
   /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
   abstract readonly watched: readonly string[]
+  /** What has selected the entry: their reads are not reported. */
+  abstract readonly selectors: readonly Selector[]
   protected groups: readonly string[] = NONE
-  protected unkeyedRead: string | undefined = undefined
+  protected readonly unkeyedReads = new Map<string, string | undefined>()
 
-  /** The handler has read a field that is not part of the key: its response is for this client. Counts until the body is complete. */
-  noteRead(name: string): void {
-    this.unkeyedRead ??= name
+  /**
+   * The handler has read what is not part of the key: its response is for this client. Counts until the body is
+   * complete. `name` is for logs; `field` is the request field behind it, undefined where that may be any.
+   */
+  noteRead(name: string, field: string | undefined): void {
+    this.unkeyedReads.set(name, field)
   }
 
   /** The handler names groups that the entry of its response belongs to. Throws OptionsError for what is no name. */
@@ -203,8 +215,21 @@ export function requestFields(state: RequestState<unknown>, policy: HttpPolicy):
   return asks ? fieldsOf(conditions, true) : HIDDEN
 }
 
-/** Fields by which servers tell people apart: the response of a handler that reads one is for one client. */
-const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'] as const
+/**
+ * Fields by which servers tell people apart: credentials, keys of APIs, and identities that proxies in front forward. The
+ * response of a handler that reads one is for one client.
+ */
+const CREDENTIALS = [
+  ...['authorization', 'cookie', 'proxy-authorization'],
+  ...['api-key', 'apikey', 'x-api-key', 'x-apikey', 'x-api-token', 'x-access-token', 'x-auth-token', 'x-session-token'],
+  ...['remote-user', 'x-remote-user', 'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username'],
+  ...['x-forwarded-groups', 'x-forwarded-access-token', 'x-auth-request-user', 'x-auth-request-email'],
+  ...['x-auth-request-access-token', 'x-webauth-user', 'x-jwt-assertion', 'x-client-cert', 'x-ssl-client-cert'],
+  ...['cf-access-jwt-assertion', 'cf-access-authenticated-user-email'],
+  ...['x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-email', 'x-goog-authenticated-user-id'],
+  ...['x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken'],
+  ...['x-ms-client-principal', 'x-ms-client-principal-id', 'x-ms-client-principal-name'],
+]
 
 /**
  * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,
@@ -212,12 +237,12 @@ const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-ke
  */
 export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
   if (policy.unkeyedReads === 'ignore') return NONE
-  const shared = policy.personal || policy.unsafeShared
-  const fields = [...(shared ? NONE : CREDENTIALS), ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
+  const fields = [...CREDENTIALS, ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
   return fields.filter(
     (name) =>
       !names.includes(name) &&
-      !(name === 'authorization' && policy.auth === 'shared') &&
+      // `shared` says who may have the response, and the watch checks it; `auth` asserts that the field makes no difference.
+      !(name === 'authorization' && policy.auth === 'shared' && !policy.shared) &&
       !(name === 'host' && policy.host),
   )
 }

@@ -10,10 +10,23 @@ import {
   planWrite,
   type ResponseHead,
 } from '../http/index.js'
+import { OptionsError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
-import { encodedNames, EntryLocator, evictedPath, hostOf, type Stored, toDraft, Variants } from './entry-key.js'
+import {
+  encodedNames,
+  EntryLocator,
+  evictedPath,
+  hostOf,
+  type Location,
+  type Stored,
+  toDraft,
+  Variants,
+} from './entry-key.js'
+import { gainedPrincipal, ownerOf } from './principal.js'
+import type { RefusalLog } from './refusals.js'
+import { type Selector, selectorsOf } from './selector.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
 import { HandlerReport, RequestState, type RequestContext, unkeyedFields } from './request.js'
 
@@ -33,6 +46,8 @@ export interface WriteRules<Req> {
   readonly evict?: EvictPolicy<Req> | undefined
   /** Method and template of the route, for telemetry. */
   readonly name?: string | undefined
+  /** Tells why what a named route writes is not stored. */
+  readonly refusals?: ((route: string) => RefusalLog) | undefined
   /** Of the GET whose entry is written. Default: those that `put` declares. */
   readonly variants?: Variants | undefined
 }
@@ -59,26 +74,46 @@ export class WriteRoute<Req> {
     const { put, http } = this.#rules
     const begun = before?.handOver()
     if (begun?.ref !== undefined) return this.session(begun)
-    const state = new RequestState(request, planWrite(request, put?.http ?? http), this.#rules.scope.budget())
-    return put === undefined ? this.session(state) : this.beginPut(state)
+    if (put !== undefined) return this.beginPut(request, planWrite)
+    return this.session(new RequestState(request, http, planWrite(request, http), this.#rules.scope.budget()))
   }
 
-  /** One whose response becomes the entry of its URI's GET, where the request has a principal. */
-  async beginPut(state: RequestState<Req>): Promise<WriteSession> {
-    const { scope, put, variants, evict } = this.#rules
-    const location = await this.#locator?.locate(state.request)
-    if (put !== undefined && variants !== undefined && location !== undefined && location.principal !== null) {
-      state.location = location
-      state.ref = variants.ref(state.request, location)
+  /** One whose response becomes the entry of its URI's GET, unless the request may have none. */
+  async beginPut(request: RequestContext<Req>, plan: typeof planWrite): Promise<WriteSession> {
+    const { scope, put, variants, evict, http: own } = this.#rules
+    const found = put === undefined ? undefined : await this.#locate(request, put)
+    const personal = found?.location.principal !== undefined
+    const http = (personal ? put?.personal : put?.http) ?? own
+    const state = new RequestState(request, http, plan(request, http), scope.budget())
+    if (put === undefined || variants === undefined || found === undefined) return this.session(state)
+    state.location = found.location
+    if (found.owned) {
+      state.ref = variants.ref(request, found.location)
       // Groups that its own eviction names are created as well: absent ones cannot show an invalidation during the handler.
       const groups = typeof evict?.group === 'function' ? NONE : encodedNames(evict?.group)
-      state.write = await scope.beginWrite(state.ref, {
-        groups,
-        groupTtlMs: longestLifeMs(put.http),
-        budget: state.budget,
-      })
+      const groupTtlMs = longestLifeMs(put.http)
+      state.write = await scope.beginWrite(state.ref, { groups, groupTtlMs, budget: state.budget })
     }
     return this.session(state)
+  }
+
+  /** `owned`: the request may have an entry. Undefined: a function of the options returned what cannot be used. */
+  async #locate(
+    request: RequestContext<Req>,
+    put: RoutePolicy<Req>,
+  ): Promise<{ location: Location; owned: boolean } | undefined> {
+    const { refusals, name = UNNAMED } = this.#rules
+    try {
+      const owner = await ownerOf(request, put)
+      const owned = !('bypass' in owner)
+      if (!owned && owner.bypass === 'principal') refusals?.(request.route ?? name).bypassesPrincipals()
+      const location = await this.#locator?.locate(request, owned ? owner.principal : undefined)
+      return location && { location, owned }
+    } catch (error) {
+      if (!(error instanceof OptionsError)) throw error
+      refusals?.(request.route ?? name).mistake(error)
+      return undefined
+    }
   }
 
   /** One that stores nothing but what its state has begun. */
@@ -100,7 +135,18 @@ export class WriteSession extends HandlerReport {
     const { location } = state
     this.#rules = rules
     this.#state = state
-    this.watched = put && variants && location ? unkeyedFields(put.http, variants.names(location)) : NONE
+    this.watched = put && variants && location ? unkeyedFields(state.http, variants.names(location)) : NONE
+  }
+
+  get selectors(): readonly Selector[] {
+    const { put } = this.#rules
+    const { request, location } = this.#state
+    return put === undefined ? [] : selectorsOf(request as RequestContext<never>, put, location?.principal)
+  }
+
+  /** @internal */
+  get state(): RequestState<unknown> {
+    return this.#state
   }
 
   /** Its response may become an entry. */
@@ -128,9 +174,16 @@ export class WriteSession extends HandlerReport {
   finish(response: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
     if (!this.#open) return response.headers
     this.#open = false
-    const { put, evict } = this.#rules
+    const { request, location, http } = this.#state
     if (response.status >= 400) return this.#present(response, false)
-    const stored = put && this.#toStored(response, body, put)
+    if (!this.stores) return this.#finish(response, undefined, body)
+    return chain(gainedPrincipal(request, location?.principal, http.shared), (gained) =>
+      this.#finish(response, gained ? undefined : this.#toStored(response, body), body),
+    )
+  }
+
+  #finish(response: ResponseHead, stored: Stored | undefined, body: Buffer | undefined): MaybePromise<HeaderList> {
+    const { evict } = this.#rules
     const own = stored === undefined ? this.#own : {}
     const settling =
       evict === undefined
@@ -162,9 +215,11 @@ export class WriteSession extends HandlerReport {
       return false
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
-    // Its own path is what it stores. Entries of other principals are not affected by what this one wrote.
-    const paths = all.paths?.filter((path) => path !== location.path && path !== location.uri)
-    const others = { ...all, paths }
+    // Its own path is what it stores. Where each principal has a resource of its own, others are not affected by it.
+    const isOwn = (path: string): boolean =>
+      path === location.path || (path === location.uri && typeof put?.per === 'function')
+    const own = put?.per === true ? [location.uri] : NONE
+    const others = { ...all, paths: [...(all.paths ?? NONE), ...own].filter((path) => !isOwn(path)) }
     const what = { key: ref.key, ...draft }
     const committed = await this.#recorder.put(others, what, () => scope.commit(write, draft, others))
     return committed.published === 'stored'
@@ -198,11 +253,13 @@ export class WriteSession extends HandlerReport {
     const { group, evictKey, mode } = policy
     const named = typeof group === 'function' ? group(request.native, result) : group
     const keyed = typeof evictKey === 'function' ? evictKey(request.native, result) : evictKey
-    const [groups, key, principal] = await Promise.all([
+    const [groups, key, owner] = await Promise.all([
       named,
       keyed,
-      keyed === undefined ? undefined : policy.per?.(request.native),
+      keyed === undefined ? undefined : ownerOf(request, policy),
     ])
+    // Without a principal the entries of all end.
+    const principal = owner === undefined || 'bypass' in owner ? undefined : owner.principal
     return {
       groups: encodedNames(groups),
       paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
@@ -211,11 +268,11 @@ export class WriteSession extends HandlerReport {
   }
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */
-  #toStored(response: ResponseHead, body: Buffer | undefined, { http }: RoutePolicy<never>): Stored | undefined {
-    const { request, plan, ref } = this.#state
+  #toStored(response: ResponseHead, body: Buffer | undefined): Stored | undefined {
+    const { request, plan, ref, http } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedRead: this.unkeyedRead }
+    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedReads: this.unkeyedReads }
     const decision = decideStore(response, run)
     if (!decision.store) return undefined
     const groups = [...this.groups, ...decision.groups]
@@ -225,9 +282,10 @@ export class WriteSession extends HandlerReport {
   /** The fields of the response to the write itself, with its status. */
   #present(response: ResponseHead, stored: boolean): HeaderList {
     const { put, scope } = this.#rules
+    const { plan, http } = this.#state
     if (put === undefined) return response.headers
     const decision = { store: false, reason: 'method', forKey: false } as const
-    return buildMissResponse(this.#state.plan, response, undefined, decision, put.http, scope.now(), { stored }).headers
+    return buildMissResponse(plan, response, undefined, decision, http, scope.now(), { stored }).headers
   }
 
   get #recorder(): Recorder {

@@ -10,6 +10,7 @@ import { crossings } from './contract/crossings.js'
 import { limits } from './contract/limits.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
+import { principals } from './contract/principals.js'
 import { protocol } from './contract/protocol.js'
 import { reading } from './contract/reading.js'
 import { sharing } from './contract/sharing.js'
@@ -39,7 +40,7 @@ type StoreName = Bed['store']
 
 type Part = keyof typeof PARTS
 
-const PARTS = { reading, sharing, bodies, writing, stale, outage, protocol, applications, mistakes, limits }
+const PARTS = { reading, sharing, principals, bodies, writing, stale, outage, protocol, applications, mistakes, limits }
 
 /** What is run of the contract. */
 interface Extent {

@@ -2,6 +2,7 @@ import type {
   CacheEvictOptions,
   CacheOptions,
   CachePutOptions,
+  PrincipalOf,
   RateLimitOptions,
   Redis,
   RedisOptions,
@@ -57,6 +58,8 @@ export interface AppSpec {
   readonly routes: readonly Route[]
   /** Runs for every request before the cache and sets these fields, as a request id or CORS would be. */
   readonly ambient?: (call: Call) => readonly Line[]
+  /** Who asks, in the adapter's options. */
+  readonly principal?: PrincipalOf<Call>
   /**
    * The framework's usual compression. `outside`: the cache sees plain bodies. `inside`: it sees what the compression
    * made of them.

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { OptionsError } from '../../src/errors.js'
 import { HTTP_OPTIONS } from '../../src/http/index.js'
+import { principalText } from '../../src/route/principal.js'
 import {
   type CacheEvictOptions,
   type CacheOptions,
@@ -39,7 +40,7 @@ describe('options of a route', () => {
       "wait: 'soon' is not a duration; write a number of seconds, or '500ms', '30s', '5m', '2h', '1d'",
     ],
     [{ key: '/a' }, "key: '/a' must be a function of the request"],
-    [{ per: 'user' }, "per: 'user' must be a function of the request"],
+    [{ per: 'user' }, "per: 'user' must be true, for the application's `principal`, or a function of the request"],
     [{ query: ['a'] }, 'query: a list must be an object with `ignore`, `only` or `sort`'],
     [{ query: { only: 'a' } }, "query.only: 'a' must be a list of parameter names"],
     [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
@@ -88,11 +89,12 @@ describe('options of a route', () => {
     expect(evictPolicyOf({ group: 'a' }).mode).toBe('hard')
   })
 
-  test('a principal may be a number or a bigint, now or later', async () => {
-    const principal = (value: unknown) => policyOf({ per: () => value }).per?.(undefined)
+  test('a principal may be a number or a bigint', () => {
+    const principal = (value: unknown) => principalText(value as string, 'per')
     expect([principal(42), principal(42n), principal('42'), principal(0)]).toEqual(['42', '42', '42', '0'])
-    expect([principal(NaN), principal(undefined)]).toEqual([undefined, undefined])
-    await expect(principal(Promise.resolve(7))).resolves.toBe('7')
+    expect([NaN, undefined, null, ''].map(principal)).toEqual([undefined, undefined, undefined, undefined])
+    for (const wrong of [true, false, {}, ['a']])
+      expect(() => principal(wrong)).toThrow(/result of `per`[^]*must be a string/)
   })
 
   test('the defaults of a route are those of its row', () => {

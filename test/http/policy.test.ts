@@ -106,8 +106,9 @@ describe('options of a route', () => {
     expect(problemsOf({ ttl: 'x', etag: 1, jitter: 'y', private: true })).toHaveLength(4)
   })
 
-  test('unsafeShared allows private without per', () => {
-    expect(problemsOf({ private: true, unsafeShared: true })).toEqual([])
+  test('shared allows private without per, and excludes per', () => {
+    expect(problemsOf({ private: true, shared: true })).toEqual([])
+    expect(problemsOf({ shared: true, per: () => 'ann' })).toEqual([expect.stringMatching(/excludes `per`/)])
   })
 
   test('names of unkeyed reads are refused in addition to credentials', () => {

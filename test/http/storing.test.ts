@@ -164,8 +164,13 @@ describe('what is stored', () => {
   })
 
   test('a handler that read a cookie or credential outside the key is served and not stored', () => {
-    expect(refusal({ options: R, facts: { unkeyedRead: 'cookie' } })).toBe('unkeyed-read')
-    expect(refusal({ options: { ttl: 60, unkeyedReads: 'ignore' }, facts: { unkeyedRead: 'cookie' } })).toBeUndefined()
+    expect(refusal({ options: R, facts: { unkeyedReads: new Map([['cookie', 'cookie']]) } })).toBe('unkeyed-read')
+    expect(
+      refusal({
+        options: { ttl: 60, unkeyedReads: 'ignore' },
+        facts: { unkeyedReads: new Map([['cookie', 'cookie']]) },
+      }),
+    ).toBeUndefined()
   })
 
   test('refusals of the request say nothing about the next request of the key', () => {
@@ -333,7 +338,7 @@ describe('stored header fields (RFC 9111 3.1, RFC 9110 7.6.1)', () => {
     const options = { ttl: 60, per: () => 'u' }
     expect(refusal({ options, response: H('private, max-age=5') })).toBeUndefined()
     expect(refusal({ options: { ...options, private: false }, response: H('private') })).toBe('response-private')
-    expect(refusal({ options: { ttl: 60, private: true, unsafeShared: true }, response: H('private') })).toBe(
+    expect(refusal({ options: { ttl: 60, private: true, shared: true }, response: H('private') })).toBe(
       'response-private',
     )
     expect(value(stored({ options, response: H('private="X-User"', 'X-User', 'ann') }), 'x-user')).toBe('ann')

@@ -154,7 +154,7 @@ async function serve(
     else headers[name] = value
   }
   const watched = (name: string) => {
-    if (run.watched.includes(name)) run.noteRead(name)
+    if (run.watched.includes(name)) run.noteRead(name, name)
   }
   try {
     const answer = await handler(asked({ ...sent, headers }, watched))
@@ -179,7 +179,7 @@ async function serveWrite(
   const run = await write.begin(request)
   run.addGroups(groups)
   const watched = (name: string) => {
-    if (run.watched.includes(name)) run.noteRead(name)
+    if (run.watched.includes(name)) run.noteRead(name, name)
   }
   const { status = 200, headers = [], body = '' } = await handler(asked(sent, watched))
   const shown = await run.finish({ status, headers }, Buffer.from(body))

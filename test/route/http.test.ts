@@ -230,15 +230,6 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect(await get('/', { cookie: 'b' })).toMatchObject({ body: 'hello b', cache: 'MISS' })
     })
 
-    test('where the entry belongs to a principal it may', async () => {
-      const app = await start()
-      const get = app.get({ ttl: 60, per: ({ headers }) => headers['cookie'] }, (request) => ({
-        body: `hello ${request.read('cookie')}`,
-      }))
-      await get('/', { cookie: 'a' })
-      expect(await get('/', { cookie: 'a' })).toMatchObject({ body: 'hello a', cache: 'HIT' })
-    })
-
     test("`unkeyedReads: 'ignore'` and the rfc9111 preset leave it to the handler", async () => {
       const app = await start()
       const handler = (request: Asked): Answer => ({

@@ -196,7 +196,7 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       if (lookup.outcome !== 'miss') throw new Error('not a miss')
       const { capture } = await lookup.run.stream({ status: 200, headers: [] })
       capture?.write('hello ')
-      lookup.run.noteRead('cookie')
+      lookup.run.noteRead('cookie', 'cookie')
       capture?.write('ada')
       await capture?.complete()
       await route.settled()

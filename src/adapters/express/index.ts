@@ -4,7 +4,7 @@ import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
 import { type OptionsError, UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../../route/options.js'
 import {
   type AdapterOptions,
   type AdapterRedis,
@@ -51,7 +51,7 @@ export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Requ
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
 /** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
-export type RedwellExpressOptions = AdapterOptions
+export type RedwellExpressOptions = AdapterOptions<Request>
 
 /** The middleware, and the connection that it owns. */
 export interface RedwellMiddleware extends Middleware, AdapterRedis {}
@@ -68,8 +68,10 @@ export interface RedwellMiddleware extends Middleware, AdapterRedis {}
  */
 export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware {
   const own = openRedis(options)
+  const { principal } = options
   const middleware = middlewareOf(function redwellLocals(req, res, next) {
     const { locals } = res
+    if (principal !== undefined) principals.set(req, principal)
     locals.redis ??= own.redis
     locals.cache ??= locals.redis.cache
     if (!isSafe(req.method)) {
@@ -156,9 +158,12 @@ function visitOf<P>(
   route?: string,
 ): Visit<Request<P>> {
   const application = rootOf(req.app)
+  // The application's function is written for requests of any route.
+  const principal = principals.get(req) as PrincipalOf<Request<P>> | undefined
   const request = new NodeRequest(req, req, {
     route,
     application,
+    principal,
     host: isExpress4(application) ? () => hostAndPort(req) : undefined,
   })
   return { host: hostOf(req, res), request, response: res, proceed: next, failed: next }
@@ -175,6 +180,9 @@ function hostAndPort({ headers, hostname }: Pick<Request, 'headers' | 'hostname'
   const sent = [forwarded?.trim() ?? '', headers.host ?? '']
   return sent.find((host) => host.replace(/:\d*$/, '') === hostname) ?? hostname
 }
+
+/** The `principal` of the application, by its requests. */
+const principals = new WeakMap<IncomingMessage, PrincipalOf<Request>>()
 
 const hosts = new WeakMap<Redis, Host>()
 

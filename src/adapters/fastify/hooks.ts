@@ -19,7 +19,7 @@ import {
 import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
 
 export interface FastifyHost extends Host {
-  readonly requests: NodeRequestOptions
+  readonly requests: NodeRequestOptions<FastifyRequest>
 }
 
 type Handler = RouteOptions['handler']

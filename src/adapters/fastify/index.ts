@@ -16,7 +16,7 @@ import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse }
 export type { FastifyRateLimit } from './rate-limit.js'
 
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
-export interface RedwellFastifyOptions extends Omit<AdapterOptions, 'prefix'> {
+export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyRequest>, 'prefix'> {
   /** First part of every key in Redis (not of the routes). Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
@@ -67,6 +67,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     )
   }
   const { connect = false, rateLimit, ...settings } = options
+  const { principal } = settings
   const own = openRedis({ logger: app.log, ...settings })
   app.decorate('redis', own.redis)
   app.decorate('cache', own.redis.cache)
@@ -77,7 +78,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   const host: FastifyHost = {
     routes: routesOf(own.redis),
     traits: traitsOf(app),
-    requests: { application: (message, response) => app.routing(message, response), fieldsAsSent: true },
+    requests: { application: (message, response) => app.routing(message, response), principal, fieldsAsSent: true },
   }
   const limit = rateLimit ?? defaultLimit(own.redis.settings)
   if (limit !== undefined) limitApplication(app, own.redis, limit)
@@ -86,6 +87,8 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     limitRoute(route, own.redis, routeName(route))
     attach(route, host)
   })
+  // Later than the routes: another plugin may have brought it.
+  app.addHook('onReady', async () => host.routes.expectPrincipal(host.requests.principal))
   app.addHook('onClose', () => own.close())
   await own.redis.telemetryReady()
   if (connect) await own.redis.connect()

@@ -6,7 +6,7 @@ import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../../route/options.js'
 import {
   type AdapterOptions,
   type AdapterRedis,
@@ -49,7 +49,7 @@ interface Application {
   fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
 }
 
-export interface RedwellHonoOptions extends AdapterOptions {
+export interface RedwellHonoOptions extends AdapterOptions<Context> {
   /**
    * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale
    * entry runs the handler, and all others are served the stale one.
@@ -59,6 +59,9 @@ export interface RedwellHonoOptions extends AdapterOptions {
 
 /** The middleware, and the connection that it owns. */
 export interface RedwellMiddleware extends MiddlewareHandler, AdapterRedis {}
+
+/** The `principal` of the application, by the contexts of its requests. */
+const principals = new WeakMap<Context, PrincipalOf<Context>>()
 
 /** `app.fetch` by the contexts of its requests. */
 const applications = new WeakMap<Context, Application['fetch']>()
@@ -74,10 +77,12 @@ const applications = new WeakMap<Context, Application['fetch']>()
  */
 export function redwell({ fetch, ...options }: RedwellHonoOptions = {}): RedwellMiddleware {
   const own = openRedis(options)
+  const { principal } = options
   const middleware: MiddlewareHandler = function redwellVariables(c, next) {
     if (c.get('redis') === undefined) c.set('redis', own.redis)
     if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
     if (fetch !== undefined) applications.set(c, fetch)
+    if (principal !== undefined) principals.set(c, principal)
     return isSafe(c.req.method) ? next() : serveUnsafe(c, visitOf(c, next, 'redwell'))
   }
   return Object.assign(middleware, own)
@@ -173,6 +178,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     path,
     route: word === 'redwell' || word === 'cache' ? undefined : nameOf(route),
     message,
+    principal: principals.get(c),
     application: fetch && ((own) => dispatch(c, fetch, own)),
   })
   return { host, request, next: (shown) => run(c, next, shown) }

@@ -17,10 +17,12 @@ import { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import { DeclaredLimit } from '../../limit/route-limit.js'
 import type { Logger } from '../../logger.js'
+import type { MaybePromise } from '../../maybe-promise.js'
+import type { Principal } from '../../route/options.js'
 import { type AdapterOptions, type AdapterRedis, openRedis } from '../declarations.js'
 import { defaultLimit } from '../limiting.js'
 import { getRedisToken, type HttpRequest } from './decorators.js'
-import { RedwellInterceptor } from './interceptor.js'
+import { PRINCIPAL, RedwellInterceptor } from './interceptor.js'
 import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, RateLimitInterceptor } from './rate-limit.js'
 
 export { CacheGroups, Cached, CacheEvict, CachePut, getRedisToken, InjectRedis } from './decorators.js'
@@ -83,6 +85,11 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       RedwellHealthIndicator,
       RedwellInterceptor,
       Reflector,
+      {
+        provide: PRINCIPAL,
+        useFactory: ({ principal }: RedwellModuleOptions) => ({ principal }),
+        inject: [optionsToken(name)],
+      },
       { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
       { provide: APP_GUARD, useClass: RateLimitGuard },
       // Interceptors run in this order: a refused request does not reach the cache.
@@ -129,7 +136,12 @@ function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
 }
 
 /** Options of the module: the settings of `createRedis`, or a handle that exists already. */
-export interface RedwellModuleOptions extends AdapterOptions {
+export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 'principal'> {
+  /**
+   * Who asks: see `principal` of the other frameworks. Called after all guards. Declared as a method, so that it may
+   * name the platform's own request. Default: none.
+   */
+  principal?(this: void, request: HttpRequest): MaybePromise<Principal | null | undefined>
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
   readonly connect?: boolean | undefined
   /** Limits every request to a handler, unless `@SkipRateLimit()` is on it: rates, or options of `@RateLimit`. */

@@ -13,6 +13,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
+import type { PrincipalOf } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
 import { type Host, routesOf, valueAt } from '../declarations.js'
 import { type Ending, Exchange } from '../exchange.js'
@@ -46,6 +47,13 @@ interface Application extends Dispatch {
   readonly routing?: Dispatch
 }
 
+/** The injection token of the module's `principal`, in an object. */
+export const PRINCIPAL = 'redwell:principal'
+
+interface PrincipalOption {
+  readonly principal?: PrincipalOf<HttpRequest> | undefined
+}
+
 /** Caches the handlers of controllers. Global; the module provides it. */
 export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   readonly #redis: Redis
@@ -53,18 +61,21 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   readonly #logger = new Logger('Redwell')
   readonly #plans = new Map<Type, Map<Handler, Plan>>()
   readonly #discovery: DiscoveryService
+  readonly #principal: PrincipalOf<HttpRequest> | undefined
   #host: Host | undefined
 
-  constructor(redis: Redis, adapter: HttpAdapterHost, discovery: DiscoveryService) {
+  constructor(redis: Redis, adapter: HttpAdapterHost, discovery: DiscoveryService, { principal }: PrincipalOption) {
     this.#redis = redis
     this.#adapter = adapter
     this.#discovery = discovery
+    this.#principal = principal
   }
 
   /** Reads all decorators, so that mistakes are errors of the start. Contexts and microservices answer no HTTP. */
   onModuleInit(): void {
     if ((this.#adapter.httpAdapter as unknown) === undefined) return
     for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
+    routesOf(this.#redis).expectPrincipal(this.#principal)
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {
@@ -77,7 +88,11 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     const plan = this.#planOf(context.getClass(), context.getHandler() as Handler)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
     const application = this.#application.routing ?? this.#application
-    const request = new NodeRequest(native, rawOf(native) as IncomingMessage, { application, route: plan.name })
+    const request = new NodeRequest(native, rawOf(native) as IncomingMessage, {
+      application,
+      route: plan.name,
+      principal: this.#principal,
+    })
     return new Promise((resolve, reject) => {
       let begun = false
       const answer = (answered: Answer): void => {
@@ -140,6 +155,8 @@ Inject(Redis)(RedwellInterceptor, undefined, 0)
 Inject(HttpAdapterHost)(RedwellInterceptor, undefined, 1)
 
 Inject(DiscoveryService)(RedwellInterceptor, undefined, 2)
+
+Inject(PRINCIPAL)(RedwellInterceptor, undefined, 3)
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error), { cause: error })

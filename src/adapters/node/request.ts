@@ -1,5 +1,7 @@
 import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import type { MaybePromise } from '../../maybe-promise.js'
+import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun, RequestContext } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
 import { ReadWatch, watchDerived, WatchedRequest } from './watch.js'
@@ -17,13 +19,15 @@ export interface PlatformRequest {
   readonly host: string
 }
 
-export interface NodeRequestOptions {
+export interface NodeRequestOptions<Req> {
   /** The application that requests enter by. */
   readonly application: Dispatch
   /** Method and template of its route, where one declaration serves several. */
   readonly route?: string | undefined
   /** Host and port, where `host` of the platform's request is something else. */
   readonly host?: (() => string) | undefined
+  /** Who the application says is asking. */
+  readonly principal?: PrincipalOf<Req> | undefined
   /** Nothing before the cache changes fields, so that those of most requests need not be parsed for a hit. */
   readonly fieldsAsSent?: boolean | undefined
 }
@@ -34,15 +38,18 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   readonly message: IncomingMessage
   readonly method: string
   readonly target: string
-  readonly #options: NodeRequestOptions
+  readonly principal: AdaptedRequest<Req>['principal']
+  readonly #options: NodeRequestOptions<Req>
   readonly #isPlain: boolean
 
-  constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions) {
+  constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions<Req>) {
     super()
     this.native = native
     this.message = message
     this.method = message.method ?? 'GET'
     this.target = native.originalUrl
+    const { principal } = options
+    this.principal = principal && (() => this.unobserved(() => principal(native)))
     this.#options = options
     this.#isPlain = options.fieldsAsSent === true && !hasJudgedFields(message)
   }
@@ -68,10 +75,11 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     return respond(this.#options.application, message)
   }
 
-  present(run: Presented): void {
+  present(run: Presented): MaybePromise<void> {
     this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
     this.presentMessage(this.message, run)
     if (this.watch?.watchesCredentials === true) watchDerived(this.native, this.watch)
+    return this.watch?.observe(run.selectors)
   }
 }
 

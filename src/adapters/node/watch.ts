@@ -1,11 +1,23 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { BackgroundRun } from '../../route/request.js'
+import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
 
-/** Reports reads of the request fields that are no part of the key and tell users apart. */
+/** What libraries make of credentials before a handler sees the request. */
+const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
+
+/** Those that are made of cookies alone. */
+const OF_COOKIE: ReadonlySet<string> = new Set(['cookies', 'signedCookies', 'session'])
+
+/** Reports reads of what tells users apart and is no part of the key: request fields, and what libraries make of them. */
 export class ReadWatch {
   readonly #run: Presented
+  /** What the functions that select the entry have read: it is part of the key. */
+  readonly #keyed = new Set<string>()
+  /** Such a function is running. */
+  #selector: Selector | undefined
   /** Only what is read for the response counts: not what hooks, sessions and loggers read after the handler. */
   active = true
 
@@ -18,18 +30,41 @@ export class ReadWatch {
     return this.#run.watched.includes('cookie') || this.#run.watched.includes('authorization')
   }
 
+  /** Calls functions that have selected the entry once more: what they read does not count from then on. */
+  observe([selector, ...rest]: readonly Selector[]): MaybePromise<void> {
+    if (selector === undefined) return
+    const done = (): MaybePromise<void> => {
+      this.#selector = undefined
+      return this.observe(rest)
+    }
+    this.#selector = selector
+    try {
+      const called = selector.call()
+      // What they throw they have thrown at the lookup.
+      return isPromise(called) ? Promise.resolve(called).then(done, done) : done()
+    } catch {
+      return done()
+    }
+  }
+
   read(name: string): void {
-    if (this.active && this.#run.watched.includes(name)) this.#run.noteRead(name)
+    if (!this.active || !this.#run.watched.includes(name)) return
+    // A value that was made of a whole field says nothing about the rest of it.
+    if (this.#selector?.isOwner === true) this.#keyed.add(name)
+    else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, name)
   }
 
   /** All fields were enumerated. That is a read even of those that are absent: another request may have them. */
   readAll(isPresent: (name: string) => boolean): void {
     const { watched } = this.#run
-    const name = watched.find(isPresent) ?? watched[0]
-    if (this.active && name !== undefined) this.#run.noteRead(name)
+    if (!this.active) return
+    if (this.#selector?.isOwner === true) return watched.forEach((name) => this.#keyed.add(name))
+    const unkeyed = watched.filter((name) => !this.#keyed.has(name))
+    const name = unkeyed.find(isPresent) ?? unkeyed[0]
+    if (this.#selector === undefined && name !== undefined) this.#run.noteRead(name, name)
   }
 
-  /** Reads on behalf of the cache. */
+  /** Reads on behalf of the cache. Those of a function that selects the entry are observed. */
   ignoring<T>(read: () => T): T {
     const { active } = this
     this.active = false
@@ -40,9 +75,56 @@ export class ReadWatch {
     }
   }
 
-  readProperty(name: string): void {
-    if (this.active) this.#run.noteRead(`request.${name}`)
+  get isObserving(): boolean {
+    return this.#selector !== undefined
   }
+
+  /** A property of the request that a library has made of credentials was read. Returns the value to hand out. */
+  readProperty(property: string, value: unknown): unknown {
+    const name = `request.${property}`
+    const field = OF_COOKIE.has(property) ? 'cookie' : undefined
+    const isKeyed = field !== undefined && !this.#run.watched.includes(field)
+    if (!this.active || isKeyed || this.#keyed.has(name)) return value
+    const isObject = typeof value === 'object' && value !== null
+    if (this.#selector !== undefined) {
+      if (!this.#selector.isOwner && isObject) return viewOf(value, (member) => this.#keyed.add(`${name}.${member}`))
+      this.#keyed.add(name)
+      return value
+    }
+    const report = (what: string): void => {
+      if (this.active) this.#run.noteRead(what, field)
+    }
+    // A function that selects the entry has looked at some members of it: those are keyed, and that it is there.
+    if (isObject && [...this.#keyed].some((one) => one.startsWith(`${name}.`)))
+      return viewOf(value, (member) => {
+        if (!this.#keyed.has(`${name}.${member}`)) report(`${name}.${member}`)
+      })
+    report(name)
+    return value
+  }
+}
+
+/** An object that tells which of its members are looked at. Its methods act on the object itself. */
+function viewOf(object: object, read: (member: string) => void): object {
+  return new Proxy(object, {
+    get(target, member) {
+      if (typeof member === 'string') read(member)
+      const value: unknown = Reflect.get(target, member, target)
+      // A proxy must hand out what an object owns and does not let change.
+      const isMethod = typeof value === 'function' && !Object.hasOwn(target, member)
+      return isMethod ? (value.bind(target) as unknown) : value
+    },
+    set: (target, member, value) => Reflect.set(target, member, value, target),
+    has(target, member) {
+      if (typeof member === 'string') read(member)
+      return Reflect.has(target, member)
+    },
+    ownKeys(target) {
+      for (const member of Object.keys(target)) read(member)
+      read('*')
+      return Reflect.ownKeys(target)
+    },
+  })
 }
 
 type Fields = Iterable<readonly [name: string, value: string | string[] | undefined]>
@@ -66,6 +148,11 @@ export abstract class WatchedRequest {
 
   set watching(active: boolean) {
     if (this.watch !== undefined) this.watch.active = active
+  }
+
+  /** What a read on behalf of the cache returns: none of the handler's. */
+  protected unobserved<T>(read: () => T): T {
+    return this.watch === undefined || this.watch.isObserving ? read() : this.watch.ignoring(read)
   }
 
   /** Shows other values of some fields than the client sent, in both of their forms, and reports reads. */
@@ -177,9 +264,6 @@ export function watchPrototype<T extends object>(object: T, watch: ReadWatch, ma
   Object.setPrototypeOf(object, watched)
 }
 
-/** What libraries make of credentials before a handler sees the request. */
-const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
-
 /** Reports reads of the properties that libraries make of credentials, whether the request has them or not. */
 export function watchDerived(request: object, watch: ReadWatch): void {
   for (const name of watches.has(request) ? [] : DERIVED) {
@@ -195,8 +279,9 @@ function watchOwn(request: object, name: string, own: PropertyDescriptor): void 
     configurable: true,
     enumerable: own.enumerable ?? false,
     get() {
-      watches.get(request)?.readProperty(name)
-      return own.get === undefined ? value : (own.get.call(request) as unknown)
+      const found: unknown = own.get === undefined ? value : own.get.call(request)
+      const watch = watches.get(request)
+      return watch === undefined ? found : watch.readProperty(name, found)
     },
     set(next: unknown) {
       if (own.set === undefined) value = next
@@ -211,8 +296,9 @@ function derivedPrototype(parent: object): object {
     {
       configurable: true,
       get(this: object): unknown {
-        watches.get(this)?.readProperty(name)
-        return Reflect.get(parent, name, this)
+        const found: unknown = Reflect.get(parent, name, this)
+        const watch = watches.get(this)
+        return watch === undefined ? found : watch.readProperty(name, found)
       },
       set(this: object, value: unknown): void {
         if (Reflect.has(parent, name)) Reflect.set(parent, name, value, this)

@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http'
+import type { MaybePromise } from '../../maybe-promise.js'
+import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
 import { hasJudgedFields, JUDGED } from '../node/request.js'
@@ -14,6 +16,8 @@ interface WebRequestOptions<Native> {
   /** The framework's own request or context, for the functions of the options. */
   readonly native: Native
   readonly request: Request
+  /** Who the application says is asking. */
+  readonly principal?: PrincipalOf<Native> | undefined
   /** The path as the router took it. Default: that of the URL. */
   readonly path?: string | undefined
   /** Method and template of its route. */
@@ -33,6 +37,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   readonly message: Request
   readonly method: string
   readonly route: string | undefined
+  readonly principal: AdaptedRequest<Native>['principal']
   readonly dispatch?: (run: BackgroundRun) => Promise<void>
   /** The request as the handler is to see it. */
   shown: Request
@@ -42,9 +47,10 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   readonly #untouched: IncomingMessage | undefined
   readonly #isPlain: boolean
 
-  constructor({ native, request, path, route, message, application }: WebRequestOptions<Native>) {
+  constructor({ native, request, path, route, message, application, principal }: WebRequestOptions<Native>) {
     super()
     this.native = native
+    this.principal = principal && (() => this.unobserved(() => principal(native)))
     this.message = originals.get(request) ?? request
     this.shown = this.message
     this.method = request.method
@@ -87,11 +93,10 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
 
   /** Read past the watch, which is for the handler. */
   #fieldOf(name: string): string | undefined {
-    const read = (): string | null => this.message.headers.get(name)
-    return (this.watch === undefined ? read() : this.watch.ignoring(read)) ?? undefined
+    return this.unobserved(() => this.message.headers.get(name)) ?? undefined
   }
 
-  present(run: Presented): void {
+  present(run: Presented): MaybePromise<void> {
     // Usually there is nothing to hide.
     const changed = [...(run.requestFields ?? [])].filter(
       ([name, value]) => value !== undefined || this.message.headers.has(name),
@@ -110,6 +115,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     if (this.watch !== undefined) for (const one of headers) watchPrototype(one, this.watch, headersPrototype)
     // A handler on Node may read the message behind the request.
     if (this.#incoming !== undefined) this.presentMessage(this.#incoming, run)
+    return this.watch?.observe(run.selectors)
   }
 
   async #refresh(application: Dispatch, run: BackgroundRun): Promise<void> {

@@ -43,8 +43,11 @@ export function expressOf(name: string, framework: typeof express): Host {
     },
     async start(spec) {
       const app = framework()
-      const { redis: given } = spec
-      const cached = redwell(given instanceof Redis ? { redis: given } : given)
+      const { redis: given, principal } = spec
+      const cached = redwell({
+        ...(given instanceof Redis ? { redis: given } : given),
+        principal: principal && ((req) => principal(callOf(req))),
+      })
       try {
         app.use(cached)
         build(app, spec)

@@ -58,8 +58,12 @@ function create(protocol: Protocol): FastifyInstance {
 }
 
 async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
-  const { redis, connect = true, ambient, onError } = spec
-  await app.register(redwell, { ...(redis instanceof Redis ? { redis } : settingsOf(redis)), connect })
+  const { redis, connect = true, ambient, onError, principal } = spec
+  await app.register(redwell, {
+    ...(redis instanceof Redis ? { redis } : settingsOf(redis)),
+    ...(principal && { principal: (request: FastifyRequest) => principal(callOf(request)) }),
+    connect,
+  })
   if (ambient !== undefined) {
     app.addHook('onRequest', async (request, reply) => {
       for (const [name, value] of ambient(callOf(request))) reply.header(name, value)

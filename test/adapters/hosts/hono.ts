@@ -48,7 +48,9 @@ export function honoOver(protocol: Protocol): Host {
     },
     async start(spec) {
       const app = new Hono()
+      const { principal } = spec
       const connected = redwell({
+        principal: principal && ((c) => principal(callOf(c))),
         ...(spec.redis instanceof Redis ? { redis: spec.redis } : spec.redis),
         fetch: app.fetch,
       })

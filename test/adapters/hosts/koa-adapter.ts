@@ -11,16 +11,16 @@ import {
 import { Exchange } from '../../../src/adapters/exchange.js'
 import { type Dispatch, NodeRequest } from '../../../src/adapters/node/request.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../../../src/adapters/node/response.js'
-import type { CacheEvictOptions, CacheOptions, CachePutOptions, Redis } from '../../../src/index.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf, Redis } from '../../../src/index.js'
 import { isSafe } from '../../../src/http/index.js'
 
 // An adapter for a sixth framework: all that Koa needs on top of what adapters share.
 
 /** Redis for Koa, and the writes of routes that declare nothing. `application`: what requests enter by. */
-export function redwell(redis: Redis, application: Dispatch): Middleware {
+export function redwell(redis: Redis, application: Dispatch, principal?: PrincipalOf<Context>): Middleware {
   const host: Host = { routes: routesOf(redis), traits: { path: {}, stripsHead: false } }
   return (ctx, next) => {
-    hosts.set(ctx.req, { host, application })
+    hosts.set(ctx.req, { host, application, principal })
     if (isSafe(ctx.method)) return next()
     expectDeclared(host)
     return answer(ctx, next, (visit) => {
@@ -64,7 +64,13 @@ function writer(route: string, declared: DeclaredWrite<Context>): Middleware {
   }
 }
 
-const hosts = new WeakMap<object, { readonly host: Host; readonly application: Dispatch }>()
+interface Known {
+  readonly host: Host
+  readonly application: Dispatch
+  readonly principal: PrincipalOf<Context> | undefined
+}
+
+const hosts = new WeakMap<object, Known>()
 
 /** Koa sends the response when the promises of all middlewares have resolved. */
 function answer(
@@ -79,7 +85,7 @@ function answer(
     let proceeded = false
     const visit: Visit<Context> = {
       host: known.host,
-      request: new NodeRequest(ctx, ctx.req, { application: known.application, route }),
+      request: new NodeRequest(ctx, ctx.req, { ...known, route }),
       response: ctx.res,
       proceed() {
         proceeded = true

@@ -35,7 +35,12 @@ export const koaHost: Host = {
     app.silent = true
     const { redis: given } = spec
     const redis = given instanceof Redis ? given : createRedis(given)
-    const cached = redwell(redis, (message, response) => void listener(message, response))
+    const { principal } = spec
+    const cached = redwell(
+      redis,
+      (message, response) => void listener(message, response),
+      principal && ((ctx) => principal(callOf(ctx))),
+    )
     const close = async (): Promise<void> => {
       await (redis === given ? redis.cache.settled() : redis.close())
     }

@@ -97,12 +97,18 @@ class Root {
 async function create(
   platform: Platform,
   protocol: Protocol,
-  { redis, connect = true, routes }: AppSpec,
+  { redis, connect = true, routes, principal }: AppSpec,
 ): Promise<INestApplication> {
   const options = redis instanceof Redis ? { redis } : redis
   const module = {
     module: Root,
-    imports: [RedwellModule.forRoot({ ...options, connect })],
+    imports: [
+      RedwellModule.forRoot({
+        ...options,
+        ...(principal && { principal: (request: HttpRequest) => principal(callOf(request)) }),
+        connect,
+      }),
+    ],
     controllers: [controllerOf(routes)],
   }
   const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const

@@ -1,0 +1,76 @@
+import { describeValue, OptionsError, UsageError } from '../errors.js'
+import { chain, type MaybePromise } from '../maybe-promise.js'
+import type { KeyPolicy, Principal } from './options.js'
+
+/** A request, and who its application says is asking. */
+export interface AskedRequest<Req> {
+  readonly native: Req
+  /** Undefined where the application has no `principal`. */
+  principal?: (() => MaybePromise<Principal | null | undefined>) | undefined
+}
+
+/** Why a request has no entry. */
+export type Unowned = 'principal' | 'no-principal'
+
+/** Whose entry a request has: that of a principal, or the one that requests share (`undefined`), or none. */
+export type Owner = { readonly principal: string | undefined } | { readonly bypass: Unowned }
+
+const EVERYBODY: Owner = Object.freeze({ principal: undefined })
+
+const NO_PRINCIPAL: Owner = Object.freeze({ bypass: 'no-principal' })
+
+const UNDECLARED: Owner = Object.freeze({ bypass: 'principal' })
+
+/**
+ * Whose entry answers a request. A principal never shares one by accident: without `per` or `shared` it has none. Throws
+ * OptionsError for what is no principal, and UsageError where `per: true` has nothing to ask.
+ */
+export function ownerOf<Req>(
+  request: AskedRequest<Req>,
+  { per, shared }: Pick<KeyPolicy<Req>, 'per' | 'shared'>,
+): MaybePromise<Owner> {
+  if (typeof per === 'function') {
+    return chain(per(request.native), (principal) => {
+      const text = principalText(principal, 'per')
+      return text === undefined ? NO_PRINCIPAL : { principal: text }
+    })
+  }
+  if (shared) return EVERYBODY
+  if (request.principal === undefined) {
+    if (per === true) throw new UsageError(WITHOUT_PRINCIPAL)
+    return EVERYBODY
+  }
+  return chain(request.principal(), (principal) => {
+    const text = principalText(principal, 'principal')
+    if (text === undefined) return EVERYBODY
+    return per === true ? { principal: text } : UNDECLARED
+  })
+}
+
+/** The message of `per: true` in an application without `principal`. */
+export const WITHOUT_PRINCIPAL =
+  "`per: true` needs the application's `principal`: write `redwell({ principal: (request) => … })`, or give `per` a function."
+
+/**
+ * Whether a request that had no principal at its lookup has one by now: where the application authenticates behind the
+ * cache, its response must not be shared.
+ */
+export function gainedPrincipal(
+  request: AskedRequest<unknown>,
+  owner: string | undefined,
+  shared: boolean,
+): MaybePromise<boolean> {
+  if (owner !== undefined || shared || request.principal === undefined) return false
+  return chain(request.principal(), (principal) => principalText(principal, 'principal') !== undefined)
+}
+
+/** Undefined: there is none. A number without a value, such as the id of a missing user, is none. */
+export function principalText(principal: Principal | null | undefined, name: string): string | undefined {
+  if (principal === undefined || principal === null || principal === '') return undefined
+  if (typeof principal === 'string') return principal
+  if (typeof principal === 'number') return Number.isNaN(principal) ? undefined : String(principal)
+  if (typeof principal === 'bigint') return String(principal)
+  throw new OptionsError(`result of \`${name}\``, [
+    `${describeValue(principal)} must be a string, a number or a bigint; undefined for an anonymous request`,
+  ])
+}

@@ -1,0 +1,25 @@
+import type { MaybePromise } from '../maybe-promise.js'
+import type { KeyPolicy } from './options.js'
+import type { AskedRequest } from './principal.js'
+
+/** A function of the request that has selected its entry: what it reads is part of the key. */
+export interface Selector {
+  /** The entry belongs to whom it returned. Otherwise it returned a value, of which only what it looked at is keyed. */
+  readonly isOwner: boolean
+  /** Calls it again, so that its reads can be seen. */
+  call(): MaybePromise<unknown>
+}
+
+/** The functions that have selected the entry of a request. */
+export function selectorsOf<Req>(
+  request: AskedRequest<Req>,
+  { per, key }: Pick<KeyPolicy<Req>, 'per' | 'key'>,
+  principal: string | undefined,
+): readonly Selector[] {
+  const selectors: Selector[] = []
+  const isOwner = principal !== undefined
+  if (typeof per === 'function') selectors.push({ isOwner, call: () => per(request.native) })
+  else if (per === true) selectors.push({ isOwner, call: () => request.principal?.() })
+  if (key !== undefined) selectors.push({ isOwner: false, call: () => key(request.native) })
+  return selectors
+}
