@@ -85,7 +85,7 @@ function answer(
     let proceeded = false
     const visit: Visit<Context> = {
       host: known.host,
-      request: new NodeRequest(ctx, ctx.req, { ...known, route }),
+      request: new NodeRequest(ctx, ctx.req, { application: known.application, principal: known.principal, route }),
       response: ctx.res,
       proceed() {
         proceeded = true
