@@ -38,6 +38,14 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   method: ['only GET and HEAD are looked up', ''],
   background: ['a background refresh came to another key', 'The key depends on what only the first client sent.'],
   'no-principal': ['the route has `per`, and the request no principal', 'Anonymous requests are not cached there.'],
+  principal: [
+    'the request has a principal, and the route does not say who gets its entries',
+    'Write `per: true` for an entry of each principal, or `shared: true`; authenticate before the cache.',
+  ],
+  'invalid-option': [
+    "a function of the route's options returned what cannot be used",
+    'The log of the application names route and option.',
+  ],
   'request-target': ['the target is not a path', ''],
   'request-no-store': [
     'the client sent Cache-Control: no-store',
