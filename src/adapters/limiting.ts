@@ -10,14 +10,7 @@ import {
   type RouteLimit,
 } from '../limit/route-limit.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
-
-/** A refusal as `onLimited` may make it; a web Response is taken on every host. */
-export interface LimitedAnswer {
-  readonly status?: number | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  /** A text or bytes as they are; anything else as JSON. */
-  readonly body?: unknown
-}
+import { type Answer, answerOf, isNotBody } from './answers.js'
 
 /** What a host does with a request that met its limits. */
 export interface LimitOutcome {
@@ -26,9 +19,7 @@ export interface LimitOutcome {
   /** Thrown after the fields are set (`onLimited: 'throw'`), for the framework's own handling of errors. */
   readonly error?: RateLimitError | undefined
   /** Undefined: the request passes, or `error` is thrown. */
-  readonly answer:
-    | { readonly status: number; readonly fields: readonly Field[]; readonly body: string | Uint8Array }
-    | undefined
+  readonly answer: Answer | undefined
 }
 
 /** A property, not a WeakMap: entries for each request cost more in collections than all else about a refusal. */
@@ -99,35 +90,6 @@ export function settleLimits(owner: object, status: number): void {
   if (all === undefined) return
   owned(owner)[ADMISSIONS] = undefined
   for (const { settle } of all) settle?.({ status })
-}
-
-async function answerOf(
-  made: unknown,
-  status: number,
-  own: readonly Field[],
-): Promise<NonNullable<LimitOutcome['answer']>> {
-  const kept = own.filter(isNotBody)
-  if (made instanceof Response) {
-    const body = new Uint8Array(await made.arrayBuffer())
-    return { status: made.status, fields: [...kept, ...[...made.headers]], body }
-  }
-  const { status: other = status, headers = {}, body = made } = isAnswer(made) ? made : { body: made }
-  const isText = typeof body === 'string' || body instanceof Uint8Array
-  const type: Field = ['Content-Type', typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json']
-  const named = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
-  return {
-    status: other,
-    fields: [...kept, ...(named ? [] : [type]), ...Object.entries(headers)],
-    body: isText ? body : JSON.stringify(body ?? null),
-  }
-}
-
-function isAnswer(made: unknown): made is LimitedAnswer {
-  return typeof made === 'object' && made !== null && ('body' in made || 'status' in made || 'headers' in made)
-}
-
-function isNotBody([name]: Field): boolean {
-  return name !== 'Content-Type'
 }
 
 /** A CORS preflight asks for permission, not for the resource. */

@@ -26,14 +26,18 @@ const PREFIX = /^__(Host|Secure)-/
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/i
 
 /**
- * The attributes for a request. A developer's own machine speaks plain HTTP to itself, where browsers treat Secure
- * cookies differently; everywhere else the policy counts.
+ * The attributes for a request. A developer's own machine (`NODE_ENV` is `development` or `test`) speaks plain HTTP to
+ * itself, where browsers treat Secure cookies differently; everywhere else the policy counts.
  */
-export function cookieFor(policy: CookiePolicy, peer: Peer | undefined, env: string | undefined): CookiePolicy {
-  if (!policy.secure || peer === undefined || peer.encrypted || peer.forwarded) return policy
-  if (env !== 'development' && env !== 'test') return policy
-  if (!LOOPBACK.test(peer.remoteAddress ?? '') || !LOOPBACK.test(peer.localAddress ?? '')) return policy
-  if (policy.sameSite === 'none' || policy.partitioned) return policy
+export function cookieFor(policy: CookiePolicy, local: CookiePolicy | undefined, peer: Peer | undefined): CookiePolicy {
+  if (local === undefined || peer === undefined || peer.encrypted || peer.forwarded) return policy
+  return LOOPBACK.test(peer.remoteAddress ?? '') && LOOPBACK.test(peer.localAddress ?? '') ? local : policy
+}
+
+/** The attributes on a developer's own machine; undefined where those of the policy count everywhere. */
+export function localCookie(policy: CookiePolicy, env: string | undefined): CookiePolicy | undefined {
+  if (env !== 'development' && env !== 'test') return undefined
+  if (!policy.secure || policy.sameSite === 'none' || policy.partitioned) return undefined
   return { ...policy, name: policy.name.replace(PREFIX, ''), secure: false }
 }
 
@@ -81,7 +85,7 @@ function line(policy: CookiePolicy, value: string, maxAge: number | undefined): 
 const SAME_SITE = { lax: 'Lax', strict: 'Strict', none: 'None' } as const
 
 /** A cookie-name is a token (RFC 6265 section 4.1.1). */
-export function isCookieName(name: string): boolean {
+function isCookieName(name: string): boolean {
   return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)
 }
 

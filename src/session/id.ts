@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 
 /** Length of every session cookie's value: a handle, the subject's tag and a secret, in base64url. */
-export const ID_LENGTH = 87
+const ID_LENGTH = 87
 
 const HANDLE_LENGTH = 22
 

@@ -4,6 +4,7 @@ import type { CommandBudget } from '../redis/deadline.js'
 import { isReply } from '../redis/driver.js'
 import type { SessionRecorder } from '../telemetry/sessions.js'
 import { NO_EPOCH, type SubjectBinder } from './binder.js'
+import type { CookiePolicy } from './cookie.js'
 import { newId, type SessionId, tagOf } from './id.js'
 import type { SessionPolicy } from './options.js'
 import type { PayloadChange } from './payload.js'
@@ -14,6 +15,8 @@ import type { SessionData } from './types.js'
 export interface SessionContext {
   readonly store: SessionStore
   readonly policy: SessionPolicy
+  /** The cookie's attributes on a developer's own machine. */
+  readonly localCookie: CookiePolicy | undefined
   readonly binder: SubjectBinder
   readonly telemetry: SessionRecorder
   readonly budget: () => CommandBudget | undefined

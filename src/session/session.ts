@@ -13,7 +13,7 @@ export interface SessionRequest {
   /** The framework's own, for functions of the options. */
   readonly native?: unknown
   readonly cookieHeader: string | undefined
-  readonly peer?: Peer | undefined
+  readonly peer?: (() => Peer) | undefined
   /** Makes the empty object that data is put into. */
   readonly holder?: ((session: Session) => SessionData) | undefined
 }
@@ -317,7 +317,7 @@ export class Session {
     this.#state = 'loaded'
     this.#nextHandle = undefined
     this.#setCookie = cookieLine(this.#cookie, id, maxAge)
-    if (isLostOnPlainHttp(this.#cookie, this.#request.peer)) {
+    if (isLostOnPlainHttp(this.#cookie, this.#request.peer?.())) {
       this.#context.warnOnce(
         'redwell: a Secure session cookie was sent over plain HTTP, where browsers drop it. Serve HTTPS, let the proxy that does set X-Forwarded-Proto, or set NODE_ENV=development on your own machine.',
       )

@@ -5,7 +5,7 @@ import type { Connection } from '../redis/connection.js'
 import type { SessionSettings } from '../redis/settings.js'
 import type { SessionRecorder } from '../telemetry/sessions.js'
 import { OwnRevocations, SubjectBinder } from './binder.js'
-import { cookieFor, readCookie } from './cookie.js'
+import { cookieFor, localCookie, readCookie } from './cookie.js'
 import { isHandle, nonce, tagOf } from './id.js'
 import { MemorySessionStore } from './memory-session-store.js'
 import { resolveSessions, type SessionPolicy } from './options.js'
@@ -94,7 +94,8 @@ export class Sessions {
   open(request: SessionRequest): MaybePromise<Session> {
     const context = this.#shared()
     const { policy, telemetry } = context
-    const cookie = cookieFor(policy.cookie, request.peer, process.env['NODE_ENV'])
+    const { localCookie: local } = context
+    const cookie = cookieFor(policy.cookie, local, local === undefined ? undefined : request.peer?.())
     const skip = policy.skip as ((request: unknown) => boolean) | undefined
     if (skip !== undefined && request.native !== undefined && skip(request.native))
       return new Session(context, request, cookie, undefined, 'skipped')
@@ -174,6 +175,7 @@ export class Sessions {
     this.#context = {
       store: this.#store,
       policy,
+      localCookie: localCookie(policy.cookie, process.env['NODE_ENV']),
       binder: new SubjectBinder(this.#store, policy, this.#own),
       telemetry,
       budget: () => connection?.commandBudget(),

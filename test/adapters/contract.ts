@@ -13,6 +13,7 @@ import { outage } from './contract/outage.js'
 import { principals } from './contract/principals.js'
 import { protocol } from './contract/protocol.js'
 import { reading } from './contract/reading.js'
+import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
 import { writing } from './contract/writing.js'
@@ -40,7 +41,20 @@ type StoreName = Bed['store']
 
 type Part = keyof typeof PARTS
 
-const PARTS = { reading, sharing, principals, bodies, writing, stale, outage, protocol, applications, mistakes, limits }
+const PARTS = {
+  reading,
+  sharing,
+  principals,
+  bodies,
+  writing,
+  stale,
+  outage,
+  protocol,
+  applications,
+  mistakes,
+  limits,
+  sessions,
+}
 
 /** What is run of the contract. */
 interface Extent {

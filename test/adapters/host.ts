@@ -6,7 +6,10 @@ import type {
   RateLimitOptions,
   Redis,
   RedisOptions,
+  Session,
+  SessionOptions,
 } from '../../src/index.js'
+import type { SessionRequirement } from '../../src/session/guard.js'
 import type { Protocol } from './client.js'
 
 /*
@@ -48,6 +51,8 @@ export interface Traits {
   readonly problemType: string
   /** The adapter has rate limits. */
   readonly limits: boolean
+  /** The adapter has sessions. */
+  readonly sessions: boolean
 }
 
 export interface AppSpec {
@@ -56,6 +61,8 @@ export interface AppSpec {
   /** Wait for Redis before the first request. Default true. */
   readonly connect?: boolean
   readonly routes: readonly Route[]
+  /** Every request has a session. */
+  readonly sessions?: SessionOptions<Call>
   /** Runs for every request before the cache and sets these fields, as a request id or CORS would be. */
   readonly ambient?: (call: Call) => readonly Line[]
   /** Who asks, in the adapter's options. */
@@ -90,6 +97,8 @@ export interface Route {
   readonly rateLimit?: RateLimitOptions<Call>
   /** Guards the route where the framework's users would put it: before the cache. Answers where it refuses. */
   readonly guard?: (call: Call) => Answer | undefined
+  /** What the route asks of the session. */
+  readonly session?: SessionRequirement<Call>
   readonly handler: (call: Call) => Answer | string | Promise<Answer | string>
 }
 
@@ -100,6 +109,8 @@ export interface Call {
   header(name: string): string | undefined
   /** Names of all fields, by the framework's own object of them. */
   names(): readonly string[]
+  /** The session, in the framework's own way. */
+  readonly session: Session
   /** The body as JSON. */
   json(): Promise<unknown>
   /** The framework's response helper. */
@@ -133,6 +144,26 @@ export function withCalls<Options extends object, Req>(
   return Object.fromEntries(entries) as ForRequest<Options, Req>
 }
 
+/** The options of sessions, for the framework's request. */
+export function sessionsWithCalls<Req>(
+  { describe, skip, ...rest }: SessionOptions<Call>,
+  callOf: (request: Req) => Call,
+): SessionOptions<Req> {
+  return {
+    ...rest,
+    ...(describe && { describe: (request: Req) => describe(callOf(request)) }),
+    ...(skip && { skip: (request: Req) => skip(callOf(request)) }),
+  }
+}
+
+/** What a route asks of the session, for the framework's request. */
+export function requirementWithCalls<Req>(
+  { onReject, ...rest }: SessionRequirement<Call>,
+  callOf: (request: Req) => Call,
+): SessionRequirement<Req> {
+  return { ...rest, ...(onReject && { onReject: (reason, request: Req) => onReject(reason, callOf(request)) }) }
+}
+
 /** The options of a rate limit, for the framework's request. */
 export function limitWithCalls<Req>(
   { rate, per, cost, skip, onLimited, ...rest }: RateLimitOptions<Call>,
@@ -157,6 +188,13 @@ type ForRequest<Options, Req> =
   Options extends CacheOptions<Call>
     ? CacheOptions<Req> & CachePutOptions<Req> & CacheEvictOptions<Req>
     : CacheEvictOptions<Req>
+
+/** The status that an error asks for. */
+export function statusOf(error: Error): 409 | 500 | 503 {
+  const { statusCode, status } = error as { statusCode?: unknown; status?: unknown }
+  const asked = statusCode ?? status
+  return asked === 409 || asked === 503 ? asked : 500
+}
 
 /** Lines as an object: several lines of one name are a list. */
 export function toFields(lines: readonly Line[] = []): Record<string, string | string[]> {

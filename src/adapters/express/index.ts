@@ -26,6 +26,10 @@ export { rateLimit } from './rate-limit.js'
 
 export type { ExpressRateLimit } from './rate-limit.js'
 
+export { requireSession, sessionOfRequest, sessions } from './session.js'
+
+export type { ExpressSession, ExpressSessionMethods, ExpressSessionOptions } from './session.js'
+
 declare global {
   // How @types/express lets packages name what is on res.locals.
   namespace Express {
@@ -51,7 +55,7 @@ export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Requ
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
 /** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
-export type RedwellExpressOptions = AdapterOptions<Request>
+export type RedwellExpressOptions = Omit<AdapterOptions<Request>, 'sessions'>
 
 /** The middleware, and the connection that it owns. */
 export interface RedwellMiddleware extends Middleware, AdapterRedis {}

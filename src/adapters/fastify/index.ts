@@ -11,18 +11,23 @@ import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, 
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
+import { addSessions, type FastifySessionOptions, guardRoute } from './session.js'
 import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
 
 export type { FastifyRateLimit } from './rate-limit.js'
 
+export type { FastifySessionOptions, FastifySessionRequirement } from './session.js'
+
 /** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
-export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyRequest>, 'prefix'> {
+export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyRequest>, 'prefix' | 'sessions'> {
   /** First part of every key in Redis (not of the routes). Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string
   /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
   connect?: boolean | undefined
   /** Limits every request of the application, unknown routes included: rates, or options of `config.rateLimit`. */
   rateLimit?: FastifyRateLimit | undefined
+  /** Gives every request a session, by these options. Default: no sessions, or those of the given handle. */
+  sessions?: FastifySessionOptions | undefined
 }
 
 // Named here because the compiler drops an import that only the augmentation below uses.
@@ -66,11 +71,14 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
       `These routes were declared before redwell was loaded and would not be cached: ${early.join(', ')}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`,
     )
   }
-  const { connect = false, rateLimit, ...settings } = options
+  const { connect = false, rateLimit, sessions, ...settings } = options
   const { principal } = settings
   const own = openRedis({ logger: app.log, ...settings })
+  if (sessions !== undefined) own.redis.sessions.configure(sessions)
   app.decorate('redis', own.redis)
   app.decorate('cache', own.redis.cache)
+  app.decorate('sessions', own.redis.sessions)
+  if (own.redis.sessions.isConfigured) addSessions(app, own.redis)
   app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
     Exchange.of(this.raw).addGroups(names)
     return this
@@ -84,6 +92,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   if (limit !== undefined) limitApplication(app, own.redis, limit)
   settleOnResponse(app)
   app.addHook('onRoute', (route) => {
+    guardRoute(route, own.redis, routeName(route))
     limitRoute(route, own.redis, routeName(route))
     attach(route, host)
   })
@@ -153,7 +162,7 @@ subscribe('fastify.initialization', (message) => {
   const routes: string[] = []
   earlyRoutes.set(fastify.server, routes)
   fastify.addHook('onRoute', ({ method, url, config }) => {
-    const declared = config?.cache ?? config?.cachePut ?? config?.cacheEvict ?? config?.rateLimit
+    const declared = config?.cache ?? config?.cachePut ?? config?.cacheEvict ?? config?.rateLimit ?? config?.session
     if (declared !== undefined) routes.push(`${String(method)} ${url}`)
   })
 })

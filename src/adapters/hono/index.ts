@@ -28,6 +28,10 @@ export { rateLimit } from './rate-limit.js'
 
 export type { HonoRateLimit } from './rate-limit.js'
 
+export { requireSession, sessions } from './session.js'
+
+export type { HonoSessionOptions } from './session.js'
+
 declare module 'hono' {
   // Member by member: a program may hold both the sources and the built package, as ours does.
   interface ContextVariableMap {
@@ -49,7 +53,7 @@ interface Application {
   fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
 }
 
-export interface RedwellHonoOptions extends AdapterOptions<Context> {
+export interface RedwellHonoOptions extends Omit<AdapterOptions<Context>, 'sessions'> {
   /**
    * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale
    * entry runs the handler, and all others are served the stale one.

@@ -5,8 +5,11 @@ import {
   Injectable,
   type InjectionToken,
   Logger as NestLogger,
+  type MiddlewareConsumer,
   Module,
   type ModuleMetadata,
+  type NestModule,
+  Optional,
   type OptionalFactoryDependency,
   type Provider,
   type Type,
@@ -19,16 +22,22 @@ import { DeclaredLimit } from '../../limit/route-limit.js'
 import type { Logger } from '../../logger.js'
 import type { MaybePromise } from '../../maybe-promise.js'
 import type { Principal } from '../../route/options.js'
+import { Sessions } from '../../session/sessions.js'
 import { type AdapterOptions, type AdapterRedis, openRedis } from '../declarations.js'
 import { defaultLimit } from '../limiting.js'
 import { getRedisToken, type HttpRequest } from './decorators.js'
 import { PRINCIPAL, RedwellInterceptor } from './interceptor.js'
+import { type NestSessionOptions, RequireSessionGuard, SessionInstaller } from './session.js'
 import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, RateLimitInterceptor } from './rate-limit.js'
 
 export { CacheGroups, Cached, CacheEvict, CachePut, getRedisToken, InjectRedis } from './decorators.js'
 export type { AddGroups, CacheDecorator, HttpRequest } from './decorators.js'
 export { RateLimit, SkipRateLimit } from './rate-limit.js'
 export type { NestRateLimit } from './rate-limit.js'
+export { RequireSession } from './session.js'
+export type { NestSessionOptions } from './session.js'
+/** The injection token of the application's sessions: lists and ends them. */
+export { Sessions as SessionStore } from '../../session/sessions.js'
 
 /**
  * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
@@ -38,8 +47,18 @@ export type { NestRateLimit } from './rate-limit.js'
  * @Module({ imports: [RedwellModule.forRoot({ url: 'redis://localhost:6379' })] })
  * export class AppModule {}
  */
-// oxlint-disable-next-line typescript/no-extraneous-class -- Nest names its modules by classes
-export class RedwellModule {
+export class RedwellModule implements NestModule {
+  readonly #sessions: SessionInstaller | undefined
+
+  constructor(sessions: SessionInstaller | undefined) {
+    this.#sessions = sessions
+  }
+
+  /** Called by Nest. */
+  configure(consumer: MiddlewareConsumer): void {
+    this.#sessions?.install(consumer)
+  }
+
   static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
     const { global, name, ...rest } = options
     return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
@@ -53,6 +72,11 @@ export class RedwellModule {
 }
 
 Module({})(RedwellModule)
+
+// A further Redis has no sessions of its own.
+Optional()(RedwellModule, undefined, 0)
+
+Inject(SessionInstaller)(RedwellModule, undefined, 0)
 
 /** What is closed with the application: a handle that was put in a test's place is not ours to close. */
 const opened = new WeakMap<Redis, AdapterRedis>()
@@ -83,6 +107,8 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       life,
       { provide: CacheBackend, useFactory: ({ cache }: Redis) => cache, inject: [Redis] },
       RedwellHealthIndicator,
+      { provide: Sessions, useFactory: ({ sessions }: Redis) => sessions, inject: [Redis] },
+      SessionInstaller,
       RedwellInterceptor,
       Reflector,
       {
@@ -92,11 +118,12 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       },
       { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
       { provide: APP_GUARD, useClass: RateLimitGuard },
+      { provide: APP_GUARD, useClass: RequireSessionGuard },
       // Interceptors run in this order: a refused request does not reach the cache.
       { provide: APP_INTERCEPTOR, useClass: RateLimitInterceptor },
       { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
     ],
-    exports: [Redis, CacheBackend, RedwellHealthIndicator],
+    exports: [Redis, CacheBackend, Sessions, RedwellHealthIndicator],
   }
 }
 
@@ -109,8 +136,9 @@ function applicationLimit(
   return input && new DeclaredLimit<HttpRequest>('rateLimit of RedwellModule', input)
 }
 
-async function open({ connect = false, rateLimit: _, ...settings }: RedwellModuleOptions): Promise<Redis> {
+async function open({ connect = false, rateLimit: _, sessions, ...settings }: RedwellModuleOptions): Promise<Redis> {
   const own = openRedis({ logger: nestLogger(), ...settings })
+  if (sessions !== undefined) own.redis.sessions.configure(sessions)
   opened.set(own.redis, own)
   if (connect) await own.redis.connect()
   return own.redis
@@ -136,7 +164,7 @@ function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
 }
 
 /** Options of the module: the settings of `createRedis`, or a handle that exists already. */
-export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 'principal'> {
+export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 'principal' | 'sessions'> {
   /**
    * Who asks: see `principal` of the other frameworks. Called after all guards. Declared as a method, so that it may
    * name the platform's own request. Default: none.
@@ -146,6 +174,8 @@ export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 
   readonly connect?: boolean | undefined
   /** Limits every request to a handler, unless `@SkipRateLimit()` is on it: rates, or options of `@RateLimit`. */
   readonly rateLimit?: NestRateLimit | undefined
+  /** Gives every request a session, by these options. Default: no sessions, or those of the given handle. */
+  readonly sessions?: NestSessionOptions | undefined
 }
 
 /** What is decided where the module is imported, whatever the options turn out to be. */

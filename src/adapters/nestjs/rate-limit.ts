@@ -12,7 +12,8 @@ import type { ServerResponse } from 'node:http'
 import type { Observable } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
-import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
+import type { Answer } from '../answers.js'
+import { applyLimit, isPreflight, limitOn } from '../limiting.js'
 import { settleWhenSent } from '../node/rate-limit.js'
 import { type CacheDecorator, type HttpRequest, rawOf } from './decorators.js'
 
@@ -121,7 +122,7 @@ interface BoundLimit {
 }
 
 /** Nest answers a refusal by its exception filters. A body of JSON reaches them as an object. */
-function refusal({ status, body, fields }: NonNullable<LimitOutcome['answer']>): HttpException {
+export function refusal({ status, body, fields }: Answer): HttpException {
   const isJson = fields.some(([name, value]) => name.toLowerCase() === 'content-type' && value.includes('json'))
   const text = typeof body === 'string' ? body : Buffer.from(body).toString()
   return new HttpException(isJson ? (JSON.parse(text) as Record<string, unknown>) : text, status)

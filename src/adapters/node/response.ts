@@ -173,8 +173,9 @@ class Interception {
   #decideByWhole(args: Args): void {
     const head = headOf(this.#response)
     const { statusMessage } = this.#response
-    // A copy: a handler may use its buffer again when Node has taken the bytes.
-    const body = Buffer.from(bytesOf(args))
+    const bytes = bytesOf(args)
+    // A copy of what is kept: a handler may use its buffer again when Node has taken the bytes.
+    const body = this.#ending.needsBody ? Buffer.from(bytes) : viewOf(bytes)
     this.#state = 'answered'
     this.#decide(
       () => this.#ending.whole(head, body, this.#ambient()),
@@ -329,6 +330,10 @@ function bytesOf([chunk, encoding]: Args): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk
   if (typeof chunk !== 'string') return Buffer.alloc(0)
   return Buffer.from(chunk, typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8')
+}
+
+function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function isFunction(value: unknown): boolean {

@@ -11,7 +11,17 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express'
-import { cache, cacheEvict, cacheGroups, cachePut, rateLimit, redwell } from '../../../src/adapters/express/index.js'
+import {
+  cache,
+  cacheEvict,
+  cacheGroups,
+  cachePut,
+  rateLimit,
+  redwell,
+  requireSession,
+  sessionOfRequest,
+  sessions,
+} from '../../../src/adapters/express/index.js'
 import { Redis } from '../../../src/index.js'
 import {
   type Answer,
@@ -19,6 +29,9 @@ import {
   type Call,
   type Host,
   limitWithCalls,
+  requirementWithCalls,
+  sessionsWithCalls,
+  statusOf,
   type Route,
   toAnswer,
   toBytes,
@@ -40,6 +53,7 @@ export function expressOf(name: string, framework: typeof express): Host {
       tellsBreaks: true,
       problemType: 'application/problem+json',
       limits: true,
+      sessions: true,
     },
     async start(spec) {
       const app = framework()
@@ -78,18 +92,19 @@ async function stop(server: Server): Promise<void> {
   await closed
 }
 
-function build(app: Express, { routes, ambient, compression: compressed, onError }: AppSpec): void {
+function build(app: Express, { routes, ambient, compression: compressed, onError, sessions: options }: AppSpec): void {
   if (ambient !== undefined) {
     app.use((req, res, next) => {
       for (const [name, value] of ambient(callOf(req, res))) res.append(name, value)
       next()
     })
   }
+  if (options !== undefined) app.use(sessions(sessionsWithCalls(options, callOf)))
   if (compressed === 'outside') app.use(compression({ threshold: 0 }))
   for (const route of routes) declare(app, route, compressed === 'inside')
   const handleError: ErrorRequestHandler = async (error: Error, _req, res, next) => {
     if (res.headersSent) next(error)
-    else if (onError === undefined) res.status(500).json({ error: error.message })
+    else if (onError === undefined) res.status(statusOf(error)).json({ error: error.message })
     else await send(res, onError(error))
   }
   app.use(handleError)
@@ -98,6 +113,7 @@ function build(app: Express, { routes, ambient, compression: compressed, onError
 function declare(app: Express, route: Route, compressed: boolean): void {
   const handlers: RequestHandler[] = [express.json()]
   if (route.guard !== undefined) handlers.push(guarded(route.guard))
+  if (route.session !== undefined) handlers.push(requireSession(requirementWithCalls(route.session, callOf)))
   if (route.rateLimit !== undefined) handlers.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
   if (route.cache !== undefined) handlers.push(cache(withCalls(route.cache, callOf)))
   if (route.cachePut !== undefined) handlers.push(cachePut(withCalls(route.cachePut, callOf)))
@@ -127,6 +143,9 @@ function callOf(req: Request, res?: Response): Call {
       return req.get(name)
     },
     names: () => Object.keys(req.headers),
+    get session() {
+      return sessionOfRequest(req)
+    },
     json: async () => req.body as unknown,
     cacheGroups: (...names) => {
       if (res !== undefined) cacheGroups(res, ...names)

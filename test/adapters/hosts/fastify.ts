@@ -16,6 +16,8 @@ import {
   toBytes,
   toFields,
   limitWithCalls,
+  requirementWithCalls,
+  sessionsWithCalls,
   withCalls,
 } from '../host.js'
 
@@ -33,6 +35,7 @@ export function fastifyOver(protocol: Protocol): Host {
       tellsBreaks: protocol === 'http/1.1',
       problemType: 'application/problem+json',
       limits: true,
+      sessions: true,
     },
     async start(spec) {
       const app = create(protocol)
@@ -62,6 +65,7 @@ async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
   await app.register(redwell, {
     ...(redis instanceof Redis ? { redis } : settingsOf(redis)),
     ...(principal && { principal: (request: FastifyRequest) => principal(callOf(request)) }),
+    ...(spec.sessions && { sessions: sessionsWithCalls(spec.sessions, callOf) }),
     connect,
   })
   if (ambient !== undefined) {
@@ -76,7 +80,7 @@ async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
 }
 
 /** Fastify's own type of `prefix`, which every plugin has, excludes undefined. */
-function settingsOf({ prefix, ...rest }: RedisOptions): RedwellFastifyOptions {
+function settingsOf({ prefix, sessions: _, ...rest }: RedisOptions): RedwellFastifyOptions {
   return prefix === undefined ? rest : { ...rest, prefix }
 }
 
@@ -89,12 +93,13 @@ async function encode(request: FastifyRequest, reply: FastifyReply, payload: unk
 
 function declare(
   app: FastifyInstance,
-  { method, path, cache, cachePut, cacheEvict, rateLimit, guard, handler }: Route,
+  { method, path, cache, cachePut, cacheEvict, rateLimit, session, guard, handler }: Route,
 ): void {
   app.route({
     method,
     url: path,
     config: {
+      ...(session && { session: requirementWithCalls(session, callOf) }),
       ...(rateLimit && { rateLimit: limitWithCalls(rateLimit, callOf) }),
       ...(cache && { cache: withCalls(cache, callOf) }),
       ...(cachePut && { cachePut: withCalls(cachePut, callOf) }),
@@ -119,6 +124,9 @@ function callOf(request: FastifyRequest, reply?: FastifyReply): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(request.headers),
+    get session() {
+      return request.session
+    },
     json: async () => request.body,
     cacheGroups: (...names) => void reply?.cacheGroups(...names),
   }

@@ -15,6 +15,8 @@ import {
   rateLimit,
   redwell,
   type RedwellMiddleware,
+  requireSession,
+  sessions,
 } from '../../../src/adapters/hono/index.js'
 import { Redis } from '../../../src/index.js'
 import { certificate } from '../../support/certificate.js'
@@ -28,6 +30,9 @@ import {
   toAnswer,
   toBytes,
   limitWithCalls,
+  requirementWithCalls,
+  sessionsWithCalls,
+  statusOf,
   withCalls,
 } from '../host.js'
 
@@ -45,6 +50,7 @@ export function honoOver(protocol: Protocol): Host {
       tellsBreaks: true,
       problemType: 'application/problem+json',
       limits: true,
+      sessions: true,
     },
     async start(spec) {
       const app = new Hono()
@@ -84,16 +90,23 @@ const SERVERS = {
   h2: () => ({ createServer: createSecureServer, serverOptions: certificate() }),
 }
 
-function build(app: Hono, connected: RedwellMiddleware, { routes, ambient, compression, onError }: AppSpec): void {
+function build(
+  app: Hono,
+  connected: RedwellMiddleware,
+  { routes, ambient, compression, onError, sessions: options }: AppSpec,
+): void {
   if (compression === 'outside') app.use(compress())
   app.use(connected)
+  if (options !== undefined) app.use(sessions(sessionsWithCalls(options, callOf)))
   if (ambient !== undefined) {
     app.use(async (c, next) => {
       for (const [name, value] of ambient(callOf(c))) c.header(name, value)
       await next()
     })
   }
-  app.onError((error, c) => (onError === undefined ? c.text('Internal Server Error', 500) : send(c, onError(error))))
+  app.onError((error, c) =>
+    onError === undefined ? c.text('Internal Server Error', statusOf(error)) : send(c, onError(error)),
+  )
   for (const route of routes) declare(app, route, compression === 'inside' ? [encode] : [])
 }
 
@@ -115,6 +128,7 @@ function declare(app: Hono, route: Route, inside: MiddlewareHandler[]): void {
       await next()
     })
   }
+  if (route.session !== undefined) words.push(requireSession(requirementWithCalls(route.session, callOf)))
   if (route.rateLimit !== undefined) words.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
   if (route.cache !== undefined) words.push(cache(withCalls(route.cache, callOf)))
   if (route.cachePut !== undefined) words.push(cachePut(withCalls(route.cachePut, callOf)))
@@ -128,6 +142,9 @@ function callOf(c: Context): Call {
     params: c.req.param(),
     header: (name) => c.req.header(name),
     names: () => Object.keys(c.req.header()),
+    get session() {
+      return c.var.session
+    },
     json: () => c.req.json(),
     cacheGroups: (...names) => cacheGroups(c, ...names),
   }

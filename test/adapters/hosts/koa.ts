@@ -29,6 +29,7 @@ export const koaHost: Host = {
     tellsBreaks: true,
     problemType: 'application/problem+json',
     limits: false,
+    sessions: false,
   },
   async start(spec) {
     const app = new Koa()
@@ -133,6 +134,9 @@ function callOf(ctx: Context): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(ctx.headers),
+    get session(): never {
+      throw new Error('no sessions')
+    },
     json: () => readJson(ctx.req),
     cacheGroups: (...names) => cacheGroups(ctx, ...names),
   }

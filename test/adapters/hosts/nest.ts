@@ -28,7 +28,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express'
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import compression from 'compression'
 import type { FastifyReply } from 'fastify'
-import { Redis } from '../../../src/index.js'
+import { Redis, type Session } from '../../../src/index.js'
 import {
   type AddGroups,
   CacheEvict,
@@ -38,6 +38,7 @@ import {
   type HttpRequest,
   RateLimit,
   RedwellModule,
+  RequireSession,
 } from '../../../src/adapters/nestjs/index.js'
 import { certificate } from '../../support/certificate.js'
 import type { Protocol } from '../client.js'
@@ -51,6 +52,9 @@ import {
   toBytes,
   toFields,
   limitWithCalls,
+  requirementWithCalls,
+  sessionsWithCalls,
+  statusOf,
   withCalls,
 } from '../host.js'
 
@@ -75,6 +79,7 @@ export const nestHost = (platform: Platform, protocol: Protocol = 'http/1.1', ve
     tellsBreaks: protocol === 'http/1.1',
     problemType: version === ' 11' && platform === 'express' ? 'application/json' : 'application/problem+json',
     limits: true,
+    sessions: true,
   },
   async start(spec) {
     const app = await create(platform, protocol, spec)
@@ -97,15 +102,16 @@ class Root {
 async function create(
   platform: Platform,
   protocol: Protocol,
-  { redis, connect = true, routes, principal }: AppSpec,
+  { redis, connect = true, routes, principal, sessions }: AppSpec,
 ): Promise<INestApplication> {
-  const options = redis instanceof Redis ? { redis } : redis
+  const { sessions: _, ...options } = redis instanceof Redis ? { redis, sessions: undefined } : redis
   const module = {
     module: Root,
     imports: [
       RedwellModule.forRoot({
         ...options,
         ...(principal && { principal: (request: HttpRequest) => principal(callOf(request)) }),
+        sessions: sessions && sessionsWithCalls(sessions, callOf),
         connect,
       }),
     ],
@@ -179,7 +185,7 @@ class Answering implements ExceptionFilter {
     if (error instanceof HttpException) {
       return this.#host.httpAdapter.reply(host.switchToHttp().getResponse(), error.getResponse(), error.getStatus())
     }
-    const { text, status = 500 } =
+    const { text, status = statusOf(error) } =
       error instanceof Refusal ? error.answer : (this.#onError?.(error) ?? { text: error.message })
     this.#host.httpAdapter.reply(host.switchToHttp().getResponse(), text, status)
   }
@@ -208,12 +214,22 @@ function declare(controller: Type, name: string, route: Route): void {
   CacheGroups()(prototype, name, 2)
 }
 
-function decorators({ method, path, cache, cachePut, cacheEvict, rateLimit, guard }: Route): MethodDecorator[] {
+function decorators({
+  method,
+  path,
+  cache,
+  cachePut,
+  cacheEvict,
+  rateLimit,
+  session,
+  guard,
+}: Route): MethodDecorator[] {
   return [
     VERBS[method](path),
     ...(cache === undefined ? [] : [Cached(withCalls(cache, callOf))]),
     ...(cachePut === undefined ? [] : [CachePut(withCalls(cachePut, callOf))]),
     ...(cacheEvict === undefined ? [] : [CacheEvict(withCalls(cacheEvict, callOf))]),
+    ...(session === undefined ? [] : [RequireSession(requirementWithCalls(session, callOf))]),
     ...(rateLimit === undefined ? [] : [RateLimit(limitWithCalls(rateLimit, callOf))]),
     ...(guard === undefined ? [] : [UseGuards(guardOf(guard))]),
   ]
@@ -238,6 +254,9 @@ function callOf(request: HttpRequest, addGroups?: AddGroups): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(request.headers),
+    get session() {
+      return (request as HttpRequest & { session: Session }).session
+    },
     json: async () => request.body,
     cacheGroups: (...names) => addGroups?.(...names),
   }

@@ -1,0 +1,42 @@
+export type Field = readonly [name: string, value: string]
+
+/** A response that is sent in place of the handler's. */
+export interface Answer {
+  readonly status: number
+  readonly fields: readonly Field[]
+  readonly body: string | Uint8Array
+}
+
+/** An answer as functions of options may make it; a web Response is taken on every host. */
+export interface MadeAnswer {
+  readonly status?: number | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** A text or bytes as they are; anything else as JSON. */
+  readonly body?: unknown
+}
+
+/** What a function made, with the fields of the refusal that it stands for. */
+export async function answerOf(made: unknown, status: number, own: readonly Field[]): Promise<Answer> {
+  const kept = own.filter(isNotBody)
+  if (made instanceof Response) {
+    const body = new Uint8Array(await made.arrayBuffer())
+    return { status: made.status, fields: [...kept, ...[...made.headers]], body }
+  }
+  const { status: other = status, headers = {}, body = made } = isAnswer(made) ? made : { body: made }
+  const isText = typeof body === 'string' || body instanceof Uint8Array
+  const type: Field = ['Content-Type', typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json']
+  const named = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
+  return {
+    status: other,
+    fields: [...kept, ...(named ? [] : [type]), ...Object.entries(headers)],
+    body: isText ? body : JSON.stringify(body ?? null),
+  }
+}
+
+function isAnswer(made: unknown): made is MadeAnswer {
+  return typeof made === 'object' && made !== null && ('body' in made || 'status' in made || 'headers' in made)
+}
+
+export function isNotBody([name]: Field): boolean {
+  return name !== 'Content-Type'
+}

@@ -1,0 +1,94 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { Redis } from '../../create-redis.js'
+import { UsageError } from '../../errors.js'
+import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
+import type { Session } from '../../session/session.js'
+import type { Sessions } from '../../session/sessions.js'
+import type { SessionOptions } from '../../session/types.js'
+import { endFastifySession, openFastifySession } from '../node/sessions.js'
+import { guardSession, sessionOf } from '../sessions.js'
+
+/** Options of the plugin's `sessions`. */
+export type FastifySessionOptions = SessionOptions<FastifyRequest>
+
+/** What a route asks of the session: `'required'`, or options. False: the route has none. */
+export type FastifySessionRequirement = 'required' | SessionRequirement<FastifyRequest> | false
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** `'required'` answers 401 where nobody is signed in; false leaves the route without a session. */
+    session?: FastifySessionRequirement
+  }
+  interface FastifyInstance {
+    /** Lists and ends sessions. */
+    sessions: Sessions
+  }
+  interface FastifyRequest {
+    /** The session of this request; there is one for anonymous requests, too. Needs `sessions` of the plugin. */
+    readonly session: Session
+  }
+}
+
+type Done = (error?: Error) => void
+
+/** Gives every request a session. */
+export function addSessions(app: FastifyInstance, redis: Redis): void {
+  app.decorateRequest('session', {
+    getter(this: FastifyRequest): Session {
+      return sessionOf(this) ?? missing(this)
+    },
+  })
+  app.addHook('onRequest', function redwellSession(request, _reply, done): void {
+    if (request.routeOptions.config.session === false) return done()
+    finish(() => openFastifySession(redis.sessions, request, request.raw), done)
+  })
+  app.addHook('onSend', function redwellSessionEnd(request, reply, payload, done): void {
+    const next: Done = (error) => (error === undefined ? done(null, payload) : done(error))
+    if (sessionOf(request) === undefined) next()
+    else finish(() => endFastifySession(request, reply), next)
+  })
+}
+
+/** Guards a route by its `config.session`. `name`: its method and template. */
+export function guardRoute(route: RouteOptions, redis: Redis, name: string): void {
+  const requirement = route.config?.session
+  if (requirement === undefined || requirement === false) return
+  const where = `config.session of ${name}`
+  if (!redis.sessions.isConfigured) {
+    throw new UsageError(`${where} needs sessions: write \`app.register(redwell, { sessions: { … } })\`.`)
+  }
+  const guard = new SessionGuard<FastifyRequest>(where, requirement === 'required' ? {} : requirement)
+  const hook = function redwellRequireSession(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const act = async (): Promise<void> => {
+      const answer = await guardSession(guard, request.session, request)
+      if (answer === undefined) {
+        if (guard.isRecent) reply.header('Cache-Control', 'no-store')
+        return done()
+      }
+      for (const [field, value] of answer.fields) reply.header(field, value)
+      reply.code(answer.status).send(answer.body)
+    }
+    act().catch(done)
+  }
+  // Before the body is read. A new array: Fastify declares the HEAD route from the same options.
+  route.onRequest = [hook, ...[route.onRequest ?? []].flat()]
+}
+
+function finish(work: () => MaybePromise<unknown>, done: Done): void {
+  try {
+    const working = work()
+    if (isPromise(working)) working.then(() => done(), done)
+    else done()
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+function missing(request: FastifyRequest): never {
+  throw new UsageError(
+    request.routeOptions.config.session === false
+      ? 'This route has `session: false`.'
+      : 'The session is not loaded yet: hooks that read it belong behind the redwell plugin.',
+  )
+}

@@ -1,0 +1,133 @@
+import { type CanActivate, type ExecutionContext, Inject, type MiddlewareConsumer, SetMetadata } from '@nestjs/common'
+import { HttpAdapterHost, Reflector } from '@nestjs/core'
+import type { FastifyInstance } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Redis } from '../../create-redis.js'
+import { UsageError } from '../../errors.js'
+import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
+import type { SessionOptions } from '../../session/types.js'
+import { endFastifySession, openFastifySession, serveSession } from '../node/sessions.js'
+import { guardSession, sessionOf } from '../sessions.js'
+import { type CacheDecorator, type HttpRequest } from './decorators.js'
+import { refusal } from './rate-limit.js'
+
+/** Options of the module's `sessions`. */
+export type NestSessionOptions<Req = HttpRequest> = SessionOptions<Req>
+
+const REQUIRED = 'redwell:require-session'
+
+/**
+ * Answers 401 where nobody is signed in, or was too long ago, before the handler and interceptors. On a handler or a
+ * controller. Throws OptionsError with every problem of the options.
+ *
+ * @example
+ * @RequireSession({ issuedWithin: '5m' })
+ * @Post('password')
+ */
+export function RequireSession<Req = HttpRequest>(requirement?: SessionRequirement<Req>): CacheDecorator {
+  return SetMetadata(REQUIRED, new SessionGuard<Req>('options of @RequireSession', requirement))
+}
+
+interface HeaderTarget {
+  header(name: string, value: string): unknown
+}
+
+/** What `@RequireSession` asks for. */
+export class RequireSessionGuard implements CanActivate {
+  readonly #reflector: Reflector
+
+  constructor(reflector: Reflector) {
+    this.#reflector = reflector
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    if (context.getType() !== 'http') return true
+    const targets = [context.getHandler(), context.getClass()]
+    const guard = this.#reflector.getAllAndOverride<SessionGuard<HttpRequest> | undefined>(REQUIRED, targets)
+    if (guard === undefined) return true
+    const http = context.switchToHttp()
+    const native = http.getRequest<HttpRequest>()
+    const session = sessionOf(native)
+    if (session === undefined)
+      throw new UsageError('@RequireSession needs sessions: write `RedwellModule.forRoot({ sessions: { … } })`.')
+    const response = http.getResponse<HeaderTarget>()
+    const answer = await guardSession(guard, session, native)
+    if (answer === undefined) {
+      if (guard.isRecent) response.header('Cache-Control', 'no-store')
+      return true
+    }
+    for (const [name, value] of answer.fields) response.header(name, value)
+    throw refusal(answer)
+  }
+}
+
+Inject(Reflector)(RequireSessionGuard, undefined, 0)
+
+/** Gives every request of the application a session, on both platforms. */
+export class SessionInstaller {
+  readonly #redis: Redis
+  readonly #adapter: HttpAdapterHost
+
+  constructor(redis: Redis, adapter: HttpAdapterHost) {
+    this.#redis = redis
+    this.#adapter = adapter
+  }
+
+  /** Called when the application is put together, before its routes are. */
+  install(consumer: MiddlewareConsumer): void {
+    const { sessions } = this.#redis
+    if (!sessions.isConfigured) return
+    const { httpAdapter } = this.#adapter
+    if (httpAdapter.getType() === 'fastify') return this.#onFastify(httpAdapter.getInstance<FastifyInstance>())
+    consumer
+      .apply((message: IncomingMessage & HttpRequest, response: ServerResponse, next: (error?: unknown) => void) => {
+        serveSession({
+          ...{ sessions, native: message, message, response },
+          proceed(error) {
+            if (error === undefined) expose(message)
+            next(error)
+          },
+        })
+      })
+      .forRoutes('{*path}')
+  }
+
+  #onFastify(app: FastifyInstance): void {
+    const { sessions } = this.#redis
+    app.decorateRequest('session', {
+      getter(this: object) {
+        return sessionOf(this) as never
+      },
+    })
+    app.addHook('onRequest', (request, _reply, done) => {
+      finish(() => openFastifySession(sessions, request, request.raw), done)
+    })
+    app.addHook('onSend', (request, reply, payload, done) => {
+      finish(
+        () => endFastifySession(request, reply),
+        (error) => (error === undefined ? done(null, payload) : done(error)),
+      )
+    })
+  }
+}
+
+Inject(Redis)(SessionInstaller, undefined, 0)
+
+Inject(HttpAdapterHost)(SessionInstaller, undefined, 1)
+
+/** `@Session()` of Nest reads this property. */
+function expose(request: object): void {
+  if (Object.hasOwn(request, 'session')) return
+  Object.defineProperty(request, 'session', { configurable: true, enumerable: true, get: () => sessionOf(request) })
+}
+
+function finish(work: () => MaybePromise<unknown>, done: (error?: Error) => void): void {
+  try {
+    const working = work()
+    if (isPromise(working)) working.then(() => done(), done)
+    else done()
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)))
+  }
+}

@@ -1,0 +1,169 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
+import type { Peer } from '../../session/cookie.js'
+import type { SessionGuard } from '../../session/guard.js'
+import type { Session } from '../../session/session.js'
+import type { Sessions } from '../../session/sessions.js'
+import type { SessionData } from '../../session/types.js'
+import { type Ending, type Sent, settle } from '../exchange.js'
+import { NO_FIELDS } from '../fields.js'
+import { applySession, guardSession, keepSession, type SessionFieldTarget, sessionOf } from '../sessions.js'
+import { intercept } from './response.js'
+
+const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
+
+/** How a request came, by its socket. */
+export function peerOf({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): Peer {
+  return {
+    encrypted: 'encrypted' in socket && socket.encrypted === true,
+    remoteAddress: socket.remoteAddress,
+    localAddress: socket.localAddress,
+    forwarded: Object.keys(headers).some((name) => FORWARDED.test(name)),
+  }
+}
+
+/** A request in a framework that answers through a `ServerResponse`. */
+export interface SessionVisit {
+  readonly sessions: Sessions
+  /** What functions of the options are called with, and what the session is kept on. */
+  readonly native: object
+  readonly message: IncomingMessage
+  readonly response: ServerResponse
+  readonly holder?: ((session: Session) => SessionData) | undefined
+  readonly proceed: (error?: unknown) => void
+}
+
+/** Loads the session of a request; what becomes of it is done before the response's head leaves. */
+export function serveSession({ sessions, native, message, response, holder, proceed }: SessionVisit): void {
+  if (sessionOf(native) !== undefined) return proceed()
+  settle(
+    () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder }),
+    (session) => {
+      keepSession(native, session)
+      intercept(response, new SessionEnding(session), proceed)
+      proceed()
+    },
+    proceed,
+  )
+}
+
+class SessionEnding implements Ending {
+  readonly ambient = NO_FIELDS
+  readonly needsBody = false
+  readonly #session: Session
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  whole(head: Parameters<Ending['whole']>[0], body: Buffer | undefined): MaybePromise<Sent> {
+    return chain(this.#headers(head), (headers) => ({ status: head.status, headers, body: body ?? null }))
+  }
+
+  streamed(head: Parameters<Ending['streamed']>[0]): ReturnType<Ending['streamed']> {
+    return chain(this.#headers(head), (headers) => ({ headers, capture: undefined }))
+  }
+
+  abandon(): void {}
+
+  #headers({ status, headers }: Parameters<Ending['whole']>[0]): MaybePromise<readonly string[]> {
+    return chain(this.#session.commit(status < 400), () => {
+      const list = [...headers]
+      applySession(this.#session, listTarget(list))
+      return list.length === headers.length && list.every((part, index) => part === headers[index]) ? headers : list
+    })
+  }
+}
+
+/** A flat list of fields as a target. */
+function listTarget(list: string[]): SessionFieldTarget {
+  const find = (name: string): number =>
+    list.findIndex((part, index) => index % 2 === 0 && part.toLowerCase() === name.toLowerCase())
+  return {
+    get(name) {
+      const values = list.filter((_, index) => index % 2 === 1 && list[index - 1]?.toLowerCase() === name)
+      return values.length === 0 ? undefined : values.join(', ')
+    },
+    set(name, value) {
+      const index = find(name)
+      if (index === -1) list.push(name, value)
+      else {
+        list[index + 1] = value
+        for (let next = list.length - 2; next > index; next -= 2)
+          if (list[next]?.toLowerCase() === name.toLowerCase()) list.splice(next, 2)
+      }
+    },
+    add: (name, value) => void list.push(name, value),
+  }
+}
+
+/** What is asked of the replies of Fastify, whichever adapter has them. */
+interface FastifyReplyLike {
+  readonly statusCode: number
+  getHeader(name: string): number | string | string[] | undefined
+  header(name: string, value: string): unknown
+}
+
+/** Loads a session in an onRequest hook. */
+export function openFastifySession(
+  sessions: Sessions,
+  native: object,
+  message: IncomingMessage,
+): MaybePromise<Session> {
+  const opened = sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message) })
+  return chain(opened, (session) => keepSession(native, session))
+}
+
+/** The onSend hook: commits once, and sets the fields of this response and of one that an error makes of it. */
+export function endFastifySession(native: object, reply: FastifyReplyLike): MaybePromise<void> {
+  const session = sessionOf(native)
+  if (session === undefined) return undefined
+  const apply = (): void =>
+    applySession(session, {
+      get(name) {
+        const value = reply.getHeader(name)
+        return value === undefined ? undefined : String(value)
+      },
+      set: (name, value) => reply.header(name, value),
+      add: (name, value) => reply.header(name, value),
+    })
+  if (failed.has(session)) return apply()
+  try {
+    const committing = session.commit(reply.statusCode < 400)
+    return isPromise(committing) ? committing.then(apply, (error: unknown) => fail(session, error)) : apply()
+  } catch (error) {
+    return fail(session, error)
+  }
+}
+
+function fail(session: Session, error: unknown): never {
+  failed.add(session)
+  throw error
+}
+
+/** Sessions that could not be saved: the error response in the place of theirs runs through the hook as well. */
+const failed = new WeakSet<Session>()
+
+/** Refuses a request on `node:http`, or lets it pass. */
+export function guardNodeSession<Req extends object>(
+  guard: SessionGuard<Req>,
+  native: Req,
+  response: ServerResponse,
+  proceed: (error?: unknown) => void,
+): void {
+  const session = sessionOf(native)
+  if (session === undefined)
+    return proceed(new Error('There is no session: write `app.use(sessions())` before requireSession.'))
+  settle(
+    () => guardSession(guard, session, native),
+    (answer) => {
+      if (guard.isRecent && answer === undefined) response.setHeader('Cache-Control', 'no-store')
+      if (answer === undefined) return proceed()
+      response.statusCode = answer.status
+      for (const [name, value] of answer.fields) response.setHeader(name, value)
+      response.setHeader('Content-Length', Buffer.byteLength(answer.body))
+      response.end(answer.body)
+    },
+    proceed,
+  )
+}

@@ -1,0 +1,42 @@
+import type { Session } from './session.js'
+
+/** A field to set, or to add a line of. */
+export interface FieldChange {
+  readonly name: string
+  readonly value: string
+  readonly adds: boolean
+}
+
+type Effects = Pick<Session, 'setCookie' | 'accessed' | 'available'>
+
+/**
+ * Fields that a response owes to its session: the cookie, and that it depends on who asks. `get`: the fields that are
+ * set, by lower-case name.
+ */
+export function sessionFields(
+  { setCookie, accessed, available }: Effects,
+  get: (name: string) => string | undefined,
+): readonly FieldChange[] {
+  if (!accessed && setCookie === undefined) return NONE
+  const changes: FieldChange[] = []
+  if (setCookie !== undefined) changes.push({ name: 'Set-Cookie', value: setCookie, adds: true })
+  const vary = get('vary')
+  if (vary === undefined || !/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary)) {
+    changes.push({ name: 'Vary', value: vary === undefined || vary === '' ? 'Cookie' : `${vary}, Cookie`, adds: false })
+  }
+  const before = get('cache-control')
+  const control = available ? privately(before) : 'no-store'
+  if (control !== before) changes.push({ name: 'Cache-Control', value: control, adds: false })
+  return changes
+}
+
+const NONE: readonly FieldChange[] = []
+
+/** `Cache-Control` for one client: what shared caches were told goes. */
+function privately(value: string | undefined): string {
+  if (value === undefined || value.trim() === '') return 'private'
+  const members = value.split(',').map((member) => member.trim())
+  if (members.some((member) => /^(private|no-store)$/i.test(member))) return value
+  const kept = members.filter((member) => !/^(public|s-maxage|proxy-revalidate|private)\b/i.test(member))
+  return ['private', ...kept].join(', ')
+}

@@ -1,0 +1,227 @@
+import { describe, expect, test } from 'vitest'
+import type { RedisOptions, SessionOptions } from '../../../src/index.js'
+import type { Reply } from '../client.js'
+import type { Bed, Started } from '../contract.js'
+import type { Call, Route } from '../host.js'
+
+type Values = Record<string, unknown>
+
+const dataOf = ({ session }: Call): Values => session.data as Values
+
+/** A browser of one cookie. */
+class Browser {
+  cookie: string | undefined
+
+  constructor(readonly app: Started) {}
+
+  async ask(path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Reply> {
+    const own = this.cookie === undefined ? headers : { ...headers, cookie: this.cookie }
+    const reply = await this.app.client.ask(path, { method, headers: own })
+    for (const [name, value] of reply.lines) {
+      if (name !== 'set-cookie' || !value.startsWith('session=')) continue
+      const pair = value.split(';')[0] ?? ''
+      this.cookie = pair === 'session=' ? undefined : pair
+    }
+    return reply
+  }
+}
+
+const setCookie = ({ lines }: Reply): string[] =>
+  lines.filter(([name]) => name === 'set-cookie').map(([, line]) => line)
+
+/** What sessions must do on every host that has them. */
+export function sessions({ host, start }: Bed): void {
+  const route = (path: string, handler: Route['handler'], more: Partial<Route> = {}): Route => ({
+    ...{ method: 'GET', path, handler },
+    ...more,
+  })
+  const shop: readonly Route[] = [
+    route('/', () => 'hello'),
+    route('/read', (call) => ({ json: { ...dataOf(call) } })),
+    route('/write', (call) => {
+      dataOf(call)['count'] = Number(dataOf(call)['count'] ?? 0) + 1
+      return 'written'
+    }),
+    route('/stream', (call) => {
+      dataOf(call)['streamed'] = true
+      return { stream: pieces() }
+    }),
+    route(
+      '/login',
+      async (call) => {
+        dataOf(call)['userId'] = call.header('x-user') ?? 'ann'
+        const status = Number(call.header('x-status') ?? 200)
+        return { status, text: 'in' }
+      },
+      { method: 'POST' },
+    ),
+    route(
+      '/logout',
+      async ({ session }) => {
+        await session.end()
+        return 'out'
+      },
+      { method: 'POST' },
+    ),
+    route('/account', () => 'account', { session: {} }),
+    route('/recent', () => 'recent', { session: { issuedWithin: '1h' } }),
+    route('/old', () => 'old', { session: { issuedWithin: '1ms', challenge: 'Form realm="shop"' } }),
+    route('/own', () => 'own', {
+      session: { onReject: (reason) => ({ status: 403, body: { reason }, headers: { 'x-why': reason } }) },
+    }),
+    route('/devices', async ({ session }) => ({
+      json: { handle: session.handle, subject: session.subject },
+    })),
+    route('/fail', (call) => {
+      dataOf(call)['failed'] = true
+      throw new Error('oh')
+    }),
+    route('/saved', async (call) => {
+      dataOf(call)['saved'] = true
+      await call.session.save()
+      throw new Error('oh')
+    }),
+    route('/map', (call) => {
+      dataOf(call)['map'] = new Map()
+      return 'x'
+    }),
+  ]
+  const open = async (options: SessionOptions<Call> = {}, more: RedisOptions = {}): Promise<Browser> =>
+    new Browser(await start(shop, { sessions: options, redis: more }))
+
+  describe.skipIf(!host.traits.sessions)('sessions', () => {
+    test('an anonymous visitor costs nothing: no cookie, no Vary, nothing in Redis', async () => {
+      const browser = await open()
+      const { headers, text } = await browser.ask('/')
+      expect([text, headers['set-cookie'], headers['vary'], headers['cache-control']]).toEqual(['hello', ...NOTHING])
+      expect(browser.app.redis.cache.stats().sessions).toEqual({})
+    })
+
+    test('what is written is there at the next request; reading makes a response private', async () => {
+      const browser = await open()
+      const written = await browser.ask('/write')
+      expect(setCookie(written)).toEqual([
+        expect.stringMatching(/^session=[A-Za-z0-9_-]{87}; Max-Age=28800; Path=\/; HttpOnly; SameSite=Lax$/),
+      ])
+      await browser.ask('/write')
+      const read = await browser.ask('/read')
+      expect([JSON.parse(read.text), setCookie(read)]).toEqual([{ count: 2 }, []])
+      expect([read.headers['cache-control'], read.headers['vary']?.toLowerCase()]).toEqual(['private', 'cookie'])
+      expect((await browser.ask('/')).headers['cache-control']).toBeUndefined()
+    })
+
+    test('a streamed response saves before its head leaves', async () => {
+      const browser = await open()
+      const { text } = await browser.ask('/stream')
+      expect([text, browser.cookie !== undefined]).toEqual(['onetwo', true])
+      expect(JSON.parse((await browser.ask('/read')).text)).toEqual({ streamed: true })
+    })
+
+    test('a sign-in changes the id in the same response; a response that fails signs nobody in', async () => {
+      const browser = await open()
+      await browser.ask('/write')
+      const before = browser.cookie
+      expect((await browser.ask('/login', 'POST', { 'x-status': '401' })).status).toBe(401)
+      expect([browser.cookie, JSON.parse((await browser.ask('/read')).text)]).toEqual([before, { count: 1 }])
+      await browser.ask('/login', 'POST')
+      expect(browser.cookie).not.toBe(before)
+      expect(JSON.parse((await browser.ask('/read')).text)).toEqual({ count: 1, userId: 'ann' })
+      const old = await browser.app.client.get('/read', { cookie: before ?? '' })
+      expect([old.text, setCookie(old)]).toEqual(['{}', []])
+      const late = await browser.app.client.get('/write', { cookie: before ?? '' })
+      expect([late.status, setCookie(late)]).toEqual([409, []])
+    })
+
+    test('signing out ends the session and clears the cookie with the same attributes', async () => {
+      const browser = await open()
+      await browser.ask('/login', 'POST')
+      const { cookie } = browser
+      const out = await browser.ask('/logout', 'POST')
+      expect(setCookie(out)).toEqual(['session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax'])
+      expect((await browser.app.client.get('/read', { cookie: cookie ?? '' })).text).toBe('{}')
+      expect(await browser.app.redis.sessions.list('ann')).toEqual([])
+    })
+
+    test('a guarded route answers 401 before its handler, with a challenge that opens no window', async () => {
+      const browser = await open()
+      const refused = await browser.ask('/account')
+      expect([refused.status, refused.headers['www-authenticate'], refused.headers['cache-control']]).toEqual([
+        ...[401, 'Session', 'no-store'],
+      ])
+      expect(JSON.parse(refused.text)).toEqual({ type: 'about:blank', title: 'Sign in first', status: 401 })
+      await browser.ask('/write')
+      expect((await browser.ask('/account')).status).toBe(401)
+      const own = await browser.ask('/own')
+      expect([own.status, JSON.parse(own.text), own.headers['x-why']]).toEqual([
+        ...[403, { reason: 'anonymous' }, 'anonymous'],
+      ])
+      await browser.ask('/login', 'POST')
+      expect((await browser.ask('/account')).text).toBe('account')
+      expect((await browser.ask('/own')).text).toBe('own')
+    })
+
+    test('a route may ask for a recent sign-in, and then is no-store', async () => {
+      const browser = await open()
+      await browser.ask('/login', 'POST')
+      const recent = await browser.ask('/recent')
+      expect([recent.text, recent.headers['cache-control']]).toEqual(['recent', 'no-store'])
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const old = await browser.ask('/old')
+      expect([old.status, old.headers['www-authenticate']]).toEqual([401, 'Form realm="shop"'])
+    })
+
+    test('save() is kept when the handler fails afterwards; what JSON would lose is an error of the request', async () => {
+      const browser = await open()
+      expect((await browser.ask('/saved')).status).toBe(500)
+      expect(browser.cookie).toBeDefined()
+      expect(JSON.parse((await browser.ask('/read')).text)).toEqual({ saved: true })
+      expect((await browser.ask('/map')).status).toBe(500)
+      expect((await browser.ask('/')).status).toBe(200)
+    })
+
+    test('two browsers are two sessions; devices have handles and descriptors, and are revoked by them', async () => {
+      const one = await open({ describe: (call) => call.header('user-agent') })
+      const two = new Browser(one.app)
+      await one.ask('/login', 'POST', { 'user-agent': 'Firefox' })
+      await two.ask('/login', 'POST', { 'user-agent': 'Safari' })
+      const mine = JSON.parse((await one.ask('/devices')).text) as { handle: string; subject: string }
+      const devices = await one.app.redis.sessions.list('ann')
+      expect(devices.map(({ descriptor }) => descriptor)).toEqual(['Firefox', 'Safari'])
+      expect([devices[0]?.handle, mine.subject]).toEqual([mine.handle, 'ann'])
+      await one.app.redis.sessions.revoke('ann', devices[1]!.handle)
+      expect([(await one.ask('/account')).status, (await two.ask('/account')).status]).toEqual([200, 401])
+      await one.app.redis.sessions.revokeAll('ann')
+      expect((await one.ask('/account')).status).toBe(401)
+    })
+
+    test('cookies that were not made here never reach Redis', async () => {
+      const browser = await open()
+      for (const value of ['x', 'a'.repeat(87), `${'A'.repeat(86)}!`, '', '"quoted"', 'A'.repeat(200)]) {
+        const { text, lines } = await browser.app.client.get('/read', { cookie: `a=b; session=${value}; c=d` })
+        expect([text, lines.some(([name]) => name === 'set-cookie')]).toEqual(['{}', false])
+      }
+      expect(Object.keys(browser.app.redis.cache.stats().sessions['load'] ?? {})).toEqual(['malformed'])
+    })
+
+    test('requests that `skip` leaves out pass', async () => {
+      const browser = await open({ skip: (call) => call.header('x-health') === 'yes' })
+      await browser.ask('/write')
+      expect((await browser.ask('/', 'GET', { 'x-health': 'yes' })).text).toBe('hello')
+      expect((await browser.ask('/read', 'GET', { 'x-health': 'yes' })).status).toBe(500)
+    })
+
+    test('options that contradict one another are errors at the start, all in one', async () => {
+      const wrong = { absoluteTtl: '1m', secrets: 'short', cookie: { sameSite: 'none', secure: false } } as const
+      await expect(start(shop, { sessions: wrong })).rejects.toThrow(
+        /sameSite[^]*absoluteTtl[^]*secrets: number 1 must be a text of at least 32 characters/,
+      )
+    })
+  })
+}
+
+const NOTHING = [undefined, undefined, undefined]
+
+async function* pieces() {
+  yield 'one'
+  yield 'two'
+}
