@@ -28,6 +28,11 @@ export function keepSession(owner: object, session: Session): Session {
   return session
 }
 
+/** Who asks, where the application does not say so itself: the subject of the session. */
+export function subjectOf(owner: object): string | undefined {
+  return sessionOf(owner)?.peekSubject()
+}
+
 /** Options of `sessions(options)`, checked where they are declared, and used by the first Redis that they meet. */
 export class DeclaredSessions<Req> {
   readonly #options: SessionOptions<Req> | undefined

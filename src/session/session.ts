@@ -130,6 +130,15 @@ export class Session {
     return this.#endNow()
   }
 
+  /** @internal Whose session it is now, for the cache: a response does not depend on the session by that alone. */
+  peekSubject(): string | undefined {
+    this.#onRead?.()
+    if (this.#payload === undefined && this.#state !== 'loaded') return undefined
+    this.#payload ??= this.#makePayload()
+    const { policy } = this.#context
+    return policy.principal(this.#payload.data) === undefined ? undefined : policy.subject(this.#payload.data)
+  }
+
   /** @internal Seconds since the id was issued; undefined where there is no session. */
   get issuedForSeconds(): number | undefined {
     const record = this.#record

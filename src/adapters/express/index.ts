@@ -20,6 +20,7 @@ import {
 } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
+import { sessionOf, subjectOf } from '../sessions.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 
 export { rateLimit } from './rate-limit.js'
@@ -163,7 +164,7 @@ function visitOf<P>(
 ): Visit<Request<P>> {
   const application = rootOf(req.app)
   // The application's function is written for requests of any route.
-  const principal = principals.get(req) as PrincipalOf<Request<P>> | undefined
+  const principal = (principals.get(req) ?? (sessionOf(req) && subjectOf)) as PrincipalOf<Request<P>> | undefined
   const request = new NodeRequest(req, req, {
     route,
     application,

@@ -10,8 +10,9 @@ import type { HostTraits } from '../../route/registry.js'
 import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, routesOf } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
+import { subjectOf } from '../sessions.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
-import { addSessions, type FastifySessionOptions, guardRoute } from './session.js'
+import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
 import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
 
 export type { FastifyRateLimit } from './rate-limit.js'
@@ -72,9 +73,9 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     )
   }
   const { connect = false, rateLimit, sessions, ...settings } = options
-  const { principal } = settings
   const own = openRedis({ logger: app.log, ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
+  const principal = settings.principal ?? (own.redis.sessions.isConfigured ? subjectOf : undefined)
   app.decorate('redis', own.redis)
   app.decorate('cache', own.redis.cache)
   app.decorate('sessions', own.redis.sessions)
@@ -95,6 +96,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     guardRoute(route, own.redis, routeName(route))
     limitRoute(route, own.redis, routeName(route))
     attach(route, host)
+    endBehindCache(route)
   })
   // Later than the routes: another plugin may have brought it.
   app.addHook('onReady', async () => host.routes.expectPrincipal(host.requests.principal))

@@ -44,10 +44,26 @@ export function addSessions(app: FastifyInstance, redis: Redis): void {
     finish(() => openFastifySession(redis.sessions, request, request.raw), done)
   })
   app.addHook('onSend', function redwellSessionEnd(request, reply, payload, done): void {
-    const next: Done = (error) => (error === undefined ? done(null, payload) : done(error))
-    if (sessionOf(request) === undefined) next()
-    else finish(() => endFastifySession(request, reply), next)
+    // Of a cached route: behind the cache, which must not see the fields of this client's session.
+    if (request.routeOptions.config.cache === undefined) endSession(request, reply, payload, done)
+    else done(null, payload)
   })
+}
+
+/** Lets a cached route end the session of its requests when its entry has been decided about. */
+export function endBehindCache(route: RouteOptions): void {
+  if (route.config?.cache !== undefined) route.onSend = [...[route.onSend ?? []].flat(), endSession]
+}
+
+function endSession(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  done: (error?: Error | null, payload?: unknown) => void,
+): void {
+  const next: Done = (error) => (error === undefined ? done(null, payload) : done(error))
+  if (sessionOf(request) === undefined) next()
+  else finish(() => endFastifySession(request, reply), next)
 }
 
 /** Guards a route by its `config.session`. `name`: its method and template. */

@@ -27,6 +27,7 @@ import {
   snapshotFields,
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
+import { subjectOf } from '../sessions.js'
 import { intercept, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
@@ -68,7 +69,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     this.#redis = redis
     this.#adapter = adapter
     this.#discovery = discovery
-    this.#principal = principal
+    this.#principal = principal ?? (redis.sessions.isConfigured ? subjectOf : undefined)
   }
 
   /** Reads all decorators, so that mistakes are errors of the start. Contexts and microservices answer no HTTP. */

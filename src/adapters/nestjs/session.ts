@@ -1,13 +1,20 @@
-import { type CanActivate, type ExecutionContext, Inject, type MiddlewareConsumer, SetMetadata } from '@nestjs/common'
+import {
+  type CanActivate,
+  type ExecutionContext,
+  Inject,
+  Logger,
+  type MiddlewareConsumer,
+  SetMetadata,
+} from '@nestjs/common'
 import { HttpAdapterHost, Reflector } from '@nestjs/core'
 import type { FastifyInstance } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Redis } from '../../create-redis.js'
-import { UsageError } from '../../errors.js'
-import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { SessionError, UsageError } from '../../errors.js'
+import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { SessionOptions } from '../../session/types.js'
-import { endFastifySession, openFastifySession, serveSession } from '../node/sessions.js'
+import { endWithResponse, openFastifySession, serveSession } from '../node/sessions.js'
 import { guardSession, sessionOf } from '../sessions.js'
 import { type CacheDecorator, type HttpRequest } from './decorators.js'
 import { refusal } from './rate-limit.js'
@@ -100,16 +107,28 @@ export class SessionInstaller {
         return sessionOf(this) as never
       },
     })
-    app.addHook('onRequest', (request, _reply, done) => {
-      finish(() => openFastifySession(sessions, request, request.raw), done)
-    })
-    app.addHook('onSend', (request, reply, payload, done) => {
+    app.addHook('onRequest', (request, reply, done) => {
       finish(
-        () => endFastifySession(request, reply),
-        (error) => (error === undefined ? done(null, payload) : done(error)),
+        () =>
+          chain(openFastifySession(sessions, request, request.raw), (session) =>
+            // Not in a hook: the cache decides later than hooks do, and must not see the fields of this client's session.
+            endWithResponse(session, reply.raw, (error) => fail(reply.raw, error)),
+          ),
+        done,
       )
     })
   }
+}
+
+/** The handler has answered, and its session cannot be saved: too late for filters. */
+function fail(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) return void response.destroy()
+  const isKnown = error instanceof SessionError
+  const statusCode = isKnown ? error.statusCode : 500
+  if (!isKnown) new Logger('Redwell').error(error)
+  response.statusCode = statusCode
+  response.setHeader('Content-Type', 'application/json; charset=utf-8')
+  response.end(JSON.stringify({ statusCode, message: isKnown ? error.message : 'Internal server error' }))
 }
 
 Inject(Redis)(SessionInstaller, undefined, 0)

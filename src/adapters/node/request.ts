@@ -4,7 +4,7 @@ import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun, RequestContext } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
-import { ReadWatch, watchDerived, WatchedRequest } from './watch.js'
+import { ReadWatch, watchDerived, WatchedRequest, watchSession } from './watch.js'
 
 /** What answers requests: an application of a framework, or a router. */
 export type Dispatch = (message: IncomingMessage, response: ServerResponse) => void
@@ -79,6 +79,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
     this.presentMessage(this.message, run)
     if (this.watch?.watchesCredentials === true) watchDerived(this.native, this.watch)
+    watchSession(this.native, this.watch)
     return this.watch?.observe(run.selectors)
   }
 }

@@ -39,12 +39,16 @@ export function serveSession({ sessions, native, message, response, holder, proc
   settle(
     () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder }),
     (session) => {
-      keepSession(native, session)
-      intercept(response, new SessionEnding(session), proceed)
+      endWithResponse(keepSession(native, session), response, proceed)
       proceed()
     },
     proceed,
   )
+}
+
+/** Does what becomes of a session before the head of a response leaves, behind a cache that was reached later. */
+export function endWithResponse(session: Session, response: ServerResponse, failed: (error: unknown) => void): void {
+  intercept(response, new SessionEnding(session), failed)
 }
 
 class SessionEnding implements Ending {

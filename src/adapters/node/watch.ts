@@ -4,6 +4,7 @@ import type { BackgroundRun } from '../../route/request.js'
 import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
+import { sessionOf } from '../sessions.js'
 
 /** What libraries make of credentials before a handler sees the request. */
 const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
@@ -79,6 +80,14 @@ export class ReadWatch {
     return this.#selector !== undefined
   }
 
+  /** The data of the session was read. One that `per` or `key` asks is part of the key as a whole. */
+  readSession(): void {
+    if (!this.active || !this.#run.watched.includes('cookie')) return
+    const name = 'request.session'
+    if (this.#selector?.isOwner === true) this.#keyed.add(name)
+    else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, 'cookie')
+  }
+
   /** A property of the request that a library has made of credentials was read. Returns the value to hand out. */
   readProperty(property: string, value: unknown): unknown {
     const name = `request.${property}`
@@ -102,6 +111,11 @@ export class ReadWatch {
     report(name)
     return value
   }
+}
+
+/** Reports that a handler reads the session, wherever it has that from. */
+export function watchSession(request: object, watch: ReadWatch | undefined): void {
+  sessionOf(request)?.onRead(watch && (() => watch.readSession()))
 }
 
 /** An object that tells which of its members are looked at. Its methods act on the object itself. */

@@ -4,7 +4,7 @@ import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
 import { hasJudgedFields, JUDGED } from '../node/request.js'
-import { ReadWatch, WatchedRequest, watchOf, watchPrototype } from '../node/watch.js'
+import { ReadWatch, WatchedRequest, watchOf, watchPrototype, watchSession } from '../node/watch.js'
 
 /** Where the authority of a URL has begun: after `http://` or `https://`. */
 const AUTHORITY = 8
@@ -111,6 +111,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
       originals.set(this.shown, this.message)
     }
     this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
+    if (typeof this.native === 'object' && this.native !== null) watchSession(this.native, this.watch)
     const headers = [this.message.headers, this.shown.headers]
     if (this.watch !== undefined) for (const one of headers) watchPrototype(one, this.watch, headersPrototype)
     // A handler on Node may read the message behind the request.

@@ -203,6 +203,63 @@ export function sessions({ host, start }: Bed): void {
       expect(Object.keys(browser.app.redis.cache.stats().sessions['load'] ?? {})).toEqual(['malformed'])
     })
 
+    test('a cached page whose handler reads the session is not stored; one that does not is, for everybody anonymous', async () => {
+      let runs = 0
+      const cached = (path: string, handler: Route['handler'], more: Route['cache'] = { ttl: 60 }): Route =>
+        route(path, handler, { cache: more })
+      const app = await start(
+        [
+          ...shop,
+          cached('/page', () => `page ${(runs += 1)}`),
+          cached('/mine', (call) => `${String(dataOf(call)['count'])} ${(runs += 1)}`),
+          cached('/counting', (call) => {
+            dataOf(call)['views'] = Number(dataOf(call)['views'] ?? 0) + 1
+            return `counted ${(runs += 1)}`
+          }),
+          cached('/home', (call) => `${String(call.session.subject)} ${(runs += 1)}`, { ttl: 60, per: true }),
+        ],
+        { sessions: {} },
+      )
+      const [ann, other, nobody] = [new Browser(app), new Browser(app), new Browser(app)]
+      for (const browser of [ann, other]) await browser.ask('/write')
+      // Anonymous with a session: the page is everybody's.
+      expect((await ann.ask('/page')).cache).toBe('MISS')
+      const hit = await other.ask('/page')
+      expect([hit.cache, hit.text, setCookie(hit), hit.headers['cache-control']?.includes('private')]).toEqual([
+        ...['HIT', 'page 1', [], false],
+      ])
+      // What depends on a session is nobody else's, whether it is read or written.
+      for (const path of ['/mine', '/counting']) {
+        const first = await ann.ask(path)
+        expect(first.headers['cache-control']).toMatch(/private|no-store/)
+        expect((await other.ask(path)).cache).not.toBe('HIT')
+        expect((await nobody.ask(path)).cache).not.toBe('HIT')
+        expect((await ann.ask(path)).cache).not.toBe('HIT')
+      }
+      // Per subject, who is the session's where nothing else is said.
+      await ann.ask('/login', 'POST', { 'x-user': 'ann' })
+      await other.ask('/login', 'POST', { 'x-user': 'bob' })
+      const mine = await ann.ask('/home')
+      expect([mine.cache, mine.text.split(' ')[0], mine.headers['vary']]).toEqual([
+        ...['MISS', 'ann', expect.stringMatching(/cookie/i)],
+      ])
+      expect((await ann.ask('/home')).cache).toBe('HIT')
+      const others = await other.ask('/home')
+      expect([others.cache, others.text.split(' ')[0]]).toEqual(['MISS', 'bob'])
+      expect([(await ann.ask('/home')).text, (await ann.ask('/home')).cache]).toEqual([mine.text, 'HIT'])
+      const second = new Browser(app)
+      await second.ask('/login', 'POST', { 'x-user': 'ann' })
+      expect((await second.ask('/home')).text).toBe(mine.text)
+      for (const reply of [mine, others, await ann.ask('/home')]) {
+        expect(reply.headers['cache-control']).toContain('private')
+        expect(setCookie(reply)).toEqual([])
+      }
+      // A signed-in user shares no page whose route does not say so.
+      expect((await ann.ask('/page')).cache).not.toBe('HIT')
+      await ann.ask('/logout', 'POST')
+      expect((await ann.ask('/home')).text).toMatch(/^undefined/)
+    })
+
     test('requests that `skip` leaves out pass', async () => {
       const browser = await open({ skip: (call) => call.header('x-health') === 'yes' })
       await browser.ask('/write')
