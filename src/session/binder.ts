@@ -57,11 +57,12 @@ export class SubjectBinder {
   async bind({ tag, handle, lifeMs, startedAt, known, budget }: Binding): Promise<string> {
     const { keepMs, maxPerSubject: max } = this.#policy
     const entry = { handle, lifeMs: Math.max(1, Math.ceil(lifeMs)), keepMs, epoch: nonce(), max }
-    const { epoch, revokedAt, now, members } = await this.#store.admit(tag, entry, budget)
+    const { epoch, revokedAt, now, isNew, members } = await this.#store.admit(tag, entry, budget)
     // By the clock of the store, counted back from the reply: at the latest then the request had begun.
     const beganAt = now - (performance.now() - startedAt) * 1000
     if (revokedAt >= beganAt && !known.has(epoch) && !this.#own.isEarlier(tag, epoch, startedAt)) {
-      await this.#store.withdraw(tag, [handle], budget)
+      // One that the revocation has spared stays where it is.
+      if (isNew) await this.#store.withdraw(tag, [handle], budget)
       throw new SessionError('revoked')
     }
     if (members.length > 0) await this.#makeRoom(tag, handle, members, now, budget)

@@ -128,9 +128,10 @@ export class MemorySessionStore implements SessionStore {
     this.#subjects.set(tag, subject)
     subject.expiresAt = Math.max(subject.expiresAt, now + keepMs * 1000)
     for (const [other, deadlineAt] of subject.index) if (deadlineAt <= now) subject.index.delete(other)
+    const isNew = !subject.index.has(handle)
     subject.index.set(handle, now + lifeMs * 1000)
     const members = subject.index.size > max ? inOrder(subject.index) : []
-    return { epoch: subject.epoch, revokedAt: subject.revokedAt, now, members }
+    return { epoch: subject.epoch, revokedAt: subject.revokedAt, now, isNew, members }
   }
 
   withdraw(tag: string, handles: readonly string[]): void {

@@ -90,11 +90,11 @@ export class RedisSessionStore implements SessionStore {
     const { handle, lifeMs, keepMs, epoch, max } = entry
     const args = [handle, String(lifeMs), String(keepMs), epoch, String(max === Infinity ? 0 : max)]
     const reply = await this.#scripts.run(scripts.admit, [this.#subject(tag), this.#index(tag)], args, budget)
-    const [current = '', revokedAt, now, ...parts] = textsOf(reply)
+    const [current = '', revokedAt, now, added, ...parts] = textsOf(reply)
     const members = parts.flatMap((part, at) =>
       at % 2 === 0 ? [{ handle: part, deadlineAt: Number(parts[at + 1]) }] : [],
     )
-    return { epoch: current, revokedAt: Number(revokedAt), now: Number(now), members }
+    return { epoch: current, revokedAt: Number(revokedAt), now: Number(now), isNew: added === '1', members }
   }
 
   async withdraw(tag: string, handles: readonly string[], budget?: CommandBudget): Promise<void> {

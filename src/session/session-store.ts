@@ -65,6 +65,8 @@ export interface Admission {
   /** Time of the last revocation of everything; 0: none. */
   readonly revokedAt: number
   readonly now: number
+  /** Whether the session was not in the index. */
+  readonly isNew: boolean
   /** The subject's sessions, the oldest first, where there are more than allowed; the new one among them. */
   readonly members: readonly { readonly handle: string; readonly deadlineAt: number }[]
 }

@@ -3,7 +3,7 @@
 -- that it spared (44, or none); KEYS[2] index: handles by absolute deadline in microseconds, because milliseconds tie
 -- ARGV[1] handle; ARGV[2] its life in ms; ARGV[3] how long a record is kept, in ms; ARGV[4] epoch of a new record;
 -- ARGV[5] most sessions, 0: no limit
--- Returns epoch, time of the last revocation, time; where there are too many, handles and deadlines, the oldest
+-- Returns epoch, time of the last revocation, time, whether the session is new to the index; where there are too many, handles and deadlines, the oldest
 -- first
 -- include: head
 local now = time_now()
@@ -17,11 +17,11 @@ else
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[2]) * 1000), ARGV[1])
+local added = redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[2]) * 1000), ARGV[1])
 redis.call('PEXPIRE', KEYS[2], string.format('%.0f', keep))
-local reply = { string.sub(record, 1, 22), string.sub(record, 23, 38), string.format('%.0f', now) }
+local reply = { string.sub(record, 1, 22), string.sub(record, 23, 38), string.format('%.0f', now), added }
 local most = tonumber(ARGV[5])
 if most > 0 and redis.call('ZCARD', KEYS[2]) > most then
-  for index, part in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')) do reply[3 + index] = part end
+  for index, part in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')) do reply[4 + index] = part end
 end
 return reply
