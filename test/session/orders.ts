@@ -113,7 +113,13 @@ async function runOnce<World>(scenario: Scenario<World>, planned: readonly Choic
     steps.push(next?.waitingFor ?? '')
     await next?.release()
   }
-  await check(world, plain, steps)
+  try {
+    await check(world, plain, steps)
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\nafter ${steps.join(' ')}`, {
+      cause: error,
+    })
+  }
   return made
 }
 

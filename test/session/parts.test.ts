@@ -25,7 +25,7 @@ describe('ids', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ maxLength: 200 }), fc.base64String({ maxLength: 200 })), (text) => {
         const id = parseId(text)
-        if (id !== undefined) expect(text).toMatch(/^[A-Za-z0-9_-]{87}$/)
+        expect(id === undefined || /^[A-Za-z0-9_-]{87}$/.test(text)).toBe(true)
       }),
     )
     const { text } = newId(undefined)
@@ -170,7 +170,7 @@ describe('secrets', () => {
     const sealed = Buffer.from(sealerOf(one, undefined)!('handle').seal('cart', text))
     const open = (secrets: string | string[], name = 'handle', property = 'cart', bytes = sealed) =>
       Buffer.from(sealerOf(secrets, undefined)!(name).open(property, bytes)).toString()
-    expect([open(one), open([two!, one!])]).toEqual(['{"a":1}', '{"a":1}'])
+    expect([open(one), open([two, one])]).toEqual(['{"a":1}', '{"a":1}'])
     expect(sealed.includes('a')).toBe(false)
     expect(() => open(two)).toThrow('another secret')
     expect(() => open(one, 'other')).toThrow()

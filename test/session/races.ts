@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-conditional-expect -- what must hold depends on the order */
 import { expect, test } from 'vitest'
 import type { Session } from '../../src/index.js'
 import type { SessionStore } from '../../src/session/session-store.js'
@@ -56,20 +57,20 @@ const setUp =
   }
 
 /** No cookie that was ever sent opens a session of the user. */
-async function nobodySignedIn({ user, browser }: World, sessions: Sessions, steps: readonly string[]): Promise<void> {
+async function nobodySignedIn({ user, browser }: World, sessions: Sessions): Promise<void> {
   for (const cookie of browser.seen) {
     const session = await sessions.load(cookie)
-    expect(session.subject, steps.join(' ')).not.toBe(user)
+    expect(session.subject).not.toBe(user)
   }
-  expect(await sessions.list(user), steps.join(' ')).toEqual([])
+  expect(await sessions.list(user)).toEqual([])
 }
 
 /** The browser is signed in, by its last cookie and by no other. */
-async function signedIn({ user, browser }: World, sessions: Sessions, steps: readonly string[]): Promise<Session> {
+async function signedIn({ user, browser }: World, sessions: Sessions): Promise<Session> {
   const session = await sessions.load(browser.cookie)
-  expect(session.subject, steps.join(' ')).toBe(user)
+  expect(session.subject).toBe(user)
   for (const cookie of browser.seen)
-    if (cookie !== browser.cookie) expect((await sessions.load(cookie)).data, steps.join(' ')).toEqual({})
+    if (cookie !== browser.cookie) expect((await sessions.load(cookie)).data).toEqual({})
   return session
 }
 
@@ -94,11 +95,10 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
   ])('S1: what was signed out stays signed out: %s', async (_, all) => {
     const others = wide ? all : all.slice(0, 1)
     const actors = [request('end', end), ...others.map((act, index) => request(String(index), act))]
-    await scenario(store(), [signIn], actors, async (world, sessions, steps) => {
+    await scenario(store(), [signIn], actors, async (world, sessions) => {
       // With the id of before a rotation nobody is signed out: the request is told so.
-      if (world.results['end'] !== 'done')
-        expect(world.results['end'], steps.join(' ')).toMatchObject({ reason: 'moved' })
-      else await nobodySignedIn(world, sessions, steps)
+      if (world.results['end'] !== 'done') expect(world.results['end']).toMatchObject({ reason: 'moved' })
+      else await nobodySignedIn(world, sessions)
     })
   })
 
@@ -114,10 +114,10 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
 
   test('S1: a session that is revoked by its handle is not brought back by a rotation, a change or a touch', async () => {
     for (const act of [rotate, write, touch, signIn])
-      await scenario(store(), [signIn], [request('act', act), revokeOne], async (world, sessions, steps) => {
+      await scenario(store(), [signIn], [request('act', act), revokeOne], async (world, sessions) => {
         const list = await sessions.list(world.user)
         // The list may have been read before a sign-in was in it.
-        if (list.length === 0) await nobodySignedIn(world, sessions, steps)
+        if (list.length === 0) await nobodySignedIn(world, sessions)
       })
   })
 
@@ -129,13 +129,10 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       const loaded = await Promise.all([...world.browser.seen].map((cookie) => sessions.load(cookie)))
       const alive = loaded.filter(({ subject }) => subject === world.user).map(({ handle }) => handle)
       const listed = await sessions.list(world.user)
-      expect(
-        listed.map(({ handle }) => handle),
-        steps.join(' '),
-      ).toEqual(alive)
+      expect(listed.map(({ handle }) => handle)).toEqual(alive)
       // Unless the request that names it came with an id from before a rotation, which names nothing.
       if (steps.indexOf('1.rotate') === -1 || steps.indexOf('0.load') < steps.indexOf('1.rotate'))
-        expect(alive, steps.join(' ')).toHaveLength(1)
+        expect(alive).toHaveLength(1)
     })
   })
 
@@ -144,17 +141,17 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       store(),
       [signIn],
       [request('one', write), ...(wide ? [request('two', writeOther)] : []), request('rotate', rotate)],
-      async (world, sessions, steps) => {
-        const { data } = await signedIn(world, sessions, steps)
+      async (world, sessions) => {
+        const { data } = await signedIn(world, sessions)
         const kept = (name: string) => world.results[name] === 'done'
-        expect([kept('rotate'), data.count, data.theme], steps.join(' ')).toEqual([
+        expect([kept('rotate'), data.count, data.theme]).toEqual([
           true,
           kept('one') ? 1 : undefined,
           kept('two') ? 'dark' : undefined,
         ])
         // Refused are only those that came with the old id when it was replaced.
         for (const name of wide ? ['one', 'two'] : ['one'])
-          if (!kept(name)) expect(world.results[name], steps.join(' ')).toMatchObject({ reason: 'moved' })
+          if (!kept(name)) expect(world.results[name]).toMatchObject({ reason: 'moved' })
       },
     )
   })
@@ -164,11 +161,11 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       store(),
       [({ data }) => void (data.cart = ['a'])],
       [request('signs', signIn), request('writes', write)],
-      async (world, sessions, steps) => {
-        const { data } = await signedIn(world, sessions, steps)
+      async (world, sessions) => {
+        const { data } = await signedIn(world, sessions)
         const wrote = world.results['writes'] === 'done'
-        expect(data, steps.join(' ')).toEqual({ cart: ['a'], userId: world.user, ...(wrote && { count: 1 }) })
-        if (!wrote) expect(world.results['writes'], steps.join(' ')).toMatchObject({ reason: 'moved', statusCode: 409 })
+        expect(data).toEqual({ cart: ['a'], userId: world.user, ...(wrote && { count: 1 }) })
+        if (!wrote) expect(world.results['writes']).toMatchObject({ reason: 'moved', statusCode: 409 })
       },
     )
   })
@@ -178,7 +175,7 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       store(),
       [({ data }) => void (data.cart = ['a'])],
       [request('signs', signIn), request('reads', read), ...(wide ? [request('writes', write)] : [])],
-      async (world, sessions, steps) => void (await signedIn(world, sessions, steps)),
+      async (world, sessions) => void (await signedIn(world, sessions)),
     )
   })
 
@@ -187,12 +184,12 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       store(),
       [({ data }) => void (data.cart = ['a'])],
       [request('one', signIn), request('two', ({ data }, { user }) => void (data.userId = `${user}-two`))],
-      async (world, sessions, steps) => {
+      async (world, sessions) => {
         const { subject } = await sessions.load(world.browser.cookie)
         const done = ['one', 'two'].filter((name) => world.results[name] === 'done')
-        expect(done.length, steps.join(' ')).toBeGreaterThan(0)
+        expect(done.length).toBeGreaterThan(0)
         // Both count where the second began with the id of before the first, which makes a session of its own.
-        expect([world.user, `${world.user}-two`], steps.join(' ')).toContain(subject)
+        expect([world.user, `${world.user}-two`]).toContain(subject)
       },
     )
   })
@@ -210,15 +207,12 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
       store(),
       [],
       [own('one'), own('two')],
-      async ({ user, browser }, sessions, steps) => {
-        expect(await sessions.list(user), steps.join(' ')).toHaveLength(1)
+      async ({ user, browser }, sessions) => {
+        expect(await sessions.list(user)).toHaveLength(1)
         const subjects = await Promise.all(
           [...browser.seen].map(async (cookie) => (await sessions.load(cookie)).subject),
         )
-        expect(
-          subjects.filter((subject) => subject !== undefined),
-          steps.join(' '),
-        ).toHaveLength(1)
+        expect(subjects.filter((subject) => subject !== undefined)).toHaveLength(1)
       },
       { maxPerSubject: 1 },
     )
