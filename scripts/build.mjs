@@ -2,7 +2,7 @@
 // entries share. Made beside dist and put in its place when complete, so that nobody ever imports half a build.
 // `--if-stale` does nothing where dist is newer than the sources.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { isBuilt, root } from './prepare.mjs'
 
@@ -12,10 +12,10 @@ if (process.argv.includes('--if-stale') && isBuilt()) process.exit(0)
 const { build } = await import('esbuild')
 
 const startedAt = new Date()
-const fresh = join(root, 'node_modules/.cache', `redwell-build-${process.pid}`)
+// In the root, as dist is: source maps name the sources by their path from here.
+const fresh = join(root, `.dist-${process.pid}`)
 const dist = join(root, 'dist')
 
-mkdirSync(join(root, 'node_modules/.cache'), { recursive: true })
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
 const args = [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh, '--noEmitOnError']
 const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })

@@ -22,6 +22,7 @@ import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/index.js'
 import { Telemetry } from './telemetry/telemetry.js'
 
+/** Options of `createRedis`: the settings, and what only code can give. */
 export interface RedisOptions extends RedisSettings {
   /** Logs changes of state. Default: warnings and errors on the console. */
   logger?: Logger | undefined
@@ -76,9 +77,11 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
 
 /** One application's handle: the connection to Redis and the cache on it. */
 export class Redis implements AsyncDisposable {
+  /** Settings after all defaults and checks. Safe to log. */
   readonly settings: ResolvedSettings
   /** The data cache. */
   readonly cache: CacheBackend
+  /** Where changes of state and warnings go. */
   readonly logger: Logger
   /** @internal Options of all routes. */
   readonly defaults: ResponseDefaults
@@ -162,6 +165,7 @@ export class Redis implements AsyncDisposable {
     return this.connection.client
   }
 
+  /** State of the connection; always `ready` on the embedded store until it is closed. */
   get status(): ConnectionStatus {
     if (this.#closed) return 'closed'
     return this.connection?.status ?? 'ready'
@@ -220,6 +224,7 @@ export class Redis implements AsyncDisposable {
     ;(await this.#otel)?.stop()
   }
 
+  /** The same as `close()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -1,5 +1,6 @@
 /** Base of every error redwell throws: a stable `code`, and a message that says what to do next. */
 export abstract class RedwellError extends Error {
+  /** Stable, for programs. */
   abstract readonly code: `ERR_REDWELL_${string}`
 }
 
@@ -12,7 +13,9 @@ export class OptionsError extends RedwellError {
   override readonly name = 'OptionsError'
   readonly code = 'ERR_REDWELL_OPTIONS'
   constructor(
+    /** What the options belong to, such as `config.cache of GET /products/:id`. */
     readonly where: string,
+    /** One text for each problem. */
     readonly problems: readonly string[],
   ) {
     super(bulleted(`Invalid ${where}:`, problems))
@@ -23,7 +26,10 @@ export class OptionsError extends RedwellError {
 export class SettingsError extends RedwellError {
   override readonly name = 'SettingsError'
   readonly code = 'ERR_REDWELL_SETTINGS'
-  constructor(readonly problems: readonly string[]) {
+  constructor(
+    /** One text for each problem. */
+    readonly problems: readonly string[],
+  ) {
     super(bulleted('Invalid Redis settings:', problems))
   }
 }
@@ -34,6 +40,10 @@ export class UsageError extends RedwellError {
   readonly code = 'ERR_REDWELL_USAGE'
 }
 
+/**
+ * `not-ready`: no connection. `deadline`: not answered in time. `breaker-open`: known not to answer. `closed`: the
+ * handle was closed. `error`: Redis refused the command, see `cause`.
+ */
 export type UnavailableReason = 'not-ready' | 'deadline' | 'breaker-open' | 'closed' | 'error'
 
 /** Redis could not answer a command in time. Never reaches a request handler: the cache treats it as an outage. */
@@ -41,6 +51,7 @@ export class UnavailableError extends RedwellError {
   override readonly name = 'UnavailableError'
   readonly code = 'ERR_REDWELL_UNAVAILABLE'
   constructor(
+    /** Why Redis could not answer. */
     readonly reason: UnavailableReason,
     message: string,
     options?: ErrorOptions,
@@ -112,12 +123,15 @@ function plain(name: string): string {
 export class RateLimitError extends RedwellError {
   override readonly name = 'RateLimitError'
   readonly code = 'ERR_REDWELL_RATE_LIMIT'
+  /** Status of the response: 429, or 503 where Redis could not answer. */
   readonly status: number
 
   constructor(
     /** What the limiter answered. */
     readonly verdict: { readonly retryAfter: number | undefined },
+    /** The same as `status`. */
     readonly statusCode: number,
+    /** `Retry-After` and the fields of the limit. */
     readonly headers: Readonly<Record<string, string>>,
   ) {
     const { stackTraceLimit } = Error

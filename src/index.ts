@@ -1,3 +1,8 @@
+/**
+ * The connection, the data cache, rate limiters, errors, and the types of options that all frameworks share.
+ *
+ * @module redwell
+ */
 export { CacheBackend } from './data/backend.js'
 export type { Memoized, MemoizeOptions } from './data/backend.js'
 export { jsonCoder } from './data/coder.js'
@@ -44,6 +49,7 @@ export type {
   RedisSettings,
   ResolvedSettings,
   SentinelOptions,
+  Pem,
   TlsOptions,
 } from './redis/settings.js'
 export type { Duration } from './duration.js'
@@ -92,9 +98,21 @@ export type {
   CacheEvictOptions,
   CacheOptions,
   CachePutOptions,
+  EntryOptions,
+  EvictGroup,
+  EvictKey,
+  EvictKeyOptions,
+  FromResult,
+  GroupOption,
+  KeyOptions,
   Principal,
   PrincipalOf,
+  Privacy,
   ResponseDefaults,
   ResponseOptions,
   WriteResult,
 } from './route/options.js'
+export type { HttpOptions } from './http/index.js'
+export type { VaryRule } from './http/vary.js'
+export type { MaybePromise } from './maybe-promise.js'
+export type { RateLimitStats } from './telemetry/limits.js'

@@ -28,6 +28,7 @@ export interface AdapterOptions<Req> extends RedisOptions {
 
 /** A Redis and what ends it. */
 export interface AdapterRedis extends AsyncDisposable {
+  /** The handle: connection and cache. */
   readonly redis: Redis
   /** Ends refreshes and the connection. A handle that was given stays open. Call it when the server has closed. */
   close(): Promise<void>

@@ -23,6 +23,7 @@ export interface CacheScopeOptions {
   readonly budget?: (() => CommandBudget) | undefined
 }
 
+/** What an invalidation did. */
 export interface Evicted {
   /** Entries removed by their key. Those of a group are not counted: that would cost one lookup each. */
   readonly entries: number

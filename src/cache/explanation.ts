@@ -1,9 +1,10 @@
 /** A request to ask about. */
 export interface ExplainRequest {
-  /** Default GET. */
+  /** Method of the request. Default GET. */
   readonly method?: string | undefined
   /** Path and query, or an absolute URL where the host matters. */
   readonly url: string
+  /** Header fields of the request. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Method and template of the route, such as `GET /items/:id`. Default: the first cached one whose template fits. */
   readonly route?: string | undefined
@@ -17,16 +18,19 @@ export interface ExplainRequest {
 export interface Explanation {
   /** Method and template of the route. */
   readonly route: string
+  /** What the cache would do. */
   readonly outcome: 'hit' | 'stale' | 'miss' | 'bypass'
-  /** `fresh`, `absent`, `stale`, `request-no-cache`, `outage` …; the whole list stands in docs/http.md. */
+  /** `fresh`, `absent`, `stale`, `request-no-cache`, `outage` …; docs/http.md lists them all. */
   readonly reason: string
   /** The key in the store; undefined where the store is not asked. */
   readonly key: string | undefined
   /** Request fields that select the response. */
   readonly vary: readonly string[]
-  /** Whether the handler would be asked about the stored response, and whether that may stand in for its failure. */
+  /** Whether the handler would be asked about the stored response. */
   readonly validates: boolean
+  /** Whether the stored response may replace a failure of the handler. */
   readonly servableOnError: boolean
+  /** The entry that was found; undefined where there is none. */
   readonly entry: ExplainedEntry | undefined
   /** Why the last response of this key was not stored, as far as this process has seen; the last 1,000 keys of a route. */
   readonly lastRefusal: Refusal | undefined
@@ -41,13 +45,20 @@ export interface Refusal {
   readonly at: Date
 }
 
+/** The entry that a lookup found. */
 export interface ExplainedEntry {
+  /** Status of the response. */
   readonly status: number
+  /** When it was stored, by Redis' clock. */
   readonly storedAt: Date
+  /** Milliseconds since then. */
   readonly ageMs: number
-  /** Negative: it has been stale for so long. Infinity: until it is evicted. */
+  /** Remaining lifetime in milliseconds. Negative: stale for that long. Infinity: until it is evicted. */
   readonly freshForMs: number
+  /** Names of its groups. */
   readonly groups: readonly string[]
+  /** Length of its body. */
   readonly bodyBytes: number
+  /** Whether a soft invalidation has made it stale. */
   readonly softened: boolean
 }

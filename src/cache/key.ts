@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
  */
 export type KeyPart = string | number | bigint | boolean | null | Date | readonly KeyPart[] | KeyParams
 
+/** Parameters as a part of a key; their order does not matter. */
 export interface KeyParams {
   readonly [name: string]: KeyPart | undefined
 }

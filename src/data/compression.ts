@@ -3,12 +3,14 @@ import zlib from 'node:zlib'
 import { describeValue } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 
+/** Codecs of `node:zlib`. `zstd` needs Node 22.15, 23.8 or newer. */
 export type CompressionCodec = 'brotli' | 'deflate' | 'zstd'
 
+/** How values are compressed. */
 export interface CompressionOptions {
   /** Encoded values of at least this many bytes are compressed. Default 4096. */
   readonly threshold?: number | undefined
-  /** Default `'brotli'`. `'zstd'` needs a Node.js whose `node:zlib` has it (22.15, 23.8 or later). */
+  /** Codec. Default `'brotli'`. `'zstd'` needs a Node.js whose `node:zlib` has it (22.15, 23.8 or later). */
   readonly codec?: CompressionCodec | undefined
   /** Brotli 0 to 11, deflate 1 to 9, zstd 1 to 22. Default 1: higher levels cost several times as much and save little. */
   readonly level?: number | undefined

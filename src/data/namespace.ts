@@ -57,6 +57,7 @@ const NO_OPTIONS = {}
  * options, values that cannot be encoded, and the loader's own errors do.
  */
 export class Namespace<K = Key, In = unknown, Out = In> {
+  /** Name, the same in keys, statistics and events. */
   readonly name: string
   readonly #context: DataContext
   readonly #engine: ValueEngine
@@ -169,6 +170,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return this.deleteMany([key])
   }
 
+  /** Removes values; loads of them that are under way are not stored. */
   async deleteMany(keys: readonly K[]): Promise<Evicted> {
     const paths = keys.map((key) => this.#path(key))
     return this.#engine.evictPaths('delete', paths, 'hard')

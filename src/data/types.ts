@@ -39,11 +39,13 @@ export interface ReadOptions {
   readonly shared?: boolean | undefined
 }
 
+/** Options of `get`. */
 export interface GetOptions extends ReadOptions {
   /** An object, such as the request, that remembers the answer: for its lifetime the same key is asked for once. */
   readonly memo?: object | undefined
 }
 
+/** Options of `set`. */
 export interface SetOptions extends ValueOptions {
   /**
    * The stamp of `beginWrite(key)`, taken before the value was made. The value is stored only if neither the key nor one
@@ -52,12 +54,15 @@ export interface SetOptions extends ValueOptions {
   readonly ifUnchangedSince?: WriteStamp | undefined
 }
 
+/** Options of `getOrSet`. */
 export interface GetOrSetOptions extends LoadOptions, GetOptions {
+  /** Groups that the value is stored with, and groups to read it by. Default: none. */
   readonly group?: string | readonly string[] | undefined
   /** Ends the caller's wait, and aborts the loader if this caller runs it. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `getOrSetMany`. */
 export type GetOrSetManyOptions = Omit<GetOrSetOptions, 'memo'>
 
 /** Defaults of all values of a namespace. Options of a call override them; groups add up. */
@@ -83,7 +88,9 @@ export type StoreOptions = ValueOptions & Pick<LoadOptions, 'negativeTtl'>
 
 /** The value that a load replaces. */
 export interface Previous<T> {
+  /** The stale value. */
   readonly value: T
+  /** Milliseconds since it was stored. */
   readonly ageMs: number
 }
 
@@ -105,11 +112,13 @@ export interface LoaderContext<T = unknown, Out = T> extends LoadContext {
   readonly unchanged: () => T
 }
 
+/** Loads a value. `undefined` means that there is none; an error goes to the caller and is not stored. */
 export type Loader<T, Out = T> = (context: LoaderContext<T, Out>) => T | Promise<T>
 
 /** Any loader; its context has the types of its namespace. */
 export type AnyLoader = (context: LoaderContext<never>) => unknown
 
+/** Any loader of many values. */
 export type AnyBatchLoader = (keys: readonly never[], context: BatchContext<never>) => unknown
 
 /** The context of the loader of many values. */
@@ -142,7 +151,9 @@ export type ValueEntry<T> =
  */
 export type ValueMissReason = 'absent' | 'undecodable' | 'invalid' | 'outage'
 
+/** Result of `set`. */
 export interface SetResult {
+  /** Whether the value is in the cache now. */
   readonly stored: boolean
   /** `contested`: `ifUnchangedSince` does not hold. `outage`: the store was unavailable. */
   readonly reason?: 'contested' | 'outage'
@@ -161,9 +172,11 @@ export interface PathOptions {
   readonly prefix?: string | undefined
 }
 
+/** Options of calls that walk all keys. */
 export interface ScanOptions {
   /** Keys the server looks at in one step. Default 100: well under a millisecond of its time. */
   readonly count?: number | undefined
+  /** Ends the walk after the current step. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -187,18 +200,25 @@ export type KeyOf<K, N> = Key extends K ? N : K
 
 /** The interface of Standard Schema libraries (Zod, Valibot, ArkType and others; standardschema.dev). */
 export interface StandardSchema<Input = unknown, Output = Input> {
+  /** The interface that the library implements. */
   readonly '~standard': {
+    /** Of the interface. */
     readonly version: 1
+    /** Name of the library. */
     readonly vendor: string
+    /** Returns the value that the schema makes of this one, or its issues. */
     readonly validate: (value: unknown) => MaybePromise<SchemaResult<Output>>
+    /** For the compiler alone. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined
   }
 }
 
+/** Result of a schema: the value, or what is wrong with it. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] }
 
+/** One problem that a schema found. */
 export interface SchemaIssue {
   readonly message: string
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined

@@ -194,6 +194,7 @@ const REFUSAL_REASONS = {
   'content-location': false, // a POST without that of its own URI, or explicit freshness (RFC 9110 section 9.3.3)
 }
 
+/** Why a response was sent and not stored; docs/troubleshooting.md says what to do. */
 export type RefusalReason = keyof typeof REFUSAL_REASONS
 
 export function refuse(reason: RefusalReason): Refused {

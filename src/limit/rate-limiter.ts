@@ -13,6 +13,7 @@ import { type RateLimitVerdict, verdictOf } from './verdict.js'
 /** Who is counted: a user's id, an API key, an address. Numbers count by their text. */
 export type Identity = string | number | bigint
 
+/** Options of a call of a rate limiter. */
 export interface HitOptions {
   /** Units of the call: a whole number; 0 only asks. Default 1. */
   readonly cost?: number | undefined

@@ -18,6 +18,7 @@ export interface RateObject {
   readonly name?: string | undefined
 }
 
+/** A rate: `'100/minute'` or `{ limit: 100, window: '1m' }`. */
 export type RateInput = RateText | RateObject
 
 /** A rate as the stores take it. */

@@ -3,10 +3,13 @@ import type { RateOutcome } from './window.js'
 
 /** One rate of a verdict, for fields and dashboards. Seconds, with fractions. */
 export interface RateLimitPolicy {
+  /** Name of the rate, such as `minute`. */
   readonly name: string
+  /** Units in one window. */
   readonly limit: number
   /** Length of the window. */
   readonly window: number
+  /** Units left. */
   readonly remaining: number
   /** Until all units are back. */
   readonly resetAfter: number
@@ -29,6 +32,7 @@ export type LimitReason = 'limited' | 'banned' | 'unavailable' | 'unidentified'
 
 /** The answer of a rate limiter to one call. */
 export interface RateLimitVerdict {
+  /** Whether the call may go on. */
   readonly allowed: boolean
   /** Undefined where the call was allowed. */
   readonly reason: LimitReason | undefined
@@ -42,7 +46,9 @@ export interface RateLimitVerdict {
   readonly retryAfter: number | undefined
   /** Name of the rate that binds first, such as `minute`. */
   readonly rate: string
+  /** Who decided. */
   readonly source: VerdictSource
+  /** Every rate of the limit, shortest window first. */
   readonly policies: readonly RateLimitPolicy[]
 }
 

@@ -35,6 +35,7 @@ export class Secret {
 /** Where TLS material comes from: a PEM text or its bytes, or the path of a file that holds it. */
 export type Pem = string | Buffer
 
+/** Certificates of a TLS connection. */
 export interface TlsOptions {
   /** Client certificate. */
   cert?: Pem | undefined
@@ -46,23 +47,29 @@ export interface TlsOptions {
   checkHostname?: boolean | undefined
 }
 
+/** Where the sentinels are, and their own credentials. */
 export interface SentinelOptions {
   /** `host` or `host:port`, in a list or separated by commas; default port 26379. Default: `REDIS_SENTINEL_NODES`. */
   nodes?: string | readonly string[] | undefined
-  /** Default `mymaster`. */
+  /** Name of the monitored master. Default `mymaster`. */
   masterName?: string | undefined
   /** Credentials of the sentinels themselves, never sent to the master. */
   username?: string | undefined
+  /** Masked in errors, logs and inspections. Default: none. */
   password?: string | undefined
 }
 
+/** Nodes at which discovery of a cluster begins. */
 export interface ClusterOptions {
   /** `host` or `host:port`, in a list or separated by commas: where discovery begins. Default port 6379. */
   nodes: string | readonly string[]
 }
 
+/** User and password of one authentication. */
 export interface Credentials {
+  /** Default: the `default` user of Redis. */
   username?: string | undefined
+  /** Sent with the next connection. */
   password: string
 }
 
@@ -70,27 +77,29 @@ export interface Credentials {
 export interface RedisSettings {
   /** `redis://`, `rediss://` (TLS), several nodes separated by commas for a cluster, or `memory:` for the embedded store. */
   url?: string | undefined
-  /** Default `localhost`. */
+  /** Host of the server. Default `localhost`. */
   host?: string | undefined
-  /** 1 to 65535. Default 6379. */
+  /** Port of the server, 1 to 65535. Default 6379. */
   port?: number | undefined
   /** Database number. Default 0. */
   db?: number | undefined
+  /** User of the ACL. Default: the `default` user of Redis. */
   username?: string | undefined
+  /** Masked in errors, logs and inspections. Default: none. */
   password?: string | undefined
-  /** Asked before each authentication, for secrets that rotate. In place of `username` and `password`. */
+  /** Called for each connection, for secrets that rotate. In place of `username` and `password`. Default: none. */
   credentials?: (() => Promise<Credentials>) | undefined
-  /** On by `rediss://` as well. Options left out come from the `REDIS_SSL_*` variables. */
+  /** TLS; `rediss://` switches it on too. Options left out come from the `REDIS_SSL_*` variables. Default false. */
   tls?: boolean | TlsOptions | undefined
   /** Redis Cluster. Discovery begins at the nodes of the URL, at these, or at `host` and `port`. Default false. */
   cluster?: boolean | ClusterOptions | undefined
-  /** Redis Sentinel: the sentinels tell where the master is. `false` ignores `REDIS_SENTINEL`. */
+  /** Redis Sentinel: the sentinels name the master. `false` ignores `REDIS_SENTINEL`. Default: none. */
   sentinel?: false | SentinelOptions | undefined
-  /** Most connections to one server: one for commands, a second for wake-ups. With 1 nobody waits for another process. */
+  /** Most connections to one server: one for commands, a second for wake-ups. With 1, no request waits for another process. */
   maxConnections?: number | undefined
-  /** A connection on which nothing moves for this long is closed and made anew. Default 3 s, on a cluster 1.5 s. */
+  /** A connection without a byte in either direction for this long is closed and opened again. Default 3 s, on a cluster 1.5 s. */
   socketTimeout?: Duration | undefined
-  /** Default 1 s. */
+  /** Limit of one connection attempt. Default 1 s. */
   connectTimeout?: Duration | undefined
   /** How long all commands of one request may take together before it goes on without the cache. Default 50 ms. */
   commandTimeout?: Duration | undefined
@@ -174,43 +183,69 @@ export interface ResolvedSentinel {
 
 /** Settings after all defaults and checks. Safe to log: secrets show as `***`. */
 export interface ResolvedSettings {
+  /** What the connection leads to; `memory` is the embedded store. */
   readonly kind: 'memory' | 'standalone' | 'cluster' | 'sentinel'
+  /** Server, or nodes of a cluster; empty for others. */
   readonly nodes: readonly Address[]
+  /** Database number. */
   readonly db: number
+  /** User of the ACL. */
   readonly username: string | undefined
+  /** Masked. */
   readonly password: Secret | undefined
+  /** Provider in place of user and password. */
   readonly credentials: (() => Promise<Credentials>) | undefined
+  /** TLS material; undefined without TLS. */
   readonly tls: ResolvedTls | undefined
+  /** Sentinels; undefined without Sentinel. */
   readonly sentinel: ResolvedSentinel | undefined
+  /** Most connections to one server; undefined: two. */
   readonly maxConnections: number | undefined
+  /** Longest silence of a connection, in milliseconds. */
   readonly socketTimeoutMs: number
+  /** Limit of one connection attempt, in milliseconds. */
   readonly connectTimeoutMs: number
+  /** Budget of all commands of one request, in milliseconds. */
   readonly commandTimeoutMs: number
+  /** Limit of one invalidation, in milliseconds. */
   readonly invalidationTimeoutMs: number
+  /** Replicas that must acknowledge an invalidation. */
   readonly waitForReplicas: number
+  /** Whether entries from before a restart or failover are used. */
   readonly trustRestarts: boolean
+  /** Redis protocol. */
   readonly resp: 2 | 3
+  /** First part of every key. */
   readonly prefix: string
+  /** Lifetime of entries that name none, in milliseconds; 0: until evicted. */
   readonly defaultTtlMs: number
+  /** Whether entries without expiry are warned of on a server that cannot evict them. */
   readonly warnUnboundedCache: boolean
+  /** Whether spans and metrics are recorded. */
   readonly otel: boolean
+  /** Whether the driver's own metrics are on. */
   readonly otelRedis: boolean
+  /** Limit of the application and defaults of all limits. */
   readonly rateLimit: {
-    /** Of the whole application; undefined: none. */
+    /** Limit of the whole application; undefined: none. */
     readonly rate: { readonly limit: number; readonly windowMs: number } | undefined
+    /** Whether limits refuse while Redis cannot answer. */
     readonly failClosed: boolean
+    /** Fields of responses. */
     readonly headers: 'draft' | 'legacy' | 'none'
   }
   readonly sessions: SessionSettings
+  /** Whether operators may ask this process over Redis. */
   readonly operate: boolean
+  /** The client that was passed in. */
   readonly client: NodeRedis | undefined
-  /** What was given and does not count; said once at start. */
+  /** Settings that were given and are ignored; logged once at start. */
   readonly warnings: readonly string[]
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
 
-/** For types that do not accept a member that is there and undefined. */
+/** For types that do not accept a member that exists and is undefined. */
 export function withoutUndefined<T extends object>(object: T): Defined<T> {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>
 }

@@ -91,6 +91,7 @@ export type CachePutOptions<Req> = Omit<EntryOptions<Req>, 'clientDirectives'> &
 
 /** The response of a successful write. */
 export interface WriteResult {
+  /** Status of the response. */
   readonly status: number
   /** The body parsed as JSON; undefined where it is not JSON, or a stream. */
   json(): unknown
@@ -99,6 +100,7 @@ export interface WriteResult {
 /** A function of the request and the result, synchronous or not. */
 export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
 
+/** Which entries `cacheEvict` ends, and how. */
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
   /** Of `cacheEvict`. `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
   mode?: 'hard' | 'soft' | undefined
@@ -107,6 +109,7 @@ export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
 /** `'path'` is the key of the GET of this path; otherwise the parts that its own `key` function returns. */
 export type EvictKey<Req> = 'path' | readonly KeyPart[] | FromResult<Req, 'path' | readonly KeyPart[] | undefined>
 
+/** Groups that a write invalidates: names, or a function of the request and the result. */
 export type EvictGroup<Req> = string | readonly string[] | FromResult<Req, string | readonly string[] | undefined>
 
 /** Options of `cacheEvict`: what a successful write invalidates. At least one of `group` and `key`. */

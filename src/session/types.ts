@@ -41,6 +41,7 @@ export type SessionPrincipal = string | number | bigint | null | undefined
 /** The interface of Standard Schema libraries, as far as sessions use it. */
 export interface SessionSchema {
   readonly '~standard': {
+    /** Returns the value that the schema makes of this one, or its issues. */
     readonly validate: (
       value: unknown,
     ) => MaybePromise<
@@ -53,12 +54,15 @@ export interface SessionSchema {
 /** Converts the values of properties; the coders of `redwell/devalue` and `redwell/msgpackr` fit. */
 export interface SessionCoder {
   readonly name: string
+  /** Returns the bytes of a value. */
   encode(value: unknown): Uint8Array
+  /** Returns the value of bytes. */
   decode(bytes: Buffer): unknown
 }
 
 /** Encrypts what is stored of properties, in place of `secrets`. Synchronous, like the coder. */
 export interface SessionEncryptor {
+  /** Returns what is stored. */
   encrypt(plain: Buffer, context: SessionPropertyContext): Uint8Array
   /** What it throws ends the session: it counts as one that is not there. */
   decrypt(stored: Buffer, context: SessionPropertyContext): Uint8Array

@@ -308,6 +308,7 @@ const GROUPS_MAX = 100_000
 /** Lists of variants kept. A forgotten one begins to count anew. */
 const VARIANT_LISTS_MAX = 10_000
 
+/** Options of the embedded store. */
 export interface MemoryOptions {
   /** Budget for entries, in bytes; the least recently used go first. Default 64 MiB. */
   readonly maxBytes?: number | undefined

@@ -109,6 +109,7 @@ export interface MatchStep {
  * test/store/contract.ts.
  */
 export interface Store {
+  /** Prefix of all keys. */
   readonly prefix: string
   /** Present where entries live in this process. */
   readonly local?: LocalReader | undefined

@@ -1,18 +1,25 @@
+/**
+ * Typed events of `node:diagnostics_channel`.
+ *
+ * @module redwell/diagnostics
+ */
 import { type Channel, channel, subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
 import { isPromise } from '../maybe-promise.js'
 
 /** The route or namespace that an event belongs to. */
 export interface Origin {
+  /** Where it belongs. */
   readonly kind: 'route' | 'namespace'
   /** A route's method and template (`GET /products/:id`), or a namespace's name (`default`: values without a namespace). */
   readonly name: string
 }
 
-/** - `stale`: served past its lifetime, as the route, the client or a soft invalidation allowed */
+/** Result of a lookup. `stale`: sent past its lifetime, as the route, the client or a soft invalidation allowed. */
 export type Outcome = 'hit' | 'stale' | 'miss' | 'bypass'
 
 /** What every event of an operation carries. */
 interface OperationEvent {
+  /** The route or namespace; the same object in all of its events. */
   readonly origin: Origin
   /** Milliseconds since the epoch, by the process' clock. */
   readonly at: number
@@ -22,6 +29,7 @@ interface OperationEvent {
 export interface LookupEvent extends OperationEvent {
   /** `get` on a route; the method's name (`get`, `getOrSet`, `has` …) on a namespace. */
   readonly operation: string
+  /** Result of the lookup. */
   readonly outcome: Outcome
   /** Cause of the outcome; docs/telemetry.md lists them. A miss that Redis caused has the reason `outage`. */
   readonly reason: string
@@ -29,6 +37,7 @@ export interface LookupEvent extends OperationEvent {
   readonly durationMs: number
   /** Remaining lifetime; Infinity: until evicted. Undefined where no entry was found. */
   readonly ttlMs: number | undefined
+  /** Age of the entry. Undefined where no entry was found. */
   readonly ageMs: number | undefined
   /** Size of the body that is served. */
   readonly bytes: number
@@ -38,19 +47,24 @@ export interface LookupEvent extends OperationEvent {
   readonly groups: readonly string[]
 }
 
-/** - `fenced`: the key or a group was invalidated since the fill began; `contested`: another writer of the key was active */
+/** `fenced`: the key or a group was invalidated since the fill began. `contested`: another writer of the key was active. */
 export type StoreResult = 'stored' | 'fenced' | 'contested' | 'outage'
 
 /** An attempt to store an entry has ended. */
 export interface StoreEvent extends OperationEvent {
   /** `fill`: the result of a miss; `write-through`: the response to a write; `set`: a value from the application. */
   readonly write: 'fill' | 'write-through' | 'set'
+  /** Whether it was stored, otherwise why not. */
   readonly result: StoreResult
+  /** Time until Redis answered. */
   readonly durationMs: number
+  /** Lifetime; Infinity: until evicted. */
   readonly ttlMs: number
   /** Size of the body. */
   readonly bytes: number
+  /** The entry's key below its prefix, as it stands in Redis. */
   readonly key: string
+  /** Groups of the entry, encoded as in Redis. */
   readonly groups: readonly string[]
 }
 
@@ -64,13 +78,17 @@ export interface RefusalEvent extends OperationEvent {
 export interface EvictionEvent extends OperationEvent {
   /** `evict` on a route; the method's name (`delete`, `deleteGroup` …) on a namespace. */
   readonly operation: string
+  /** Keys that were invalidated, encoded as in Redis. */
   readonly keys: readonly string[]
+  /** Groups that were invalidated, encoded as in Redis. */
   readonly groups: readonly string[]
+  /** `soft`: entries became stale. */
   readonly mode: 'hard' | 'soft'
   /** False: Redis did not confirm it; the invalidation is queued and retried. */
   readonly confirmed: boolean
   /** Count of entries that were removed by their key. */
   readonly entries: number
+  /** Time until Redis answered. */
   readonly durationMs: number
 }
 
@@ -80,6 +98,7 @@ export interface WaitEvent extends OperationEvent {
   readonly holder: 'process' | 'other-process'
   /** What ended the wait; docs/telemetry.md lists the words. */
   readonly end: string
+  /** Length of the wait. */
   readonly durationMs: number
 }
 
@@ -91,7 +110,9 @@ export interface RefreshEvent extends OperationEvent {
 
 /** An invalidation or another writer came first, so the entry was not stored: consistency at work. */
 export interface FenceEvent extends OperationEvent {
+  /** What would have been stored. */
   readonly write: StoreEvent['write']
+  /** The entry's key below its prefix, as it stands in Redis. */
   readonly key: string
 }
 
@@ -100,25 +121,35 @@ export type StaleIfErrorEvent = OperationEvent
 
 /** The circuit breaker in front of Redis changed its state. */
 export interface BreakerEvent {
+  /** Milliseconds since the epoch. */
   readonly at: number
   /** Address of the server, or of the seeds. */
   readonly server: string
+  /** State from now on. `half-open`: one command decides. */
   readonly state: 'closed' | 'open' | 'half-open'
+  /** State before. */
   readonly previous: 'closed' | 'open' | 'half-open'
 }
 
 /** The connection to Redis changed its state. */
 export interface ConnectionEvent {
+  /** Milliseconds since the epoch. */
   readonly at: number
+  /** Address of the server, or of the seeds. */
   readonly server: string
+  /** Status from now on. */
   readonly status: 'ready' | 'degraded' | 'unavailable' | 'closed'
+  /** Status before. */
   readonly previous: 'ready' | 'degraded' | 'unavailable' | 'closed'
 }
 
 /** Unconfirmed invalidations were sent again. */
 export interface RetryEvent {
+  /** Milliseconds since the epoch. */
   readonly at: number
+  /** Prefix that the invalidations belong to. */
   readonly prefix: string
+  /** Whether Redis confirmed them. */
   readonly result: 'confirmed' | 'failed'
   /** Keys and groups that are still unconfirmed. While there are any, this process serves nothing from the cache. */
   readonly pending: number
@@ -133,12 +164,15 @@ export type RateLimitOutcome = 'allowed' | 'limited' | 'blocked' | 'local' | 'by
 
 /** A rate limiter has decided about a call. */
 export interface RateLimitEvent {
+  /** Milliseconds since the epoch. */
   readonly at: number
   /** Name of the limiter, or method and template of the route. The identity is never reported. */
   readonly scope: string
+  /** What was decided. */
   readonly outcome: RateLimitOutcome
   /** Limit of the rate that binds first. */
   readonly limit: number
+  /** Time of the decision. */
   readonly durationMs: number
 }
 
@@ -155,17 +189,29 @@ export interface SessionEvent {
 
 /** Channels of `node:diagnostics_channel`, and the events published on them. */
 export interface CacheEvents {
+  /** A lookup was decided. */
   'redwell:lookup': LookupEvent
+  /** An attempt to store has ended. */
   'redwell:store': StoreEvent
+  /** A response was sent and not stored. */
   'redwell:refusal': RefusalEvent
+  /** An invalidation has ended. */
   'redwell:eviction': EvictionEvent
+  /** A wait for another request's run is over. */
   'redwell:wait': WaitEvent
+  /** A background refresh starts. */
   'redwell:refresh': RefreshEvent
+  /** An invalidation or another writer came first. */
   'redwell:fence': FenceEvent
+  /** A stale entry replaced a failure. */
   'redwell:stale-if-error': StaleIfErrorEvent
+  /** The circuit breaker changed. */
   'redwell:breaker': BreakerEvent
+  /** The connection changed. */
   'redwell:connection': ConnectionEvent
+  /** Unconfirmed invalidations were retried. */
   'redwell:retry': RetryEvent
+  /** A rate limiter has decided. */
   'redwell:ratelimit': RateLimitEvent
   'redwell:session': SessionEvent
 }

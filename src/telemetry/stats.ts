@@ -7,10 +7,15 @@ export type ByReason = Readonly<Record<string, number>>
 
 /** Milliseconds, exact to a sixteenth. A busy origin times one lookup in 16; `count` is an estimate then. */
 export interface Latency {
+  /** Count of operations. */
   readonly count: number
+  /** Median. */
   readonly p50Ms: number
+  /** 90 % were at most this long. */
   readonly p90Ms: number
+  /** 99 % were at most this long. */
   readonly p99Ms: number
+  /** The longest. */
   readonly maxMs: number
 }
 
@@ -20,7 +25,9 @@ export interface OriginStats {
   readonly hits: number
   /** Answered from the cache, past the lifetime. */
   readonly stale: number
+  /** Lookups whose handler ran. */
   readonly misses: ByReason
+  /** Requests that did not use the cache. */
   readonly bypasses: ByReason
   /** Of the hits: answered by another request's run that was under way. */
   readonly collapsed: number
@@ -30,6 +37,7 @@ export interface OriginStats {
   readonly staleIfError: number
   /** Background refreshes that were started. */
   readonly refreshes: number
+  /** Entries that were stored. */
   readonly stores: number
   /** Entries not stored because of an invalidation or another writer. */
   readonly fenced: number

@@ -4,6 +4,7 @@ import type { ValueEntry } from '../data/types.js'
 
 /** The caches that assertions read: `redis.cache`, or a namespace of it. */
 export interface Readable<K> {
+  /** The entry of a key, as of the data cache. */
   getEntry(key: K): Promise<ValueEntry<unknown>>
 }
 
@@ -12,6 +13,7 @@ export interface ResponseLike {
   readonly headers: { get(name: string): string | null } | Readonly<Record<string, unknown>>
 }
 
+/** Values of `X-Redis-Cache`. */
 export type CacheOutcome = 'HIT' | 'MISS' | 'BYPASS'
 
 /** The result of a check. */
@@ -104,14 +106,19 @@ function matcherResult({ pass, expected, found }: CheckResult): MatcherResult {
  * expect(response).toBeCacheHit()
  */
 export const cacheMatchers = {
+  /** There is a fresh value, deeply equal to `value` if that is passed. */
   async toHaveCached(cache: Readable<unknown>, key: unknown, ...value: [value?: unknown]): Promise<MatcherResult> {
     return matcherResult(await checkCached(cache, key, value.length === 0 ? NO_VALUE : value[0]))
   },
+  /** There is a stale value that may still be served. */
   async toHaveStale(cache: Readable<unknown>, key: unknown): Promise<MatcherResult> {
     return matcherResult(await checkStale(cache, key))
   },
+  /** The response has `X-Redis-Cache: HIT`. */
   toBeCacheHit: (response: ResponseLike): MatcherResult => matcherResult(checkOutcome(response, 'HIT')),
+  /** The response has `X-Redis-Cache: MISS`. */
   toBeCacheMiss: (response: ResponseLike): MatcherResult => matcherResult(checkOutcome(response, 'MISS')),
+  /** The response has `X-Redis-Cache: BYPASS`. */
   toBeCacheBypass: (response: ResponseLike): MatcherResult => matcherResult(checkOutcome(response, 'BYPASS')),
 }
 
@@ -123,6 +130,8 @@ export interface CacheMatchers<R = unknown> {
   toHaveStale(key: unknown): Promise<R>
   /** A response has `X-Redis-Cache: HIT`. */
   toBeCacheHit(): R
+  /** A response has `X-Redis-Cache: MISS`. */
   toBeCacheMiss(): R
+  /** A response has `X-Redis-Cache: BYPASS`. */
   toBeCacheBypass(): R
 }

@@ -26,6 +26,7 @@ const VERBS = [
   'match',
 ] as const satisfies readonly (keyof Store)[]
 
+/** Operations of a store that can be made to fail. */
 export type Verb = (typeof VERBS)[number]
 
 /** A store that fails on demand; each call returns the same store, so that a test reads as a sentence. */
@@ -119,6 +120,7 @@ export interface TestClock {
   advance(ms: number): void
 }
 
+/** A clock that stands still until `advance` is called. `startAt`: milliseconds since the epoch. Default: now. */
 export function testClock(startAt: number = Date.now()): TestClock {
   let time = startAt
   return {

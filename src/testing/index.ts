@@ -1,3 +1,8 @@
+/**
+ * Stores, a clock, faults and assertions for tests of applications.
+ *
+ * @module redwell/testing
+ */
 export { assertCached, assertCacheOutcome, assertNotCached, assertStale, cacheMatchers } from './assertions.js'
 export type { CacheMatchers, CacheOutcome, Readable, ResponseLike } from './assertions.js'
 export { chaos, memoryStores, testClock } from './doubles.js'

@@ -1,3 +1,8 @@
+/**
+ * Middlewares for Express.
+ *
+ * @module redwell/express
+ */
 import type { Application, Request, Response } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Redis } from '../../create-redis.js'
@@ -49,14 +54,17 @@ declare global {
  */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
+/** Options of `cache` whose functions get the Express request. */
 export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>>
 
+/** Options of `cachePut` whose functions get the Express request. */
 export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Request<P>>
 
+/** Options of `cacheEvict` whose functions get the Express request. */
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
 /** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
-export type RedwellExpressOptions = Omit<AdapterOptions<Request>, 'sessions'>
+export interface RedwellExpressOptions extends Omit<AdapterOptions<Request>, 'sessions'> {}
 
 /** The middleware, and the connection that it owns. */
 export interface RedwellMiddleware extends Middleware, AdapterRedis {}

@@ -1,3 +1,8 @@
+/**
+ * The Fastify plugin.
+ *
+ * @module redwell/fastify
+ */
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { subscribe } from 'node:diagnostics_channel'
 import fp from 'fastify-plugin'
@@ -32,10 +37,13 @@ export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyReques
 }
 
 // Named here because the compiler drops an import that only the augmentation below uses.
+/** Options of `cache` whose functions get the Fastify request. */
 export type FastifyCacheOptions = CacheOptions<FastifyRequest>
 
+/** Options of `cachePut` whose functions get the Fastify request. */
 export type FastifyCachePutOptions = CachePutOptions<FastifyRequest>
 
+/** Options of `cacheEvict` whose functions get the Fastify request. */
 export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
 
 declare module 'fastify' {

@@ -1,3 +1,8 @@
+/**
+ * Middlewares for Hono.
+ *
+ * @module redwell/hono
+ */
 import type { Context, ExecutionContext, MiddlewareHandler, Next } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { RouterRoute } from 'hono/types'
@@ -43,10 +48,13 @@ declare module 'hono' {
   }
 }
 
+/** Options of `cache` whose functions get the Hono context. */
 export type HonoCacheOptions = CacheOptions<Context>
 
+/** Options of `cachePut` whose functions get the Hono context. */
 export type HonoCachePutOptions = CachePutOptions<Context>
 
+/** Options of `cacheEvict` whose functions get the Hono context. */
 export type HonoCacheEvictOptions = CacheEvictOptions<Context>
 
 /** Declared as a method, because an application narrows `env` to its own bindings. */
@@ -54,6 +62,7 @@ interface Application {
   fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
 }
 
+/** Options of `redwell`: the settings of `createRedis`, or an existing handle. */
 export interface RedwellHonoOptions extends Omit<AdapterOptions<Context>, 'sessions'> {
   /**
    * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale

@@ -7,11 +7,17 @@ import type { PlatformRequest } from '../node/request.js'
 
 /** What the requests of Express and Fastify have in common. Name the platform's own type for more. */
 export interface HttpRequest extends PlatformRequest {
+  /** Method, in capitals. */
   readonly method: string
+  /** Path and query as sent. */
   readonly url: string
+  /** Address of the client, as the platform reports it. */
   readonly ip?: string | undefined
+  /** Parameters of the path. */
   readonly params: unknown
+  /** Parameters of the query. */
   readonly query: unknown
+  /** Parsed body, where there is one. */
   readonly body: unknown
 }
 

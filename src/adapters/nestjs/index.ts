@@ -1,3 +1,8 @@
+/**
+ * Module, decorators and providers for NestJS.
+ *
+ * @module redwell/nestjs
+ */
 import {
   type DynamicModule,
   type FactoryProvider,
@@ -50,6 +55,7 @@ export { Sessions as SessionStore } from '../../session/sessions.js'
 export class RedwellModule implements NestModule {
   readonly #sessions: SessionInstaller | undefined
 
+  /** Called by Nest. */
   constructor(sessions: SessionInstaller | undefined) {
     this.#sessions = sessions
   }
@@ -59,6 +65,7 @@ export class RedwellModule implements NestModule {
     this.#sessions?.install(consumer)
   }
 
+  /** Options known when the module is imported. */
   static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
     const { global, name, ...rest } = options
     return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
@@ -188,18 +195,23 @@ export interface RedwellModuleExtras {
 
 /** Makes options; for `useClass` and `useExisting`. */
 export interface RedwellOptionsFactory {
+  /** Returns the options of the module; called once at start. */
   createRedwellOptions(): RedwellModuleOptions | Promise<RedwellModuleOptions>
 }
 
 /** Options that other providers know. Exactly one of `useFactory`, `useClass` and `useExisting`. */
 export interface RedwellModuleAsyncOptions extends RedwellModuleExtras, Pick<ModuleMetadata, 'imports'> {
+  /** Returns the options. Its arguments are the providers of `inject`. */
   readonly useFactory?: (...args: never[]) => RedwellModuleOptions | Promise<RedwellModuleOptions>
   /** What `useFactory` is called with. */
   readonly inject?: (InjectionToken | OptionalFactoryDependency)[]
+  /** Class that makes the options; Nest creates an instance of its own. */
   readonly useClass?: Type<RedwellOptionsFactory>
+  /** Provider that makes the options. */
   readonly useExisting?: InjectionToken<RedwellOptionsFactory>
 }
 
+/** Options of `RedwellHealthIndicator.check`. */
 export interface HealthOptions {
   /**
    * What an unreachable Redis means for the application. `down`: it is not healthy. `degraded`: it serves without its
@@ -208,6 +220,7 @@ export interface HealthOptions {
   readonly away?: 'down' | 'degraded' | undefined
 }
 
+/** Result of a health check under its key. */
 type Health<Key extends string> = Record<
   Key,
   { readonly status: 'up' | 'down' | 'degraded'; readonly redis: string; readonly latencyMs?: number }

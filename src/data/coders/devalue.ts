@@ -1,3 +1,8 @@
+/**
+ * A coder on devalue: readable text that keeps dates, maps, sets and cycles.
+ *
+ * @module redwell/devalue
+ */
 import { parse, stringify } from 'devalue'
 import type { Coder } from '../coder.js'
 

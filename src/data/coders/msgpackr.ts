@@ -1,3 +1,8 @@
+/**
+ * A coder on msgpackr: small binary values that keep dates, maps and sets.
+ *
+ * @module redwell/msgpackr
+ */
 import { Packr } from 'msgpackr'
 import { lossProblem } from '../../losses.js'
 import type { Coder } from '../coder.js'

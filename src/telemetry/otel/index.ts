@@ -1,3 +1,8 @@
+/**
+ * OpenTelemetry spans and metrics.
+ *
+ * @module redwell/otel
+ */
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api'
 import { createRequire } from 'node:module'
 import { OptionsError } from '../../errors.js'
@@ -8,6 +13,7 @@ import { limitSpans, spanTracer } from './spans.js'
 
 export { ATTRIBUTE, LATENCY_BOUNDARIES, METRIC, SPAN } from './names.js'
 
+/** Options of `otel`. */
 export interface OtelOptions {
   /** Create spans. Default true. */
   readonly spans?: boolean | undefined

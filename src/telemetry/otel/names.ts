@@ -10,6 +10,7 @@ export type Api = typeof OpenTelemetry
 /** The name of tracer and meter. */
 export const SCOPE = 'redwell'
 
+/** Names of spans. */
 export const SPAN = {
   get: 'cache.get',
   set: 'cache.set',
@@ -20,6 +21,7 @@ export const SPAN = {
   rateLimit: 'ratelimit.hit',
 } as const
 
+/** Names of metrics. */
 export const METRIC = {
   requests: 'redwell.cache.requests',
   stale: 'redwell.cache.stale',
@@ -41,6 +43,7 @@ export const METRIC = {
   rateLimitLatency: 'redwell.ratelimit.latency',
 } as const
 
+/** Names of attributes of spans and labels of metrics. */
 export const ATTRIBUTE = {
   route: 'cache.route',
   namespace: 'cache.namespace',

@@ -1,0 +1,17 @@
+import type { Express, RequestHandler } from 'express'
+import type { Redis } from 'redwell'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** What the authentication of the reader's application sets. */
+      user?: { id: string; plan: string }
+    }
+  }
+}
+
+export declare const app: Express
+export declare const handler: RequestHandler
+export declare const search: RequestHandler
+export declare const login: RequestHandler
+export declare function buildApp(redis: Redis): Express
