@@ -195,7 +195,7 @@ async function run({ page, line, requests }, file) {
 }
 
 async function answers(port, ended) {
-  for (const end = Date.now() + START_MS; Date.now() < end; ) {
+  for (const end = Date.now() + START_MS; Date.now() < end;) {
     if ((await Promise.race([ended.then(() => 'over'), sleep(20)])) === 'over') return false
     if ((await send(port, { method: 'OPTIONS', path: '/', headers: {} })) !== undefined) return true
   }

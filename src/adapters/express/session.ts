@@ -18,12 +18,15 @@ export type ExpressSessionOptions = SessionOptions<Request>
 export interface ExpressSessionMethods {
   /** Saves now, whatever the response will be. */
   save(): Promise<void>
+  /** The same, with a callback. */
   save(callback: Callback): void
   /** Puts an empty session under a new id on the request; the old object stays as it is. */
   regenerate(): Promise<void>
+  /** The same, with a callback. */
   regenerate(callback: Callback): void
   /** Signs out: the session is gone, and its cookie with the response. */
   destroy(): Promise<void>
+  /** The same, with a callback. */
   destroy(callback: Callback): void
   /** As `destroy()`. */
   end(): Promise<void>
