@@ -13,7 +13,7 @@ export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptio
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
 export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
 export { evaluateReuse, planRequest, planWrite } from './reuse.js'
-export { decideStore, isFailure, isTruncated, type RunContext, toStored, withBody } from './storage.js'
+export { decideStore, hasNonce, isFailure, isTruncated, type RunContext, toStored, withBody } from './storage.js'
 export {
   type BypassReason,
   Flag,
@@ -30,4 +30,4 @@ export {
   type StoredResponse,
   type StoredResponseContext,
 } from './types.js'
-export { mostRecent, selectedFields } from './vary.js'
+export { mostRecent, type SelectedField, selectedFields } from './vary.js'

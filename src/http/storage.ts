@@ -6,15 +6,12 @@ import {
   dateOf,
   fieldBytes,
   firstField,
-  formatContentRange,
   formatHttpDate,
   hasField,
   type HeaderList,
   joinedField,
   keepFields,
   listMembers,
-  mapFields,
-  isField,
   OWN_STATUS_FIELD,
   OWN_TARGET,
   parseDeltaSeconds,
@@ -118,7 +115,9 @@ export function decideStore(response: ResponseHead, context: RunContext): StoreD
   if (fieldBytes(draft.entry.headers) > policy.maxHeaderBytes) return refuse('headers-too-large')
   if ((declaredLength(response) ?? 0) > policy.maxBodyBytes) return refuse('body-too-large')
   if (body === undefined) return draft
-  return isTruncated(response, body) ? refuse('truncated') : withBody(draft, body, policy)
+  if (isTruncated(response, body)) return refuse('truncated')
+  if (policy.unkeyedReads !== 'ignore' && hasNonce(response, body)) return refuse('nonce')
+  return withBody(draft, body, policy)
 }
 
 /** A write-through's response as that of a GET: its own status and Location mean nothing to a reader. */
@@ -202,6 +201,21 @@ function isEncoded({ headers }: ResponseHead): boolean {
 export function isTruncated(response: ResponseHead, body: Buffer): boolean {
   const declared = declaredLength(response)
   return declared !== undefined && declared !== body.length
+}
+
+/** Fields with a value of one response alone, which its body repeats. */
+const NONCE_FIELDS = ['content-security-policy', 'content-security-policy-report-only', 'x-csrf-token', 'x-xsrf-token']
+
+/** Whether a body contains a nonce or a token of its own head: another answer has another one, or all would share it. */
+export function hasNonce({ headers }: ResponseHead, body: Buffer): boolean {
+  return NONCE_FIELDS.some((name) => {
+    const value = joinedField(headers, name)
+    if (value === undefined) return false
+    const nonces = name.startsWith('content-')
+      ? Array.from(value.matchAll(/'nonce-([^']+)'/g), ([, nonce]) => nonce)
+      : [value]
+    return nonces.some((nonce) => nonce !== undefined && nonce !== '' && body.includes(nonce))
+  })
 }
 
 function declaredLength({ headers }: ResponseHead): number | undefined {
@@ -311,22 +325,10 @@ export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): 
   }
 }
 
-/**
- * A part is used by its Content-Range, so that must match the received bytes (RFC 9111 section 3.3). For a shorter body
- * it is corrected: a part that was announced to reach the end still does, because origins err about the end, not about
- * the beginning. A longer body is not stored.
- */
+/** A part is used by its Content-Range, so one whose length is another is not stored (RFC 9111 section 3.3). */
 function fitted(decision: Storable, length: number): StoreDecision {
-  const { entry } = decision
-  const part = contentRangeOf(entry.headers)
-  const excess = part === undefined ? -1 : part.last - part.first + 1 - length
-  if (part === undefined || length === 0 || excess < 0) return refuse('partial')
-  if (excess === 0) return decision
-  const last = part.last - excess
-  const complete = part.last + 1 === part.complete ? last + 1 : part.complete
-  const range = formatContentRange({ first: part.first, last, complete })
-  const headers = mapFields(entry.headers, (name, own) => (isField(name, 'content-range') ? range : own))
-  return { ...decision, entry: { ...entry, headers } }
+  const part = contentRangeOf(decision.entry.headers)
+  return part !== undefined && part.last - part.first + 1 === length ? decision : refuse('partial')
 }
 
 /** The entry that a decision makes. */

@@ -46,6 +46,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
     "a function of the route's options returned what cannot be used",
     'The log of the application names route and option.',
   ],
+  'request-body': ['a GET with content', 'Give the route a `key` that has what counts of the content.'],
   'request-target': ['the target is not a path', ''],
   'request-no-store': [
     'the client sent Cache-Control: no-store',
@@ -65,6 +66,10 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   'unkeyed-read': [
     'its handler read a cookie or credential that is not part of the key',
     'Add it to the key with `per` or `vary`, or do not read it.',
+  ],
+  nonce: [
+    'its body contains a nonce or a token of its own header fields',
+    'Use hashes in Content-Security-Policy, or fetch the token by a request of its own.',
   ],
   'response-no-store': ['it has Cache-Control: no-store', 'Leave that out of the response.'],
   'response-private': ['it has Cache-Control: private, and the route has no `per`', 'Give the route `per`.'],

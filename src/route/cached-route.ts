@@ -10,6 +10,7 @@ import {
   isSafe,
   type OutgoingResponse,
   planRequest,
+  type RequestHead,
   type StoredResponseContext,
 } from '../http/index.js'
 import { OptionsError } from '../errors.js'
@@ -131,6 +132,8 @@ export class CachedRoute<Req> implements RunRoute {
     if (plan.bypass === 'method' && !isSafe(request.method)) return this.#change(state)
     if (plan.bypass !== undefined) return this.#bypass(state, plan.bypass)
     if (!isPath(request.target)) return this.#bypass(state, 'request-target')
+    // RFC 9110 section 9.3.1: content of a GET has no meaning, and handlers read it all the same.
+    if (this.policy.key === undefined && hasContent(request)) return this.#bypass(state, 'request-body')
     try {
       const decided = this.#ask(state)
       return isPromise(decided) ? decided.catch((error: unknown) => this.#mistaken(request, error)) : decided
@@ -361,6 +364,10 @@ export class CachedRoute<Req> implements RunRoute {
       budget,
     })
   }
+}
+
+function hasContent(request: RequestHead): boolean {
+  return (request.header('content-length') ?? '0') !== '0' || request.header('transfer-encoding') !== undefined
 }
 
 function stateOf<Req>(

@@ -17,7 +17,14 @@ import {
 import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { OptionsError } from '../errors.js'
-import { type HttpPolicy, type RequestHead, selectedFields, type Storable, toStored } from '../http/index.js'
+import {
+  type HttpPolicy,
+  type RequestHead,
+  type SelectedField,
+  selectedFields,
+  type Storable,
+  toStored,
+} from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { usefulUntil } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
@@ -27,6 +34,7 @@ import type { EvictPolicy, KeyPolicy, RoutePolicy } from './options.js'
 interface KeyedRequest<Req> extends RequestHead {
   readonly target: string
   readonly native: Req
+  readonly routed?: readonly SelectedField[] | undefined
 }
 
 /** Where a request's entry is, before the request fields of Vary are looked at. */
@@ -37,6 +45,8 @@ export interface Location {
   readonly path: string
   /** Whose entry it is; undefined where requests share it. */
   readonly principal: string | undefined
+  /** What the router has decided by, other than the path. */
+  readonly routed: readonly SelectedField[]
   /** Encoded; with those of the paths above its own. */
   readonly groups: readonly string[]
   /** The route's groups as the route names them. */
@@ -45,9 +55,9 @@ export interface Location {
 
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
 function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
-  const { path, groups } = location
-  if (names.length === 0) return { key: path, path, groups, slot: undefined }
-  const key = variantKey(path, { fields: selectedFields(request, names, http) })
+  const { path, groups, routed } = location
+  if (names.length + routed.length === 0) return { key: path, path, groups, slot: undefined }
+  const key = variantKey(path, { fields: [...routed, ...selectedFields(request, names, http)] })
   return { key, path, groups: [...groups, pathGroup(path)], slot: undefined }
 }
 
@@ -77,16 +87,19 @@ export class EntryLocator<Req> {
   #location(request: KeyedRequest<Req>, principal: string | undefined, uri: string, own: Groups): Location {
     const { host, key } = this.#policy
     const { names } = own
+    const { routed = NOTHING_ROUTED } = request
     // Evicting a URI for all hosts, or for all principals, ends what is below it.
     const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
     if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
-      return { uri, path: uri, principal, groups, names }
+      return { uri, path: uri, principal, routed, groups, names }
     }
     const groups = [...own.encoded, ...upper, pathGroup(uri)]
-    return { uri, path: variantKey(uri, { principal }), principal, groups, names }
+    return { uri, path: variantKey(uri, { principal }), principal, routed, groups, names }
   }
 }
+
+const NOTHING_ROUTED: readonly SelectedField[] = []
 
 interface Groups {
   readonly names: readonly string[]
@@ -241,7 +254,7 @@ export class Variants {
       return { done: this.#storeLearned(location, names, lease, target, draft), learns: names !== known }
     }
     const work: Promise<unknown>[] = [lease.publish(draft.entry, draft.ttlMs)]
-    if (names.length > 0) work.push(this.#scope.addVariant(target, draft.ttlMs, VARIANTS_MAX))
+    if (target.key !== target.path) work.push(this.#scope.addVariant(target, draft.ttlMs, VARIANTS_MAX))
     // The record that leads to a variant lives as long as the variant.
     if (this.#learned.has(location.uri)) {
       const record = refOf(request, location, this.#http.vary, this.#http)

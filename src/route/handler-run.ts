@@ -9,6 +9,7 @@ import {
   type Freshened,
   gatewayTimeout,
   type HeaderList,
+  hasNonce,
   headUpdate,
   isFailure,
   type OutgoingResponse,
@@ -77,7 +78,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     this.state = state
     this.#session = session
     this.#requestedAt = route.scope.now()
-    this.keyedFields = names
+    this.keyedFields = [...names, ...(state.request.routedBy ?? NONE)]
     this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(state.http, names)
     this.requestFields = requestFields(state, state.http)
   }
@@ -210,6 +211,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const late = this.unkeyedReads.size === 0 ? decision : this.#decide(response, undefined, this.#requestedAt)
     if (!late.store) return late
     if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
+    if (this.state.http.unkeyedReads !== 'ignore' && hasNonce(response, body))
+      return this.#logged({ store: false, reason: 'nonce', forKey: true })
     return withBody(decision, body, { ...this.state.http, etag: false })
   }
 

@@ -213,6 +213,8 @@ export interface RouteDefaults {
   readonly host: boolean
   /** Which paths the framework's router treats as equal. */
   readonly path: PathRule
+  /** Request fields that the router decides by: other caches have to know them. Lower case. */
+  readonly routedBy?: readonly string[] | undefined
   /** Why a text cannot be a prefix; undefined where it can. */
   readonly prefixProblem: (prefix: unknown) => string | undefined
 }
@@ -257,7 +259,10 @@ export function resolvePolicy<Req>(
   const { enabled, earlyRefresh, wait, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
   const written: HttpOptions & { readonly per?: unknown } = { ...defaults.defaults, ...options }
   // A principal is made of credentials: other caches, and browsers before and after a login, must not mix the two.
-  const context = { ...defaults, varyBehind: options.per === true ? ['authorization', 'cookie'] : [] }
+  const context = {
+    ...defaults,
+    varyBehind: [...(options.per === true ? ['authorization', 'cookie'] : []), ...(defaults.routedBy ?? [])],
+  }
   const personal = resolveHttpPolicy(written, problems, context)
   const http = options.per === true ? resolveHttpPolicy(anonymous(written), [], context) : personal
   const key = resolveKey(

@@ -48,6 +48,8 @@ export interface Declared<Options> {
 export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   /** How the framework tells paths apart. */
   readonly path: PathRule
+  /** Request fields that the router decides by. */
+  readonly routedBy?: readonly string[] | undefined
 }
 
 /** The cached and the invalidating routes of one application. */
@@ -73,7 +75,7 @@ export class RouteRegistry {
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
   cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: HostTraits): CachedRoute<Req> {
     const { scope, logger } = this.#context
-    const policy = resolvePolicy(where, options, this.#defaults(traits.path))
+    const policy = resolvePolicy(where, options, { ...this.#defaults(traits.path), routedBy: traits.routedBy })
     if (isUnbounded(policy.http)) scope.expectUnbounded()
     if (policy.per === true) this.#personal.add(where)
     const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, ...traits })

@@ -11,6 +11,7 @@ import {
   type Lifetimes,
   type RequestHead,
   type RequestPlan,
+  type SelectedField,
   type ReuseDecision,
   type ReuseReason,
   type Storable,
@@ -36,6 +37,10 @@ export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
   readonly route?: string | undefined
   /** The framework's own request, for the functions of the options. */
   readonly native: Req
+  /** What else the router has decided by, such as a version, with names that no field has: each has its own entry. */
+  readonly routed?: readonly SelectedField[] | undefined
+  /** Request fields behind that: a request for a background run carries them. */
+  readonly routedBy?: readonly string[] | undefined
   /** The background run that this request was made for, where `dispatch` of another request made it. */
   readonly background?: BackgroundRun | undefined
   /**
@@ -54,6 +59,8 @@ export type BypassReason =
   | Unowned
   /** A function of the route's options returned what cannot be used. */
   | 'invalid-option'
+  /** A GET with content, which its handler may read: it is not part of the key. */
+  | 'request-body'
   /** The route is switched off. */
   | 'disabled'
   /** A request for a background run of another route. */

@@ -456,14 +456,15 @@ describe('routers and applications', () => {
     }
   })
 
-  test('a trailing slash makes no difference, as to the router; with strict routing it does', async () => {
+  test('a trailing slash has an entry of its own, and what ends one path ends the other', async () => {
     const declare = (app: express.Express) => {
       app.get('/x', cache({ ttl: 60 }), (_req, res) => void res.send('x'))
       app.delete('/x', cacheEvict({ key: 'path' }), (_req, res) => void res.status(204).end())
       app.get('/x/', cache({ ttl: 60 }), (_req, res) => void res.send('x/'))
     }
     const lax = await start(declare)
-    expect([(await lax.client.get('/x')).cache, (await lax.client.get('/x/')).cache]).toEqual(['MISS', 'HIT'])
+    for (const cache of ['MISS', 'HIT'])
+      expect([(await lax.client.get('/x')).cache, (await lax.client.get('/x/')).cache]).toEqual([cache, cache])
     await lax.client.ask('/x', { method: 'DELETE' })
     expect((await lax.client.get('/x/')).cache).toBe('MISS')
     const strict = await start(declare, { before: (app) => app.enable('strict routing') })

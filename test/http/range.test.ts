@@ -129,21 +129,11 @@ describe('206 from the handler (RFC 9111 3.3)', () => {
   })
 
   test.each([
-    ['bytes 4-9/10', 5, 'bytes=-5', '01234', 'bytes 4-8/9'],
-    ['bytes 4-9/10', 5, 'bytes=6-', '234', 'bytes 6-8/9'],
-    ['bytes 4-9/20', 5, 'bytes=6-8', '234', 'bytes 6-8/20'],
-    ['bytes 4-9/*', 5, 'bytes=6-8', '234', 'bytes 6-8/*'],
-  ])('never says more than it has: %s with %i bytes', (said, length, range, body, contentRange) => {
-    const short = response(['Cache-Control', 'max-age=60', 'Content-Range', said], 206)
-    const asked = { options, request: request({ range }) }
-    const answer = hit(stored({ ...asked, response: short, body: BODY.subarray(0, length) }), asked)
-    expect([answer.status, String(answer.body), value(answer, 'content-range')]).toEqual([206, body, contentRange])
-  })
-
-  test.each([
     ['bytes 4-9/10', 7],
+    ['bytes 4-9/10', 5],
+    ['bytes 4-9/*', 5],
     ['bytes 4-9/10', 0],
-  ])('is not stored where it has more than it says, or nothing: %s with %i bytes', (said, length) => {
+  ])('is not stored where its length is not the one that it says: %s with %i bytes', (said, length) => {
     const wrong = response(['Cache-Control', 'max-age=60', 'Content-Range', said], 206)
     const body = BODY.subarray(0, length)
     expect(refusal({ options, request: ranged, response: wrong, body })).toBe('partial')

@@ -26,6 +26,7 @@ import {
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
 import { sessionOf, subjectOf } from '../sessions.js'
+import { routedOf } from '../node/routed.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 
 export { rateLimit } from './rate-limit.js'
@@ -88,7 +89,7 @@ export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware 
     locals.redis ??= own.redis
     locals.cache ??= locals.redis.cache
     if (!isSafe(req.method)) {
-      expectDeclared(hostOf(req, res))
+      expectDeclared(hostOf(res))
       serveUnsafe(visitOf(req, res, next))
     }
     next()
@@ -177,9 +178,10 @@ function visitOf<P>(
     route,
     application,
     principal,
+    routed: routedOf,
     host: isExpress4(application) ? () => hostAndPort(req) : undefined,
   })
-  return { host: hostOf(req, res), request, response: res, proceed: next, failed: next }
+  return { host: hostOf(res), request, response: res, proceed: next, failed: next }
 }
 
 /** Its `req.host` leaves out the port, and warns. A method that Express 5 has no more tells them apart. */
@@ -200,14 +202,14 @@ const principals = new WeakMap<IncomingMessage, PrincipalOf<Request>>()
 const hosts = new WeakMap<Redis, Host>()
 
 /** The application's Redis as its routes use it. */
-function hostOf<P>(req: Request<P>, res: Response): Host {
+function hostOf(res: Response): Host {
   const redis: Redis | undefined = res.locals.redis
   if (redis === undefined) {
     throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
   }
   return valueAt(hosts, redis, () => {
-    // As in Express, /items/ is /items unless the setting says otherwise. Case counts: parameters always keep theirs.
-    const path = { ignoreTrailingSlash: !req.app.enabled('strict routing') }
+    // What changes /items changes /items/ as well; their entries are kept apart. Case counts: parameters keep theirs.
+    const path = { ignoreTrailingSlash: true }
     return { routes: routesOf(redis), traits: { path, stripsHead: false } }
   })
 }

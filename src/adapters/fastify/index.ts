@@ -16,6 +16,7 @@ import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, 
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { subjectOf } from '../sessions.js'
+import type { NodeRequestOptions } from '../node/request.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
 import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
@@ -126,12 +127,14 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   const { cache, cachePut, cacheEvict } = route.config ?? {}
   const methods = methodsOf(route)
   const name = routeName(route)
+  const routed = constraintsOf(route)
+  const requests = { ...host.requests, ...routed, route: name }
   const declared = <Options>(word: string, options: Options) => ({ where: `config.${word} of ${name}`, options })
   if (cache !== undefined) {
-    const cachedRoute = host.routes.cache(name, declared('cache', cache), host.traits)
+    const cachedRoute = host.routes.cache(name, declared('cache', cache), { ...host.traits, routedBy: routed.routedBy })
     if (!methods.every((method) => isCacheable(method, cachedRoute)))
       throw misplaced('cache', `config.cache of ${name}`)
-    route.handler = cachedHandler(cachedRoute, route.handler, host)
+    route.handler = cachedHandler(cachedRoute, route.handler, { ...host, requests: { ...requests, route: undefined } })
     prepend(route, endResponse)
   }
   if (cachePut !== undefined || cacheEvict !== undefined) {
@@ -142,9 +145,23 @@ function attach(route: RouteOptions, host: FastifyHost): void {
       cacheEvict && declared('cacheEvict', cacheEvict),
     )
     write.on(host)
-    route.handler = writingHandler(write, route.handler, { ...host, requests: { ...host.requests, route: name } })
+    route.handler = writingHandler(write, route.handler, { ...host, requests })
     prepend(route, endResponse)
   } else if (cache === undefined && methods.some((method) => !isSafe(method))) prepend(route, unsafeResponse(host))
+}
+
+/** What the router decides by in addition to the path. Hosts that match an expression are told apart. */
+function constraintsOf({
+  constraints = {},
+}: RouteOptions): Pick<NodeRequestOptions<FastifyRequest>, 'routed' | 'routedBy'> {
+  const fields = Object.entries(constraints as Readonly<Record<string, unknown>>)
+  if (fields.length === 0) return {}
+  const by: Readonly<Record<string, string>> = { version: 'accept-version', host: 'host' }
+  return {
+    routed: (_, host) =>
+      fields.map(([name, value]) => [`:${name}`, name === 'host' ? host.toLowerCase() : String(value)]),
+    routedBy: fields.flatMap(([name]) => by[name] ?? []),
+  }
 }
 
 /** A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there. */

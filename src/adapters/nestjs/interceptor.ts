@@ -7,8 +7,9 @@ import {
   type NestInterceptor,
   type OnModuleInit,
   type Type,
+  type VersioningOptions,
 } from '@nestjs/common'
-import { DiscoveryService, HttpAdapterHost } from '@nestjs/core'
+import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
@@ -28,6 +29,7 @@ import {
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
 import { subjectOf } from '../sessions.js'
+import { routedOf } from '../node/routed.js'
 import { intercept, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
@@ -89,10 +91,13 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     const plan = this.#planOf(context.getClass(), context.getHandler() as Handler)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
     const application = this.#application.routing ?? this.#application
+    const isExpress = platformResponse.raw === undefined
     const request = new NodeRequest(native, rawOf(native) as IncomingMessage, {
       application,
       route: plan.name,
       principal: this.#principal,
+      routed: (asked, host) => [...plan.routed(asked, host), ...(isExpress ? routedOf(asked) : [])],
+      routedBy: plan.routedBy,
     })
     return new Promise((resolve, reject) => {
       let begun = false
@@ -122,7 +127,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
 
   #planOf(controller: Type, handler: Handler): Plan {
     const plans = valueAt(this.#plans, controller, () => new Map<Handler, Plan>())
-    return valueAt(plans, handler, () => planOf(controller, handler, this.#applicationHost))
+    return valueAt(plans, handler, () => planOf(controller, handler, this.#applicationHost, this.#versioning))
   }
 
   /** The adapter is there when the application is, which is later than this. */
@@ -132,6 +137,13 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
       traits: { path: pathOf(this.#application), stripsHead: false },
     }
     return this.#host
+  }
+
+  /** Nest keeps it to itself: the container of any module knows it. */
+  get #versioning(): VersioningOptions | undefined {
+    const [controller] = this.#discovery.getControllers()
+    const module = controller?.host as { readonly container?: NestContainer } | undefined
+    return module?.container?.applicationConfig?.getVersioning()
   }
 
   get #application(): Application {
@@ -229,7 +241,7 @@ function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot,
 /** How the platform tells paths apart. Case counts: parameters keep theirs, whatever the router does with the rest. */
 function pathOf(application: Application): HostTraits['path'] {
   const { initialConfig } = application
-  if (initialConfig === undefined) return { ignoreTrailingSlash: application.enabled?.('strict routing') === false }
+  if (initialConfig === undefined) return { ignoreTrailingSlash: true }
   const { ignoreTrailingSlash, ignoreDuplicateSlashes } = { ...initialConfig, ...initialConfig.routerOptions }
   return { ignoreTrailingSlash, ignoreDuplicateSlashes }
 }

@@ -1,16 +1,19 @@
-import { RequestMethod, type Type } from '@nestjs/common'
+import { RequestMethod, type Type, type VersioningOptions, VersioningType } from '@nestjs/common'
 import {
   HEADERS_METADATA,
+  HOST_METADATA,
   METHOD_METADATA,
   PATH_METADATA,
   RENDER_METADATA,
   RESPONSE_PASSTHROUGH_METADATA,
   ROUTE_ARGS_METADATA,
   SSE_METADATA,
+  VERSION_METADATA,
 } from '@nestjs/common/constants.js'
 import { type DiscoveryService, MetadataScanner } from '@nestjs/core'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
+import type { SelectedField } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import { type DeclaredWrite, type Host, misplaced } from '../declarations.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
@@ -29,10 +32,15 @@ export interface Plan {
   /** The handler has `@Res()` or `@Next()`, so that Nest sends nothing. */
   readonly answersItself: boolean
   readonly renders: boolean
+  /** What the router decides by: see `NodeRequestOptions`. */
+  readonly routed: (request: HttpRequest, host: string) => readonly SelectedField[]
+  readonly routedBy: readonly string[]
 }
 
 /** Reads the decorators of a handler. Throws OptionsError where one is misplaced. */
-export function planOf(controller: Type, handler: Handler, host: Host): Plan {
+export function planOf(controller: Type, handler: Handler, application: Host, versioning?: VersioningOptions): Plan {
+  const router = routerOf(controller, handler, versioning)
+  const host: Host = { ...application, traits: { ...application.traits, routedBy: router.routedBy } }
   const method = methodOf(handler)
   const name = nameOf(controller, handler)
   const put = metadata(handler, CACHE_PUT)
@@ -53,7 +61,43 @@ export function planOf(controller: Type, handler: Handler, host: Host): Plan {
     ownFields: new Set(fields.map((field) => field.name.toLowerCase())),
     answersItself: answersItself(controller, handler),
     renders: Reflect.hasMetadata(RENDER_METADATA, handler),
+    ...router,
   }
+}
+
+/** Hosts and versions of a handler. Versions in the path are told apart by that. */
+function routerOf(
+  controller: Type,
+  handler: Handler,
+  versioning: VersioningOptions | undefined,
+): Pick<Plan, 'routed' | 'routedBy'> {
+  const hasHost = Reflect.getMetadata(HOST_METADATA, controller) !== undefined
+  const own: unknown =
+    Reflect.getMetadata(VERSION_METADATA, handler) ?? Reflect.getMetadata(VERSION_METADATA, controller)
+  const declared = own ?? versioning?.defaultVersion
+  const isVersioned = declared !== undefined && versioning !== undefined && versioning.type !== VersioningType.URI
+  const versions = isVersioned ? [declared].flat() : []
+  const field = isVersioned ? versionField(versioning) : undefined
+  return {
+    routed: (request, host) => [
+      ...(hasHost ? [[':host', host.toLowerCase()] as const] : []),
+      ...(isVersioned ? [[':version', versionOf(request, versions, versioning)] as const] : []),
+    ],
+    routedBy: [...(hasHost ? ['host'] : []), ...(field === undefined ? [] : [field])],
+  }
+}
+
+function versionField(versioning: VersioningOptions): string | undefined {
+  if (versioning.type === VersioningType.HEADER) return versioning.header.toLowerCase()
+  return versioning.type === VersioningType.MEDIA_TYPE ? 'accept' : undefined
+}
+
+/** The one version of a handler; of several, what the request asks for. */
+function versionOf(request: HttpRequest, versions: readonly unknown[], versioning: VersioningOptions): string {
+  if (versions.length === 1) return String(versions[0])
+  if (versioning.type === VersioningType.CUSTOM) return [versioning.extractor(request)].flat().join(',')
+  const asked = request.headers[versionField(versioning) ?? '']
+  return `${[asked ?? []].flat().join(',')} of ${versions.map(String).join(',')}`
 }
 
 /** All methods of controllers that answer requests. Throws UsageError for decorators on any other method. */

@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import type { SelectedField } from '../../http/index.js'
 import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun, RequestContext } from '../../route/request.js'
@@ -28,6 +29,9 @@ export interface NodeRequestOptions<Req> {
   readonly host?: (() => string) | undefined
   /** Who the application says is asking. */
   readonly principal?: PrincipalOf<Req> | undefined
+  /** What the router has decided by, and the request fields behind it: see `RequestContext`. */
+  readonly routed?: ((request: Req, host: string) => readonly SelectedField[]) | undefined
+  readonly routedBy?: readonly string[] | undefined
   /** Nothing before the cache changes fields, so that those of most requests need not be parsed for a hit. */
   readonly fieldsAsSent?: boolean | undefined
 }
@@ -56,6 +60,14 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
 
   get route(): string | undefined {
     return this.#options.route
+  }
+
+  get routed(): readonly SelectedField[] | undefined {
+    return this.#options.routed?.(this.native, this.header('host') ?? '')
+  }
+
+  get routedBy(): readonly string[] | undefined {
+    return this.#options.routedBy
   }
 
   get origin(): string {
@@ -88,12 +100,14 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
 export const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
+  'content-length',
   'if-match',
   'if-modified-since',
   'if-none-match',
   'if-range',
   'if-unmodified-since',
   'range',
+  'transfer-encoding',
 ])
 
 const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))

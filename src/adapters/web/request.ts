@@ -71,10 +71,16 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     const mark = url.indexOf('?', AUTHORITY)
     const end = url.indexOf('#', AUTHORITY)
     const query = mark === -1 ? '' : url.slice(mark, end === -1 ? undefined : end)
-    const target = (this.#path ?? pathOf(url)) + query
+    const target = this.#routedPath(pathOf(url)) + query
     const sent = this.#incoming?.url
     if (sent === undefined || sent === target) return target
     return sent.startsWith('/') ? mountPath(sent, url) + target : sent
+  }
+
+  /** As sent where the framework has only decoded it: what invalidates a URI names it as it is sent. */
+  #routedPath(sent: string): string {
+    const routed = this.#path
+    return routed === undefined || routed === decoded(sent) ? sent : routed
   }
 
   get origin(): string {
@@ -152,6 +158,15 @@ function mountPath(sent: string, url: string): string {
   const routed = pathOf(url)
   if (whole.length > routed.length && whole.endsWith(routed)) return whole.slice(0, -routed.length)
   return routed === '/' && whole !== '/' ? whole : ''
+}
+
+function decoded(path: string): string {
+  if (!path.includes('%')) return path
+  try {
+    return decodeURI(path)
+  } catch {
+    return path
+  }
 }
 
 function pathOf(url: string): string {
