@@ -1,4 +1,3 @@
-import 'reflect-metadata'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { Controller, Delete, Get, type INestApplication, Module, VersioningType } from '@nestjs/common'
@@ -191,11 +190,7 @@ describe('Express', () => {
         req.url = `/${req.hostname.split('.')[0]}${req.url}`
         next()
       })
-      app.get(
-        '/:tenant/items',
-        onExpress.cache({ ttl }),
-        (req, res) => void res.send(`of ${String(req.params['tenant'])}`),
-      )
+      app.get('/:tenant/items', onExpress.cache({ ttl }), (req, res) => void res.send(`of ${req.params['tenant']}`))
       app.delete('/:tenant/items', (_req, res) => void res.send('gone'))
     })
     await apart(client, '/items', [{ host: 'a.example' }, { host: 'b.example' }], ['of a', 'of b'])
