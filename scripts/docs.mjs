@@ -130,7 +130,8 @@ function isRight({ href, hash }, html) {
   if (url.startsWith(SITE)) {
     const path = decodeURIComponent(url.slice(SITE.length))
     const page = html.get(path.endsWith('/') || path === '' ? `${path}index.html` : path.replace(/(\.html)?$/, '.html'))
-    if (page === undefined) return existsSync(join(dist, path))
+    // VitePress has reported pages that do not exist.
+    if (page === undefined) return path.indexOf('.') === -1 || existsSync(join(dist, path))
     return hash === '' || page.includes(`id="${decodeURIComponent(hash.slice(1))}"`)
   }
   const file = /^https:\/\/github\.com\/redwell\/redwell\/(?:blob|tree)\/main\/(.+)$/.exec(url)?.[1]
