@@ -1,0 +1,159 @@
+import type { RedisClientType } from '@redis/client'
+import { expect, onTestFinished, test } from 'vitest'
+import Fastify from 'fastify'
+import redwell from '../../src/adapters/fastify/index.js'
+import { type Redis, SessionError, type SessionOptions } from '../../src/index.js'
+import { subscribe } from '../../src/telemetry/events.js'
+import { recordingLogger } from '../support/logger.js'
+import { type RedisServer, startRedis } from '../support/redis-server.js'
+import { handle, Jar, secretOf } from './bed.js'
+
+async function opened(sessions: SessionOptions = {}): Promise<{ server: RedisServer; redis: Redis; jar: Jar }> {
+  const server = await startRedis()
+  onTestFinished(() => server.close())
+  const redis = await handle('redis', sessions, { url: server.url, commandTimeout: '50ms' })
+  const jar = new Jar(redis)
+  await jar.visit(({ data }) => Object.assign(data, { userId: 'ann', count: 1 }))
+  return { server, redis, jar }
+}
+
+const command = (redis: Redis, ...args: string[]): Promise<unknown> =>
+  (redis.client as RedisClientType).sendCommand(args)
+
+function ready(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve()
+  return new Promise((resolve) => {
+    const stop = redis.onStatus((status) => {
+      if (status !== 'ready') return
+      stop()
+      resolve()
+    })
+  })
+}
+
+test.each(['hanging', 'down'] as const)(
+  'Redis is %s: anonymous, changes are 503, the cookie stays; then all is as before',
+  async (how) => {
+    const { server, redis, jar } = await opened()
+    const { cookie } = jar
+    if (how === 'hanging') {
+      server.pause()
+      onTestFinished(() => server.resume())
+    } else await server.stop()
+    const session = await jar.load()
+    expect([session.available, session.subject, session.data]).toEqual([false, undefined, {}])
+    session.data.count = 2
+    await expect(session.save()).rejects.toMatchObject({ statusCode: 503, reason: 'unavailable' })
+    await expect(jar.visit(({ data }) => void (data.userId = 'bob'))).rejects.toThrow(SessionError)
+    expect(jar.cookie).toBe(cookie)
+    // A first visit: no cookie, so nothing is asked until something is written.
+    const first = new Jar(redis)
+    await first.visit(({ data }) => data.count)
+    await expect(first.visit(({ data }) => void (data.count = 1))).rejects.toMatchObject({ statusCode: 503 })
+    // Signing out clears the cookie, and says that the session may still be there.
+    const out = await redis.sessions.load(cookie)
+    await expect(out.end()).rejects.toMatchObject({ reason: 'unavailable' })
+    expect(out.setCookie).toContain('Max-Age=0')
+    await expect(redis.sessions.revokeAll('ann')).rejects.toThrow()
+    if (how === 'down') return
+    server.resume()
+    await ready(redis)
+  },
+)
+
+test('`fail` answers a request whose session cannot be read with 503', async () => {
+  const { server, redis, jar } = await opened({ whenUnavailable: 'fail' })
+  server.pause()
+  onTestFinished(() => server.resume())
+  await expect(jar.load()).rejects.toMatchObject({ statusCode: 503 })
+  expect((await redis.sessions.load(undefined)).data).toEqual({})
+})
+
+test('a server that is full loads and ends sessions, and refuses changes', async () => {
+  const { redis, jar } = await opened()
+  await command(redis, 'CONFIG', 'SET', 'maxmemory', '1')
+  expect((await jar.load()).data).toEqual({ userId: 'ann', count: 1 })
+  await expect(jar.visit(({ data }) => void (data.count = 2))).rejects.toMatchObject({ statusCode: 503 })
+  await jar.visit((session) => session.end())
+  await command(redis, 'CONFIG', 'SET', 'maxmemory', '0')
+  expect(await redis.sessions.list('ann')).toEqual([])
+})
+
+test('scripts that were flushed are sent again', async () => {
+  const { redis, jar } = await opened()
+  await command(redis, 'SCRIPT', 'FLUSH')
+  await jar.visit(({ data }) => void (data.count = 2))
+  await command(redis, 'SCRIPT', 'FLUSH')
+  await jar.visit((session) => session.rotate())
+  expect((await jar.load()).data).toEqual({ userId: 'ann', count: 2 })
+})
+
+test('a record of the subject that was evicted signs out, and a record of the session as well', async () => {
+  const { redis, jar } = await opened()
+  const { prefix } = redis.settings
+  const [subject] = (await command(redis, 'KEYS', `${prefix}:subject:*}`)) as string[]
+  await command(redis, 'DEL', String(subject))
+  expect((await jar.load()).subject).toBeUndefined()
+  await jar.visit(({ data }) => void (data.userId = 'ann'))
+  expect((await jar.load()).subject).toBe('ann')
+})
+
+test('clocks of processes that are wrong by hours change nothing', async () => {
+  const { redis, jar } = await opened({ idleTtl: '1h' })
+  const now = Date.now.bind(Date)
+  onTestFinished(() => void (Date.now = now))
+  for (const skewMs of [86_400_000, -86_400_000]) {
+    Date.now = () => now() + skewMs
+    expect((await jar.load()).subject).toBe('ann')
+    await jar.visit((session) => session.rotate())
+    const other = new Jar(redis)
+    await other.visit(({ data }) => void (data.userId = 'ann'))
+    const devices = await redis.sessions.list('ann')
+    expect(devices).toHaveLength(2)
+    for (const { expiresAt } of devices) expect(Math.abs(expiresAt.getTime() - now() - 3_600_000)).toBeLessThan(60_000)
+    expect(await redis.sessions.revokeAll('ann')).toBe(2)
+    await jar.visit(({ data }) => void (data.userId = 'ann'))
+  }
+})
+
+test('a copy of Redis signs nobody in, and no id is in keys, values, events, logs or errors', async () => {
+  const { server, redis, jar } = await opened({ describe: () => 'Firefox' })
+  const said: unknown[] = []
+  const stop = subscribe('redwell:session', (event) => void said.push(event))
+  onTestFinished(stop)
+  const logger = recordingLogger()
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: server.url, prefix: redis.settings.prefix, logger, sessions: {} })
+  app.get('/', async ({ session }) => {
+    session.data.count = (session.data.count ?? 0) + 1
+    return session.subject
+  })
+  const cookies = [jar.cookie]
+  await jar.visit((session) => session.rotate())
+  cookies.push(jar.cookie)
+  await app.inject({ url: '/', headers: { cookie: jar.cookie ?? '' } })
+  await app.inject({ url: '/', headers: { cookie: cookies[0] ?? '' } }).then(({ body }) => said.push(body))
+  said.push(await redis.sessions.list('ann'), redis.cache.stats(), logger.lines)
+  const old = await redis.sessions.load(cookies[0])
+  old.data.count = 9
+  await old.save().catch((error: unknown) => said.push(String(error), error))
+  const copied: string[] = []
+  for (const key of (await command(redis, 'KEYS', '*')) as string[]) {
+    const type = String(await command(redis, 'TYPE', key))
+    const read = { hash: ['HGETALL', key], zset: ['ZRANGE', key, '0', '-1'], string: ['GET', key] }[type] ?? [
+      'TYPE',
+      key,
+    ]
+    copied.push(key, JSON.stringify(await command(redis, ...read)))
+  }
+  const everything = JSON.stringify([said, copied])
+  for (const cookie of cookies) expect(everything).not.toContain(secretOf(cookie))
+  // What was copied cannot be made a cookie of: no part of it opens the session.
+  const parts = new Set(copied.join(' ').match(/[A-Za-z0-9_-]{22,}/g))
+  for (const part of parts) {
+    const forged = `__Host-session=${(part + 'A'.repeat(87)).slice(0, 86)}A`
+    expect((await redis.sessions.load(forged)).subject).toBeUndefined()
+  }
+  expect(JSON.stringify(said)).toContain('"operation":"load"')
+})
