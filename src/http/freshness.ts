@@ -198,9 +198,16 @@ export function errorWindowEnd(stored: StoredResponse, policy: HttpPolicy): numb
 }
 
 /** The generated Cache-Control: the rest of the lifetime, rounded down; `no-cache` where it has no end. */
-export function generatedCacheControl(freshUntil: number, now: number, personal: boolean): string {
-  const seconds = Math.max(0, Math.min(Math.floor((freshUntil - now) / 1000), MAX_SECONDS))
-  const lifetime = freshUntil === Infinity ? 'no-cache' : `max-age=${seconds}`
+export function generatedCacheControl(
+  freshUntil: number,
+  now: number,
+  personal: boolean,
+  clientMaxAgeMs = Infinity,
+): string {
+  const end = Math.min(freshUntil, now + clientMaxAgeMs)
+  const seconds = Math.max(0, Math.min(Math.floor((end - now) / 1000), MAX_SECONDS))
+  const asked = clientMaxAgeMs === 0 ? 'max-age=0, must-revalidate' : `max-age=${seconds}`
+  const lifetime = end === Infinity ? 'no-cache' : asked
   return personal ? `private, ${lifetime}` : lifetime
 }
 
@@ -208,7 +215,12 @@ export function generatedCacheControl(freshUntil: number, now: number, personal:
  * The fields of a hit, with its age in one of two forms, never both, or the age would count twice: a stored Date with
  * Age (RFC 9111 section 5.1), or a new Date with a lifetime that counts down (section 6).
  */
-export function withFreshness(stored: StoredResponse, now: number, validated: boolean): string[] {
+export function withFreshness(
+  stored: StoredResponse,
+  now: number,
+  validated: boolean,
+  clientMaxAgeMs?: number,
+): string[] {
   const { flags } = stored
   const counts = !hasFlag(flags, Flag.age)
   // The handler's lifetime without an Age: its own numbers have to shrink.
@@ -216,7 +228,8 @@ export function withFreshness(stored: StoredResponse, now: number, validated: bo
   const headers = shrinks ? countDown(stored, now) : stored.headers.slice()
   if (hasFlag(flags, Flag.routeGoverned) && !hasFlag(flags, Flag.ownCacheControl)) {
     const since = counts ? now : stored.storedAt
-    headers.push('Cache-Control', generatedCacheControl(stored.freshUntil, since, hasFlag(flags, Flag.personal)))
+    const personal = hasFlag(flags, Flag.personal)
+    headers.push('Cache-Control', generatedCacheControl(stored.freshUntil, since, personal, clientMaxAgeMs))
   }
   if (!counts && !validated) headers.push('Age', String(ageSeconds(stored, now)))
   return headers

@@ -181,6 +181,12 @@ export const HTTP_OPTIONS = {
    */
   cacheStatus: new Option<string | false, string | false>(checkCacheName, false, 'redwell'),
   /**
+   * The longest lifetime that clients and other caches are told, where the route's own `ttl` is sent. `0` sends
+   * `max-age=0, must-revalidate`: they keep the response and ask each time whether its `ETag` still holds. Default: the
+   * lifetime.
+   */
+  clientMaxAge: new Option<Duration, number | undefined>(checkDuration, undefined, undefined, 'the lifetime'),
+  /**
    * How a hit shows its age. `'age'`: the stored `Date`, and `Age`. `'countdown'`: a new `Date`, and a lifetime less
    * the age. `'auto'`: countdown where the route sets the lifetime, otherwise age. Default: `'auto'`.
    */
@@ -221,7 +227,7 @@ export interface HttpOptions extends Written<typeof HTTP_OPTIONS> {}
 type Values = Resolved<typeof HTTP_OPTIONS>
 
 /** Options that a policy holds in another form. */
-type Derived = 'ttl' | 'staleWhileRevalidate' | 'staleIfError' | 'retain' | 'vary' | 'private' | 'auth'
+type Derived = 'clientMaxAge' | 'ttl' | 'staleWhileRevalidate' | 'staleIfError' | 'retain' | 'vary' | 'private' | 'auth'
 
 /** A route's options as the decisions read them; resolved once, where the route is declared. */
 export interface HttpPolicy extends Omit<Values, Derived>, VaryPolicy {
@@ -232,6 +238,7 @@ export interface HttpPolicy extends Omit<Values, Derived>, VaryPolicy {
   readonly staleWhileRevalidateMs: number
   readonly staleIfErrorMs: number
   readonly retainMs: number
+  readonly clientMaxAgeMs: number | undefined
   /** The generated Cache-Control contains `private`. */
   readonly private: boolean
   /** Entries belong to one principal: a response with `private` may be stored. */
@@ -266,6 +273,7 @@ export function resolveHttpPolicy(
     staleWhileRevalidateMs: values.staleWhileRevalidate,
     staleIfErrorMs: values.staleIfError,
     retainMs: values.retain ?? (values.staleOnError ? RETAIN_MS : 0),
+    clientMaxAgeMs: values.clientMaxAge,
     vary: [...vary.keys()].sort(),
     varyRules: new Map([...vary].map(([name, rule]) => [name, normaliser(name, rule)])),
     varyBehind,

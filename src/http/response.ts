@@ -97,7 +97,7 @@ function wholeResponse(
   now: number,
   context: StoredResponseContext,
 ): OutgoingResponse {
-  const headers = withFreshness(stored, now, context.kind === 'revalidated')
+  const headers = withFreshness(stored, now, context.kind === 'revalidated', policy.clientMaxAgeMs)
   const member = policy.cacheStatus === false ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
   const body = stored.status === 204 ? null : stored.body
   // HIT: the handler's answer is not part of this one. A revalidation ran the handler and stored its result.
@@ -178,7 +178,8 @@ function missFields(
   const own = keepFields(headers, (name) => !omitted.includes(name))
   const fields = [...(added === undefined ? withVary(own, policy.vary) : withOwnFields(own, added, policy))]
   if (hasField(headers, 'cache-control')) return fields
-  if (renewed) fields.push('Cache-Control', generatedCacheControl(freshUntil, now, policy.private))
+  if (renewed)
+    fields.push('Cache-Control', generatedCacheControl(freshUntil, now, policy.private, policy.clientMaxAgeMs))
   else if (policy.private && !(stored && added !== undefined)) fields.push('Cache-Control', 'private')
   return fields
 }

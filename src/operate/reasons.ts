@@ -46,6 +46,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
     "a function of the route's options returned what cannot be used",
     'The log of the application names route and option.',
   ],
+  when: ['the `when` of the route returned false', ''],
   'request-body': ['a GET with content', 'Give the route a `key` that has what counts of the content.'],
   'request-target': ['the target is not a path', ''],
   'request-no-store': [
@@ -67,6 +68,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
     'its handler read a cookie or credential that is not part of the key',
     'Add it to the key with `per` or `vary`, or do not read it.',
   ],
+  'store-when': ['the `storeWhen` of the route returned false', ''],
   nonce: [
     'its body contains a nonce or a token of its own header fields',
     'Use hashes in Content-Security-Policy, or fetch the token by a request of its own.',

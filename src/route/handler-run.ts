@@ -27,6 +27,7 @@ import { type Entry, usefulUntil } from '../store/entry.js'
 import { Capture } from './capture.js'
 import type { Stored } from './entry-key.js'
 import { gainedPrincipal } from './principal.js'
+import { Result } from './result.js'
 import type { RunRoute } from './run-route.js'
 import type { Selector } from './selector.js'
 import {
@@ -211,6 +212,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const late = this.unkeyedReads.size === 0 ? decision : this.#decide(response, undefined, this.#requestedAt)
     if (!late.store) return late
     if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
+    if (!this.#wants(response, body)) return this.#logged(NOT_WANTED)
     if (this.state.http.unkeyedReads !== 'ignore' && hasNonce(response, body))
       return this.#logged({ store: false, reason: 'nonce', forKey: true })
     return withBody(decision, body, { ...this.state.http, etag: false })
@@ -286,10 +288,15 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const decision = decideStore(response, { ...this.#context(now), body })
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
+    if (body !== undefined && !this.#wants(response, body)) return this.#logged(NOT_WANTED)
     if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }
     const groups = [...(location?.groups.slice(1) ?? NONE), ...this.groups, ...decision.groups]
     if (groups.length === 0 || groupProblems(groups).length === 0) return decision
     return this.#logged({ store: false, reason: 'too-many-groups', forKey: true })
+  }
+
+  #wants({ status }: ResponseHead, body: Buffer): boolean {
+    return this.route.policy.storeWhen?.(new Result(status, body)) !== false
   }
 
   /** The run, and what is known about it in addition to its response. */
@@ -387,6 +394,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     this.route.track(replacing.then(() => lease.release()))
   }
 }
+
+const NOT_WANTED = { store: false, reason: 'store-when', forKey: false } as const
 
 type Refused = Extract<StoreDecision, { store: false }>
 

@@ -71,6 +71,10 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
    * is stored from it. `0`: it does not wait. Default: `'10s'`.
    */
   wait?: Duration | undefined
+  /** Function of the request: `false` leaves the cache out of it, such as of a preview. Default: none. */
+  when?: ((request: Req) => MaybePromise<boolean>) | undefined
+  /** Function of the response: `false` serves it without storing it. Default: none. */
+  storeWhen?: ((response: WriteResult) => boolean) | undefined
   /** `false`: this route is not cached. Default: `true`. */
   enabled?: boolean | undefined
 }
@@ -89,7 +93,7 @@ export type CacheOptions<Req> = EntryOptions<Req> & Privacy<Req>
 /** Options of `cachePut`: those that describe the entry of its response. */
 export type CachePutOptions<Req> = Omit<EntryOptions<Req>, 'clientDirectives'> & Privacy<Req>
 
-/** The response of a successful write. */
+/** A response, as the functions of the options are given it. */
 export interface WriteResult {
   /** Status of the response. */
   readonly status: number
@@ -122,6 +126,9 @@ export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
 /** A function of the request; its types depend on the framework's request, so the interfaces above have them. */
 const requestFunction: Check<undefined> = (value, problem) =>
   typeof value === 'function' ? undefined : problem(`${describeValue(value)} must be a function of the request`)
+
+const responseFunction: Check<undefined> = (value, problem) =>
+  typeof value === 'function' ? undefined : problem(`${describeValue(value)} must be a function of the response`)
 
 const checkPer: Check<undefined> = (value, problem) =>
   value === true || typeof value === 'function'
@@ -190,6 +197,8 @@ export const ROUTE_OPTIONS = {
   query: new Option<QueryRule, QueryRule | undefined>(checkQuery, undefined, undefined, 'all parameters'),
   earlyRefresh: fraction(0),
   wait: new Option<Duration, number | undefined>(checkWait, undefined, undefined, "`'10s'`"),
+  when: new Option(requestFunction, undefined),
+  storeWhen: new Option(responseFunction, undefined),
   enabled: flag(true),
 } satisfies Record<Exclude<keyof EntryOptions<never>, keyof HttpOptions>, Option<unknown, unknown>>
 
@@ -222,6 +231,7 @@ export interface RouteDefaults {
 export interface KeyPolicy<Req> {
   readonly key: KeyOptions<Req>['key']
   readonly per: KeyOptions<Req>['per']
+  readonly when: EntryOptions<Req>['when']
   /** Requests share an entry whoever asks. */
   readonly shared: boolean
   readonly prefix: string | undefined
@@ -232,6 +242,7 @@ export interface KeyPolicy<Req> {
 export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly enabled: boolean
   readonly group: GroupOption<Req> | undefined
+  readonly storeWhen: EntryOptions<Req>['storeWhen']
   readonly earlyRefresh: number
   /** Undefined: the default of all waits. */
   readonly wait: number | undefined
@@ -273,7 +284,8 @@ export function resolvePolicy<Req>(
     http.shared,
   )
   if (problems.length > 0) throw new OptionsError(where, problems)
-  return { ...key, enabled, group: options.group, earlyRefresh, wait, http, personal }
+  const { group, when, storeWhen } = options
+  return { ...key, when, storeWhen, enabled, group, earlyRefresh, wait, http, personal }
 }
 
 /** The options of a route with `per: true` as they are for the entry of everybody who is anonymous. */
@@ -329,7 +341,7 @@ function resolveKey<Req>(
   if (prefixProblem !== undefined) problems.push(`prefix: ${prefixProblem}`)
   const { key, per, prefix, host = defaults.host } = options
   const path = query === undefined ? defaults.path : { ...defaults.path, query }
-  return { key, per, shared, prefix, host, path }
+  return { key, per, when: undefined, shared, prefix, host, path }
 }
 
 /** The longest life of an entry. Groups created for a fill live as long; a longer entry extends them when it is stored. */

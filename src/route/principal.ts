@@ -10,7 +10,7 @@ export interface AskedRequest<Req> {
 }
 
 /** Why a request has no entry. */
-export type Unowned = 'principal' | 'no-principal'
+export type Unowned = 'principal' | 'no-principal' | 'when'
 
 /** Whose entry a request has: that of a principal, or the one that requests share (`undefined`), or none. */
 export type Owner = { readonly principal: string | undefined } | { readonly bypass: Unowned }
@@ -19,6 +19,8 @@ const EVERYBODY: Owner = Object.freeze({ principal: undefined })
 
 const NO_PRINCIPAL: Owner = Object.freeze({ bypass: 'no-principal' })
 
+const LEFT_OUT: Owner = Object.freeze({ bypass: 'when' })
+
 const UNDECLARED: Owner = Object.freeze({ bypass: 'principal' })
 
 /**
@@ -26,6 +28,14 @@ const UNDECLARED: Owner = Object.freeze({ bypass: 'principal' })
  * OptionsError for what is no principal, and UsageError where `per: true` has nothing to ask.
  */
 export function ownerOf<Req>(
+  request: AskedRequest<Req>,
+  policy: Pick<KeyPolicy<Req>, 'per' | 'shared' | 'when'>,
+): MaybePromise<Owner> {
+  if (policy.when === undefined) return principalOf(request, policy)
+  return chain(policy.when(request.native), (uses) => (uses ? principalOf(request, policy) : LEFT_OUT))
+}
+
+function principalOf<Req>(
   request: AskedRequest<Req>,
   { per, shared }: Pick<KeyPolicy<Req>, 'per' | 'shared'>,
 ): MaybePromise<Owner> {

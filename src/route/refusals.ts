@@ -19,6 +19,7 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   principal:
     'its request has a principal that was not known before the cache was asked (authenticate before the cache, or use `per`)',
   'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
+  'store-when': 'the `storeWhen` of the route returned false',
   nonce:
     'its body contains a nonce or a token of its own header fields (Content-Security-Policy, X-Csrf-Token), which no other response may have',
   'response-no-store': 'it has Cache-Control: no-store',

@@ -25,6 +25,7 @@ import {
   Variants,
 } from './entry-key.js'
 import { gainedPrincipal, ownerOf } from './principal.js'
+import { Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
@@ -274,7 +275,7 @@ export class WriteSession extends HandlerReport {
     const now = this.#rules.scope.now()
     const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedReads: this.unkeyedReads }
     const decision = decideStore(response, run)
-    if (!decision.store) return undefined
+    if (!decision.store || this.#rules.put?.storeWhen?.(new Result(response.status, body)) === false) return undefined
     const groups = [...this.groups, ...decision.groups]
     return groupProblems(groups).length === 0 ? { decision, body, groups } : undefined
   }
@@ -296,28 +297,3 @@ export class WriteSession extends HandlerReport {
 }
 
 const NONE: readonly string[] = []
-
-/** What the functions of the options are given of a response. */
-class Result implements WriteResult {
-  readonly status: number
-  readonly #body: Buffer | undefined
-  #json: { readonly value: unknown } | undefined
-
-  constructor(status: number, body: Buffer | undefined) {
-    this.status = status
-    this.#body = body
-  }
-
-  json(): unknown {
-    this.#json ??= { value: parseJson(this.#body) }
-    return this.#json.value
-  }
-}
-
-function parseJson(body: Buffer | undefined): unknown {
-  try {
-    return body && JSON.parse(body.toString())
-  } catch {
-    return undefined
-  }
-}

@@ -6,6 +6,7 @@ import { sharedRedis } from '../support/redis-server.js'
 import { Client } from './client.js'
 import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
+import { conditions } from './contract/conditions.js'
 import { crossings } from './contract/crossings.js'
 import { limits } from './contract/limits.js'
 import { mistakes } from './contract/mistakes.js'
@@ -45,6 +46,7 @@ const PARTS = {
   reading,
   sharing,
   principals,
+  conditions,
   bodies,
   writing,
   stale,

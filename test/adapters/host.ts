@@ -136,7 +136,7 @@ export function withCalls<Options extends object, Req>(
 ): ForRequest<Options, Req> {
   const entries = Object.entries(options).map(([name, value]) => [
     name,
-    typeof value === 'function' && name !== 'vary'
+    typeof value === 'function' && name !== 'vary' && name !== 'storeWhen'
       ? (request: Req, ...rest: unknown[]) =>
           (value as (call: Call, ...rest: unknown[]) => unknown)(callOf(request), ...rest)
       : (value as unknown),

@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest'
+import type { Bed } from '../contract.js'
+
+/** Whether the cache is used, and what clients are told of it. */
+export function conditions({ start }: Bed): void {
+  test('when: the cache is left out of requests that it refuses, asynchronous or not', async () => {
+    let count = 0
+    const isPublic = (call: { header(name: string): string | undefined }) => call.header('x-preview') === undefined
+    const { client } = await start([
+      { method: 'GET', path: '/now', cache: { ttl: 60, when: isPublic }, handler: () => `${++count}` },
+      {
+        method: 'GET',
+        path: '/later',
+        cache: { ttl: 60, when: async (call) => isPublic(call) },
+        handler: () => `${++count}`,
+      },
+    ])
+    for (const path of ['/now', '/later']) {
+      const { text } = await client.get(path)
+      const preview = await client.get(path, { 'x-preview': '1' })
+      expect([preview.cache, preview.text === text]).toEqual(['BYPASS', false])
+      expect(await client.get(path)).toMatchObject({ cache: 'HIT', text })
+    }
+  })
+
+  test('storeWhen: a response that it refuses is served and not stored, whole or streamed, read or written', async () => {
+    let complete = false
+    const storeWhen = (response: { json(): unknown }) => (response.json() as { complete: boolean }).complete
+    const { client } = await start([
+      { method: 'GET', path: '/x', cache: { ttl: 60, storeWhen }, handler: () => ({ json: { complete } }) },
+      {
+        method: 'GET',
+        path: '/stream',
+        cache: { ttl: 60, storeWhen },
+        handler: () => ({
+          headers: [['content-type', 'application/json']],
+          stream: pieces('{"complete":', `${complete}}`),
+        }),
+      },
+      { method: 'PUT', path: '/x', cachePut: { ttl: 60, storeWhen }, handler: () => ({ json: { complete } }) },
+    ])
+    for (const path of ['/x', '/stream'])
+      for (let round = 0; round < 2; round += 1)
+        expect(await client.get(path)).toMatchObject({ status: 200, text: '{"complete":false}' })
+    await client.ask('/x', { method: 'PUT' })
+    complete = true
+    for (const path of ['/x', '/stream']) {
+      expect((await client.get(path)).text).toBe('{"complete":true}')
+      expect(await client.get(path)).toMatchObject({ cache: 'HIT', text: '{"complete":true}' })
+    }
+  })
+
+  test.each<[number | string, RegExp]>([
+    [0, /^max-age=0, must-revalidate$/],
+    ['10s', /^max-age=(10|9)$/],
+    ['1h', /^max-age=(60|59)$/],
+  ])('clientMaxAge %s: what clients are told, on the miss, the hit and the 304', async (clientMaxAge, expected) => {
+    const { client } = await start([
+      { method: 'GET', path: '/x', cache: { ttl: 60, clientMaxAge: clientMaxAge as '10s' }, handler: () => 'x' },
+    ])
+    const miss = await client.get('/x')
+    const hit = await client.get('/x')
+    const unchanged = await client.get('/x', { 'if-none-match': hit.headers['etag'] ?? '' })
+    expect([miss.cache, hit.cache, unchanged.status]).toEqual(['MISS', 'HIT', 304])
+    for (const { headers } of [miss, hit, unchanged]) expect(headers['cache-control']).toMatch(expected)
+  })
+}
+
+async function* pieces(...texts: readonly string[]): AsyncGenerator<string> {
+  for (const text of texts) {
+    await new Promise((resolve) => setImmediate(resolve))
+    yield text
+  }
+}
