@@ -23,6 +23,7 @@ import type { CachedPaths } from './cached-paths.js'
 import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
 import { HandlerRun } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './options.js'
+import type { HostWatch } from './host-watch.js'
 import { ownerOf } from './principal.js'
 import { RefusalLog } from './refusals.js'
 import type { RunRoute } from './run-route.js'
@@ -53,6 +54,7 @@ export interface RouteOptions {
   readonly stripsHead: boolean
   /** Where the application's routes cache their URIs. */
   readonly paths: CachedPaths
+  readonly hosts: HostWatch
 }
 
 /** The cache of one GET route: what is decided about its requests and its responses. */
@@ -67,6 +69,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly refusals: RefusalLog
   readonly locator: EntryLocator<Req>
   readonly #stripsHead: boolean
+  readonly #hosts: HostWatch | undefined
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
@@ -74,7 +77,7 @@ export class CachedRoute<Req> implements RunRoute {
   /** Whether a background request finds the entry by what it carries. False once one came to another key. */
   #refreshes: boolean
 
-  constructor(scope: CacheScope, policy: RoutePolicy<Req>, { name, logger, paths, stripsHead }: RouteOptions) {
+  constructor(scope: CacheScope, policy: RoutePolicy<Req>, { name, logger, paths, hosts, stripsHead }: RouteOptions) {
     this.name = name
     this.policy = policy
     this.http = policy.http
@@ -84,6 +87,7 @@ export class CachedRoute<Req> implements RunRoute {
     this.refusals = new RefusalLog(name, logger, this.recorder)
     this.locator = new EntryLocator(policy)
     this.#stripsHead = stripsHead
+    this.#hosts = policy.hostUndeclared ? hosts : undefined
     const [{ variants, refusals }, { http }] = [this, policy]
     this.#writes = new WriteRoute({ scope, paths, http, put: policy, name, variants, refusals: () => refusals })
     this.#groupTtlMs = longestLifeMs(policy.http)
@@ -154,6 +158,7 @@ export class CachedRoute<Req> implements RunRoute {
       const state = http === this.http ? asked : stateOf(this, request, http)
       return chain(this.locator.locate(request, principal), (location) => {
         state.location = location
+        if (location.routed.length === 0) this.#hosts?.note(this.name, request)
         return this.#read(state, location)
       })
     })

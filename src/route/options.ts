@@ -248,6 +248,8 @@ export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly wait: number | undefined
   /** Of entries that requests share; of those with `per` as a function, that of a principal's. */
   readonly http: HttpPolicy
+  /** Neither route nor application says whether hosts share entries. */
+  readonly hostUndeclared: boolean
   /** Of a principal's entry. */
   readonly personal: HttpPolicy
 }
@@ -285,7 +287,8 @@ export function resolvePolicy<Req>(
   )
   if (problems.length > 0) throw new OptionsError(where, problems)
   const { group, when, storeWhen } = options
-  return { ...key, when, storeWhen, enabled, group, earlyRefresh, wait, http, personal }
+  const hostUndeclared = written.host === undefined && !http.host && options.key === undefined
+  return { ...key, when, storeWhen, hostUndeclared, enabled, group, earlyRefresh, wait, http, personal }
 }
 
 /** The options of a route with `per: true` as they are for the entry of everybody who is anonymous. */

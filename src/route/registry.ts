@@ -9,6 +9,7 @@ import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import { CachedPaths } from './cached-paths.js'
 import { isPath } from './entry-key.js'
+import { HostWatch } from './host-watch.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
 import {
   type CacheEvictOptions,
@@ -61,11 +62,13 @@ export class RouteRegistry {
   readonly #personal = new Set<string>()
   readonly #refused = new Map<string, RefusalLog>()
   readonly #context: RoutesContext
+  readonly #hosts: HostWatch
   readonly #http: HttpPolicy
   #unsafe: WriteRoute<unknown> | undefined
 
   constructor(context: RoutesContext) {
     this.#context = context
+    this.#hosts = new HostWatch(context.logger)
     const problems: string[] = []
     checkNames(context.defaults, 'defaults', problems)
     this.#http = resolveHttpPolicy(context.defaults, problems, context)
@@ -78,7 +81,7 @@ export class RouteRegistry {
     const policy = resolvePolicy(where, options, { ...this.#defaults(traits.path), routedBy: traits.routedBy })
     if (isUnbounded(policy.http)) scope.expectUnbounded()
     if (policy.per === true) this.#personal.add(where)
-    const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, ...traits })
+    const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, hosts: this.#hosts, ...traits })
     this.#caches.add(cache)
     return cache
   }

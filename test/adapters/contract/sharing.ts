@@ -50,6 +50,18 @@ export function sharing({ start }: Bed): void {
     },
   )
 
+  test.each([undefined, true, false])('two hosts on the entries of one route, with host: %s', async (host) => {
+    const logger = recordingLogger()
+    const cache = host === undefined ? { ttl: 60 } : { ttl: 60, host }
+    const { client } = await start([{ method: 'GET', path: '/x', cache, handler: () => 'x' }], { redis: { logger } })
+    const seen = []
+    for (const name of ['a.example', 'b.example', 'c.example'])
+      seen.push((await client.get('/x', { host: name })).cache)
+    expect(seen).toEqual(host === true ? ['MISS', 'MISS', 'MISS'] : ['MISS', 'HIT', 'HIT'])
+    const told = logger.lines.filter((line) => /GET \/x.*a\.example.*b\.example.*`host: true`/.test(line))
+    expect(told).toHaveLength(host === undefined ? 1 : 0)
+  })
+
   test('I5: a handler that enumerates all fields answers for somebody, though there is no cookie', async () => {
     const { client } = await start([
       {
