@@ -46,6 +46,7 @@ function publishAll(origin: { kind: 'route' | 'namespace'; name: string }): void
   channels.refresh.publish({ origin, at: 0, reason: 'stale' })
   channels.fence.publish({ origin, at: 0, write: 'fill', key: 'k' })
   channels.staleIfError.publish({ origin, at: 0 })
+  channels.session.publish({ at: 0, operation: 'load', outcome: 'loaded', durationMs: 1 })
   channels.rateLimit.publish({ at: 0, scope: origin.name, outcome: 'allowed', limit: 1, durationMs: 1 })
 }
 

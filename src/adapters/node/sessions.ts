@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { Peer } from '../../session/cookie.js'
 import type { SessionGuard } from '../../session/guard.js'
@@ -12,12 +13,13 @@ import { intercept } from './response.js'
 
 const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
 
-/** How a request came, by its socket. */
-export function peerOf({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): Peer {
+/** How a request came, by its socket; requests that tests inject may have none. */
+export function peerOf(message: Pick<IncomingMessage, 'headers'> & { readonly socket?: Socket | undefined }): Peer {
+  const { socket, headers } = message
   return {
-    encrypted: 'encrypted' in socket && socket.encrypted === true,
-    remoteAddress: socket.remoteAddress,
-    localAddress: socket.localAddress,
+    encrypted: socket !== undefined && 'encrypted' in socket && socket.encrypted === true,
+    remoteAddress: socket?.remoteAddress,
+    localAddress: socket?.localAddress,
     forwarded: Object.keys(headers).some((name) => FORWARDED.test(name)),
   }
 }

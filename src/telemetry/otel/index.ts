@@ -9,7 +9,7 @@ import { OptionsError } from '../../errors.js'
 import { setTracer } from '../recorder.js'
 import { Instruments, Metrics } from './metrics.js'
 import type { Api } from './names.js'
-import { limitSpans, spanTracer } from './spans.js'
+import { eventSpans, spanTracer } from './spans.js'
 
 export { ATTRIBUTE, LATENCY_BOUNDARIES, METRIC, SPAN } from './names.js'
 
@@ -43,8 +43,8 @@ let users = 0
 /** The metrics that count, or that counted last. */
 let metrics: Metrics | undefined
 
-/** Spans of rate limits come from their events. */
-let stopLimitSpans = (): void => {}
+/** Spans of rate limits and sessions come from their events. */
+let stopEventSpans = (): void => {}
 
 /**
  * Switches OpenTelemetry on for every cache of this process, over the providers that the application registers. A second
@@ -87,8 +87,8 @@ function run(options: OtelOptions, warn: Warn): boolean {
   const spansFailed = once(warn, 'redwell: OpenTelemetry spans failed; requests continue without them.')
   const metricsFailed = once(warn, 'redwell: OpenTelemetry metrics failed; requests continue without them.')
   setTracer(spans ? spanTracer(api, { groups, keys, tracerProvider }, spansFailed) : undefined)
-  stopLimitSpans()
-  stopLimitSpans = spans ? limitSpans(api, tracerProvider, spansFailed) : () => {}
+  stopEventSpans()
+  stopEventSpans = spans ? eventSpans(api, tracerProvider, spansFailed) : () => {}
   metrics?.close()
   metrics = options.metrics === false ? undefined : new Metrics(new Instruments(api, meterProvider), metricsFailed)
   return true
@@ -99,7 +99,7 @@ function leave(): void {
   if (users > 0) return
   metrics?.stop()
   setTracer(undefined)
-  stopLimitSpans()
+  stopEventSpans()
 }
 
 /** The method that a provider must have; the other options are switches. */

@@ -7,6 +7,7 @@ import {
   type LookupEvent,
   type Origin,
   type RateLimitEvent,
+  type SessionEvent,
   type RetryEvent,
   type StoreEvent,
   subscribe,
@@ -46,6 +47,7 @@ export class Metrics {
     listen('redwell:connection', (event) => this.#connection(event))
     listen('redwell:retry', (event) => this.#retry(event))
     listen('redwell:ratelimit', (event) => this.#rateLimit(event))
+    listen('redwell:session', (event) => this.#session(event))
   }
 
   /** Stops counting. The totals can still be collected: applications flush their SDK after they have closed Redis. */
@@ -108,6 +110,12 @@ export class Metrics {
     this.#instruments.rateLimitLatency?.record(durationMs / 1000, labels)
   }
 
+  #session({ operation, outcome, durationMs }: SessionEvent): void {
+    const labels = { [ATTRIBUTE.sessionOperation]: snake(operation), [ATTRIBUTE.sessionOutcome]: snake(outcome) }
+    this.#instruments.point('sessionOperations', labels).value += 1
+    this.#instruments.sessionLatency?.record(durationMs / 1000, labels)
+  }
+
   #of(origin: Origin): OriginMetrics {
     let own = this.#origins.get(origin)
     if (own === undefined) this.#origins.set(origin, (own = new OriginMetrics(origin, this.#instruments)))
@@ -135,6 +143,7 @@ const COUNTERS = {
   breakerChanges: { unit: '{change}', description: 'Changes of the breaker in front of Redis, by new state.' },
   retries: { unit: '{retry}', description: 'Retries of invalidations that Redis had not confirmed.' },
   rateLimitRequests: { unit: '{request}', description: 'Calls of rate limiters, by outcome.' },
+  sessionOperations: { unit: '{operation}', description: 'Operations of sessions, by outcome.' },
 } as const
 
 /** Current values. */
@@ -158,6 +167,7 @@ export class Instruments {
   #provider: MeterProvider | undefined
   #latency: Histogram | undefined
   #rateLimitLatency: Histogram | undefined
+  #sessionLatency: Histogram | undefined
   #removeCallbacks: (() => void)[] = []
 
   constructor(api: Api, given: MeterProvider | undefined) {
@@ -190,10 +200,16 @@ export class Instruments {
     return this.#rateLimitLatency
   }
 
+  get sessionLatency(): Histogram | undefined {
+    this.#follow()
+    return this.#sessionLatency
+  }
+
   close(): void {
     for (const remove of this.#removeCallbacks.splice(0)) remove()
     this.#latency = undefined
     this.#rateLimitLatency = undefined
+    this.#sessionLatency = undefined
     this.#provider = undefined
   }
 
@@ -211,6 +227,7 @@ export class Instruments {
       })
     this.#latency = histogram(METRIC.latency, 'Time of decisions, stores and invalidations, without handlers.')
     this.#rateLimitLatency = histogram(METRIC.rateLimitLatency, 'Time of the decisions of rate limits.')
+    this.#sessionLatency = histogram(METRIC.sessionLatency, 'Time that Redis took for sessions.')
     for (const name of keysOf(COUNTERS)) this.#watch(meter.createObservableCounter(METRIC[name], COUNTERS[name]), name)
     for (const name of keysOf(GAUGES)) this.#watch(meter.createObservableGauge(METRIC[name], GAUGES[name]), name)
   }

@@ -19,6 +19,8 @@ export const SPAN = {
   /** Followed by the method of the data cache in snake case: `cache.backend.get_or_set`. */
   backend: 'cache.backend.',
   rateLimit: 'ratelimit.hit',
+  /** Followed by the operation in snake case: `session.load`, `session.revoke_all`. */
+  session: 'session.',
 } as const
 
 /** Names of metrics. */
@@ -41,6 +43,8 @@ export const METRIC = {
   unconfirmed: 'redwell.cache.invalidation.unconfirmed',
   rateLimitRequests: 'redwell.ratelimit.requests',
   rateLimitLatency: 'redwell.ratelimit.latency',
+  sessionOperations: 'redwell.session.operations',
+  sessionLatency: 'redwell.session.latency',
 } as const
 
 /** Names of attributes of spans and labels of metrics. */
@@ -65,6 +69,8 @@ export const ATTRIBUTE = {
   scope: 'ratelimit.scope',
   limit: 'ratelimit.limit',
   limitOutcome: 'ratelimit.outcome',
+  sessionOperation: 'session.operation',
+  sessionOutcome: 'session.outcome',
   /** On request. */
   groups: 'cache.groups',
   /** On request. */

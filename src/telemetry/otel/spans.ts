@@ -28,21 +28,32 @@ export function spanTracer(api: Api, options: SpanOptions, onError: (error: unkn
   }
 }
 
-/** Creates a span for each call of a rate limiter, when it has been decided. Returns a function that ends this. */
-export function limitSpans(
+/** Creates a span for each call of a rate limiter and each operation of sessions, when it is over. Returns a function that ends this. */
+export function eventSpans(
   api: Api,
   provider: TracerProvider | undefined,
   onError: (error: unknown) => void,
 ): () => void {
-  return subscribe('redwell:ratelimit', ({ at, scope, outcome, limit, durationMs }) => {
+  const span = (name: string, at: number, durationMs: number, attributes: Attributes): void => {
     try {
-      const attributes = { [ATTRIBUTE.scope]: scope, [ATTRIBUTE.limit]: limit, [ATTRIBUTE.limitOutcome]: outcome }
       const tracer = provider?.getTracer(SCOPE) ?? api.trace.getTracer(SCOPE)
-      tracer.startSpan(SPAN.rateLimit, { startTime: at - durationMs, attributes }).end(at)
+      tracer.startSpan(name, { startTime: at - durationMs, attributes }).end(at)
     } catch (error) {
       onError(error)
     }
-  })
+  }
+  const stops = [
+    subscribe('redwell:ratelimit', ({ at, scope, outcome, limit, durationMs }) => {
+      const attributes = { [ATTRIBUTE.scope]: scope, [ATTRIBUTE.limit]: limit, [ATTRIBUTE.limitOutcome]: outcome }
+      span(SPAN.rateLimit, at, durationMs, attributes)
+    }),
+    subscribe('redwell:session', ({ at, operation, outcome, durationMs }) => {
+      span(SPAN.session + operation.replace('-', '_'), at, durationMs, { [ATTRIBUTE.sessionOutcome]: outcome })
+    }),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+  }
 }
 
 const ROUTE_SPANS: Readonly<Record<string, string | undefined>> = {
