@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
-import type { CanActivate } from '@nestjs/common'
+import type * as common from '@nestjs/common'
+import type * as core from '@nestjs/core'
+import type * as platform from '@nestjs/platform-fastify'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance, type RouteShorthandOptions } from 'fastify'
 import { Hono } from 'hono'
@@ -129,18 +131,16 @@ async function onNest(packages: NestPackages, module: object): Promise<Running> 
   common.Get(PATH)(Limited.prototype, 'find', descriptor)
   common.Header('content-type', 'application/json')(Limited.prototype, 'find', descriptor)
   common.Controller()(Limited)
-  common.Module({ ...module, controllers: [Limited] })(App)
-  const app = await core.NestFactory.create(App, new platform.FastifyAdapter(), { logger: false })
+  const application = { ...module, module: Limited, controllers: [Limited] }
+  const app = await core.NestFactory.create(application, new platform.FastifyAdapter(), { logger: false })
   await app.listen(0, '127.0.0.1')
   return { port: Number(new URL(await app.getUrl()).port) }
 }
 
-class App {}
-
 interface NestPackages {
-  readonly common: typeof import('@nestjs/common')
-  readonly core: typeof import('@nestjs/core')
-  readonly platform: typeof import('@nestjs/platform-fastify')
+  readonly common: typeof common
+  readonly core: typeof core
+  readonly platform: typeof platform
 }
 
 async function nest(): Promise<NestPackages> {
@@ -161,7 +161,7 @@ const redwellNest: Subject = async ({ redisUrl }) => {
 
 const handNest: Subject = async ({ redisUrl }) => {
   const count = await counter(redisUrl)
-  const guard: CanActivate = {
+  const guard: common.CanActivate = {
     async canActivate(context) {
       const http = context.switchToHttp()
       if ((await count(http.getRequest<{ ip: string }>().ip)) > LIMIT) return false

@@ -61,7 +61,7 @@ const redwellHono: Subject = async ({ redisUrl }) => {
   const { rateLimit, redwell } = await import('redwell/hono')
   const connected = redwell({ url: redisUrl })
   await connected.redis.connect()
-  return onHono(new Hono().use(connected).use(PATH, rateLimit(RATE)) as never)
+  return onHono(new Hono().use(connected).use(PATH, rateLimit(RATE)))
 }
 
 const prebuiltFastify: Subject = async () => {
@@ -81,7 +81,7 @@ const prebuiltExpress: Subject = async () =>
   )
 
 const prebuiltHono: Subject = async () =>
-  onHono(new Hono().use(PATH, async () => new Response(BODY, { status: 429, headers: HEADERS })) as never)
+  onHono(new Hono().use(PATH, async () => new Response(BODY, { status: 429, headers: HEADERS })))
 
 /** Our variant, the other one, the host, the ratio that is asked for. */
 const ROWS = [
