@@ -463,8 +463,8 @@ describe('routers and applications', () => {
       app.get('/x/', cache({ ttl: 60 }), (_req, res) => void res.send('x/'))
     }
     const lax = await start(declare)
-    for (const cache of ['MISS', 'HIT'])
-      expect([(await lax.client.get('/x')).cache, (await lax.client.get('/x/')).cache]).toEqual([cache, cache])
+    for (const outcome of ['MISS', 'HIT'])
+      expect([(await lax.client.get('/x')).cache, (await lax.client.get('/x/')).cache]).toEqual([outcome, outcome])
     await lax.client.ask('/x', { method: 'DELETE' })
     expect((await lax.client.get('/x/')).cache).toBe('MISS')
     const strict = await start(declare, { before: (app) => app.enable('strict routing') })
