@@ -1,6 +1,6 @@
 // npm run test:long: the soaks and full matrices (test/**/*.long.test.ts), then the tests of what speaks to a server on
 // newer servers, and every test on newer versions of Node. A server or a Node that cannot be had is named, not failed.
-// `npm run test:long -- soaks servers nodes` runs the parts named.
+// `npm run test:long -- soaks servers nodes` runs the parts named; further arguments choose the files of the soaks.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,12 +25,13 @@ ensureInstalled()
 ensureRedis()
 if (!ensureBuilt()) say('the build failed; the tests of the sources run all the same')
 const chosen = process.argv.slice(2).filter((name) => name in PARTS)
+const files = process.argv.slice(2).filter((name) => !(name in PARTS))
 const failed = (chosen.length === 0 ? Object.keys(PARTS) : chosen).flatMap((name) => PARTS[name]())
 for (const name of failed) say(`FAILED: ${name}`)
 if (failed.length > 0) process.exit(1)
 
 function runSoaks() {
-  return test('soaks and full matrices', { env: { REDWELL_TEST_LONG: 'true' } })
+  return test('soaks and full matrices', { env: { REDWELL_TEST_LONG: 'true' }, filters: files })
 }
 
 function runServers() {
