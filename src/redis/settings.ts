@@ -138,7 +138,7 @@ export interface RedisSettings {
   /** Whether these are the IETF draft's `RateLimit` fields; false: `X-RateLimit-…`. Default true. */
   rateLimitIetfHeaders?: boolean | undefined
   /**
-   * Whether this process reports itself while an operator looks (the `redwell` command, `redwell/dashboard`), and adds its
+   * Whether this process reports itself while an operator looks (the `redwell` command), and adds its
    * counts to the history once a minute. Default true.
    */
   operate?: boolean | undefined
