@@ -72,7 +72,8 @@ export function ensureBuilt() {
 /** dist is newer than all it is made from. */
 export function isBuilt() {
   const made = modifiedMs(join(root, 'dist/index.js'))
-  const sources = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map((path) => join(root, path))
+  const others = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/build.mjs']
+  const sources = others.map((path) => join(root, path))
   for (const entry of readdirSync(join(root, 'src'), { recursive: true }))
     sources.push(join(root, 'src', String(entry)))
   return sources.every((path) => modifiedMs(path) <= made)

@@ -17,6 +17,8 @@ import type { ResponseDefaults } from './route/options.js'
 import { Sessions } from './session/sessions.js'
 import type { SessionOptions } from './session/types.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
+import { NearCache } from './store/near-cache.js'
+import { NearStore } from './store/near-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/index.js'
@@ -56,6 +58,7 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   waitForReplicas: true,
   trustRestarts: true,
   resp: true,
+  near: true,
   prefix: true,
   defaultTtl: true,
   warnUnboundedCache: true,
@@ -111,7 +114,7 @@ export class Redis implements AsyncDisposable {
     this.settings = resolveSettings(store === undefined ? settings : { url: 'memory:', ...settings })
     this.logger = logger
     this.defaults = defaults
-    const { kind, prefix, otel, otelRedis, warnings, defaultTtlMs } = this.settings
+    const { kind, prefix, otel, otelRedis, warnings, defaultTtlMs, nearBytes } = this.settings
     for (const warning of warnings) logger.warn(warning)
     this.#otel = otel ? loadOtel(logger) : undefined
     if (otelRedis && kind !== 'memory') observeDriver((message) => logger.warn(message))
@@ -119,7 +122,10 @@ export class Redis implements AsyncDisposable {
     const replicated = connection?.replicated()
     this.connection = connection
     this.#replicated = replicated
-    const telemetry = new Telemetry(now)
+    // Freshness is judged by Redis' clock, which all processes share; this process' own may be wrong.
+    const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
+    const near = nearBytes === undefined ? undefined : new NearCache(nearBytes, redisNow)
+    const telemetry = new Telemetry(now, near)
     this.limits = new Limits(connection, { prefix, ...this.settings.rateLimit }, telemetry.limits, logger, now)
     this.sessions = new Sessions(
       {
@@ -130,15 +136,14 @@ export class Redis implements AsyncDisposable {
       },
       sessions,
     )
-    const ownStore = (): Store =>
-      connection === undefined
-        ? new MemoryStore(new Memory({ now }), prefix)
-        : new RedisStore(connection, prefix, replicated)
     const budget = connection === undefined ? undefined : () => connection.commandBudget()
     const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
-    // Freshness is judged by Redis' clock, which all processes share; this process' own may be wrong.
-    const redisNow = connection === undefined ? now : () => now() + connection.clockOffsetMs
-    this.scope = new CacheScope(store?.(prefix) ?? ownStore(), { now: redisNow, logger, telemetry, budget })
+    const makeStore = (): Store => {
+      if (connection === undefined) return new MemoryStore(new Memory({ now }), prefix)
+      const redis = new RedisStore(connection, prefix, replicated)
+      return near === undefined ? redis : NearStore.over(redis, connection, near)
+    }
+    this.scope = new CacheScope(store?.(prefix) ?? makeStore(), { now: redisNow, logger, telemetry, budget })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     this.desk = new Desk(prefix)
     this.history = connection === undefined ? new MemoryHistory() : new RedisHistory(connection, this.desk)

@@ -46,6 +46,7 @@ export type { ConnectionCounters, ConnectionStatus } from './redis/server.js'
 export type {
   ClusterOptions,
   Credentials,
+  NearOptions,
   RedisSettings,
   ResolvedSettings,
   SentinelOptions,
@@ -55,6 +56,7 @@ export type {
 export type { Duration } from './duration.js'
 export type { ByReason, Latency, OriginStats } from './telemetry/stats.js'
 export type { CacheStats } from './telemetry/stats.js'
+export type { NearStats } from './telemetry/near.js'
 export {
   OptionsError,
   RateLimitError,

@@ -1,6 +1,6 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { allows, type Entry, type GroupStamp, isSoftened, isValid } from '../store/entry.js'
+import { allows, type Entry, type GroupStamp, isSoftened, isValid, stampFor } from '../store/entry.js'
 import type { LocalReader, Store } from '../store/store.js'
 
 /** The place of one entry. */
@@ -53,15 +53,15 @@ export function lookupEntry(
 /** A fresh entry in this process's memory: the rules of `usable` in one pass and without a list. */
 function localHit(local: LocalReader, ref: EntryRef, now: number): EntryLookup | undefined {
   const entry = local.entry(ref)
-  // Those that a write-through stored are rare, and compared with two stamps.
-  if (entry === undefined || now >= entry.freshUntil || entry.ownGroups.length > 0) return undefined
+  if (entry === undefined || now >= entry.freshUntil) return undefined
   if (!carries(entry, ref)) return undefined
   let softened = entry.softened === true
   for (const group of entry.groups) {
     const stamp = local.stamp(group)
     if (stamp === undefined || !allows(entry, group, stamp)) return undefined
-    if (stamp.soft > entry.stamp) softened = true
+    if (stamp.soft > stampFor(entry, group)) softened = true
   }
+  local.hits += 1
   return { state: 'valid', entry, softened }
 }
 

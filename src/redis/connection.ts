@@ -19,6 +19,7 @@ import {
 import type { NodeRedis, ResolvedSettings } from './settings.js'
 import type { NodeConnection } from './node-connection.js'
 import { Subscriber } from './subscriber.js'
+import { Tracking, type TrackingListener } from './tracking.js'
 import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
 
 /** How long `connect()` waits in addition to the time of one attempt. */
@@ -71,6 +72,7 @@ export class Connection {
   readonly #nodes: NodeConnections
   readonly #watch: ServerWatch
   readonly #subscriber: Subscriber
+  readonly #tracking: Tracking[] = []
   readonly #counters = noCounts()
   readonly #listeners = new Set<StatusListener>()
   #status: ConnectionStatus = 'unavailable'
@@ -82,7 +84,7 @@ export class Connection {
 
   constructor(
     private readonly settings: ResolvedSettings,
-    logger: Logger,
+    private readonly logger: Logger,
     options: ConnectionOptions = {},
   ) {
     const { main, now = Date.now } = options
@@ -191,6 +193,16 @@ export class Connection {
     return this.#subscriber.subscribe(channel, listener, onReset)
   }
 
+  /**
+   * Tells the listener of changes of the keys below a prefix, over a connection of its own to each server. They stop with
+   * this connection.
+   */
+  track(prefix: string, listener: TrackingListener): Tracking {
+    const tracking = new Tracking(this.client, prefix, listener, this.logger)
+    this.#tracking.push(tracking)
+    return tracking
+  }
+
   /** Starts to connect. Neither waits nor throws: the application starts without Redis, too. */
   start(): void {
     if (this.#started || this.#status === 'closed') return
@@ -231,7 +243,8 @@ export class Connection {
     this.#setStatus('closed')
     clearInterval(this.#poll)
     this.#nodes.stop()
-    await Promise.all([this.#subscriber.close(), this.#own ? closeClient(this.client) : undefined])
+    await Promise.all([...this.#tracking, this.#subscriber].map((one) => one.close()))
+    if (this.#own) await closeClient(this.client)
     await this.#deadlines.idle()
     // Our own client keeps its error listener: an error that it emits later must not end the process.
     if (!this.#own) this.#listen('off')

@@ -288,3 +288,12 @@ export async function masterOf(sentinel: RedisSentinelType): Promise<MasterClien
 export function duplicateOnce(client: RedisClientType): RedisClientType {
   return client.duplicate({ socket: { ...client.options.socket, reconnectStrategy: false } })
 }
+
+/** A second connection to the same server that hears which keys were changed, and ends when it is lost. */
+export function trackingClient(client: RedisClientType): RedisClientType {
+  return client.duplicate({
+    RESP: 3,
+    emitInvalidate: true,
+    socket: { ...client.options.socket, reconnectStrategy: false },
+  } as object)
+}

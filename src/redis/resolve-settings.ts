@@ -13,6 +13,7 @@ import {
   type ResolvedSentinel,
   type ResolvedSettings,
   type ResolvedTls,
+  resolveNear,
   Secret,
   type SentinelOptions,
   type TlsOptions,
@@ -80,6 +81,7 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   waitForReplicas: ['number'],
   trustRestarts: ['boolean'],
   resp: ['number'],
+  near: ['object'],
   prefix: ['string', 'REDIS_PREFIX'],
   defaultTtl: ['duration', 'REDIS_DEFAULT_TTL'],
   warnUnboundedCache: ['boolean', 'REDIS_WARN_UNBOUNDED_CACHE'],
@@ -98,6 +100,7 @@ const MEMBERS = new Map([
   ['tls', ['cert', 'key', 'ca', 'checkHostname']],
   ['sentinel', ['nodes', 'masterName', 'username', 'password']],
   ['cluster', ['nodes']],
+  ['near', ['maxBytes']],
 ])
 
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
@@ -132,6 +135,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     waitForReplicas: read.integer('waitForReplicas', 0, REPLICAS_MAX) ?? 0,
     trustRestarts: settings.trustRestarts ?? false,
     resp: read.integer('resp', 2, 3) === 2 ? 2 : 3,
+    nearBytes: resolveNear(settings, isMemory, problems, warnings),
     prefix: settings.prefix ?? 'redwell',
     defaultTtlMs: read.duration('defaultTtl', 0),
     warnUnboundedCache: settings.warnUnboundedCache ?? true,

@@ -1,6 +1,7 @@
 import type { RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
 import { inspect } from 'node:util'
 import type { Duration } from '../duration.js'
+import { describeValue } from '../errors.js'
 
 /** A node-redis client of any modules and protocol. */
 export type NodeRedis = RedisClientType | RedisClusterType | RedisSentinelType
@@ -65,6 +66,12 @@ export interface ClusterOptions {
   nodes: string | readonly string[]
 }
 
+/** Memory in front of Redis. */
+export interface NearOptions {
+  /** Bytes of this process's memory that it may use; at least 1 MiB. Those who are asked for least go first. */
+  maxBytes: number
+}
+
 /** User and password of one authentication. */
 export interface Credentials {
   /** Default: the `default` user of Redis. */
@@ -117,6 +124,11 @@ export interface RedisSettings {
   trustRestarts?: boolean | undefined
   /** Redis protocol. 2 for servers without HELLO. Default 3. */
   resp?: 2 | 3 | undefined
+  /**
+   * A near cache: entries in this process's memory in front of Redis, kept true by Redis itself. Its hits ask Redis
+   * nothing. Default: none. See docs/near-cache.md.
+   */
+  near?: NearOptions | undefined
   /** First part of every key. Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string | undefined
   /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
@@ -215,6 +227,8 @@ export interface ResolvedSettings {
   readonly trustRestarts: boolean
   /** Redis protocol. */
   readonly resp: 2 | 3
+  /** Bytes of the near cache; undefined: there is none. */
+  readonly nearBytes: number | undefined
   /** First part of every key. */
   readonly prefix: string
   /** Lifetime of entries that name none, in milliseconds; 0: until evicted. */
@@ -339,4 +353,27 @@ export function masked(text: string): string {
   const wrong = hosts.findIndex((host) => !HOST.test(host))
   const shown = wrong === -1 ? list : [...hosts.slice(0, wrong), '***'].join(',')
   return `${scheme}${userinfo === undefined ? '' : '***@'}${shown}${DATABASE.test(rest) ? rest : '/…'}`
+}
+
+const NEAR_MIN_BYTES = 1024 * 1024
+
+/** Commands, wake-ups, and what Redis tells near caches. */
+const NEAR_CONNECTIONS = 3
+
+/** Bytes of the near cache. */
+export function resolveNear(
+  { near, resp, maxConnections }: Pick<RedisSettings, 'near' | 'resp' | 'maxConnections'>,
+  isMemory: boolean,
+  problems: string[],
+  warnings: string[],
+): number | undefined {
+  if (near === undefined) return undefined
+  const { maxBytes } = near
+  if (!Number.isInteger(maxBytes) || maxBytes < NEAR_MIN_BYTES)
+    problems.push(`near.maxBytes: ${describeValue(maxBytes)} is not a whole number of at least ${NEAR_MIN_BYTES} bytes`)
+  if (resp === 2) problems.push('near: Redis tells of changes over RESP 3 only; leave out resp: 2')
+  if (maxConnections !== undefined && maxConnections < NEAR_CONNECTIONS)
+    problems.push(`near: has a connection of its own; maxConnections must be at least ${NEAR_CONNECTIONS}`)
+  if (isMemory) warnings.push('redwell: near is ignored, because the embedded store is in memory already')
+  return isMemory ? undefined : maxBytes
 }

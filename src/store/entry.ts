@@ -69,7 +69,7 @@ export function usefulUntil(entry: Pick<Entry, 'freshUntil' | 'staleUntil' | 'er
 export type Judged = Pick<Entry, 'incarnation' | 'stamp' | 'writeStamp' | 'ownGroups'>
 
 /** The point of the clock that counts for one of the entry's groups. */
-function stampFor(entry: Judged, group: string): number {
+export function stampFor(entry: Judged, group: string): number {
   return entry.ownGroups.length > 0 && entry.ownGroups.includes(group) ? entry.writeStamp : entry.stamp
 }
 

@@ -10,6 +10,15 @@ export function pathGroup(path: string): string {
   return PATH_MARK + path
 }
 
+export function isPathGroup(group: string): boolean {
+  return group.startsWith(PATH_MARK)
+}
+
+/** The path of its group. */
+export function pathOfGroup(group: string): string {
+  return group.slice(PATH_MARK.length)
+}
+
 /** Slots of a cluster that share one copy of the stamp of everything. Resharding mostly moves such ranges. */
 const SLOTS_PER_COPY_BITS = 8
 
@@ -100,6 +109,14 @@ export class Keyspace {
   copies(name: string): readonly string[] {
     if (name !== '' || !this.spread) return [this.#group(name)]
     return copyTags().map((tag) => `${this.groups}{${tag}}`)
+  }
+
+  /** The group whose stamp stands in a key; undefined for any other key. The inverse of `copies`. */
+  groupAt(key: string): string | undefined {
+    if (!key.startsWith(this.groups)) return undefined
+    const name = key.slice(this.groups.length)
+    if (!name.startsWith('{')) return name
+    return name.startsWith(this.entries, 1) ? pathGroup(name.slice(1 + this.entries.length, -1)) : ''
   }
 
   /** The group of a path, in the slot of its entry. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
-import { Kept } from './kept.js'
+import { EntryBudget, EntryTier } from './entry-tier.js'
 import { globOf, Keyspace, namesUnder, pathGroup } from './keyspace.js'
 import { Waiters } from './leases.js'
 import type {
@@ -21,12 +21,6 @@ import type {
   WriteCommit,
 } from './store.js'
 
-/**
- * A hot entry is moved to the front after one in 16 of the entries was replaced, and not at each hit: moving it costs
- * more than the rest of a hit, and the order matters only when something is stored.
- */
-const TOUCH_SHIFT = 4
-
 /** Nothing here can be lost, so there is one incarnation. */
 const INCARNATION = 1
 
@@ -34,15 +28,15 @@ const INCARNATION = 1
 export class MemoryStore implements Store {
   readonly local: LocalReader
   readonly #keys: Keyspace
-  readonly #index: Map<string, Kept>
+  readonly #entries: EntryTier
 
   constructor(
     private readonly memory: Memory,
     readonly prefix: string,
   ) {
-    this.#index = memory.index(prefix)
-    this.local = { entry: this.#entryAt, stamp: this.#groupStamp }
     this.#keys = new Keyspace(prefix)
+    this.#entries = memory.tier(this.#keys.entries)
+    this.local = new MemoryReader(this.#entries, memory, this.#keys.groups)
   }
 
   read(keys: readonly string[], groups: readonly string[]): ReadResult {
@@ -149,9 +143,9 @@ export class MemoryStore implements Store {
   }
 
   async extend(key: string, ttlMs: number): Promise<void> {
-    const kept = this.#index.get(key)
+    const kept = this.#entries.at(key)
     const expiresAt = this.memory.now() + ttlMs
-    if (kept?.entry !== undefined && kept.expiresAt < expiresAt) this.#keep(key, kept.entry, expiresAt)
+    if (kept?.entry !== undefined && kept.expiresAt < expiresAt) this.#entries.keep(key, kept.entry, expiresAt)
   }
 
   async addVariant(path: string, list: string, variant: ListedVariant, max: number, now: number): Promise<string[]> {
@@ -178,7 +172,7 @@ export class MemoryStore implements Store {
   }
 
   async sweep(_cursor: string, _count: number, now: number): Promise<SweepStep> {
-    const all = [...this.#index.values()]
+    const all = [...this.#entries.values()]
     const isDead = (entry: Entry): boolean => !isValid(entry, entry.groups, entry.groups.map(this.#groupStamp), now)
     const dead = all.filter(({ entry }) => entry !== undefined && isDead(entry))
     for (const { key } of dead) this.#drop(key)
@@ -195,51 +189,22 @@ export class MemoryStore implements Store {
   }
 
   #namesOf(kind: MatchKind): readonly string[] {
-    if (kind === 'entries') return [...this.#index.keys()]
+    if (kind === 'entries') return Array.from(this.#entries.values(), ({ key }) => key)
     const { entries, groups } = this.#keys
     if (kind === 'groups') return namesUnder(groups, this.memory.groups.keys())
     return namesUnder(entries, this.memory.leases.keys()).filter((key) => this.#lease(key) !== undefined)
   }
 
-  readonly #entryAt = (ref: KeySlot): Entry | undefined => {
-    let kept = ref.slot instanceof Kept ? ref.slot : undefined
-    if (kept?.entry === undefined) {
-      kept = this.#index.get(ref.key)
-      ref.slot = kept
-    }
-    if (kept === undefined || (!kept.endsItself && kept.expiresAt <= this.memory.now())) return undefined
-    if (this.memory.stores - kept.touchedAt > this.memory.touchAfter) {
-      kept.touchedAt = this.memory.stores
-      this.memory.entries.get(this.#keys.entry(kept.key))
-    }
-    return kept.entry
-  }
-
-  readonly #entry = (key: string): Entry | undefined => this.#entryAt({ key })
+  readonly #entry = (key: string): Entry | undefined => this.#entries.find({ key })
 
   readonly #groupStamp = (group: string): GroupStamp | undefined => this.memory.groups.get(this.#keys.groups + group)
 
   #put(key: string, entry: Entry, ttlMs: number): void {
-    // A copy: the handler keeps its buffer. Not from the pool: a small slice would keep a whole slab alive.
-    const body = Buffer.allocUnsafeSlow(entry.body.length)
-    entry.body.copy(body)
-    this.#keep(key, { ...entry, body }, this.memory.now() + ttlMs)
-  }
-
-  #keep(key: string, entry: Entry, expiresAt: number): void {
-    const memory = this.memory
-    const kept = new Kept(this.#index, key, entry, expiresAt, memory.stores)
-    const name = this.#keys.entry(key)
-    memory.entries.set(name, kept)
-    memory.stores += 1
-    memory.touchAfter = memory.entries.size >> TOUCH_SHIFT
-    // An entry that exceeds the whole budget is not kept, and what stood there before is gone.
-    if (memory.entries.has(name)) this.#index.set(key, kept)
-    else this.#index.delete(key)
+    this.#entries.keep(key, entry, this.memory.now() + ttlMs)
   }
 
   #drop(key: string): boolean {
-    return this.memory.entries.delete(this.#keys.entry(key))
+    return this.#entries.drop(key)
   }
 
   #advance(): number {
@@ -259,14 +224,16 @@ export class MemoryStore implements Store {
   /** An absent group stays absent: no entry that carries it is valid. */
   #bump(group: string, stamp: number, mode: InvalidationMode): void {
     const before = this.#groupStamp(group)
-    if (before !== undefined) this.memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
+    if (before === undefined) return
+    this.memory.groups.set(this.#keys.groups + group, { ...before, [mode]: stamp })
+    this.memory.bumps += 1
   }
 
   #evictPath(path: string, stamp: number, mode: InvalidationMode): boolean {
-    const kept = this.#index.get(path)
+    const kept = this.#entries.at(path)
     if (mode === 'hard') this.#drop(path)
     else if (kept?.entry !== undefined)
-      this.#keep(path, { ...kept.entry, softened: true, memo: undefined }, kept.expiresAt)
+      this.#entries.keep(path, { ...kept.entry, softened: true, memo: undefined }, kept.expiresAt)
     this.#endLease(path)
     this.#bump(pathGroup(path), stamp, mode)
     return kept !== undefined
@@ -299,9 +266,6 @@ export class MemoryStore implements Store {
 /** Default budget of the embedded store: 64 MiB of entries. */
 const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 
-/** What an entry costs next to its texts and body: objects, list and map slots, a body outside of the pool (measured). */
-const ENTRY_OVERHEAD_BYTES = 950
-
 /** Stamps kept. Beyond that the oldest group is lost, so its entries are misses. */
 const GROUPS_MAX = 100_000
 
@@ -316,6 +280,29 @@ export interface MemoryOptions {
   readonly now?: (() => number) | undefined
 }
 
+/** Lookups in the embedded server. */
+class MemoryReader implements LocalReader {
+  hits = 0
+
+  constructor(
+    private readonly entries: EntryTier,
+    private readonly memory: Memory,
+    private readonly groups: string,
+  ) {}
+
+  get bumps(): number {
+    return this.memory.bumps
+  }
+
+  entry(ref: KeySlot): Entry | undefined {
+    return this.entries.find(ref)
+  }
+
+  stamp(group: string): GroupStamp | undefined {
+    return this.memory.groups.get(this.groups + group)
+  }
+}
+
 interface Lease {
   readonly kind: 'fill' | 'stream' | 'note'
   readonly token: string
@@ -328,16 +315,13 @@ const LEASES_BEFORE_SWEEP = 1000
 /** The embedded server: what all prefixes of one application share. */
 export class Memory {
   readonly now: () => number
-  readonly entries: LRUCache<string, Kept>
-  /** The same entries by prefix and key: a lookup there builds no name. */
-  readonly #indexes = new Map<string, Map<string, Kept>>()
+  readonly #budget: EntryBudget
+  readonly #tiers = new Map<string, EntryTier>()
   readonly groups = new Map<string, GroupStamp>()
   readonly leases = new Map<string, Lease>()
   #leasesBeforeSweep = LEASES_BEFORE_SWEEP
-  /** Entries stored so far. */
-  stores = 0
-  /** Number of further ones after which a hot entry is moved to the front of the order of eviction. */
-  touchAfter = 0
+  /** Invalidations of groups so far, and losses of them. */
+  bumps = 0
   /** One logical clock for all prefixes: nothing here can be lost. */
   clock: number
   readonly waiters = new Waiters()
@@ -347,17 +331,12 @@ export class Memory {
   constructor(options: MemoryOptions = {}) {
     this.now = options.now ?? Date.now
     this.clock = this.now() * 1000
-    this.entries = new LRUCache({
-      maxSize: options.maxBytes ?? DEFAULT_MEMORY_BYTES,
-      sizeCalculation: ({ entry }, key) => {
-        const texts = entry?.headers.reduce((sum, text) => sum + text.length, key.length) ?? 0
-        return ENTRY_OVERHEAD_BYTES + texts + (entry?.body.length ?? 0)
-      },
-      dispose: (kept) => {
-        if (kept.index.get(kept.key) === kept) kept.index.delete(kept.key)
-        kept.entry = undefined
-      },
-    })
+    this.#budget = new EntryBudget(options.maxBytes ?? DEFAULT_MEMORY_BYTES)
+  }
+
+  /** Bytes that the entries take, of all prefixes. */
+  get bytes(): number {
+    return this.#budget.bytes
   }
 
   /** Expired leases of keys that are never asked for again are removed now and then. */
@@ -370,12 +349,14 @@ export class Memory {
 
   /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
   loseOldestGroup(): void {
-    for (const name of this.groups.keys()) if (!name.endsWith(':group:')) return void this.groups.delete(name)
+    for (const name of this.groups.keys())
+      if (!name.endsWith(':group:')) return void (this.bumps += Number(this.groups.delete(name)))
   }
 
-  index(prefix: string): Map<string, Kept> {
-    const index = this.#indexes.get(prefix) ?? new Map<string, Kept>()
-    this.#indexes.set(prefix, index)
-    return index
+  /** The entries whose names begin with this. */
+  tier(prefix: string): EntryTier {
+    const tier = this.#tiers.get(prefix) ?? new EntryTier(this.#budget, prefix, this.now)
+    this.#tiers.set(prefix, tier)
+    return tier
   }
 }

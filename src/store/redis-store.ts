@@ -267,7 +267,8 @@ export class RedisStore implements Store {
     // A write-through of this key may be in flight: now it will not store what is older than this value.
     if (written !== undefined) await this.invalidate([group], 'hard')
     const stamped = { ...entry, incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at }
-    await this.#runner.replicate(scripts.publish, this.#names(key), this.#storeArguments(key, '', stamped, ttlMs))
+    const [, ...args] = this.#storeArguments(key, '', stamped, ttlMs)
+    await this.#runner.replicate(scripts.set, this.#names(key, [this.#keys.pathGroup(key)]), args)
     return stamp
   }
 

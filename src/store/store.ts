@@ -19,6 +19,10 @@ export interface KeySlot {
 export interface LocalReader {
   entry(ref: KeySlot): Entry | undefined
   stamp(group: string): GroupStamp | undefined
+  /** Lookups that it answered. */
+  hits: number
+  /** Changes when a stamp of a group was changed or lost: what was valid before has to be looked at again. */
+  readonly bumps: number
 }
 
 export interface LeaseRequest {

@@ -155,6 +155,16 @@ export interface RetryEvent {
   readonly pending: number
 }
 
+/** Redis tells a near cache of changes from now on, or it does not, and the near cache is empty and left out. */
+export interface NearEvent {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Prefix of the keys. */
+  readonly prefix: string
+  /** Whether changes are told. */
+  readonly trusted: boolean
+}
+
 /**
  * - `allowed`, `limited`: by the shared count; `blocked`: by a remembered refusal or a ban
  * - `local`: Redis was unavailable, and `whenUnavailable` decided
@@ -211,6 +221,8 @@ export interface CacheEvents {
   'redwell:connection': ConnectionEvent
   /** Unconfirmed invalidations were retried. */
   'redwell:retry': RetryEvent
+  /** Redis tells a near cache of changes from now on, or it does not. */
+  'redwell:near': NearEvent
   /** A rate limiter has decided. */
   'redwell:ratelimit': RateLimitEvent
   'redwell:session': SessionEvent
@@ -241,6 +253,7 @@ export const channels = {
   breaker: open('redwell:breaker'),
   connection: open('redwell:connection'),
   retry: open('redwell:retry'),
+  near: open('redwell:near'),
   rateLimit: open('redwell:ratelimit'),
   session: open('redwell:session'),
 }

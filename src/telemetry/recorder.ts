@@ -350,3 +350,8 @@ export function publishRetry(prefix: string, pending: number): void {
   if (!channels.retry.hasSubscribers) return
   channels.retry.publish({ at: Date.now(), prefix, result: pending === 0 ? 'confirmed' : 'failed', pending })
 }
+
+/** Redis tells a near cache of changes from now on, or it does not. */
+export function publishNear(prefix: string, trusted: boolean): void {
+  if (channels.near.hasSubscribers) channels.near.publish({ at: Date.now(), prefix, trusted })
+}

@@ -1,3 +1,4 @@
+import type { NearStats } from './near.js'
 import type { RateLimitStats } from './limits.js'
 import type { SessionStats } from './sessions.js'
 import type { Outcome, StoreResult } from './events.js'
@@ -65,6 +66,8 @@ export interface CacheStats {
   readonly routes: Readonly<Record<string, OriginStats>>
   /** By name; `default` counts values without a namespace. */
   readonly namespaces: Readonly<Record<string, OriginStats>>
+  /** Undefined where there is none. */
+  readonly near: NearStats | undefined
   /** By name of the limiter, or method and template of the route. */
   readonly rateLimits: RateLimitStats
   /** By operation and outcome. */

@@ -1,5 +1,6 @@
 import type { Origin } from './events.js'
 import { LimitRecorder } from './limits.js'
+import { type NearStats, nearStats } from './near.js'
 import { Recorder } from './recorder.js'
 import { SessionRecorder } from './sessions.js'
 import type { CacheStats, OriginStats } from './stats.js'
@@ -24,7 +25,10 @@ export class Telemetry {
   readonly sessions = new SessionRecorder()
   #since: number
 
-  constructor(now: () => number = Date.now) {
+  constructor(
+    now: () => number = Date.now,
+    private readonly near?: NearStats,
+  ) {
     this.#now = now
     this.#since = now()
   }
@@ -39,9 +43,10 @@ export class Telemetry {
 
   stats(): CacheStats {
     const { route, namespace } = this.#recorders
+    const near = this.near && nearStats(this.near)
     const rateLimits = this.limits.read()
     const sessions = this.sessions.read()
-    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), rateLimits, sessions }
+    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), near, rateLimits, sessions }
   }
 
   /** The recorders of all routes and namespaces. */

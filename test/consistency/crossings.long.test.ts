@@ -7,19 +7,19 @@ import { cellsOf, failures, HOSTS, type Place, rowsOf } from './crossings.js'
 
 const TIMEOUT_MS = 600_000
 
-describe.each(['memory', 'redis', 'cluster'] as const)('on %s', (where) => {
+describe.each(['memory', 'redis', 'cluster', 'near', 'near cluster'] as const)('on %s', (where) => {
   let place: Place
   let closing = async (): Promise<void> => {}
 
   beforeAll(async () => {
     if (where === 'memory') place = inMemory()
-    else if (where === 'redis') {
+    else if (where === 'redis' || where === 'near') {
       const server = await sharedRedis()
-      place = await onRedis(server.url)
+      place = await onRedis(server.url, false, where === 'near')
       closing = () => server.close()
     } else {
       const cluster = await RedisCluster.start()
-      place = await onRedis(cluster.url, true)
+      place = await onRedis(cluster.url, true, where === 'near cluster')
       closing = () => cluster.close()
     }
   }, 60_000)

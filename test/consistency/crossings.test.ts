@@ -33,25 +33,30 @@ describe.each(HOSTS)('%s, in memory: at every moment', (host) => {
   })
 })
 
-describe('on Redis: a change by the other process at every moment', () => {
-  let server: Awaited<ReturnType<typeof sharedRedis>>
-  let place: Place
+describe.each(['Redis', 'Redis behind near caches'])(
+  'on %s: a change by the other process at every moment',
+  (where) => {
+    let server: Awaited<ReturnType<typeof sharedRedis>>
+    let place: Place
 
-  beforeAll(async () => {
-    server = await sharedRedis()
-    place = await onRedis(server.url)
-  })
+    beforeAll(async () => {
+      server = await sharedRedis()
+      place = await onRedis(server.url, false, where !== 'Redis')
+    })
 
-  afterAll(async () => {
-    await place.close()
-    await server.close()
-  })
+    afterAll(async () => {
+      await place.close()
+      await server.close()
+    })
 
-  test.each(rowsOf('scope'))('%s: %s', async (kind, change) => {
-    const cells = cellsOf('scope', kind, change, 'none').filter(({ by, groups }) => by === 'other' && groups === 'warm')
-    expect(await failures(cells, place, openSubject)).toEqual([])
-  })
-})
+    test.each(rowsOf('scope'))('%s: %s', async (kind, change) => {
+      const cells = cellsOf('scope', kind, change, 'none').filter(
+        ({ by, groups }) => by === 'other' && groups === 'warm',
+      )
+      expect(await failures(cells, place, openSubject)).toEqual([])
+    })
+  },
+)
 
 describe('the same cells fail on a store', () => {
   /** Some verbs done otherwise. */

@@ -224,6 +224,10 @@ export interface Place {
   readonly open: OpenStores
   /** Lets everything happen that waits for nothing but the store. */
   readonly turn: () => Promise<void>
+  /** What stands between a process and its store, inside of which commands are held and lost. */
+  readonly before?: (store: Store, process: 0 | 1) => Store
+  /** Resolves when what one process was told about the changes of the other has come. */
+  readonly told?: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -233,13 +237,17 @@ interface Process {
 }
 
 /** Runs one cell. Returns what went wrong. */
-async function runCell(cell: Cell, { open, turn }: Place, openSubject: OpenSubject): Promise<string[]> {
+async function runCell(cell: Cell, place: Place, openSubject: OpenSubject): Promise<string[]> {
   const { run, change, moment, by, groups, loss } = cell
+  const { open, turn, before: front = (store: Store) => store, told = async () => {} } = place
   const problems: string[] = []
   const source = new Source()
-  const start = (store: ControlledStore): Process => ({ store, subject: openSubject(cell, store, source) })
+  const start = (inner: Store, process: 0 | 1): Process => {
+    const store = controlled(inner)
+    return { store, subject: openSubject(cell, front(store, process), source) }
+  }
   const [first, second] = open()
-  const [one, two] = [start(controlled(first)), start(controlled(second))]
+  const [one, two] = [start(first, 0), start(second, 1)]
   const changer = by === 'same' ? one : two
   if (groups !== 'cold') await one.subject.read()
   if (groups === 'warm') await one.subject.change('evict group')
@@ -259,7 +267,11 @@ async function runCell(cell: Cell, { open, turn }: Place, openSubject: OpenSubje
   await changer.subject.change(change)
   const changed = source.version
   const confirmed = await isConfirmed(changer.subject)
-  const late = [one, two].map((process) => ({ process, answering: process.subject.read() }))
+  // The process of the change knows it at once; the other one when it was told.
+  const late = [{ process: changer, answering: changer.subject.read() }]
+  await told()
+  const other = changer === one ? two : one
+  late.push({ process: other, answering: other.subject.read() })
   await turn()
   held?.release()
   await running
@@ -274,6 +286,7 @@ async function runCell(cell: Cell, { open, turn }: Place, openSubject: OpenSubje
     process.store.behave()
     await confirm(process.subject, turn)
   }
+  await told()
   for (const process of [one, two, one, two]) {
     const answer = await process.subject.read()
     if (answer !== source.version) problems.push(`at the end ${answer} is served, and ${source.version} is true`)

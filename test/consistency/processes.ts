@@ -46,6 +46,7 @@ export type Order = Base &
         readonly handlerMs: number
         readonly startAt: number
       }
+    | { readonly task: 'coherence'; readonly keys: number; readonly forMs: number; readonly pauseMs: number }
     | { readonly task: 'write-through'; readonly naive: boolean; readonly rounds: number; readonly processes: number }
   )
 
@@ -54,6 +55,9 @@ export interface Outcome {
   readonly loads: number
   readonly stale: number
   readonly waitedMs: readonly number[]
+  /** Lookups that a near cache answered, and how often it was given up. */
+  readonly nearHits?: number | undefined
+  readonly losses?: number | undefined
 }
 
 export interface Process {
@@ -102,5 +106,7 @@ export async function runProcesses(count: number, order: Order): Promise<Outcome
     loads: outcomes.reduce((sum, { loads }) => sum + loads, 0),
     stale: outcomes.reduce((sum, { stale }) => sum + stale, 0),
     waitedMs: outcomes.flatMap(({ waitedMs }) => waitedMs),
+    nearHits: outcomes.reduce((sum, { nearHits = 0 }) => sum + nearHits, 0),
+    losses: outcomes.reduce((sum, { losses = 0 }) => sum + losses, 0),
   }
 }

@@ -1,5 +1,6 @@
 import type { RedisClientType } from '@redis/client'
 import { createRedis } from '../../src/create-redis.js'
+import { runCoherence } from './coherence.js'
 import { Database, pause } from './database.js'
 import { makeProtocol } from './protocols.js'
 import type { Order, Outcome } from './processes.js'
@@ -21,7 +22,8 @@ async function run(order: Order): Promise<Outcome> {
   const redis = createRedis({
     url: order.url,
     prefix: order.prefix,
-    commandTimeout: order.task === 'waiting' ? 500 : 10,
+    commandTimeout: order.task === 'waiting' || order.task === 'coherence' ? 500 : 10,
+    ...(order.task === 'coherence' && { near: { maxBytes: 4 * 1024 * 1024 } }),
     logger: SILENT,
   })
   await redis.connect()
@@ -34,6 +36,8 @@ async function run(order: Order): Promise<Outcome> {
         return await stampede(order, redis)
       case 'waiting':
         return await runWaiting(order, redis)
+      case 'coherence':
+        return await runCoherence(order, redis)
       case 'write-through':
         return await runWriteThroughs(order, redis, database)
     }

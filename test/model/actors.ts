@@ -545,7 +545,7 @@ export function write(topology: Topology, options: WriteOptions): Program {
 /** Stores the newest version without a lease. */
 export function set(topology: Topology, key: string, groups: readonly string[]): Program {
   const store = single(
-    'publish',
+    'set',
     (memory, { server }) => void script.publish(server, key, undefined, entryOf(memory, groups)),
   )
   return { name: `set of ${key}`, stages: [change, ...ensure(topology, groups), store, acknowledge('hard')] }

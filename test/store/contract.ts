@@ -12,6 +12,8 @@ export interface StoreUnderTest {
   loseGroup(group: string): Promise<void>
   /** Loses the logical clock. Absent where that cannot happen. */
   readonly loseClock?: () => Promise<void>
+  /** Resolves when all that this process is told about changes has come. Absent where nothing is told. */
+  readonly told?: () => Promise<void>
   /** Waits until a lease, a note or an entry of this lifetime has run out. */
   outlive(ms: number): Promise<void>
   close(): Promise<void>
@@ -669,10 +671,14 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
         expect(store.local.entry(slot)).toBeUndefined()
         for (const status of [201, 202]) {
           await store.set('/a', makeEntry({ status }), TTL_MS)
-          expect(store.local.entry(slot)?.status).toBe(status)
-          expect(store.local.entry(slot)).toBe((await one.find('/a')).entry)
+          await box.told?.()
+          const { entry } = await one.find('/a')
+          expect(entry?.status).toBe(status)
+          expect(store.local.entry(slot)).toEqual(entry)
         }
         await store.evict(['/a'], 'soft')
+        await box.told?.()
+        await one.find('/a')
         expect(store.local.entry(slot)?.softened).toBe(true)
         await store.evict(['/a'], 'hard')
         expect(store.local.entry(slot)).toBeUndefined()

@@ -46,6 +46,9 @@ export class Metrics {
     listen('redwell:breaker', (event) => this.#breaker(event))
     listen('redwell:connection', (event) => this.#connection(event))
     listen('redwell:retry', (event) => this.#retry(event))
+    listen('redwell:near', ({ prefix, trusted }) => {
+      this.#instruments.point('nearTrusted', { [ATTRIBUTE.prefix]: prefix }).value = trusted ? 1 : 0
+    })
     listen('redwell:ratelimit', (event) => this.#rateLimit(event))
     listen('redwell:session', (event) => this.#session(event))
   }
@@ -150,6 +153,7 @@ const COUNTERS = {
 const GAUGES = {
   breakerOpen: { unit: '1', description: '1 while the breaker is open and commands do not reach Redis, else 0.' },
   available: { unit: '1', description: '1 while Redis answers, else 0.' },
+  nearTrusted: { unit: '1', description: '1 while Redis tells the near cache of changes, else 0.' },
   unconfirmed: { unit: '{invalidation}', description: 'Keys and groups whose invalidation Redis has not confirmed.' },
 } as const
 

@@ -41,6 +41,7 @@ export const METRIC = {
   available: 'redwell.cache.available',
   retries: 'redwell.cache.invalidation.retries',
   unconfirmed: 'redwell.cache.invalidation.unconfirmed',
+  nearTrusted: 'redwell.cache.near.trusted',
   rateLimitRequests: 'redwell.ratelimit.requests',
   rateLimitLatency: 'redwell.ratelimit.latency',
   sessionOperations: 'redwell.session.operations',

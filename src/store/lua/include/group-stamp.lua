@@ -7,6 +7,18 @@ local function groupStamp(value, incarnation)
   return tonumber(hard), tonumber(soft)
 end
 
+-- Writes the key of a group and leaves what stands there: near caches are told of writes below the prefix of groups, and
+-- of nothing else.
+local function touch(key)
+  local value = redis.call('GET', key)
+  if value then
+    redis.call('SET', key, value, 'KEEPTTL')
+  else
+    redis.call('SET', key, '')
+    redis.call('DEL', key)
+  end
+end
+
 -- Raises the hard or the soft stamp of a group above both. A missing group stays missing: it is created later with a
 -- clock that is not behind this invalidation, and what could be settled to an earlier clock is removed. Returns what
 -- stood there; where that is not older than the new stamp, nothing has changed and the caller needs a newer one.
@@ -14,7 +26,7 @@ local function bump(key, incarnation, at, mode)
   local before = redis.call('GET', key)
   local hard, soft = groupStamp(before, incarnation)
   if not hard then
-    if before then redis.call('DEL', key) end
+    if before then redis.call('DEL', key) else touch(key) end
     return false
   end
   if tonumber(at) > math.max(hard, soft) then
