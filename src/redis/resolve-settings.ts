@@ -39,8 +39,7 @@ const PREFIX_MAX = 64
 /** A larger number is probably a time-out in the wrong place. */
 const REPLICAS_MAX = 100
 
-/** See src/limit/rate.ts. */
-const RATE_LIMIT_MAX = 1e9
+const RATE_LIMIT_MAX = 1e9 // See src/limit/rate.ts.
 
 /** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
 const RESERVED_SEGMENTS = new Set([
