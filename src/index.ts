@@ -115,6 +115,6 @@ export type {
   WriteResult,
 } from './route/options.js'
 export type { HttpOptions } from './http/index.js'
-export type { VaryRule } from './http/vary.js'
+export type { VaryBy, VaryFrom, VaryFunction, VaryOption, VaryResult, VaryRule } from './http/vary.js'
 export type { MaybePromise } from './maybe-promise.js'
 export type { RateLimitStats } from './telemetry/limits.js'

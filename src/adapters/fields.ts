@@ -128,6 +128,8 @@ export function unchangedFields(target: Pick<FieldTarget, 'getHeader'>, before: 
 function mergeLists(name: string, before: readonly string[], added: readonly string[]): string[] {
   if (name === 'set-cookie') return [...before, ...added.filter((line) => !before.includes(line))]
   const keyOf = (member: string): string => (name === 'vary' ? member.toLowerCase() : member)
+  // Caches look for a `*` that stands alone.
+  if (name === 'vary' && added.includes('*')) return ['*']
   const present = new Set(before.flatMap(membersOf).map(keyOf))
   const missing = added.flatMap(membersOf).filter((member) => !present.has(keyOf(member)))
   return missing.length === 0 ? [...before] : [...before, missing.join(', ')]

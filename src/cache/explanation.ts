@@ -24,7 +24,7 @@ export interface Explanation {
   readonly reason: string
   /** The key in the store; undefined where the store is not asked. */
   readonly key: string | undefined
-  /** Request fields that select the response. */
+  /** What selects the response: request fields, cookies and the values of `vary`, by name. */
   readonly vary: readonly string[]
   /** Whether the handler would be asked about the stored response. */
   readonly validates: boolean

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { CREDENTIALS } from '../http/fields.js'
 
 /**
  * A part of a key. Text, numbers and booleans count by their text (`1` and `'1'` are equal, as in a URL); objects by
@@ -191,15 +192,19 @@ export function variantKey(path: string, { principal, fields = [] }: Selector): 
   )
 }
 
-/** Values of these fields identify people, so they never stand in a key. */
-const PERSONAL_FIELDS = new Set(['cookie', 'authorization'])
+/** Values of these fields identify people, and cookies of any name may: they never stand in a key. */
+const PERSONAL_FIELDS: ReadonlySet<string> = new Set(CREDENTIALS)
+
+function isPersonal(name: string): boolean {
+  return name.startsWith('cookie@') || PERSONAL_FIELDS.has(name)
+}
 
 const READABLE_VALUE_MAX = 64
 
 /** `!d` is no escape, so a digested value is never equal to a readable one; `#` would be that of a digested key. */
 function fieldValue(name: string, value: string | undefined): string {
   if (value === undefined) return ''
-  const readable = value.length <= READABLE_VALUE_MAX && !PERSONAL_FIELDS.has(name)
+  const readable = value.length <= READABLE_VALUE_MAX && !isPersonal(name)
   return `=${readable ? encodePart(value) : `!d${digest(value)}`}`
 }
 

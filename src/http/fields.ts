@@ -107,6 +107,22 @@ export function fieldBytes(headers: HeaderList): number {
   return bytes + (headers.length / 2) * LINE_OVERHEAD
 }
 
+/**
+ * Fields by which servers tell people apart: credentials, keys of APIs, and identities that proxies in front forward. The
+ * response of a handler that reads one is for one client.
+ */
+export const CREDENTIALS: readonly string[] = [
+  ...['authorization', 'cookie', 'proxy-authorization'],
+  ...['api-key', 'apikey', 'x-api-key', 'x-apikey', 'x-api-token', 'x-access-token', 'x-auth-token', 'x-session-token'],
+  ...['remote-user', 'x-remote-user', 'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username'],
+  ...['x-forwarded-groups', 'x-forwarded-access-token', 'x-auth-request-user', 'x-auth-request-email'],
+  ...['x-auth-request-access-token', 'x-webauth-user', 'x-jwt-assertion', 'x-client-cert', 'x-ssl-client-cert'],
+  ...['cf-access-jwt-assertion', 'cf-access-authenticated-user-email'],
+  ...['x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-email', 'x-goog-authenticated-user-id'],
+  ...['x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken'],
+  ...['x-ms-client-principal', 'x-ms-client-principal-id', 'x-ms-client-principal-name'],
+]
+
 /** The field only this cache reads; it never leaves the server. */
 export const OWN_TARGET = 'redis-cache-control'
 

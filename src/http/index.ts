@@ -7,7 +7,7 @@ export {
   handlerValidators,
   headUpdate,
 } from './conditions.js'
-export type { HeaderList } from './fields.js'
+export { CREDENTIALS, type HeaderList } from './fields.js'
 export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
 export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
@@ -30,4 +30,13 @@ export {
   type StoredResponse,
   type StoredResponseContext,
 } from './types.js'
-export { mostRecent, type SelectedField, selectedFields } from './vary.js'
+export {
+  cookieOf,
+  cookiesOnly,
+  mostRecent,
+  type SelectedField,
+  selectedFields,
+  type VaryOption,
+  type VaryResult,
+  type VaryValue,
+} from './vary.js'

@@ -1,7 +1,16 @@
 import { describeValue } from '../errors.js'
 import { DURATION_RULE, durationMs } from '../duration.js'
 import { TOKEN } from './fields.js'
-import { isVaryRule, type VaryRule } from './vary.js'
+import {
+  cookieValue,
+  type DeclaredVary,
+  functionValue,
+  isVaryRule,
+  UNKNOWN_FIELDS,
+  type VaryFunction,
+  type VaryRule,
+  type VaryValue,
+} from './vary.js'
 
 /** Records what is wrong with a value. */
 export type Problem = (text: string) => undefined
@@ -157,17 +166,49 @@ export const checkCacheName: Check<string | false> = (value, problem) =>
     ? value
     : problem(`${describeValue(value)} is no name for a cache; write a token such as 'redwell', or false`)
 
-/** Request fields and their rules: `'a, b'`, a list of names, or `{ name: rule }`. */
-export const checkVary: Check<ReadonlyMap<string, VaryRule>> = (value, problem, name) => {
+/** `'a, b'`, a list of names, or an object: see `VaryBy`. */
+export const checkVary: Check<DeclaredVary> = (value, problem, name) => {
   const fields: unknown = typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value
-  if (typeof fields !== 'object' || fields === null) return problem(`${describeValue(value)} must name request fields`)
-  if (Array.isArray(fields)) return new Map(checkFieldNames(fields, problem, name)?.map((field) => [field, 'list']))
-  const rules = new Map<string, VaryRule>()
-  for (const [field, rule] of Object.entries(fields)) {
-    for (const lower of checkFieldNames(field, problem, name) ?? []) {
-      if (isVaryRule(rule)) rules.set(lower, rule)
-      else problem(`.${lower}: ${describeValue(rule)} must be 'list', 'exact', 'language' or a function of the value`)
-    }
+  if (typeof fields !== 'object' || fields === null) {
+    return problem(`${describeValue(value)} must name request fields, or be an object such as { cookie: 'lang' }`)
   }
-  return rules
+  const rules = new Map<string, VaryRule>()
+  if (Array.isArray(fields)) {
+    for (const field of checkFieldNames(fields, problem, name) ?? []) rules.set(field, 'list')
+    return { rules, values: [] }
+  }
+  const values: VaryValue[] = []
+  for (const [key, part] of Object.entries(fields) as [string, unknown][]) {
+    if (part === undefined) continue
+    if (key === 'cookie') values.push(...cookieValues(part, problem))
+    else if (isVaryRule(part)) for (const lower of checkFieldNames(key, problem, name) ?? []) rules.set(lower, part)
+    else values.push(...functionValues(key, part, problem))
+  }
+  // The same on the GET and on the PUT of a path, in whatever order they are written.
+  return { rules, values: values.sort((one, other) => (one.name < other.name ? -1 : 1)) }
+}
+
+/** `{ cookie: 'lang' }`, `{ cookie: ['lang', 'theme'] }`. */
+function cookieValues(part: unknown, problem: Problem): readonly VaryValue[] {
+  const names: readonly unknown[] = Array.isArray(part) ? part : [part]
+  const bad = names.find((one) => typeof one !== 'string' || !TOKEN.test(one))
+  if (names.length === 0 || bad !== undefined) {
+    problem(`.cookie: ${describeValue(names.length === 0 ? part : bad)} is not the name of a cookie, such as 'lang'`)
+  }
+  return [...new Set(names.filter((one) => typeof one === 'string'))].map(cookieValue)
+}
+
+/** `{ tenant: (request) => … }`, `{ device: { value: (request) => …, from: 'user-agent' } }`. */
+function functionValues(name: string, part: unknown, problem: Problem): readonly VaryValue[] {
+  if (typeof part === 'function') return [functionValue(name, part as VaryFunction<never>, UNKNOWN_FIELDS)]
+  const { value, from, ...others }: Readonly<Record<string, unknown>> = typeof part === 'object' ? { ...part } : {}
+  const [unknown] = Object.keys(others)
+  if (typeof value !== 'function' || from === undefined || unknown !== undefined) {
+    problem(
+      `.${name}: ${describeValue(part)} must be 'list', 'exact' or 'language' for a request field, a function of the request, or { value: (request) => …, from: 'field' }`,
+    )
+    return []
+  }
+  const fields = checkFieldNames(from, (text) => problem(`.${name}.from: ${text}`), name) ?? []
+  return [functionValue(name, value as VaryFunction<never>, fields)]
 }

@@ -17,7 +17,7 @@ import {
   resolveOptions,
   type Written,
 } from './option.js'
-import { normaliser, type VaryPolicy, type VaryRule } from './vary.js'
+import { type DeclaredVary, normaliser, type VaryOption, type VaryPolicy } from './vary.js'
 
 /** Larger bodies cost more to keep and to move than most handlers to run. */
 const BODY_BYTES_MAX = 10 * 1024 * 1024
@@ -131,14 +131,13 @@ export const HTTP_OPTIONS = {
 
   // Who gets it
   /**
-   * Request fields that select the response: names, or names with the way their values compare, `{ 'accept-language':
-   * 'language' }`, `'list'`, `'exact'` or a function of the value. Names in the response's `Vary` are learned. Default:
-   * none.
+   * What selects the response in addition to its path: request fields `'accept-language'`, a list of them, or an
+   * object. `{ cookie: 'lang' }`: one cookie. `{ tenant: (request) => … }`: a value of the request; other caches are
+   * told `Vary: *`, or with `{ value, from: 'x-tenant' }` the fields that it is made of. `{ 'accept-language':
+   * 'language' }`: a field compared by `'list'`, `'exact'` or `'language'`. At most 32 variants of a path are kept.
+   * Names in the response's `Vary` are learned. Default: none.
    */
-  vary: new Option<string | readonly string[] | Readonly<Record<string, VaryRule>>, ReadonlyMap<string, VaryRule>>(
-    checkVary,
-    new Map<string, VaryRule>(),
-  ),
+  vary: new Option<VaryOption<never>, DeclaredVary | undefined>(checkVary, undefined),
   /**
    * Keeps each entry to one principal (`per`) and sends `private` to other caches. Needs `per`, which turns it on.
    * Default: `true` with `per`, otherwise `false`.
@@ -246,6 +245,8 @@ export interface HttpPolicy extends Omit<Values, Derived>, VaryPolicy {
   readonly auth: NonNullable<Values['auth']>
 }
 
+const NO_VARY: DeclaredVary = { rules: new Map(), values: [] }
+
 /**
  * Resolves options as written on a route. Never throws: each problem goes into `problems`, and its option has its
  * default. `per` is the route's own; here it only matters whether there is one. `defaultTtlMs` is `REDIS_DEFAULT_TTL`; 0
@@ -261,7 +262,7 @@ export function resolveHttpPolicy(
 ): HttpPolicy {
   const preset = options.preset === 'rfc9111' ? 'rfc9111' : 'app'
   const values = resolveOptions(HTTP_OPTIONS, options, preset, problems)
-  const { ttl, vary } = values
+  const { ttl, vary: { rules, values: varyValues } = NO_VARY } = values
   const hasPrincipal = options.per !== undefined
   // `private: false` with a `per` means that the principal is not a person.
   const isPrivate = values.private ?? hasPrincipal
@@ -274,9 +275,10 @@ export function resolveHttpPolicy(
     staleIfErrorMs: values.staleIfError,
     retainMs: values.retain ?? (values.staleOnError ? RETAIN_MS : 0),
     clientMaxAgeMs: values.clientMaxAge,
-    vary: [...vary.keys()].sort(),
-    varyRules: new Map([...vary].map(([name, rule]) => [name, normaliser(name, rule)])),
-    varyBehind,
+    vary: [...rules.keys()].sort(),
+    varyRules: new Map([...rules].map(([name, rule]) => [name, normaliser(name, rule)])),
+    varyValues,
+    varyBehind: [...new Set([...varyBehind, ...varyValues.flatMap(({ from }) => from)])],
     private: isPrivate,
     personal,
     auth: values.auth ?? (personal ? 'keyed' : values.shared ? 'shared' : 'bypass'),
@@ -297,7 +299,7 @@ export function resolveHttpPolicy(
   if (ttl instanceof Map && options.statuses !== undefined) {
     problems.push('statuses: `ttl` names the statuses already; leave one of the two out')
   }
-  if (vary.has('*')) {
+  if (rules.has('*')) {
     problems.push("vary: '*' matches no request, so no entry could ever be served; leave `cache` out instead")
   }
   return Object.freeze(policy)

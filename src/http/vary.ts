@@ -1,22 +1,102 @@
-import { appendMembers, dateOf, type HeaderList, joinedField, listMembers, memoise } from './fields.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import { appendMembers, dateOf, type HeaderList, joinedField, keepFields, listMembers, memoise } from './fields.js'
 
 /**
  * How the values of a request field compare. `list`: white space around commas is dropped, and preferences of Accept,
  * Accept-Encoding and Accept-Language are ordered by weight. `exact`: as sent. `language`: the ranges in order of
- * preference, without the weights. Or a function that returns the part of a value that counts.
+ * preference, without the weights.
  */
-export type VaryRule = 'list' | 'exact' | 'language' | VaryNormaliser
+export type VaryRule = 'list' | 'exact' | 'language'
+
+/** What a function of `vary` returns. `undefined` and `null`: the request has no such value. */
+export type VaryResult = string | number | bigint | boolean | null | undefined
+
+/** A function of the request that returns a value by which responses differ, such as a tenant or a kind of device. */
+export type VaryFunction<Req> = (request: Req) => MaybePromise<VaryResult>
+
+/** A function of `vary`, and what other caches are told about it. */
+export interface VaryFrom<Req> {
+  /** Returns the value. */
+  readonly value: VaryFunction<Req>
+  /**
+   * Names of the request fields that the value is made of, for `Vary`; `[]` where other caches need no field to tell
+   * responses apart. Default: `'*'`, which lets no other cache use the response again without asking.
+   */
+  readonly from: string | readonly string[]
+}
+
+/**
+ * What selects the responses of a path, by name. `cookie`: names of cookies. A `VaryRule`: the request field of that
+ * name. A function of the request: the value that it returns, under a name of your choice.
+ */
+export type VaryBy<Req> =
+  | { readonly cookie: string | readonly string[] }
+  | { readonly [name: string]: VaryRule | VaryFunction<Req> | VaryFrom<Req> | undefined }
+
+/** Names of request fields, or an object. */
+export type VaryOption<Req> = string | readonly string[] | VaryBy<Req>
 
 /** The part of a field's value that counts; undefined: the request has no such field, which differs from an empty one. */
-export type VaryNormaliser = (value: string | undefined) => string | undefined
+type VaryNormaliser = (value: string | undefined) => string | undefined
+
+/** A part of the request, other than a whole field, that selects responses. */
+export interface VaryValue {
+  /** In keys. Has an `@`, which no name of a field has. */
+  readonly name: string
+  /** For people. */
+  readonly label: string
+  /** Request fields behind it, lower case. `*`: it is not known which. */
+  readonly from: readonly string[]
+  /** The name of a cookie, or a function of the request. */
+  readonly of: string | VaryFunction<never>
+}
+
+/** The option `vary` as it was checked. */
+export interface DeclaredVary {
+  readonly rules: ReadonlyMap<string, VaryRule>
+  readonly values: readonly VaryValue[]
+}
 
 /** What a route selects responses by. */
 export interface VaryPolicy {
   /** Names of request fields, lower case, sorted. */
   readonly vary: readonly string[]
   readonly varyRules: ReadonlyMap<string, VaryNormaliser>
+  readonly varyValues: readonly VaryValue[]
   /** Fields behind what else selects responses, such as a cookie: Vary names them to other caches. Lower case. */
   readonly varyBehind: readonly string[]
+}
+
+export function cookieValue(name: string): VaryValue {
+  return { name: `cookie@${name}`, label: `cookie ${name}`, from: ['cookie'], of: name }
+}
+
+export function functionValue(name: string, of: VaryFunction<never>, from: readonly string[]): VaryValue {
+  return { name: `@${name}`, label: name, from, of }
+}
+
+/** `*` (RFC 9110 section 12.5.5): the value is made of what other caches cannot know. */
+export const UNKNOWN_FIELDS: readonly string[] = ['*']
+
+/** All values of a cookie in a `Cookie` field, since parsers disagree about which one counts; undefined: there is none. */
+export function cookieOf(field: string | undefined, name: string): string | undefined {
+  if (field?.includes(name) !== true) return undefined
+  const values = pairsOf(field).flatMap(([own, value]) => (own === name ? [value] : []))
+  return values.length === 0 ? undefined : values.join(';')
+}
+
+/** The `Cookie` field of a request that has only the cookies of these names; undefined: it has none of them. */
+export function cookiesOnly(field: string | undefined, names: readonly string[]): string | undefined {
+  const kept = pairsOf(field ?? '').filter(([own]) => names.includes(own))
+  return kept.length === 0 ? undefined : kept.map((pair) => pair.join('=')).join('; ')
+}
+
+/** A part without `=` is no cookie. */
+function pairsOf(field: string): (readonly [name: string, value: string])[] {
+  return field.split(';').flatMap((pair) => {
+    const equals = pair.indexOf('=')
+    return equals === -1 ? [] : [[pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()] as const]
+  })
 }
 
 /**
@@ -31,11 +111,14 @@ export function varyNames(headers: HeaderList, { vary }: VaryPolicy): readonly s
   return own.every((name) => vary.includes(name)) ? vary : [...new Set([...vary, ...own])].sort()
 }
 
-/** The response's Vary completed by the route's names: caches in front must know them as well. */
+/** The response's Vary completed by the route's names, or `*` alone: caches in front must know them as well. */
 export function withVary(headers: HeaderList, vary: readonly string[]): HeaderList {
   if (vary.length === 0) return headers
   const own = listMembers(joinedField(headers, 'vary'))
-  const missing = own.includes('*') ? [] : vary.filter((name) => !own.includes(name))
+  if (own.includes('*')) return headers
+  // Caches look for a `*` that stands alone.
+  if (vary.includes('*')) return [...keepFields(headers, (name) => name !== 'vary'), 'Vary', '*']
+  const missing = vary.filter((name) => !own.includes(name))
   return missing.length === 0 ? headers : appendMembers(headers, 'Vary', missing.join(', '))
 }
 
@@ -63,7 +146,7 @@ export function mostRecent<T extends { readonly headers: HeaderList; readonly st
 }
 
 export function isVaryRule(value: unknown): value is VaryRule {
-  return value === 'list' || value === 'exact' || value === 'language' || typeof value === 'function'
+  return value === 'list' || value === 'exact' || value === 'language'
 }
 
 /** Fields whose members are ordered by weight (RFC 9110 section 12.5). */
@@ -89,7 +172,6 @@ const NORMALISERS = {
 
 /** `list` is the rule of names that the route does not mention. */
 export function normaliser(name: string, rule: VaryRule = 'list'): VaryNormaliser {
-  if (typeof rule === 'function') return rule
   return NORMALISERS[rule === 'list' && PREFERENCES.has(name) ? 'preferences' : rule]
 }
 

@@ -16,14 +16,17 @@ import {
 } from '../cache/key.js'
 import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
-import { OptionsError } from '../errors.js'
+import { describeValue, OptionsError } from '../errors.js'
 import {
+  cookieOf,
   type HttpPolicy,
   type RequestHead,
   type SelectedField,
   selectedFields,
   type Storable,
   toStored,
+  type VaryResult,
+  type VaryValue,
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { usefulUntil } from '../store/entry.js'
@@ -47,6 +50,8 @@ export interface Location {
   readonly principal: string | undefined
   /** What the router has decided by, other than the path. */
   readonly routed: readonly SelectedField[]
+  /** The values of `vary` that are no whole fields. */
+  readonly values: readonly SelectedField[]
   /** Encoded; with those of the paths above its own. */
   readonly groups: readonly string[]
   /** The route's groups as the route names them. */
@@ -55,9 +60,9 @@ export interface Location {
 
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
 function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
-  const { path, groups, routed } = location
-  if (names.length + routed.length === 0) return { key: path, path, groups, slot: undefined }
-  const key = variantKey(path, { fields: [...routed, ...selectedFields(request, names, http)] })
+  const { path, groups, routed, values } = location
+  if (names.length + routed.length + values.length === 0) return { key: path, path, groups, slot: undefined }
+  const key = variantKey(path, { fields: [...routed, ...values, ...selectedFields(request, names, http)] })
   return { key, path, groups: [...groups, pathGroup(path)], slot: undefined }
 }
 
@@ -78,28 +83,60 @@ export class EntryLocator<Req> {
     const { group } = policy
     const uri = uriKey(request, policy)
     const groups = this.#groups ?? (typeof group === 'function' ? chain(group(request.native), encoded) : NO_GROUPS)
-    if (isPromise(uri) || isPromise(groups)) {
-      return Promise.all([uri, groups]).then((parts) => this.#location(request, principal, ...parts))
+    const values = valuesOf(request, policy.http.varyValues)
+    if (isPromise(uri) || isPromise(groups) || isPromise(values)) {
+      return Promise.all([uri, groups, values]).then((parts) => this.#location(request, principal, ...parts))
     }
-    return this.#location(request, principal, uri, groups)
+    return this.#location(request, principal, uri, groups, values)
   }
 
-  #location(request: KeyedRequest<Req>, principal: string | undefined, uri: string, own: Groups): Location {
+  #location(
+    request: KeyedRequest<Req>,
+    principal: string | undefined,
+    uri: string,
+    own: Groups,
+    values: readonly SelectedField[],
+  ): Location {
     const { host, key } = this.#policy
     const { names } = own
-    const { routed = NOTHING_ROUTED } = request
+    const { routed = NO_VALUES } = request
     // Evicting a URI for all hosts, or for all principals, ends what is below it.
     const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
     if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
-      return { uri, path: uri, principal, routed, groups, names }
+      return { uri, path: uri, principal, routed, values, groups, names }
     }
     const groups = [...own.encoded, ...upper, pathGroup(uri)]
-    return { uri, path: variantKey(uri, { principal }), principal, routed, groups, names }
+    return { uri, path: variantKey(uri, { principal }), principal, routed, values, groups, names }
   }
 }
 
-const NOTHING_ROUTED: readonly SelectedField[] = []
+const NO_VALUES: readonly SelectedField[] = []
+
+/** The values by which `vary` tells requests apart. Throws OptionsError for what a function must not return. */
+function valuesOf<Req>(
+  request: KeyedRequest<Req>,
+  values: readonly VaryValue[],
+): MaybePromise<readonly SelectedField[]> {
+  if (values.length === 0) return NO_VALUES
+  const selected = values.map(({ name, label, of }): MaybePromise<SelectedField> => {
+    if (typeof of === 'string') return [name, cookieOf(request.header('cookie'), of)]
+    return chain(of(request.native as never), (value) => [name, textOf(value, label)])
+  })
+  return selected.every(isReady) ? selected : Promise.all(selected.map(async (one) => one))
+}
+
+function isReady(value: MaybePromise<SelectedField>): value is SelectedField {
+  return !isPromise(value)
+}
+
+function textOf(value: VaryResult, label: string): string | undefined {
+  if (value === undefined || value === null) return undefined
+  if (['string', 'number', 'bigint', 'boolean'].includes(typeof value)) return String(value)
+  throw new OptionsError(`result of \`vary.${label}\``, [
+    `${describeValue(value)} must be a string, a number or true or false; undefined where the request has none`,
+  ])
+}
 
 interface Groups {
   readonly names: readonly string[]

@@ -33,6 +33,7 @@ import type { Selector } from './selector.js'
 import {
   type BackgroundRun,
   HandlerReport,
+  keyedFields,
   type RequestState,
   isWorse,
   type RequestFields,
@@ -53,8 +54,6 @@ export interface Streamed {
 export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
-  /** Request fields that select the response: what a request in the background has to send. */
-  readonly keyedFields: readonly string[]
   readonly watched: readonly string[]
   /** @internal */
   readonly state: RequestState<unknown>
@@ -79,13 +78,17 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     this.state = state
     this.#session = session
     this.#requestedAt = route.scope.now()
-    this.keyedFields = [...names, ...(state.request.routedBy ?? NONE)]
     this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(state.http, names)
     this.requestFields = requestFields(state, state.http)
   }
 
   get selectors(): readonly Selector[] {
     return this.route.selectors(this.state)
+  }
+
+  get keyedFields(): BackgroundRun['keyedFields'] {
+    const { location } = this.state
+    return location === undefined ? [] : keyedFields(this.state, this.route.variants.names(location))
   }
 
   /** Whether what the handler answers may be stored. */

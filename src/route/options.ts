@@ -13,6 +13,7 @@ import {
   Option,
   resolveHttpPolicy,
   resolveOptions,
+  type VaryOption,
 } from '../http/index.js'
 import type { MaybePromise } from '../maybe-promise.js'
 
@@ -50,13 +51,16 @@ export type GroupOption<Req> =
   | ((request: Req) => MaybePromise<string | readonly string[] | undefined>)
 
 /** Options about a route's responses; see docs/http.md. */
-export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'shared'> {}
+export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'shared' | 'vary'> {}
 
 /** Options of all routes of an application, where a route does not set its own. */
-export interface ResponseDefaults extends ResponseOptions, Pick<HttpOptions, 'host'> {}
+export interface ResponseDefaults extends ResponseOptions, Pick<HttpOptions, 'host' | 'vary'> {}
+
+/** `vary` with functions of the framework's request. A mapped type keeps the comment of the table. */
+type VaryOptions<Req> = { [Name in keyof Pick<HttpOptions, 'vary'>]: VaryOption<Req> | undefined }
 
 /** Options that describe the entry of a route. */
-export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req> {
+export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, VaryOptions<Req> {
   /**
    * One name, several, or a function of the request. `cacheEvict` and `deleteGroup` invalidate entries by group.
    * Default: none.
@@ -222,7 +226,7 @@ export interface RouteDefaults {
   readonly host: boolean
   /** Which paths the framework's router treats as equal. */
   readonly path: PathRule
-  /** Request fields that the router decides by: other caches have to know them. Lower case. */
+  /** Request fields that the router decides by: other caches have to know them. Lower case; `*`: not known which. */
   readonly routedBy?: readonly string[] | undefined
   /** Why a text cannot be a prefix; undefined where it can. */
   readonly prefixProblem: (prefix: unknown) => string | undefined

@@ -49,7 +49,7 @@ export interface Declared<Options> {
 export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   /** How the framework tells paths apart. */
   readonly path: PathRule
-  /** Request fields that the router decides by. */
+  /** Request fields that the router decides by; `*`: it is not known which. */
   readonly routedBy?: readonly string[] | undefined
 }
 
@@ -179,7 +179,7 @@ async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req
   if ('bypass' in owner) return bypass(route, owner.bypass)
   const location = await route.locator.locate(request, owner.principal)
   for (;;) {
-    const vary = variants.names(location)
+    const vary = [...variants.names(location), ...http.varyValues.map(({ label }) => label)]
     const ref = variants.ref(request, location)
     const found = await scope.lookup(ref)
     if (variants.learn(location, found)) continue

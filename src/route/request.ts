@@ -4,6 +4,8 @@ import type { PendingWrite } from '../cache/write.js'
 import {
   type BypassReason as HttpBypassReason,
   type Conditions,
+  cookiesOnly,
+  CREDENTIALS,
   Flag,
   forwardedConditions,
   type HttpPolicy,
@@ -22,9 +24,12 @@ import { checkedNames, type Location } from './entry-key.js'
 import type { AskedRequest, Unowned } from './principal.js'
 import type { Selector } from './selector.js'
 
-/** A run of the handler in the background, as adapters see it: which request fields its request has to carry. */
+/** A request field by its lower-case name. */
+type KeyedField = readonly [name: string, value: string]
+
+/** A run of the handler in the background, as adapters see it: the fields that its request has to carry next to `Host`. */
 export interface BackgroundRun {
-  readonly keyedFields: readonly string[]
+  readonly keyedFields: readonly KeyedField[]
 }
 
 /** A request as an adapter presents it. */
@@ -39,7 +44,7 @@ export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
   readonly native: Req
   /** What else the router has decided by, such as a version, with names that no field has: each has its own entry. */
   readonly routed?: readonly SelectedField[] | undefined
-  /** Request fields behind that: a request for a background run carries them. */
+  /** Request fields behind that, `*` where they are not known: a request for a background run carries them. */
   readonly routedBy?: readonly string[] | undefined
   /** The background run that this request was made for, where `dispatch` of another request made it. */
   readonly background?: BackgroundRun | undefined
@@ -223,20 +228,19 @@ export function requestFields(state: RequestState<unknown>, policy: HttpPolicy):
 }
 
 /**
- * Fields by which servers tell people apart: credentials, keys of APIs, and identities that proxies in front forward. The
- * response of a handler that reads one is for one client.
+ * What a request for a background run carries: the fields that select the entry, and of the cookies those that do. `names`
+ * are the whole fields. A value of `vary` may be made of credentials, which it never carries.
  */
-const CREDENTIALS = [
-  ...['authorization', 'cookie', 'proxy-authorization'],
-  ...['api-key', 'apikey', 'x-api-key', 'x-apikey', 'x-api-token', 'x-access-token', 'x-auth-token', 'x-session-token'],
-  ...['remote-user', 'x-remote-user', 'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username'],
-  ...['x-forwarded-groups', 'x-forwarded-access-token', 'x-auth-request-user', 'x-auth-request-email'],
-  ...['x-auth-request-access-token', 'x-webauth-user', 'x-jwt-assertion', 'x-client-cert', 'x-ssl-client-cert'],
-  ...['cf-access-jwt-assertion', 'cf-access-authenticated-user-email'],
-  ...['x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-email', 'x-goog-authenticated-user-id'],
-  ...['x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken'],
-  ...['x-ms-client-principal', 'x-ms-client-principal-id', 'x-ms-client-principal-name'],
-]
+export function keyedFields({ request, http }: RequestState<unknown>, names: readonly string[]): readonly KeyedField[] {
+  const behind = [...(request.routedBy ?? NONE), ...http.varyValues.flatMap(({ from }) => from)]
+  const all = new Set([...names, ...behind.filter((name) => name !== '*' && !CREDENTIALS.includes(name))])
+  const fields = [...all].map((name) => [name, request.header(name)] as const)
+  if (!all.has('cookie')) {
+    const cookies = http.varyValues.flatMap(({ of }) => (typeof of === 'string' ? [of] : []))
+    fields.push(['cookie', cookiesOnly(request.header('cookie'), cookies)])
+  }
+  return fields.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
+}
 
 /**
  * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,

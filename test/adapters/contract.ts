@@ -17,6 +17,7 @@ import { reading } from './contract/reading.js'
 import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
+import { variants } from './contract/variants.js'
 import { writing } from './contract/writing.js'
 import type { AppSpec, Host, HostedApp, Route } from './host.js'
 
@@ -46,6 +47,7 @@ const PARTS = {
   reading,
   sharing,
   principals,
+  variants,
   conditions,
   bodies,
   writing,

@@ -129,6 +129,25 @@ export interface Answer {
   readonly stream?: AsyncIterable<string | Buffer>
 }
 
+type CallFunction = (call: Call, ...rest: unknown[]) => unknown
+
+/** Functions of a Call as functions of the framework's request, also within `vary`. */
+function withCall(name: string, value: unknown, callOf: (request: never) => Call): unknown {
+  if (typeof value === 'function') {
+    return (request: never, ...rest: unknown[]) => (value as CallFunction)(callOf(request), ...rest)
+  }
+  if (name !== 'vary' || typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return mapObject(value, (part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? mapObject(part, (inner: unknown) => withCall('', inner, callOf))
+      : withCall('', part, callOf),
+  )
+}
+
+function mapObject(object: object, map: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, map(value)]))
+}
+
 /** Options with functions of a Call as options with functions of the framework's request. */
 export function withCalls<Options extends object, Req>(
   options: Options,
@@ -136,10 +155,7 @@ export function withCalls<Options extends object, Req>(
 ): ForRequest<Options, Req> {
   const entries = Object.entries(options).map(([name, value]) => [
     name,
-    typeof value === 'function' && name !== 'vary' && name !== 'storeWhen'
-      ? (request: Req, ...rest: unknown[]) =>
-          (value as (call: Call, ...rest: unknown[]) => unknown)(callOf(request), ...rest)
-      : (value as unknown),
+    name === 'storeWhen' ? (value as unknown) : withCall(name, value, callOf),
   ])
   return Object.fromEntries(entries) as ForRequest<Options, Req>
 }

@@ -61,3 +61,15 @@ test('impossible options do not compile', () => {
   // @ts-expect-error no such option
   cachePut({ tll: 60 })
 })
+
+test('vary: fields, cookies and functions of the request of Express', () => {
+  cache({ ttl: 60, vary: ['accept-language', 'x-tenant'] })
+  cache({ ttl: 60, vary: { 'accept-language': 'language', cookie: 'lang', tenant: (req) => req.get('x-tenant') } })
+  cache({ ttl: 60, vary: { kind: { value: (req) => req.hostname.length, from: [] } } })
+  // @ts-expect-error a rule that does not exist
+  cache({ ttl: 60, vary: { 'accept-language': 'langauge' } })
+  // @ts-expect-error an object is no value
+  cache({ ttl: 60, vary: { tenant: () => ({}) } })
+  // @ts-expect-error names no fields
+  cache({ ttl: 60, vary: { tenant: { value: () => 'a' } } })
+})

@@ -74,3 +74,9 @@ describe('options', () => {
     cachePut({ ttl: 60, tll: 60 })
   })
 })
+
+test('vary: fields, cookies and functions of the context', () => {
+  cache({ ttl: 60, vary: { 'accept-language': 'language', cookie: ['lang'], tenant: (c) => c.req.header('x-tenant') } })
+  // @ts-expect-error an object is no value
+  cache({ ttl: 60, vary: { tenant: () => ({}) } })
+})

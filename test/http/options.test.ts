@@ -46,11 +46,18 @@ describe('options of a route', () => {
     [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
     [{ query: { only: ['a', 5] } }, 'query.only: a list must be a list of parameter names'],
     [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` exclude each other'],
-    [{ vary: 5 }, 'vary: 5 must name request fields'],
+    [{ vary: 5 }, "vary: 5 must name request fields, or be an object such as { cookie: 'lang' }"],
     [
       { vary: { Accept: 'some' } },
-      "vary.accept: 'some' must be 'list', 'exact', 'language' or a function of the value",
+      "vary.Accept: 'some' must be 'list', 'exact' or 'language' for a request field, a function of the request, or { value: (request) => …, from: 'field' }",
     ],
+    [
+      { vary: { tenant: { value: String } } },
+      "vary.tenant: an object must be 'list', 'exact' or 'language' for a request field, a function of the request, or { value: (request) => …, from: 'field' }",
+    ],
+    [{ vary: { tenant: { value: String, from: 'a b' } } }, "vary.tenant.from: 'a b' is not the name of a header field"],
+    [{ vary: { cookie: [] } }, "vary.cookie: a list is not the name of a cookie, such as 'lang'"],
+    [{ vary: { cookie: 'a;b' } }, "vary.cookie: 'a;b' is not the name of a cookie, such as 'lang'"],
     [{ invalidateLocations: 'all' }, "invalidateLocations: 'all' must be one of true, false, 'created'"],
   ])('a value is refused with what is right: %o', (options, problem) => {
     expect(problemsOf(policyOf, options)).toEqual([problem])

@@ -89,7 +89,11 @@ describe('options of a route', () => {
     ['clientDirectives', { clientDirectives: 'no' }, "clientDirectives: 'no' must be one of 'honour', 'ignore'"],
     ['vary', { vary: ['a b'] }, "vary: 'a b' is not the name of a header field"],
     ['vary', { vary: '*' }, "vary: '*' matches no request"],
-    ['vary', { vary: { accept: 'some' } }, "vary.accept: 'some' must be 'list', 'exact', 'language' or a function"],
+    [
+      'vary',
+      { vary: { accept: 'some' } },
+      "vary.accept: 'some' must be 'list', 'exact' or 'language' for a request field",
+    ],
     ['private', { private: true }, 'private: needs `per`'],
     ['auth', { auth: 'keyed' }, "auth: 'keyed' needs `per`"],
     ['override', { override: 'all' }, 'override: needs `ttl`'],

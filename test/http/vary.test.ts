@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { mostRecent, selectedFields } from '../../src/http/index.js'
+import { cookieOf, cookiesOnly, mostRecent, selectedFields } from '../../src/http/index.js'
 import type { VaryRule } from '../../src/http/vary.js'
 import { date, hit, miss, NOW, policyOf, request, response, storable, stored, values } from './support.js'
 
@@ -85,10 +85,25 @@ describe('Vary', () => {
     expect(of('en, de;q=0')).toBe('en,!de')
   })
 
-  test('a normaliser of the route decides alone', () => {
-    const rules = { 'user-agent': (value?: string) => (value?.includes('Mobile') === true ? 'mobile' : 'desktop') }
-    expect(selected({ 'user-agent': 'X Mobile Y' }, ['user-agent'], rules)).toEqual(['mobile'])
-    expect(selected({}, ['user-agent'], rules)).toEqual(['desktop'])
+  test.each([
+    ['lang=de', 'de'],
+    ['a=1; lang=de ;b=2', 'de'],
+    ['lang=', ''],
+    ['lang', undefined],
+    ['a=1', undefined],
+    ['xlang=de; Lang=de', undefined],
+    ['lang="de"', '"de"'],
+    ['lang=a=b', 'a=b'],
+    // Parsers disagree about which of two counts.
+    ['lang=de; lang=fr', 'de;fr'],
+    [undefined, undefined],
+  ])('one cookie of %s', (field, value) => {
+    expect(cookieOf(field, 'lang')).toBe(value)
+  })
+
+  test('a Cookie field with only the cookies that are keyed', () => {
+    expect(cookiesOnly('a=1; lang=de;  theme = x; lang=fr', ['lang', 'theme'])).toBe('lang=de; theme=x; lang=fr')
+    expect(cookiesOnly('a=1', ['lang'])).toBeUndefined()
   })
 
   test('RFC 9111 4.1: among matching variants the most recent Date wins', () => {

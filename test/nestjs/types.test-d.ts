@@ -41,3 +41,10 @@ test('impossible options do not compile', () => {
 test('what the health indicator tells is what Terminus takes', () => {
   expectTypeOf<Awaited<ReturnType<RedwellHealthIndicator['check']>>>().toExtend<HealthIndicatorResult>()
 })
+
+test('vary: fields, cookies and functions of the request of the platform', () => {
+  Cached({ ttl: 60, vary: { cookie: 'lang', tenant: (request: Request) => request.get('x-tenant') } })
+  Cached({ ttl: 60, vary: { tenant: ({ headers }) => String(headers['x-tenant']) } })
+  // @ts-expect-error an object is no value
+  Cached({ ttl: 60, vary: { tenant: () => ({}) } })
+})

@@ -138,9 +138,7 @@ async function serve(
   background?: BackgroundRun,
 ): Promise<Reply> {
   const dispatch = (run: BackgroundRun): Promise<Reply> => {
-    const headers = Object.fromEntries(
-      run.keyedFields.flatMap((name) => (name in sent.headers ? [[name, sent.headers[name] ?? '']] : [])),
-    )
+    const headers = Object.fromEntries(run.keyedFields)
     return serve(cache, { method: 'GET', target: sent.target, headers }, handler, false, run)
   }
   const lookup = await cache.lookup(

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
 import { VARIANTS_MAX } from '../../src/route/entry-key.js'
+import type { CacheOptions } from '../../src/route/options.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { type Answer, Application, type Asked } from './application.js'
 
@@ -478,17 +479,23 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
     })
   })
 
-  test(`of one path at most ${VARIANTS_MAX} variants are kept, the one that ends first goes (I7)`, async () => {
-    const app = await start()
-    const get = app.get({ ttl: 60, vary: 'x-tone' }, () => ({ body: 'item' }))
-    for (let tone = 0; tone <= VARIANTS_MAX; tone += 1) {
-      await get('/a', { 'x-tone': String(tone) })
-      app.now += 1
-    }
-    expect((await get('/a', { 'x-tone': '1' })).cache).toBe('HIT')
-    expect((await get('/a', { 'x-tone': String(VARIANTS_MAX) })).cache).toBe('HIT')
-    expect((await get('/a', { 'x-tone': '0' })).cache).toBe('MISS')
-  })
+  test.each<[string, CacheOptions<Asked>['vary']]>([
+    ['a field', 'x-tone'],
+    ['a value', { tone: ({ headers }) => headers['x-tone'] }],
+  ])(
+    `of one path at most ${VARIANTS_MAX} variants by %s are kept, the one that ends first goes (I7)`,
+    async (_, vary) => {
+      const app = await start()
+      const get = app.get({ ttl: 60, vary }, () => ({ body: 'item' }))
+      for (let tone = 0; tone <= VARIANTS_MAX; tone += 1) {
+        await get('/a', { 'x-tone': String(tone) })
+        app.now += 1
+      }
+      expect((await get('/a', { 'x-tone': '1' })).cache).toBe('HIT')
+      expect((await get('/a', { 'x-tone': String(VARIANTS_MAX) })).cache).toBe('HIT')
+      expect((await get('/a', { 'x-tone': '0' })).cache).toBe('MISS')
+    },
+  )
 
   test('principals are not variants: there is no limit to them', async () => {
     const app = await start()

@@ -160,7 +160,8 @@ function constraintsOf({
   return {
     routed: (_, host) =>
       fields.map(([name, value]) => [`:${name}`, name === 'host' ? host.toLowerCase() : String(value)]),
-    routedBy: fields.flatMap(([name]) => by[name] ?? []),
+    // A strategy of the application's own may decide by anything.
+    routedBy: fields.map(([name]) => by[name] ?? '*'),
   }
 }
 

@@ -87,16 +87,17 @@ function routerOf(
   }
 }
 
-function versionField(versioning: VersioningOptions): string | undefined {
+/** `*`: an extractor of the application's own may read anything. */
+function versionField(versioning: VersioningOptions): string {
   if (versioning.type === VersioningType.HEADER) return versioning.header.toLowerCase()
-  return versioning.type === VersioningType.MEDIA_TYPE ? 'accept' : undefined
+  return versioning.type === VersioningType.MEDIA_TYPE ? 'accept' : '*'
 }
 
 /** The one version of a handler; of several, what the request asks for. */
 function versionOf(request: HttpRequest, versions: readonly unknown[], versioning: VersioningOptions): string {
   if (versions.length === 1) return String(versions[0])
   if (versioning.type === VersioningType.CUSTOM) return [versioning.extractor(request)].flat().join(',')
-  const asked = request.headers[versionField(versioning) ?? '']
+  const asked = request.headers[versionField(versioning)]
   return `${[asked ?? []].flat().join(',')} of ${versions.map(String).join(',')}`
 }
 

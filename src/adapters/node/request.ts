@@ -124,15 +124,13 @@ export function hasJudgedFields({ rawHeaders }: IncomingMessage): boolean {
 /** A request of our own with the keyed inputs of another one, and nothing of the user who sent that. */
 export function refreshRequest(
   request: Pick<RequestContext<unknown>, 'target' | 'origin' | 'header'>,
-  keyedFields: readonly string[],
+  keyedFields: BackgroundRun['keyedFields'],
 ): IncomingMessage {
   const { protocol, host } = new URL(request.origin)
   const message = new IncomingMessage(new NoSocket(protocol === 'https:'))
   const http = { httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1 }
   Object.assign(message, { method: 'GET', url: request.target, complete: true, ...http })
-  for (const name of new Set(['host', ...keyedFields])) {
-    const value = name === 'host' ? host : request.header(name)
-    if (value === undefined) continue
+  for (const [name, value] of [['host', host] as const, ...keyedFields.filter(([field]) => field !== 'host')]) {
     message.headers[name] = value
     message.rawHeaders.push(name, value)
   }

@@ -17,6 +17,8 @@ export class ReadWatch {
   readonly #run: Presented
   /** What the functions that select the entry have read: it is part of the key. */
   readonly #keyed = new Set<string>()
+  /** Properties that were no object for a function that selects the entry by a value, with what they were. */
+  readonly #keyedValues = new Map<string, unknown>()
   /** Such a function is running. */
   #selector: Selector | undefined
   /** Only what is read for the response counts: not what hooks, sessions and loggers read after the handler. */
@@ -93,11 +95,14 @@ export class ReadWatch {
     const name = `request.${property}`
     const field = OF_COOKIE.has(property) ? 'cookie' : undefined
     const isKeyed = field !== undefined && !this.#run.watched.includes(field)
-    if (!this.active || isKeyed || this.#keyed.has(name)) return value
+    const isSame = this.#keyedValues.has(name) && Object.is(this.#keyedValues.get(name), value)
+    if (!this.active || isKeyed || isSame || this.#keyed.has(name)) return value
     const isObject = typeof value === 'object' && value !== null
     if (this.#selector !== undefined) {
-      if (!this.#selector.isOwner && isObject) return viewOf(value, (member) => this.#keyed.add(`${name}.${member}`))
-      this.#keyed.add(name)
+      if (this.#selector.isOwner) this.#keyed.add(name)
+      else if (isObject) return viewOf(value, (member) => this.#keyed.add(`${name}.${member}`))
+      // A library behind the cache may make something else of it.
+      else this.#keyedValues.set(name, value)
       return value
     }
     const report = (what: string): void => {

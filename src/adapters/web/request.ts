@@ -126,11 +126,8 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   }
 
   async #refresh(application: Dispatch, run: BackgroundRun): Promise<void> {
-    const headers = new Headers()
-    for (const name of new Set(['host', ...run.keyedFields])) {
-      const value = this.header(name)
-      if (value !== undefined) headers.set(name, value)
-    }
+    const headers = new Headers({ host: this.header('host') ?? '' })
+    for (const [name, value] of run.keyedFields) headers.set(name, value)
     const request = new Request(this.message.url, { headers })
     backgroundRuns.set(request, run)
     const { body } = await application(request)
