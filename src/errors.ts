@@ -1,6 +1,6 @@
-/** Base of every error redwell throws: a stable `code`, and a message that says what to do next. */
+/** Base class of all errors that redwell throws. The message says what to do next. */
 export abstract class RedwellError extends Error {
-  /** Stable, for programs. */
+  /** Stable code, for programs. */
   abstract readonly code: `ERR_REDWELL_${string}`
 }
 
@@ -8,9 +8,11 @@ function bulleted(heading: string, problems: readonly string[]): string {
   return `${heading}\n${problems.map((problem) => `  - ${problem}`).join('\n')}`
 }
 
-/** Options of a route, a namespace or a call are wrong. Thrown where they are declared; lists every problem. */
+/** Options of a route, a namespace or a call are invalid. Thrown where they are declared; lists every problem. */
 export class OptionsError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'OptionsError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_OPTIONS'
   constructor(
     /** What the options belong to, such as `config.cache of GET /products/:id`. */
@@ -22,9 +24,11 @@ export class OptionsError extends RedwellError {
   }
 }
 
-/** Connection settings or `REDIS_*` variables are wrong. Thrown at start; lists every problem, secrets masked. */
+/** Connection settings or `REDIS_*` variables are invalid. Thrown at start; lists every problem, with secrets masked. */
 export class SettingsError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'SettingsError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_SETTINGS'
   constructor(
     /** One text for each problem. */
@@ -34,24 +38,31 @@ export class SettingsError extends RedwellError {
   }
 }
 
-/** redwell was used in an order or a place that cannot work; the message names the fix. */
+/** redwell was used in the wrong order or place. The message names the fix. */
 export class UsageError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'UsageError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_USAGE'
 }
 
 /**
- * `not-ready`: no connection. `deadline`: not answered in time. `breaker-open`: known not to answer. `closed`: the
- * handle was closed. `error`: Redis refused the command, see `cause`.
+ * - `not-ready`: there is no connection
+ * - `deadline`: Redis did not answer in time
+ * - `breaker-open`: the circuit breaker is open, so the command was not sent
+ * - `closed`: the handle was closed
+ * - `error`: Redis rejected the command; see `cause`
  */
 export type UnavailableReason = 'not-ready' | 'deadline' | 'breaker-open' | 'closed' | 'error'
 
-/** Redis could not answer a command in time. Never reaches a request handler: the cache treats it as an outage. */
+/** Redis did not answer a command in time. The cache treats it as an outage, so request handlers do not see it. */
 export class UnavailableError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'UnavailableError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_UNAVAILABLE'
   constructor(
-    /** Why Redis could not answer. */
+    /** Why there was no answer. */
     readonly reason: UnavailableReason,
     message: string,
     options?: ErrorOptions,
@@ -60,15 +71,19 @@ export class UnavailableError extends RedwellError {
   }
 }
 
-/** A value could not be encoded or failed its schema. Names the namespace and the key, never the value. */
+/** A value could not be encoded or failed its schema. The message names the namespace and key, not the value. */
 export class ValueError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'ValueError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_VALUE'
 }
 
-/** A loader took longer than its `timeout`, and there was no stale value to give instead. */
+/** A loader took longer than its `timeout`, and there was no stale value to return instead. */
 export class TimeoutError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'TimeoutError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_TIMEOUT'
 }
 
@@ -117,21 +132,26 @@ function plain(name: string): string {
 }
 
 /**
- * A request was refused by a rate limit with `onLimited: 'throw'`. Made without a stack trace: a flood of refusals must
- * be cheap. `statusCode`, `status` and `headers` are what the error handling of Express, Fastify and Hono look at.
+ * A rate limit with `onLimited: 'throw'` rejected a request. It has no stack trace, so that many rejections stay cheap.
+ * The error handling of Express, Fastify and Hono uses `statusCode`, `status` and `headers`.
  */
 export class RateLimitError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'RateLimitError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_RATE_LIMIT'
-  /** Status of the response: 429, or 503 where Redis could not answer. */
+  /** Status of the response: 429, or 503 if Redis did not answer. */
   readonly status: number
 
   constructor(
-    /** What the limiter answered. */
-    readonly verdict: { readonly retryAfter: number | undefined },
+    /** Decision of the limiter. */
+    readonly verdict: {
+      /** Seconds until the call may be repeated. */
+      readonly retryAfter: number | undefined
+    },
     /** The same as `status`. */
     readonly statusCode: number,
-    /** `Retry-After` and the fields of the limit. */
+    /** `Retry-After` and the rate limit header fields. */
     readonly headers: Readonly<Record<string, string>>,
   ) {
     const { stackTraceLimit } = Error
@@ -147,31 +167,37 @@ export class RateLimitError extends RedwellError {
 }
 
 /**
- * - `ended`: the session was ended by another request
- * - `moved`: it has another id or belongs to another principal since this request has read it
- * - `revoked`: all sessions of the subject were ended while it signed in
+ * - `ended`: another request ended the session
+ * - `moved`: the session has a new id or another principal since this request read it
+ * - `revoked`: all sessions of the subject were ended during the sign-in
  * - `unavailable`: Redis did not answer
  */
 export type SessionProblem = 'ended' | 'moved' | 'revoked' | 'unavailable'
 
 const SESSION_PROBLEMS: Readonly<Record<SessionProblem, string>> = {
-  ended: 'The session was ended by another request, so the change was not saved. Load it again.',
-  moved: 'The session was signed in, out or renewed by another request, so the change was not saved. Load it again.',
+  ended: 'Another request ended the session, so the change was not saved. Load the session again.',
+  moved:
+    'Another request signed the session in or out or renewed its id, so the change was not saved. Load the session again.',
   revoked: 'All sessions of this subject were ended during the sign-in. Sign in again.',
-  unavailable: 'The session could not be read or saved, because Redis did not answer.',
+  unavailable: 'The session could not be read or saved because Redis did not answer.',
 }
 
 /**
- * What became of a session made a change of it impossible. `statusCode` and `status`, 409 or 503, are what the error
- * handling of frameworks looks at. Never has the id of a session.
+ * A session could not be changed. The error handling of frameworks uses `statusCode` and `status`. The error does not
+ * contain the id of the session.
  */
 export class SessionError extends RedwellError {
+  /** Name of the class. */
   override readonly name = 'SessionError'
+  /** Stable code. */
   readonly code = 'ERR_REDWELL_SESSION'
+  /** Status of the response: 409, or 503 if Redis did not answer. */
   readonly statusCode: 409 | 503
+  /** The same as `statusCode`. */
   readonly status: 409 | 503
 
   constructor(
+    /** Why the session could not be changed. */
     readonly reason: SessionProblem,
     options?: ErrorOptions,
   ) {

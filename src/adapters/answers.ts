@@ -1,21 +1,21 @@
 export type Field = readonly [name: string, value: string]
 
-/** A response that is sent in place of the handler's. */
+/** A response that is sent instead of the handler's. */
 export interface Answer {
   readonly status: number
   readonly fields: readonly Field[]
   readonly body: string | Uint8Array
 }
 
-/** An answer as functions of options may make it; a web Response is taken on every host. */
+/** A response as functions in options may return it; a web Response works in every framework. */
 export interface MadeAnswer {
   readonly status?: number | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** A text or bytes as they are; anything else as JSON. */
+  /** Strings and bytes are sent unchanged, anything else as JSON. */
   readonly body?: unknown
 }
 
-/** What a function made, with the fields of the refusal that it stands for. */
+/** The response of an option's function, with the header fields of the refusal. */
 export async function answerOf(made: unknown, status: number, own: readonly Field[]): Promise<Answer> {
   const kept = own.filter(isNotBody)
   if (made instanceof Response) {

@@ -14,23 +14,23 @@ import {
 import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 
-/** Options of an adapter: the settings of `createRedis`, or a handle that exists already. */
+/** Options of an adapter: the settings of `createRedis`, or an existing handle. */
 export interface AdapterOptions<Req> extends RedisOptions {
-  /** Use this handle; you remain responsible for closing it. */
+  /** Uses this handle instead of creating one; you remain responsible for closing it. */
   readonly redis?: Redis | undefined
   /**
-   * Function of the request that returns who asks, such as the id of a signed-in user; `undefined` for an anonymous
-   * request. From then on no route shares an entry between principals unless it says `per` or `shared`. Called at each
-   * lookup, and again when a handler has answered a request without a principal. Default: none.
+   * Function of the request that returns its principal, such as the id of the signed-in user; `undefined` for an anonymous
+   * request. If it is set, requests with a principal do not share entries unless the route has `per` or `shared`. Called
+   * for each lookup, and again after the handler of a request without a principal. Default: none.
    */
   readonly principal?: PrincipalOf<Req> | undefined
 }
 
-/** A Redis and what ends it. */
+/** A connection to Redis and how to end it. */
 export interface AdapterRedis extends AsyncDisposable {
   /** The handle: connection and cache. */
   readonly redis: Redis
-  /** Ends refreshes and the connection. A handle that was given stays open. Call it when the server has closed. */
+  /** Ends background refreshes and closes the connection; a handle that was passed in stays open. Call it after the server has closed. */
   close(): Promise<void>
 }
 
@@ -45,13 +45,13 @@ export function openRedis<Req>({ redis: given, principal, ...settings }: Adapter
   return { redis, close, [Symbol.asyncDispose]: close }
 }
 
-/** An application: its routes, and what its framework is like. */
+/** An application: its routes, and properties of its framework. */
 export interface Host {
   readonly routes: RouteRegistry
   readonly traits: HostTraits
 }
 
-/** The value of a key, made at its first use. */
+/** Returns the value of a key, creating it on first use. */
 export function valueAt<K, V>(
   map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
   key: K,
@@ -75,7 +75,7 @@ export function routesOf(redis: Redis): RouteRegistry {
   })
 }
 
-/** The error of a declaration on a route whose methods it is not for. `word`: a middleware, or a decorator with its `@`. */
+/** The error for a declaration on a route with the wrong method. `word`: a middleware, or a decorator with its `@`. */
 export function misplaced(word: string, where: string): OptionsError {
   const [put, evict] = word.startsWith('@') ? ['@CachePut', '@CacheEvict'] : ['cachePut', 'cacheEvict']
   const problem = [put, evict].includes(word)
@@ -89,18 +89,18 @@ export function isCacheable(method: string, { anyMethod }: CachedRoute<never>): 
   return anyMethod || method === 'GET' || method === 'HEAD'
 }
 
-/** Enough to check options by, where no Redis is known yet. */
+/** For checking options before a Redis is known. */
 const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
 
 /** Every `cache` of this process that was declared before its Redis was known, in order. */
 const declarations: WeakRef<DeclaredCache<never>>[] = []
 
-/** How many of them an application knows. */
+/** How many of them an application has registered. */
 const expected = new WeakMap<RouteRegistry, number>()
 
 /**
- * Registers the keys under which routes will cache, before the first request of each: what a write has to invalidate may
- * have been stored by another process. Routes of other applications in this process do no harm.
+ * Registers the keys of cached routes before their first request, because a write may have to invalidate what another
+ * process has stored. Registering routes of other applications in this process is harmless.
  */
 export function expectDeclared({ routes, traits }: Host): void {
   const from = expected.get(routes) ?? 0
@@ -109,7 +109,7 @@ export function expectDeclared({ routes, traits }: Host): void {
   for (const declared of declarations.slice(from)) declared.deref()?.expectOn(routes, traits)
 }
 
-/** Options of `cache` where routes are declared before their Redis is known: checked now, bound at a first request. */
+/** Options of `cache` on routes that are declared before their Redis is known: checked at once, bound by the first request. */
 export class DeclaredCache<Req> {
   readonly #declared: Declared<CacheOptions<Req>>
   readonly #bound = new WeakMap<RouteRegistry, Map<string, CachedRoute<Req>>>()
@@ -124,14 +124,14 @@ export class DeclaredCache<Req> {
     routes.expect(this.#declared, path)
   }
 
-  /** `name`: method and template of the route that uses them. */
+  /** `name`: method and template of the route. */
   on({ routes, traits }: Host, name: string): CachedRoute<Req> {
     const caches = valueAt(this.#bound, routes, () => new Map<string, CachedRoute<Req>>())
     return valueAt(caches, name, () => routes.cache(name, this.#declared, traits))
   }
 }
 
-/** Options of `cachePut`, of `cacheEvict`, or of both on one route, checked as those of `cache` are. */
+/** Options of `cachePut`, `cacheEvict`, or both on one route, checked like those of `cache`. */
 export class DeclaredWrite<Req> {
   readonly #put: Declared<CachePutOptions<Req>> | undefined
   readonly #evict: Declared<CacheEvictOptions<Req>> | undefined
@@ -145,7 +145,7 @@ export class DeclaredWrite<Req> {
     this.#evict = evict
   }
 
-  /** Whether the answer's body is asked for. */
+  /** Whether a function of the options needs the body of the response. */
   get readsBody(): boolean {
     const { group, key } = this.#evict?.options ?? {}
     return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
@@ -156,8 +156,8 @@ export class DeclaredWrite<Req> {
   }
 
   /**
-   * The one write that a `cachePut` and a `cacheEvict` on the same route are: only together can they store an entry in a
-   * group that they invalidate. Undefined: they do not complete each other.
+   * Combines a `cachePut` and a `cacheEvict` on the same route into one write, which can store an entry in a group that it
+   * invalidates. Undefined: they cannot be combined.
    */
   join(other: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
     if (this.#put !== undefined && other.#put !== undefined) return undefined

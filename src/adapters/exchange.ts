@@ -7,18 +7,18 @@ import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, NO_FIELDS } from './fields.js'
 
-/** What a handler's run, or a write, asks of the request: fields to show, and reads to report. */
+/** What a handler run or a write needs from the request: fields to show, and reads to report. */
 export type Presented = Pick<HandlerRun, 'watched' | 'noteRead' | 'selectors'> &
   Partial<Pick<HandlerRun, 'requestFields'>>
 
-/** A request as an adapter presents it to the cache, and as its handler is to see it. */
+/** A request as the cache sees it, and how to present it to its handler. */
 export interface AdaptedRequest<Req> extends RequestContext<Req> {
   /**
-   * Shows the handler the fields that the run asks for, and reports what it reads. A promise where a function of the
-   * route's options that selects the entry is asynchronous.
+   * Shows the handler the fields of the run, and reports what it reads. Returns a promise if an option's function that
+   * selects the entry is asynchronous.
    */
   present(run: Presented): MaybePromise<void>
-  /** Whether reads are reported: not once the handler has answered, unless its body still streams. */
+  /** Whether reads are reported: no longer after the handler has responded, unless its body still streams. */
   watching: boolean
   /** Undoes `present`. */
   restore(): void
@@ -26,29 +26,29 @@ export interface AdaptedRequest<Req> extends RequestContext<Req> {
 
 type ShownRequest = Pick<AdaptedRequest<never>, 'restore' | 'watching'>
 
-/** The response as it is sent; `body` may be the one that was given. */
+/** The response as it is sent; `body` may be the one that was passed in. */
 export type Sent = Pick<OutgoingResponse, 'status' | 'headers' | 'body'>
 
 /** Decides about a response that its handler has written. */
 export interface Ending {
-  /** The fields that were set before the handler: they belong to this answer, whatever is sent instead of the handler's. */
+  /** Fields that were set before the handler: they are sent even if another response replaces the handler's. */
   readonly ambient: FieldSnapshot
-  /** Whether it needs the body where that comes in one piece. */
+  /** Whether it needs the body if that comes in one piece. */
   readonly needsBody: boolean
-  /** The whole response is there, and nothing of it was sent. `ambient`: names of such fields, unchanged by the handler. */
+  /** The response is complete and nothing of it was sent. `ambient`: names of fields that were set before the handler and not changed by it. */
   whole(head: ResponseHead, body: Buffer | undefined, ambient: ReadonlySet<string>): MaybePromise<Sent>
-  /** The head is there, and the body comes in pieces. */
+  /** The head is complete, and the body comes in pieces. */
   streamed(head: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed>
-  /** The client is gone, or the handler failed. */
+  /** The client disconnected, or the handler failed. */
   abandon(): void
 }
 
-/** Background runs by the request of the platform that was sent for them. */
+/** Background runs, by the platform's request that was made for them. */
 export const backgroundRuns = new WeakMap<object, BackgroundRun>()
 
 const exchanges = new WeakMap<object, Exchange>()
 
-/** One request and its response. The innermost run and the write of the request belong to it. */
+/** One request and its response, with its innermost run and its write. */
 export class Exchange {
   readonly #response: object
   #run: RunEnding | undefined
@@ -59,7 +59,7 @@ export class Exchange {
     this.#response = response
   }
 
-  /** The exchange of a platform's response, kept from the first run or write on. */
+  /** Returns the exchange of a platform's response, which is kept from the first run or write on. */
   static of(response: object): Exchange {
     return exchanges.get(response) ?? new Exchange(response)
   }
@@ -69,15 +69,15 @@ export class Exchange {
     return this.#run !== undefined || this.#write !== undefined
   }
 
-  /** Adds groups to the entry that the response becomes, if it becomes one. */
+  /** Adds groups to the entry of this response, if it is stored. */
   addGroups(names: readonly string[]): void {
     this.#run?.run.addGroups(names)
     this.#write?.session?.addGroups(names)
   }
 
   /**
-   * A cached answer, a run of the handler that its response ends, or undefined where the request just passes. Where a
-   * router and a route both cache, the inner one decides, unless the request refreshes the entry of the outer one.
+   * Returns a cached response, a run that the handler's response ends, or undefined if the request does not use the cache.
+   * If both a router and a route cache, the inner one decides, unless the request refreshes the entry of the outer one.
    */
   read<Req>(
     cachedRoute: CachedRoute<Req>,
@@ -96,8 +96,8 @@ export class Exchange {
   }
 
   /**
-   * Begins a `cachePut`, a `cacheEvict`, or both. Two of one request that complete each other are one write, so that it
-   * can store its own entry in a group that it evicts; then the ending of the first stays, and undefined is returned.
+   * Begins a `cachePut`, a `cacheEvict`, or both. If two declarations can be combined, they become one write, which can
+   * store an entry in a group that it evicts; then the first ending remains and undefined is returned.
    */
   write<Req>(
     host: Host,
@@ -119,7 +119,7 @@ export class Exchange {
     })
   }
 
-  /** Of a request by an unsafe method: success invalidates its URI where routes cache it, if no route declares more. */
+  /** For unsafe methods: success invalidates the URI if a route caches it and no declaration does more. */
   unsafe({ routes }: Host, request: AdaptedRequest<unknown>): Ending | undefined {
     if (isSafe(request.method) || this.#unsafe !== undefined || routes.paths.size === 0) return undefined
     exchanges.set(this.#response, this)
@@ -141,7 +141,7 @@ export class RunEnding implements Ending {
     this.#request = request
   }
 
-  /** An inner cache has begun a run of its own. */
+  /** An inner cache has started its own run. */
   giveWay(): void {
     this.#gaveWay = true
     this.abandon()
@@ -164,7 +164,7 @@ export class RunEnding implements Ending {
     return this.run.stream(head, ambient)
   }
 
-  /** The handler threw. Returns what is sent instead, if there is something. */
+  /** The handler threw. Returns the response to send instead, if any. */
   fail(): OutgoingResponse | undefined {
     this.#request.restore()
     return this.#gaveWay ? undefined : this.run.fail()
@@ -176,7 +176,7 @@ export class RunEnding implements Ending {
   }
 }
 
-/** Ends a request that changes something: its answer is sent when what it invalidates is invalid. */
+/** Ends a write: its response is sent after its invalidations. */
 export class WriteEnding implements Ending {
   readonly ambient = NO_FIELDS
   needsBody = false
@@ -185,7 +185,7 @@ export class WriteEnding implements Ending {
   readonly #request: ShownRequest
   readonly #begin: () => MaybePromise<WriteSession> | undefined
 
-  /** `begin`: the session of a request whose session begins with its answer; undefined where that changes nothing. */
+  /** `begin`: starts the session of a request whose session starts with its response; it returns undefined if nothing changes. */
   constructor(request: ShownRequest, begin: () => MaybePromise<WriteSession> | undefined = () => this.session) {
     this.#request = request
     this.#begin = begin
@@ -213,7 +213,7 @@ export class WriteEnding implements Ending {
 
 const NO_BODY = Buffer.alloc(0)
 
-/** Runs a step that may take a while, and hands its outcome or failure on. */
+/** Runs a step that may be asynchronous, and passes its result or error on. */
 export function settle<T>(
   step: () => MaybePromise<T>,
   act: (value: T) => void,

@@ -1,6 +1,6 @@
 import type { HeaderList, OutgoingResponse } from '../http/index.js'
 
-/** The header fields of a response that is being written: a `ServerResponse`, or what an adapter makes look like one. */
+/** The header fields of a response that is being written: a `ServerResponse`, or an adapter's equivalent. */
 export interface FieldTarget {
   getHeader(name: string): number | string | string[] | undefined
   getHeaderNames(): string[]
@@ -17,7 +17,7 @@ export interface Field {
   readonly value: string | string[]
 }
 
-/** Fields that describe a body: a 304 has none of them (RFC 9110 section 15.4.5), and another body has others. */
+/** Fields that describe the body: a 304 has none of them (RFC 9110 section 15.4.5), and they do not apply to another body. */
 export const BODY_FIELDS: readonly string[] = [
   'content-encoding',
   'content-language',
@@ -27,10 +27,10 @@ export const BODY_FIELDS: readonly string[] = [
   'transfer-encoding',
 ]
 
-/** Lists that describe the entry, whether a middleware, the handler or the cache wrote their members. */
+/** List fields that describe the entry; a middleware, the handler and the cache may each add members. */
 const OF_ENTRY: ReadonlySet<string> = new Set(['cache-groups', 'vary'])
 
-/** Fields of which what is set stays, and ours is added. */
+/** Fields to which the cache adds; existing values are kept. */
 const SHARED: ReadonlySet<string> = new Set([...OF_ENTRY, 'cache-status', 'set-cookie'])
 
 /** All fields of a response as a flat list; lines of one name stay apart. */
@@ -65,7 +65,7 @@ export function fieldsOf(outgoing: OutgoingResponse): readonly Field[] {
   return outgoing.memo as readonly Field[]
 }
 
-/** Sets fields; of those that several parties write, what is set already stays. */
+/** Sets fields; adds to those that others write as well. */
 export function setFields(target: FieldTarget, fields: readonly Field[]): void {
   for (const field of fields) {
     const before = SHARED.has(field.lowerName) ? target.getHeader(field.name) : undefined
@@ -73,15 +73,15 @@ export function setFields(target: FieldTarget, fields: readonly Field[]): void {
   }
 }
 
-/** The value of a field where the response has another one already. */
+/** The value of a field that the response already has. */
 export function mergedValue(before: number | string | string[] | undefined, field: Field): string | string[] {
   const { lowerName, value } = field
   if (before !== undefined && SHARED.has(lowerName)) return mergeLists(lowerName, linesOf(before), linesOf(value))
-  // Node appends to the very array that it was given, and this one belongs to all hits.
+  // A copy, because Node appends to the array that it receives, and this one is shared by all hits.
   return Array.isArray(value) ? [...value] : value
 }
 
-/** Changes the fields of a response from one list to another. Most answers gain a few fields and keep the rest. */
+/** Changes the fields of a response from one list to another. Most responses gain a few fields and keep the rest. */
 export function changeFields(
   target: FieldTarget,
   before: HeaderList,
@@ -96,11 +96,11 @@ export function changeFields(
   }
 }
 
-/** Makes the fields those of a list, next to those in `kept` (lower case) that it does not name. */
+/** Replaces the fields by those of a list; fields in `kept` (lower case) stay unless the list has them. */
 export function replaceFields(target: FieldTarget, headers: HeaderList, kept: ReadonlySet<string>): void {
   for (const name of target.getHeaderNames()) {
     if (kept.has(name)) continue
-    // Node sends no Date of its own in the place of one that was removed, and over HTTP/2 it keeps the old one.
+    // After a Date was removed, Node does not send its own, and over HTTP/2 it keeps the old one.
     if (name === 'date') target.setHeader('Date', new Date().toUTCString())
     else target.removeHeader(name)
   }

@@ -12,17 +12,17 @@ import {
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import { type Answer, answerOf, isNotBody } from './answers.js'
 
-/** What a host does with a request that met its limits. */
+/** What an adapter does with a request after its limits were checked. */
 export interface LimitOutcome {
-  /** Fields of the response, whatever it is. */
+  /** Header fields of the response, whether or not the request is allowed. */
   readonly fields: readonly Field[]
-  /** Thrown after the fields are set (`onLimited: 'throw'`), for the framework's own handling of errors. */
+  /** Thrown after the fields are set (`onLimited: 'throw'`), for the framework's error handling. */
   readonly error?: RateLimitError | undefined
-  /** Undefined: the request passes, or `error` is thrown. */
+  /** Undefined: the request is allowed, or `error` is thrown. */
   readonly answer: Answer | undefined
 }
 
-/** A property, not a WeakMap: entries for each request cost more in collections than all else about a refusal. */
+/** A property, not a WeakMap, whose entries cost more garbage collection than the rest of a refusal. */
 const ADMISSIONS = Symbol('redwell.admissions')
 
 interface Owner {
@@ -45,7 +45,7 @@ export function defaultLimit({ rateLimit: { rate } }: Redis['settings']): RateOb
 }
 
 /**
- * Decides about a request. `owner`: the object that stands for it, whose earlier decisions count for the fields.
+ * Decides about a request. `owner`: the object that represents it, whose earlier decisions are part of the fields.
  */
 export function applyLimit<Req>(
   owner: object,
@@ -79,12 +79,12 @@ export function applyLimit<Req>(
   })
 }
 
-/** Whether somebody waits for the response of this request. */
+/** Whether the client still waits for the response. */
 export function hasToSettle(owner: object): boolean {
   return owned(owner)[ADMISSIONS]?.some(({ settle }) => settle !== undefined) ?? false
 }
 
-/** The response is known: what does not count is given back. */
+/** Called when the response is known: refunds what does not count. */
 export function settleLimits(owner: object, status: number): void {
   const all = owned(owner)[ADMISSIONS]
   if (all === undefined) return

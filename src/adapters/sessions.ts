@@ -7,7 +7,7 @@ import type { Session } from '../session/session.js'
 import type { SessionOptions } from '../session/types.js'
 import { type Answer, answerOf } from './answers.js'
 
-/** The session of a request, on the object that stands for it: the framework's own request or context. */
+/** Sessions, by the object that represents the request: the framework's request or context. */
 const SESSION = Symbol('redwell.session')
 
 interface Owner {
@@ -18,7 +18,7 @@ function owned(owner: object): Owner {
   return owner
 }
 
-/** The session of a request; undefined where sessions are off, or not reached yet. */
+/** Returns the session of a request; undefined if sessions are off or not loaded yet. */
 export function sessionOf(owner: object): Session | undefined {
   return owned(owner)[SESSION]
 }
@@ -28,12 +28,12 @@ export function keepSession(owner: object, session: Session): Session {
   return session
 }
 
-/** Who asks, where the application does not say so itself: the subject of the session. */
+/** The principal of a request if the application declares none: the subject of its session. */
 export function subjectOf(owner: object): string | undefined {
   return sessionOf(owner)?.peekSubject()
 }
 
-/** Options of `sessions(options)`, checked where they are declared, and used by the first Redis that they meet. */
+/** Options of `sessions(options)`, checked where they are declared and bound to the first Redis that uses them. */
 export class DeclaredSessions<Req> {
   readonly #options: SessionOptions<Req> | undefined
   readonly #configured = new WeakSet<Redis>()
@@ -59,16 +59,16 @@ export interface SessionFieldTarget {
   add(name: string, value: string): void
 }
 
-/** Sets what a response owes to its session. */
+/** Sets the header fields that the session requires. */
 export function applySession(session: Session, target: SessionFieldTarget): void {
   for (const { name, value, adds } of sessionFields(session, (field) => target.get(field))) {
-    // Hooks may run once more for an error response.
+    // Hooks may run again for an error response.
     if (adds && target.get(name.toLowerCase())?.includes(value) !== true) target.add(name, value)
     else if (!adds) target.set(name, value)
   }
 }
 
-/** What is sent in place of the handler's response; undefined: the request passes. */
+/** The response to send instead of the handler's; undefined: the request is allowed. */
 export function guardSession<Req>(
   guard: SessionGuard<Req>,
   session: Session,

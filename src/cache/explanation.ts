@@ -42,6 +42,7 @@ export interface Refusal {
   readonly reason: string
   /** The rule in words, with the option that changes it. */
   readonly message: string
+  /** When it happened, by the clock of this process. */
   readonly at: Date
 }
 

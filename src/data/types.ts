@@ -9,7 +9,7 @@ import type { CompressionOptions } from './compression.js'
 export interface ValueOptions {
   /** Lifetime: seconds, or `'500ms' | '30s' | '5m' | '2h' | '1d'`. 0 or less keeps it until it is evicted. Default: `REDIS_DEFAULT_TTL`. */
   ttl?: Duration | undefined
-  /** Names of groups: `deleteGroup` with one of them invalidates the value. */
+  /** Groups of the value: `deleteGroup` with one of them invalidates it. Default: none. */
   group?: string | readonly string[] | undefined
   /** How long after its lifetime the value may be served while it is reloaded in the background. Default 0. */
   staleWhileRevalidate?: Duration | undefined
@@ -33,15 +33,15 @@ export interface LoadOptions extends ValueOptions {
 
 /** Options of every read. */
 export interface ReadOptions {
-  /** Groups the value was stored with. Naming them saves a round trip; a value without them is a miss. */
+  /** Groups of the value. Naming them saves a round trip; a value without them is a miss. Default: none. */
   readonly group?: string | readonly string[] | undefined
-  /** Deep-freezes the value and, while it is in this process's memory, returns the same object to all callers. */
+  /** Deep-freezes the value and, while it is in this process's memory, returns the same object to all callers. Default false. */
   readonly shared?: boolean | undefined
 }
 
 /** Options of `get`. */
 export interface GetOptions extends ReadOptions {
-  /** An object, such as the request, that remembers the answer: for its lifetime the same key is asked for once. */
+  /** An object, such as the request, that memoizes the result: each key is read at most once for it. Default: none. */
   readonly memo?: object | undefined
 }
 
@@ -56,34 +56,34 @@ export interface SetOptions extends ValueOptions {
 
 /** Options of `getOrSet`. */
 export interface GetOrSetOptions extends LoadOptions, GetOptions {
-  /** Groups that the value is stored with, and groups to read it by. Default: none. */
+  /** Groups to store the value with and to read it by. Default: none. */
   readonly group?: string | readonly string[] | undefined
-  /** Ends the caller's wait, and aborts the loader if this caller runs it. */
+  /** Ends the caller's wait, and aborts the loader if this call runs it. Default: none. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** Options of `getOrSetMany`. */
 export type GetOrSetManyOptions = Omit<GetOrSetOptions, 'memo'>
 
-/** Defaults of all values of a namespace. Options of a call override them; groups add up. */
+/** Options of a namespace: defaults for its values. Options of a call override them; groups are added. */
 export interface NamespaceOptions<K = Key> extends Omit<LoadOptions, 'group'> {
-  /** Groups of all values, or a function of the key that returns them. */
+  /** Groups of all values, or a function of the key that returns them. Default: none. */
   group?: string | readonly string[] | ((key: K) => string | readonly string[]) | undefined
-  /** Part of every key: values of other versions are never read, so a deploy with a new shape causes misses. `'v2'` is the same as 2. */
+  /** Version of the values, part of every key. Values of other versions are not read, so raise it when their shape changes. `'v2'` is the same as 2. Default: none. */
   version?: number | string | undefined
-  /** Converts values to bytes. Default JSON. Every coder stores a `Uint8Array` as it is; it is read as a Buffer. */
+  /** Converts values to bytes. With any coder a `Uint8Array` is stored unchanged and read as a Buffer. Default: JSON. */
   coder?: Coder | undefined
-  /** Compresses values of 4 KiB and more (Brotli), or as given. Default false. */
+  /** `true` compresses values of 4 KiB and more with Brotli; an object sets size and algorithm. Default false. */
   compression?: boolean | CompressionOptions | undefined
-  /** Validates values when they are stored and when they are read. Its output is stored; a stored value it rejects is a miss. */
+  /** Validates values when they are stored and read. The schema's output is stored. A stored value that it rejects is a miss. Default: none. */
   schema?: StandardSchema | undefined
-  /** Returns the parts of a key for the identifier that callers use. */
+  /** Returns the key for the identifier that callers pass. Default: the identifier is the key. */
   key?: ((key: K) => Key) | undefined
   /** Deep-freezes values and, while one is in this process's memory, returns the same object to all callers. Default false. */
   shared?: boolean | undefined
 }
 
-/** Options that only the loaded value determines. Groups add to those of the call. */
+/** Options that depend on the loaded value. Groups are added to those of the call. */
 export type StoreOptions = ValueOptions & Pick<LoadOptions, 'negativeTtl'>
 
 /** The value that a load replaces. */
@@ -98,7 +98,7 @@ export interface Previous<T> {
 export interface LoadContext {
   /** Aborted with the caller's signal and at `timeout`. */
   readonly signal: AbortSignal
-  /** Changes how this value is kept: a lifetime that comes with the data, a group that only the data names. */
+  /** Changes how this value is stored, such as a lifetime or group that comes with the data. */
   readonly store: (options: StoreOptions) => void
   /** Returns the value to its caller without storing it. */
   readonly noStore: () => void
@@ -123,12 +123,12 @@ export type AnyBatchLoader = (keys: readonly never[], context: BatchContext<neve
 
 /** The context of the loader of many values. */
 export interface BatchContext<T = unknown, Out = T> extends LoadContext {
-  /** One per key, in the same order: its previous value, and decisions about that value alone. */
+  /** One context per key, in the same order, for decisions about that value alone. */
   readonly items: readonly LoaderContext<T, Out>[]
 }
 
 /**
- * Loads many values at once: returns one per key, in the same order. An Error in place of a value fails only that key;
+ * Loads many values at once: returns one per key, in the same order. An Error instead of a value fails that key only;
  * `undefined` is a negative result.
  */
 export type BatchLoader<K, T, Out = T> = (
@@ -138,10 +138,34 @@ export type BatchLoader<K, T, Out = T> = (
 
 /** The result of `getEntry`. */
 export type ValueEntry<T> =
-  | { readonly outcome: 'hit' | 'stale'; readonly value: T; readonly ageMs: number; readonly ttlMs: number }
-  /** Known not to exist (`negativeTtl`). */
-  | { readonly outcome: 'negative'; readonly value: undefined; readonly ageMs: number; readonly ttlMs: number }
-  | { readonly outcome: 'miss'; readonly reason: ValueMissReason; readonly value: undefined }
+  | {
+      /** `hit`: within its lifetime. `stale`: past it. */
+      readonly outcome: 'hit' | 'stale'
+      /** The stored value. */
+      readonly value: T
+      /** Milliseconds since it was stored. */
+      readonly ageMs: number
+      /** Remaining lifetime in milliseconds, negative when stale; Infinity: until evicted. */
+      readonly ttlMs: number
+    }
+  | {
+      /** Known not to exist (`negativeTtl`). */
+      readonly outcome: 'negative'
+      /** There is none. */
+      readonly value: undefined
+      /** Milliseconds since the result was stored. */
+      readonly ageMs: number
+      /** Remaining lifetime in milliseconds; Infinity: until evicted. */
+      readonly ttlMs: number
+    }
+  | {
+      /** There is no usable value. */
+      readonly outcome: 'miss'
+      /** Why not. */
+      readonly reason: ValueMissReason
+      /** There is none. */
+      readonly value: undefined
+    }
 
 /**
  * - `absent`: nothing is stored, or it was invalidated
@@ -168,15 +192,15 @@ export interface PathOptions {
   readonly host?: string | undefined
   /** Only the entries of this principal. Default: all variants of the URL. */
   readonly per?: string | undefined
-  /** The `prefix` option of the routes. */
+  /** `prefix` option of the routes. Default: none. */
   readonly prefix?: string | undefined
 }
 
-/** Options of calls that walk all keys. */
+/** Options of methods that walk all keys. */
 export interface ScanOptions {
-  /** Keys the server looks at in one step. Default 100: well under a millisecond of its time. */
+  /** Keys that the server examines in one step. Default 100, which takes it well under a millisecond. */
   readonly count?: number | undefined
-  /** Ends the walk after the current step. */
+  /** Ends the walk after the current step. Default: none. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -198,22 +222,29 @@ export type OrDefault<T, D> = unknown extends T ? D : T | D
 /** The keys a batch loader gets: those of the call if the namespace takes any key. */
 export type KeyOf<K, N> = Key extends K ? N : K
 
-/** The interface of Standard Schema libraries (Zod, Valibot, ArkType and others; standardschema.dev). */
+/** Interface of Standard Schema libraries (Zod, Valibot, ArkType and others; standardschema.dev). */
 export interface StandardSchema<Input = unknown, Output = Input> {
   /** The interface that the library implements. */
   readonly '~standard': {
-    /** Of the interface. */
+    /** Version of the interface. */
     readonly version: 1
     /** Name of the library. */
     readonly vendor: string
-    /** Returns the value that the schema makes of this one, or its issues. */
+    /** Returns the parsed value, or issues. */
     readonly validate: (value: unknown) => MaybePromise<SchemaResult<Output>>
-    /** For the compiler alone. */
-    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+    /** Type information only; absent at run time. */
+    readonly types?:
+      | {
+          /** Type that the schema accepts. */
+          readonly input: Input
+          /** Type that the schema returns. */
+          readonly output: Output
+        }
+      | undefined
   }
 }
 
-/** Result of a schema: the value, or what is wrong with it. */
+/** Result of a schema: the parsed value, or issues. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] }

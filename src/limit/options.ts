@@ -5,18 +5,25 @@ import type { Algorithm } from './window.js'
 
 /** Options of `redis.rateLimiter(name, options)`. */
 export interface RateLimiterOptions {
-  /** One rate or several that are decided together: `'100/minute'`, `['5/minute', '30/hour']`, `{ limit, window }`. */
+  /** One rate, or several that must all allow a call: `'100/minute'`, `['5/minute', '30/hour']`, `{ limit, window }`. */
   rate: RateInput | readonly RateInput[]
   /** How units are counted. Default `sliding-window`. */
   algorithm?: Algorithm | undefined
-  /** Refuses an identity for a time (`for`) after so many refusals (`after`) within that time. Default: never. */
-  ban?: { readonly after: number; readonly for: Duration } | undefined
+  /** Refuses all calls of an identity after repeated refusals. Default: never. */
+  ban?:
+    | {
+        /** Number of refusals. */
+        readonly after: number
+        /** Length of the ban, and of the time in which refusals are counted: seconds, or `'10m'`. */
+        readonly for: Duration
+      }
+    | undefined
   /**
-   * While Redis cannot answer: `local` counts in this process alone, `allow` lets every call pass, `deny` refuses each
-   * with 503. Default `local`, or `deny` with `REDIS_RATE_LIMIT_FAIL_CLOSED`.
+   * While Redis is unavailable: `local` counts in each process separately, `allow` allows every call, `deny` refuses every
+   * call with 503. Default `local`, or `deny` with `REDIS_RATE_LIMIT_FAIL_CLOSED`.
    */
   whenUnavailable?: 'local' | 'allow' | 'deny' | undefined
-  /** Part of the limit that this process allows by itself while Redis is away: above 0, up to 1. Default 1. */
+  /** Fraction of the limit that each process allows while Redis is unavailable: above 0, up to 1. Default 1. */
   localShare?: number | undefined
 }
 

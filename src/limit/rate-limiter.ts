@@ -10,16 +10,16 @@ import type { Rate } from './rate.js'
 import { Refusals } from './refusals.js'
 import { type RateLimitVerdict, verdictOf } from './verdict.js'
 
-/** Who is counted: a user's id, an API key, an address. Numbers count by their text. */
+/** Whom a limiter counts: a user's id, an API key, an address. The number 1 and the string '1' are the same identity. */
 export type Identity = string | number | bigint
 
 /** Options of a call of a rate limiter. */
 export interface HitOptions {
-  /** Units of the call: a whole number; 0 only asks. Default 1. */
+  /** Units that the call costs: a whole number; 0 charges nothing. Default 1. */
   readonly cost?: number | undefined
-  /** @internal Rates of this call in place of the limiter's own. */
+  /** @internal Rates of this call instead of the limiter's own. */
   readonly rates?: readonly Rate[] | undefined
-  /** @internal The units may be given back, so a refusal is not remembered for longer than a second. */
+  /** @internal The units may be refunded, so a refusal is not remembered for longer than a second. */
   readonly refundable?: boolean | undefined
 }
 
@@ -28,13 +28,13 @@ export interface LimiterContext {
   readonly prefix: string
   readonly store: LimitStore
   readonly telemetry: LimitRecorder
-  /** Tells other processes to forget what they remember of a key. */
+  /** Makes other processes discard what they remember of a key. */
   readonly forget: (key: string) => void
-  /** Calls back when another process asks to forget a key, or (undefined) when such a call may have been lost. */
+  /** Calls the listener when another process discards a key, or with undefined when such a message may have been lost. */
   readonly onForget: (listener: (key: string | undefined) => void) => void
 }
 
-/** Remembered for no longer than this where units may come back. */
+/** A refusal is remembered for no longer than this if units may be refunded. */
 const REFUNDABLE_MS = 1000
 
 interface Charged {
@@ -54,7 +54,7 @@ interface ChargedVerdict extends RateLimitVerdict {
 }
 
 /**
- * Counts calls by identity over all processes, and says which are allowed. Never throws for what Redis does: see
+ * Counts calls by identity across all processes and decides which are allowed. Redis errors do not throw; see
  * `whenUnavailable`.
  *
  * @example
@@ -62,8 +62,9 @@ interface ChargedVerdict extends RateLimitVerdict {
  * const { allowed, retryAfter } = await logins.hit(email)
  */
 export class RateLimiter {
-  /** Names what is counted together. */
+  /** Name; limiters of the same name share their counts. */
   readonly name: string
+  /** Options with all defaults applied. */
   readonly policy: LimiterPolicy
   readonly #context: LimiterContext
   readonly #local: MemoryLimitStore
@@ -85,7 +86,7 @@ export class RateLimiter {
     this.#local = new MemoryLimitStore(() => performance.timeOrigin + performance.now())
   }
 
-  /** Charges a call where every rate allows it. */
+  /** Charges a call if every rate allows it. */
   hit(identity: Identity, options: HitOptions = {}): MaybePromise<RateLimitVerdict> {
     const { cost = 1, rates = this.policy.rates, refundable = false } = options
     checkCost(cost)
@@ -102,7 +103,7 @@ export class RateLimiter {
     })
   }
 
-  /** What `hit` would say, without charging. */
+  /** Returns what `hit` would return, without charging. */
   peek(identity: Identity, options: HitOptions = {}): MaybePromise<RateLimitVerdict> {
     const { cost = 1, rates = this.policy.rates } = options
     checkCost(cost)
@@ -112,8 +113,7 @@ export class RateLimiter {
   }
 
   /**
-   * Gives units back: those of a verdict, to the hit that they were charged for (nobody, where its window is over), or
-   * `cost` units of an identity, the oldest first.
+   * Refunds units: those of a verdict (none if its window is over), or `cost` units of an identity, the oldest first.
    */
   async refund(of: RateLimitVerdict | Identity, { cost }: { readonly cost?: number | undefined } = {}): Promise<void> {
     if (typeof of !== 'object') {
@@ -144,7 +144,7 @@ export class RateLimiter {
     this.#context.forget(key)
   }
 
-  /** Forgets what was counted, and a ban. False where Redis could not be reached. */
+  /** Resets the counts and the ban of an identity. Resolves to false if Redis could not be reached. */
   async reset(identity: Identity): Promise<boolean> {
     const key = this.#keyOf(identity)
     this.#forget(key)
@@ -152,7 +152,7 @@ export class RateLimiter {
     return this.#change(key, () => this.#context.store.reset(key))
   }
 
-  /** Refuses every call of an identity for a time. False where Redis could not be reached: then only here. */
+  /** Refuses every call of an identity for a time. Resolves to false if Redis could not be reached; then it applies to this process only. */
   async block(identity: Identity, duration: Duration): Promise<boolean> {
     const forMs = durationMs(duration)
     if (forMs === undefined || forMs === 0) throw new OptionsError('duration of block', [`must be ${DURATION_RULE}`])
@@ -179,7 +179,7 @@ export class RateLimiter {
     return { operation, algorithm: this.policy.algorithm, rates, cost, ban: this.policy.ban }
   }
 
-  /** Asks the store; where it cannot answer, what the policy says. */
+  /** Asks the store; if it is unavailable, applies the policy. */
   #run<T>(key: string, call: LimitCall, then: (reply: LimitReply, store: LimitStore) => T): MaybePromise<T> {
     const instead = (error: unknown): T => {
       if (!(error instanceof UnavailableError) && !isReplyError(error)) throw error
@@ -219,7 +219,7 @@ export class RateLimiter {
     return { ...verdictOf(used, reply.outcomes, 'banned', away ? 'local' : 'blocked'), retryAfter: banMs / 1000 }
   }
 
-  /** With `ban`, refusals count, so they have to be asked for until the ban stands. */
+  /** With `ban`, refusals count, so they are sent to the store until the ban begins. */
   #remember(
     key: string,
     rates: string,
@@ -239,7 +239,7 @@ export class RateLimiter {
     this.#refusals.add(key, rates, cost, verdict, sentAt, forMs)
   }
 
-  /** @internal A request without an identity was met. */
+  /** @internal Records a request without an identity. */
   unidentified(): void {
     this.#context.telemetry.record(this.name, 'bypass', 0, 0)
   }
@@ -259,7 +259,7 @@ export class RateLimiter {
     return verdict
   }
 
-  /** No brace of a scope or of a client reaches a key; long ones are digested. */
+  /** Braces of names and identities are encoded, because they would form a hash tag; long ones are digested. */
   #keyOf(identity: Identity): string {
     const text = String(identity)
     if (text === '') throw new OptionsError(`identity of the rate limiter ${this.name}`, ['must not be empty'])

@@ -7,8 +7,9 @@ import { parseRates, type Rate, type RateInput } from './rate.js'
 import type { Identity, RateLimiter } from './rate-limiter.js'
 import { type RateLimitVerdict, verdictOf } from './verdict.js'
 
-/** What `countWhen` is told of a response. */
+/** The response, as `countWhen` receives it. */
 export interface LimitedResponse {
+  /** Status of the response. */
   readonly status: number
 }
 

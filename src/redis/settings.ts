@@ -242,12 +242,20 @@ export interface ResolvedSettings {
   /** Limit of the application and defaults of all limits. */
   readonly rateLimit: {
     /** Limit of the whole application; undefined: none. */
-    readonly rate: { readonly limit: number; readonly windowMs: number } | undefined
+    readonly rate:
+      | {
+          /** Calls in a window. */
+          readonly limit: number
+          /** Length of the window in milliseconds. */
+          readonly windowMs: number
+        }
+      | undefined
     /** Whether limits refuse while Redis cannot answer. */
     readonly failClosed: boolean
     /** Fields of responses. */
     readonly headers: 'draft' | 'legacy' | 'none'
   }
+  /** Defaults of all sessions. */
   readonly sessions: SessionSettings
   /** Whether operators may ask this process over Redis. */
   readonly operate: boolean

@@ -83,7 +83,7 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
   enabled?: boolean | undefined
 }
 
-/** Who gets an entry: the principal of `per`, or everybody (`shared`). `private` needs one of the two. */
+/** Who shares an entry: the requests of one principal (`per`), or all requests (`shared`). `private` needs one of the two. */
 export type Privacy<Req> =
   | { private?: false | undefined; shared?: false | undefined }
   | { private: true; per: true | PrincipalOf<Req>; shared?: false | undefined }
@@ -97,24 +97,24 @@ export type CacheOptions<Req> = EntryOptions<Req> & Privacy<Req>
 /** Options of `cachePut`: those that describe the entry of its response. */
 export type CachePutOptions<Req> = Omit<EntryOptions<Req>, 'clientDirectives'> & Privacy<Req>
 
-/** A response, as the functions of the options are given it. */
+/** A response, as functions in options receive it. */
 export interface WriteResult {
   /** Status of the response. */
   readonly status: number
-  /** The body parsed as JSON; undefined where it is not JSON, or a stream. */
+  /** Returns the body parsed as JSON; undefined if it is not JSON, or a stream. */
   json(): unknown
 }
 
 /** A function of the request and the result, synchronous or not. */
 export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
 
-/** Which entries `cacheEvict` ends, and how. */
+/** Which entries `cacheEvict` invalidates, and how. */
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
-  /** Of `cacheEvict`. `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
+  /** `'soft'`: entries become stale and may be served while they are refreshed. Default: `'hard'`. */
   mode?: 'hard' | 'soft' | undefined
 }
 
-/** `'path'` is the key of the GET of this path; otherwise the parts that its own `key` function returns. */
+/** `'path'` is the key of the GET of this path; otherwise the parts that the GET's `key` function returns. */
 export type EvictKey<Req> = 'path' | readonly KeyPart[] | FromResult<Req, 'path' | readonly KeyPart[] | undefined>
 
 /** Groups that a write invalidates: names, or a function of the request and the result. */
@@ -123,8 +123,18 @@ export type EvictGroup<Req> = string | readonly string[] | FromResult<Req, strin
 /** Options of `cacheEvict`: what a successful write invalidates. At least one of `group` and `key`. */
 export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
   (
-    | { group: EvictGroup<Req>; key?: EvictKey<Req> | undefined }
-    | { group?: EvictGroup<Req> | undefined; key: EvictKey<Req> }
+    | {
+        /** Groups to invalidate. Default: none. */
+        group: EvictGroup<Req>
+        /** Key to invalidate: `'path'`, or parts of a key. Default: path and sorted query. */
+        key?: EvictKey<Req> | undefined
+      }
+    | {
+        /** Groups to invalidate. Default: none. */
+        group?: EvictGroup<Req> | undefined
+        /** Key to invalidate: `'path'`, or parts of a key. Default: path and sorted query. */
+        key: EvictKey<Req>
+      }
   )
 
 /** A function of the request; its types depend on the framework's request, so the interfaces above have them. */

@@ -14,34 +14,35 @@ export interface SessionData {}
 /** Attributes of the session cookie. It is always `HttpOnly`. */
 export interface SessionCookieOptions {
   /**
-   * Name. Default: `REDIS_SESSION_COOKIE_NAME`, or `__Host-session` where Secure, path `/` and no domain allow it,
-   * otherwise `session`.
+   * Name. Default: `REDIS_SESSION_COOKIE_NAME`, or `__Host-session` if the cookie is Secure with path `/` and without a
+   * domain, otherwise `session`.
    */
   name?: string | undefined
-  /** Default: `REDIS_SESSION_COOKIE_PATH`, or `/`. */
+  /** Path. Default: `REDIS_SESSION_COOKIE_PATH`, or `/`. */
   path?: string | undefined
   /** Sends the cookie to subdomains as well. Default: `REDIS_SESSION_COOKIE_DOMAIN`, or none. */
   domain?: string | undefined
   /**
-   * HTTPS only. Even then, with `NODE_ENV` `development` or `test`, a request on plain HTTP from this machine to itself
-   * gets a cookie without Secure. Default: `REDIS_SESSION_COOKIE_HTTPS_ONLY`, or true.
+   * HTTPS only. If `NODE_ENV` is `development` or `test`, a plain HTTP request to localhost still gets a cookie without
+   * Secure. Default: `REDIS_SESSION_COOKIE_HTTPS_ONLY`, or true.
    */
   secure?: boolean | undefined
-  /** Default: `REDIS_SESSION_COOKIE_SAME_SITE`, or `lax`. */
+  /** `SameSite` attribute. Default: `REDIS_SESSION_COOKIE_SAME_SITE`, or `lax`. */
   sameSite?: 'lax' | 'strict' | 'none' | undefined
-  /** A cookie of its own for each site that embeds this one (CHIPS). Default false. */
+  /** A separate cookie for each site that embeds this one (CHIPS). Default false. */
   partitioned?: boolean | undefined
-  /** Outlives the browser: the cookie has the `Max-Age` that the session has left. Default true. */
+  /** Keeps the cookie when the browser closes: `Max-Age` is the remaining lifetime of the session. Default true. */
   persistent?: boolean | undefined
 }
 
-/** What a principal may be; numbers count by their text, `undefined`, `null` and `''` are nobody. */
+/** A signed-in user. The number 1 and the string '1' are the same; `undefined`, `null` and `''` mean that no user is signed in. */
 export type SessionPrincipal = string | number | bigint | null | undefined
 
-/** The interface of Standard Schema libraries, as far as sessions use it. */
+/** The part of the Standard Schema interface that sessions use. */
 export interface SessionSchema {
+  /** The interface that the library implements. */
   readonly '~standard': {
-    /** Returns the value that the schema makes of this one, or its issues. */
+    /** Returns the parsed value, or issues. Must be synchronous. */
     readonly validate: (
       value: unknown,
     ) => MaybePromise<
@@ -53,24 +54,27 @@ export interface SessionSchema {
 
 /** Converts the values of properties; the coders of `redwell/devalue` and `redwell/msgpackr` fit. */
 export interface SessionCoder {
+  /** Name, stored with the data: data of another coder counts as no session. */
   readonly name: string
-  /** Returns the bytes of a value. */
+  /** Converts a value to bytes. */
   encode(value: unknown): Uint8Array
-  /** Returns the value of bytes. */
+  /** Converts bytes to a value. */
   decode(bytes: Buffer): unknown
 }
 
-/** Encrypts what is stored of properties, in place of `secrets`. Synchronous, like the coder. */
+/** Encrypts stored properties, instead of `secrets`. Synchronous. */
 export interface SessionEncryptor {
-  /** Returns what is stored. */
+  /** Returns the bytes to store. */
   encrypt(plain: Buffer, context: SessionPropertyContext): Uint8Array
-  /** What it throws ends the session: it counts as one that is not there. */
+  /** Returns the plain bytes. If it throws, the session counts as absent. */
   decrypt(stored: Buffer, context: SessionPropertyContext): Uint8Array
 }
 
 /** Which property of which session is encrypted: bind the result to both. */
 export interface SessionPropertyContext {
+  /** Handle of the session. */
   readonly handle: string
+  /** Name of the property. */
   readonly property: string
 }
 
@@ -78,65 +82,67 @@ export interface SessionPropertyContext {
 export interface SessionOptions<Req = never> {
   /** Name and attributes of the cookie. */
   cookie?: SessionCookieOptions | undefined
-  /** A session ends when it is not used for so long. Default: `REDIS_SESSION_IDLE_TTL`, or 30 minutes. */
+  /** Lifetime without requests: seconds, or `'30m'`. Default: `REDIS_SESSION_IDLE_TTL`, or 30 minutes. */
   idleTtl?: Duration | undefined
-  /** A session ends so long after it was created, used or not. Default: `REDIS_SESSION_ABSOLUTE_TTL`, or 8 hours. */
+  /** Lifetime since the session was created, used or not: seconds, or `'8h'`. Default: `REDIS_SESSION_ABSOLUTE_TTL`, or 8 hours. */
   absoluteTtl?: Duration | undefined
   /**
-   * How long the record of a subject is kept after the last sign-in; at least `absoluteTtl`. Default:
+   * How long a subject's record is kept after the last sign-in; at least `absoluteTtl`. Default:
    * `REDIS_SESSION_GC_TTL`, or `absoluteTtl`.
    */
   gcTtl?: Duration | undefined
   /**
-   * Who is signed in, by the session's data. When its result changes, the session gets a new id. Default: by
+   * Returns the signed-in user from the session's data. When the result changes, the session gets a new id. Default: by
    * `principalKeys`.
    */
   principal?: ((data: SessionData) => SessionPrincipal) | undefined
-  /** Properties that say who is signed in, in place of `principal`. Default: `REDIS_SESSION_PRINCIPAL_KEYS`, or `['userId']`. */
+  /** Properties that identify the signed-in user, instead of `principal`. Default: `REDIS_SESSION_PRINCIPAL_KEYS`, or `['userId']`. */
   principalKeys?: readonly string[] | undefined
-  /** Whose sessions are listed and revoked together. Default: the principal. */
+  /** Returns the owner whose sessions are listed and revoked together. Default: the principal. */
   subject?: ((data: SessionData) => SessionPrincipal) | undefined
-  /** What device lists show of a session, asked when it is created or changes its id; at most 512 characters are kept. Default: nothing. */
+  /** Returns what device lists show for a session, called when it is created or gets a new id; at most 512 characters are stored. Default: nothing. */
   describe?: ((request: Req) => string | undefined) | undefined
-  /** Most sessions of one subject: the oldest is ended by a further sign-in. Default: no limit. */
+  /** Maximum number of sessions of a subject; a further sign-in ends the oldest. Default: no limit. */
   maxPerSubject?: number | undefined
-  /** Data of a session that has none yet. */
+  /** Returns the data of a new session. Default: `{}`. */
   initial?: (() => SessionData) | undefined
-  /** Checks data when it is read and before it is written; must be synchronous. Data in Redis that fails counts as no session. */
+  /** Validates data when it is read and written; must be synchronous. A stored session that fails counts as absent. Default: none. */
   schema?: SessionSchema | undefined
   /**
-   * Encrypts each property (AES-256-GCM): the first secret encrypts, all decrypt. At least 32 characters each. Default:
-   * none, properties are readable in Redis.
+   * Encrypts each property with AES-256-GCM: the first secret encrypts, all of them decrypt. At least 32 characters each.
+   * Default: none, so properties are readable in Redis.
    */
   secrets?: string | readonly string[] | undefined
-  /** Your own encryption in place of `secrets`. */
+  /** Your own encryption, instead of `secrets`. Default: none. */
   encryptor?: SessionEncryptor | undefined
-  /** Form of stored values. Default: JSON. */
+  /** Encoding of stored values. Default: JSON. */
   coder?: SessionCoder | undefined
-  /** Requests without a session: nothing is read, and `data` is refused. */
+  /** Returns true for requests without a session: nothing is read, and access to `data` throws. Default: none. */
   skip?: ((request: Req) => boolean) | undefined
   /**
-   * A request whose session cannot be read: `anonymous`, or `fail` with 503. Changes are refused with 503 in both cases.
+   * What happens to a request whose session cannot be read: it is `anonymous`, or fails with 503 (`fail`). Changes fail with
+   * 503 in both cases.
    * Default: `anonymous`, or `fail` with `REDIS_SESSION_FAIL_CLOSED`.
    */
   whenUnavailable?: 'anonymous' | 'fail' | undefined
-  /** What restarts the idle clock: each request, or changes only. Default: `load`, or `write` with `REDIS_SESSION_REFRESH_ON_LOAD=false`. */
+  /** What restarts the idle timeout: each request (`load`), or changes only (`write`). Default: `load`, or `write` with `REDIS_SESSION_REFRESH_ON_LOAD=false`. */
   refresh?: 'load' | 'write' | undefined
 }
 
 /** A session in a list of devices. */
 export interface SessionInfo {
-  /** Names the session; it opens nothing. */
+  /** Identifies the session in lists; it cannot be used to sign in. */
   readonly handle: string
+  /** When the session was created. */
   readonly createdAt: Date
   /** The last sign-in or rotation. */
   readonly issuedAt: Date
-  /** The last time that its idle clock was restarted. */
+  /** When its idle timeout was last restarted. */
   readonly lastSeenAt: Date
-  /** When it ends if it is not used until then. */
+  /** When it ends unless it is used again. */
   readonly expiresAt: Date
   /** What `describe` returned. */
   readonly descriptor: string | undefined
-  /** Whether it is the session given as `current`. */
+  /** Whether it is the session that was passed as `current`. */
   readonly current: boolean
 }

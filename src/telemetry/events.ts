@@ -8,7 +8,7 @@ import { isPromise } from '../maybe-promise.js'
 
 /** The route or namespace that an event belongs to. */
 export interface Origin {
-  /** Where it belongs. */
+  /** What it is. */
   readonly kind: 'route' | 'namespace'
   /** A route's method and template (`GET /products/:id`), or a namespace's name (`default`: values without a namespace). */
   readonly name: string
@@ -17,7 +17,7 @@ export interface Origin {
 /** Result of a lookup. `stale`: sent past its lifetime, as the route, the client or a soft invalidation allowed. */
 export type Outcome = 'hit' | 'stale' | 'miss' | 'bypass'
 
-/** What every event of an operation carries. */
+/** Properties of all events of an operation. */
 interface OperationEvent {
   /** The route or namespace; the same object in all of its events. */
   readonly origin: Origin
@@ -41,7 +41,7 @@ export interface LookupEvent extends OperationEvent {
   readonly ageMs: number | undefined
   /** Size of the body that is served. */
   readonly bytes: number
-  /** The entry's key below its prefix, as it stands in Redis; a principal in it is a digest. */
+  /** The entry's key below its prefix, as it is in Redis; principals in it are digests. */
   readonly key: string | undefined
   /** Groups of the entry, or those that it would carry; encoded as in Redis. */
   readonly groups: readonly string[]
@@ -62,7 +62,7 @@ export interface StoreEvent extends OperationEvent {
   readonly ttlMs: number
   /** Size of the body. */
   readonly bytes: number
-  /** The entry's key below its prefix, as it stands in Redis. */
+  /** The entry's key below its prefix, as it is in Redis. */
   readonly key: string
   /** Groups of the entry, encoded as in Redis. */
   readonly groups: readonly string[]
@@ -92,27 +92,27 @@ export interface EvictionEvent extends OperationEvent {
   readonly durationMs: number
 }
 
-/** A request has waited for another request's run. Published when the wait is over. */
+/** A request has finished waiting for another request's run. */
 export interface WaitEvent extends OperationEvent {
-  /** Where that run takes place. */
+  /** Which process runs the handler. */
   readonly holder: 'process' | 'other-process'
-  /** What ended the wait; docs/telemetry.md lists the words. */
+  /** What ended the wait; docs/telemetry.md lists the values. */
   readonly end: string
   /** Length of the wait. */
   readonly durationMs: number
 }
 
-/** A background refresh has started; the present entry is served meanwhile. */
+/** A background refresh has started; the current entry is served meanwhile. */
 export interface RefreshEvent extends OperationEvent {
   /** `early`: the entry is still fresh. */
   readonly reason: 'stale' | 'early'
 }
 
-/** An invalidation or another writer came first, so the entry was not stored: consistency at work. */
+/** The entry was not stored because of an invalidation or another writer. */
 export interface FenceEvent extends OperationEvent {
   /** What would have been stored. */
   readonly write: StoreEvent['write']
-  /** The entry's key below its prefix, as it stands in Redis. */
+  /** The entry's key below its prefix, as it is in Redis. */
   readonly key: string
 }
 
@@ -186,12 +186,13 @@ export interface RateLimitEvent {
   readonly durationMs: number
 }
 
-/** Something was done with a session. Its id, its handle and its subject are never reported. */
+/** An operation on a session has ended. The session's id, handle and subject are not reported. */
 export interface SessionEvent {
+  /** Milliseconds since the epoch. */
   readonly at: number
   /** `load`, `commit` (at the end of a request), `end`, `list`, `revoke`, `revoke-all`. */
   readonly operation: string
-  /** What became of it; docs/telemetry.md lists the words. */
+  /** Result; docs/telemetry.md lists the values. */
   readonly outcome: string
   /** Time that Redis took. */
   readonly durationMs: number
@@ -211,7 +212,7 @@ export interface CacheEvents {
   'redwell:wait': WaitEvent
   /** A background refresh starts. */
   'redwell:refresh': RefreshEvent
-  /** An invalidation or another writer came first. */
+  /** An entry was not stored because of an invalidation or another writer. */
   'redwell:fence': FenceEvent
   /** A stale entry replaced a failure. */
   'redwell:stale-if-error': StaleIfErrorEvent
@@ -225,6 +226,7 @@ export interface CacheEvents {
   'redwell:near': NearEvent
   /** A rate limiter has decided. */
   'redwell:ratelimit': RateLimitEvent
+  /** An operation on a session has ended. */
   'redwell:session': SessionEvent
 }
 
@@ -238,30 +240,44 @@ function open<Name extends keyof CacheEvents>(name: Name): EventChannel<CacheEve
 }
 
 /**
- * Referenced here for the life of the process: Node may collect a channel that only its subscribers know, and them with
- * it. Events are built only where `hasSubscribers` is true.
+ * Referenced here for the lifetime of the process, because Node may collect a channel that only its subscribers
+ * reference, and the subscribers with it. Events are built only if `hasSubscribers` is true.
  */
 export const channels = {
+  /** `redwell:lookup`. */
   lookup: open('redwell:lookup'),
+  /** `redwell:store`. */
   store: open('redwell:store'),
+  /** `redwell:refusal`. */
   refusal: open('redwell:refusal'),
+  /** `redwell:eviction`. */
   eviction: open('redwell:eviction'),
+  /** `redwell:wait`. */
   wait: open('redwell:wait'),
+  /** `redwell:refresh`. */
   refresh: open('redwell:refresh'),
+  /** `redwell:fence`. */
   fence: open('redwell:fence'),
+  /** `redwell:stale-if-error`. */
   staleIfError: open('redwell:stale-if-error'),
+  /** `redwell:breaker`. */
   breaker: open('redwell:breaker'),
+  /** `redwell:connection`. */
   connection: open('redwell:connection'),
+  /** `redwell:retry`. */
   retry: open('redwell:retry'),
+  /** `redwell:near`. */
   near: open('redwell:near'),
+  /** `redwell:ratelimit`. */
   rateLimit: open('redwell:ratelimit'),
+  /** `redwell:session`. */
   session: open('redwell:session'),
 }
 
 /**
- * Calls the listener for each event of a channel; returns a function that unsubscribes it. With Node's own `subscribe`,
- * a subscriber that throws ends the process. Here its first error or rejection becomes a process warning with the code
- * `REDWELL_LISTENER`, and it stays subscribed.
+ * Calls the listener for each event of a channel, and returns a function that unsubscribes it. With Node's own
+ * `subscribe`, a subscriber that throws causes an uncaught exception. Here the first error or rejection becomes a process
+ * warning with the code `REDWELL_LISTENER`, and the listener stays subscribed.
  *
  * @example
  * const stop = subscribe('redwell:lookup', ({ origin, outcome, reason, durationMs }) => { … })
@@ -276,7 +292,7 @@ export function subscribe<Name extends keyof CacheEvents>(
     if (warned) return
     warned = true
     const reason = error instanceof Error ? error.message : String(error)
-    const message = `redwell: a listener of ${name} failed: ${reason}. Its further errors are not reported.`
+    const message = `redwell: a listener of ${name} failed: ${reason}. Further errors of this listener are not reported.`
     process.emitWarning(message, { code: 'REDWELL_LISTENER' })
   }
   const guarded = (event: unknown): void => {

@@ -6,7 +6,7 @@ import type { Outcome, StoreResult } from './events.js'
 /** Counts by reason. */
 export type ByReason = Readonly<Record<string, number>>
 
-/** Milliseconds, exact to a sixteenth. A busy origin times one lookup in 16; `count` is an estimate then. */
+/** Durations in milliseconds; quantiles are at most 1/16 too large. For busy routes one lookup in 16 is timed, so `count` is an estimate. */
 export interface Latency {
   /** Count of operations. */
   readonly count: number
@@ -20,7 +20,7 @@ export interface Latency {
   readonly maxMs: number
 }
 
-/** What one route or namespace did since the start, or since the last reset. */
+/** Counts of one route or namespace since the start or the last reset. */
 export interface OriginStats {
   /** Answered from the cache, fresh. */
   readonly hits: number
@@ -30,11 +30,11 @@ export interface OriginStats {
   readonly misses: ByReason
   /** Requests that did not use the cache. */
   readonly bypasses: ByReason
-  /** Of the hits: answered by another request's run that was under way. */
+  /** Hits that were answered by another request's run. */
   readonly collapsed: number
-  /** Requests that waited for another request's run, whatever its result. */
+  /** Requests that waited for another request's run, regardless of its result. */
   readonly waits: number
-  /** Stale answers in place of a failure (`staleIfError`). Their lookups count as misses. */
+  /** Stale answers that replaced a failure (`staleIfError`). Their lookups count as misses. */
   readonly staleIfError: number
   /** Background refreshes that were started. */
   readonly refreshes: number
@@ -42,23 +42,38 @@ export interface OriginStats {
   readonly stores: number
   /** Entries not stored because of an invalidation or another writer. */
   readonly fenced: number
-  /** Entries whose storing Redis did not confirm. */
+  /** Entries whose storage Redis did not confirm. */
   readonly failedStores: number
   /** Responses that were served and, by rule, not stored. */
   readonly refusals: ByReason
-  /** Keys and groups that were invalidated; `unconfirmed`: calls that had to be queued. */
-  readonly evictions: { readonly keys: number; readonly groups: number; readonly unconfirmed: number }
+  /** Invalidations. */
+  readonly evictions: {
+    /** Keys that were invalidated. */
+    readonly keys: number
+    /** Groups that were invalidated. */
+    readonly groups: number
+    /** Calls that Redis did not confirm, so they were queued. */
+    readonly unconfirmed: number
+  }
   /** Bytes of bodies. */
-  readonly bytes: { readonly served: number; readonly stored: number }
-  /** Time of decisions (`get`), stores and invalidations. Undefined where there were none. */
+  readonly bytes: {
+    /** Sent from the cache. */
+    readonly served: number
+    /** Stored in the cache. */
+    readonly stored: number
+  }
+  /** Durations; undefined if there were none. */
   readonly latency: {
+    /** Decisions, including waits, without the handler. */
     readonly get: Latency | undefined
+    /** Stores. */
     readonly set: Latency | undefined
+    /** Invalidations. */
     readonly evict: Latency | undefined
   }
 }
 
-/** What the cache did since `since`, in numbers. */
+/** Counts of the cache since `since`. */
 export interface CacheStats {
   /** Milliseconds since the epoch: the start, or the last reset. */
   readonly since: number

@@ -10,6 +10,7 @@ export interface Readable<K> {
 
 /** A response of any framework or client: `fetch`, `app.inject`, `app.request`, supertest. */
 export interface ResponseLike {
+  /** Header fields: `Headers`, or an object with lower-case names. */
   readonly headers: { get(name: string): string | null } | Readonly<Record<string, unknown>>
 }
 

@@ -304,8 +304,8 @@ describe('a listener that fails', () => {
     await vi.waitFor(() => expect(warnings).toHaveLength(2))
     expect(calls).toBe(3)
     expect(warnings.map(({ message }) => message)).toEqual([
-      'redwell: a listener of redwell:lookup failed: broken listener. Its further errors are not reported.',
-      'redwell: a listener of redwell:store failed: late. Its further errors are not reported.',
+      'redwell: a listener of redwell:lookup failed: broken listener. Further errors of this listener are not reported.',
+      'redwell: a listener of redwell:store failed: late. Further errors of this listener are not reported.',
     ])
     expect(warnings[0]).toMatchObject({ code: 'REDWELL_LISTENER' })
   })

@@ -38,7 +38,7 @@ export { requireSession, sessionOfRequest, sessions } from './session.js'
 export type { ExpressSession, ExpressSessionMethods, ExpressSessionOptions } from './session.js'
 
 declare global {
-  // How @types/express lets packages name what is on res.locals.
+  // The way to declare types of res.locals.
   namespace Express {
     interface Locals {
       /** The application's Redis; `redis.client` is the node-redis client. */
@@ -50,8 +50,8 @@ declare global {
 }
 
 /**
- * A middleware without a part in parameters, body or locals. It is typed by `node:http`, so that Express infers
- * `req.params` of the handlers of its route as if it were not there.
+ * A middleware that does not affect the types of parameters, body or locals. It is typed by `node:http`, so that Express
+ * still infers `req.params` of the route's handlers.
  */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
@@ -64,16 +64,15 @@ export type ExpressCachePutOptions<P = Request['params']> = CachePutOptions<Requ
 /** Options of `cacheEvict` whose functions get the Express request. */
 export type ExpressCacheEvictOptions<P = Request['params']> = CacheEvictOptions<Request<P>>
 
-/** Options of `redwell`: the settings of `createRedis`, or a handle that exists already. */
+/** Options of `redwell`: the settings of `createRedis`, or an existing handle. */
 export interface RedwellExpressOptions extends Omit<AdapterOptions<Request>, 'sessions'> {}
 
 /** The middleware, and the connection that it owns. */
 export interface RedwellMiddleware extends Middleware, AdapterRedis {}
 
 /**
- * Redis for Express: `res.locals.redis` and `res.locals.cache` for the handlers behind it, and the connection of
- * `cache`, `cachePut` and `cacheEvict`. A `res.locals.redis` that is there already is kept, so that tests can bring
- * their own.
+ * Middleware that provides `res.locals.redis` and `res.locals.cache` to the handlers after it, and the connection of
+ * `cache`, `cachePut` and `cacheEvict`. An existing `res.locals.redis` is kept, so that tests can set their own.
  *
  * @example
  * const cached = redwell({ url: 'redis://localhost:6379' })
@@ -98,7 +97,7 @@ export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware 
 }
 
 /**
- * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
+ * Middleware that answers GET and HEAD from the cache and stores the responses to GET. Other methods are not affected.
  * Throws OptionsError with every problem of the options.
  *
  * @example
@@ -116,7 +115,8 @@ export function cache<P = Request['params']>(options: ExpressCacheOptions<P>): M
 }
 
 /**
- * Stores what a PUT or POST answers as the entry of its path's GET. Safe methods pass.
+ * Middleware that stores the response of a PUT, POST or PATCH as the entry of the path's GET. Safe methods are not affected.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
@@ -126,7 +126,8 @@ export function cachePut<P = Request['params']>(options: ExpressCachePutOptions<
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
+ * Middleware that invalidates entries after a successful write, before its response is sent. Safe methods are not affected.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
@@ -136,7 +137,7 @@ export function cacheEvict<P = Request['params']>(options: ExpressCacheEvictOpti
 }
 
 /**
- * Adds groups to the entry that this response becomes, where only the handler knows them.
+ * Adds groups to the entry of this response, if only the handler knows them.
  *
  * @example
  * cacheGroups(res, `owner:${row.owner}`)
@@ -153,7 +154,7 @@ function writer<P>(word: 'cachePut' | 'cacheEvict', declared: DeclaredWrite<Requ
   })
 }
 
-/** Express calls middlewares with its own request and response; what they throw goes to its error handlers. */
+/** Express calls middlewares with its own request and response; errors go to its error handlers. */
 function middlewareOf<P = Request['params']>(
   run: (req: Request<P>, res: Response, next: (error?: unknown) => void) => void,
 ): Middleware {
@@ -172,7 +173,7 @@ function visitOf<P>(
   route?: string,
 ): Visit<Request<P>> {
   const application = rootOf(req.app)
-  // The application's function is written for requests of any route.
+  // The application's function accepts requests of any route.
   const principal = (principals.get(req) ?? (sessionOf(req) && subjectOf)) as PrincipalOf<Request<P>> | undefined
   const request = new NodeRequest(req, req, {
     route,
@@ -184,12 +185,12 @@ function visitOf<P>(
   return { host: hostOf(res), request, response: res, proceed: next, failed: next }
 }
 
-/** Its `req.host` leaves out the port, and warns. A method that Express 5 has no more tells them apart. */
+/** Express 4, whose `req.host` has no port and logs a deprecation. It has a method that Express 5 has removed. */
 function isExpress4(application: Application): boolean {
   return 'del' in application
 }
 
-/** What `req.host` is in Express 5: the field whose name the application trusts, with its port. */
+/** Like `req.host` in Express 5: the host from the field that the application trusts, with its port. */
 function hostAndPort({ headers, hostname }: Pick<Request, 'headers' | 'hostname'>): string {
   const [forwarded] = String(headers['x-forwarded-host'] ?? '').split(',')
   const sent = [forwarded?.trim() ?? '', headers.host ?? '']
@@ -205,36 +206,38 @@ const hosts = new WeakMap<Redis, Host>()
 function hostOf(res: Response): Host {
   const redis: Redis | undefined = res.locals.redis
   if (redis === undefined) {
-    throw new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before the routes that cache.')
+    throw new UsageError(
+      'res.locals.redis is missing: call `app.use(redwell({ … }))` before the routes that use the cache.',
+    )
   }
   return valueAt(hosts, redis, () => {
-    // What changes /items changes /items/ as well; their entries are kept apart. Case counts: parameters keep theirs.
+    // A write to /items also affects /items/, which has its own entry. Keys are case-sensitive, as parameters are.
     const path = { ignoreTrailingSlash: true }
     return { routes: routesOf(redis), traits: { path, stripsHead: false } }
   })
 }
 
-/** The application that requests enter by. */
+/** The outermost application, which receives the requests. */
 function rootOf(app: Application): Application {
   // `parent` is set by `app.use(subApplication)`; Express documents the event, and types leave the property out.
   const { parent } = app as Application & { parent?: Application }
   return parent === undefined ? app : rootOf(parent)
 }
 
-/** What Express keeps of the route that is being answered; nothing while a router's own middleware runs. */
+/** The route that is being handled; undefined in the middleware of a router. */
 interface Route {
   readonly path: string | RegExp | readonly (string | RegExp)[]
   readonly methods: Readonly<Record<string, boolean | undefined>>
 }
 
-/** On a router, or a route for all methods, a middleware lets other methods pass; on one method's route it is a mistake. */
+/** On a router, or a route for all methods, the middleware ignores other methods; on a route for one of them it is a mistake. */
 function wrongMethod<P>(word: string, req: Request<P>): OptionsError | undefined {
   const route = req.route as Route | undefined
   if (route === undefined || route.methods['_all'] === true) return undefined
   return misplaced(word, `${word} of ${routeName(req)}`)
 }
 
-/** Each route has its name from its first request: a router may be mounted where parameters stand. */
+/** A route is named by its first request, because a router may be mounted on a path with parameters. */
 const names = new WeakMap<Route, string>()
 
 /** Method and template. */
@@ -245,7 +248,7 @@ function routeName<P>(req: Request<P>): string {
   return valueAt(names, route, () => `${method} ${mountPath(req)}${route.path.toString()}`)
 }
 
-/** Where the router is mounted, with the names of parameters in the place of their values as far as they are known. */
+/** The path of the router, with parameter names instead of their values as far as they are known. */
 function mountPath<P>({ baseUrl, params }: Request<P>): string {
   const named = new Map(Object.entries(params ?? {}).map(([name, value]) => [value, name]))
   return baseUrl

@@ -7,12 +7,12 @@ import { limitOn } from '../limiting.js'
 
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
-/** Rates of `rateLimit`, or its options. */
+/** Rates or options of `rateLimit`. */
 export type ExpressRateLimit<P = Request['params']> = RateLimitInput<Request<P>>
 
 /**
- * Limits the requests of a route, or of everything behind `app.use(rateLimit(…))`. Needs `redwell()` before it. Throws
- * OptionsError with every problem of the options.
+ * Middleware that limits the requests of a route, or of everything after `app.use(rateLimit(…))`. Needs `redwell()` before
+ * it. Throws OptionsError with every problem of the options.
  *
  * @example
  * app.post('/login', rateLimit({ rate: ['5/minute', '30/hour'], per: (req) => req.body.email }), handler)
@@ -23,14 +23,14 @@ export function rateLimit<P = Request['params']>(input: ExpressRateLimit<P>): Mi
     const native = req as Request<P>
     const { locals } = res as Response
     if (locals.redis === undefined) {
-      return next(new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before rateLimit.'))
+      return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before rateLimit.'))
     }
     const limit = limitOn(locals.redis, declared, routeName(native))
     applyNodeLimit(res, declared, limit, native, native.ip, next)
   }
 }
 
-/** Method and template of the route; of `app.use` the path that it was mounted at. */
+/** Method and template of the route, or the path of `app.use`. */
 function routeName<P>(req: Request<P>): string {
   const route = req.route as { path?: unknown } | undefined
   return route === undefined

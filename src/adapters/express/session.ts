@@ -14,29 +14,29 @@ type Callback = (error?: unknown) => void
 /** Options of `sessions`. */
 export type ExpressSessionOptions = SessionOptions<Request>
 
-/** What a session has besides its properties. Names of properties must be others. */
+/** Members of a session in addition to its properties, which cannot have the same names. */
 export interface ExpressSessionMethods {
-  /** Saves now, whatever the response will be. */
+  /** Saves now, regardless of the response. */
   save(): Promise<void>
-  /** The same, with a callback. */
+  /** The same with a callback. */
   save(callback: Callback): void
-  /** Puts an empty session under a new id on the request; the old object stays as it is. */
+  /** Replaces the request's session by an empty one with a new id; the old object is not changed. */
   regenerate(): Promise<void>
-  /** The same, with a callback. */
+  /** The same with a callback. */
   regenerate(callback: Callback): void
-  /** Signs out: the session is gone, and its cookie with the response. */
+  /** Ends the session, and clears its cookie with the response. */
   destroy(): Promise<void>
-  /** The same, with a callback. */
+  /** The same with a callback. */
   destroy(callback: Callback): void
-  /** As `destroy()`. */
+  /** Same as `destroy()`. */
   end(): Promise<void>
-  /** Gives the session another id with the response: after a password was confirmed again. */
+  /** Gives the session a new id with the response, for example after the user has confirmed the password. */
   rotate(): void
-  /** Restarts the idle clock. */
+  /** Restarts the idle timeout. */
   touch(): void
-  /** Names the session in lists of devices; it opens nothing. */
+  /** Identifies the session in device lists; it cannot be used to sign in. */
   readonly handle: string | undefined
-  /** Whose session it is; undefined while nobody is signed in. */
+  /** The signed-in user; undefined if no user is signed in. */
   readonly subject: string | undefined
 }
 
@@ -44,10 +44,10 @@ export interface ExpressSessionMethods {
 export type ExpressSession = SessionData & ExpressSessionMethods
 
 declare global {
-  // How @types/express lets packages name what is on a request.
+  // The way to declare properties of requests.
   namespace Express {
     interface Request {
-      /** The session of this request; there is one for anonymous requests, too. Needs `sessions()`. */
+      /** Session of this request; anonymous requests have one as well. Needs `sessions()`. */
       session: ExpressSession
     }
   }
@@ -61,7 +61,7 @@ interface Holder {
 }
 
 /**
- * Gives every request behind it a session: `req.session`, whose properties are saved with the response. Needs
+ * Middleware that provides `req.session` to the handlers after it; its properties are saved with the response. Needs
  * `redwell()` before it. Throws OptionsError with every problem of the options.
  *
  * @example
@@ -73,7 +73,7 @@ export function sessions(options?: ExpressSessionOptions): Middleware {
   return function redwellSessions(req, res, next) {
     const [request, response] = [req as Request, res as Response]
     if (response.locals.redis === undefined) {
-      return next(new UsageError('res.locals.redis is not there: write `app.use(redwell({ … }))` before sessions.'))
+      return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before sessions.'))
     }
     serveSession({
       sessions: declared.on(response.locals.redis),
@@ -90,7 +90,8 @@ export function sessions(options?: ExpressSessionOptions): Middleware {
 }
 
 /**
- * Answers 401 where nobody is signed in, or was too long ago. Throws OptionsError with every problem of the options.
+ * Middleware that responds with 401 if no user is signed in, or the sign-in is too old. Throws OptionsError with every
+ * problem of the options.
  *
  * @example
  * app.post('/password', requireSession({ issuedWithin: '5m' }), handler)
@@ -103,12 +104,12 @@ export function requireSession(requirement?: SessionRequirement<Request>): Middl
 }
 
 /**
- * The session behind `req.session`, such as for `revokeAll(userId, { except: sessionOfRequest(req) })`. Throws
- * UsageError where there is none.
+ * Returns the session of `req.session`, for example for `revokeAll(userId, { except: sessionOfRequest(req) })`. Throws
+ * UsageError if there is none.
  */
 export function sessionOfRequest(req: IncomingMessage): Session {
   const session = sessionOf(req)
-  if (session === undefined) throw new UsageError('There is no session: write `app.use(sessions())` before.')
+  if (session === undefined) throw new UsageError('There is no session: call `app.use(sessions())` before.')
   return session
 }
 
@@ -132,7 +133,7 @@ function of(holder: unknown): Session {
   return (holder as Holder)[OF].session
 }
 
-/** For those who pass a callback it is called later, with the error first. */
+/** Calls a callback, if there is one, asynchronously with the error first. */
 function answered(work: Promise<void>, callback: Callback | undefined): Promise<void> | undefined {
   if (callback === undefined) return work
   work.then(
@@ -142,7 +143,7 @@ function answered(work: Promise<void>, callback: Callback | undefined): Promise<
   return undefined
 }
 
-/** No `any` of `Object.prototype` either: properties of a session are those that were set. */
+/** Without a prototype: a session has only the properties that were set. */
 const METHODS: object = Object.create(null, {
   ...methods({
     save(this: unknown, callback?: Callback) {
@@ -174,14 +175,14 @@ function methods(named: Readonly<Record<string, (...args: never[]) => unknown>>)
   return Object.fromEntries(Object.entries(named).map(([name, method]) => [name, accessor(name, () => method)]))
 }
 
-/** A name of ours, which no property can take. */
+/** A name that is reserved for a method. */
 function accessor(name: string, get: (holder: unknown) => unknown): PropertyDescriptor {
   return {
     get(this: unknown) {
       return get(this)
     },
     set() {
-      throw new UsageError(`'${name}' belongs to the session itself: choose another name for the property.`)
+      throw new UsageError(`'${name}' is a method of the session: choose another name for the property.`)
     },
   }
 }

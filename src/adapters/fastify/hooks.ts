@@ -28,12 +28,12 @@ type SendDone = (error?: Error | null, payload?: unknown) => void
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** What a reply carries to its onSend hook. */
+/** State of a reply for its onSend hook. */
 interface Pending {
   readonly ending?: Ending | undefined
-  /** The body of a hit for which Fastify would name a media type that the miss did not have. */
+  /** The body of a hit to which Fastify would add a media type that the miss did not have. */
   readonly hit?: Buffer | undefined
-  /** The fields as the handler left them, and as they were sent. */
+  /** The fields as the handler set them, and as they were sent. */
   changed?: { readonly before: Fields; readonly after: Fields }
 }
 
@@ -50,8 +50,8 @@ export function writingHandler(declared: DeclaredWrite<FastifyRequest>, handler:
 }
 
 /**
- * A wrapped handler runs after every preHandler hook, those included that plugins add to the route later: whatever guards
- * the route has run before a hit.
+ * A wrapped handler runs after every preHandler hook, including those that plugins add to the route later, so all guards
+ * of the route run before a hit.
  */
 function wrapped(
   handler: Handler,
@@ -74,7 +74,7 @@ function wrapped(
   }
 }
 
-/** Fastify would take the end of our promise for an empty answer of a handler that answers by `reply.send` later. */
+/** A handler may call `reply.send` later: if this promise resolved before, Fastify would send an empty response. */
 function run(
   handler: Handler,
   app: FastifyInstance,
@@ -94,7 +94,7 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
   })
   if (!request.watching) return
   const send = reply.send.bind(reply)
-  // Hooks that run behind the handler, such as that of @fastify/session, may read what they like.
+  // Hooks that run after the handler, such as that of @fastify/session, may read anything.
   const answer = (payload: unknown): FastifyReply => {
     request.watching = false
     Object.assign(reply, { send })
@@ -106,7 +106,7 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
   reply.code(outgoing.status)
   setFields(targetOf(reply), fieldsOf(outgoing))
-  // Given a body, even an empty one, Fastify sends its length, which a 204 must not have (RFC 9110 section 8.6).
+  // With a body, even an empty one, Fastify sends Content-Length, which a 204 must not have (RFC 9110 section 8.6).
   const body = outgoing.status === 204 ? null : outgoing.body
   if (body !== null && reply.hasHeader('content-type')) return body
   if (body !== null) pending.set(reply, { hit: body })
@@ -115,7 +115,7 @@ function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean)
   return undefined
 }
 
-/** The onSend hook of a route that writes and declares nothing: other routes may cache its URI. */
+/** The onSend hook of a write route without declarations: other routes may cache its URI. */
 export function unsafeResponse(host: FastifyHost) {
   return function redwellUnsafe(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
     const ending = Exchange.of(reply.raw).unsafe(host, new NodeRequest(request, request.raw, host.requests))
@@ -124,7 +124,7 @@ export function unsafeResponse(host: FastifyHost) {
   }
 }
 
-/** The first of a route's onSend hooks, so that it sees the response before it is compressed. */
+/** The first onSend hook of a route, so that it sees the response before compression. */
 export function endResponse(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: SendDone): void {
   const state = pending.get(reply)
   if (state?.ending === undefined) return done(null, state?.hit ?? payload)
@@ -150,7 +150,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
   )
 }
 
-/** An error is sent in place of what was decided about: our fields, such as its lifetime, are not those of the error. */
+/** An error replaces the response: the fields that the cache set, such as a lifetime, do not apply to it. */
 function restoreFields(reply: FastifyReply, { before, after }: NonNullable<Pending['changed']>): void {
   for (const [name, value] of Object.entries(after)) {
     const earlier = before[name]
@@ -160,7 +160,7 @@ function restoreFields(reply: FastifyReply, { before, after }: NonNullable<Pendi
   }
 }
 
-/** Makes of a web Response what Fastify makes of it later: status, fields and a stream. */
+/** Converts a web Response as Fastify does later: status, fields and a stream. */
 function unwrapResponse(reply: FastifyReply, payload: unknown): unknown {
   if (!(payload instanceof Response) || payload.bodyUsed) return payload
   reply.code(payload.status)
@@ -193,7 +193,7 @@ function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, paylo
   })
 }
 
-/** A copy of the bytes of a payload: a handler may use its buffer again. Undefined where it is a stream. */
+/** Copies the bytes of a payload, because the handler may reuse its buffer. Undefined for a stream. */
 function bytesOf(payload: unknown): Buffer | undefined {
   if (payload === null || payload === undefined) return Buffer.alloc(0)
   return typeof payload === 'string' || payload instanceof Uint8Array ? Buffer.from(payload) : undefined
@@ -203,7 +203,7 @@ function streamOf(payload: unknown): Readable {
   return payload instanceof Readable ? payload : Readable.fromWeb(payload as ReadableStream)
 }
 
-/** The body on its way out. Its copy is complete before the last byte is sent, so the next request finds it stored. */
+/** The body while it is sent. Its copy is complete before the last byte is sent, so the next request finds it stored. */
 function capturing(capture: Capture): Transform {
   return new Transform({
     transform(chunk: Buffer, _, next) {
@@ -225,7 +225,7 @@ function targetOf(reply: FastifyReply): FieldTarget {
     getHeader: (name) => reply.getHeader(name),
     getHeaderNames: () => Object.keys(reply.getHeaders()),
     setHeader(name, value) {
-      // Fastify would add these to what is there.
+      // Fastify would append to these.
       if (name.toLowerCase() === 'set-cookie') reply.removeHeader(name)
       reply.header(name, value)
     },

@@ -25,19 +25,19 @@ export type { FastifyRateLimit } from './rate-limit.js'
 
 export type { FastifySessionOptions, FastifySessionRequirement } from './session.js'
 
-/** Options of the plugin: the settings of `createRedis`, or a handle that exists already. */
+/** Options of the plugin: the settings of `createRedis`, or an existing handle. */
 export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyRequest>, 'prefix' | 'sessions'> {
   /** First part of every key in Redis (not of the routes). Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string
-  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  /** Waits for Redis at start, and fails if it does not answer. Default false: the application starts without it. */
   connect?: boolean | undefined
-  /** Limits every request of the application, unknown routes included: rates, or options of `config.rateLimit`. */
+  /** Limits all requests of the application, including those to unknown routes: rates, or options of `config.rateLimit`. Default: none. */
   rateLimit?: FastifyRateLimit | undefined
-  /** Gives every request a session, by these options. Default: no sessions, or those of the given handle. */
+  /** Enables sessions with these options. Default: no sessions, or those of the handle that was passed in. */
   sessions?: FastifySessionOptions | undefined
 }
 
-// Named here because the compiler drops an import that only the augmentation below uses.
+// Declared here because the compiler drops an import that only the augmentation below uses.
 /** Options of `cache` whose functions get the Fastify request. */
 export type FastifyCacheOptions = CacheOptions<FastifyRequest>
 
@@ -49,11 +49,11 @@ export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Answer this GET from the cache. */
+    /** Answers this GET from the cache. */
     cache?: FastifyCacheOptions
-    /** Store what this write answers as the entry of its path's GET. */
+    /** Stores the response of this write as the entry of the path's GET. */
     cachePut?: FastifyCachePutOptions
-    /** Invalidate entries when this write has succeeded. */
+    /** Invalidates entries after a successful write. */
     cacheEvict?: FastifyCacheEvictOptions
   }
   interface FastifyInstance {
@@ -63,16 +63,16 @@ declare module 'fastify' {
     cache: CacheBackend
   }
   interface FastifyReply {
-    /** Adds groups to the entry that this reply becomes. */
+    /** Adds groups to the entry of this reply. */
     cacheGroups(...names: string[]): this
   }
 }
 
-/** Registers connection, decorations and the onRoute hook. */
+/** Registers the connection, the decorators and the onRoute hook. */
 async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
   if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
     throw new UsageError(
-      'app.redis or app.cache exists already: register redwell once, and before other plugins that use these names.',
+      'app.redis or app.cache already exists: register redwell once, and before other plugins that use these names.',
     )
   }
   const early = earlyRoutes.get(app.server) ?? []
@@ -107,7 +107,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     attach(route, host)
     endBehindCache(route)
   })
-  // Later than the routes: another plugin may have brought it.
+  // Checked after the routes, because another plugin may have added it.
   app.addHook('onReady', async () => host.routes.expectPrincipal(host.requests.principal))
   app.addHook('onClose', () => own.close())
   await own.redis.telemetryReady()
@@ -122,7 +122,7 @@ function traitsOf(app: FastifyInstance): HostTraits {
   return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true }
 }
 
-/** Caches a route, or lets it write, as its `config` says. */
+/** Applies a route's `config.cache`, `config.cachePut` and `config.cacheEvict`. */
 function attach(route: RouteOptions, host: FastifyHost): void {
   const { cache, cachePut, cacheEvict } = route.config ?? {}
   const methods = methodsOf(route)
@@ -150,7 +150,7 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   } else if (cache === undefined && methods.some((method) => !isSafe(method))) prepend(route, unsafeResponse(host))
 }
 
-/** What the router decides by in addition to the path. Hosts that match an expression are told apart. */
+/** The constraints that the router uses in addition to the path. Different hosts that match an expression are different values. */
 function constraintsOf({
   constraints = {},
 }: RouteOptions): Pick<NodeRequestOptions<FastifyRequest>, 'routed' | 'routedBy'> {
@@ -165,7 +165,7 @@ function constraintsOf({
   }
 }
 
-/** A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there. */
+/** A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice. */
 function prepend(route: RouteOptions, hook: typeof endResponse): void {
   route.onSend = [hook, ...[route.onSend ?? []].flat()]
 }
@@ -179,9 +179,9 @@ function routeName(route: RouteOptions): string {
 }
 
 /*
- * A plugin sees only the routes that are declared after it was loaded, and `app.register` without `await` loads it
- * later than it looks. Such a route would silently not be cached. Fastify announces every instance when it is made;
- * from then on its routes with a cache configuration are noted here, so that the plugin can name those it came too late for.
+ * A plugin sees only routes that are declared after it was loaded, and `app.register` without `await` loads it later than
+ * it appears. Earlier routes would not be cached, without any error. Fastify publishes every new instance; from then on its
+ * routes with a cache configuration are recorded here, so that the plugin can report those that it missed.
  */
 const earlyRoutes = new WeakMap<object, string[]>()
 
@@ -196,8 +196,8 @@ subscribe('fastify.initialization', (message) => {
 })
 
 /**
- * Redis for Fastify: the connection follows the application, routes are cached by `config.cache`, `config.cachePut`
- * and `config.cacheEvict`, and `app.cache` keeps values.
+ * Fastify plugin: connects to Redis and closes with the application, caches routes by `config.cache`, `config.cachePut` and
+ * `config.cacheEvict`, and provides the data cache as `app.cache`.
  *
  * @example
  * await app.register(redwell, { url: 'redis://localhost:6379' })

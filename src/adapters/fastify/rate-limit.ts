@@ -4,19 +4,19 @@ import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit
 import { isPromise } from '../../maybe-promise.js'
 import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settleLimits } from '../limiting.js'
 
-/** Rates of a route's `config.rateLimit`, or its options. */
+/** Rates or options of a route's `config.rateLimit`. */
 export type FastifyRateLimit = RateLimitInput<FastifyRequest>
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Limits the requests of this route; false: the limit of the application does not count them. */
+    /** Limits the requests of this route; false exempts it from the limit of the application. */
     rateLimit?: FastifyRateLimit | false
   }
 }
 
 type Done = (error?: Error) => void
 
-/** The limit of the whole application, unknown routes included. */
+/** The limit of the whole application, including unknown routes. */
 export function limitApplication(app: FastifyInstance, redis: Redis, input: FastifyRateLimit): void {
   const declared = new DeclaredLimit<FastifyRequest>('rateLimit of the redwell plugin', input)
   const hook = hookOf(declared, limitOn(redis, declared, undefined))
@@ -35,11 +35,11 @@ export function limitRoute(route: RouteOptions, redis: Redis, name: string): voi
   const hook = hookOf(declared, limitOn(redis, declared, name))
   const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
   const before = route[stage]
-  // A new array: Fastify declares the HEAD route from the same options, and a hook pushed in place would run twice there.
+  // A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice.
   Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
 }
 
-/** Gives back what does not count, when the response is known. */
+/** Refunds what does not count once the response is known. */
 export function settleOnResponse(app: FastifyInstance): void {
   app.addHook('onResponse', function redwellSettleLimits(request, reply, done) {
     if (hasToSettle(request)) settleLimits(request, reply.statusCode)

@@ -12,12 +12,12 @@ import { guardSession, sessionOf } from '../sessions.js'
 /** Options of the plugin's `sessions`. */
 export type FastifySessionOptions = SessionOptions<FastifyRequest>
 
-/** What a route asks of the session: `'required'`, or options. False: the route has none. */
+/** Requirement of a route: `'required'`, or options. `false`: the route has no session. */
 export type FastifySessionRequirement = 'required' | SessionRequirement<FastifyRequest> | false
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** `'required'` answers 401 where nobody is signed in; false leaves the route without a session. */
+    /** `'required'` responds with 401 if no user is signed in; `false` disables sessions on the route. */
     session?: FastifySessionRequirement
   }
   interface FastifyInstance {
@@ -25,14 +25,14 @@ declare module 'fastify' {
     sessions: Sessions
   }
   interface FastifyRequest {
-    /** The session of this request; there is one for anonymous requests, too. Needs `sessions` of the plugin. */
+    /** Session of this request; anonymous requests have one as well. Needs the plugin's option `sessions`. */
     readonly session: Session
   }
 }
 
 type Done = (error?: Error) => void
 
-/** Gives every request a session. */
+/** Provides a session to every request. */
 export function addSessions(app: FastifyInstance, redis: Redis): void {
   app.decorateRequest('session', {
     getter(this: FastifyRequest): Session {
@@ -44,13 +44,13 @@ export function addSessions(app: FastifyInstance, redis: Redis): void {
     finish(() => openFastifySession(redis.sessions, request, request.raw), done)
   })
   app.addHook('onSend', function redwellSessionEnd(request, reply, payload, done): void {
-    // Of a cached route: behind the cache, which must not see the fields of this client's session.
+    // On a cached route: after the cache, which must not see the fields of this client's session.
     if (request.routeOptions.config.cache === undefined) endSession(request, reply, payload, done)
     else done(null, payload)
   })
 }
 
-/** Lets a cached route end the session of its requests when its entry has been decided about. */
+/** On a cached route, ends the session after the decision about the entry. */
 export function endBehindCache(route: RouteOptions): void {
   if (route.config?.cache !== undefined) route.onSend = [...[route.onSend ?? []].flat(), endSession]
 }
@@ -72,7 +72,7 @@ export function guardRoute(route: RouteOptions, redis: Redis, name: string): voi
   if (requirement === undefined || requirement === false) return
   const where = `config.session of ${name}`
   if (!redis.sessions.isConfigured) {
-    throw new UsageError(`${where} needs sessions: write \`app.register(redwell, { sessions: { … } })\`.`)
+    throw new UsageError(`${where} needs sessions: call \`app.register(redwell, { sessions: { … } })\`.`)
   }
   const guard = new SessionGuard<FastifyRequest>(where, requirement === 'required' ? {} : requirement)
   const hook = function redwellRequireSession(request: FastifyRequest, reply: FastifyReply, done: Done): void {
@@ -87,7 +87,7 @@ export function guardRoute(route: RouteOptions, redis: Redis, name: string): voi
     }
     act().catch(done)
   }
-  // Before the body is read. A new array: Fastify declares the HEAD route from the same options.
+  // Before the body is read. A new array, because Fastify declares the HEAD route from the same options.
   route.onRequest = [hook, ...[route.onRequest ?? []].flat()]
 }
 
@@ -105,6 +105,6 @@ function missing(request: FastifyRequest): never {
   throw new UsageError(
     request.routeOptions.config.session === false
       ? 'This route has `session: false`.'
-      : 'The session is not loaded yet: hooks that read it belong behind the redwell plugin.',
+      : 'The session is not loaded yet: register hooks that read it after the redwell plugin.',
   )
 }

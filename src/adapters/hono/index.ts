@@ -39,7 +39,7 @@ export { requireSession, sessions } from './session.js'
 export type { HonoSessionOptions } from './session.js'
 
 declare module 'hono' {
-  // Member by member: a program may hold both the sources and the built package, as ours does.
+  // Member by member, because a program may contain both the sources and the built package, as our tests do.
   interface ContextVariableMap {
     /** The application's Redis; `redis.client` is the node-redis client. */
     redis: Redis
@@ -57,7 +57,7 @@ export type HonoCachePutOptions = CachePutOptions<Context>
 /** Options of `cacheEvict` whose functions get the Hono context. */
 export type HonoCacheEvictOptions = CacheEvictOptions<Context>
 
-/** Declared as a method, because an application narrows `env` to its own bindings. */
+/** A method, so that applications may narrow `env` to their bindings. */
 interface Application {
   fetch(request: Request, env?: unknown, executionCtx?: ExecutionContext): Response | Promise<Response>
 }
@@ -65,8 +65,8 @@ interface Application {
 /** Options of `redwell`: the settings of `createRedis`, or an existing handle. */
 export interface RedwellHonoOptions extends Omit<AdapterOptions<Context>, 'sessions'> {
   /**
-   * `app.fetch`: lets stale entries be refreshed in the background. Without it the first request that meets a stale
-   * entry runs the handler, and all others are served the stale one.
+   * `app.fetch`, which refreshes stale entries in the background. Without it the first request for a stale entry runs the
+   * handler, and the others receive the stale entry. Default: none.
    */
   fetch?: Application['fetch'] | undefined
 }
@@ -81,8 +81,8 @@ const principals = new WeakMap<Context, PrincipalOf<Context>>()
 const applications = new WeakMap<Context, Application['fetch']>()
 
 /**
- * Redis for Hono: `c.var.redis` and `c.var.cache` for the handlers behind it, and the connection of `cache`, `cachePut`
- * and `cacheEvict`. A `c.var.redis` that is there already is kept, so that tests can bring their own.
+ * Middleware that provides `c.var.redis` and `c.var.cache` to the handlers after it, and the connection of `cache`,
+ * `cachePut` and `cacheEvict`. An existing `c.var.redis` is kept, so that tests can set their own.
  *
  * @example
  * const connected = redwell({ url: 'redis://localhost:6379' })
@@ -103,7 +103,7 @@ export function redwell({ fetch, ...options }: RedwellHonoOptions = {}): Redwell
 }
 
 /**
- * Answers GET and HEAD from the cache, and stores what the handlers behind it answer to a GET. Other methods pass.
+ * Middleware that answers GET and HEAD from the cache and stores the responses to GET. Other methods are not affected.
  * Throws OptionsError with every problem of the options.
  *
  * @example
@@ -121,7 +121,8 @@ export function cache(options: HonoCacheOptions): MiddlewareHandler {
 }
 
 /**
- * Stores what a PUT or POST answers as the entry of its path's GET. Safe methods pass.
+ * Middleware that stores the response of a PUT, POST or PATCH as the entry of the path's GET. Safe methods are not affected.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.put('/products/:id', cachePut({ ttl: '5m', group: 'products' }), handler)
@@ -131,7 +132,8 @@ export function cachePut(options: HonoCachePutOptions): MiddlewareHandler {
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is sent. Safe methods pass.
+ * Middleware that invalidates entries after a successful write, before its response is sent. Safe methods are not affected.
+ * Throws OptionsError with every problem of the options.
  *
  * @example
  * app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), handler)
@@ -141,7 +143,7 @@ export function cacheEvict(options: HonoCacheEvictOptions): MiddlewareHandler {
 }
 
 /**
- * Adds groups to the entry that this response becomes, where only the handler knows them.
+ * Adds groups to the entry of this response, if only the handler knows them.
  *
  * @example
  * cacheGroups(c, `owner:${row.owner}`)
@@ -157,14 +159,14 @@ function writer(word: string, declared: DeclaredWrite<Context>): MiddlewareHandl
   }
 }
 
-/** `app.use` meets all methods; on a route of its own, a method that a middleware is not for is a mistake. */
+/** `app.use` receives all methods; on a route, the wrong method is a mistake. */
 function passOrThrow(c: Context, next: Next, word: string): Promise<void> {
   const route = routeOf(c)
   if (route.method !== 'ALL') throw misplaced(word, `${word} of ${nameOf(route)}`)
   return next()
 }
 
-/** Puts a response in the place of the one that is there. Hono would add the fields of the old one to the new. */
+/** Replaces the response. Setting `c.res` alone would add the fields of the old one to the new. */
 function answer(c: Context, response: Response | undefined): void {
   if (response === undefined || response === c.res) return
   c.res = undefined
@@ -176,13 +178,13 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
   const route = routeOf(c)
   if (redis === undefined) {
     throw new UsageError(
-      `${word} of ${nameOf(route)} found no c.var.redis: write \`app.use(redwell({ … }))\` before the routes that use it.`,
+      `c.var.redis is missing for ${word} of ${nameOf(route)}: call \`app.use(redwell({ … }))\` before the routes that use it.`,
     )
   }
   const fetch = applications.get(c)
-  // Hono itself tells paths apart: see `WebRequest.target`.
+  // Hono decides which paths are the same: see `WebRequest.target`.
   const host: Host = { routes: routesOf(redis), traits: { path: {}, stripsHead: false } }
-  // Other routes may cache what a write changes before this process has met them.
+  // A write may affect routes that this process has not served yet.
   if (!isSafe(c.req.method)) expectDeclared(host)
   const { raw, path } = c.req
   const message = messageOf(c)
@@ -198,7 +200,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
   return { host, request, next: (shown) => run(c, next, shown) }
 }
 
-/** With @hono/node-server the environment is the connection of the user who asked, which a refresh must not see. */
+/** With @hono/node-server the environment is the connection of the client, which a refresh must not see. */
 function dispatch(c: Context, fetch: Application['fetch'], request: Request): Response | Promise<Response> {
   const context = executionContext(c)
   const response = fetch(request, messageOf(c) === undefined ? c.env : {}, context)
@@ -214,17 +216,17 @@ async function run(c: Context, next: Next, shown: Request): Promise<Response | u
   } finally {
     if (c.req.raw === shown) c.req.raw = raw
   }
-  // Answered past Hono, or an error that its handler made a success of.
+  // The handler responded without Hono, or an error handler turned an error into a success.
   const isSent = c.res.headers.has('x-hono-already-sent')
   return isSent || (c.error !== undefined && c.res.status < 400) ? undefined : c.res
 }
 
-/** Node's own message, where @hono/node-server has brought it. */
+/** Node's message, if @hono/node-server provides it. */
 function messageOf({ env }: Context): IncomingMessage | undefined {
   return (env as { incoming?: IncomingMessage } | undefined)?.incoming
 }
 
-/** Hono throws where there is none, and an error costs as much as all else about a miss; Node has none. */
+/** Hono throws if there is none, and an error costs as much as the rest of a miss; on Node there is none. */
 function executionContext(c: Context): ExecutionContext | undefined {
   if (messageOf(c) !== undefined) return undefined
   try {
@@ -241,7 +243,7 @@ function routeOf(c: Context): RouterRoute {
 
 const names = new WeakMap<RouterRoute, string>()
 
-/** Method and template of a route; the method is `ALL` where that was `app.use`. */
+/** Method and template of a route; the method is `ALL` for `app.use`. */
 function nameOf(route: RouterRoute): string {
   return valueAt(names, route, () => `${route.method} ${route.path}`)
 }

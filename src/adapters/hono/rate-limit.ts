@@ -5,15 +5,15 @@ import { UsageError } from '../../errors.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
 
-/** Rates of `rateLimit`, or its options. */
+/** Rates or options of `rateLimit`. */
 export type HonoRateLimit = RateLimitInput<Context>
 
 /**
- * Limits the requests of a route, or of everything behind `app.use(rateLimit(…))`. Needs `redwell()` before it. Throws
- * OptionsError with every problem of the options.
+ * Middleware that limits the requests of a route, or of everything after `app.use(rateLimit(…))`. Needs `redwell()` before
+ * it. Throws OptionsError with every problem of the options.
  *
- * The client's address is that of the connection (`@hono/node-server`); elsewhere, and behind a proxy, name the client
- * with `per`.
+ * Clients are counted by the address of the connection (`@hono/node-server`). Elsewhere, and behind a proxy, identify the
+ * client with `per`.
  *
  * @example
  * app.post('/login', rateLimit({ rate: ['5/minute', '30/hour'], per: (c) => c.req.header('x-tenant') }), handler)
@@ -25,7 +25,9 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
     const route = matchedRoutes(c)[c.req.routeIndex]
     const name = route === undefined ? 'ALL /' : `${route.method} ${route.path}`
     if (redis === undefined) {
-      throw new UsageError(`rateLimit of ${name} found no c.var.redis: write \`app.use(redwell({ … }))\` before it.`)
+      throw new UsageError(
+        `c.var.redis is missing for rateLimit of ${name}: call \`app.use(redwell({ … }))\` before it.`,
+      )
     }
     const outcome = await applyLimit(c, declared, limitOn(redis, declared, name), {
       native: c,
@@ -50,7 +52,7 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
   }
 }
 
-/** The peer of the connection, where the platform says it. */
+/** The address of the connection's peer, if the platform reports it. */
 function addressOf({ env }: Context): string | undefined {
   return (env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket?.remoteAddress
 }

@@ -14,14 +14,14 @@ export type HonoSessionOptions = SessionOptions<Context>
 
 declare module 'hono' {
   interface ContextVariableMap {
-    /** The session of this request; there is one for anonymous requests, too. Needs `sessions()`. */
+    /** Session of this request; anonymous requests have one as well. Needs `sessions()`. */
     session: Session
   }
 }
 
 /**
- * Gives every request behind it a session: `c.var.session`, whose `data` is saved with the response. Needs `redwell()`
- * before it. Throws OptionsError with every problem of the options.
+ * Middleware that provides `c.var.session` to the handlers after it; its `data` is saved with the response. Needs
+ * `redwell()` before it. Throws OptionsError with every problem of the options.
  *
  * @example
  * app.use(redwell({ url: 'redis://localhost:6379' }))
@@ -32,7 +32,7 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
   return async function redwellSessions(c, next) {
     const redis = c.get('redis') as Redis | undefined
     if (redis === undefined)
-      throw new UsageError('c.var.redis is not there: write `app.use(redwell({ … }))` before sessions.')
+      throw new UsageError('c.var.redis is missing: call `app.use(redwell({ … }))` before sessions.')
     if ((c.get('session') as Session | undefined) !== undefined) return next()
     try {
       const session = await declared.on(redis).open({
@@ -51,7 +51,8 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
 }
 
 /**
- * Answers 401 where nobody is signed in, or was too long ago. Throws OptionsError with every problem of the options.
+ * Middleware that responds with 401 if no user is signed in, or the sign-in is too old. Throws OptionsError with every
+ * problem of the options.
  *
  * @example
  * app.post('/password', requireSession({ issuedWithin: '5m' }), handler)
@@ -60,7 +61,7 @@ export function requireSession(requirement?: SessionRequirement<Context>): Middl
   const guard = new SessionGuard<Context>('options of requireSession', requirement)
   return async function redwellRequireSession(c, next) {
     const session = c.get('session') as Session | undefined
-    if (session === undefined) throw new UsageError('c.var.session is not there: write `app.use(sessions())` before.')
+    if (session === undefined) throw new UsageError('c.var.session is missing: call `app.use(sessions())` before.')
     const answer = await guardSession(guard, session, c)
     if (answer !== undefined) {
       const headers = answer.fields.map(([name, value]): [string, string] => [name, value])
@@ -79,13 +80,13 @@ function setFields(c: Context, session: Session): void {
   })
 }
 
-/** Hono's own handling of errors knows the status of its own class only. */
+/** Hono's error handling uses the status of HTTPException only. */
 function asHttp(error: unknown): unknown {
   if (!(error instanceof SessionError)) return error
   return new HTTPException(error.statusCode, { message: error.message, cause: error })
 }
 
-/** How the request came, with @hono/node-server; elsewhere nothing is known, and the cookie is Secure. */
+/** How the request arrived, with @hono/node-server. Elsewhere it is unknown, and the cookie is Secure. */
 function peerOfContext({ env }: Context): (() => ReturnType<typeof peerOf>) | undefined {
   const message = (env as { incoming?: IncomingMessage } | undefined)?.incoming
   return message === undefined ? undefined : () => peerOf(message)

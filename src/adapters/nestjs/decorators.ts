@@ -5,7 +5,7 @@ import { DeclaredCache, DeclaredWrite } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import type { PlatformRequest } from '../node/request.js'
 
-/** What the requests of Express and Fastify have in common. Name the platform's own type for more. */
+/** The common properties of Express and Fastify requests. Use the platform's type for more. */
 export interface HttpRequest extends PlatformRequest {
   /** Method, in capitals. */
   readonly method: string
@@ -17,7 +17,7 @@ export interface HttpRequest extends PlatformRequest {
   readonly params: unknown
   /** Parameters of the query. */
   readonly query: unknown
-  /** Parsed body, where there is one. */
+  /** Parsed body, if there is one. */
   readonly body: unknown
 }
 
@@ -43,8 +43,8 @@ export interface Declarations {
 }
 
 /**
- * Answers a GET from the cache, after all guards have run. On a controller: all its GETs that have none of their own.
- * Functions of the options get the platform's request. Throws OptionsError with every problem of the options.
+ * Answers a GET from the cache, after all guards have run. On a controller it applies to all its GETs without `@Cached`.
+ * Functions in the options receive the platform's request. Throws OptionsError with every problem of the options.
  *
  * @example
  * @Get(':id')
@@ -55,13 +55,14 @@ export function Cached<Req = HttpRequest>(options: CacheOptions<Req>): CacheDeco
   return SetMetadata(CACHED, new DeclaredCache({ where: 'options of @Cached', options }))
 }
 
-/** Stores what a PUT or POST answers as the entry of its path's GET. */
+/** Stores the response of a PUT, POST or PATCH as the entry of the path's GET. Throws OptionsError with every problem of the options. */
 export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): MethodDecorator {
   return SetMetadata(CACHE_PUT, new DeclaredWrite({ where: 'options of @CachePut', options }, undefined))
 }
 
 /**
- * Invalidates entries when a write has succeeded, before its response is sent.
+ * Invalidates entries after a successful write, before its response is sent. Throws OptionsError with every problem of the
+ * options.
  *
  * @example
  * @Delete(':id')
@@ -72,11 +73,11 @@ export function CacheEvict<Req = HttpRequest>(options: CacheEvictOptions<Req>): 
   return SetMetadata(CACHE_EVICT, new DeclaredWrite(undefined, { where: 'options of @CacheEvict', options }))
 }
 
-/** Adds groups to the entry that this response becomes, where only the handler knows them. */
+/** Adds groups to the entry of this response, if only the handler knows them. */
 export type AddGroups = (...names: string[]) => void
 
 /**
- * A parameter that adds groups to the entry of this response.
+ * Parameter decorator: a function that adds groups to the entry of this response.
  *
  * @example
  * find(@Param('id') id: string, @CacheGroups() addGroups: AddGroups) { addGroups(`owner:${row.owner}`) }
@@ -88,13 +89,13 @@ export const CacheGroups: () => ParameterDecorator = createParamDecorator(
   },
 )
 
-/** The injection token of the application's Redis, or of a further one by its name. */
+/** Returns the injection token of the application's Redis, or of another one by its name. */
 export function getRedisToken(name?: string): typeof Redis | string {
   return name === undefined ? Redis : `redwell:redis:${name}`
 }
 
 /**
- * Injects the application's Redis; `redis.client` is the node-redis client. With a name, the one of
+ * Injects the application's Redis; `redis.client` is the node-redis client. With a name, that of
  * `RedwellModule.forRoot({ name })`.
  *
  * @example

@@ -41,12 +41,12 @@ export { RateLimit, SkipRateLimit } from './rate-limit.js'
 export type { NestRateLimit } from './rate-limit.js'
 export { RequireSession } from './session.js'
 export type { NestSessionOptions } from './session.js'
-/** The injection token of the application's sessions: lists and ends them. */
+/** Injection token of the application's sessions, which lists and ends them. */
 export { Sessions as SessionStore } from '../../session/sessions.js'
 
 /**
- * Redis for NestJS: the connection follows the application, routes are cached by `@Cached`, `@CachePut` and
- * `@CacheEvict`, `@InjectRedis()` and `CacheBackend` are injected anywhere.
+ * Nest module: connects to Redis and closes with the application, caches routes by `@Cached`, `@CachePut` and
+ * `@CacheEvict`, and provides `@InjectRedis()` and `CacheBackend` for injection.
  *
  * @example
  * @Module({ imports: [RedwellModule.forRoot({ url: 'redis://localhost:6379' })] })
@@ -65,13 +65,13 @@ export class RedwellModule implements NestModule {
     this.#sessions?.install(consumer)
   }
 
-  /** Options known when the module is imported. */
+  /** Configures the module with options. Throws OptionsError or SettingsError with every problem. */
   static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
     const { global, name, ...rest } = options
     return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
   }
 
-  /** For options that other providers know. */
+  /** Configures the module with options from other providers. */
   static forRootAsync(options: RedwellModuleAsyncOptions): DynamicModule {
     const module = moduleOf(options, ...optionsProviders(options))
     return { ...module, imports: [...(module.imports ?? []), ...(options.imports ?? [])] }
@@ -80,12 +80,12 @@ export class RedwellModule implements NestModule {
 
 Module({})(RedwellModule)
 
-// A further Redis has no sessions of its own.
+// A named Redis has no sessions.
 Optional()(RedwellModule, undefined, 0)
 
 Inject(SessionInstaller)(RedwellModule, undefined, 0)
 
-/** What is closed with the application: a handle that was put in a test's place is not ours to close. */
+/** What is closed with the application: not a handle that a test has substituted. */
 const opened = new WeakMap<Redis, AdapterRedis>()
 
 function optionsToken(name: string | undefined): string {
@@ -126,7 +126,7 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
       { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
       { provide: APP_GUARD, useClass: RateLimitGuard },
       { provide: APP_GUARD, useClass: RequireSessionGuard },
-      // Interceptors run in this order: a refused request does not reach the cache.
+      // Interceptors run in this order: a rejected request does not reach the cache.
       { provide: APP_INTERCEPTOR, useClass: RateLimitInterceptor },
       { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
     ],
@@ -170,52 +170,52 @@ function optionsProviders(options: RedwellModuleAsyncOptions): Provider[] {
   return [factory, { provide, useFactory: create, inject: [factory] }]
 }
 
-/** Options of the module: the settings of `createRedis`, or a handle that exists already. */
+/** Options of the module: the settings of `createRedis`, or an existing handle. */
 export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 'principal' | 'sessions'> {
   /**
-   * Who asks: see `principal` of the other frameworks. Called after all guards. Declared as a method, so that it may
-   * name the platform's own request. Default: none.
+   * Returns the principal of a request, as in the other frameworks. Called after all guards. A method, so that its parameter
+   * may have the platform's type. Default: none.
    */
   principal?(this: void, request: HttpRequest): MaybePromise<Principal | null | undefined>
-  /** Wait for Redis at start, and fail where it does not answer. Default false: the application starts without it. */
+  /** Waits for Redis at start, and fails if it does not answer. Default false: the application starts without it. */
   readonly connect?: boolean | undefined
-  /** Limits every request to a handler, unless `@SkipRateLimit()` is on it: rates, or options of `@RateLimit`. */
+  /** Limits all requests, except on handlers with `@SkipRateLimit()`: rates, or options of `@RateLimit`. Default: none. */
   readonly rateLimit?: NestRateLimit | undefined
-  /** Gives every request a session, by these options. Default: no sessions, or those of the given handle. */
+  /** Enables sessions with these options. Default: no sessions, or those of the handle that was passed in. */
   readonly sessions?: NestSessionOptions | undefined
 }
 
-/** What is decided where the module is imported, whatever the options turn out to be. */
+/** Options that must be known where the module is imported. */
 export interface RedwellModuleExtras {
-  /** Whether all modules see the providers without importing this one. Default true. */
+  /** Whether the providers are available in all modules. Default true. */
   readonly global?: boolean | undefined
-  /** A further Redis next to the one that routes are cached on, to be injected by `@InjectRedis(name)`. */
+  /** Name of an additional Redis, which routes do not use; injected by `@InjectRedis(name)`. Default: none. */
   readonly name?: string | undefined
 }
 
-/** Makes options; for `useClass` and `useExisting`. */
+/** Provides options, for `useClass` and `useExisting`. */
 export interface RedwellOptionsFactory {
-  /** Returns the options of the module; called once at start. */
+  /** Returns the options; called once at start. */
   createRedwellOptions(): RedwellModuleOptions | Promise<RedwellModuleOptions>
 }
 
-/** Options that other providers know. Exactly one of `useFactory`, `useClass` and `useExisting`. */
+/** Options of `forRootAsync`. Exactly one of `useFactory`, `useClass` and `useExisting`. */
 export interface RedwellModuleAsyncOptions extends RedwellModuleExtras, Pick<ModuleMetadata, 'imports'> {
-  /** Returns the options. Its arguments are the providers of `inject`. */
+  /** Returns the options. Receives the providers of `inject`. */
   readonly useFactory?: (...args: never[]) => RedwellModuleOptions | Promise<RedwellModuleOptions>
-  /** What `useFactory` is called with. */
+  /** Providers that `useFactory` receives. Default: none. */
   readonly inject?: (InjectionToken | OptionalFactoryDependency)[]
-  /** Class that makes the options; Nest creates an instance of its own. */
+  /** Class that provides the options; Nest creates an instance. */
   readonly useClass?: Type<RedwellOptionsFactory>
-  /** Provider that makes the options. */
+  /** Existing provider of the options. */
   readonly useExisting?: InjectionToken<RedwellOptionsFactory>
 }
 
 /** Options of `RedwellHealthIndicator.check`. */
 export interface HealthOptions {
   /**
-   * What an unreachable Redis means for the application. `down`: it is not healthy. `degraded`: it serves without its
-   * cache, as routes do. Default `down`.
+   * Effect of an unreachable Redis. `down`: the check fails. `degraded`: the check succeeds, because routes work without
+   * their cache. Default `down`.
    */
   readonly away?: 'down' | 'degraded' | undefined
 }
@@ -227,7 +227,7 @@ type Health<Key extends string> = Record<
 >
 
 /**
- * Reports the state of Redis to Terminus, or to any other health check: it needs nothing of Terminus.
+ * Reports the state of Redis to Terminus or another health check. It does not depend on Terminus.
  *
  * @example
  * @Get('health')
@@ -241,7 +241,7 @@ export class RedwellHealthIndicator {
     this.#redis = redis
   }
 
-  /** One PING, limited by the deadline of a command. Never rejects. */
+  /** Sends one PING, limited by the command timeout. Never rejects. */
   async check<Key extends string = 'redis'>(
     key: Key = 'redis' as Key,
     { away = 'down' }: HealthOptions = {},
@@ -252,7 +252,7 @@ export class RedwellHealthIndicator {
   }
 }
 
-// Written out because decorators of parameters need a compiler option that this package's users may do without.
+// Called explicitly, because parameter decorators need a compiler option.
 Injectable()(RedwellHealthIndicator)
 
 Inject(Redis)(RedwellHealthIndicator, undefined, 0)

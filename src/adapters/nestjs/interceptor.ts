@@ -36,28 +36,28 @@ import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
 
-/** A response of Express is Node's own; one of Fastify has it. */
+/** Express extends Node's response; Fastify's reply contains it. */
 interface PlatformResponse {
   readonly raw?: ServerResponse
   getHeaders(): Record<string, unknown>
   send(): unknown
 }
 
-/** What is asked of the applications of both platforms. */
+/** The members of both platforms' applications that are used here. */
 interface Application extends Dispatch {
   enabled?(setting: string): boolean
   readonly initialConfig?: HostTraits['path'] & { readonly routerOptions?: HostTraits['path'] }
   readonly routing?: Dispatch
 }
 
-/** The injection token of the module's `principal`, in an object. */
+/** Injection token of an object with the module's `principal`. */
 export const PRINCIPAL = 'redwell:principal'
 
 interface PrincipalOption {
   readonly principal?: PrincipalOf<HttpRequest> | undefined
 }
 
-/** Caches the handlers of controllers. Global; the module provides it. */
+/** Caches the handlers of controllers. A global interceptor of the module. */
 export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
@@ -74,7 +74,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     this.#principal = principal ?? (redis.sessions.isConfigured ? subjectOf : undefined)
   }
 
-  /** Reads all decorators, so that mistakes are errors of the start. Contexts and microservices answer no HTTP. */
+  /** Reads all decorators, so that mistakes fail the start. Standalone contexts and microservices have no HTTP. */
   onModuleInit(): void {
     if ((this.#adapter.httpAdapter as unknown) === undefined) return
     for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
@@ -109,7 +109,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
         host: this.#applicationHost,
         request,
         response,
-        // Hooks of the platform that run after the handler may read what they like.
+        // Hooks of the platform that run after the handler may read anything.
         proceed: () => answer(next.handle().pipe(tap({ complete: () => (request.watching = false) }))),
         failed: (error) => (begun ? this.#fail(response, error) : reject(asError(error))),
       }
@@ -130,7 +130,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     return valueAt(plans, handler, () => planOf(controller, handler, this.#applicationHost, this.#versioning))
   }
 
-  /** The adapter is there when the application is, which is later than this. */
+  /** The adapter exists only once the application does. */
   get #applicationHost(): Host {
     this.#host ??= {
       routes: routesOf(this.#redis),
@@ -139,7 +139,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     return this.#host
   }
 
-  /** Nest keeps it to itself: the container of any module knows it. */
+  /** Nest does not expose it; the container of any module has it. */
   get #versioning(): VersioningOptions | undefined {
     const [controller] = this.#discovery.getControllers()
     const module = controller?.host as { readonly container?: NestContainer } | undefined
@@ -150,7 +150,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     return this.#adapter.httpAdapter.getInstance<Application>()
   }
 
-  /** The handler has answered, and what had to be done before its answer is sent has failed: too late for filters. */
+  /** The handler has responded, but something failed before the response was sent: too late for exception filters. */
   #fail(response: ServerResponse, error: unknown): void {
     this.#logger.error(error)
     if (response.headersSent) return void response.destroy()
@@ -160,7 +160,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   }
 }
 
-// Written out because decorators of parameters need a compiler option that this package's users may do without.
+// Called explicitly, because parameter decorators need a compiler option.
 Injectable()(RedwellInterceptor)
 
 Inject(Redis)(RedwellInterceptor, undefined, 0)
@@ -175,13 +175,13 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error), { cause: error })
 }
 
-/** What Nest is given in the place of a hit. */
+/** What Nest receives instead of the hit. */
 const ANSWERED: Answer = of(undefined)
 
-/** Fields of the empty answer that Nest makes in the place of a hit. */
+/** Fields of the empty response that Nest creates instead of the hit. */
 const REPRESENTATION = new Set([...BODY_FIELDS, 'etag', 'last-modified', 'location'])
 
-/** Fields that only the entry knows, or that it shares with what is set. */
+/** Fields that come from the entry, or that it adds to. */
 const ENTRY = new Set([
   'age',
   'cache-control',
@@ -194,8 +194,8 @@ const ENTRY = new Set([
 ])
 
 /**
- * Nest goes its own way when an interceptor has an answer: other interceptors may wrap it, the platform serializes it,
- * hooks add to it. What comes out at its end is replaced by the hit.
+ * When an interceptor returns a response, other interceptors may wrap it, the platform serializes it, and hooks add to it.
+ * The result of all that is replaced by the hit.
  */
 function replaceByHit(
   { response, failed }: Visit<HttpRequest>,
@@ -206,24 +206,24 @@ function replaceByHit(
   const before = snapshotFields(platformResponse.getHeaders())
   intercept(response, hitEnding(outgoing, response.statusCode, before, plan), failed)
   if (plan.answersItself) platformResponse.send()
-  // A template must not be rendered for an answer that is there already.
+  // A template must not be rendered for a hit.
   const render = platformResponse.raw === undefined ? 'render' : 'view'
   if (plan.renders) Object.assign(platformResponse, { [render]: () => platformResponse.send() })
 }
 
-/** Puts a hit in the place of what is answered, with the fields that others have set for this answer. */
+/** Replaces the response by the hit, keeping the fields that others have set for this response. */
 function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot, { ownFields }: Plan): Ending {
   return {
     needsBody: false,
     ambient: NO_FIELDS,
     whole(head, body) {
-      // An interceptor around the cache may still refuse.
+      // An interceptor around the cache may still reject the request.
       if (head.status >= 400 && head.status !== status) return { ...head, body: body ?? null }
       const fields = new Map(groupFields(head.headers).map((field) => [field.lowerName, field]))
       for (const name of [...REPRESENTATION, ...ownFields]) fields.delete(name)
       for (const field of fieldsOf(hit)) {
         const set = fields.get(field.lowerName)
-        // A hook may have set it for this answer; the entry has the one of the answer that it was made of.
+        // A hook may have set it for this response; the value in the entry is that of another response.
         const isLate = set !== undefined && String(set.value) !== before.get(field.lowerName)
         if (!isLate || ENTRY.has(field.lowerName)) {
           fields.set(field.lowerName, { ...field, value: mergedValue(set?.value, field) })
@@ -232,13 +232,13 @@ function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot,
       const headers = [...fields.values()].flatMap(({ name, value }) => [value].flat().flatMap((line) => [name, line]))
       return { status: hit.status, headers, body: hit.body }
     },
-    // A stream of another interceptor, in place of the hit.
+    // Another interceptor has replaced the hit by a stream.
     streamed: ({ headers }) => ({ headers, capture: undefined }),
     abandon() {},
   }
 }
 
-/** How the platform tells paths apart. Case counts: parameters keep theirs, whatever the router does with the rest. */
+/** How the platform distinguishes paths. Keys are case-sensitive, because parameters keep their case. */
 function pathOf(application: Application): HostTraits['path'] {
   const { initialConfig } = application
   if (initialConfig === undefined) return { ignoreTrailingSlash: true }

@@ -21,7 +21,7 @@ import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } f
 /** A method of a controller. */
 export type Handler = (...args: never[]) => unknown
 
-/** What the decorators of a handler declare. */
+/** The declarations of a handler's decorators. */
 export interface Plan {
   /** Method and template of the route. */
   readonly name: string
@@ -32,12 +32,12 @@ export interface Plan {
   /** The handler has `@Res()` or `@Next()`, so that Nest sends nothing. */
   readonly answersItself: boolean
   readonly renders: boolean
-  /** What the router decides by: see `NodeRequestOptions`. */
+  /** What the router uses in addition to the path: see `NodeRequestOptions`. */
   readonly routed: (request: HttpRequest, host: string) => readonly SelectedField[]
   readonly routedBy: readonly string[]
 }
 
-/** Reads the decorators of a handler. Throws OptionsError where one is misplaced. */
+/** Reads the decorators of a handler. Throws OptionsError if one is misplaced. */
 export function planOf(controller: Type, handler: Handler, application: Host, versioning?: VersioningOptions): Plan {
   const router = routerOf(controller, handler, versioning)
   const host: Host = { ...application, traits: { ...application.traits, routedBy: router.routedBy } }
@@ -65,7 +65,7 @@ export function planOf(controller: Type, handler: Handler, application: Host, ve
   }
 }
 
-/** Hosts and versions of a handler. Versions in the path are told apart by that. */
+/** Hosts and versions of a handler. Versions in the path need nothing else. */
 function routerOf(
   controller: Type,
   handler: Handler,
@@ -93,7 +93,7 @@ function versionField(versioning: VersioningOptions): string {
   return versioning.type === VersioningType.MEDIA_TYPE ? 'accept' : '*'
 }
 
-/** The one version of a handler; of several, what the request asks for. */
+/** The version of a handler; if it has several, the one that the request asks for. */
 function versionOf(request: HttpRequest, versions: readonly unknown[], versioning: VersioningOptions): string {
   if (versions.length === 1) return String(versions[0])
   if (versioning.type === VersioningType.CUSTOM) return [versioning.extractor(request)].flat().join(',')
@@ -116,7 +116,7 @@ export function declaredHandlers(discovery: DiscoveryService): [controller: Type
   for (const [owner, handler] of others) {
     if ([CACHED, CACHE_PUT, CACHE_EVICT].every((key) => !Reflect.hasMetadata(key, handler))) continue
     throw new UsageError(
-      `${owner.name}.${handler.name} is not a route: @Cached, @CachePut and @CacheEvict belong on methods of controllers. Use CacheBackend for other values.`,
+      `${owner.name}.${handler.name} is not a route: @Cached, @CachePut and @CacheEvict work on controller methods only. Use CacheBackend for other values.`,
     )
   }
   return handlers.filter(isRoute)
@@ -131,7 +131,7 @@ function cachedOf(controller: Type, handler: Handler, name: string): Declaration
   const isEventStream = Reflect.getMetadata(SSE_METADATA, handler) === true
   const declared = metadata(handler, CACHED)
   if (declared !== undefined && isEventStream) {
-    throw new OptionsError(`@Cached of ${name}`, ['an event stream has no end, so there is nothing to store'])
+    throw new OptionsError(`@Cached of ${name}`, ['an event stream never ends, so it cannot be stored'])
   }
   return declared ?? (isRead(methodOf(handler)) && !isEventStream ? metadata(controller, CACHED) : undefined)
 }
@@ -156,7 +156,7 @@ function nameOf(controller: Type, handler: Handler): string {
 }
 
 function answersItself(controller: Type, handler: Handler): boolean {
-  // A decorator may have put another function in the place of the one whose name the handler has.
+  // A decorator may have replaced the method by another function.
   const names = new MetadataScanner().getAllMethodNames(controller.prototype as object)
   const name = names.find((one) => Reflect.get(controller.prototype as object, one) === handler) ?? handler.name
   if (Reflect.getMetadata(RESPONSE_PASSTHROUGH_METADATA, controller, name) === true) return false

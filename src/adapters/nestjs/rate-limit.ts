@@ -21,10 +21,10 @@ const RATE_LIMIT = 'redwell:rate-limit'
 
 const SKIP = 'redwell:skip-rate-limit'
 
-/** Injection token of the limit of the whole application; undefined where there is none. */
+/** Injection token of the limit of the whole application; undefined if there is none. */
 export const APPLICATION_LIMIT = 'redwell:application-limit'
 
-/** Rates of `@RateLimit` and of the module's `rateLimit`, or their options. */
+/** Rates or options of `@RateLimit` and of the module's `rateLimit`. */
 export type NestRateLimit<Req = HttpRequest> = RateLimitInput<Req>
 
 /**
@@ -38,7 +38,7 @@ export function RateLimit<Req = HttpRequest>(input: NestRateLimit<Req>): CacheDe
   return SetMetadata(RATE_LIMIT, new DeclaredLimit<Req>('options of @RateLimit', input))
 }
 
-/** Leaves a handler, or all handlers of a controller, out of every rate limit. */
+/** Exempts a handler, or all handlers of a controller, from every rate limit. */
 export function SkipRateLimit(): CacheDecorator {
   return SetMetadata(SKIP, true)
 }
@@ -50,7 +50,7 @@ interface HeaderTarget {
 type Handler = ReturnType<ExecutionContext['getHandler']>
 type Controller = ReturnType<ExecutionContext['getClass']>
 
-/** Applies the limits of the application and of handlers: those that need no more than the request's head in a guard. */
+/** Applies the limits of the application and of handlers: in a guard if they need only the request's head. */
 class Limiter {
   readonly #redis: Redis
   readonly #reflector: Reflector
@@ -121,7 +121,7 @@ interface BoundLimit {
   readonly limit: RouteLimit<HttpRequest>
 }
 
-/** Nest answers a refusal by its exception filters. A body of JSON reaches them as an object. */
+/** Nest sends a refusal through its exception filters. A JSON body reaches them as an object. */
 export function refusal({ status, body, fields }: Answer): HttpException {
   const isJson = fields.some(([name, value]) => name.toLowerCase() === 'content-type' && value.includes('json'))
   const text = typeof body === 'string' ? body : Buffer.from(body).toString()
@@ -134,7 +134,7 @@ export class RateLimitGuard extends Limiter implements CanActivate {
   }
 }
 
-/** After all guards, so that options may ask who the user is; before the cache. */
+/** After all guards, so that options can use the signed-in user; before the cache. */
 export class RateLimitInterceptor extends Limiter implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
     return this.apply(context, 'handler')?.then(() => next.handle()) ?? next.handle()

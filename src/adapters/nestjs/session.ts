@@ -25,8 +25,8 @@ export type NestSessionOptions<Req = HttpRequest> = SessionOptions<Req>
 const REQUIRED = 'redwell:require-session'
 
 /**
- * Answers 401 where nobody is signed in, or was too long ago, before the handler and interceptors. On a handler or a
- * controller. Throws OptionsError with every problem of the options.
+ * Responds with 401 if no user is signed in, or the sign-in is too old, before the handler and interceptors. On a handler
+ * or a controller. Throws OptionsError with every problem of the options.
  *
  * @example
  * @RequireSession({ issuedWithin: '5m' })
@@ -40,7 +40,7 @@ interface HeaderTarget {
   header(name: string, value: string): unknown
 }
 
-/** What `@RequireSession` asks for. */
+/** Requirement of `@RequireSession`. */
 export class RequireSessionGuard implements CanActivate {
   readonly #reflector: Reflector
 
@@ -57,7 +57,7 @@ export class RequireSessionGuard implements CanActivate {
     const native = http.getRequest<HttpRequest>()
     const session = sessionOf(native)
     if (session === undefined)
-      throw new UsageError('@RequireSession needs sessions: write `RedwellModule.forRoot({ sessions: { … } })`.')
+      throw new UsageError('@RequireSession needs sessions: call `RedwellModule.forRoot({ sessions: { … } })`.')
     const response = http.getResponse<HeaderTarget>()
     const answer = await guardSession(guard, session, native)
     if (answer === undefined) {
@@ -71,7 +71,7 @@ export class RequireSessionGuard implements CanActivate {
 
 Inject(Reflector)(RequireSessionGuard, undefined, 0)
 
-/** Gives every request of the application a session, on both platforms. */
+/** Provides a session to every request, on both platforms. */
 export class SessionInstaller {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
@@ -81,7 +81,7 @@ export class SessionInstaller {
     this.#adapter = adapter
   }
 
-  /** Called when the application is put together, before its routes are. */
+  /** Called when the application is initialized, before its routes. */
   install(consumer: MiddlewareConsumer): void {
     const { sessions } = this.#redis
     if (!sessions.isConfigured) return
@@ -111,7 +111,7 @@ export class SessionInstaller {
       finish(
         () =>
           chain(openFastifySession(sessions, request, request.raw), (session) =>
-            // Not in a hook: the cache decides later than hooks do, and must not see the fields of this client's session.
+            // Not in a hook: the cache runs after hooks, and must not see the fields of this client's session.
             endWithResponse(session, reply.raw, (error) => fail(reply.raw, error)),
           ),
         done,
@@ -120,7 +120,7 @@ export class SessionInstaller {
   }
 }
 
-/** The handler has answered, and its session cannot be saved: too late for filters. */
+/** The handler has responded, but its session cannot be saved: too late for exception filters. */
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy()
   const isKnown = error instanceof SessionError

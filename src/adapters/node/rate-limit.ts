@@ -30,7 +30,7 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
   }
 }
 
-/** Gives back what does not count, when the response is known. */
+/** Refunds what does not count once the response is known. */
 export function settleWhenSent(res: ServerResponse): void {
   if (hasToSettle(res) && !res.rawListeners('finish').includes(settleOnFinish)) res.on('finish', settleOnFinish)
 }

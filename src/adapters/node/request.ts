@@ -7,32 +7,34 @@ import type { BackgroundRun, RequestContext } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
 import { ReadWatch, watchDerived, WatchedRequest, watchSession } from './watch.js'
 
-/** What answers requests: an application of a framework, or a router. */
+/** Handles requests: an application of a framework, or a router. */
 export type Dispatch = (message: IncomingMessage, response: ServerResponse) => void
 
-/** What the requests of frameworks on `node:http` have in common. */
+/** The request of a framework on `node:http`. */
 export interface PlatformRequest {
+  /** Header fields, lower case. */
   readonly headers: IncomingHttpHeaders
   /** Path and query as the client sent them, before any router or rewrite. */
   readonly originalUrl: string
+  /** `http` or `https`. */
   readonly protocol: string
-  /** Host and port, of the proxy where the application trusts it. */
+  /** Host and port; those of the proxy if the application trusts it. */
   readonly host: string
 }
 
 export interface NodeRequestOptions<Req> {
-  /** The application that requests enter by. */
+  /** The outermost application, which receives the requests. */
   readonly application: Dispatch
-  /** Method and template of its route, where one declaration serves several. */
+  /** Method and template of the route, if one declaration serves several. */
   readonly route?: string | undefined
-  /** Host and port, where `host` of the platform's request is something else. */
+  /** Host and port, if `host` of the platform's request is something else. */
   readonly host?: (() => string) | undefined
-  /** Who the application says is asking. */
+  /** The application's `principal`. */
   readonly principal?: PrincipalOf<Req> | undefined
-  /** What the router has decided by, and the request fields behind it: see `RequestContext`. */
+  /** What the router used in addition to the path, and the request fields behind it: see `RequestContext`. */
   readonly routed?: ((request: Req, host: string) => readonly SelectedField[]) | undefined
   readonly routedBy?: readonly string[] | undefined
-  /** Nothing before the cache changes fields, so that those of most requests need not be parsed for a hit. */
+  /** Nothing before the cache changes request fields, so those of most requests need not be parsed for a hit. */
   readonly fieldsAsSent?: boolean | undefined
 }
 
@@ -96,7 +98,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   }
 }
 
-/** Fields by which every request is judged: caching, conditions, ranges and credentials. */
+/** Fields that affect the lookup: caching, conditions, ranges and credentials. */
 export const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
@@ -112,7 +114,7 @@ export const JUDGED: ReadonlySet<string> = new Set([
 
 const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))
 
-/** Node makes its object of fields only when it is asked for; the usual hit, which has none of these, does without. */
+/** Node builds the object of header fields on first access; the usual hit, which has none of these, does not need it. */
 export function hasJudgedFields({ rawHeaders }: IncomingMessage): boolean {
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
@@ -121,7 +123,7 @@ export function hasJudgedFields({ rawHeaders }: IncomingMessage): boolean {
   return false
 }
 
-/** A request of our own with the keyed inputs of another one, and nothing of the user who sent that. */
+/** A request with the keyed inputs of another one, and nothing else of the client that sent it. */
 export function refreshRequest(
   request: Pick<RequestContext<unknown>, 'target' | 'origin' | 'header'>,
   keyedFields: BackgroundRun['keyedFields'],
@@ -134,7 +136,7 @@ export function refreshRequest(
     message.headers[name] = value
     message.rawHeaders.push(name, value)
   }
-  // No body: its end is there at once.
+  // No body: it ends at once.
   message.push(null)
   return message
 }
@@ -157,8 +159,8 @@ export function respond(dispatch: Dispatch, message: IncomingMessage): Promise<v
 }
 
 /**
- * A connection whose other end takes everything and never sends. Its address is one that is reserved for documentation
- * (RFC 5737): a refresh must not pass what admits local clients only.
+ * A connection whose peer accepts everything and never sends. Its address is reserved for documentation (RFC 5737), so that
+ * a refresh is not mistaken for a local client.
  */
 class NoSocket extends Socket {
   override readonly remoteAddress = '192.0.2.1'
@@ -169,7 +171,7 @@ class NoSocket extends Socket {
   constructor(encrypted: boolean) {
     super()
     this.encrypted = encrypted
-    // A handler that writes on after the end, or destroys its socket, must not end the process.
+    // A handler that writes after the end, or destroys its socket, must not end the process.
     this.on('error', () => {})
   }
 
@@ -179,7 +181,7 @@ class NoSocket extends Socket {
     done()
   }
 
-  /** Without it the writes of one turn would go to the handle of a real socket, which is not there. */
+  /** Without it the writes of one turn would go to the handle of a real socket, which does not exist. */
   override _writev(_chunks: unknown, done: () => void): void {
     done()
   }

@@ -28,7 +28,7 @@ export interface Visit<Req extends PlatformRequest> {
   readonly failed: (error: unknown) => void
 }
 
-/** Answers a request from the cache, or lets its handler run and ends that run with what it writes. */
+/** Answers a request from the cache, or runs its handler and ends that run with what it writes. */
 export function serveCached<Req extends PlatformRequest>(
   { request, response, proceed, failed }: Visit<Req>,
   cachedRoute: CachedRoute<Req>,
@@ -48,7 +48,7 @@ export function serveCached<Req extends PlatformRequest>(
   )
 }
 
-/** Begins a `cachePut`, a `cacheEvict`, or both; the answer is sent when what it invalidates is invalid. */
+/** Begins a `cachePut`, a `cacheEvict`, or both; the response is sent after the invalidations. */
 export function serveWrite<Req extends PlatformRequest>(
   { host, request, response, proceed, failed }: Visit<Req>,
   declared: DeclaredWrite<Req>,
@@ -63,23 +63,23 @@ export function serveWrite<Req extends PlatformRequest>(
   )
 }
 
-/** Lets a successful request by an unsafe method invalidate its URI (RFC 9111 section 4.4). */
+/** Makes a successful request with an unsafe method invalidate its URI (RFC 9111 section 4.4). */
 export function serveUnsafe<Req extends PlatformRequest>({ host, request, response, failed }: Visit<Req>): void {
   const ending: Ending | undefined = response.headersSent ? undefined : Exchange.of(response).unsafe(host, request)
   if (ending !== undefined) intercept(response, ending, failed)
 }
 
-/** Sends an answer from the cache next to the fields that are set already. */
+/** Sends a response from the cache, in addition to the fields that are already set. */
 export function sendHit(response: ServerResponse, outgoing: OutgoingResponse): void {
   if (outgoing.status === 304) for (const name of BODY_FIELDS) response.removeHeader(name)
   response.statusCode = outgoing.status
   setFields(response, fieldsOf(outgoing))
-  // Node would add it, but only where no logger can read it.
+  // Node would add it too late for loggers to read it.
   if (outgoing.body !== null) response.setHeader('Content-Length', outgoing.body.length)
   response.end(outgoing.body ?? undefined)
 }
 
-/** From here on, what is written to a response is decided about by its ending. */
+/** From here on, the ending decides about what is written to the response. */
 export function intercept(response: ServerResponse, ending: Ending, failed: (error: unknown) => void): void {
   new Interception(response, ending, failed).begin()
 }
@@ -88,17 +88,17 @@ const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
 
 type Method = (typeof METHODS)[number]
 
-/** Arguments of `write` and `end`: chunk, encoding and callback, of which any may be left out. */
+/** Arguments of `write` and `end`: chunk, encoding and callback, each optional. */
 type Args = readonly unknown[]
 
 /** How a response is written, as plain functions. */
 type Methods = Readonly<Record<Method, (...args: Args) => unknown>>
 
 /**
- * Stands between a handler and `node:http`. A response that is ended in one go is decided about as a whole; one that
- * comes in pieces by its head, and its pieces pass at once. From then on the response is Node's own again.
+ * Sits between a handler and `node:http`. The decision about a response that ends in one call covers the whole response;
+ * that about a streamed one covers its head, and the pieces pass through. After that the response is Node's own again.
  *
- * `writeHead` decides nothing: what it sets is set on the response, so that `writeHead` and `end` are one answer.
+ * `writeHead` only sets fields on the response, so that `writeHead` and `end` count as one call.
  */
 class Interception {
   readonly #response: ServerResponse
@@ -107,8 +107,8 @@ class Interception {
   readonly #original: Methods
   readonly #own: Methods
   /**
-   * `open`: nothing is written. `deciding`: the head of a stream is being decided about, and its pieces wait.
-   * `answered`: ended, and being decided about; what is written after it does not count. `through`: decided.
+   * `open`: nothing was written. `deciding`: a decision about the head of a stream is pending, and its pieces wait.
+   * `answered`: ended, with a decision pending; later writes are ignored. `through`: decided.
    */
   #state: 'open' | 'deciding' | 'answered' | 'through' = 'open'
   #capture: Capture | undefined
@@ -158,7 +158,7 @@ class Interception {
     return this.#response
   }
 
-  /** Whether Node takes a call now. The first begins a stream, and those that come while its head is decided about wait. */
+  /** Whether a call goes to Node now. The first one starts a stream; calls during the decision about its head wait. */
   #passes(method: Method, args: Args): boolean {
     if (this.#state === 'open') this.#decideByHead()
     if (this.#state === 'deciding') this.#waiting.push(() => this.#own[method](...args))
@@ -174,7 +174,7 @@ class Interception {
     const head = headOf(this.#response)
     const { statusMessage } = this.#response
     const bytes = bytesOf(args)
-    // A copy of what is kept: a handler may use its buffer again when Node has taken the bytes.
+    // A copy, because a handler may reuse its buffer after the write.
     const body = this.#ending.needsBody ? Buffer.from(bytes) : viewOf(bytes)
     this.#state = 'answered'
     this.#decide(
@@ -204,7 +204,7 @@ class Interception {
     )
   }
 
-  /** What the handler still writes goes nowhere; a pipe into the response ends with the response. */
+  /** Discards later writes of the handler; a pipe into the response ends with it. */
   #answerInstead(instead: OutgoingResponse): void {
     this.#waiting = []
     this.#restore()
@@ -221,7 +221,7 @@ class Interception {
     this.#call('end', [body, callback])
   }
 
-  /** `late`: the handler went on in the meantime. */
+  /** `late`: the handler has continued in the meantime. */
   #decide<T>(step: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
     let decided: MaybePromise<T>
     try {
@@ -238,7 +238,7 @@ class Interception {
     else changeFields(this.#response, before, after, late ? NONE : this.#ambient())
   }
 
-  /** HTTP/2 has no reason phrase, and warns of one. */
+  /** HTTP/2 has no reason phrase and warns about one. */
   #setStatus(status: number, message: string): void {
     this.#response.statusCode = status
     if (this.#response.req.httpVersionMajor < 2) this.#response.statusMessage = message
@@ -267,7 +267,7 @@ class Interception {
     const waiting = this.#waiting
     this.#waiting = []
     for (const act of waiting) act()
-    // Writers that were told to wait are told when to go on; where Node's own buffer is full, Node does.
+    // Emits `drain` for writers that wait; if Node's own buffer is full, Node does.
     if (waiting.length > 0 && !this.#response.writableEnded && !this.#response.writableNeedDrain) {
       this.#response.emit('drain')
     }
@@ -284,7 +284,7 @@ class Interception {
     this.#failed(error)
   }
 
-  /** Functions that others have put over ours stay; they call ours, which pass everything on. */
+  /** Functions that others have wrapped around ours stay; ours then pass everything through. */
   #restore(): void {
     const methods = this.#response as Methods
     for (const name of METHODS) {
@@ -299,7 +299,7 @@ function headOf(response: ServerResponse): ResponseHead {
   return { status: response.statusCode, headers: listFields(response) }
 }
 
-/** An entry has no Content-Length of its own, so a hit sends it last; so does a miss, to be the same. */
+/** Entries have no Content-Length, so a hit sends it last; a miss does the same. */
 function moveLengthLast(response: ServerResponse): void {
   const length = response.getHeader('content-length')
   if (length === undefined) return
@@ -307,7 +307,7 @@ function moveLengthLast(response: ServerResponse): void {
   response.setHeader('Content-Length', length)
 }
 
-/** As `writeHead` of Node, with its three forms of fields, but without sending. */
+/** Like Node's `writeHead`, with its three forms of fields, but without sending. */
 function setHead(response: ServerResponse, [status, reason, third]: Args): void {
   const fields = typeof reason === 'string' ? third : reason
   response.statusCode = Number(status)
@@ -317,7 +317,7 @@ function setHead(response: ServerResponse, [status, reason, third]: Args): void 
     for (const [name, value] of lines) if (value !== undefined) response.setHeader(name, value)
     return
   }
-  // A list may name a field several times; it overrides what was set before.
+  // A list may contain a field several times; it overrides earlier values.
   const list: readonly unknown[] = Array.isArray(fields[0]) ? fields.flat() : fields
   for (let index = 0; index < list.length; index += 2) response.removeHeader(String(list[index]))
   for (let index = 0; index < list.length; index += 2) {
@@ -325,7 +325,7 @@ function setHead(response: ServerResponse, [status, reason, third]: Args): void 
   }
 }
 
-/** No bytes where the first argument is a callback or nothing. */
+/** Undefined if the first argument is a callback or missing. */
 function bytesOf([chunk, encoding]: Args): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk
   if (typeof chunk !== 'string') return Buffer.alloc(0)

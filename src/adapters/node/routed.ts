@@ -8,8 +8,8 @@ interface RoutedRequest {
 }
 
 /**
- * What tells apart requests of one URI: a slash at the end, which handlers of wildcards and redirects see though routers
- * mostly do not mind it, and a URL that a middleware has rewritten, such as by host.
+ * What distinguishes requests with one key: a trailing slash, which handlers of wildcards and redirects see although most
+ * routers ignore it, and a URL that a middleware has rewritten, for example by host.
  */
 export function routedOf({ originalUrl, baseUrl = '', url = '' }: RoutedRequest): readonly SelectedField[] {
   const fields: SelectedField[] = []
@@ -25,7 +25,7 @@ function pathOf(url: string): string {
   return end === -1 ? url : url.slice(0, end)
 }
 
-/** A router that answers at its own root sees `/` there. */
+/** At its own root, a router sees `/`. */
 function withoutSlash(url: string): string {
   const path = pathOf(url)
   return path.replace(/\/$/, '') + url.slice(path.length)

@@ -13,7 +13,7 @@ import { intercept } from './response.js'
 
 const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
 
-/** How a request came, by its socket; requests that tests inject may have none. */
+/** How a request arrived, by its socket; injected requests may have none. */
 export function peerOf(message: Pick<IncomingMessage, 'headers'> & { readonly socket?: Socket | undefined }): Peer {
   const { socket, headers } = message
   return {
@@ -27,7 +27,7 @@ export function peerOf(message: Pick<IncomingMessage, 'headers'> & { readonly so
 /** A request in a framework that answers through a `ServerResponse`. */
 export interface SessionVisit {
   readonly sessions: Sessions
-  /** What functions of the options are called with, and what the session is kept on. */
+  /** The object that option functions receive and that the session is stored on. */
   readonly native: object
   readonly message: IncomingMessage
   readonly response: ServerResponse
@@ -35,7 +35,7 @@ export interface SessionVisit {
   readonly proceed: (error?: unknown) => void
 }
 
-/** Loads the session of a request; what becomes of it is done before the response's head leaves. */
+/** Loads the session of a request; it is saved before the response's head is sent. */
 export function serveSession({ sessions, native, message, response, holder, proceed }: SessionVisit): void {
   if (sessionOf(native) !== undefined) return proceed()
   settle(
@@ -48,7 +48,7 @@ export function serveSession({ sessions, native, message, response, holder, proc
   )
 }
 
-/** Does what becomes of a session before the head of a response leaves, behind a cache that was reached later. */
+/** Saves a session before the head of a response is sent, after any cache behind it. */
 export function endWithResponse(session: Session, response: ServerResponse, failed: (error: unknown) => void): void {
   intercept(response, new SessionEnding(session), failed)
 }
@@ -103,7 +103,7 @@ function listTarget(list: string[]): SessionFieldTarget {
   }
 }
 
-/** What is asked of the replies of Fastify, whichever adapter has them. */
+/** The members of Fastify replies that are used here. */
 interface FastifyReplyLike {
   readonly statusCode: number
   getHeader(name: string): number | string | string[] | undefined
@@ -120,7 +120,7 @@ export function openFastifySession(
   return chain(opened, (session) => keepSession(native, session))
 }
 
-/** The onSend hook: commits once, and sets the fields of this response and of one that an error makes of it. */
+/** The onSend hook: commits once, and sets the fields of this response and of an error response that replaces it. */
 export function endFastifySession(native: object, reply: FastifyReplyLike): MaybePromise<void> {
   const session = sessionOf(native)
   if (session === undefined) return undefined
@@ -147,10 +147,10 @@ function fail(session: Session, error: unknown): never {
   throw error
 }
 
-/** Sessions that could not be saved: the error response in the place of theirs runs through the hook as well. */
+/** Sessions that could not be saved: the error response that replaces theirs runs through the hook as well. */
 const failed = new WeakSet<Session>()
 
-/** Refuses a request on `node:http`, or lets it pass. */
+/** Rejects a request on `node:http`, or calls the next handler. */
 export function guardNodeSession<Req extends object>(
   guard: SessionGuard<Req>,
   native: Req,
@@ -159,7 +159,7 @@ export function guardNodeSession<Req extends object>(
 ): void {
   const session = sessionOf(native)
   if (session === undefined)
-    return proceed(new Error('There is no session: write `app.use(sessions())` before requireSession.'))
+    return proceed(new Error('There is no session: call `app.use(sessions())` before requireSession.'))
   settle(
     () => guardSession(guard, session, native),
     (answer) => {

@@ -6,34 +6,34 @@ import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
 import { sessionOf } from '../sessions.js'
 
-/** What libraries make of credentials before a handler sees the request. */
+/** Properties that libraries derive from credentials before the handler runs. */
 const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
 
-/** Those that are made of cookies alone. */
+/** Those derived from cookies alone. */
 const OF_COOKIE: ReadonlySet<string> = new Set(['cookies', 'signedCookies', 'session'])
 
-/** Reports reads of what tells users apart and is no part of the key: request fields, and what libraries make of them. */
+/** Reports reads of data that identifies users and is not part of the key: request fields, and properties derived from them. */
 export class ReadWatch {
   readonly #run: Presented
-  /** What the functions that select the entry have read: it is part of the key. */
+  /** What the functions that select the entry have read; it is part of the key. */
   readonly #keyed = new Set<string>()
   /** Properties that were no object for a function that selects the entry by a value, with what they were. */
   readonly #keyedValues = new Map<string, unknown>()
-  /** Such a function is running. */
+  /** Whether such a function is running. */
   #selector: Selector | undefined
-  /** Only what is read for the response counts: not what hooks, sessions and loggers read after the handler. */
+  /** Only reads for the response count, not those of hooks, sessions and loggers after the handler. */
   active = true
 
   constructor(run: Presented) {
     this.#run = run
   }
 
-  /** Whether one of the fields can carry a user's credentials. */
+  /** Whether one of the fields can contain a user's credentials. */
   get watchesCredentials(): boolean {
     return this.#run.watched.includes('cookie') || this.#run.watched.includes('authorization')
   }
 
-  /** Calls functions that have selected the entry once more: what they read does not count from then on. */
+  /** Calls the functions that selected the entry again; what they read no longer counts. */
   observe([selector, ...rest]: readonly Selector[]): MaybePromise<void> {
     if (selector === undefined) return
     const done = (): MaybePromise<void> => {
@@ -43,7 +43,7 @@ export class ReadWatch {
     this.#selector = selector
     try {
       const called = selector.call()
-      // What they throw they have thrown at the lookup.
+      // Their errors were reported at the lookup.
       return isPromise(called) ? Promise.resolve(called).then(done, done) : done()
     } catch {
       return done()
@@ -52,12 +52,12 @@ export class ReadWatch {
 
   read(name: string): void {
     if (!this.active || !this.#run.watched.includes(name)) return
-    // A value that was made of a whole field says nothing about the rest of it.
+    // A value derived from the whole field does not cover the rest of it.
     if (this.#selector?.isOwner === true) this.#keyed.add(name)
     else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, name)
   }
 
-  /** All fields were enumerated. That is a read even of those that are absent: another request may have them. */
+  /** All fields were enumerated, which also reads those that are absent: another request may have them. */
   readAll(isPresent: (name: string) => boolean): void {
     const { watched } = this.#run
     if (!this.active) return
@@ -82,7 +82,7 @@ export class ReadWatch {
     return this.#selector !== undefined
   }
 
-  /** The data of the session was read. One that `per` or `key` asks is part of the key as a whole. */
+  /** The data of the session was read. If `per` or `key` reads it, it is part of the key as a whole. */
   readSession(): void {
     if (!this.active || !this.#run.watched.includes('cookie')) return
     const name = 'request.session'
@@ -90,7 +90,7 @@ export class ReadWatch {
     else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, 'cookie')
   }
 
-  /** A property of the request that a library has made of credentials was read. Returns the value to hand out. */
+  /** A property that a library derived from credentials was read. Returns the value to hand out. */
   readProperty(property: string, value: unknown): unknown {
     const name = `request.${property}`
     const field = OF_COOKIE.has(property) ? 'cookie' : undefined
@@ -108,7 +108,7 @@ export class ReadWatch {
     const report = (what: string): void => {
       if (this.active) this.#run.noteRead(what, field)
     }
-    // A function that selects the entry has looked at some members of it: those are keyed, and that it is there.
+    // A function that selects the entry has read some of its members: those, and its presence, are part of the key.
     if (isObject && [...this.#keyed].some((one) => one.startsWith(`${name}.`)))
       return viewOf(value, (member) => {
         if (!this.#keyed.has(`${name}.${member}`)) report(`${name}.${member}`)
@@ -118,18 +118,18 @@ export class ReadWatch {
   }
 }
 
-/** Reports that a handler reads the session, wherever it has that from. */
+/** Reports that a handler reads the session, wherever it got that from. */
 export function watchSession(request: object, watch: ReadWatch | undefined): void {
   sessionOf(request)?.onRead(watch && (() => watch.readSession()))
 }
 
-/** An object that tells which of its members are looked at. Its methods act on the object itself. */
+/** Wraps an object so that reads of its members are reported. Its methods act on the object itself. */
 function viewOf(object: object, read: (member: string) => void): object {
   return new Proxy(object, {
     get(target, member) {
       if (typeof member === 'string') read(member)
       const value: unknown = Reflect.get(target, member, target)
-      // A proxy must hand out what an object owns and does not let change.
+      // A proxy must return the actual value of a property that is read-only and not configurable.
       const isMethod = typeof value === 'function' && !Object.hasOwn(target, member)
       return isMethod ? (value.bind(target) as unknown) : value
     },
@@ -148,11 +148,11 @@ function viewOf(object: object, read: (member: string) => void): object {
 
 type Fields = Iterable<readonly [name: string, value: string | string[] | undefined]>
 
-/** What the requests of all frameworks do with the message of `node:http` behind them. */
+/** A request of a framework with the message of `node:http` behind it. */
 export abstract class WatchedRequest {
   abstract readonly message: object
   protected watch: ReadWatch | undefined
-  /** The fields of the message while its handler sees watched ones. */
+  /** The actual fields of the message while its handler sees watched ones. */
   protected unwatched: IncomingHttpHeaders | undefined
   #undo: (() => void) | undefined
 
@@ -169,12 +169,12 @@ export abstract class WatchedRequest {
     if (this.watch !== undefined) this.watch.active = active
   }
 
-  /** What a read on behalf of the cache returns: none of the handler's. */
+  /** Returns the result of a read on behalf of the cache, which is not reported. */
   protected unobserved<T>(read: () => T): T {
     return this.watch === undefined || this.watch.isObserving ? read() : this.watch.ignoring(read)
   }
 
-  /** Shows other values of some fields than the client sent, in both of their forms, and reports reads. */
+  /** Replaces the values of some request fields, in both of their forms, and reports reads. */
   protected presentMessage(message: IncomingMessage, { requestFields }: Presented): void {
     const { headers, rawHeaders } = message
     const changed = [...(requestFields ?? [])].filter(([name, value]) => headers[name] !== value)
@@ -224,8 +224,8 @@ function setFieldProperty<Name extends FieldProperty>(
 }
 
 /**
- * Puts watched views of its fields on a message. A view is a proxy, since replacing properties of the object itself
- * makes V8 give up its shape, and enumeration has to be seen as well.
+ * Replaces the fields of a message by watched views. A view is a proxy: replacing properties of the object itself would make
+ * V8 give up its shape, and would not report enumeration.
  */
 function watchMessage(message: IncomingMessage, watch: ReadWatch): void {
   const { headers, rawHeaders } = message
@@ -259,21 +259,21 @@ function watchMessage(message: IncomingMessage, watch: ReadWatch): void {
   })
   setFieldProperty(message, 'headers', watchedHeaders)
   setFieldProperty(message, 'rawHeaders', watchedList)
-  // Node makes these from `rawHeaders` when they are asked for, and keeps them.
+  // Node derives these from `rawHeaders` on first access and keeps them.
   if (message.httpVersionMajor < 2) setFieldProperty(message, 'headersDistinct', undefined)
 }
 
-/** Watched objects, and what watches them. */
+/** Watched objects, and their watches. */
 const watches = new WeakMap<object, ReadWatch>()
 
 export function watchOf(object: object): ReadWatch | undefined {
   return watches.get(object)
 }
 
-/** Prototypes, each with the one that reports reads. */
+/** Prototypes, each with the prototype that reports reads. */
 const watchedPrototypes = new WeakMap<object, object>()
 
-/** Puts a prototype that reports reads over the one of an object. Objects of one class share it, and so keep their shape. */
+/** Inserts a prototype that reports reads. Objects of one class share it, so they keep their shape. */
 export function watchPrototype<T extends object>(object: T, watch: ReadWatch, make: (parent: T) => object): void {
   const isWatched = watches.has(object)
   watches.set(object, watch)
@@ -283,7 +283,7 @@ export function watchPrototype<T extends object>(object: T, watch: ReadWatch, ma
   Object.setPrototypeOf(object, watched)
 }
 
-/** Reports reads of the properties that libraries make of credentials, whether the request has them or not. */
+/** Reports reads of properties that libraries derive from credentials, whether or not the request has them. */
 export function watchDerived(request: object, watch: ReadWatch): void {
   for (const name of watches.has(request) ? [] : DERIVED) {
     const own = Object.getOwnPropertyDescriptor(request, name)

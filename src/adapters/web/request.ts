@@ -6,29 +6,29 @@ import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange
 import { hasJudgedFields, JUDGED } from '../node/request.js'
 import { ReadWatch, WatchedRequest, watchOf, watchPrototype, watchSession } from '../node/watch.js'
 
-/** Where the authority of a URL has begun: after `http://` or `https://`. */
+/** Index at which the authority of a URL has begun: after `http://` or `https://`. */
 const AUTHORITY = 8
 
-/** What answers requests, such as `app.fetch`. */
+/** Handles requests, such as `app.fetch`. */
 type Dispatch = (request: Request) => Response | Promise<Response>
 
 interface WebRequestOptions<Native> {
-  /** The framework's own request or context, for the functions of the options. */
+  /** The framework's request or context, for functions in options. */
   readonly native: Native
   readonly request: Request
-  /** Who the application says is asking. */
+  /** The application's `principal`. */
   readonly principal?: PrincipalOf<Native> | undefined
-  /** The path as the router took it. Default: that of the URL. */
+  /** The path as the router interpreted it. Default: that of the URL. */
   readonly path?: string | undefined
   /** Method and template of its route. */
   readonly route?: string | undefined
-  /** The message of `node:http` behind the request, where there is one. */
+  /** The message of `node:http` behind the request, if there is one. */
   readonly message?: IncomingMessage | undefined
-  /** The application that requests enter by. Without it nothing is refreshed in the background. */
+  /** The outermost application. Without it nothing is refreshed in the background. */
   readonly application?: Dispatch | undefined
 }
 
-/** Requests as they were sent, by those that a handler saw in their place. */
+/** Requests as they were sent, by those that the handler saw instead. */
 const originals = new WeakMap<Request, Request>()
 
 /** A web `Request` as the cache sees it. */
@@ -39,11 +39,11 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   readonly route: string | undefined
   readonly principal: AdaptedRequest<Native>['principal']
   readonly dispatch?: (run: BackgroundRun) => Promise<void>
-  /** The request as the handler is to see it. */
+  /** The request as the handler sees it. */
   shown: Request
   readonly #path: string | undefined
   readonly #incoming: IncomingMessage | undefined
-  /** The incoming message, where nothing has made a Headers object of its fields yet, so that both are the same. */
+  /** The incoming message, if no Headers object was created from it yet, so that both are the same. */
   readonly #untouched: IncomingMessage | undefined
   readonly #isPlain: boolean
 
@@ -63,8 +63,8 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   }
 
   /**
-   * The path as the framework has routed it, so that two requests that meet the same route with the same parameters are
-   * one, and the query as it came. Where the application is mounted in another one, the path of the mount comes first.
+   * The path as the framework has routed it, so that requests for the same route with the same parameters share a key, and
+   * the query as sent. If the application is mounted in another one, the path of the mount comes first.
    */
   get target(): string {
     const { url } = this.message
@@ -77,7 +77,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     return sent.startsWith('/') ? mountPath(sent, url) + target : sent
   }
 
-  /** As sent where the framework has only decoded it: what invalidates a URI names it as it is sent. */
+  /** As sent, if the framework has only decoded it, because invalidations use the form as sent. */
   #routedPath(sent: string): string {
     const routed = this.#path
     return routed === undefined || routed === decoded(sent) ? sent : routed
@@ -97,7 +97,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  /** Read past the watch, which is for the handler. */
+  /** Reads without reporting, which is for the handler only. */
   #fieldOf(name: string): string | undefined {
     return this.unobserved(() => this.message.headers.get(name)) ?? undefined
   }
@@ -136,8 +136,8 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
 }
 
 /**
- * Whether nothing has asked for the Headers of a request of @hono/node-server. It makes them then, at many times the
- * cost of all else that a hit does; until then the message is the same.
+ * Whether the Headers of a request of @hono/node-server were not created yet. Creating them costs many times more than the
+ * rest of a hit; until then the message has the same content.
  */
 function isUntouched(request: Request, message: IncomingMessage): boolean {
   let isOfMessage = false
@@ -149,7 +149,7 @@ function isUntouched(request: Request, message: IncomingMessage): boolean {
   return isOfMessage
 }
 
-/** What a mount has taken away from the path that was sent: two mounted applications may have routes of the same name. */
+/** The part of the path that a mount has removed: two mounted applications may have the same routes. */
 function mountPath(sent: string, url: string): string {
   const whole = pathOf(new URL(sent, url).href)
   const routed = pathOf(url)
@@ -173,7 +173,7 @@ function pathOf(url: string): string {
 
 const METHODS = ['get', 'has', 'forEach', 'entries', 'keys', 'values', Symbol.iterator] as const
 
-/** A prototype of Headers that report what is asked for, by name or with all others. @hono/node-server has its own class. */
+/** A prototype of Headers that reports reads, by name or of all fields. @hono/node-server has its own class. */
 function headersPrototype(parent: Headers): object {
   const methods: PropertyDescriptorMap = {}
   for (const method of METHODS) {

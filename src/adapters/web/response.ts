@@ -15,18 +15,18 @@ import {
 } from '../fields.js'
 import type { WebRequest } from './request.js'
 
-/** A request in a framework of web `Request` and `Response`. */
+/** A request in a framework based on web `Request` and `Response`. */
 export interface Visit<Native> {
   readonly host: Host
   readonly request: WebRequest<Native>
-  /** Runs the handlers behind. Undefined: what they answered cannot be cached, and counts as no success. */
+  /** Runs the following handlers. Undefined: their response cannot be cached and does not count as a success. */
   readonly next: (shown: Request) => Promise<Response | undefined>
 }
 
 /**
- * Answers a request from the cache, or runs its handler and ends that run with its response. `key`: what stands for the
- * response in this framework while the request lasts. `ambient`: fields that are set for whatever response comes.
- * Undefined: the response stays as it is.
+ * Answers a request from the cache, or runs its handler and ends that run with its response. `key`: the object that
+ * represents the response in this framework. `ambient`: fields that are set for any response. Undefined: the response is not
+ * changed.
  */
 export async function serveCached<Native>(
   key: object,
@@ -51,7 +51,7 @@ export async function serveCached<Native>(
   }
 }
 
-/** Runs the handler of a `cachePut`, a `cacheEvict`, or both; its response is sent when what it invalidates is invalid. */
+/** Runs the handler of a `cachePut`, a `cacheEvict`, or both; its response is sent after the invalidations. */
 export async function serveWrite<Native>(
   key: object,
   { host, request, next }: Visit<Native>,
@@ -68,7 +68,7 @@ export async function serveWrite<Native>(
   }
 }
 
-/** Lets a successful request by an unsafe method invalidate its URI (RFC 9111 section 4.4). */
+/** Makes a successful request with an unsafe method invalidate its URI (RFC 9111 section 4.4). */
 export async function serveUnsafe<Native>(key: object, { host, request, next }: Visit<Native>): Promise<void> {
   const ending = Exchange.of(key).unsafe(host, request)
   const response = await next(request.shown)
@@ -108,7 +108,7 @@ function targetOf(headers: Headers): FieldTarget {
   }
 }
 
-/** An answer from the cache, with the fields that were set before. */
+/** A response from the cache, with the fields that were set before. */
 function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
   const fields = fieldsOf(outgoing)
   if (ambient.keys().next().done === true) return responseOf(outgoing.status, fields, outgoing.body)
@@ -117,7 +117,7 @@ function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
   return new Response(hasNoContent(outgoing.status) ? null : outgoing.body, { status: outgoing.status, headers })
 }
 
-/** A response with these fields. As a plain object, servers send them without looking into it. */
+/** A response with these fields. Servers send a plain object without inspecting it. */
 function responseOf(
   status: number,
   fields: readonly Field[],
@@ -129,7 +129,7 @@ function responseOf(
   return new Response(hasNoContent(status) ? null : body, { status, headers })
 }
 
-/** Statuses with which `new Response` refuses a body. */
+/** Statuses for which `new Response` rejects a body. */
 function hasNoContent(status: number): boolean {
   return status === 304 || status === 204 || status === 205
 }
@@ -137,7 +137,7 @@ function hasNoContent(status: number): boolean {
 /** Reads until the end of a whole body: one chunk, and the end. */
 const READS_MAX = 2
 
-/** A body whose end is not there yet: what was read of it, and what is still to be read. */
+/** A body that has not ended yet: the part that was read, and a reader for the rest. */
 interface Rest {
   readonly chunks: Uint8Array[]
   readonly pending: ReturnType<ReadableStreamDefaultReader<Uint8Array>['read']> | undefined
@@ -145,8 +145,8 @@ interface Rest {
 }
 
 /**
- * The body of a response, if it is there already. A Response does not say whether its body is a text or a stream, and a
- * stream must not be waited for: what cannot be read to its end within this turn of the event loop is one.
+ * The body of a response, if it is complete. A Response does not tell whether its body is a string or a stream, and the
+ * cache must not wait for a stream: a body that cannot be read to its end within this turn of the event loop is one.
  */
 async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   if (body === null) return Buffer.alloc(0)
@@ -156,7 +156,7 @@ async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   const turn = nextTurn()
   for (let reads = 0; reads < READS_MAX; reads += 1) {
     const pending = reader.read()
-    // The reader of the response sees the error of a broken body.
+    // The reader of the response receives the error of a broken body.
     const result = await Promise.race([pending, turn]).catch(() => undefined)
     if (result === undefined) return { chunks, pending, reader }
     if (result.done) return Buffer.concat(chunks)
@@ -165,7 +165,7 @@ async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   return { chunks, pending: undefined, reader }
 }
 
-/** The rest of a body on its way out, copied at the pace of its reader. Its copy is complete before its end is sent. */
+/** The rest of a body while it is sent, copied at the pace of its reader. The copy is complete before the end is sent. */
 function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined): ReadableStream<Uint8Array> {
   let ahead = pending
   const next = async (): Promise<Uint8Array | undefined> => {
