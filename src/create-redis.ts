@@ -3,6 +3,7 @@ import { CacheBackend } from './data/backend.js'
 import { describeValue, SettingsError, unknownOptions, UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
 import { observeDriver } from './redis/driver.js'
+import { isIoRedis } from './redis/ioredis.js'
 import { Limits } from './limit/limits.js'
 import type { RateLimiterOptions } from './limit/options.js'
 import type { RateLimiter } from './limit/rate-limiter.js'
@@ -167,7 +168,10 @@ export class Redis implements AsyncDisposable {
         'The embedded store (memory:) has no Redis client. Set REDIS_URL, or the `url` option, to a Redis server.',
       )
     }
-    return this.connection.client
+    const { client } = this.connection
+    if (isIoRedis(client))
+      throw new UsageError('The client of this Redis is one of ioredis: use the one that you gave.')
+    return client
   }
 
   /** State of the connection; always `ready` on the embedded store until it is closed. */

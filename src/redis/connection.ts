@@ -1,10 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { UnavailableError } from '../errors.js'
+import { SettingsError, UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/recorder.js'
 import type { CommandArgument, Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
-import { checkClient, closeClient, connectClient, isReply, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
+import { checkClient, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
+import { ioRedisPort, isIoRedis } from './ioredis.js'
+import { nodeRedisPort } from './node-redis.js'
+import { type ClientPort, isReply, type Topology } from './port.js'
 import {
   addressesOf,
   type ConnectionCounters,
@@ -16,11 +19,11 @@ import {
   statusOf,
   ServerWatch,
 } from './server.js'
-import type { NodeRedis, ResolvedSettings } from './settings.js'
+import type { IoRedis, NodeRedis, ResolvedSettings } from './settings.js'
 import type { NodeConnection } from './node-connection.js'
 import { Subscriber } from './subscriber.js'
 import { Tracking, type TrackingListener } from './tracking.js'
-import { connectNodes, type NodeConnections, type Topology, topologyOf } from './topology.js'
+import { connectNodes, type NodeConnections } from './topology.js'
 
 /** How long `connect()` waits in addition to the time of one attempt. */
 const CONNECT_GRACE_MS = 1000
@@ -34,17 +37,6 @@ const MASTER_POLL_MS = 50
 /** The longest a close waits for commands under way and those that follow from their replies. */
 const DRAIN_LIMIT_MS = 1000
 
-const LIFE_EVENTS = [
-  'connect',
-  'end',
-  'reconnecting',
-  'terminated',
-  'disconnect',
-  'node-reconnecting',
-  'node-disconnect',
-  'topology-change',
-] as const
-
 type StatusListener = (status: ConnectionStatus, previous: ConnectionStatus) => void
 
 export interface ConnectionOptions {
@@ -57,8 +49,9 @@ export interface ConnectionOptions {
 /** The connection to Redis: never queues while there is no server, never waits longer than a command's budget. */
 export class Connection {
   readonly topology: Topology
-  /** The node-redis client as applications use it, with the driver's own reply types and rules. */
-  readonly client: NodeRedis
+  /** The client as applications use it, with its driver's own reply types and rules; where it was given, the very one. */
+  readonly client: NodeRedis | IoRedis
+  readonly #port: ClientPort
   /**
    * What to add to this process' clock to have that of Redis; 0 until it was measured. On a cluster the clock of the
    * primary whose address sorts first, so that all processes choose the same.
@@ -70,6 +63,7 @@ export class Connection {
   readonly #replicated: boolean
   readonly #deadlines: Deadlines
   readonly #nodes: NodeConnections
+  readonly #unlisten: () => void
   readonly #watch: ServerWatch
   readonly #subscriber: Subscriber
   readonly #tracking: Tracking[] = []
@@ -92,13 +86,14 @@ export class Connection {
     this.#log = new StatusLog(logger, this.#where)
     this.#replicated = main !== undefined
     this.#own = settings.client === undefined || this.#replicated
-    if (settings.client !== undefined) checkClient(settings.client)
-    this.client = (this.#replicated ? settings.client?.duplicate() : settings.client) ?? makeClient(settings)
-    this.topology = topologyOf(this.client)
+    this.client = settings.client ?? makeClient(settings)
+    const port = portOf(this.client, settings)
+    this.#port = this.#replicated && settings.client !== undefined ? port.duplicate() : port
+    this.topology = this.#port.topology
     // Shared, because one budget may cover commands of both connections.
     this.#deadlines = main === undefined ? new Deadlines(settings.commandTimeoutMs) : main.#deadlines
     this.#watch = new ServerWatch(settings, this.#where, logger)
-    this.#nodes = connectNodes(this.client, {
+    this.#nodes = connectNodes(this.#port, {
       where: this.#where,
       replicas: this.#replicated ? { count: settings.waitForReplicas, limitMs: settings.commandTimeoutMs } : undefined,
       deadlines: this.#deadlines,
@@ -110,8 +105,8 @@ export class Connection {
       onClock: () => this.#updateClock(),
       onForbidden: (message) => this.#watch.onForbidden(message),
     })
-    this.#subscriber = new Subscriber(this.client, settings, logger)
-    this.#listen('on')
+    this.#subscriber = new Subscriber(this.#port, settings, logger)
+    this.#unlisten = this.#port.listen({ failed: this.#fail, changed: (renewed) => this.#refresh(renewed) })
     if (!this.#replicated) this.onStatus((status, previous) => publishStatus(this.#where, status, previous))
   }
 
@@ -198,7 +193,8 @@ export class Connection {
    * this connection.
    */
   track(prefix: string, listener: TrackingListener): Tracking {
-    const tracking = new Tracking(this.client, prefix, listener, this.logger)
+    // `portOf` refuses a near cache on any other.
+    const tracking = new Tracking(this.client as NodeRedis, prefix, listener, this.logger)
     this.#tracking.push(tracking)
     return tracking
   }
@@ -209,7 +205,7 @@ export class Connection {
     this.#started = true
     this.#refresh()
     // A given client is connected by its owner.
-    if (this.#own && !this.client.isOpen) void this.#connectClient()
+    if (this.#own && !this.#port.isOpen) void this.#connectClient()
   }
 
   /** Waits until commands are answered. Rejects when that takes longer than the connect time-out allows. */
@@ -244,10 +240,10 @@ export class Connection {
     clearInterval(this.#poll)
     this.#nodes.stop()
     await Promise.all([...this.#tracking, this.#subscriber].map((one) => one.close()))
-    if (this.#own) await closeClient(this.client)
+    if (this.#own) await this.#port.close()
     await this.#deadlines.idle()
     // Our own client keeps its error listener: an error that it emits later must not end the process.
-    if (!this.#own) this.#listen('off')
+    if (!this.#own) this.#unlisten()
   }
 
   /** A caller sends its next command in the turn in which the last one was answered, or in the one after it. */
@@ -263,7 +259,7 @@ export class Connection {
   async #connectClient(): Promise<void> {
     while (this.#status !== 'closed') {
       try {
-        await connectClient(this.client)
+        await this.#port.connect()
         return this.#refresh()
       } catch (error) {
         this.#fail(error)
@@ -281,13 +277,6 @@ export class Connection {
     unlisten()
   }
 
-  /** Adds the listeners of the driver's events, or removes them. */
-  #listen(method: 'on' | 'off'): void {
-    for (const event of ['error', 'node-error'] as const) this.client[method](event, this.#fail)
-    for (const event of ['ready', 'node-ready'] as const) this.client[method](event, this.#onReady)
-    for (const event of LIFE_EVENTS) this.client[method](event, this.#update)
-  }
-
   readonly #fail = (error: unknown): void => {
     this.#lastError = error instanceof Error ? error : new Error(String(error))
     this.#refresh()
@@ -295,14 +284,9 @@ export class Connection {
     if (isReply(error)) this.#log.refused(error.message)
   }
 
-  /** A new connection may lead to another server than before, or to one that was restarted. */
-  readonly #onReady = (node?: { readonly host: string; readonly port: number }): void => {
-    this.#refresh(node === undefined ? '' : `${node.host}:${node.port}`)
-  }
-
-  /** Driver events carry arguments of their own. */
   readonly #update = (): void => this.#refresh()
 
+  /** `renewed`: a new connection may lead to another server than before, or to one that was restarted. */
   #refresh(renewed?: string): void {
     if (this.#status === 'closed') return
     this.#nodes.refresh(renewed)
@@ -358,8 +342,20 @@ export class Connection {
   #reason(): string {
     if (this.#lastError !== undefined) return connectProblem(this.#lastError, this.settings, this.#everReady)
     if (this.#everReady) return 'the connection was closed'
-    return this.#own || this.client.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
+    return this.#own || this.#port.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
   }
+}
+
+function portOf(client: NodeRedis | IoRedis, { client: given, nearBytes }: ResolvedSettings): ClientPort {
+  if (isIoRedis(client)) {
+    if (nearBytes !== undefined)
+      throw new SettingsError([
+        'near: needs the driver of redwell or a client of node-redis; leave it out with ioredis',
+      ])
+    return ioRedisPort(client)
+  }
+  if (given !== undefined) checkClient(client)
+  return nodeRedisPort(client)
 }
 
 /** For the connection that confirms invalidations: the main one logs about the same servers. */

@@ -3,6 +3,7 @@ import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentin
 import { createRequire } from 'node:module'
 import { SettingsError } from '../errors.js'
 import { type CommandArgument, type CommandChannel, type Reply, slotOf } from './command.js'
+import { messageOf, within } from './port.js'
 import { type NodeRedis, type ResolvedSentinel, type ResolvedSettings, withoutUndefined } from './settings.js'
 
 /** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
@@ -172,36 +173,9 @@ export async function closeClient(client: NodeRedis): Promise<void> {
   destroy(client)
 }
 
-/** Rejects with `late()` where a promise takes longer than this. */
-export async function within<T>(limitMs: number, promise: Promise<T>, late: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), limitMs)
-  })
-  return Promise.race([promise, limit]).finally(() => clearTimeout(timer))
-}
-
 function destroy(client: NodeRedis): void {
   // Rejects or throws where the client has closed by itself meanwhile.
   new Promise((resolve) => resolve(client.destroy())).catch(() => {})
-}
-
-/** The driver's errors by name as well, because a given client may come from another copy of the driver. */
-const REPLY_ERRORS = new Set(['SimpleError', 'BlobError'])
-
-/** Whether an error is an answer of the server, such as OOM. Any other error means that no answer came. */
-export function isReply(error: unknown): error is Error {
-  return error instanceof driver().ErrorReply || (error instanceof Error && REPLY_ERRORS.has(error.constructor.name))
-}
-
-/** The code of an error reply, which is its first word. */
-export function codeOf(error: Error): string {
-  const end = error.message.indexOf(' ')
-  return end === -1 ? error.message : error.message.slice(0, end)
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** The versions that `checkClient` and test/redis/driver.test.ts were written for; the same range as in package.json. */

@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.js'
 import { publishBreaker } from '../telemetry/recorder.js'
 import type { CommandArgument, CommandChannel, Reply } from './command.js'
 import type { CommandBudget, Deadlines } from './deadline.js'
-import { codeOf, isReply, messageOf } from './driver.js'
+import { codeOf, isReply, messageOf } from './port.js'
 import { type Counting, factsOf, HEALTH_INFO, INFO, type NodeState, ServerClock, type ServerFacts } from './server.js'
 
 /** Pause before a server that is loading its data, or is a replica, is asked again. */

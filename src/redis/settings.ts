@@ -6,6 +6,14 @@ import { describeValue } from '../errors.js'
 /** A node-redis client of any modules and protocol. */
 export type NodeRedis = RedisClientType | RedisClusterType | RedisSentinelType
 
+/** A client of ioredis, from version 5 on: of one server, by sentinels, or of a cluster. */
+export interface IoRedis {
+  readonly status: string
+  callBuffer(command: string, ...args: (string | Buffer)[]): Promise<unknown>
+  quit(): Promise<unknown>
+  disconnect(reconnect?: boolean): void
+}
+
 const MASK = '***'
 
 /** A text that is masked in strings, JSON, inspections and logs. */
@@ -154,8 +162,8 @@ export interface RedisSettings {
    * counts to the history once a minute. Default true.
    */
   operate?: boolean | undefined
-  /** Your own node-redis client, used as it is: you connect it and you close it. */
-  client?: NodeRedis | undefined
+  /** Your own client of node-redis or ioredis, used as it is: you connect it and you close it. */
+  client?: NodeRedis | IoRedis | undefined
 }
 
 /** What sessions take from the settings (`REDIS_SESSION_…`). */
@@ -260,7 +268,7 @@ export interface ResolvedSettings {
   /** Whether operators may ask this process over Redis. */
   readonly operate: boolean
   /** The client that was passed in. */
-  readonly client: NodeRedis | undefined
+  readonly client: NodeRedis | IoRedis | undefined
   /** Settings that were given and are ignored; logged once at start. */
   readonly warnings: readonly string[]
 }

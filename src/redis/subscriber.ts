@@ -1,9 +1,8 @@
-import type { RedisClientType } from '@redis/client'
 import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { closeClient, duplicateOnce, isCluster, isSentinel, primariesOf, within } from './driver.js'
-import type { NodeRedis, ResolvedSettings } from './settings.js'
+import { type ClientPort, type MessageConnection, within } from './port.js'
+import type { ResolvedSettings } from './settings.js'
 
 /** A subscription that is not confirmed by then is refused; the caller goes on without it. */
 const SUBSCRIBE_LIMIT_MS = 1000
@@ -11,15 +10,9 @@ const SUBSCRIBE_LIMIT_MS = 1000
 /** Pause between attempts at the nodes of a cluster, while none of them accepts subscriptions. */
 const MOVE_PAUSE_MS = 100
 
-/**
- * After any of these a sentinel's own subscription connection may have moved to another node. A reset too many is
- * harmless: a waiter that was woken for nothing looks up once more.
- */
-const MOVE_EVENTS = ['ready', 'topology-change'] as const
-
 interface Subscription {
   readonly channel: string
-  readonly listener: (message: string | Buffer) => void
+  readonly listener: (message: Buffer) => void
   readonly onReset: () => void
   confirmed: boolean
 }
@@ -27,13 +20,12 @@ interface Subscription {
 /** The connection on which channel messages arrive, opened for the first subscription. */
 export class Subscriber {
   readonly #subscriptions = new Set<Subscription>()
-  #opening: Promise<NodeRedis> | undefined
-  /** The connection of its own, where there is one. */
-  #opened: NodeRedis | undefined
+  #opening: Promise<MessageConnection> | undefined
+  #opened: MessageConnection | undefined
   #closed = false
 
   constructor(
-    private readonly main: NodeRedis,
+    private readonly client: ClientPort,
     private readonly settings: ResolvedSettings,
     private readonly logger: Logger,
   ) {}
@@ -46,13 +38,13 @@ export class Subscriber {
   ): Promise<() => Promise<void>> {
     if (this.settings.maxConnections === 1)
       throw new UnavailableError('error', 'maxConnections is 1: there is no second connection for wake-ups.')
-    const client = await limited(this.#open())
-    // A function of its own, because the driver keeps listeners in a set. Its type has texts, which are not asked for.
-    const onMessage = (message: string | Buffer): void => listener(Buffer.from(message))
+    const connection = await limited(this.#open())
+    // A function of its own, because listeners are kept in a set. Its bytes are ours.
+    const onMessage = (message: Buffer): void => listener(Buffer.from(message))
     const subscription = { channel, listener: onMessage, onReset, confirmed: false }
     this.#subscriptions.add(subscription)
-    const leave = (): Promise<void> => this.#leave(subscription, client)
-    const confirmed = client.subscribe(channel, subscription.listener, true)
+    const leave = (): Promise<void> => this.#leave(subscription, connection)
+    const confirmed = connection.subscribe(channel, subscription.listener)
     try {
       await limited(confirmed)
     } catch (error) {
@@ -67,21 +59,20 @@ export class Subscriber {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const event of MOVE_EVENTS) this.main.off(event, this.#reset)
     this.#subscriptions.clear()
-    if (this.#opened !== undefined) await closeClient(this.#opened)
+    await this.#opened?.close()
   }
 
-  async #leave(subscription: Subscription, client: NodeRedis): Promise<void> {
+  async #leave(subscription: Subscription, connection: MessageConnection): Promise<void> {
     this.#subscriptions.delete(subscription)
-    const current = this.#opened ?? client
+    const current = this.#opened ?? connection
     // A connection that is away has no subscription to end, and nothing would answer before it is back.
-    const left = current.unsubscribe(subscription.channel, subscription.listener, true).catch(() => {})
+    const left = current.unsubscribe(subscription.channel, subscription.listener).catch(() => {})
     if (current.isReady) await limited(left).catch(() => {})
   }
 
   /** One connection for all; an attempt that failed is not kept, so that the next subscription makes another. */
-  #open(): Promise<NodeRedis> {
+  #open(): Promise<MessageConnection> {
     this.#opening ??= this.#connect().catch((error: unknown) => {
       this.#opening = undefined
       throw error
@@ -89,47 +80,39 @@ export class Subscriber {
     return this.#opening
   }
 
-  async #connect(): Promise<NodeRedis> {
-    if (isSentinel(this.main)) {
-      // A sentinel client keeps a connection for subscriptions, and moves it along with the master.
-      for (const event of MOVE_EVENTS) this.main.on(event, this.#reset)
-      return this.main
-    }
-    const client = isCluster(this.main) ? duplicateOnce(readyNode(this.main)) : this.main.duplicate()
-    this.#opened = client
-    this.#watch(client)
-    try {
-      await client.connect()
-    } catch (error) {
-      this.#forget(client)
-      throw error
-    }
-    if (this.#closed) await closeClient(client)
-    return client
-  }
-
-  /** The driver subscribes anew before it emits `ready`. */
-  #watch(client: RedisClientType): void {
+  async #connect(): Promise<MessageConnection> {
     let everReady = false
     let logged = false
-    client.on('error', (error: Error) => {
-      if (!logged && !this.#closed) this.logger.info(`redwell: the connection for wake-ups was lost (${error.message})`)
-      logged = true
+    const connection = this.client.messages({
+      failed: (error) => {
+        if (!logged && !this.#closed)
+          this.logger.info(`redwell: the connection for wake-ups was lost (${error.message})`)
+        logged = true
+      },
+      ready: () => {
+        if (everReady) this.#reset()
+        everReady = true
+        logged = false
+      },
+      ended: () => {
+        this.#forget(connection)
+        if (everReady && this.client.cluster !== undefined) void this.#move()
+      },
     })
-    client.on('ready', () => {
-      if (everReady) this.#reset()
-      everReady = true
-      logged = false
-    })
-    client.on('terminated', () => {
-      this.#forget(client)
-      if (everReady && isCluster(this.main)) void this.#move()
-    })
+    this.#opened = connection
+    try {
+      await connection.connect()
+    } catch (error) {
+      this.#forget(connection)
+      throw error
+    }
+    if (this.#closed) await connection.close()
+    return connection
   }
 
-  /** A client that has stopped reconnecting; the next subscription opens another. */
-  #forget(client: NodeRedis): void {
-    if (this.#opened !== client) return
+  /** One that has stopped reconnecting; the next subscription opens another. */
+  #forget(connection: MessageConnection): void {
+    if (this.#opened !== connection) return
     this.#opened = undefined
     this.#opening = undefined
   }
@@ -138,8 +121,8 @@ export class Subscriber {
   async #move(): Promise<void> {
     while (!this.#closed && this.#subscriptions.size > 0) {
       try {
-        const client = await limited(this.#open())
-        const all = [...this.#subscriptions].map(({ channel, listener }) => client.subscribe(channel, listener, true))
+        const connection = await limited(this.#open())
+        const all = [...this.#subscriptions].map(({ channel, listener }) => connection.subscribe(channel, listener))
         await limited(Promise.all(all))
         return this.#reset()
       } catch {
@@ -148,16 +131,9 @@ export class Subscriber {
     }
   }
 
-  readonly #reset = (): void => {
+  #reset(): void {
     for (const { confirmed, onReset } of [...this.#subscriptions]) if (confirmed) onReset()
   }
-}
-
-function readyNode(cluster: Parameters<typeof primariesOf>[0]): RedisClientType {
-  const ready = primariesOf(cluster).flatMap(({ client }) => (client?.isReady === true ? [client] : []))
-  const node = ready[Math.floor(Math.random() * ready.length)]
-  if (node === undefined) throw new UnavailableError('not-ready', 'No node of the cluster is ready.')
-  return node
 }
 
 /** The driver has no time limit for a subscription. */

@@ -1,29 +1,8 @@
-import type { RedisClusterType, RedisSentinelType } from '@redis/client'
 import { setTimeout as pause } from 'node:timers/promises'
 import { UnavailableError } from '../errors.js'
 import type { CommandArgument, CommandChannel, Reply } from './command.js'
-import {
-  type ClusterNode,
-  clusterSender,
-  codeOf,
-  connectNode,
-  isCluster,
-  isReply,
-  isSentinel,
-  type MasterClient,
-  masterOf,
-  primariesOf,
-  primaryFor,
-  sender,
-} from './driver.js'
 import { NodeConnection, type NodeOptions } from './node-connection.js'
-import type { NodeRedis } from './settings.js'
-
-export type Topology = 'standalone' | 'cluster' | 'sentinel'
-
-export function topologyOf(client: NodeRedis): Topology {
-  return isCluster(client) ? 'cluster' : isSentinel(client) ? 'sentinel' : 'standalone'
-}
+import { type ClientPort, type ClusterNode, type ClusterPort, codeOf, isReply } from './port.js'
 
 /** The servers behind a client: one, or every primary of a cluster. */
 export interface NodeConnections {
@@ -42,16 +21,13 @@ interface TopologyOptions extends NodeOptions {
   readonly replicas: { readonly count: number; readonly limitMs: number } | undefined
 }
 
-export function connectNodes(client: NodeRedis, options: TopologyOptions): NodeConnections {
+export function connectNodes({ cluster, channel }: ClientPort, options: TopologyOptions): NodeConnections {
   const { where, replicas } = options
-  const open = (channel: CommandChannel): NodeConnection =>
-    new NodeConnection(replicas === undefined ? channel : replicatedChannel(channel, replicas), options)
-  if (isCluster(client)) {
-    // Which node answered matters to WAIT, so a redirection that was followed is reported all the same.
-    return new ClusterNodes(client, (node) => open(clusterChannel(client, node, replicas === undefined)))
-  }
-  if (isSentinel(client)) return singleNode(open(sentinelChannel(client, where)))
-  return singleNode(open({ where, mayBeReplica: false, isReady: () => client.isReady, send: sender(client) }))
+  const open = (to: CommandChannel): NodeConnection =>
+    new NodeConnection(replicas === undefined ? to : replicatedChannel(to, replicas), options)
+  if (cluster === undefined) return singleNode(open(channel(where)))
+  // Which node answered matters to WAIT, so a redirection that was followed is reported all the same.
+  return new ClusterNodes(cluster, (node) => open(clusterChannel(cluster, node, replicas === undefined)))
 }
 
 function singleNode(node: NodeConnection): NodeConnections {
@@ -69,29 +45,29 @@ class ClusterNodes implements NodeConnections {
   #next = 0
 
   constructor(
-    private readonly cluster: RedisClusterType,
+    private readonly cluster: ClusterPort,
     private readonly open: (node: ClusterNode) => NodeConnection,
   ) {}
 
   of(key: string | undefined): NodeConnection | undefined {
-    const node = key === undefined ? undefined : primaryFor(this.cluster, key)
+    const node = key === undefined ? undefined : this.cluster.primaryFor(key)
     // For a slot that the driver does not know, any node answers with a redirection, from which the driver learns it.
     return node === undefined ? this.#any() : this.#connectionOf(node)
   }
 
   all(): readonly NodeConnection[] {
-    return this.cluster.isReady ? primariesOf(this.cluster).map((node) => this.#connectionOf(node)) : []
+    return this.cluster.isReady() ? this.cluster.primaries().map((node) => this.#connectionOf(node)) : []
   }
 
   refresh(renewed?: string): void {
-    const nodes = new Set(primariesOf(this.cluster))
+    const nodes = new Set(this.cluster.primaries())
     for (const [node, connection] of this.#connections) {
       if (nodes.has(node)) continue
       connection.stop()
       this.#connections.delete(node)
     }
     for (const node of nodes) {
-      connectNode(this.cluster, node)
+      node.connect()
       this.#connectionOf(node).refresh(node.address === renewed)
     }
   }
@@ -113,46 +89,8 @@ class ClusterNodes implements NodeConnections {
     if (known !== undefined) return known
     const connection = this.open(node)
     this.#connections.set(node, connection)
-    connectNode(this.cluster, node)
+    node.connect()
     return connection
-  }
-}
-
-/**
- * The master, over the driver's own connection to it: through the sentinels' client a command waits whenever the
- * sentinels are asked for the master, for as long as none of them answers, though the master is well.
- */
-function sentinelChannel(sentinel: RedisSentinelType, where: string): CommandChannel {
-  let master: MasterClient | undefined
-  let send: CommandChannel['send'] = () => offline(where)
-  let changed: (renewed: boolean) => void = () => {}
-  let looking = false
-  const use = (client: MasterClient): void => {
-    if (client === master) return
-    master = client
-    send = sender(client)
-    client.on('error', () => changed(false))
-    client.on('ready', () => changed(true))
-    changed(false)
-  }
-  const look = async (): Promise<void> => {
-    looking = true
-    // Where there is none at the moment, the next look asks again.
-    await masterOf(sentinel).then(use, () => {})
-    looking = false
-  }
-  return {
-    where,
-    mayBeReplica: false,
-    isReady() {
-      // The driver closes its connection to a master that was demoted.
-      if (master?.isOpen !== true && !looking && sentinel.isOpen) void look()
-      return master?.isReady === true
-    },
-    send: (args, key) => send(args, key),
-    watch(listener) {
-      changed = listener
-    },
   }
 }
 
@@ -161,23 +99,15 @@ function sentinelChannel(sentinel: RedisSentinelType, where: string): CommandCha
  * node is away. Redirections are left to the driver, which then learns the new topology. `follow: false` reports them
  * as errors all the same.
  */
-function clusterChannel(cluster: RedisClusterType, node: ClusterNode, follow: boolean): CommandChannel {
-  const redirect = clusterSender(cluster)
-  let client: ClusterNode['client']
-  let send: CommandChannel['send'] = () => offline(node.address)
+function clusterChannel(cluster: ClusterPort, node: ClusterNode, follow: boolean): CommandChannel {
   return {
     where: node.address,
     mayBeReplica: true,
-    isReady: () => node.client?.isReady === true,
+    isReady: () => node.isReady(),
     async send(args, key) {
-      if (node.client?.isReady !== true) return offline(node.address)
-      if (node.client !== client) {
-        client = node.client
-        send = sender(client)
-      }
-      const again = (): Promise<Reply> => redirect(args, key)
+      const again = (): Promise<Reply> => cluster.redirect(args, key)
       try {
-        return await send(args, key)
+        return await node.send(args)
       } catch (error) {
         const code = isReply(error) ? codeOf(error) : undefined
         if (code === 'TRYAGAIN') return tryAgain(again, error)
@@ -205,11 +135,6 @@ async function tryAgain(send: () => Promise<Reply>, first: unknown): Promise<Rep
     }
   }
   throw refused
-}
-
-/** The driver may hold a command back while it looks for a server; ours are sent now or not at all. */
-function offline(where: string): Promise<never> {
-  return Promise.reject(new Error(`Redis at ${where} is not connected.`))
 }
 
 /** Questions about the server itself, which replicas need not have. */

@@ -1,16 +1,7 @@
 import type { RedisClientType } from '@redis/client'
 import type { Logger } from '../logger.js'
-import {
-  closeClient,
-  connectNode,
-  isCluster,
-  isSentinel,
-  masterOf,
-  messageOf,
-  primariesOf,
-  trackingClient,
-  within,
-} from './driver.js'
+import { closeClient, connectNode, isCluster, isSentinel, masterOf, primariesOf, trackingClient } from './driver.js'
+import { messageOf, within } from './port.js'
 import type { NodeRedis } from './settings.js'
 
 /** How often each connection is asked whether it still lives, and all of them whether they are those that are needed. */

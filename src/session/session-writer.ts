@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { SessionError, UnavailableError } from '../errors.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { isReply } from '../redis/driver.js'
+import { isReply } from '../redis/port.js'
 import type { SessionRecorder } from '../telemetry/sessions.js'
 import { NO_EPOCH, type SubjectBinder } from './binder.js'
 import type { CookiePolicy } from './cookie.js'

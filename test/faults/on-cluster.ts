@@ -5,6 +5,7 @@ import { silentLogger } from '../support/logger.js'
 import { RedisCluster } from '../support/redis-cluster.js'
 import type { RedisServer } from '../support/redis-server.js'
 import { Traffic } from './traffic.js'
+import type { SettingsOf } from './under-fault.js'
 
 export const TIMEOUT_MS = 60_000
 
@@ -23,20 +24,25 @@ afterEach(async () => {
 
 afterAll(() => cluster.close())
 
+let settingsOf: SettingsOf = (url) => ({ url, cluster: true, connectTimeout: '5s' })
+
+/** Uses another driver than our own from here on. */
+export function through(other: SettingsOf): void {
+  settingsOf = other
+}
+
 export async function connect(url = cluster.url): Promise<Redis> {
   const redis = createRedis({
-    url,
-    cluster: true,
+    ...settingsOf(url, atEnd),
     prefix: `cluster:${randomUUID()}`,
     logger: silentLogger,
-    connectTimeout: '5s',
   })
   atEnd(() => redis.close())
   return redis.connect()
 }
 
 export function startTraffic(): Promise<Traffic> {
-  return Traffic.start({ url: cluster.url, cluster: true, connectTimeout: '5s' }, atEnd)
+  return Traffic.start(() => settingsOf(cluster.url, atEnd), atEnd)
 }
 
 export async function fill(redis: Redis, count: number, more: readonly string[] = []): Promise<void> {

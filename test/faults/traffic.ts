@@ -126,10 +126,11 @@ export class Traffic {
   }
 
   /** Begins once both are connected. */
-  static async start(options: RedisSettings, atEnd: AtEnd, items = 8): Promise<Traffic> {
+  static async start(options: RedisSettings | (() => RedisSettings), atEnd: AtEnd, items = 8): Promise<Traffic> {
     const truth = new Truth()
-    const settings = { ...options, prefix: `fault:${randomUUID()}` }
-    const services = [await Service.start(truth, settings, atEnd), await Service.start(truth, settings, atEnd)]
+    const prefix = `fault:${randomUUID()}`
+    const settings = () => ({ ...(typeof options === 'function' ? options() : options), prefix })
+    const services = [await Service.start(truth, settings(), atEnd), await Service.start(truth, settings(), atEnd)]
     await Promise.all(services.map(({ app }) => app.redis.connect()))
     const traffic = new Traffic(services, truth, items)
     traffic.#begin()

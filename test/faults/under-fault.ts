@@ -1,25 +1,38 @@
 import type { TestContext } from 'vitest'
+import type { RedisSettings } from '../../src/redis/settings.js'
 import { redisCli } from '../support/redis-cluster.js'
 import { type RedisServerOptions, startRedis } from '../support/redis-server.js'
 import { TcpProxy } from '../support/tcp-proxy.js'
 import type { Fault, Place } from './faults.js'
 import { type AtEnd, problemsIn, Traffic } from './traffic.js'
 
-async function setUp(atEnd: AtEnd, options?: RedisServerOptions): Promise<Place & { traffic: Traffic }> {
+/** Settings of one process for the server of this URL. */
+export type SettingsOf = (url: string, atEnd: AtEnd) => RedisSettings
+
+const ownDriver: SettingsOf = (url) => ({ url, socketTimeout: '600ms', connectTimeout: '600ms' })
+
+async function setUp(
+  atEnd: AtEnd,
+  settingsOf: SettingsOf,
+  options?: RedisServerOptions,
+): Promise<Place & { traffic: Traffic }> {
   const server = await startRedis(options)
   atEnd(() => server.close())
   const proxy = await TcpProxy.to(server.port)
   atEnd(() => proxy.close())
-  const settings = { url: proxy.url, socketTimeout: '600ms', connectTimeout: '600ms' } as const
-  const traffic = await Traffic.start(settings, atEnd)
+  const traffic = await Traffic.start(() => settingsOf(proxy.url, atEnd), atEnd)
   await traffic.cached()
   return { server, proxy, traffic, cli: (...command) => redisCli('-p', String(server.port), ...command) }
 }
 
 /** Under the fault no request fails, no answer is old, and the cache comes back. */
-export async function underFault(fault: Fault, { expect, onTestFinished }: TestContext): Promise<void> {
+export async function underFault(
+  fault: Fault,
+  { expect, onTestFinished }: TestContext,
+  settingsOf: SettingsOf = ownDriver,
+): Promise<void> {
   const { server, happens, ends, away, says } = fault
-  const place = await setUp(onTestFinished, server)
+  const place = await setUp(onTestFinished, settingsOf, server)
   const { traffic } = place
   await happens(place)
   if (away) {

@@ -9,13 +9,13 @@ import {
   DRIVER_RANGE,
   duplicateOnce,
   isCluster,
-  isReply,
   isSentinel,
   masterOf,
   primariesOf,
   primaryFor,
   sender,
 } from '../../src/redis/driver.js'
+import { isReply } from '../../src/redis/port.js'
 import type { NodeRedis } from '../../src/redis/settings.js'
 import { SentinelTrio } from '../support/redis-sentinel.js'
 import { clusterNode, ownServer } from './open.js'

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { RedisClientType } from '@redis/client'
 import { expect, test } from 'vitest'
+import type { NodeRedis } from '../../src/redis/settings.js'
 import { freePort } from '../support/redis-server.js'
 import { open, ownServer, refusal, until } from './open.js'
 
@@ -180,7 +181,7 @@ test('close() finishes what is under way, refuses what comes later, and may be c
     ).reason,
   ).toBe('closed')
   expect(statuses).toEqual(['ready', 'closed'])
-  expect(connection.client.isOpen).toBe(false)
+  expect((connection.client as NodeRedis).isOpen).toBe(false)
 })
 
 test('what takes several commands is finished by close()', async () => {
@@ -203,7 +204,7 @@ test('close() does not wait for a server that hangs', async () => {
   const last = refusal(connection.execute(['GET', 'a'], 'a'))
   await connection.close()
   expect(['deadline', 'error']).toContain((await last).reason)
-  expect(connection.client.isOpen).toBe(false)
+  expect((connection.client as NodeRedis).isOpen).toBe(false)
 })
 
 /** Ends by itself only if nothing keeps it alive. */
