@@ -90,8 +90,37 @@ function senderOf(client: Client): (args: readonly CommandArgument[]) => Promise
 
 const CHANGES = ['connect', 'close', 'end', 'reconnecting'] as const
 
+/**
+ * The commands under way, which the driver keeps when their connection is lost: it sends them once more over the next one,
+ * or never settles them where `autoResendUnfulfilledCommands` is off. Requests must not wait for that.
+ */
+class UnderWay {
+  readonly #lose = new Set<(error: Error) => void>()
+
+  watch(reply: Promise<Reply>): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      this.#lose.add(reject)
+      const settle =
+        <T>(end: (result: T) => void) =>
+        (result: T): void => {
+          this.#lose.delete(reject)
+          end(result)
+        }
+      reply.then(settle(resolve), settle(reject))
+    })
+  }
+
+  /** Their connection was lost. */
+  readonly lose = (): void => {
+    for (const reject of this.#lose) reject(new Error('The connection was lost before the reply came.'))
+    this.#lose.clear()
+  }
+}
+
 function singlePort(client: Client): ClientPort {
-  const send = senderOf(client)
+  const sendTo = senderOf(client)
+  const underWay = new UnderWay()
+  const send = (args: readonly CommandArgument[]): Promise<Reply> => underWay.watch(sendTo(args))
   return {
     topology: 'standalone',
     cluster: undefined,
@@ -110,6 +139,7 @@ function singlePort(client: Client): ClientPort {
       listening(client, [
         ['error', (error: Error) => events.failed(error)],
         ['ready', () => events.changed('')],
+        ['close', underWay.lose],
         ...CHANGES.map((event) => [event, () => events.changed()] as const),
       ]),
     duplicate: () => singlePort(client.duplicate({ lazyConnect: true })),
@@ -277,22 +307,36 @@ class Messages implements MessageConnection {
     client.on('messageBuffer', (channel: Buffer, message: Buffer) => {
       for (const listener of this.#listeners.get(String(channel)) ?? []) listener(message)
     })
-    await client.connect()
+    try {
+      await client.connect()
+    } catch (error) {
+      // It would go on trying, beside the one that is opened in its place.
+      client.disconnect()
+      throw error
+    }
     this.#pings = setInterval(() => void this.#ping(), PING_MS).unref()
   }
 
-  subscribe(channel: string, listener: OnMessage): Promise<unknown> {
-    const listeners = this.#listeners.get(channel)
-    this.#listeners.set(channel, (listeners ?? new Set()).add(listener))
-    return this.#client.subscribe(channel)
+  async subscribe(channel: string, listener: OnMessage): Promise<unknown> {
+    const listeners = this.#listeners.get(channel) ?? new Set()
+    this.#listeners.set(channel, listeners.add(listener))
+    try {
+      return await this.#client.subscribe(channel)
+    } catch (error) {
+      this.#drop(channel, listener)
+      throw error
+    }
   }
 
   async unsubscribe(channel: string, listener: OnMessage): Promise<unknown> {
+    return this.#drop(channel, listener) ? this.#client.unsubscribe(channel) : undefined
+  }
+
+  /** Whether it was the last one of its channel. */
+  #drop(channel: string, listener: OnMessage): boolean {
     const listeners = this.#listeners.get(channel)
-    listeners?.delete(listener)
-    if (listeners === undefined || listeners.size > 0) return undefined
-    this.#listeners.delete(channel)
-    return this.#client.unsubscribe(channel)
+    if (listeners?.delete(listener) !== true || listeners.size > 0) return false
+    return this.#listeners.delete(channel)
   }
 
   async close(): Promise<void> {

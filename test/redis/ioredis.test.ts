@@ -80,6 +80,53 @@ describe.each([
     expect(await connection.execute(['EXISTS', 'queued'], 'queued')).toBe(0)
   })
 
+  test.each([true, false])(
+    'loses what is under way with its connection, at once (autoResendUnfulfilledCommands: %s)',
+    async (autoResendUnfulfilledCommands) => {
+      const redis = await ownServer()
+      const client = ownClient(redis.url, { autoResendUnfulfilledCommands })
+      await client.connect()
+      const { connection } = open({ client, commandTimeout: '60s' })
+      await connection.connect()
+      redis.pause()
+      const command = refusal(connection.execute(['GET', 'lost'], 'lost'))
+      await redis.kill()
+      expect((await command).message).toMatch(/its reply was lost/)
+    },
+  )
+
+  test('leaves no connection behind where messages could not be had', async () => {
+    const redis = await ownServer({ args: ['--maxclients', '1'] })
+    const client = ownClient(redis.url, { retryStrategy: () => 10 })
+    await client.connect()
+    const { connection } = open({ client, commandTimeout: '5s' })
+    await connection.connect()
+    for (let attempt = 0; attempt < 3; attempt += 1)
+      await refusal(
+        connection.subscribe(
+          'c',
+          () => {},
+          () => {},
+        ),
+      )
+    await client.config('SET', 'maxclients', '100')
+    await connection.subscribe(
+      'c',
+      () => {},
+      () => {},
+    )
+    // A client that goes on trying would be there within 10 ms.
+    await expect.poll(() => client.client('LIST')).toMatch(/sub=1/)
+    for (let ask = 0; ask < 20; ask += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      expect(
+        String(await client.client('LIST'))
+          .trim()
+          .split('\n'),
+      ).toHaveLength(2)
+    }
+  })
+
   test('has messages on a second connection, which tells when some may be missing', async () => {
     const redis = await ownServer()
     const client = ownClient(redis.url)

@@ -11,7 +11,7 @@ export function onIoRedis(url: string, atEnd: AtEnd): RedisSettings {
   const client = new Redis(url, OPTIONS)
   client.on('error', () => {})
   atEnd(async () => client.disconnect())
-  return { client }
+  return { client, connectTimeout: '10s' }
 }
 
 /** The same for a cluster that has this node. */
@@ -23,5 +23,5 @@ export function onIoRedisCluster(url: string, atEnd: AtEnd): RedisSettings {
   })
   client.on('error', () => {})
   atEnd(async () => client.disconnect())
-  return { client }
+  return { client, connectTimeout: '10s' }
 }
