@@ -153,6 +153,11 @@ describe.each([
     expect(() => createRedis({ client: ownClient(server.url, options), logger: silentLogger })).toThrow(message)
   })
 
+  test('is refused with a near cache, which it cannot keep true', () => {
+    const settings = { client: ownClient(), near: { maxBytes: 1024 * 1024 }, logger: silentLogger }
+    expect(() => createRedis(settings)).toThrow(/near: needs the driver of redwell/)
+  })
+
   test('caches, and is not what redis.client promises', async () => {
     const redis = createRedis({
       client: ownClient(),
