@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { MaybePromise } from '../maybe-promise.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry, Stamp } from '../store/entry.js'
 import type { LeaseReply, LeaseRequest, Store } from '../store/store.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type Absent, type EntryLookup, type EntryRef, replacing } from './lookup.js'
 import { HeldFlights, SingleFlight, type WaitEnd, withLimit } from './single-flight.js'
+import { type Turn, Turns } from './turns.js'
 import { type EntryDraft, stamped } from './write.js'
 
 /**
@@ -17,8 +18,8 @@ export const DEFAULT_LEASE_MS = 3000
 /** How long a caller waits for another's run before it runs the handler itself and stores nothing. */
 export const DEFAULT_WAIT_MS = 10_000
 
-/** A handler that has not answered after this is taken for hung; its lease is not renewed any longer. */
-const RENEW_FOR_MS = 300_000
+/** A handler that has not answered after this is taken for hung: its run gives the key back. */
+export const DEFAULT_HOLD_MS = 300_000
 
 /** How long requests of a key run side by side after its response could not be stored (hit-for-pass). */
 const NOTE_MS = 5000
@@ -37,6 +38,8 @@ export interface AcquireOptions {
   /** Longest wait for another's run; 0: none. */
   readonly waitMs?: number | undefined
   readonly leaseMs?: number | undefined
+  /** How long the run may hold the key. */
+  readonly holdMs?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly recorder?: Recorder | undefined
   readonly budget?: CommandBudget | undefined
@@ -67,6 +70,19 @@ export type Acquired =
   /** The caller runs the handler and stores nothing. */
   | { readonly state: 'alone'; readonly reason: AloneReason }
 
+/** What a caller needs before it runs a handler without a lease, where such runs are bounded. */
+export interface TakeTurnOptions extends Pick<
+  AcquireOptions,
+  'accept' | 'waitMs' | 'holdMs' | 'signal' | 'recorder' | 'budget'
+> {
+  /** Runs of the key beside each other. */
+  readonly max: number
+}
+
+export type TakenTurn =
+  /** Another run has stored it meanwhile. */
+  { readonly state: 'found'; readonly entry: Entry } | { readonly state: 'turn'; readonly turn: Turn }
+
 export interface FillOptions {
   readonly lookup: (ref: EntryRef, budget: CommandBudget | undefined) => MaybePromise<EntryLookup>
   readonly leaseMs: number
@@ -85,6 +101,7 @@ export class FillCoordinator {
   readonly #options: FillOptions
   readonly #flights = new Map<string, SingleFlight>()
   readonly #holding = new HeldFlights()
+  readonly #turns = new Turns()
 
   constructor(store: Store, options: FillOptions) {
     this.#store = store
@@ -93,12 +110,41 @@ export class FillCoordinator {
 
   /** Keys that this process fills or waits for. */
   get size(): number {
-    return this.#flights.size
+    return this.#flights.size + this.#turns.size
   }
 
   acquire(ref: EntryRef, absent: Absent, options: AcquireOptions): Promise<Acquired> {
     const flight = this.#flights.get(ref.key)
     return flight === undefined ? this.#lead(ref, absent, options) : this.#join(flight, ref, options)
+  }
+
+  /** A turn among the runs of a key, if one is free. */
+  takeFreeTurn(key: string, max: number, holdMs = DEFAULT_HOLD_MS): Turn | undefined {
+    return this.#turns.takeFree(key, { max, holdMs })
+  }
+
+  /**
+   * A turn among the runs of a key that store nothing; at once where one is free. Who had to wait for it looks the entry
+   * up once more.
+   */
+  takeTurn(ref: EntryRef, options: TakeTurnOptions): MaybePromise<TakenTurn> {
+    const { max, waitMs = this.#options.waitMs, holdMs = DEFAULT_HOLD_MS, signal } = options
+    const taking = this.#turns.take(ref.key, { max, waitMs, holdMs, signal })
+    return isPromise(taking) ? this.#awaitTurn(taking, ref, options) : { state: 'turn', turn: taking }
+  }
+
+  async #awaitTurn(taking: Promise<Turn>, ref: EntryRef, options: TakeTurnOptions): Promise<TakenTurn> {
+    const waiting = taking.then((turn) => ({ state: 'turn', turn }) as const)
+    const { turn } = await (options.recorder?.wait('process', waiting) ?? waiting)
+    try {
+      const found = foundIn(await this.#options.lookup(ref, options.budget), options)
+      if (found === undefined) return { state: 'turn', turn }
+      turn.end()
+      return found
+    } catch (error) {
+      turn.end()
+      throw error
+    }
   }
 
   /** Runs a loader or handler so that what it asks for in turn never waits for these fills. */
@@ -125,7 +171,7 @@ export class FillCoordinator {
   }
 
   async #acquireLease(ref: EntryRef, absent: Absent, flight: SingleFlight, options: AcquireOptions): Promise<Acquired> {
-    const { leaseMs = this.#options.leaseMs, groupTtlMs, signal, recorder, budget } = options
+    const { leaseMs = this.#options.leaseMs, holdMs = DEFAULT_HOLD_MS, groupTtlMs, signal, recorder, budget } = options
     const token = randomUUID()
     let { seen, absentGroups } = absent
     for (let changes = 0; ; changes += 1) {
@@ -135,7 +181,7 @@ export class FillCoordinator {
       if (reply.state === 'held') return this.#awaitHolder(ref, reply.remainingMs, flight, options)
       if (reply.state === 'granted') {
         const { stamp } = reply
-        const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, flight, recorder, budget })
+        const fill = new FillLease(this.#store, ref, { token, stamp, leaseMs, holdMs, flight, recorder, budget })
         if (signal?.aborted !== true) return { state: 'fill', fill }
         await fill.release()
         return alone('aborted')
@@ -271,7 +317,10 @@ function endAlone(flight: SingleFlight, state: 'hit-for-pass' | 'outage'): Acqui
   return alone(state)
 }
 
-function foundIn(lookup: EntryLookup, { accept }: AcquireOptions): Acquired | undefined {
+function foundIn(
+  lookup: EntryLookup,
+  { accept }: Pick<AcquireOptions, 'accept'>,
+): Extract<Acquired, { state: 'found' }> | undefined {
   if (lookup.state !== 'valid' || !accept(lookup.entry, lookup.softened)) return undefined
   return { state: 'found', entry: lookup.entry }
 }
@@ -280,6 +329,7 @@ interface LeaseControls {
   readonly token: string
   readonly stamp: Stamp
   readonly leaseMs: number
+  readonly holdMs: number
   readonly flight: SingleFlight
   readonly recorder: Recorder | undefined
   readonly budget: CommandBudget | undefined
@@ -369,12 +419,14 @@ export class FillLease {
   }
 
   #scheduleRenewal(): void {
-    this.#renewal = setTimeout(() => void this.#renew(), this.#controls.leaseMs / 3)
+    const { leaseMs, holdMs } = this.#controls
+    const leftMs = holdMs - (performance.now() - this.#startedAt)
+    const next = leftMs > leaseMs / 3 ? () => void this.#renew() : () => void this.release()
+    this.#renewal = setTimeout(next, Math.min(leftMs, leaseMs / 3))
     this.#renewal.unref()
   }
 
   async #renew(): Promise<void> {
-    if (performance.now() - this.#startedAt > RENEW_FOR_MS) return
     const { token, leaseMs, flight } = this.#controls
     const held = await this.#store.renewLease(this.ref.key, token, leaseMs).catch(() => true)
     if (!this.#open) return

@@ -1,7 +1,8 @@
 import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/lookup.js'
-import type { Acquired, FillLease } from '../cache/fill.js'
+import type { Acquired, AloneReason, FillLease } from '../cache/fill.js'
 import type { Key } from '../cache/key.js'
 import { withLimit } from '../cache/single-flight.js'
+import type { Turn } from '../cache/turns.js'
 import { TimeoutError, UsageError } from '../errors.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
@@ -101,6 +102,22 @@ interface Plan {
   readonly result: LookupResult
 }
 
+/** What a caller has got before it loads. */
+type Claim =
+  | Exclude<Acquired, { state: 'alone' }>
+  /** `turn`: among the loads of the key that store nothing, where they are bounded. */
+  | (Extract<Acquired, { state: 'alone' }> & { readonly turn?: Turn })
+
+const OUTAGE: Acquired = { state: 'alone', reason: 'outage' }
+
+/** Callers that cannot wait for a turn: for their own load, or not any more. */
+const UNBOUNDED: ReadonlySet<AloneReason> = new Set<AloneReason>(['busy', 'nested', 'aborted'])
+
+/** The longest wait for another load; undefined: the default of all waits. */
+function waitMsOf({ waitMs, timeoutMs }: ResolvedValueOptions): number | undefined {
+  return waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs)
+}
+
 /** Loads the values of one namespace: who runs the loader, what is stored, and what callers get if that fails. */
 export class ValueLoader {
   constructor(private readonly engine: ValueEngine) {}
@@ -148,39 +165,54 @@ export class ValueLoader {
   }
 
   /** The value that another caller loads, or that this one loads with the rest of its batch. */
-  async #loaded({ wanted, stale, absent, result }: Plan, batch: LoadBatch): Promise<unknown> {
-    if (absent === undefined) {
-      wanted.timer.found(result)
-      return batch.join(wanted, stale, undefined)
-    }
+  async #loaded(plan: Plan, batch: LoadBatch): Promise<unknown> {
+    const { wanted, stale, result } = plan
     // A caller that loads several values takes the leases that are free first: callers that waited while they hold
     // leases of other keys could wait for one another.
-    let acquired = await this.#acquire(wanted, absent, batch, batch.size > 1)
+    let claim = await this.#claim(plan, batch, batch.size > 1)
     let own = batch
-    if (batch.size > 1 && acquired.state === 'alone' && acquired.reason === 'busy') {
+    if (batch.size > 1 && claim.state === 'alone' && claim.reason === 'busy') {
       batch.skip()
       own = new LoadBatch(this, [wanted], batch.run)
-      acquired = await this.#acquire(wanted, absent, own, false)
+      claim = await this.#claim(plan, own, false)
     }
-    const found = acquired.state === 'found' ? await this.engine.codec.decode(acquired.entry, wanted.shared) : undefined
+    const found = claim.state === 'found' ? await this.engine.codec.decode(claim.entry, wanted.shared) : undefined
     const known = found !== undefined && isKnown(found)
-    wanted.timer.found(resultOf(acquired, known, result))
-    if (!known) return own.join(wanted, stale, acquired.state === 'fill' ? acquired.fill : undefined)
+    wanted.timer.found(resultOf(claim, known, result))
+    if (!known) return own.join(wanted, stale, claim)
     own.skip()
     return found.value
   }
 
+  /** Waits for another load, takes the lease, or takes a turn beside other loads. `atOnce`: busy rather than waiting. */
+  async #claim({ wanted, absent }: Plan, batch: LoadBatch, atOnce: boolean): Promise<Claim> {
+    const acquired = absent === undefined ? OUTAGE : await this.#acquire(wanted, absent, batch, atOnce)
+    const { ref, options, signal, timer, budget } = wanted
+    const { concurrency: max } = options
+    if (max === undefined || acquired.state !== 'alone' || UNBOUNDED.has(acquired.reason)) return acquired
+    const { fills } = this.engine.scope
+    if (atOnce) {
+      const turn = fills.takeFreeTurn(ref.key, max)
+      return turn === undefined ? { state: 'alone', reason: 'busy' } : { ...acquired, turn }
+    }
+    const { recorder } = this.engine
+    const taking = { max, waitMs: waitMsOf(options), accept: this.#accepts, signal, recorder, budget: budget() }
+    const taken = await timer.run(async () => fills.takeTurn(ref, taking))
+    return taken.state === 'found' ? taken : { ...acquired, turn: taken.turn }
+  }
+
+  readonly #accepts = (entry: Entry, softened: boolean): boolean =>
+    !softened && this.engine.scope.now() < entry.freshUntil
+
   #acquire(wanted: Wanted, absent: Absent, { throttle }: LoadBatch, atOnce: boolean): Promise<Acquired> {
     const { ref, signal, timer, budget } = wanted
-    const { timeoutMs, waitMs } = wanted.options
-    const limitMs = waitMs ?? (timeoutMs === Infinity ? undefined : timeoutMs)
     const acquire = (): Promise<Acquired> =>
       this.engine.scope.fills.acquire(ref, absent, {
-        accept: (entry, softened) => !softened && this.engine.scope.now() < entry.freshUntil,
+        accept: this.#accepts,
         groupTtlMs: lifetimeOf(wanted.options),
         signal,
         recorder: this.engine.recorder,
-        waitMs: atOnce ? 0 : limitMs,
+        waitMs: atOnce ? 0 : waitMsOf(wanted.options),
         budget: budget(),
       })
     // Waiting may take as long as a loader: only what returns at once counts against the throttle.
@@ -192,7 +224,7 @@ export class ValueLoader {
     const acquired = absent && (await this.#acquire(wanted, absent, batch, true))
     if (acquired?.state !== 'fill') return batch.skip()
     this.engine.recorder.refreshes('stale')
-    await batch.join(wanted, stale, acquired.fill)
+    await batch.join(wanted, stale, acquired)
   }
 
   /** The loaded value, or the stale one if loading fails or takes longer than `softTimeout`. */
@@ -279,7 +311,8 @@ class LoadBatch {
   }
 
   /** One of the values is. Resolves with what its caller gets. */
-  async join(wanted: Wanted, stale: Stale | undefined, lease: FillLease | undefined): Promise<unknown> {
+  async join(wanted: Wanted, stale: Stale | undefined, claim: Claim): Promise<unknown> {
+    const lease = claim.state === 'fill' ? claim.fill : undefined
     const task = new LoadTask(wanted, stale, lease)
     this.#tasks.set(wanted, task)
     this.skip()
@@ -290,6 +323,8 @@ class LoadBatch {
     } catch (error) {
       await lease?.release()
       throw error
+    } finally {
+      if (claim.state === 'alone') claim.turn?.end()
     }
   }
 
@@ -330,7 +365,7 @@ async function runWithin<T>(
 }
 
 /** What telemetry gets of a value that was not in the store when it was looked for. */
-function resultOf(acquired: Acquired, known: boolean, missed: LookupResult): LookupResult {
+function resultOf(acquired: Claim, known: boolean, missed: LookupResult): LookupResult {
   if (acquired.state === 'fill') return missed
   if (acquired.state === 'found')
     return known

@@ -19,6 +19,8 @@ export interface ResolvedValueOptions {
   readonly timeoutMs: number
   /** Undefined: the timeout, or the default of all waits. */
   readonly waitMs: number | undefined
+  /** Undefined: no limit. */
+  readonly concurrency: number | undefined
 }
 
 export function defaultOptions(defaultTtlMs: number): ResolvedValueOptions {
@@ -32,13 +34,14 @@ export function defaultOptions(defaultTtlMs: number): ResolvedValueOptions {
     softTimeoutMs: Infinity,
     timeoutMs: Infinity,
     waitMs: undefined,
+    concurrency: undefined,
   }
 }
 
 /** Options that describe a value; `Compared` are those that change how a call is resolved. */
 const COMPARED: readonly string[] = [
   ...['ttl', 'group', 'staleWhileRevalidate', 'staleIfError', 'jitter'],
-  ...['negativeTtl', 'softTimeout', 'timeout', 'wait'],
+  ...['negativeTtl', 'softTimeout', 'timeout', 'wait', 'concurrency'],
 ]
 
 /** An object of options may be written once and given to several calls, so every call accepts the names of all. */
@@ -127,6 +130,12 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
   const { group, jitter = base.jitter } = options
   if (!(typeof jitter === 'number' && jitter >= 0 && jitter <= 1))
     problems.push(`jitter: ${describeValue(jitter)} is not a fraction; write a number from 0 to 1`)
+  const { concurrency = base.concurrency } = options
+  const waitMs = options.wait === undefined ? base.waitMs : Math.min(duration('wait', 0), TIMER_MAX_MS)
+  if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
+    problems.push(`concurrency: ${describeValue(concurrency)} must be a whole number of at least 1`)
+  if (concurrency !== undefined && waitMs === 0)
+    problems.push('concurrency: excludes `wait: 0`, with which no caller waits for its turn')
   return {
     ttlMs: lifetime('ttl', base.ttlMs),
     groups: group === undefined ? base.groups : [...base.groups, ...groupNames(group, problems)],
@@ -136,11 +145,12 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
     negativeTtlMs: lifetime('negativeTtl', base.negativeTtlMs),
     softTimeoutMs: limit('softTimeout', base.softTimeoutMs),
     timeoutMs: limit('timeout', base.timeoutMs),
-    waitMs: options.wait === undefined ? base.waitMs : Math.min(duration('wait', 0), TIMER_MAX_MS),
+    waitMs,
+    concurrency,
   }
 }
 
-type DurationOption = Exclude<keyof LoadOptions, 'group' | 'jitter'>
+type DurationOption = Exclude<keyof LoadOptions, 'group' | 'jitter' | 'concurrency'>
 
 /** Node.js timers that are set for longer (24.8 days) fire at once. */
 const TIMER_MAX_MS = 2 ** 31 - 1
@@ -178,8 +188,10 @@ export function encodedGroups(operation: string, group: unknown): string[] {
 
 /** The options that matter, without what else the caller's object refers to (a request, a signal). */
 export function pickOptions(options: LoadOptions): LoadOptions {
-  const { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout, wait } = options
-  return { ttl, group, staleWhileRevalidate, staleIfError, jitter, negativeTtl, softTimeout, timeout, wait }
+  const { ttl, group, staleWhileRevalidate, staleIfError, jitter } = options
+  const { negativeTtl, softTimeout, timeout, wait, concurrency } = options
+  const load = { negativeTtl, softTimeout, timeout, wait, concurrency }
+  return { ttl, group, staleWhileRevalidate, staleIfError, jitter, ...load }
 }
 
 /** Whether options are certainly equal. A list of groups never is: its owner may change it. Unknown names differ. */
@@ -197,7 +209,8 @@ export function sameOptions(a: LoadOptions, b: LoadOptions): boolean {
     a.negativeTtl === b.negativeTtl &&
     a.softTimeout === b.softTimeout &&
     a.timeout === b.timeout &&
-    a.wait === b.wait
+    a.wait === b.wait &&
+    a.concurrency === b.concurrency
   )
 }
 

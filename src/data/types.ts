@@ -29,6 +29,12 @@ export interface LoadOptions extends ValueOptions {
   timeout?: Duration | undefined
   /** Longest wait for another caller's load before this caller runs its own loader, without storing. 0 does not wait. Default: `timeout`, or 10 s. */
   wait?: Duration | undefined
+  /**
+   * How many callers of one key may run the loader beside each other in each process, where they cannot share a load: after
+   * a failure, for a result that is not stored, while Redis is away. The next wait for their turn for up to `wait`, and
+   * then load all the same. Excludes `wait: 0`. Default: no limit.
+   */
+  concurrency?: number | undefined
 }
 
 /** Options of every read. */

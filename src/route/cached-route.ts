@@ -321,11 +321,22 @@ export class CachedRoute<Req> implements RunRoute {
     return new HandlerRun(this, state)
   }
 
-  #alone(state: RequestState<Req>, reason: MissReason): RouteLookup {
-    if (state.plan.directives.onlyIfCached)
+  #alone(state: RequestState<Req>, reason: MissReason): MaybePromise<RouteLookup> {
+    const { plan, ref } = state
+    if (plan.directives.onlyIfCached)
       return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout(), ref: undefined, entry: undefined }
     state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
-    return { outcome: 'miss', reason, run: new HandlerRun(this, state), ref: state.ref }
+    const run = (): RouteLookup => ({ outcome: 'miss', reason, run: new HandlerRun(this, state), ref })
+    const { concurrency: max, wait: waitMs, lease: holdMs } = this.policy
+    if (max === undefined || ref === undefined) return run()
+    const { budget } = state
+    const taking = { max, waitMs, holdMs, accept: this.#accepting(state), recorder: this.recorder, budget }
+    return chain(this.scope.fills.takeTurn(ref, taking), (taken) => {
+      if (taken.state === 'found' && taken.entry.kind === 'response')
+        return this.#hit(state, taken.entry, 'collapsed', 'collapsed')
+      if (taken.state === 'turn') state.turn = taken.turn
+      return run()
+    })
   }
 
   async #fill(state: RequestState<Req>, ref: EntryRef, absent: Absent, reason: MissReason): Promise<RouteLookup> {
@@ -353,21 +364,22 @@ export class CachedRoute<Req> implements RunRoute {
     return this.#readAgain(state, location)
   }
 
-  #acquire(
-    { plan, http, budget }: RequestState<Req>,
-    ref: EntryRef,
-    absent: Absent,
-    waitMs?: number,
-  ): Promise<Acquired> {
+  #acquire(state: RequestState<Req>, ref: EntryRef, absent: Absent, waitMs?: number): Promise<Acquired> {
+    const accept = this.#accepting(state)
     return this.scope.fills.acquire(ref, absent, {
-      accept: (entry, softened) =>
-        entry.kind === 'variants' ||
-        (entry.kind === 'response' && evaluateReuse(entry, plan, http, this.scope.now(), softened).action === 'fresh'),
+      accept: (entry, softened) => entry.kind === 'variants' || accept(entry, softened),
       groupTtlMs: this.#groupTtlMs,
       waitMs,
+      holdMs: this.policy.lease,
       recorder: this.recorder,
-      budget,
+      budget: state.budget,
     })
+  }
+
+  /** Whether an entry that another run has stored answers the request. */
+  #accepting({ plan, http }: RequestState<Req>): (entry: Entry, softened: boolean) => boolean {
+    return (entry, softened) =>
+      entry.kind === 'response' && evaluateReuse(entry, plan, http, this.scope.now(), softened).action === 'fresh'
   }
 }
 

@@ -50,7 +50,7 @@ export interface Streamed {
   readonly capture: Capture | undefined
 }
 
-/** One run of a route's handler: owns the lease of its request. Ends with exactly one of finish, stream, fail and abandon. */
+/** One run of a route's handler: owns the lease of its request, or its turn. Ends with exactly one of finish, stream, fail and abandon. */
 export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** Fields of the request that the handler has to see otherwise than the client sent them. */
   readonly requestFields: RequestFields
@@ -111,12 +111,14 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
     this.#ambient = ambient
+    this.state.turn?.end()
     return this.#guarded(() => chain(this.#askAgain(), () => this.#finish(response, body)))
   }
 
   /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
     this.#ambient = ambient
+    this.state.turn?.end()
     return this.#guarded(() => chain(this.#askAgain(), () => this.#stream(response)))
   }
 
@@ -131,6 +133,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 
   /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
   abandon(): void {
+    this.state.turn?.end()
     if (this.#settled) return
     this.#settled = true
     void this.state.lease?.release()

@@ -75,6 +75,17 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
    * is stored from it. `0`: it does not wait. Default: `'10s'`.
    */
   wait?: Duration | undefined
+  /**
+   * How many requests of one key may run the handler beside each other in each process, where they cannot share a run:
+   * after a failure, behind a stream, for a response that may not be stored, while Redis is away. The next wait for
+   * their turn for up to `wait`, and then run all the same. Excludes `wait: 0`. Default: no limit.
+   */
+  concurrency?: number | undefined
+  /**
+   * How long a run may hold its key. A handler that has not answered by then is taken for hung: the requests that wait
+   * run the handler themselves, and nothing is stored from its run. Default: `'5m'`.
+   */
+  lease?: Duration | undefined
   /** Function of the request: `false` leaves the cache out of it, such as of a preview. Default: none. */
   when?: ((request: Req) => MaybePromise<boolean>) | undefined
   /** Function of the response: `false` serves it without storing it. Default: none. */
@@ -182,12 +193,22 @@ const checkEvictKey: Check<undefined> = (value, problem) => {
 }
 
 /** Node.js timers that are set for longer (24.8 days) fire at once. */
-const WAIT_MAX_MS = 2 ** 31 - 1
+const TIMER_MAX_MS = 2 ** 31 - 1
 
 const checkWait: Check<number> = (value, problem, name) => {
   const ms = checkDuration(value, problem, name)
-  return ms && Math.min(ms, WAIT_MAX_MS)
+  return ms && Math.min(ms, TIMER_MAX_MS)
 }
+
+const checkLease: Check<number> = (value, problem, name) => {
+  const ms = checkWait(value, problem, name)
+  return ms === 0 ? problem('a lease of 0 leaves no time; write a duration') : ms
+}
+
+const checkConcurrency: Check<number> = (value, problem) =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 1
+    ? value
+    : problem(`${describeValue(value)} must be a whole number of at least 1`)
 
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string')
@@ -211,6 +232,8 @@ export const ROUTE_OPTIONS = {
   query: new Option<QueryRule, QueryRule | undefined>(checkQuery, undefined, undefined, 'all parameters'),
   earlyRefresh: fraction(0),
   wait: new Option<Duration, number | undefined>(checkWait, undefined, undefined, "`'10s'`"),
+  concurrency: new Option<number, number | undefined>(checkConcurrency, undefined, undefined, 'no limit'),
+  lease: new Option<Duration, number | undefined>(checkLease, undefined, undefined, "`'5m'`"),
   when: new Option(requestFunction, undefined),
   storeWhen: new Option(responseFunction, undefined),
   enabled: flag(true),
@@ -260,6 +283,10 @@ export interface RoutePolicy<Req> extends KeyPolicy<Req> {
   readonly earlyRefresh: number
   /** Undefined: the default of all waits. */
   readonly wait: number | undefined
+  /** Undefined: no limit. */
+  readonly concurrency: number | undefined
+  /** Undefined: the default of all leases. */
+  readonly lease: number | undefined
   /** Of entries that requests share; of those with `per` as a function, that of a principal's. */
   readonly http: HttpPolicy
   /** Neither route nor application says whether hosts share entries. */
@@ -283,7 +310,10 @@ export function resolvePolicy<Req>(
   if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
   const problems: string[] = []
   checkNames(options, 'entry', problems)
-  const { enabled, earlyRefresh, wait, query } = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
+  const own = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
+  const { enabled, earlyRefresh, wait, concurrency, lease, query } = own
+  if (concurrency !== undefined && wait === 0)
+    problems.push('concurrency: excludes `wait: 0`, with which no request waits for its turn')
   const written: HttpOptions & { readonly per?: unknown } = { ...defaults.defaults, ...options }
   // A principal is made of credentials: other caches, and browsers before and after a login, must not mix the two.
   const context = {
@@ -302,7 +332,8 @@ export function resolvePolicy<Req>(
   if (problems.length > 0) throw new OptionsError(where, problems)
   const { group, when, storeWhen } = options
   const hostUndeclared = written.host === undefined && !http.host && options.key === undefined
-  return { ...key, when, storeWhen, hostUndeclared, enabled, group, earlyRefresh, wait, http, personal }
+  const run = { enabled, earlyRefresh, wait, concurrency, lease }
+  return { ...key, ...run, when, storeWhen, hostUndeclared, group, http, personal }
 }
 
 /** The options of a route with `per: true` as they are for the entry of everybody who is anonymous. */

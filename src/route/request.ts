@@ -1,5 +1,6 @@
 import type { EntryRef } from '../cache/lookup.js'
 import type { FillLease } from '../cache/fill.js'
+import type { Turn } from '../cache/turns.js'
 import type { PendingWrite } from '../cache/write.js'
 import {
   type BypassReason as HttpBypassReason,
@@ -116,6 +117,8 @@ export class RequestState<Req> {
   waited = false
   previous: Previous | undefined = undefined
   lease: FillLease | undefined = undefined
+  /** Of a run without a lease, where the route bounds them. */
+  turn: Turn | undefined = undefined
   /** Of a request whose response becomes the entry of its URI's GET. */
   write: PendingWrite | undefined = undefined
   /** Entries exist for other variants of the path. */

@@ -18,6 +18,7 @@ import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
 import { variants } from './contract/variants.js'
+import { waiting } from './contract/waiting.js'
 import { writing } from './contract/writing.js'
 import type { AppSpec, Host, HostedApp, Route } from './host.js'
 
@@ -52,6 +53,7 @@ const PARTS = {
   bodies,
   writing,
   stale,
+  waiting,
   outage,
   protocol,
   applications,

@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Absent, type EntryRef, lookupEntry } from '../../src/cache/lookup.js'
-import { type Acquired, type AcquireOptions, FillCoordinator, type FillLease } from '../../src/cache/fill.js'
+import {
+  type Acquired,
+  type AcquireOptions,
+  FillCoordinator,
+  type FillLease,
+  type TakenTurn,
+  type TakeTurnOptions,
+} from '../../src/cache/fill.js'
+import type { Turn } from '../../src/cache/turns.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import { type ControlledStore, controlled, settle, signal } from '../support/controlled-store.js'
 import { makeEntry } from '../support/entries.js'
@@ -334,10 +342,19 @@ describe('a lease', () => {
     expectNothingLeft()
   })
 
-  test('is not renewed for ever: a handler may hang', async () => {
-    await one.lead()
-    await vi.advanceTimersByTimeAsync(310_000)
-    expect(await two.store.isLeased('/a')).toBe(false)
+  test.each([
+    ['five minutes', undefined, 300_000],
+    ['as long as the caller says', 1500, 1500],
+  ])('holds its key for %s and no longer: a handler may hang', async (_, holdMs, limitMs) => {
+    const fill = await one.lead({ holdMs })
+    await vi.advanceTimersByTimeAsync(limitMs - 1)
+    expect(await two.store.isLeased('/a')).toBe(true)
+    const waiting = [one.acquire({ waitMs: 600_000 }), two.acquire({ waitMs: 600_000 })]
+    await settle()
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await ends(waiting)).toEqual({ failed: 1, unusable: 1 })
+    expectNothingLeft()
+    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
   })
 
   test('that was taken away makes no newcomer wait for a run whose result it cannot have', async () => {
@@ -443,6 +460,101 @@ describe('a waiter', () => {
     two.store.lose('isLeased', 'command')
     await vi.advanceTimersByTimeAsync(500)
     expect(await ends([waiting])).toEqual({ outage: 1 })
+  })
+})
+
+describe('turns of runs beside each other', () => {
+  const take = (max: number, more: Partial<TakeTurnOptions> = {}): Promise<TakenTurn> =>
+    Promise.resolve(one.fills.takeTurn(ref(), { max, accept: () => true, ...more }))
+
+  async function turnOf(taking: Promise<TakenTurn>): Promise<Turn> {
+    const taken = await taking
+    if (taken.state !== 'turn') throw new Error('expected a turn')
+    return taken.turn
+  }
+
+  test('are taken in the order of the requests, and no more than there are', async () => {
+    const order: number[] = []
+    const taking = times(5, () => take(2))
+    taking.forEach((one, index) => void one.then(() => order.push(index)))
+    await settle()
+    expect(order).toEqual([0, 1])
+    for (const [index, taken] of taking.entries()) {
+      const turn = await turnOf(taken)
+      turn.end()
+      turn.end()
+      await settle()
+      expect(order).toEqual([0, 1, 2, 3, 4].slice(0, index + 3))
+    }
+    expectNothingLeft()
+  })
+
+  test('are over the limit for who has waited long enough; what ends then makes room for nobody', async () => {
+    const first = await turnOf(take(1))
+    const late = take(1, { waitMs: 1000 })
+    const last = take(1, { waitMs: 5000 })
+    await vi.advanceTimersByTimeAsync(1000)
+    const second = await turnOf(late)
+    let isLast = false
+    void last.then(() => (isLast = true))
+    first.end()
+    await settle()
+    expect(isLast).toBe(false)
+    second.end()
+    ;(await turnOf(last)).end()
+    expectNothingLeft()
+  })
+
+  test('of a handler that hangs end by themselves', async () => {
+    await turnOf(take(1, { holdMs: 2000 }))
+    const next = take(1)
+    await vi.advanceTimersByTimeAsync(2000)
+    ;(await turnOf(next)).end()
+    expectNothingLeft()
+  })
+
+  test('of a caller that goes away are not waited for', async () => {
+    const first = await turnOf(take(1))
+    const client = new AbortController()
+    const gone = take(1, { signal: client.signal })
+    client.abort()
+    ;(await turnOf(gone)).end()
+    first.end()
+    expectNothingLeft()
+  })
+
+  test('are not needed where an entry was stored meanwhile, unless it is of no use', async () => {
+    const first = await turnOf(take(1))
+    const [found, choosy] = [take(1), take(1, { accept: () => false })]
+    await settle()
+    await two.store.set('/a', makeEntry(), 60_000)
+    first.end()
+    expect((await found).state).toBe('found')
+    ;(await turnOf(choosy)).end()
+    expectNothingLeft()
+  })
+
+  test('go on though the test of an entry throws', async () => {
+    const first = await turnOf(take(1))
+    const failing = take(1, {
+      accept() {
+        throw new Error('no')
+      },
+    })
+    await settle()
+    await two.store.set('/a', makeEntry(), 60_000)
+    first.end()
+    await expect(failing).rejects.toThrow('no')
+    expectNothingLeft()
+  })
+
+  test('of another key are another matter', async () => {
+    const first = await turnOf(take(1))
+    const other = one.fills.takeFreeTurn('/b', 1)
+    expect([one.fills.takeFreeTurn('/a', 1), other === undefined]).toEqual([undefined, false])
+    first.end()
+    other?.end()
+    expectNothingLeft()
   })
 })
 

@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { OptionsError, TimeoutError, UsageError, ValueError } from '../../src/index.js'
 import { backends, counting, deferred } from './support.js'
@@ -123,6 +124,39 @@ describe.each(['memory', 'redis'])('the limits of a loader, on %s', (where) => {
     expect(reasons[0]).toBeInstanceOf(TimeoutError)
     expect(await cache.getOrSet('k', () => 'next')).toBe('next')
     expect(await cache.get('k')).toBe('next')
+  })
+
+  test.each([
+    ['all callers load at once', undefined, 6],
+    ['two load at a time with `concurrency: 2`', 2, 2],
+  ])('of a value that is not stored %s, those of batches counted', async (_, concurrency, most) => {
+    const { cache } = await make()
+    let [running, seen] = [0, 0]
+    const load = async (): Promise<undefined> => {
+      running += 1
+      seen = Math.max(seen, running)
+      await sleep(20)
+      running -= 1
+      return undefined
+    }
+    const options = { ttl: '1m', concurrency } as const
+    await cache.getOrSet('k', load, options)
+    const loadMany = async (keys: readonly string[]) => {
+      if (keys.includes('k')) await load()
+      return keys.map((key) => (key === 'k' ? undefined : key)) as string[]
+    }
+    const one = Array.from({ length: 4 }, () => cache.getOrSet('k', load, options))
+    const many = ['a', 'b'].map((other) => cache.getOrSetMany(['k', other], loadMany, options))
+    expect(await Promise.all(one)).toEqual([undefined, undefined, undefined, undefined])
+    expect(await Promise.all(many)).toMatchObject([{}, {}])
+    expect(seen).toBe(most)
+  })
+
+  test('`concurrency` without a wait is an error at once', async () => {
+    const { cache } = await make()
+    const asked = cache.getOrSet('k', () => 1, { concurrency: 1, wait: 0 })
+    await expect(asked).rejects.toThrow('concurrency: excludes `wait: 0`, with which no caller waits for its turn')
+    expect(() => cache.namespace('n', { concurrency: 0.5 })).toThrow('concurrency: 0.5 must be a whole number')
   })
 
   test('the message names the key and the namespace', async () => {

@@ -1,0 +1,101 @@
+import type { MaybePromise } from '../maybe-promise.js'
+import { withLimit } from './single-flight.js'
+
+export interface TurnOptions {
+  /** Turns of one key at a time. */
+  readonly max: number
+  /** The longest wait for one; after it the caller gets its turn over the limit. */
+  readonly waitMs: number
+  /** A turn that was not ended after this ends by itself: its handler hangs. */
+  readonly holdMs: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The right to run a handler beside other runs of its key. To be ended when the handler is. */
+export class Turn {
+  /** Whether the caller had to wait for it: an entry may have been stored meanwhile. */
+  readonly waited: boolean
+  readonly #timer: NodeJS.Timeout
+  #leave: (() => void) | undefined
+
+  constructor(waited: boolean, holdMs: number, leave: () => void) {
+    this.waited = waited
+    this.#leave = leave
+    this.#timer = setTimeout(() => this.end(), holdMs)
+    this.#timer.unref()
+  }
+
+  /** The first call counts. */
+  end(): void {
+    clearTimeout(this.#timer)
+    const leave = this.#leave
+    this.#leave = undefined
+    leave?.()
+  }
+}
+
+interface Waiter {
+  readonly max: number
+  wake(): void
+}
+
+/** The turns of one key; there is one while a turn is under way. */
+interface Queue {
+  running: number
+  /** In the order in which they came. */
+  readonly waiting: Set<Waiter>
+}
+
+/** Bounds the handler runs of one key that this process has under way beside each other. */
+export class Turns {
+  readonly #queues = new Map<string, Queue>()
+
+  /** Keys with a turn under way. */
+  get size(): number {
+    return this.#queues.size
+  }
+
+  /** A turn, where one is free. */
+  takeFree(key: string, { max, holdMs }: Pick<TurnOptions, 'max' | 'holdMs'>): Turn | undefined {
+    const queue = this.#queue(key)
+    if (queue.running >= max) return undefined
+    queue.running += 1
+    return new Turn(false, holdMs, () => this.#leave(key, queue))
+  }
+
+  /** A turn, in the order of the calls. */
+  take(key: string, options: TurnOptions): MaybePromise<Turn> {
+    return this.takeFree(key, options) ?? this.#await(key, options)
+  }
+
+  async #await(key: string, { max, waitMs, holdMs, signal }: TurnOptions): Promise<Turn> {
+    const queue = this.#queue(key)
+    let wake = (): void => {}
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve
+    })
+    const waiter = { max, wake }
+    queue.waiting.add(waiter)
+    await withLimit(woken, waitMs, signal)
+    // Whoever ends a turn hands it on; at the limit nobody has.
+    if (queue.waiting.delete(waiter)) queue.running += 1
+    return new Turn(true, holdMs, () => this.#leave(key, queue))
+  }
+
+  #queue(key: string): Queue {
+    let queue = this.#queues.get(key)
+    if (queue === undefined) this.#queues.set(key, (queue = { running: 0, waiting: new Set() }))
+    return queue
+  }
+
+  #leave(key: string, queue: Queue): void {
+    queue.running -= 1
+    const [next] = queue.waiting
+    if (next !== undefined && queue.running < next.max) {
+      queue.waiting.delete(next)
+      queue.running += 1
+      next.wake()
+    }
+    if (queue.running === 0) this.#queues.delete(key)
+  }
+}
