@@ -1,5 +1,6 @@
 import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/lookup.js'
-import type { Acquired, AloneReason, FillLease } from '../cache/fill.js'
+import type { Acquired, AloneReason } from '../cache/fill.js'
+import type { FillLease } from '../cache/fill-lease.js'
 import type { Key } from '../cache/key.js'
 import { withLimit } from '../cache/single-flight.js'
 import type { Turn } from '../cache/turns.js'

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
-import type { FillLease } from '../cache/fill.js'
+import type { FillLease } from '../cache/fill-lease.js'
 import {
   customKey,
   encodeGroup,

@@ -1,4 +1,4 @@
-import type { FillLease } from '../cache/fill.js'
+import type { FillLease } from '../cache/fill-lease.js'
 import { groupProblems } from '../cache/key.js'
 import {
   buildMissResponse,
@@ -111,14 +111,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     ambient: ReadonlySet<string> = NO_FIELDS,
   ): MaybePromise<OutgoingResponse> {
     this.#ambient = ambient
-    this.state.turn?.end()
     return this.#guarded(() => chain(this.#askAgain(), () => this.#finish(response, body)))
   }
 
   /** The head is there and the body is on its way. Returns the fields to send; the body is captured while it leaves. */
   stream(response: ResponseHead, ambient: ReadonlySet<string> = NO_FIELDS): MaybePromise<Streamed> {
     this.#ambient = ambient
-    this.state.turn?.end()
     return this.#guarded(() => chain(this.#askAgain(), () => this.#stream(response)))
   }
 
@@ -139,8 +137,9 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     void this.state.lease?.release()
   }
 
-  /** The one place where a lease ends whatever is thrown. */
+  /** The handler has answered. The one place where a lease ends whatever is thrown. */
   #guarded<T>(work: () => MaybePromise<T>): MaybePromise<T> {
+    this.state.turn?.end()
     try {
       const working = work()
       if (!isPromise(working)) return working

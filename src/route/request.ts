@@ -1,5 +1,5 @@
 import type { EntryRef } from '../cache/lookup.js'
-import type { FillLease } from '../cache/fill.js'
+import type { FillLease } from '../cache/fill-lease.js'
 import type { Turn } from '../cache/turns.js'
 import type { PendingWrite } from '../cache/write.js'
 import {

@@ -4,10 +4,10 @@ import {
   type Acquired,
   type AcquireOptions,
   FillCoordinator,
-  type FillLease,
   type TakenTurn,
   type TakeTurnOptions,
 } from '../../src/cache/fill.js'
+import type { FillLease } from '../../src/cache/fill-lease.js'
 import type { Turn } from '../../src/cache/turns.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import { type ControlledStore, controlled, settle, signal } from '../support/controlled-store.js'
@@ -476,7 +476,7 @@ describe('turns of runs beside each other', () => {
   test('are taken in the order of the requests, and no more than there are', async () => {
     const order: number[] = []
     const taking = times(5, () => take(2))
-    taking.forEach((one, index) => void one.then(() => order.push(index)))
+    taking.forEach((turn, index) => void turn.then(() => order.push(index)))
     await settle()
     expect(order).toEqual([0, 1])
     for (const [index, taken] of taking.entries()) {

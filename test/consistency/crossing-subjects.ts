@@ -1,6 +1,6 @@
 import { CacheScope } from '../../src/cache/cache-scope.js'
 import type { EntryLookup, EntryRef } from '../../src/cache/lookup.js'
-import type { FillLease } from '../../src/cache/fill.js'
+import type { FillLease } from '../../src/cache/fill-lease.js'
 import type { InvalidationTarget } from '../../src/cache/pending-invalidations.js'
 import type { PendingWrite } from '../../src/cache/write.js'
 import { createRedis, type Redis } from '../../src/create-redis.js'
