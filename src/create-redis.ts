@@ -247,9 +247,9 @@ export class Redis implements AsyncDisposable {
 /** Values are not shown: a misspelt name may be that of a password. */
 function checkOptions(options: unknown): void {
   if (typeof options === 'string')
-    throw new SettingsError([`'${masked(options)}' is not an object of options; write { url: '${masked(options)}' }`])
+    throw new SettingsError([`'${masked(options)}' is not an options object; write { url: '${masked(options)}' }`])
   if (typeof options !== 'object' || options === null)
-    throw new SettingsError([`${describeValue(options)} is not an object of options; write { url: 'redis://…' }`])
+    throw new SettingsError([`${describeValue(options)} is not an options object; write { url: 'redis://…' }`])
   const problems = unknownOptions(options, Object.keys(OPTIONS), false)
   if (problems.length > 0) throw new SettingsError(problems)
 }

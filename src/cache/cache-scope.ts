@@ -245,7 +245,7 @@ function warnOnce(logger: Logger): (key: string) => void {
     if (warned) return
     warned = true
     logger.warn(
-      `redwell: the loader of ${key} asks for the value that it is loading, directly or through other values; it runs again at once, without the cache`,
+      `redwell: the loader of ${key} requests the value that it is loading, directly or through other values; the loader runs again without the cache`,
     )
   }
 }

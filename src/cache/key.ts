@@ -301,16 +301,16 @@ export const PREFIX_GROUP = ''
 
 /** Why a value cannot be the name of a group, or undefined. */
 export function groupProblem(name: unknown): string | undefined {
-  if (typeof name !== 'string' || name === '') return 'a group is a text that is not empty'
+  if (typeof name !== 'string' || name === '') return 'a group must be a non-empty string'
   if (name.length > GROUP_NAME_MAX)
-    return `a group's name has at most ${GROUP_NAME_MAX} characters, this one has ${name.length}`
+    return `a group's name must have at most ${GROUP_NAME_MAX} characters, not ${name.length}`
   return undefined
 }
 
 /** Why these cannot be the groups of one entry, each reason once. */
 export function groupProblems(names: readonly unknown[]): readonly string[] {
   if (names.length > GROUPS_PER_ENTRY_MAX)
-    return [`an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`]
+    return [`an entry can have at most ${GROUPS_PER_ENTRY_MAX} groups, not ${names.length}`]
   return [...new Set(names.map(groupProblem))].filter((problem) => problem !== undefined)
 }
 

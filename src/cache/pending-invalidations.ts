@@ -57,7 +57,7 @@ export class PendingInvalidations {
     if (this.#suspended === undefined && this.#size > 0) {
       this.#suspended = new UnavailableError('error', 'An invalidation is not confirmed yet.', { cause })
       this.#logger.warn(
-        `redwell: Redis did not confirm the invalidation of ${this.#names()}; it is retried, and this process serves nothing under ${this.#store.prefix} until then`,
+        `redwell: Redis did not confirm the invalidation of ${this.#names()}; it will be retried; until then this process serves nothing under ${this.#store.prefix}`,
       )
     }
     if (this.#size > QUEUE_MAX) this.#escalate()

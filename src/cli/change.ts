@@ -15,7 +15,7 @@ export async function evictTarget(redis: Redis, target: EvictTarget, options: Gl
   if (options.json === true) printJson(result)
   else {
     const soft = target.soft === true ? 'softly ' : ''
-    print(result.confirmed ? `Evicted ${soft}${what}.` : 'Redis did not confirm it: try again.')
+    print(result.confirmed ? `Evicted ${soft}${what}.` : 'Redis did not confirm it. Try again.')
     for (const key of result.keys) print(paint('dim', `  ${key}`))
   }
   return result.confirmed ? EXIT.ok : EXIT.no
@@ -66,7 +66,7 @@ export async function limits(
 ): Promise<number> {
   const { reset, json } = options
   if (reset !== undefined) {
-    if (!(await confirmed(options, `Forget what is counted for ${reset}`))) return EXIT.no
+    if (!(await confirmed(options, `Reset the count of ${reset}`))) return EXIT.no
     await resetLimit(redis, reset)
     if (json === true) printJson({ reset })
     else print(`Forgotten: ${reset}`)
@@ -86,7 +86,7 @@ export async function limits(
     ])
     print(
       rows.length === 0
-        ? 'Nothing is counted.'
+        ? 'There are no counts.'
         : table(['KEY', 'LIMIT', 'IDENTITY', 'ALGORITHM', 'USED', 'BANNED'], rows),
     )
     if (page.cursor !== null) print(paint('dim', `More: --cursor ${page.cursor}`))

@@ -73,7 +73,7 @@ export async function stats(redis: Redis, { json }: { json?: boolean }): Promise
     printJson({ ...totals, history })
     return EXIT.ok
   }
-  if (totals.processes === 0) print('No process reports. Is the application running with this prefix?')
+  if (totals.processes === 0) print('No process has reported. Is the application running with this prefix?')
   else {
     print(table(ORIGIN_HEAD, [...totals.origins.filter(({ lookups }) => lookups > 0), totals.all].map(originRow)))
     printReasons('Misses', totals.all.misses)

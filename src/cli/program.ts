@@ -14,7 +14,7 @@ Exit codes: 0 all is well; 1 a problem, nothing found, or not confirmed; 2 wrong
 function wholeNumber(text: string): number {
   const number = Number(text)
   if (Number.isInteger(number) && number > 0) return number
-  throw new InvalidArgumentError('It is not a whole number above 0.')
+  throw new InvalidArgumentError('Not a whole number above 0.')
 }
 
 function pageSize(text: string): number {
@@ -32,20 +32,20 @@ type Work = (redis: Redis, args: readonly string[], options: never) => Promise<n
 export async function run(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok
   const program = new Command('redwell')
-    .description("See and steer an application's cache in Redis.")
+    .description("Inspect and manage an application's cache in Redis.")
     .addHelpText('after', AFTER)
     .exitOverride()
-    .showHelpAfterError('(redwell --help says more)')
+    .showHelpAfterError('(see redwell --help)')
   /** Adds the options of all commands, so that they stand behind the command as well. */
   const add = (usage: string, description: string, work: Work): Command => {
     const command = program
       .command(usage)
       .description(description)
       .exitOverride()
-      .showHelpAfterError('(redwell --help says more)')
-      .option('--url <url>', 'where Redis is: redis://, rediss:// (REDIS_URL)')
-      .option('--prefix <prefix>', 'first part of every key (REDIS_PREFIX; redwell)')
-      .option('--cluster', 'the URL is that of a cluster (REDIS_CLUSTER)')
+      .showHelpAfterError('(see redwell --help)')
+      .option('--url <url>', 'address of Redis: redis:// or rediss:// (REDIS_URL)')
+      .option('--prefix <prefix>', 'first part of every key (REDIS_PREFIX; default: redwell)')
+      .option('--cluster', 'the URL is a cluster (REDIS_CLUSTER)')
       .option('--json', 'print JSON')
     return command.action(async () => {
       const options = command.opts<GlobalOptions>()
@@ -63,41 +63,39 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 function list(command: Command): Command {
   return command
-    .option('--limit <count>', 'about so many', pageSize, 50)
-    .option('--cursor <cursor>', 'go on where another page ended')
+    .option('--limit <count>', 'approximate number of entries', pageSize, 50)
+    .option('--cursor <cursor>', 'continue after a previous page')
 }
 
 function destructive(command: Command): Command {
-  return command.option('--yes', 'do not ask')
+  return command.option('--yes', 'do not ask for confirmation')
 }
 
 function addCommands(add: (usage: string, description: string, work: Work) => Command): void {
-  add('doctor', 'look at servers, permissions, clocks, processes and settings', (redis, _, options) =>
+  add('doctor', 'check servers, permissions, clocks, processes and settings', (redis, _, options) =>
     doctor(redis, options),
   )
-  add(
-    'stats',
-    'what all processes have counted, and why requests were not answered from the cache',
-    (redis, _, options) => stats(redis, options),
+  add('stats', 'counts of all processes, and why requests were not answered from the cache', (redis, _, options) =>
+    stats(redis, options),
   )
   list(
-    add('keys [begin]', 'list entries whose keys begin with a text', (redis, [begin], options) =>
+    add('keys [begin]', 'list entries whose keys begin with a string', (redis, [begin], options) =>
       keys(redis, begin ?? '', options),
     ),
-  ).option('--all', 'every entry, one a line')
-  add('show <key>', 'one entry: fields, lifetimes, groups, and why it is valid or not', (redis, [key = ''], options) =>
+  ).option('--all', 'all entries, one per line')
+  add('show <key>', 'show an entry: fields, lifetimes, groups, and whether it is valid', (redis, [key = ''], options) =>
     show(redis, key, options),
-  ).option('--body', 'also its body')
+  ).option('--body', 'include the body')
   list(
-    add('groups [begin]', 'list groups and their last invalidation', (redis, [begin], options) =>
+    add('groups [begin]', 'list groups and their last invalidations', (redis, [begin], options) =>
       groups(redis, begin ?? '', options),
     ),
   )
   add(
     'explain <method> <url>',
-    'what the cache would do with a request, and why',
+    'show what the cache would do with a request, and why',
     (redis, [method = '', url = ''], options) => explainRequest(redis, method, url, options),
-  ).option('--header <field>', "a field of the request, 'Name: value'; may be repeated", collected)
+  ).option('--header <field>', "header field of the request, 'Name: value'; may be repeated", collected)
   destructive(
     add(
       'evict [url]',
@@ -110,22 +108,22 @@ function addCommands(add: (usage: string, description: string, work: Work) => Co
     .option('--group <name>', 'all entries in a group')
     .option('--namespace <name>', 'all values of a namespace')
     .option('--all', 'everything under the prefix')
-    .option('--host <host>', 'of the URL: only for this host')
-    .option('--per <principal>', 'of the URL: only for this principal')
-    .option('--soft', 'stale from now on, and served while it is renewed')
+    .option('--host <host>', 'with a URL: only for this host')
+    .option('--per <principal>', 'with a URL: only for this principal')
+    .option('--soft', 'make entries stale instead, so that they are served while they are refreshed')
   add('sweep', 'remove entries that can no longer be valid', (redis, _, options) => sweep(redis, options))
-  add('watch', 'live outcomes of all processes', (redis, _, options) => watch(redis, options)).option(
+  add('watch', 'show live outcomes of all processes', (redis, _, options) => watch(redis, options)).option(
     '--seconds <count>',
-    'end after so many seconds',
+    'stop after this many seconds',
     wholeNumber,
   )
   destructive(
     list(
-      add('limits [begin]', 'list what rate limits have counted, or forget one', (redis, [begin], options) =>
+      add('limits [begin]', 'list the counts of rate limits, or reset one', (redis, [begin], options) =>
         limits(redis, begin ?? '', options),
       ),
     ),
-  ).option('--reset <key>', 'forget what is counted for a key, and a ban')
+  ).option('--reset <key>', 'reset the count and the ban of a key')
 }
 
 /** Says what is wrong, and returns the exit code that says it to programs. */
@@ -134,7 +132,7 @@ function failed(error: unknown): number {
   if (!(error instanceof RedwellError)) throw error
   process.stderr.write(`${error.message}\n`)
   if (error instanceof UnavailableError) {
-    process.stderr.write('Check REDIS_URL or --url, the network, and whether the server runs.\n')
+    process.stderr.write('Check REDIS_URL or --url, the network, and whether the server is running.\n')
     return EXIT.unavailable
   }
   return error instanceof SettingsError || error instanceof UsageError ? EXIT.usage : EXIT.no

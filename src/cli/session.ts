@@ -50,7 +50,7 @@ export function settingsOf({ url, prefix, cluster }: GlobalOptions): RedisSettin
 /** Asks on a terminal; without one, `--yes` has to be given. False: the operator does not want it. */
 export async function confirmed({ yes }: GlobalOptions, what: string): Promise<boolean> {
   if (yes === true) return true
-  if (!process.stdin.isTTY) throw new UsageError(`${what}: add --yes to confirm, since there is no terminal to ask on.`)
+  if (!process.stdin.isTTY) throw new UsageError(`${what}: there is no terminal to ask on; confirm with --yes.`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
     return /^y(es)?$/i.test((await terminal.question(`${what}? [y/N] `)).trim())

@@ -115,7 +115,8 @@ export class CacheBackend extends Namespace {
     fn: (...args: Args) => R,
     policy: MemoizeOptions<Args>,
   ): Memoized<Args, Awaited<R>> {
-    if (typeof fn !== 'function') throw new OptionsError('arguments of memoize', ['the first must be a function'])
+    if (typeof fn !== 'function')
+      throw new OptionsError('arguments of memoize', ['the first argument must be a function'])
     const { name, key, group, ...options } = policy as MemoizeOptions<Args> & MemoizeKey<Args>
     const cache = this.namespace<Args, Awaited<R>>(name, {
       ...options,

@@ -20,7 +20,7 @@ export const jsonCoder: Coder = {
     const problem = jsonProblem(value)
     if (problem !== undefined) throw new TypeError(problem)
     const text = JSON.stringify(value) as string | undefined
-    if (text === undefined) throw new TypeError('its toJSON returns nothing')
+    if (text === undefined) throw new TypeError('its toJSON() returns undefined')
     return Buffer.from(text)
   },
   decode: (bytes) => JSON.parse(bytes.toString()) as unknown,

@@ -128,7 +128,7 @@ export function resolveCompression(option: boolean | CompressionOptions | undefi
   } = option === true ? {} : option
   if (!(threshold >= 0)) problems.push(`compression.threshold: ${describeValue(threshold)} is not a number of bytes`)
   if (!Object.hasOwn(CODECS, name)) {
-    problems.push(`compression.codec: ${describeValue(name)} is none of 'brotli', 'deflate', 'zstd'`)
+    problems.push(`compression.codec: ${describeValue(name)} is not one of 'brotli', 'deflate', 'zstd'`)
     return NO_COMPRESSION
   }
   const codec = CODECS[name]

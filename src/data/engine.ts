@@ -125,7 +125,7 @@ export class ValueEngine {
   ): Promise<SetResult> {
     const { key } = ref
     if (since !== undefined && since.key !== key)
-      throw new UsageError('`ifUnchangedSince` is the stamp of another key: take one with beginWrite(key).')
+      throw new UsageError('`ifUnchangedSince` is the stamp of another key: call beginWrite(key) for this key.')
     const stored = this.draft(encoded, ref.groups, options)
     if (since === undefined) {
       const set = (): Promise<'stored'> => this.scope.set(key, stored.entry, stored.ttlMs).then(() => 'stored')

@@ -82,7 +82,7 @@ class LoadTask {
       },
       unchanged: () => {
         if (stale === undefined)
-          throw new UsageError('There is no previous value to keep: check `context.previous` before `unchanged()`.')
+          throw new UsageError('There is no previous value: check `context.previous` before `unchanged()`.')
         this.unchanged = true
         return stale.value
       },
@@ -277,7 +277,7 @@ export class ValueLoader {
     const leases = tasks.flatMap(({ lease }) => lease ?? [])
     const late = (): Error => {
       const what = tasks.length === 1 ? this.engine.refs.describe(key) : `${tasks.length} keys`
-      return new TimeoutError(`The loader of ${what} did not end within ${options.timeoutMs} ms.`)
+      return new TimeoutError(`The loader of ${what} did not finish within ${options.timeoutMs} ms.`)
     }
     return runWithin(signal, options.timeoutMs, controller, late, () =>
       leases.length === 0 ? work() : this.engine.scope.fills.runHolding(leases, work),

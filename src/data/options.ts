@@ -53,7 +53,7 @@ const NAMESPACE_OPTIONS: readonly string[] = [...COMPARED, 'shared', 'version', 
 export function resolveOptions(where: string, options: LoadOptions, base: ResolvedValueOptions): ResolvedValueOptions {
   if (!isObject(options)) {
     const meant = durationMs(options) === undefined ? '{ ttl: … }' : `{ ttl: ${describeValue(options)} }`
-    throw new OptionsError(where, [`${describeValue(options)} is not an object of options; write ${meant}`])
+    throw new OptionsError(where, [`${describeValue(options)} is not an options object; write ${meant}`])
   }
   const problems = unknownOptions(options, CALL_OPTIONS)
   const resolved = readOptions(options, base, problems)
@@ -74,7 +74,7 @@ export function resolveNamespace<K>(
   base: ResolvedValueOptions,
 ): ResolvedNamespace {
   const where = `options of namespace '${name}'`
-  if (!isObject(options)) throw new OptionsError(where, [`${describeValue(options)} is not an object of options`])
+  if (!isObject(options)) throw new OptionsError(where, [`${describeValue(options)} is not an options object`])
   const problems = unknownOptions(options, NAMESPACE_OPTIONS)
   const { group, coder, schema, version, key } = options
   const nameProblem = name === undefined ? undefined : groupProblem(name)
@@ -83,7 +83,7 @@ export function resolveNamespace<K>(
     problems.push('schema: not a Standard Schema (Zod 3.24+, Valibot 1+, ArkType 2+ and others are)')
   if (coder !== undefined) problems.push(...coderProblems(coder))
   if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version))
-    problems.push(`version: ${describeValue(version)} is not a number or a text`)
+    problems.push(`version: ${describeValue(version)} is not a number or a string`)
   if (key !== undefined && typeof key !== 'function') problems.push(`key: ${describeValue(key)} is not a function`)
   const compressor = resolveCompression(options.compression, problems)
   const fixed = { ...options, group: typeof group === 'function' ? undefined : group }
@@ -124,7 +124,7 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
   }
   const limit = (name: DurationOption, fallback: number): number => {
     const ms = duration(name, fallback)
-    if (options[name] !== undefined && ms === 0) problems.push(`${name}: a limit of 0 leaves no time; write a duration`)
+    if (options[name] !== undefined && ms === 0) problems.push(`${name}: must be more than 0; write a duration`)
     return ms > TIMER_MAX_MS ? Infinity : ms
   }
   const { group, jitter = base.jitter } = options
@@ -162,7 +162,7 @@ function endless(ms: number): number {
 function groupNames(group: unknown, problems: string[]): string[] {
   const names: readonly unknown[] = Array.isArray(group) ? group : [group]
   if (names.length > GROUPS_PER_ENTRY_MAX) {
-    problems.push(`group: an entry carries at most ${GROUPS_PER_ENTRY_MAX} groups, these are ${names.length}`)
+    problems.push(`group: an entry can have at most ${GROUPS_PER_ENTRY_MAX} groups, not ${names.length}`)
     return []
   }
   for (const problem of new Set(names.map(groupProblem))) if (problem !== undefined) problems.push(`group: ${problem}`)
@@ -219,5 +219,5 @@ const CALL_NAMES = new Set(CALL_OPTIONS)
 export function checkLoader(operation: string, loader: unknown): void {
   if (typeof loader === 'function') return
   const what = `The loader of ${operation} is ${describeValue(loader)}`
-  throw new UsageError(`${what}; write a function that returns the value.`)
+  throw new UsageError(`${what}; pass a function that returns the value.`)
 }

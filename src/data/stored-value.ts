@@ -162,7 +162,7 @@ export class ValueCodec {
     return chain(schema['~standard'].validate(value), (result) => {
       if (result.issues === undefined) return result.value
       const what = `The value of ${this.#refs.describe(key)} fails its schema ${describeIssues(result.issues)}`
-      throw new ValueError(`${what}; the issues are the cause.`, { cause: result.issues })
+      throw new ValueError(`${what}; see \`cause\` for the issues.`, { cause: result.issues })
     })
   }
 
@@ -170,7 +170,7 @@ export class ValueCodec {
   encode(key: unknown, value: unknown): MaybePromise<EncodedValue> {
     const what = (): string => `The value of ${this.#refs.describe(key)}`
     if (value === undefined)
-      throw new ValueError(`${what()} is undefined, which stands for "there is none": delete the key, or store null.`)
+      throw new ValueError(`${what()} is undefined, which means that there is none: delete the key, or store null.`)
     const isBytes = value instanceof Uint8Array
     let bytes: Buffer
     try {
@@ -229,7 +229,7 @@ export class ValueCodec {
     this.#warned = true
     const what = `a stored value of namespace '${this.#refs.namespace}' fails its schema ${describeIssues(issues)}`
     this.#format.logger.warn(
-      `redwell: ${what}; it is a miss. Raise the namespace's \`version\` with its schema; further ones are not logged`,
+      `redwell: ${what}; it counts as a miss. Raise the namespace's \`version\` when its schema changes. Further ones are not logged`,
     )
   }
 

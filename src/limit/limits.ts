@@ -147,9 +147,7 @@ class Messages {
         () => tell(undefined),
       )
       .catch((error: unknown) => {
-        this.#logger.warn(
-          `redwell: refusals of rate limits that other processes lift are noticed late: ${String(error)}`,
-        )
+        this.#logger.warn(`redwell: resets of rate limits by other processes take effect late: ${String(error)}`)
       })
   }
 }

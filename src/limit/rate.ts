@@ -61,11 +61,11 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 export function parseRates(input: unknown, problems: string[]): readonly Rate[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
   if (list.length === 0 || list.length > RATES_MAX)
-    problems.push(`rate: give 1 to ${RATES_MAX} rates, not ${list.length}`)
+    problems.push(`rate: must be 1 to ${RATES_MAX} rates, not ${list.length}`)
   const rates = list.flatMap((one) => parseRate(one, problems) ?? [])
   const windows = new Set<number>()
   for (const { windowMs, name } of rates) {
-    if (windows.has(windowMs)) problems.push(`rate: two rates have the same window (${name}); give the smaller one`)
+    if (windows.has(windowMs)) problems.push(`rate: two rates have the same window (${name}); keep the smaller one`)
     windows.add(windowMs)
   }
   return rates.toSorted((one, other) => one.windowMs - other.windowMs)

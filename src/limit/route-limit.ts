@@ -92,7 +92,7 @@ export class DeclaredLimit<Req> {
     const { cost } = this.options
     const smallest = Math.min(...rates.map((rate) => Math.min(rate.limit, rate.burst)))
     if (typeof cost === 'number' && cost > smallest) {
-      throw new OptionsError(where, [`cost: ${cost} is above the limit ${smallest}, so no request would ever pass`])
+      throw new OptionsError(where, [`cost: ${cost} is above the limit ${smallest}, so no request would be allowed`])
     }
   }
 
@@ -242,7 +242,7 @@ function optionProblems<Req>(options: RateLimitOptions<Req>): string[] {
     problems.push('ipv6Subnet: must be a whole number of bits from 1 to 128')
   }
   if (scope !== undefined && (typeof scope !== 'string' || scope === ''))
-    problems.push('scope: must be a text that is not empty')
+    problems.push('scope: must be a non-empty string')
   const problem = cost === undefined || typeof cost === 'function' ? undefined : costProblem(cost)
   if (problem !== undefined) problems.push(problem)
   if (headers !== undefined && !HEADERS.includes(headers))

@@ -62,7 +62,7 @@ export async function diagnose(
 ): Promise<Diagnosis> {
   const { connection } = redis
   if (connection === undefined)
-    throw new UnavailableError('not-ready', 'The embedded store (memory:) has no server to look at.')
+    throw new UnavailableError('not-ready', 'The embedded store (memory:) has no server to examine.')
   onStep('servers')
   const health = await healthOf(redis)
   onStep('round trips')
@@ -94,7 +94,9 @@ function connectionFindings({ status, topology, servers }: RedisHealth): readonl
   const away = servers
     .filter(({ state }) => state !== 'ready')
     .map(({ where, state, reason }) => `${where} ${reason ?? state}`)
-  return [finding('problem', 'connection', `${status}: ${away.join('; ')}`, 'Start these servers, or see their logs.')]
+  return [
+    finding('problem', 'connection', `${status}: ${away.join('; ')}`, 'Start these servers, or check their logs.'),
+  ]
 }
 
 function serverFindings(server: ServerHealth, settings: ResolvedSettings): readonly Finding[] {
@@ -116,8 +118,8 @@ function serverFindings(server: ServerHealth, settings: ResolvedSettings): reado
           finding(
             'warning',
             about('persistence'),
-            'data survive a restart, and trustRestarts believes them',
-            'Set waitForReplicas, or leave trustRestarts off: a restart may bring back entries that were invalidated.',
+            'data survives a restart, and trustRestarts is on',
+            'Set waitForReplicas, or turn trustRestarts off: a restart may restore entries that were invalidated.',
           ),
         ]
       : []),
@@ -133,7 +135,7 @@ function memoryFinding(about: string, { evictionPolicy, maxMemoryBytes, memoryBy
       'warning',
       about,
       `${used} used, no maxmemory`,
-      'Set maxmemory and maxmemory-policy allkeys-lru: otherwise entries without a lifetime stay for ever.',
+      'Set maxmemory and maxmemory-policy allkeys-lru: otherwise entries without a lifetime are never removed.',
     )
   const found = `${used} of ${megabytes(maxMemoryBytes)} used, ${evictionPolicy}`
   if (evictionPolicy === 'noeviction')
@@ -176,7 +178,7 @@ function replicaFindings({ replicas }: ServerHealth, about: string, wanted: numb
   return [
     behind.length === 0
       ? finding('ok', about, found)
-      : finding('warning', about, found, 'See their logs: a failover would lose what they lack.'),
+      : finding('warning', about, found, 'Check their logs: a failover would lose what they have not replicated.'),
   ]
 }
 
@@ -209,7 +211,7 @@ async function latencyFinding(redis: Redis, limitMs: number): Promise<Finding> {
 function clockFinding({ clockOffsetMs }: RedisHealth): Finding {
   const found = `this machine and Redis differ by ${Math.abs(clockOffsetMs)} ms`
   return Math.abs(clockOffsetMs) > CLOCK_MS
-    ? finding('warning', 'clock', found, 'redwell goes by the clock of Redis; logs do not. Synchronise both (NTP).')
+    ? finding('warning', 'clock', found, 'redwell uses the clock of Redis, logs do not. Synchronize both with NTP.')
     : finding('ok', 'clock', found)
 }
 
@@ -247,7 +249,7 @@ function processFindings(processes: readonly ProcessReport[], prefix: string): r
         ]
       : []),
     ...(versions.length > 1
-      ? [finding('warning', 'versions', `redwell ${versions.join(' and ')}`, 'Finish the deployment.')]
+      ? [finding('warning', 'versions', `redwell ${versions.join(' and ')}`, 'Complete the deployment.')]
       : []),
     ...ill.map(({ application, host, pid, status }) =>
       finding('problem', `${application} ${host}:${pid}`, status, 'See its log: it serves requests without the cache.'),

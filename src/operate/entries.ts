@@ -110,11 +110,11 @@ function remaining(until: number, now: number): number | null {
 function judge(head: EntryHead, stamps: Stamps, now: number): { state: EntryState; reasons: readonly string[] } {
   const invalid = head.groups.flatMap((group) => problemOf(head, group, stamps.get(group)))
   if (invalid.length > 0) return { state: 'invalid', reasons: invalid }
-  if (now >= usefulUntil(head)) return { state: 'expired', reasons: ['its lifetime is over'] }
+  if (now >= usefulUntil(head)) return { state: 'expired', reasons: ['its lifetime has ended'] }
   const softened = softenedBy(head, stamps)
   if (now < head.freshUntil && !softened) return { state: 'fresh', reasons: ['within its lifetime'] }
-  const why = softened ? 'it was evicted softly' : 'its lifetime is over'
-  if (now < head.staleUntil) return { state: 'stale', reasons: [`${why}; served while it is renewed`] }
+  const why = softened ? 'it was evicted softly' : 'its lifetime has ended'
+  if (now < head.staleUntil) return { state: 'stale', reasons: [`${why}; served while it is refreshed`] }
   if (now < head.errorUntil) return { state: 'error', reasons: [`${why}; served only if its handler fails`] }
   return { state: 'expired', reasons: [why] }
 }
@@ -131,7 +131,7 @@ function softenedBy(head: EntryHead, stamps: Stamps): boolean {
 function problemOf(head: EntryHead, group: string, stamp: GroupStamp | undefined): readonly string[] {
   if (allows(head, group, stamp)) return []
   const name = showGroup(group)
-  if (stamp === undefined) return [`${name} has no stamp any more, so it may have been invalidated`]
+  if (stamp === undefined) return [`${name} no longer has a stamp, so it may have been invalidated`]
   if (stamp.incarnation !== head.incarnation) return [`the clock of the prefix was lost since it was stored (${name})`]
   return [`${name} was invalidated at ${new Date(clockTime(stamp.hard)).toISOString()}, after it was loaded`]
 }

@@ -342,7 +342,7 @@ export class Connection {
   #reason(): string {
     if (this.#lastError !== undefined) return connectProblem(this.#lastError, this.settings, this.#everReady)
     if (this.#everReady) return 'the connection was closed'
-    return this.#own || this.#port.isOpen ? 'no connection yet' : 'call connect() of the client you gave'
+    return this.#own || this.#port.isOpen ? 'no connection yet' : 'call connect() on the client that you passed'
   }
 }
 

@@ -39,7 +39,7 @@ export function observeDriver(warn: (message: string) => void): void {
     observed = true
   } catch (error) {
     // Without @opentelemetry/api, or where the application has switched it on itself.
-    warn(`redwell: the metrics of the Redis driver were not switched on: ${messageOf(error)}`)
+    warn(`redwell: the metrics of the Redis driver could not be enabled: ${messageOf(error)}`)
   }
 }
 

@@ -34,7 +34,7 @@ export function readSessionSettings(env: Environment, problems: string[]): Sessi
   const names = text('REDIS_SESSION_PRINCIPAL_KEYS')
     ?.split(',')
     .map((name) => name.trim())
-  if (names?.includes('') === true) problems.push('REDIS_SESSION_PRINCIPAL_KEYS: a name between commas is missing')
+  if (names?.includes('') === true) problems.push('REDIS_SESSION_PRINCIPAL_KEYS: an empty name between commas')
   return withoutUndefined({
     cookieName: text('REDIS_SESSION_COOKIE_NAME'),
     cookiePath: text('REDIS_SESSION_COOKIE_PATH'),

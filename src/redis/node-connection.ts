@@ -11,7 +11,7 @@ const HANDSHAKE_PAUSE_MS = 100
 /** A miss counts for the breaker only where the command had this part of the command timeout: budgets may be nearly spent. */
 const COUNTED_PART = 0.5
 
-const REPLICA = 'it is a replica, which takes no writes'
+const REPLICA = 'it is a replica, which rejects writes'
 
 /**
  * - `closed`: commands are sent

@@ -156,7 +156,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
 /** Settings without those of a wrong type or an unknown name. Shows no value but numbers: another may be a secret. */
 function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings {
   if (Object.keys(settings).some((name) => /^\d+$/.test(name)))
-    throw new SettingsError(["settings are an object, such as { url: 'redis://…' }; a string was given"])
+    throw new SettingsError(["settings must be an object, such as { url: 'redis://…' }, not a string"])
   problems.push(...unknownOptions(settings, Object.keys(SETTINGS), false))
   for (const [name, members] of MEMBERS) {
     const given: unknown = Reflect.get(settings, name)
@@ -257,10 +257,11 @@ function warnIgnored(settings: Merged, isMemory: boolean, warnings: string[]): v
   const given = (names: readonly (typeof URL_FIELDS)[number][]) => names.filter((name) => settings[name] !== undefined)
   if (settings.url !== undefined && !isMemory) {
     const ignored = [...given(URL_FIELDS), ...nodes]
-    if (ignored.length > 0) warnings.push(`redwell: the URL says where Redis is; ignored: ${ignored.join(', ')}`)
+    if (ignored.length > 0) warnings.push(`redwell: the URL contains the address; ignored: ${ignored.join(', ')}`)
   } else if (nodes.length > 0 && settings.url === undefined) {
     const ignored = given(['host', 'port'])
-    if (ignored.length > 0) warnings.push(`redwell: cluster.nodes say where Redis is; ignored: ${ignored.join(', ')}`)
+    if (ignored.length > 0)
+      warnings.push(`redwell: cluster.nodes contains the addresses; ignored: ${ignored.join(', ')}`)
   }
 }
 
@@ -272,12 +273,12 @@ function resolveKind(
 ): ResolvedSettings['kind'] {
   const { cluster, sentinel } = settings
   const name = settings.nameOf('url')
-  if (cluster && sentinel !== undefined) problems.push('cluster and sentinel exclude each other; choose one')
+  if (cluster && sentinel !== undefined) problems.push('cluster and sentinel cannot be combined')
   if (settings.url !== undefined && sentinel !== undefined)
-    problems.push('a URL and sentinel exclude each other: the sentinels name the master')
+    problems.push('a URL and sentinel cannot be combined: the sentinels report the master')
   if (!cluster && url !== undefined && url.nodes.length > 1)
-    problems.push(`${name}: several nodes need cluster: true (REDIS_CLUSTER)`)
-  if (isMemory && cluster) problems.push(`${name}: memory: is one embedded store; it has no cluster`)
+    problems.push(`${name}: several nodes require cluster: true (REDIS_CLUSTER)`)
+  if (isMemory && cluster) problems.push(`${name}: memory: is an embedded store and cannot be a cluster`)
   if (isMemory) return 'memory'
   return cluster ? 'cluster' : sentinel === undefined ? 'standalone' : 'sentinel'
 }
@@ -299,9 +300,9 @@ function resolveIdentity(
 ): Pick<ResolvedSettings, 'db' | 'username' | 'password'> {
   const { username, password } = url ?? settings
   const db = (url === undefined ? read.integer('db', 0) : url.db) ?? 0
-  if (db !== 0 && settings.cluster) problems.push('db: a cluster has database 0 only')
+  if (db !== 0 && settings.cluster) problems.push('db: a cluster has only database 0')
   if (settings.credentials !== undefined && password !== undefined)
-    problems.push('credentials and a password exclude each other; the provider returns both')
+    problems.push('credentials and a password cannot be combined; the provider returns both')
   return { db, username, password: secretOf(password) }
 }
 
@@ -368,7 +369,7 @@ function readersOf(settings: Merged, problems: string[]) {
   const duration = (name: PositiveName | 'defaultTtl', defaultMs: number): number => {
     const value: Duration | undefined = settings[name]
     const ms = value === undefined ? defaultMs : durationMs(value)
-    if (ms === undefined) refuse(name, `'${value}' is not a duration; give ${DURATION_RULE}`)
+    if (ms === undefined) refuse(name, `'${value}' is not a duration; write ${DURATION_RULE}`)
     return ms ?? defaultMs
   }
   return {
@@ -396,5 +397,5 @@ export function prefixProblem(prefix: unknown): string | undefined {
   const segments = prefix.split(':')
   if (segments.includes('')) return `'${prefix}' has an empty part between colons`
   const reserved = segments.find((segment) => RESERVED_SEGMENTS.has(segment))
-  return reserved === undefined ? undefined : `'${prefix}' has the part '${reserved}', which is one of redwell's own`
+  return reserved === undefined ? undefined : `'${prefix}' has the part '${reserved}', which is reserved`
 }

@@ -84,7 +84,7 @@ export function warningsAbout({
   const warnings = isOld ? [`its version is ${version}; redwell is tested with ${OLDEST.join('.')} and newer`] : []
   if (maxMemory > 0 && evictionPolicy === 'noeviction')
     warnings.push(
-      'its maxmemory-policy is noeviction: once its memory is full nothing more is cached. allkeys-lru or allkeys-lfu suit a cache',
+      'its maxmemory-policy is noeviction: once its memory is full, nothing more is cached. Use allkeys-lru or allkeys-lfu for a cache',
     )
   return warnings
 }
@@ -93,7 +93,7 @@ export function warningsAbout({
 export function unboundedWarning({ maxMemory, evictionPolicy }: ServerFacts): string | undefined {
   if (evictionPolicy === '' || (maxMemory > 0 && evictionPolicy.startsWith('allkeys'))) return undefined
   const why = maxMemory === 0 ? 'has no maxmemory' : `has maxmemory-policy ${evictionPolicy}`
-  return `an entry without a TTL was stored, and the server ${why}, so it never evicts it. Give the route or REDIS_DEFAULT_TTL a lifetime, or the server maxmemory and allkeys-lru; REDIS_WARN_UNBOUNDED_CACHE=false silences this`
+  return `an entry without a TTL was stored, but the server ${why}, so it will never evict the entry. Set a lifetime on the route or in REDIS_DEFAULT_TTL, or maxmemory and allkeys-lru on the server. REDIS_WARN_UNBOUNDED_CACHE=false disables this warning`
 }
 
 /** Lives remembered; beyond that the oldest is forgotten. A process does not outlive this many restarts of its servers. */
@@ -133,7 +133,7 @@ export class ServerWatch {
 
   /** The user of the connection lacks a permission that the cache needs. */
   onForbidden(message: string): void {
-    this.#warn(`${message}. See docs/operations.md for the permissions that the cache's user needs`)
+    this.#warn(`${message}. See docs/operations.md for the permissions that the user needs`)
   }
 
   onUnbounded(): void {
@@ -234,7 +234,7 @@ export class StatusLog {
 
 /** The addresses as they were given, for messages. */
 export function addressesOf({ sentinel, nodes, client }: ResolvedSettings): string {
-  if (client !== undefined) return 'the given client'
+  if (client !== undefined) return 'the provided client'
   const addresses = (sentinel?.nodes ?? nodes).map(
     ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
   )

@@ -319,7 +319,7 @@ function parseUserinfo(name: string, userinfo: string, problems: string[]): Pick
     const password = colon === -1 ? undefined : decodeURIComponent(userinfo.slice(colon + 1))
     return { username: username === '' ? undefined : username, password }
   } catch {
-    problems.push(`${name}: its username or password is not percent-encoded properly`)
+    problems.push(`${name}: its username or password is not properly percent-encoded`)
     return { username: undefined, password: undefined }
   }
 }
@@ -387,9 +387,9 @@ export function resolveNear(
   const { maxBytes } = near
   if (!Number.isInteger(maxBytes) || maxBytes < NEAR_MIN_BYTES)
     problems.push(`near.maxBytes: ${describeValue(maxBytes)} is not a whole number of at least ${NEAR_MIN_BYTES} bytes`)
-  if (resp === 2) problems.push('near: Redis tells of changes over RESP 3 only; leave out resp: 2')
+  if (resp === 2) problems.push('near: Redis reports changes with RESP 3 only; remove resp: 2')
   if (maxConnections !== undefined && maxConnections < NEAR_CONNECTIONS)
-    problems.push(`near: has a connection of its own; maxConnections must be at least ${NEAR_CONNECTIONS}`)
-  if (isMemory) warnings.push('redwell: near is ignored, because the embedded store is in memory already')
+    problems.push(`near: needs a separate connection; maxConnections must be at least ${NEAR_CONNECTIONS}`)
+  if (isMemory) warnings.push('redwell: near is ignored, because the embedded store is already in memory')
   return isMemory ? undefined : maxBytes
 }

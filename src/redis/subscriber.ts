@@ -37,7 +37,7 @@ export class Subscriber {
     onReset: () => void,
   ): Promise<() => Promise<void>> {
     if (this.settings.maxConnections === 1)
-      throw new UnavailableError('error', 'maxConnections is 1: there is no second connection for wake-ups.')
+      throw new UnavailableError('error', 'maxConnections is 1: there is no second connection for notifications.')
     const connection = await limited(this.#open())
     // A function of its own, because listeners are kept in a set. Its bytes are ours.
     const onMessage = (message: Buffer): void => listener(Buffer.from(message))
@@ -86,7 +86,7 @@ export class Subscriber {
     const connection = this.client.messages({
       failed: (error) => {
         if (!logged && !this.#closed)
-          this.logger.info(`redwell: the connection for wake-ups was lost (${error.message})`)
+          this.logger.info(`redwell: the connection for notifications was lost (${error.message})`)
         logged = true
       },
       ready: () => {

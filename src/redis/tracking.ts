@@ -96,7 +96,7 @@ export class Tracking {
     const problem = nodes.find(({ problem: found }) => found !== undefined)?.problem
     if (problem !== undefined && problem !== this.#logged && !this.#closed) {
       this.#logged = problem
-      this.logger.warn(`redwell: the near cache is not used, because Redis does not tell of changes (${problem})`)
+      this.logger.warn(`redwell: the near cache is not used, because Redis does not report changes (${problem})`)
     }
     if (trusted === this.#trusted) return
     this.#trusted = trusted

@@ -134,7 +134,7 @@ function textOf(value: VaryResult, label: string): string | undefined {
   if (value === undefined || value === null) return undefined
   if (['string', 'number', 'bigint', 'boolean'].includes(typeof value)) return String(value)
   throw new OptionsError(`result of \`vary.${label}\``, [
-    `${describeValue(value)} must be a string, a number or true or false; undefined where the request has none`,
+    `${describeValue(value)} must be a string, number or boolean; undefined if the request has none`,
   ])
 }
 

@@ -30,7 +30,7 @@ export class HostWatch {
     if (this.#seen === host) return
     this.#told = true
     this.#logger.warn(
-      `redwell: ${route} answers requests for ${this.#seen} and ${host} from the same entries: write \`host: true\` on the route, or in \`defaults\`, to keep hosts apart, or \`host: false\` where they are one application`,
+      `redwell: ${route} answers requests for ${this.#seen} and ${host} from the same entries. Set \`host: true\` on the route, or in \`defaults\`, if hosts have different responses; otherwise \`host: false\``,
     )
   }
 }

@@ -174,7 +174,7 @@ const checkQuery: Check<QueryRule> = (value, problem) => {
       problem(`.${name}: ${describeValue(names)} must be a list of parameter names`)
   }
   if (sort !== undefined && typeof sort !== 'boolean') problem(`.sort: ${describeValue(sort)} must be true or false`)
-  if (ignore !== undefined && only !== undefined) problem('`ignore` and `only` exclude each other')
+  if (ignore !== undefined && only !== undefined) problem('`ignore` and `only` cannot be combined')
   return value
 }
 
@@ -188,7 +188,7 @@ const checkEvictKey: Check<undefined> = (value, problem) => {
   const [part]: unknown[] = value
   if (value.length !== 1 || typeof part !== 'string' || !part.startsWith('/')) return
   problem(
-    `['${part}'] matches no entry, because a path is no key part: write 'path' for the GET of this path, or call cache.deletePath('${part}'). Where a route's own key function returns it, write a function here as well`,
+    `['${part}'] matches no entry, because a path is not a key part: write 'path' for the GET of this path, or call cache.deletePath('${part}'). If a route's key function returns it, write a function here as well`,
   )
 }
 
@@ -351,7 +351,7 @@ export function resolveEvictPolicy<Req>(
   const problems: string[] = []
   checkNames(options, 'evict', problems)
   if (options.group === undefined && options.key === undefined) {
-    problems.push("names nothing to evict: write `group`, or `key: 'path'` for the GET of this path")
+    problems.push("nothing to evict: write `group`, or `key: 'path'` for the GET of this path")
   }
   const { mode, query } = resolveOptions(EVICT_OPTIONS, options, 'app', problems)
   const { group, key: evictKey } = options

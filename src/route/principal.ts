@@ -59,7 +59,7 @@ function principalOf<Req>(
 
 /** The message of `per: true` in an application without `principal`. */
 export const WITHOUT_PRINCIPAL =
-  "`per: true` needs the application's `principal`: write `redwell({ principal: (request) => … })`, or give `per` a function."
+  "`per: true` needs the application's `principal`: use `redwell({ principal: (request) => … })`, or make `per` a function."
 
 /**
  * Whether a request that had no principal at its lookup has one by now: where the application authenticates behind the

@@ -12,26 +12,26 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   'request-no-store': 'the request has Cache-Control: no-store',
   precondition: 'the request has If-Match or If-Unmodified-Since',
   authorization: 'the request has Authorization (options `per` and `auth`)',
-  status: 'its status is not one that the route stores (option `statuses`, or `ttl` by status)',
-  partial: 'it is a part of a representation',
+  status: 'the route does not store its status (option `statuses`, or `ttl` by status)',
+  partial: 'it is a partial response',
   truncated: 'its body ended early',
   'set-cookie': 'it sets a cookie (option `setCookie`)',
   principal:
-    'its request has a principal that was not known before the cache was asked (authenticate before the cache, or use `per`)',
+    'its request has a principal that was not known at the lookup (authenticate before the cache, or use `per`)',
   'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
   'store-when': 'the `storeWhen` of the route returned false',
   nonce:
-    'its body contains a nonce or a token of its own header fields (Content-Security-Policy, X-Csrf-Token), which no other response may have',
+    'its body contains a nonce or token from its own header fields (Content-Security-Policy, X-Csrf-Token), which other responses must not have',
   'response-no-store': 'it has Cache-Control: no-store',
-  'response-private': 'it has Cache-Control: private, and the route has no `per`',
-  'response-no-cache': 'it has Cache-Control: no-cache and nothing to validate it by',
+  'response-private': 'it has Cache-Control: private, but the route has no `per`',
+  'response-no-cache': 'it has Cache-Control: no-cache but no validator',
   'vary-star': 'it has Vary: *',
-  'content-encoding': 'it is already encoded, and does not vary on Accept-Encoding (option `encoded`)',
+  'content-encoding': 'it is already encoded, but does not vary on Accept-Encoding (option `encoded`)',
   'no-freshness': 'neither the route nor the response sets a lifetime',
-  'already-stale': 'it is stale already',
+  'already-stale': 'it is already stale',
   'body-too-large': 'its body is over `maxBodyBytes`',
   'headers-too-large': 'its header fields are over `maxHeaderBytes`',
-  'too-many-groups': 'it carries more groups than an entry can',
+  'too-many-groups': 'it has more groups than an entry can have',
   'event-stream': 'an event stream never ends',
   'content-location': 'its Content-Location is not its own URI',
   'refresh-failed': 'the handler failed in the background, or its response may not be stored; the stale entry stays',
@@ -78,7 +78,7 @@ export class RefusalLog {
   /** Requests with a principal do not use the cache. */
   bypassesPrincipals(): void {
     this.#once(
-      `redwell: ${this.#route} is not cached for requests with a principal: write \`per: true\` for an entry of each principal's own, or \`shared: true\` where the response does not depend on who asks`,
+      `redwell: ${this.#route} is not cached for requests with a principal. Set \`per: true\` for one entry per principal, or \`shared: true\` if the response does not depend on the principal`,
     )
   }
 

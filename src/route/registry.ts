@@ -110,7 +110,9 @@ export class RouteRegistry {
       })
     }
     const known = [...this.#caches].map(({ name }) => name).join(', ')
-    throw new UsageError(`No cached route answers ${method} ${pathname}; known are: ${known === '' ? 'none' : known}.`)
+    throw new UsageError(
+      `No cached route matches ${method} ${pathname}. Cached routes: ${known === '' ? 'none' : known}.`,
+    )
   }
 
   /** A route will be cached with these options: what invalidates its URIs has to know from the start. */

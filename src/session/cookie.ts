@@ -94,8 +94,8 @@ export function cookieProblems(policy: CookiePolicy): string[] {
   const { name, path, domain, secure, sameSite, partitioned } = policy
   const problems: string[] = []
   const refuse = (wrong: boolean, problem: string): void => void (wrong && problems.push(problem))
-  refuse(!isCookieName(name), `cookie.name: '${name}' is not a name of a cookie`)
-  refuse(!/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path), `cookie.path: '${path}' must begin with / and have no ;`)
+  refuse(!isCookieName(name), `cookie.name: '${name}' is not a cookie name`)
+  refuse(!/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path), `cookie.path: '${path}' must start with / and must not contain ;`)
   refuse(
     domain !== undefined && !/^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$/.test(domain),
     `cookie.domain: '${domain}' is not a domain`,
@@ -104,7 +104,10 @@ export function cookieProblems(policy: CookiePolicy): string[] {
   refuse(partitioned && !secure, 'cookie.partitioned: needs `secure`, or browsers drop the cookie')
   const host = /^__Host-/i.test(name)
   refuse(/^__(Host|Secure)-/i.test(name) && !secure, `cookie.name: the prefix of ${name} needs \`secure\``)
-  refuse(host && domain !== undefined, `cookie.domain: a cookie named ${name} has none; leave it out, or rename it`)
-  refuse(host && path !== '/', `cookie.path: a cookie named ${name} has the path /`)
+  refuse(
+    host && domain !== undefined,
+    `cookie.domain: a cookie named ${name} must not have a domain; remove it, or rename the cookie`,
+  )
+  refuse(host && path !== '/', `cookie.path: a cookie named ${name} must have the path /`)
   return problems
 }

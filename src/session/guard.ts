@@ -47,8 +47,8 @@ export class SessionGuard<Req> {
     const withinMs = issuedWithin === undefined ? Infinity : durationMs(issuedWithin)
     if (withinMs === undefined || withinMs === 0) problems.push(`issuedWithin: must be ${DURATION_RULE}`)
     if (typeof challenge !== 'string' || !/^[A-Za-z][\x20-\x7e]*$/.test(challenge))
-      problems.push('challenge: is no value of WWW-Authenticate')
-    else if (/^basic\b/i.test(challenge)) problems.push('challenge: `Basic` opens a window of the browser')
+      problems.push('challenge: is not a value of WWW-Authenticate')
+    else if (/^basic\b/i.test(challenge)) problems.push('challenge: `Basic` makes browsers show a password dialog')
     if (onReject !== undefined && typeof onReject !== 'function') problems.push('onReject: must be a function')
     if (problems.length > 0) throw new OptionsError(where, problems)
     this.#withinMs = withinMs ?? 0

@@ -124,20 +124,18 @@ function lifeProblems(idleMs: number, absoluteMs: number, keepMs: number): strin
   if (idleMs < 1000) problems.push('idleTtl: must be at least one second')
   if (absoluteMs < idleMs) {
     problems.push(
-      `absoluteTtl: ${absoluteMs / 1000} s is shorter than idleTtl (${idleMs / 1000} s), which would never count`,
+      `absoluteTtl: ${absoluteMs / 1000} s is shorter than idleTtl (${idleMs / 1000} s), which would then have no effect`,
     )
   }
-  if (keepMs < absoluteMs)
-    problems.push('gcTtl: is shorter than absoluteTtl, so revocations would be forgotten too soon')
+  if (keepMs < absoluteMs) problems.push('gcTtl: is shorter than absoluteTtl, so revocations would expire too early')
   return problems
 }
 
 function pairProblems({ principal, principalKeys, secrets, encryptor }: SessionOptions): string[] {
   const problems: string[] = []
   if (principal !== undefined && principalKeys !== undefined)
-    problems.push('principalKeys: `principal` says who is signed in; give one of them')
-  if (secrets !== undefined && encryptor !== undefined)
-    problems.push('encryptor: `secrets` encrypt already; give one of them')
+    problems.push('principalKeys: cannot be combined with `principal`')
+  if (secrets !== undefined && encryptor !== undefined) problems.push('encryptor: cannot be combined with `secrets`')
   return problems
 }
 
@@ -166,7 +164,7 @@ function textOf(
     if (value === undefined || value === null || value === '' || Number.isNaN(value)) return undefined
     if (typeof value === 'string') return value
     if (typeof value === 'number' || typeof value === 'bigint') return String(value)
-    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} names no user; it must be a text or a number`])
+    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} names no user; it must be a string or a number`])
   }
 }
 
@@ -193,7 +191,7 @@ function isFunction(value: unknown): string | undefined {
 }
 
 function isText(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? undefined : 'must be a text'
+  return typeof value === 'string' && value !== '' ? undefined : 'must be a string'
 }
 
 function isFlag(value: unknown): string | undefined {
@@ -203,7 +201,7 @@ function isFlag(value: unknown): string | undefined {
 function isList(value: unknown): string | undefined {
   const isNames =
     Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name !== '')
-  return isNames ? undefined : 'must be a list of names of properties'
+  return isNames ? undefined : 'must be a list of property names'
 }
 
 function isObject(what: string) {

@@ -63,7 +63,7 @@ export class SessionPayload {
       const value = this.data[name]
       const text = this.#write(name, value)
       if (text === undefined && value === undefined) continue
-      if (text === undefined) throw refused(name, form.problem(value) ?? 'its toJSON returns nothing')
+      if (text === undefined) throw refused(name, form.problem(value) ?? 'its toJSON() returns undefined')
       const isSame = this.#texts.get(name) === text
       if (isSame && !this.#stored.has(name)) continue
       texts.set(name, text)
@@ -76,7 +76,7 @@ export class SessionPayload {
       changed.push([name, text])
     }
     const removed = this.#stored.size === kept ? [] : [...this.#stored].filter((name) => !texts.has(name))
-    if (texts.size > PROPERTIES_MAX) throw refused('', `there are more than ${PROPERTIES_MAX} properties`)
+    if (texts.size > PROPERTIES_MAX) throw refused('', `it has more than ${PROPERTIES_MAX} properties`)
     if (schema !== undefined && changed.length + removed.length > 0) validate(schema, this.data)
     const sealer = handle === undefined ? undefined : (this.#sealer ??= this.#policy.sealer?.(handle))
     const set = changed.map(([name, text]): StoredProperty => {
@@ -152,7 +152,7 @@ function validate(schema: SessionSchema, data: Values): void {
 }
 
 function asynchronous(): UsageError {
-  return new UsageError('The schema of sessions is asynchronous; data is read and compared synchronously.')
+  return new UsageError('The schema of sessions is asynchronous, but session data is validated synchronously.')
 }
 
 function refused(name: string, problem: string): ValueError {

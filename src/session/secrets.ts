@@ -32,11 +32,11 @@ interface NamedSecret {
 export function secretProblems(secrets: unknown): string[] {
   if (secrets === undefined) return []
   const list: readonly unknown[] = Array.isArray(secrets) ? secrets : [secrets]
-  if (list.length === 0) return ['secrets: must name at least one']
+  if (list.length === 0) return ['secrets: must contain at least one']
   return list.flatMap((secret, index) =>
     typeof secret === 'string' && secret.length >= SECRET_MIN
       ? []
-      : [`secrets: number ${index + 1} must be a text of at least ${SECRET_MIN} characters`],
+      : [`secrets: number ${index + 1} must be a string of at least ${SECRET_MIN} characters`],
   )
 }
 
@@ -80,7 +80,7 @@ class SecretSealer implements SessionSealer {
   open(property: string, stored: Buffer): Buffer {
     if (stored[0] !== VERSION || stored.length < TEXT_AT) throw new Error('not encrypted')
     const secret = this.#secrets.find(({ name }) => name.equals(stored.subarray(1, NONCE_AT)))
-    if (secret === undefined) throw new Error('encrypted by another secret')
+    if (secret === undefined) throw new Error('encrypted with another secret')
     const decipher = createDecipheriv('aes-256-gcm', this.#keyOf(secret), stored.subarray(NONCE_AT, TAG_AT))
       .setAAD(Buffer.from(property))
       .setAuthTag(stored.subarray(TAG_AT, TEXT_AT))

@@ -242,7 +242,7 @@ export class Session {
   }
 
   #read(): SessionPayload {
-    if (this.#state === 'skipped') throw new UsageError('This request was left out of sessions by `skip`.')
+    if (this.#state === 'skipped') throw new UsageError('`skip` has excluded this request from sessions.')
     this.markRead()
     this.#payload ??= this.#makePayload()
     return this.#payload
@@ -256,7 +256,7 @@ export class Session {
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error
       telemetry.record('load', 'unreadable', 0)
-      warnOnce(`redwell: a session in Redis is ignored, because ${error.message}.`)
+      warnOnce(`redwell: a session in Redis is ignored because ${error.message}.`)
       this.#reset()
       this.#state = 'absent'
       return new SessionPayload(policy, [], undefined, holder())
@@ -328,7 +328,7 @@ export class Session {
     this.#setCookie = cookieLine(this.#cookie, id, maxAge)
     if (isLostOnPlainHttp(this.#cookie, this.#request.peer?.())) {
       this.#context.warnOnce(
-        'redwell: a Secure session cookie was sent over plain HTTP, where browsers drop it. Serve HTTPS, let the proxy that does set X-Forwarded-Proto, or set NODE_ENV=development on your own machine.',
+        'redwell: a Secure session cookie was sent over plain HTTP, where browsers ignore it. Use HTTPS, make the HTTPS proxy set X-Forwarded-Proto, or set NODE_ENV=development on your machine.',
       )
     }
     this.#saved(change)

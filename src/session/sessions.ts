@@ -75,7 +75,7 @@ export class Sessions {
   configure<Req>(options: SessionOptions<Req>): void {
     if (this.#options === options) return
     if (this.#options !== undefined) {
-      throw new UsageError('Sessions have options already: give them once, to one `sessions` of one Redis handle.')
+      throw new UsageError('Sessions are already configured: pass options to one `sessions` of a Redis handle only.')
     }
     this.#use(options)
     this.#options = options
@@ -206,7 +206,7 @@ export class Sessions {
 function tagFor(subject: Subject): string {
   const text = String(subject)
   if (text === '' || (typeof subject !== 'string' && typeof subject !== 'number' && typeof subject !== 'bigint'))
-    throw new OptionsError('subject of sessions', ['must be a text that is not empty, or a number'])
+    throw new OptionsError('subject of sessions', ['must be a non-empty string or a number'])
   return tagOf(text)
 }
 

@@ -244,7 +244,7 @@ describe('an invalidation that the store does not confirm', () => {
     expect(await state(scope, ref())).toBe('outage')
     expect(await scope.lookupMany([ref()])).toMatchObject([{ state: 'outage' }])
     expect(lines).toEqual([
-      'redwell: Redis did not confirm the invalidation of key /a; it is retried, and this process serves nothing under test until then',
+      'redwell: Redis did not confirm the invalidation of key /a; it will be retried; until then this process serves nothing under test',
     ])
     store.lose('evict', 'command')
     await vi.advanceTimersByTimeAsync(50)

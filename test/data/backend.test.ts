@@ -288,10 +288,14 @@ describe('input that cannot be meant', () => {
     [
       'a lifetime in place of options',
       ({ cache }) => cache.set('k', 1, 60 as never),
-      '60 is not an object of options; write { ttl: 60 }',
+      '60 is not an options object; write { ttl: 60 }',
     ],
     ['a text in place of options', ({ cache }) => cache.set('k', 1, '5m' as never), "write { ttl: '5m' }"],
-    ['null in place of options', ({ cache }) => cache.getOrSet('k', () => 1, null as never), 'null is not an object'],
+    [
+      'null in place of options',
+      ({ cache }) => cache.getOrSet('k', () => 1, null as never),
+      'null is not an options object',
+    ],
     [
       'a misspelt option',
       ({ cache }) => cache.set('k', 1, { tll: 5 } as never),
@@ -315,9 +319,21 @@ describe('input that cannot be meant', () => {
       ({ cache }) => cache.namespace('n', { default_ttl: '5m' } as never),
       "default_ttl: there is no such option (given: '5m'); the options are ttl,",
     ],
-    ['a namespace without an object', ({ cache }) => cache.namespace('n', '5m' as never), "'5m' is not an object"],
-    ['a group that is missing', ({ cache }) => cache.deleteGroup(undefined as never), 'a group is a text'],
-    ['one of several groups', ({ cache }) => cache.expireGroup(['a', 7] as never), 'a group is a text'],
+    [
+      'a namespace without an object',
+      ({ cache }) => cache.namespace('n', '5m' as never),
+      "'5m' is not an options object",
+    ],
+    [
+      'a group that is missing',
+      ({ cache }) => cache.deleteGroup(undefined as never),
+      'a group must be a non-empty string',
+    ],
+    [
+      'one of several groups',
+      ({ cache }) => cache.expireGroup(['a', 7] as never),
+      'a group must be a non-empty string',
+    ],
     ['a path that is missing', ({ cache }) => cache.deletePath(undefined as never), "write '/products/42'"],
     [
       'a misspelt option of deletePath',
@@ -336,7 +352,7 @@ describe('input that cannot be meant', () => {
   test('a value in place of a loader', async () => {
     const { cache } = memory()
     await expect(cache.getOrSet('k', 'value' as never)).rejects.toThrow(
-      "The loader of getOrSet is 'value'; write a function",
+      "The loader of getOrSet is 'value'; pass a function",
     )
     await expect(cache.getOrSetMany(['k'], undefined as never)).rejects.toThrow(
       'The loader of getOrSetMany is undefined',

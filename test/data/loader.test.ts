@@ -163,7 +163,7 @@ describe.each(['memory', 'redis'])('the limits of a loader, on %s', (where) => {
     const { cache } = await make()
     const users = cache.namespace('users', { timeout: '5ms' })
     await expect(users.getOrSet([7, { full: true }], () => never)).rejects.toThrow(
-      `The loader of key [7,{"full":true}] in namespace 'users' did not end within 5 ms.`,
+      `The loader of key [7,{"full":true}] in namespace 'users' did not finish within 5 ms.`,
     )
   })
 

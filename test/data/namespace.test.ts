@@ -81,7 +81,7 @@ describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
       await users.set(1, { name: 'Ann' })
       expect(await users.get(1)).toEqual({ name: 'Ann' })
       await expect(users.set(2, { name: '' })).rejects.toThrow(
-        /^The value of key 2 in namespace 'users' fails its schema at name; the issues are the cause\.$/,
+        /^The value of key 2 in namespace 'users' fails its schema at name; see `cause` for the issues\.$/,
       )
       await expect(users.getOrSet(2, () => ({}) as { name: string })).rejects.toThrow(ValueError)
       await cache.namespace('users').setMany([
@@ -92,7 +92,7 @@ describe.each(['memory', 'redis'])('a namespace on %s', (where) => {
       expect(await users.getEntry(3)).toEqual({ outcome: 'miss', reason: 'invalid', value: undefined })
       expect(logger.lines.filter((line) => line.includes('schema'))).toEqual([
         expect.stringContaining(
-          "warn: redwell: a stored value of namespace 'users' fails its schema at name; it is a miss",
+          "warn: redwell: a stored value of namespace 'users' fails its schema at name; it counts as a miss",
         ),
       ])
       expect(await users.getOrSet(3, () => ({ name: 'new' }))).toEqual({ name: 'new' })

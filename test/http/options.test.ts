@@ -52,7 +52,7 @@ describe('options of a route', () => {
     [{ query: { only: 'a' } }, "query.only: 'a' must be a list of parameter names"],
     [{ query: { sort: 'no' } }, "query.sort: 'no' must be true or false"],
     [{ query: { only: ['a', 5] } }, 'query.only: a list must be a list of parameter names'],
-    [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` exclude each other'],
+    [{ query: { only: [], ignore: [] } }, 'query: `ignore` and `only` cannot be combined'],
     [{ vary: 5 }, "vary: 5 must name request fields, or be an object such as { cookie: 'lang' }"],
     [
       { vary: { Accept: 'some' } },

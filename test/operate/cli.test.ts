@@ -77,7 +77,7 @@ test('limits are listed, and forgotten with --reset', async () => {
   const { items } = JSON.parse((await here('limits', '--json')).out) as { items: { key: string; identity: string }[] }
   expect(items).toMatchObject([{ identity: '127.0.0.1' }])
   expect((await here('limits', '--reset', items[0]?.key ?? '', '--yes')).code).toBe(0)
-  expect((await here('limits')).out).toBe('Nothing is counted.\n')
+  expect((await here('limits')).out).toBe('There are no counts.\n')
 })
 
 test('what destroys is refused without --yes where nobody can be asked', async () => {

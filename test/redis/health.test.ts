@@ -17,7 +17,7 @@ test('a primary that is demoted while the connection lives is noticed, and not r
   await redisCli('-p', String(old.port), 'REPLICAOF', '127.0.0.1', String(promoted.port))
   await until(connection, 'degraded')
   expect((await refusal(connection.execute(['GET', 'a'], 'a'))).message).toMatch(
-    /it is a replica, which takes no writes/,
+    /it is a replica, which rejects writes/,
   )
   expect(lines.at(-1)).toMatch(/it is a replica/)
   expect(connection.counters.connected).toBeGreaterThan(1)

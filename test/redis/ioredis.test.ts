@@ -60,7 +60,9 @@ describe.each([
     const client = ownClient()
     const { connection } = open({ client, commandTimeout: '5s', connectTimeout: '50ms' })
     const error = await refusal(connection.connect())
-    expect(error.message).toMatch(/the given client is not connected \(call connect\(\) of the client you gave\)/)
+    expect(error.message).toMatch(
+      /the provided client is not connected \(call connect\(\) on the client that you passed\)/,
+    )
     await client.connect()
     await until(connection, 'ready')
     expect(String(await connection.execute(['PING'], undefined))).toBe('PONG')

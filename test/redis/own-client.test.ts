@@ -49,7 +49,9 @@ test('one that is not connected is left to its owner, and used as soon as it is'
   const client = ownClient()
   const { connection } = open({ client, commandTimeout: '5s', connectTimeout: '50ms' })
   const error = await refusal(connection.connect())
-  expect(error.message).toMatch(/the given client is not connected \(call connect\(\) of the client you gave\)/)
+  expect(error.message).toMatch(
+    /the provided client is not connected \(call connect\(\) on the client that you passed\)/,
+  )
   expect(client.isOpen).toBe(false)
   await client.connect()
   await until(connection, 'ready')

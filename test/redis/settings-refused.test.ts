@@ -33,25 +33,30 @@ describe('refused', () => {
       'cluster and sentinel',
       { cluster: true, sentinel: { nodes: 's' } },
       {},
-      /^cluster and sentinel exclude each other/,
+      /^cluster and sentinel cannot be combined/,
     ],
     [
       'a URL and sentinel',
       { url: 'redis://h', sentinel: { nodes: 's' } },
       {},
-      /^a URL and sentinel exclude each other/,
+      /^a URL and sentinel cannot be combined/,
     ],
     ['sentinel without nodes', {}, { REDIS_SENTINEL: '1' }, /REDIS_SENTINEL_NODES\): must name at least one/],
-    ['several nodes without cluster', { url: 'redis://a,b' }, {}, /^url: several nodes need cluster: true/],
-    ['a database of a cluster', { cluster: true, db: 1 }, {}, /^db: a cluster has database 0 only/],
-    ['a cluster in memory', { url: 'memory:', cluster: true }, {}, /^url: memory: is one embedded store/],
+    ['several nodes without cluster', { url: 'redis://a,b' }, {}, /^url: several nodes require cluster: true/],
+    ['a database of a cluster', { cluster: true, db: 1 }, {}, /^db: a cluster has only database 0/],
+    ['a cluster in memory', { url: 'memory:', cluster: true }, {}, /^url: memory: is an embedded store/],
     ['a cluster of no nodes', { cluster: { nodes: [] } }, {}, /^cluster.nodes: must name at least one/],
     ['another scheme', { url: 'http://h' }, {}, /^url: 'http:\/\/h' is not redis:/],
     ['a URL without a host', { url: 'redis://' }, {}, /^url: /],
     ['a URL with a query', { url: 'redis://h?db=1' }, {}, /^url: 'redis:\/\/h\/…'/],
     ['a database that is no number', { url: 'redis://h/x' }, {}, /^url: /],
     ['a port of a URL that is too high', { url: 'redis://h:70000' }, {}, /^url: 'h:70000' is not host/],
-    ['bad percent-encoding', { url: 'redis://:%zz@h' }, {}, /^url: its username or password is not percent-encoded/],
+    [
+      'bad percent-encoding',
+      { url: 'redis://:%zz@h' },
+      {},
+      /^url: its username or password is not properly percent-encoded/,
+    ],
     [
       'a password beside a provider',
       { password: 'p', credentials: async () => ({ password: 'q' }) },
@@ -106,7 +111,7 @@ describe('refused', () => {
     ['a prefix that ends in a colon', { prefix: 'a:' }, {}, /has an empty part/],
     ...['entry', 'lease', 'group', 'clock', 'wake'].map(
       (word) =>
-        [`a prefix with the part ${word}`, { prefix: `a:${word}:b` }, {}, /which is one of redwell's own/] as [
+        [`a prefix with the part ${word}`, { prefix: `a:${word}:b` }, {}, /which is reserved/] as [
           string,
           RedisSettings,
           Env,
@@ -121,7 +126,7 @@ describe('refused', () => {
 
   test('a text in place of the settings', () => {
     const problems = problemsOf({ ...('redis://h' as unknown as RedisSettings) })
-    expect(problems[0]).toMatch(/settings are an object, such as .* a string was given/)
+    expect(problems[0]).toMatch(/settings must be an object, such as .* not a string/)
   })
 
   test('all at once, in one error', () => {

@@ -220,7 +220,7 @@ describe('precedence', () => {
     const env = { REDIS_PORT: '1', REDIS_PASSWORD: 'secret' }
     const settings = resolveSettings({ url: 'redis://h', db: 2 }, env)
     expect(settings).toMatchObject({ nodes: [{ host: 'h', port: 6379 }], db: 0, password: undefined })
-    expect(settings.warnings).toEqual(['redwell: the URL says where Redis is; ignored: port, db, password'])
+    expect(settings.warnings).toEqual(['redwell: the URL contains the address; ignored: port, db, password'])
   })
 
   test('nodes of a cluster win over host and port, with one warning', () => {
@@ -229,7 +229,7 @@ describe('precedence', () => {
       { host: 'a', port: 6379 },
       { host: 'b', port: 7001 },
     ])
-    expect(settings.warnings).toEqual(['redwell: cluster.nodes say where Redis is; ignored: host'])
+    expect(settings.warnings).toEqual(['redwell: cluster.nodes contains the addresses; ignored: host'])
   })
 
   test('the files of the environment serve a rediss:// URL that is written in code', () => {

@@ -66,7 +66,7 @@ test('a request that no cached route answers is an error that names those there 
   const app = start()
   await expect(app.redis.cache.explain({ url: '/x' })).rejects.toThrow(UsageError)
   app.get({ ttl: 60 }, () => ({}), '/a/:id')
-  await expect(app.redis.cache.explain({ url: '/x' })).rejects.toThrow('known are: GET /a/:id')
+  await expect(app.redis.cache.explain({ url: '/x' })).rejects.toThrow('Cached routes: GET /a/:id')
 })
 
 test.each([

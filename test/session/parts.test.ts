@@ -108,7 +108,7 @@ describe('options', () => {
     ['__Host- with a path', { cookie: { name: '__Host-s', path: '/x' } }, /cookie.path/],
     ['__Secure- without Secure', { cookie: { name: '__Secure-s', secure: false } }, /prefix/],
     ['Partitioned without Secure', { cookie: { partitioned: true, secure: false } }, /partitioned/],
-    ['a name that is none', { cookie: { name: 'a b' } }, /not a name of a cookie/],
+    ['a name that is none', { cookie: { name: 'a b' } }, /not a cookie name/],
     ['a path with a semicolon', { cookie: { path: '/;x' } }, /cookie.path/],
     ['a domain with a space', { cookie: { domain: 'a b' } }, /not a domain/],
     ['absolute shorter than idle', { idleTtl: '2h', absoluteTtl: '1h' }, /shorter than idleTtl/],

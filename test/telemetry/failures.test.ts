@@ -35,10 +35,9 @@ describe('in a process of its own', () => {
   test('OpenTelemetry is not installed: one warning where it is asked for, and requests unharmed', async () => {
     const { statuses, warned, emitted } = await alone('no-api', server.url)
     expect(statuses).toEqual([200, 200, 200])
-    const missing =
-      'redwell: OpenTelemetry is switched on, but @opentelemetry/api is not installed: nothing is reported.'
+    const missing = 'redwell: OpenTelemetry is enabled, but @opentelemetry/api is not installed: nothing is reported.'
     expect(warned).toEqual([
-      'redwell: the metrics of the Redis driver were not switched on: @opentelemetry/api not found',
+      'redwell: the metrics of the Redis driver could not be enabled: @opentelemetry/api not found',
       missing,
     ])
     expect(emitted.filter((message) => message.startsWith('redwell'))).toEqual([missing])

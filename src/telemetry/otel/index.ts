@@ -80,7 +80,7 @@ function start(options: OtelOptions | undefined, warn: Warn): Otel {
 function run(options: OtelOptions, warn: Warn): boolean {
   const api = loadApi()
   if (api === undefined) {
-    warn('redwell: OpenTelemetry is switched on, but @opentelemetry/api is not installed: nothing is reported.')
+    warn('redwell: OpenTelemetry is enabled, but @opentelemetry/api is not installed: nothing is reported.')
     return false
   }
   const { spans = true, groups = false, keys = false, tracerProvider, meterProvider } = options

@@ -153,7 +153,7 @@ const COUNTERS = {
 const GAUGES = {
   breakerOpen: { unit: '1', description: '1 while the breaker is open and commands do not reach Redis, else 0.' },
   available: { unit: '1', description: '1 while Redis answers, else 0.' },
-  nearTrusted: { unit: '1', description: '1 while Redis tells the near cache of changes, else 0.' },
+  nearTrusted: { unit: '1', description: '1 while Redis reports changes to the near cache, else 0.' },
   unconfirmed: { unit: '{invalidation}', description: 'Keys and groups whose invalidation Redis has not confirmed.' },
 } as const
 

@@ -270,7 +270,7 @@ export function sessions({ host, start }: Bed): void {
     test('options that contradict one another are errors at the start, all in one', async () => {
       const wrong = { absoluteTtl: '1m', secrets: 'short', cookie: { sameSite: 'none', secure: false } } as const
       await expect(start(shop, { sessions: wrong })).rejects.toThrow(
-        /sameSite[^]*absoluteTtl[^]*secrets: number 1 must be a text of at least 32 characters/,
+        /sameSite[^]*absoluteTtl[^]*secrets: number 1 must be a string of at least 32 characters/,
       )
     })
   })
