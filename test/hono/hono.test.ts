@@ -95,7 +95,7 @@ describe('set-up', () => {
     })
     await ask(app, '/x', { method })
     expect(errors[0]).toBeInstanceOf(UsageError)
-    expect(errors[0]?.message).toMatch(new RegExp(`^${word} of ${method} /x.*app\\.use\\(redwell`))
+    expect(errors[0]?.message).toMatch(new RegExp(`for ${word} of ${method} /x.*app\\.use\\(redwell`))
   })
 
   test('await using ends what it began; a handle that was given stays open', async () => {
