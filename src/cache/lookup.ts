@@ -1,7 +1,7 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { allows, type Entry, type GroupStamp, isSoftened, isValid, stampFor } from '../store/entry.js'
-import type { LocalReader, Store } from '../store/store.js'
+import type { LocalReader, ReadResult, Store } from '../store/store.js'
 
 /** The place of one entry. */
 export interface EntryRef {
@@ -47,7 +47,60 @@ export function lookupEntry(
 ): MaybePromise<EntryLookup> {
   const hit = store.local === undefined ? undefined : localHit(store.local, ref, now)
   if (hit !== undefined) return hit
-  return chain(lookupEntries(store, [ref], now, budget), ([lookup]) => lookup ?? { state: 'outage', error: undefined })
+  try {
+    const reading = store.read([ref.key], ref.groups, budget)
+    if (!isPromise(reading)) return evaluateRead(store, ref, reading, now, budget)
+    // Both at once: a promise less than with `catch` behind it.
+    return reading.then((result) => evaluateRead(store, ref, result, now, budget), outage)
+  } catch (error) {
+    return outage(error)
+  }
+}
+
+function outage(error: unknown): EntryLookup {
+  return { state: 'outage', error }
+}
+
+/** What was read for one entry. Groups that it was given by its handler are read in one more trip. */
+function evaluateRead(
+  store: Store,
+  ref: EntryRef,
+  { entries: [entry], stamps }: ReadResult,
+  now: number,
+  budget: CommandBudget | undefined,
+): MaybePromise<EntryLookup> {
+  if (entry === undefined || !carries(entry, ref)) return absent(entry, ref, stamps)
+  const { groups } = entry
+  // Nearly always the entry has the groups of its reader and no other, in the same order.
+  if (groups.length === ref.groups.length && groups.every((group, index) => group === ref.groups[index]))
+    return evaluate(entry, ref, stamps, stamps, now)
+  const found = groups.map((group) => stamps[ref.groups.indexOf(group)])
+  const more = groups.filter((group) => !ref.groups.includes(group))
+  const whole = (further: ReadResult): EntryLookup => {
+    more.forEach((group, index) => (found[groups.indexOf(group)] = further.stamps[index]))
+    return evaluate(entry, ref, found, stamps, now)
+  }
+  if (more.length === 0) return evaluate(entry, ref, found, stamps, now)
+  const reading = store.read(NONE, more, budget)
+  return isPromise(reading) ? reading.then(whole, outage) : whole(reading)
+}
+
+/** `found` are the stamps of the entry's groups, `stamps` those of its reader's. */
+function evaluate(
+  entry: Entry,
+  ref: EntryRef,
+  found: readonly (GroupStamp | undefined)[],
+  stamps: readonly (GroupStamp | undefined)[],
+  now: number,
+): EntryLookup {
+  const { groups } = entry
+  return isValid(entry, groups, found, now)
+    ? { state: 'valid', entry, softened: isSoftened(entry, groups, found) }
+    : absent(entry, ref, stamps)
+}
+
+function absent(entry: Entry | undefined, { groups }: EntryRef, stamps: readonly (GroupStamp | undefined)[]): Absent {
+  return { state: 'absent', seen: entry, absentGroups: groups.filter((_, index) => stamps[index] === undefined) }
 }
 
 /** A fresh entry in this process's memory: the rules of `usable` in one pass and without a list. */
@@ -74,7 +127,7 @@ export function lookupEntries(
 ): MaybePromise<readonly EntryLookup[]> {
   const keys = refs.map(({ key }) => key)
   const groups = groupsOf(refs)
-  const failed = (error: unknown): readonly EntryLookup[] => refs.map(() => ({ state: 'outage', error }))
+  const failed = (error: unknown): readonly EntryLookup[] => refs.map(() => outage(error))
   try {
     const reading = chain(store.read(keys, groups, budget), ({ entries, stamps }) => {
       const known = new Map(groups.map((group, index) => [group, stamps[index]]))
@@ -104,15 +157,13 @@ const NONE: readonly string[] = []
 function evaluateEntry(
   entry: Entry | undefined,
   ref: EntryRef,
-  stamps: ReadonlyMap<string, GroupStamp | undefined>,
+  known: ReadonlyMap<string, GroupStamp | undefined>,
   now: number,
 ): EntryLookup {
-  if (entry !== undefined && carries(entry, ref)) {
-    const { groups } = entry
-    const found = groups.map((group) => stamps.get(group))
-    if (isValid(entry, groups, found, now)) return { state: 'valid', entry, softened: isSoftened(entry, groups, found) }
-  }
-  return { state: 'absent', seen: entry, absentGroups: ref.groups.filter((group) => stamps.get(group) === undefined) }
+  const stamps = ref.groups.map((group) => known.get(group))
+  if (entry === undefined || !carries(entry, ref)) return absent(entry, ref, stamps)
+  const found = entry.groups.map((group) => known.get(group))
+  return evaluate(entry, ref, found, stamps, now)
 }
 
 /** An entry that lacks a group of its reader was stored under another declaration, so it counts as absent. */

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { SettingsError, UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/recorder.js'
-import type { CommandArgument, Reply } from './command.js'
+import { type CommandArgument, promised, type Receiver, type Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
 import { checkClient, makeClient, PINGS_PER_TIMEOUT } from './driver.js'
 import { ioRedisPort, isIoRedis } from './ioredis.js'
@@ -155,13 +155,23 @@ export class Connection {
   }
 
   /**
-   * Sends a command to the node that has `key`; any node where it is undefined. Rejects with UnavailableError when Redis
-   * does not answer within `budget` (without one: within the command timeout), at once where that is known.
+   * Sends a command to the node that has `key`; any node where it is undefined. The receiver gets an UnavailableError when
+   * Redis does not answer within `budget` (without one: within the command timeout), at once where that is known.
    */
-  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
+  ask(
+    args: readonly CommandArgument[],
+    key: string | undefined,
+    budget: CommandBudget | undefined,
+    receiver: Receiver,
+  ): void {
     const node = this.#status === 'closed' ? undefined : this.#nodes.of(key)
-    if (node === undefined) return Promise.reject(this.#unavailable())
-    return node.execute(args, key, this.#replicated ? (budget ?? this.invalidationBudget()) : budget)
+    if (node === undefined) return receiver.onError(this.#unavailable())
+    node.ask(args, key, this.#replicated ? (budget ?? this.invalidationBudget()) : budget, receiver)
+  }
+
+  /** The same as a promise. */
+  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
+    return promised((receiver) => this.ask(args, key, budget, receiver))
   }
 
   /** The time that all commands of one request may take together. */

@@ -36,18 +36,42 @@ export class CommandBudget {
     return this.remainingMs - Math.max(0, now - this.#since)
   }
 
-  /** A command was answered, or missed its deadline. */
-  end(now: number): void {
+  /** A command was answered, or missed its deadline. The clock is read for the last one that is under way only. */
+  end(clock: { readonly now: number }): void {
     this.#underWay -= 1
-    if (this.#underWay === 0) this.#spentMs += Math.max(0, now - this.#since)
+    if (this.#underWay === 0) this.#spentMs += Math.max(0, clock.now - this.#since)
   }
 }
 
-/** One command under way. */
-export interface Pending {
-  readonly miss: () => void
+/** What is due at one tick, in the order in which it was sent: a ring of links with this one at its end. */
+class Due {
+  next: Due = this
+  previous: Due = this
+}
+
+/**
+ * One command under way. It is a link of the list of its tick itself, so that to begin and to end one costs no entry of a
+ * map and no closure.
+ */
+export abstract class Pending extends Due {
+  /** @internal Undefined while it is not under way. */
+  deadlines: Deadlines | undefined = undefined
+  /** @internal */
+  budget: CommandBudget | undefined = undefined
+
+  /** It was not settled in time. */
+  abstract miss(): void
+
   /** Ends the command. False where its deadline had ended it before. */
-  readonly settle: () => boolean
+  settle(): boolean {
+    const { deadlines } = this
+    if (deadlines === undefined) return false
+    this.deadlines = undefined
+    this.previous.next = this.next
+    this.next.previous = this.previous
+    deadlines.ended(this.budget)
+    return true
+  }
 }
 
 /**
@@ -62,7 +86,10 @@ export interface Pending {
 export class Deadlines {
   readonly #tickMs: number
   /** Commands by the tick at which they are due. */
-  readonly #due = new Map<number, Set<Pending>>()
+  readonly #due = new Map<number, Due>()
+  /** The tick that was asked for last, and what is due then: commands of one turn have the same. */
+  #lastTick = NaN
+  #lastDue = new Due()
   #count = 0
   #timer: NodeJS.Timeout | undefined
   /** The clock at the last tick, and the real time of that. */
@@ -81,30 +108,42 @@ export class Deadlines {
     this.#tickMs = Math.min(Math.max(1, Math.ceil(limitMs / TICKS_PER_LIMIT)), TICK_MAX_MS)
   }
 
-  /** Calls `miss` once if the command is not settled in time. Undefined where the budget is spent: do not send it. */
-  add(miss: () => void, budget?: CommandBudget): Pending | undefined {
+  /** Times a command: it misses once if it is not settled in time. False where its budget is spent: do not send it. */
+  begin(pending: Pending, budget?: CommandBudget): boolean {
     if (this.#timer === undefined) {
       this.#tickedAt = this.realNow()
       this.#timer = setInterval(this.#tick, this.#tickMs)
     }
-    const now = this.#now()
+    const { now } = this
     const limitMs = budget === undefined ? this.limitMs : budget.begin(now)
     if (limitMs <= 0) {
-      budget?.end(now)
-      return undefined
+      budget?.end(this)
+      return false
     }
-    const tick = Math.ceil((now + limitMs) / this.#tickMs)
-    const due = this.#due.get(tick) ?? new Set<Pending>()
-    const settle = (): boolean => {
-      if (!due.delete(pending)) return false
-      this.#count -= 1
-      budget?.end(this.#now())
-      return true
-    }
-    const pending = { miss, settle }
-    this.#due.set(tick, due.add(pending))
+    const due = this.#dueAt(Math.ceil((now + limitMs) / this.#tickMs))
+    pending.deadlines = this
+    pending.budget = budget
+    pending.next = due
+    pending.previous = due.previous
+    due.previous.next = pending
+    due.previous = pending
     this.#count += 1
-    return pending
+    return true
+  }
+
+  /** @internal A command of this budget was settled, or missed. */
+  ended(budget: CommandBudget | undefined): void {
+    this.#count -= 1
+    budget?.end(this)
+  }
+
+  #dueAt(tick: number): Due {
+    if (tick === this.#lastTick) return this.#lastDue
+    const due = this.#due.get(tick) ?? new Due()
+    this.#due.set(tick, due)
+    this.#lastTick = tick
+    this.#lastDue = due
+    return due
   }
 
   /** The tick whose commands miss their deadline just now; commands of one turn of the event loop have the same. */
@@ -124,14 +163,15 @@ export class Deadlines {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #now(): number {
+  /** Time of the shared clock. */
+  get now(): number {
     const elapsedMs = this.realNow() - this.#tickedAt
     const isLate = elapsedMs >= LATE_TICKS * this.#tickMs
     return this.#clockMs + (isLate ? LATE_PART * this.#tickMs : Math.min(elapsedMs, this.#tickMs))
   }
 
   readonly #tick = (): void => {
-    this.#clockMs = this.#now()
+    this.#clockMs = this.now
     this.#tickedAt = this.realNow()
     if (this.#count === 0) return this.#rest()
     if (this.#expiring || this.#clockMs < (this.#expired + 1) * this.#tickMs) return
@@ -144,9 +184,9 @@ export class Deadlines {
     this.#expiring = false
     while ((this.#expired + 1) * this.#tickMs <= this.#clockMs) {
       this.#expired += 1
-      const due = this.#due.get(this.#expired) ?? []
+      const due = this.#due.get(this.#expired)
       this.#due.delete(this.#expired)
-      for (const waiting of due) if (waiting.settle()) waiting.miss()
+      for (let next = due?.next; next instanceof Pending; next = due?.next) if (next.settle()) next.miss()
     }
     if (this.#count === 0) this.#rest()
   }
@@ -156,6 +196,7 @@ export class Deadlines {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#due.clear()
+    this.#lastTick = NaN
     this.#expired = Math.floor(this.#clockMs / this.#tickMs)
     const idle = this.#idle
     this.#idle = []

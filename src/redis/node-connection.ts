@@ -1,7 +1,7 @@
 import { UnavailableError } from '../errors.js'
 import { publishBreaker } from '../telemetry/recorder.js'
-import type { CommandArgument, CommandChannel, Reply } from './command.js'
-import type { CommandBudget, Deadlines } from './deadline.js'
+import { type CommandArgument, type CommandChannel, type Receiver, type Reply } from './command.js'
+import { type CommandBudget, type Deadlines, Pending } from './deadline.js'
 import { codeOf, isReply, messageOf } from './port.js'
 import { type Counting, factsOf, HEALTH_INFO, INFO, type NodeState, ServerClock, type ServerFacts } from './server.js'
 
@@ -115,6 +115,37 @@ export interface NodeOptions {
   readonly onForbidden: (message: string) => void
 }
 
+/** One command under way. A class, not closures: one is made for each command of the process. */
+class Sent extends Pending {
+  constructor(
+    readonly receiver: Receiver,
+    private readonly limitMs: number,
+    /** Whether a miss counts for the breaker. */
+    readonly counts: boolean,
+    /** 1: part of a large call. */
+    readonly bulk: 0 | 1,
+    private readonly missed: (sent: Sent) => void,
+  ) {
+    super()
+  }
+
+  override miss(): void {
+    this.missed(this)
+  }
+
+  late(): void {
+    this.receiver.onError(new UnavailableError('deadline', `Redis did not answer within ${this.limitMs} ms.`))
+  }
+}
+
+class Probe extends Pending {
+  inTime = true
+
+  override miss(): void {
+    this.inTime = false
+  }
+}
+
 /** The connection to one server: its deadline, its breaker, its health, and whether the cache may use it at all. */
 export class NodeConnection {
   readonly where: string
@@ -154,38 +185,25 @@ export class NodeConnection {
     return this.#clock.offsetMs
   }
 
-  /** Sends a command under its deadline. Rejects with UnavailableError when the server cannot answer. */
-  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply> {
+  /** Sends a command under its deadline. The receiver gets an UnavailableError when the server cannot answer. */
+  ask(
+    args: readonly CommandArgument[],
+    key: string | undefined,
+    budget: CommandBudget | undefined,
+    receiver: Receiver,
+  ): void {
     if (!this.channel.isReady()) this.refresh()
-    if (this.state !== 'ready') return Promise.reject(this.#refusal())
-    return new Promise((resolve, reject) => {
-      const { deadlines, counters } = this.options
-      const limitMs = budget?.limitMs ?? deadlines.limitMs
-      const countsForBreaker = (budget?.remainingMs ?? limitMs) >= COUNTED_PART * deadlines.limitMs
-      const bulk = budget?.bulk === true ? 1 : 0
-      const late = (): void => reject(new UnavailableError('deadline', `Redis did not answer within ${limitMs} ms.`))
-      const pending = deadlines.add(() => {
-        this.#bulkUnderWay -= bulk
-        counters.missed += 1
-        if (countsForBreaker) this.#onMiss()
-        late()
-      }, budget)
-      if (pending === undefined) return late()
-      this.#bulkUnderWay += bulk
-      this.channel.send(args, key).then(
-        (reply) => {
-          if (!pending.settle()) return
-          this.#bulkUnderWay -= bulk
-          this.#breaker.onSuccess()
-          resolve(reply)
-        },
-        (error: unknown) => {
-          if (!pending.settle()) return
-          this.#bulkUnderWay -= bulk
-          reject(this.#onError(error))
-        },
-      )
-    })
+    if (this.state !== 'ready') return receiver.onError(this.#refusal())
+    const { deadlines } = this.options
+    const limitMs = budget?.limitMs ?? deadlines.limitMs
+    const counts = (budget?.remainingMs ?? limitMs) >= COUNTED_PART * deadlines.limitMs
+    const sent = new Sent(receiver, limitMs, counts, budget?.bulk === true ? 1 : 0, this.#missed)
+    if (!deadlines.begin(sent, budget)) return sent.late()
+    this.#bulkUnderWay += sent.bulk
+    this.channel.send(args, key).then(
+      (reply) => this.#answered(sent, reply),
+      (error: unknown) => this.#failed(sent, error),
+    )
   }
 
   /**
@@ -199,6 +217,26 @@ export class NodeConnection {
       if (isReply(error) && codeOf(error) === 'NOPERM') this.options.onForbidden(error.message)
       throw error
     }
+  }
+
+  #answered(sent: Sent, reply: Reply): void {
+    if (!sent.settle()) return
+    this.#bulkUnderWay -= sent.bulk
+    this.#breaker.onSuccess()
+    sent.receiver.onReply(reply)
+  }
+
+  #failed(sent: Sent, error: unknown): void {
+    if (!sent.settle()) return
+    this.#bulkUnderWay -= sent.bulk
+    sent.receiver.onError(this.#onError(error))
+  }
+
+  readonly #missed = (sent: Sent): void => {
+    this.#bulkUnderWay -= sent.bulk
+    this.options.counters.missed += 1
+    if (sent.counts) this.#onMiss()
+    sent.late()
   }
 
   /** Compares with the driver's connection. Called after anything that may have changed it; `renewed`: it is a new one. */
@@ -312,16 +350,16 @@ export class NodeConnection {
   }
 
   async #probe(): Promise<boolean> {
-    let inTime = true
-    const pending = this.options.deadlines.add(() => (inTime = false))
+    const probe = new Probe()
+    this.options.deadlines.begin(probe)
     try {
       await this.channel.send(['PING'], undefined)
     } catch (error) {
       if (!isReply(error) || isAway(error)) throw error
     } finally {
-      pending?.settle()
+      probe.settle()
     }
-    return inTime
+    return probe.inTime
   }
 
   #settle(): void {

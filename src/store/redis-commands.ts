@@ -1,4 +1,4 @@
-import { type CommandArgument, evaluate, type Reply, type Script } from '../redis/command.js'
+import { type CommandArgument, evaluate, type Receiver, type Reply, type Script } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { decodeHead, type EntryHead, HEAD_GUESS_BYTES } from './entry.js'
@@ -7,6 +7,7 @@ import { decodeHead, type EntryHead, HEAD_GUESS_BYTES } from './entry.js'
 export type RedisConnection = Pick<
   Connection,
   | 'topology'
+  | 'ask'
   | 'execute'
   | 'subscribe'
   | 'generation'
@@ -43,6 +44,52 @@ export class ScriptRunner {
     }
   }
 }
+
+/** The values of one list of keys, and the read that waits for all of its lists. */
+export class Slots<T> implements Taker<T> {
+  readonly values: (T | undefined)[] = []
+
+  constructor(private readonly read: Pick<KeyRead<unknown, unknown>, 'taken' | 'failed'>) {}
+
+  take(index: number, value: T | undefined): void {
+    this.values[index] = value
+    this.read.taken()
+  }
+
+  fail(error: Error): void {
+    this.read.failed(error)
+  }
+}
+
+/** Two lists of values that are read side by side, and the one promise for them. */
+export class KeyRead<A, B> {
+  readonly first: Slots<A> = new Slots<A>(this)
+  readonly second: Slots<B> = new Slots<B>(this)
+  #resolve: (read: this) => void = ignore
+  #reject: (error: Error) => void = ignore
+
+  constructor(private waiting: number) {}
+
+  /** Calls `ask`, which asks for every value once. */
+  asked(ask: (read: this) => void): Promise<this> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      ask(this)
+    })
+  }
+
+  taken(): void {
+    this.waiting -= 1
+    if (this.waiting === 0) this.#resolve(this)
+  }
+
+  failed(error: Error): void {
+    this.#reject(error)
+  }
+}
+
+function ignore(): void {}
 
 /** Keys in one part of a large call. A part is sent when the one before it was answered. */
 const CHUNK = 100
@@ -84,19 +131,72 @@ export class TurnShared<T> {
   }
 }
 
-/** Reads strings; those that are read twice in one turn are read once. */
+/** Who waits for the value of a key, which is one of several: `index` is the one that it gave itself. */
+export interface Taker<T> {
+  take(index: number, value: T | undefined): void
+  fail(error: Error): void
+}
+
+/** One GET under way, and all of its turn who wait for it. Decoded when the reply comes, without a promise between. */
+class SharedGet<T> implements Receiver {
+  readonly #takers: Taker<T>[] = []
+  readonly #indices: number[] = []
+  /** What those who come later get at once. */
+  #end: { readonly value: T | undefined } | Error | undefined = undefined
+
+  constructor(
+    private readonly key: string,
+    private readonly decode: (bytes: Buffer, key: string) => T | undefined,
+    readonly remainingMs: number,
+  ) {}
+
+  add(taker: Taker<T>, index: number): void {
+    if (this.#end instanceof Error) return taker.fail(this.#end)
+    if (this.#end !== undefined) return taker.take(index, this.#end.value)
+    this.#takers.push(taker)
+    this.#indices.push(index)
+  }
+
+  readonly onReply = (reply: Reply): void => {
+    const value = Buffer.isBuffer(reply) ? this.decode(reply, this.key) : undefined
+    this.#end = { value }
+    for (let n = 0; n < this.#takers.length; n += 1) this.#takers[n]?.take(this.#indices[n] ?? 0, value)
+  }
+
+  /** A key of ours that holds another type than a string is one miss, like any other foreign content. */
+  readonly onError = (error: Error): void => {
+    if (error.message.startsWith('WRONGTYPE')) return this.onReply(null)
+    this.#end = error
+    for (const taker of this.#takers) taker.fail(error)
+  }
+}
+
+/** Reads strings; those that are read twice in one turn of the event loop are read once: see `TurnShared`. */
 export class TurnReader<T> {
-  readonly #shared = new TurnShared<T | undefined>()
+  #turn = new Map<string, SharedGet<T>>()
 
   constructor(
     private readonly connection: RedisConnection,
-    private readonly decode: (bytes: Buffer) => T | undefined,
+    private readonly decode: (bytes: Buffer, key: string) => T | undefined,
   ) {}
 
+  /** The taker gets the value when it is there, the error of a command that cannot be sent within this call. */
+  ask(key: string, budget: CommandBudget | undefined, taker: Taker<T>, index: number): void {
+    const turn = this.#turn
+    if (turn.size === 0) setImmediate(() => (this.#turn = new Map()))
+    const remainingMs = budget?.remainingMs ?? Infinity
+    const shared = turn.get(key)
+    if (shared !== undefined && shared.remainingMs >= remainingMs) return shared.add(taker, index)
+    const get = new SharedGet(key, this.decode, remainingMs)
+    get.add(taker, index)
+    turn.set(key, get)
+    this.connection.ask(['GET', key], key, budget, get)
+  }
+
   get(key: string, budget?: CommandBudget): Promise<T | undefined> {
-    return this.#shared.get(key, budget, () =>
-      this.connection.execute(['GET', key], key, budget).then(this.#read, absentIfForeign),
-    )
+    return new Promise((resolve, reject) => {
+      this.ask(key, budget, { take: (_, value) => resolve(value), fail: reject }, 0)
+    })
   }
 
   /** One MGET where one server holds all keys. */
@@ -106,11 +206,12 @@ export class TurnReader<T> {
       if (part.length <= 1 || this.connection.topology === 'cluster')
         return Promise.all(part.map((key) => this.get(key, limit)))
       const replies = await this.connection.execute(['MGET', ...part], part[0], limit)
-      return Array.isArray(replies) ? replies.map(this.#read) : []
+      if (!Array.isArray(replies)) return []
+      return replies.map((reply: Reply, index) =>
+        Buffer.isBuffer(reply) ? this.decode(reply, part[index] ?? '') : undefined,
+      )
     })
   }
-
-  readonly #read = (reply: Reply): T | undefined => (Buffer.isBuffer(reply) ? this.decode(reply) : undefined)
 }
 
 /** A key of ours that holds another type than a string is one miss, like any other foreign content. */

@@ -14,7 +14,15 @@ import {
 } from './entry.js'
 import { Keyspace, pathGroup, Scan } from './keyspace.js'
 import { OrphanedLeases, Wakeups } from './leases.js'
-import { inChunks, lifeArgument, readHeads, type RedisConnection, ScriptRunner, TurnReader } from './redis-commands.js'
+import {
+  inChunks,
+  KeyRead,
+  lifeArgument,
+  readHeads,
+  type RedisConnection,
+  ScriptRunner,
+  TurnReader,
+} from './redis-commands.js'
 import { scripts } from './scripts.js'
 import { Incarnations, newestOf, presentStamp, Stamps } from './stamps.js'
 import type {
@@ -37,6 +45,18 @@ const ANY_ENTRY = Buffer.from('*')
 
 /** The group that every entry is in. */
 const EVERYTHING: readonly string[] = ['']
+
+const NOTHING: ReadResult = { entries: [], stamps: [] }
+
+class EntryRead extends KeyRead<Entry, GroupStamp> implements ReadResult {
+  get entries(): readonly (Entry | undefined)[] {
+    return this.first.values
+  }
+
+  get stamps(): readonly (GroupStamp | undefined)[] {
+    return this.second.values
+  }
+}
 
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
@@ -69,9 +89,7 @@ export class RedisStore implements Store {
   read(keys: readonly string[], groups: readonly string[], budget?: CommandBudget): Promise<ReadResult> {
     const { learning } = this.#incarnations
     if (learning !== undefined) return learning.then(() => this.read(keys, groups, budget))
-    const [key = ''] = keys
-    const [group = ''] = groups
-    if (keys.length === 1 && groups.length === 1) return this.#readOne(key, group, budget)
+    if (keys.length <= 1) return this.#readOne(keys[0], groups, budget)
     const names = keys.map((one) => this.#keys.entry(one))
     return Promise.all([
       this.#entries.getMany(names, budget),
@@ -79,13 +97,14 @@ export class RedisStore implements Store {
     ]).then(([entries, stamps]) => ({ entries, stamps }))
   }
 
-  /** The usual case, without arrays of promises. */
-  async #readOne(key: string, group: string, budget: CommandBudget | undefined): Promise<ReadResult> {
-    const reading = this.#entries.get(this.#keys.entry(key), budget)
-    const stamping = this.#stamps.readOne(group, key, budget)
-    stamping.catch(ignore)
-    const entry = await reading
-    return { entries: [entry], stamps: [await stamping] }
+  /** The usual case: one promise for all of it. */
+  #readOne(key: string | undefined, groups: readonly string[], budget: CommandBudget | undefined): Promise<ReadResult> {
+    const count = groups.length + (key === undefined ? 0 : 1)
+    if (count === 0) return Promise.resolve(NOTHING)
+    return new EntryRead(count).asked((read) => {
+      if (key !== undefined) this.#entries.ask(this.#keys.entry(key), budget, read.first, 0)
+      this.#stamps.ask(groups, key ?? '', budget, read.second)
+    })
   }
 
   async clock(budget?: CommandBudget): Promise<Stamp> {
@@ -372,9 +391,6 @@ export class RedisStore implements Store {
     return [this.#keys.wake, key]
   }
 }
-
-/** The promise is awaited later in any case; this only keeps an early rejection from counting as unhandled. */
-function ignore(): void {}
 
 /** A server that has reached its maxmemory and may evict nothing stores nothing, but it still invalidates. */
 function noneIfFull(error: unknown): null {

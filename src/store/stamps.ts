@@ -8,6 +8,7 @@ import {
   lifeArgument,
   type RedisConnection,
   type ScriptRunner,
+  type Taker,
   TurnReader,
   TurnShared,
 } from './redis-commands.js'
@@ -52,6 +53,12 @@ export class Stamps {
   async advance(budget: CommandBudget, floor = 0): Promise<Stamp> {
     const args = [...this.clockArguments, String(floor)]
     return decodeStamp(await this.runner.replicate(scripts.clock, [this.keys.clock], args, budget))
+  }
+
+  /** The taker gets each group's stamp by its place in the list. */
+  ask(groups: readonly string[], key: string, budget: CommandBudget | undefined, taker: Taker<GroupStamp>): void {
+    const names = this.keys.groupsOf(groups, key)
+    for (let index = 0; index < names.length; index += 1) this.#reader.ask(names[index] ?? '', budget, taker, index)
   }
 
   readOne(group: string, key: string, budget?: CommandBudget): Promise<GroupStamp | undefined> {

@@ -1,8 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { CommandBudget, Deadlines } from '../../src/redis/deadline.js'
+import { CommandBudget, Deadlines, Pending } from '../../src/redis/deadline.js'
 
 const LIMIT_MS = 40
 const TICK_MS = 10
+
+class Command extends Pending {
+  constructor(override readonly miss: () => void) {
+    super()
+  }
+}
 
 function setUp(limitMs = LIMIT_MS) {
   const deadlines = new Deadlines(limitMs, () => performance.now() + stalledMs)
@@ -11,8 +17,8 @@ function setUp(limitMs = LIMIT_MS) {
     deadlines,
     missed,
     add: (name: string, budget?: CommandBudget) => {
-      const pending = deadlines.add(() => missed.push(name), budget)
-      if (pending === undefined) throw new Error('The budget is spent.')
+      const pending = new Command(() => missed.push(name))
+      if (!deadlines.begin(pending, budget)) throw new Error('The budget is spent.')
       return pending
     },
   }
@@ -208,7 +214,7 @@ describe('a budget', () => {
     const budget = new CommandBudget(LIMIT_MS)
     add('a', budget)
     await pass(2 * LIMIT_MS)
-    expect(deadlines.add(() => {}, budget)).toBeUndefined()
+    expect(deadlines.begin(new Command(() => {}), budget)).toBe(false)
     expect(deadlines.busy).toBe(false)
   })
 

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../../src/errors.js'
-import type { CommandArgument, Reply, Script } from '../../src/redis/command.js'
+import type { CommandArgument, Receiver, Reply, Script } from '../../src/redis/command.js'
 import type { CommandBudget } from '../../src/redis/deadline.js'
 import type { RedisConnection } from '../../src/store/redis-commands.js'
 import { scripts } from '../../src/store/scripts.js'
@@ -70,6 +70,14 @@ export function controlled(connection: RedisConnection): ControlledConnection {
       const index = plans.findIndex((plan) => plan.name === name)
       const [plan] = index === -1 ? [] : plans.splice(index, 1)
       return plan === undefined ? send() : plan.run(send)
+    },
+    ask(
+      args: readonly CommandArgument[],
+      key: string | undefined,
+      budget: CommandBudget | undefined,
+      to: Receiver,
+    ): void {
+      self.execute(args, key, budget).then(to.onReply, to.onError)
     },
     hold(name: string): HeldCommand {
       const reached = signal()
