@@ -73,20 +73,20 @@ function evaluateRead(
   const { groups } = entry
   // Nearly always the entry has the groups of its reader and no other, in the same order.
   if (groups.length === ref.groups.length && groups.every((group, index) => group === ref.groups[index]))
-    return evaluate(entry, ref, stamps, stamps, now)
+    return lookupOf(entry, ref, stamps, stamps, now)
   const found = groups.map((group) => stamps[ref.groups.indexOf(group)])
   const more = groups.filter((group) => !ref.groups.includes(group))
   const whole = (further: ReadResult): EntryLookup => {
     more.forEach((group, index) => (found[groups.indexOf(group)] = further.stamps[index]))
-    return evaluate(entry, ref, found, stamps, now)
+    return lookupOf(entry, ref, found, stamps, now)
   }
-  if (more.length === 0) return evaluate(entry, ref, found, stamps, now)
+  if (more.length === 0) return lookupOf(entry, ref, found, stamps, now)
   const reading = store.read(NONE, more, budget)
   return isPromise(reading) ? reading.then(whole, outage) : whole(reading)
 }
 
 /** `found` are the stamps of the entry's groups, `stamps` those of its reader's. */
-function evaluate(
+function lookupOf(
   entry: Entry,
   ref: EntryRef,
   found: readonly (GroupStamp | undefined)[],
@@ -163,7 +163,7 @@ function evaluateEntry(
   const stamps = ref.groups.map((group) => known.get(group))
   if (entry === undefined || !carries(entry, ref)) return absent(entry, ref, stamps)
   const found = entry.groups.map((group) => known.get(group))
-  return evaluate(entry, ref, found, stamps, now)
+  return lookupOf(entry, ref, found, stamps, now)
 }
 
 /** An entry that lacks a group of its reader was stored under another declaration, so it counts as absent. */

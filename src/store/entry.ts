@@ -217,28 +217,108 @@ function decodeAt(bytes: Buffer, bodyStart: number): Entry | undefined {
   const [groups, ownGroups, ...headers] = meta.split('\n')
   if (groups === undefined || ownGroups === undefined || headers.length % 2 !== 0) return undefined
   if (kind === 'response' && !isSendable(bytes.readUInt16LE(4), headers)) return undefined
-  const entry = {
+  const entry = new DecodedEntry(
     kind,
-    flags: bytes.readUInt16LE(2),
-    status: bytes.readUInt16LE(4),
-    storedAt: bytes.readDoubleLE(8),
-    incarnation: bytes.readDoubleLE(16),
-    stamp: bytes.readDoubleLE(24),
-    writeStamp: bytes.readDoubleLE(32),
-    ownGroups: ownGroups === '' ? NONE : ownGroups.split(' '),
-    freshUntil: bytes.readDoubleLE(40),
-    staleUntil: bytes.readDoubleLE(48),
-    errorUntil: bytes.readDoubleLE(56),
-    initialAgeMs: bytes.readDoubleLE(64),
-    softened: bytes.readUInt16LE(6) !== 0,
-    groups: groups === '' ? PREFIX_ONLY : groups.split(' '),
+    bytes,
+    groups === '' ? PREFIX_ONLY : groups.split(' '),
+    ownGroups === '' ? NONE : ownGroups.split(' '),
     headers,
-    body: bytes.subarray(bodyStart),
-    memo: undefined,
-  }
+    bytes.subarray(bodyStart),
+  )
   const sum = entry.storedAt + entry.incarnation + entry.stamp + entry.writeStamp + entry.initialAgeMs
   return Number.isNaN(sum + entry.freshUntil + entry.staleUntil + entry.errorUntil) ? undefined : entry
 }
+
+/** A class: V8 takes a literal that is made for every request into the old generation after a while, and its request with it. */
+class DecodedEntry implements Entry {
+  readonly flags: number
+  readonly status: number
+  readonly storedAt: number
+  readonly incarnation: number
+  readonly stamp: number
+  readonly writeStamp: number
+  readonly freshUntil: number
+  readonly staleUntil: number
+  readonly errorUntil: number
+  readonly initialAgeMs: number
+  readonly softened: boolean
+  memo: unknown = undefined
+
+  constructor(
+    readonly kind: EntryKind,
+    head: Buffer,
+    readonly groups: readonly string[],
+    readonly ownGroups: readonly string[],
+    readonly headers: HeaderList,
+    readonly body: Buffer,
+  ) {
+    this.flags = head.readUInt16LE(2)
+    this.status = head.readUInt16LE(4)
+    this.softened = head.readUInt16LE(6) !== 0
+    this.storedAt = head.readDoubleLE(8)
+    this.incarnation = head.readDoubleLE(16)
+    this.stamp = head.readDoubleLE(24)
+    this.writeStamp = head.readDoubleLE(32)
+    this.freshUntil = head.readDoubleLE(40)
+    this.staleUntil = head.readDoubleLE(48)
+    this.errorUntil = head.readDoubleLE(56)
+    this.initialAgeMs = head.readDoubleLE(64)
+  }
+}
+
+/** Heads that are remembered, in two generations of half as many each; longer ones than this are not. */
+const HEADS_MAX = 4000
+const HEAD_MAX_BYTES = 2048
+
+/** The head of an entry as it was read last: its bytes, and the entry that they stand for. */
+interface KnownHead {
+  readonly bytes: Buffer
+  readonly entry: Entry
+}
+
+/**
+ * Decodes entries that are read again and again. Most of that work is in texts that are the same each time, so it is not
+ * repeated where the bytes of the head are those of the last time. The body is never remembered.
+ */
+export class EntryDecoder {
+  #young = new Map<string, KnownHead>()
+  #old = new Map<string, KnownHead>()
+
+  /** As `decodeEntry`; `key` is where the bytes were found. */
+  readonly decode = (bytes: Buffer, key: string): Entry | undefined => {
+    const known = this.#young.get(key) ?? this.#old.get(key)
+    if (known !== undefined && bytes.length >= known.bytes.length) {
+      const { length } = known.bytes
+      if (known.bytes.compare(bytes, 0, length) === 0) return withBody(known.entry, bytes, length)
+    }
+    const entry = decodeEntry(bytes)
+    if (entry !== undefined) this.#remember(key, bytes, entry)
+    return entry
+  }
+
+  #remember(key: string, bytes: Buffer, entry: Entry): void {
+    const length = bytes.length - entry.body.length
+    if (length > HEAD_MAX_BYTES) return
+    if (this.#young.size >= HEADS_MAX / 2) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    // Copies: a part of what was read would keep the whole of it.
+    const head = Buffer.from(bytes.subarray(0, length))
+    this.#young.set(key, {
+      bytes: head,
+      entry: new DecodedEntry(entry.kind, head, entry.groups, entry.ownGroups, entry.headers, NO_BODY),
+    })
+  }
+}
+
+/** The entry of a known head; undefined where what follows is not as long as the head says. */
+function withBody({ kind, groups, ownGroups, headers }: Entry, bytes: Buffer, bodyStart: number): Entry | undefined {
+  if (bodyStart + bytes.readUInt32LE(76) !== bytes.length) return undefined
+  return new DecodedEntry(kind, bytes, groups, ownGroups, headers, bytes.subarray(bodyStart))
+}
+
+const NO_BODY = Buffer.alloc(0)
 
 function isSendable(status: number, headers: HeaderList): boolean {
   if (status < 200 || status > 599) return false

@@ -1,7 +1,8 @@
 import { type CommandArgument, evaluate, type Receiver, type Reply, type Script } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { decodeHead, type EntryHead, HEAD_GUESS_BYTES } from './entry.js'
+import { decodeHead, type Entry, type EntryHead, type GroupStamp, HEAD_GUESS_BYTES } from './entry.js'
+import type { ReadResult } from './store.js'
 
 /** What the store needs of the connection to Redis. */
 export type RedisConnection = Pick<
@@ -45,11 +46,11 @@ export class ScriptRunner {
   }
 }
 
-/** The values of one list of keys, and the read that waits for all of its lists. */
-export class Slots<T> implements Taker<T> {
+/** The values of one list of keys, and the read that waits for both of its lists. */
+class Slots<T> implements Taker<T> {
   readonly values: (T | undefined)[] = []
 
-  constructor(private readonly read: Pick<KeyRead<unknown, unknown>, 'taken' | 'failed'>) {}
+  constructor(private readonly read: EntryRead) {}
 
   take(index: number, value: T | undefined): void {
     this.values[index] = value
@@ -61,17 +62,18 @@ export class Slots<T> implements Taker<T> {
   }
 }
 
-/** Two lists of values that are read side by side, and the one promise for them. */
-export class KeyRead<A, B> {
-  readonly first: Slots<A> = new Slots<A>(this)
-  readonly second: Slots<B> = new Slots<B>(this)
-  #resolve: (read: this) => void = ignore
+/** Entries and stamps that are read side by side, and the one promise for them. */
+export class EntryRead {
+  readonly entries = new Slots<Entry>(this)
+  readonly stamps = new Slots<GroupStamp>(this)
+  #resolve: (result: ReadResult) => void = ignore
   #reject: (error: Error) => void = ignore
 
+  /** `waiting`: values that are asked for. */
   constructor(private waiting: number) {}
 
   /** Calls `ask`, which asks for every value once. */
-  asked(ask: (read: this) => void): Promise<this> {
+  asked(ask: (read: this) => void): Promise<ReadResult> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -81,7 +83,7 @@ export class KeyRead<A, B> {
 
   taken(): void {
     this.waiting -= 1
-    if (this.waiting === 0) this.#resolve(this)
+    if (this.waiting === 0) this.#resolve({ entries: this.entries.values, stamps: this.stamps.values })
   }
 
   failed(error: Error): void {

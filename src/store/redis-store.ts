@@ -2,9 +2,9 @@ import { ValueError } from '../errors.js'
 import type { CommandArgument } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import {
-  decodeEntry,
   decodeStamp,
   encodeEntry,
+  EntryDecoder,
   type Entry,
   type EntryHead,
   entryIdentity,
@@ -16,7 +16,7 @@ import { Keyspace, pathGroup, Scan } from './keyspace.js'
 import { OrphanedLeases, Wakeups } from './leases.js'
 import {
   inChunks,
-  KeyRead,
+  EntryRead,
   lifeArgument,
   readHeads,
   type RedisConnection,
@@ -46,18 +46,6 @@ const ANY_ENTRY = Buffer.from('*')
 /** The group that every entry is in. */
 const EVERYTHING: readonly string[] = ['']
 
-const NOTHING: ReadResult = { entries: [], stamps: [] }
-
-class EntryRead extends KeyRead<Entry, GroupStamp> implements ReadResult {
-  get entries(): readonly (Entry | undefined)[] {
-    return this.first.values
-  }
-
-  get stamps(): readonly (GroupStamp | undefined)[] {
-    return this.second.values
-  }
-}
-
 /** Entries of one prefix in Redis or Valkey, on one server or a cluster. */
 export class RedisStore implements Store {
   readonly #runner: ScriptRunner
@@ -79,7 +67,7 @@ export class RedisStore implements Store {
     this.#isCluster = connection.topology === 'cluster'
     this.#runner = new ScriptRunner(connection, replicated)
     this.#keys = new Keyspace(prefix, this.#isCluster)
-    this.#entries = new TurnReader(connection, decodeEntry)
+    this.#entries = new TurnReader(connection, new EntryDecoder().decode)
     this.#stamps = new Stamps(connection, this.#runner, this.#keys)
     this.#wakeups = new Wakeups(connection, this.#keys.wake)
     this.#scan = new Scan(connection, this.#keys)
@@ -100,10 +88,10 @@ export class RedisStore implements Store {
   /** The usual case: one promise for all of it. */
   #readOne(key: string | undefined, groups: readonly string[], budget: CommandBudget | undefined): Promise<ReadResult> {
     const count = groups.length + (key === undefined ? 0 : 1)
-    if (count === 0) return Promise.resolve(NOTHING)
+    if (count === 0) return Promise.resolve({ entries: [], stamps: [] })
     return new EntryRead(count).asked((read) => {
-      if (key !== undefined) this.#entries.ask(this.#keys.entry(key), budget, read.first, 0)
-      this.#stamps.ask(groups, key ?? '', budget, read.second)
+      if (key !== undefined) this.#entries.ask(this.#keys.entry(key), budget, read.entries, 0)
+      this.#stamps.ask(groups, key ?? '', budget, read.stamps)
     })
   }
 
