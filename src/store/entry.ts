@@ -177,6 +177,14 @@ export function entryIdentity(entry: Entry | undefined): Buffer {
   return bytes
 }
 
+/** The last byte of what tells which fill or write an entry is. */
+export const IDENTITY_END = String(IDENTITY_OFFSET + IDENTITY_BYTES - 1)
+
+/** The same from the first bytes of what is stored, up to that byte; empty where they are no entry. */
+export function identityIn(bytes: unknown): Buffer {
+  return Buffer.isBuffer(bytes) && bytes[0] === ENTRY_FORMAT ? bytes.subarray(IDENTITY_OFFSET) : Buffer.alloc(0)
+}
+
 /**
  * The entry in these bytes; undefined where they have another format or are foreign, truncated or corrupt, or where a
  * response could not be sent as it stands. The body shares their memory.

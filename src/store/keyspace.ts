@@ -80,6 +80,16 @@ export class Keyspace {
     return `${this.prefix}:lease:{${this.entries}${key}}`
   }
 
+  /** Keys of an entry, of its lease, and further ones. */
+  entryAndLease(key: string, more: readonly string[] = []): string[] {
+    return [this.entry(key), this.lease(key), ...more]
+  }
+
+  /** What wakes those who wait for a key. */
+  wakeFor(key: string): [channel: string, key: string] {
+    return [this.wake, key]
+  }
+
   /**
    * Keys of the stamps of groups as an entry reads them. The group of a path shares the slot of the path's entry and
    * lease. The group of everything has a copy for each range of slots of a cluster: entries find it on their own node

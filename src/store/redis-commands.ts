@@ -217,8 +217,9 @@ export class TurnReader<T> {
 }
 
 /** A key of ours that holds another type than a string is one miss, like any other foreign content. */
-function absentIfForeign(error: unknown): undefined {
-  if (!(error instanceof Error && error.message.startsWith('WRONGTYPE'))) throw error
+export function absentIfForeign(error: unknown): null {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return null
+  throw error
 }
 
 /** Entries without their bodies: two commands only where an entry has very many header fields. */

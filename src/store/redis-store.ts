@@ -1,19 +1,8 @@
-import { ValueError } from '../errors.js'
-import type { CommandArgument } from '../redis/command.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import {
-  decodeStamp,
-  encodeEntry,
-  EntryDecoder,
-  type Entry,
-  type EntryHead,
-  entryIdentity,
-  type GroupStamp,
-  isValid,
-  type Stamp,
-} from './entry.js'
+import { EntryDecoder, type Entry, type EntryHead, type GroupStamp, isValid, type Stamp } from './entry.js'
 import { Keyspace, pathGroup, Scan } from './keyspace.js'
-import { OrphanedLeases, Wakeups } from './leases.js'
+import { Wakeups } from './leases.js'
+import { bytesOf, RedisFills } from './redis-fills.js'
 import {
   inChunks,
   EntryRead,
@@ -41,8 +30,6 @@ import type {
   WriteCommit,
 } from './store.js'
 
-const ANY_ENTRY = Buffer.from('*')
-
 /** The group that every entry is in. */
 const EVERYTHING: readonly string[] = ['']
 
@@ -54,8 +41,8 @@ export class RedisStore implements Store {
   readonly #stamps: Stamps
   readonly #wakeups: Wakeups
   readonly #scan: Scan
+  readonly #fills: RedisFills
   readonly #incarnations: Incarnations
-  readonly #orphans = new OrphanedLeases()
   /** On a cluster the clock and the groups are in other slots than the entry, so no script takes them together. */
   readonly #isCluster: boolean
 
@@ -69,6 +56,7 @@ export class RedisStore implements Store {
     this.#keys = new Keyspace(prefix, this.#isCluster)
     this.#entries = new TurnReader(connection, new EntryDecoder().decode)
     this.#stamps = new Stamps(connection, this.#runner, this.#keys)
+    this.#fills = new RedisFills(connection, this.#runner, this.#keys, this.#stamps)
     this.#wakeups = new Wakeups(connection, this.#keys.wake)
     this.#scan = new Scan(connection, this.#keys)
     this.#incarnations = new Incarnations(connection, this.#keys.lives, () => this.invalidate(EVERYTHING, 'hard'))
@@ -102,88 +90,33 @@ export class RedisStore implements Store {
 
   async acquireLease(key: string, request: LeaseRequest, budget?: CommandBudget): Promise<LeaseReply> {
     await this.#incarnations.learned()
-    return this.#ownLease(key, request.token, this.#acquire(key, request, budget))
+    const reply = await this.#fills.acquire(key, request, budget)
+    if (reply.state === 'granted') this.#incarnations.keep()
+    return reply
   }
 
-  /** When a command on a lease of ours fails, the lease is given back as soon as the server answers. */
-  #ownLease<T>(key: string, token: string, command: Promise<T>): Promise<T> {
-    return this.#orphans.watch(command, token, () => this.#release(key, token, 0))
-  }
-
-  async #acquire(key: string, request: LeaseRequest, budget: CommandBudget | undefined): Promise<LeaseReply> {
-    const { token, leaseMs, absentGroups: groups, groupTtlMs } = request
-    const seen = request.seen === 'any' ? ANY_ENTRY : entryIdentity(request.seen)
-    const life = this.#stamps.lifeOf(groupTtlMs)
-    const args = [token, String(leaseMs), seen, ...this.#stamps.clockArguments, life]
-    const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(groups, key)]
-    // On a cluster next to the lease, not after it: the handler runs after both.
-    const [reply, clock] = await Promise.all([
-      this.#runner.run(scripts.acquire, this.#names(key, more), args, budget),
-      this.#isCluster ? this.#clockFor(request, key, budget) : undefined,
-    ])
-    this.#incarnations.keep()
-    const [state, detail] = Array.isArray(reply) ? reply : []
-    if (state === 0) return { state: 'held', remainingMs: Math.max(Number(detail), 1) }
-    if (state === 2) return { state: 'changed' }
-    if (state === 3) return { state: 'noted' }
-    return { state: 'granted', stamp: clock ?? decodeStamp(detail) }
-  }
-
-  #clockFor({ absentGroups, groupTtlMs }: LeaseRequest, key: string, budget?: CommandBudget): Promise<Stamp> {
-    if (absentGroups.length === 0) return this.#stamps.clock(budget)
-    return this.#stamps.ensure(absentGroups, key, groupTtlMs, budget)
-  }
-
-  publish(key: string, { token, entry, ttlMs }: Publication, budget?: CommandBudget): Promise<Published> {
-    return this.#ownLease(key, token, this.#store(key, token, entry, ttlMs, budget))
+  publish(key: string, publication: Publication, budget?: CommandBudget): Promise<Published> {
+    return this.#fills.publish(key, publication, budget)
   }
 
   async put(key: string, entry: Entry, ttlMs: number): Promise<void> {
-    await this.#store(key, '', entry, ttlMs)
+    await this.#fills.store(key, '', entry, ttlMs)
   }
 
-  /** Stores and creates the groups that are missing: one script, or on a cluster side by side. Readers compare. */
-  async #store(key: string, token: string, entry: Entry, ttlMs: number, budget?: CommandBudget): Promise<Published> {
-    const args = [
-      ...this.#storeArguments(key, token, entry, ttlMs),
-      ...this.#stamps.clockArguments,
-      this.#stamps.lifeOf(ttlMs),
-      String(entry.incarnation),
-      String(entry.stamp),
-    ]
-    const more = this.#isCluster ? [] : [this.#keys.clock, ...this.#keys.groupsOf(entry.groups, key)]
-    const [reply, isAdmitted] = await Promise.all([
-      this.#runner.run(scripts.publish, this.#names(key, more), args, budget),
-      this.#isCluster ? this.#stamps.admits(entry, key, ttlMs, budget) : true,
-    ])
-    return reply === 1 && isAdmitted ? 'stored' : 'fenced'
-  }
-
-  #storeArguments(key: string, token: string, entry: Entry, ttlMs: number): CommandArgument[] {
-    if (ttlMs === Infinity) this.expectUnbounded()
-    return [token, lifeArgument(ttlMs), bytesOf(entry, key), ...this.#wakeArguments(key)]
-  }
-
-  async renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
-    return (await this.#runner.run(scripts.renew, [this.#keys.lease(key)], [token, String(leaseMs)])) === 1
+  renewLease(key: string, token: string, leaseMs: number): Promise<boolean> {
+    return this.#fills.renew(key, token, leaseMs)
   }
 
   releaseLease(key: string, token: string, noteMs = 0): Promise<void> {
-    return this.#ownLease(key, token, this.#release(key, token, noteMs))
+    return this.#fills.release(key, token, noteMs)
   }
 
-  async #release(key: string, token: string, noteMs: number): Promise<void> {
-    const args = [token, ...this.#wakeArguments(key), String(Math.ceil(noteMs))]
-    await this.#runner.run(scripts.release, [this.#keys.lease(key)], args)
+  isLeased(key: string): Promise<boolean> {
+    return this.#fills.isLeased(key)
   }
 
-  async isLeased(key: string): Promise<boolean> {
-    const name = this.#keys.lease(key)
-    return String(await this.connection.execute(['GETRANGE', name, '0', '0'], name)) === 'f'
-  }
-
-  async wake(key: string, token: string): Promise<void> {
-    await this.#runner.run(scripts.wake, [this.#keys.lease(key)], [token, ...this.#wakeArguments(key)])
+  wake(key: string, token: string): Promise<void> {
+    return this.#fills.wake(key, token)
   }
 
   async beginWrite(path: string, groups: readonly string[], ttlMs: number, budget?: CommandBudget): Promise<Stamp> {
@@ -237,9 +170,9 @@ export class RedisStore implements Store {
       entry === undefined || !isPlain ? '' : bytesOf(entry, key),
       lifeArgument(ttlMs),
       isPlain ? '' : '1',
-      ...this.#wakeArguments(path),
+      ...this.#keys.wakeFor(path),
     ]
-    const names = this.#names(path, [this.#keys.pathGroup(path)])
+    const names = this.#keys.entryAndLease(path, [this.#keys.pathGroup(path)])
     const reply = await this.#runner.replicate(scripts.commit, names, args, budget).catch(noneIfFull)
     const [untouched, before = null] = Array.isArray(reply) ? reply : [0]
     const hasRisen = reply !== null && newestOf(presentStamp(before, own.incarnation)) < own.at
@@ -256,8 +189,10 @@ export class RedisStore implements Store {
     budget: CommandBudget,
   ): Promise<boolean> {
     if (entry !== undefined) {
-      const args = this.#storeArguments(key, '', entry, ttlMs)
-      const reply = await this.#runner.replicate(scripts.publish, this.#names(key), args, budget).catch(noneIfFull)
+      const args = ['', ...this.#fills.storeArguments(key, entry, ttlMs)]
+      const reply = await this.#runner
+        .replicate(scripts.publish, this.#keys.entryAndLease(key), args, budget)
+        .catch(noneIfFull)
       if (reply !== null) return true
     }
     await this.#evictPath(key, 'hard', budget, own)
@@ -274,8 +209,8 @@ export class RedisStore implements Store {
     // A write-through of this key may be in flight: now it will not store what is older than this value.
     if (written !== undefined) await this.invalidate([group], 'hard')
     const stamped = { ...entry, incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at }
-    const [, ...args] = this.#storeArguments(key, '', stamped, ttlMs)
-    await this.#runner.replicate(scripts.set, this.#names(key, [this.#keys.pathGroup(key)]), args)
+    const args = this.#fills.storeArguments(key, stamped, ttlMs)
+    await this.#runner.replicate(scripts.set, this.#keys.entryAndLease(key, [this.#keys.pathGroup(key)]), args)
     return stamp
   }
 
@@ -298,8 +233,8 @@ export class RedisStore implements Store {
     const stamp = at ?? (this.#isCluster ? await this.#stamps.advance(budget) : undefined)
     const clock = stamp === undefined ? [this.#keys.clock] : []
     const point = stamp === undefined ? this.#stamps.clockArguments : [String(stamp.incarnation), String(stamp.at)]
-    const args = [mode, ...this.#wakeArguments(path), ...point]
-    const names = this.#names(path, [this.#keys.pathGroup(path), ...clock])
+    const args = [mode, ...this.#keys.wakeFor(path), ...point]
+    const names = this.#keys.entryAndLease(path, [this.#keys.pathGroup(path), ...clock])
     const reply = await this.#runner.replicate(scripts.evict, names, args, budget)
     const [found, value = null] = Array.isArray(reply) ? reply : []
     if (stamp === undefined) return { found: Number(found), before: undefined }
@@ -369,15 +304,6 @@ export class RedisStore implements Store {
   expectUnbounded(): void {
     this.connection.unbounded()
   }
-
-  /** Keys of an entry, of its lease, and further ones. */
-  #names(key: string, more: readonly string[] = []): string[] {
-    return [this.#keys.entry(key), this.#keys.lease(key), ...more]
-  }
-
-  #wakeArguments(key: string): [channel: string, key: string] {
-    return [this.#keys.wake, key]
-  }
 }
 
 /** A server that has reached its maxmemory and may evict nothing stores nothing, but it still invalidates. */
@@ -390,10 +316,4 @@ function noneIfFull(error: unknown): null {
 function stampWritten(entry: Entry, begun: Stamp, own: Stamp, bumped: readonly string[]): Entry {
   const ownGroups = entry.groups.filter((group) => bumped.includes(group))
   return { ...entry, incarnation: own.incarnation, stamp: begun.at, writeStamp: own.at, ownGroups }
-}
-
-function bytesOf(entry: Entry, key: string): Buffer {
-  const bytes = encodeEntry(entry)
-  if (bytes === undefined) throw new ValueError(`The entry of ${key} has a header field that HTTP does not allow.`)
-  return bytes
 }

@@ -21,9 +21,21 @@ const LEAST_LIFE_MS = 3_600_000
 /** Random numbers that a new clock takes as its incarnation: whole numbers that Lua and JavaScript print alike. */
 const INCARNATIONS = 2 ** 48
 
+/** The clock as it stands, and the lives of its server that it knows: the last one and the one before. */
+interface Clock extends Stamp {
+  readonly servers: readonly string[]
+}
+
+function decodeClock(bytes: Buffer): Clock | undefined {
+  const [, incarnation, at, ...servers] = /^(\d+) (\d+) (\S*) ?(\S*)$/.exec(bytes.toString('latin1')) ?? []
+  if (incarnation === undefined || at === undefined) return undefined
+  return { incarnation: Number(incarnation), at: Number(at), servers }
+}
+
 /** The logical clock of one prefix and the stamps of its groups. */
 export class Stamps {
   readonly #reader: TurnReader<GroupStamp>
+  readonly #clocks: TurnReader<Clock>
   readonly #shared = new TurnShared<Stamp>()
   readonly #isCluster: boolean
 
@@ -34,6 +46,7 @@ export class Stamps {
   ) {
     this.#isCluster = connection.topology === 'cluster'
     this.#reader = new TurnReader(connection, decodeGroupStamp)
+    this.#clocks = new TurnReader(connection, decodeClock)
   }
 
   /** Random number and name of the server, as scripts that may create the clock take them. */
@@ -42,8 +55,15 @@ export class Stamps {
     return [String(nonce), this.connection.serverOf(this.keys.clock)]
   }
 
-  /** Reads the clock, once for all that ask in one turn. */
-  clock(budget?: CommandBudget): Promise<Stamp> {
+  /**
+   * Reads the clock, once for all that ask in one turn: a plain GET, and a script where the clock has to be made or knows
+   * another life of its server.
+   */
+  async clock(budget?: CommandBudget): Promise<Stamp> {
+    const known = await this.#clocks.get(this.keys.clock, budget)
+    const server = this.connection.serverOf(this.keys.clock)
+    if (known !== undefined && (server === '' || known.servers.includes(server)))
+      return { incarnation: known.incarnation, at: known.at }
     return this.#shared.get('', budget, () =>
       this.runner.run(scripts.clock, [this.keys.clock], [...this.clockArguments, ''], budget).then(decodeStamp),
     )

@@ -120,7 +120,7 @@ function serve(world: World, { began }: Memory, answer: { readonly version: numb
 // Groups on a cluster: mark, clock, settle.
 
 function readClock(field: 'stamp' | 'own'): Stage {
-  return single('clock', (memory, { server }) => {
+  return single('GET clock', (memory, { server }) => {
     memory[field] = script.clock(server)
   })
 }
@@ -294,8 +294,27 @@ export function fill(topology: Topology, options: FillOptions): Program {
       const value = stamps?.[group] ?? null
       return value === null || 'mark' in value
     })
+  // Where no group is missing the lease is claimed, and the entry looked at behind it, in plain commands.
+  const claims = (memory: Memory): boolean => absent(memory).length === 0 && without === undefined
+  const claim: Stage[] = when(claims, [
+    {
+      commands: (memory, id) => [
+        {
+          name: 'SET NX',
+          run: ({ server }) => {
+            memory.isGranted = script.claim(server, key, `t${id}`)
+          },
+        },
+        ...readClock('stamp').commands(memory, id),
+      ],
+    },
+    single('GETRANGE', (memory, { server }) => {
+      if (JSON.stringify(server.entries[key] ?? null) !== JSON.stringify(memory.seen ?? null)) memory.isGranted = false
+    }),
+  ])
   const acquire: Stage = {
     commands: (memory, id) => {
+      if (claims(memory)) return []
       const taking: Command = {
         name: 'acquire',
         run: ({ server }) => {
@@ -319,6 +338,7 @@ export function fill(topology: Topology, options: FillOptions): Program {
     stages: [
       lookup(options, false),
       ...notDone([
+        ...claim,
         acquire,
         ...when(isFilling, topology === 'cluster' && without !== 'marks' ? settleMarks('stamp', absent) : []),
         load,
@@ -332,17 +352,14 @@ export function fill(topology: Topology, options: FillOptions): Program {
 }
 
 function publish(topology: Topology, key: string, all: readonly string[], without: FillOptions['without']): Stage[] {
+  const isOpen = without === 'lease' || without === 'token'
   const storing = (memory: Memory, id: number): Command => ({
-    name: 'publish',
+    name: isOpen ? 'publish' : 'fill',
     run: ({ server }) => {
-      const token = without === 'lease' || without === 'token' ? undefined : `t${id}`
-      memory.isStored = script.publish(
-        server,
-        key,
-        token,
-        entryOf(memory, all),
-        topology === 'server' ? all : undefined,
-      )
+      const groups = topology === 'server' ? all : undefined
+      memory.isStored = isOpen
+        ? script.publish(server, key, undefined, entryOf(memory, all), groups)
+        : script.fill(server, key, `t${id}`, entryOf(memory, all), groups)
     },
   })
   const storingAlone: Stage = { commands: (memory, id) => [storing(memory, id)] }

@@ -4,7 +4,7 @@ import { FAILS, FIRST, HOLDS, PATH, PATH_GROUP, PLAIN } from './cases.js'
 import { check, COLD, serverWith } from './protocol.js'
 
 /** The cases on one server are explored to their end, those on a cluster to a depth; protocol.long.test.ts does the rest. */
-const STATES_MAX = { server: 10_000, cluster: 3000 }
+const STATES_MAX = { server: 20_000, cluster: 3000 }
 
 const WARM = serverWith(['g', PATH_GROUP])
 

@@ -119,6 +119,33 @@ export function acquire(
   return { granted: groups === undefined ? null : ensure(server, groups) }
 }
 
+/** SET NX: the lease of a key, where nobody has it and there is no note. */
+export function claim(server: Server, key: string, token: string): boolean {
+  if (server.leases[key] !== undefined) return false
+  server.leases[key] = token
+  return true
+}
+
+/**
+ * The end of a fill. Where all groups have stamps of the entry's incarnation the clock is not asked; otherwise they are
+ * created by `publish`.
+ */
+export function fill(
+  server: Server,
+  key: string,
+  token: string,
+  entry: StoredEntry,
+  groups: readonly string[] = [],
+): boolean {
+  const stamps = groups.map((group) => stampOf(server.groups[group], entry.incarnation))
+  if (stamps.includes(undefined)) return publish(server, key, token, entry, groups)
+  if (server.leases[key] !== token) return false
+  const isStored = stamps.every((stamp) => stamp !== undefined && stamp.hard <= entry.stamp)
+  if (isStored) server.entries[key] = entry
+  delete server.leases[key]
+  return isStored
+}
+
 export function publish(
   server: Server,
   key: string,
