@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../maybe-promise.js'
 import type { Connection } from '../redis/connection.js'
-import { evaluate, type Reply } from '../redis/command.js'
+import { askScript, type Reply } from '../redis/command.js'
 import { type LimitState, windowsOf } from './limit-state.js'
 import type { Rate } from './rate.js'
 import { scripts } from './scripts.js'
@@ -42,12 +42,12 @@ const FORMATS: Readonly<Record<Algorithm, string>> = { 'sliding-window': '1', 'f
 
 /** One key and one script: every rate of a call is decided together, by Redis' clock. */
 export class RedisLimitStore implements LimitStore {
-  readonly #connection: Pick<Connection, 'execute'>
+  readonly #connection: Pick<Connection, 'ask' | 'execute'>
   /** Microseconds in place of the server's clock, in tests. */
   readonly #clock: (() => number) | undefined
   readonly #arguments = new WeakMap<readonly Rate[], readonly string[]>()
 
-  constructor(connection: Pick<Connection, 'execute'>, clock?: () => number) {
+  constructor(connection: Pick<Connection, 'ask' | 'execute'>, clock?: () => number) {
     this.#connection = connection
     this.#clock = clock
   }
@@ -59,7 +59,10 @@ export class RedisLimitStore implements LimitStore {
     const head = operation.charAt(0) + FORMATS[algorithm]
     const extras = isPlain ? [] : [this.#clock?.() ?? '', ban.after, ban.forMs, at ?? ''].map(String)
     const args = [isPlain ? head : `${head}+`, String(cost), ...extras, ...this.#argumentsOf(rates)]
-    return evaluate(this.#connection, scripts.limit, [key], args).then(parseReply)
+    return new Promise((resolve, onError) => {
+      const onReply = (reply: Reply): void => resolve(parseReply(reply))
+      askScript(this.#connection, scripts.limit, [key], args, undefined, { onReply, onError })
+    })
   }
 
   async reset(key: string): Promise<void> {
@@ -82,7 +85,8 @@ function numbersOf(reply: Reply): number[] {
   const numbers: number[] = []
   let value = 0
   let sign = 1
-  for (const byte of bytes) {
+  for (let index = 0; index < bytes.length; index += 1) {
+    const byte = bytes[index] ?? SPACE
     if (byte === SPACE) {
       numbers.push(sign * value)
       value = 0
@@ -95,13 +99,18 @@ function numbersOf(reply: Reply): number[] {
 }
 
 function parseReply(reply: Reply): LimitReply {
-  const [allowed = 0, now = 0, bannedUntil = 0, ...rest] = numbersOf(reply)
+  const numbers = numbersOf(reply)
   const outcomes: RateOutcome[] = []
-  for (let index = 0; index < rest.length; index += 4) {
-    const [remaining = 0, resetMs = 0, retryMs = 0, nextMs = 0] = rest.slice(index, index + 4)
-    outcomes.push({ remaining, resetMs, retryMs: retryMs < 0 ? Infinity : retryMs, nextMs })
+  for (let index = 3; index < numbers.length; index += 4) {
+    const retryMs = numbers[index + 2] ?? 0
+    outcomes.push({
+      remaining: numbers[index] ?? 0,
+      resetMs: numbers[index + 1] ?? 0,
+      retryMs: retryMs < 0 ? Infinity : retryMs,
+      nextMs: numbers[index + 3] ?? 0,
+    })
   }
-  return { allowed: allowed === 1, now, bannedUntil, outcomes }
+  return { allowed: numbers[0] === 1, now: numbers[1] ?? 0, bannedUntil: numbers[2] ?? 0, outcomes }
 }
 
 interface Counted {

@@ -39,10 +39,35 @@ export interface Script {
 }
 
 interface Executor {
-  execute(args: readonly CommandArgument[], key: string | undefined, budget?: CommandBudget): Promise<Reply>
+  ask(
+    args: readonly CommandArgument[],
+    key: string | undefined,
+    budget: CommandBudget | undefined,
+    receiver: Receiver,
+  ): void
 }
 
 /** EVALSHA, and EVAL where the server does not know the script. */
+export function askScript(
+  connection: Executor,
+  script: Script,
+  keys: readonly string[],
+  args: readonly CommandArgument[],
+  budget: CommandBudget | undefined,
+  receiver: Receiver,
+): void {
+  const [key] = keys
+  const command = ['EVALSHA', script.sha1, String(keys.length), ...keys, ...args]
+  connection.ask(command, key, budget, {
+    onReply: receiver.onReply,
+    onError(error) {
+      if (!error.message.startsWith('NOSCRIPT')) return receiver.onError(error)
+      connection.ask(['EVAL', script.source, ...command.slice(2)], key, budget, receiver)
+    },
+  })
+}
+
+/** The same as a promise. */
 export function evaluate(
   connection: Executor,
   script: Script,
@@ -50,13 +75,7 @@ export function evaluate(
   args: readonly CommandArgument[],
   budget?: CommandBudget,
 ): Promise<Reply> {
-  const rest = [String(keys.length), ...keys, ...args]
-  return connection.execute(['EVALSHA', script.sha1, ...rest], keys[0], budget).catch((error: unknown) => {
-    if (error instanceof Error && error.message.startsWith('NOSCRIPT')) {
-      return connection.execute(['EVAL', script.source, ...rest], keys[0], budget)
-    }
-    throw error
-  })
+  return promised((receiver) => askScript(connection, script, keys, args, budget, receiver))
 }
 
 /** Slots of a cluster, and the polynomial of its CRC16 (XMODEM), from the Redis Cluster specification. */

@@ -58,8 +58,8 @@ export class RedisHistory implements History {
   async add(at: number, counts: readonly OriginCounts[]): Promise<void> {
     const fields = fieldsOf(bounded(counts))
     if (fields.length === 0) return
-    const send = {
-      execute: (args: Parameters<Connection['inspect']>[0], key?: string) => this.connection.inspect(args, key),
+    const send: Pick<Connection, 'ask'> = {
+      ask: (command, key, _, { onReply, onError }) => void this.connection.inspect(command, key).then(onReply, onError),
     }
     const args = [String(HISTORY_MS + BUCKET_MS), ...fields.flatMap(([field, count]) => [field, String(count)])]
     await evaluate(send, scripts.history, [this.desk.history(bucketOf(at))], args)

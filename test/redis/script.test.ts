@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { type CommandArgument, evaluate, type Script } from '../../src/redis/command.js'
+import { evaluate, type Script } from '../../src/redis/command.js'
 import { open, ownServer } from './open.js'
 
 function script(source: string): Script {
@@ -13,9 +13,9 @@ async function setUp() {
   await connection.connect()
   const sent: string[] = []
   const line = {
-    execute: (args: readonly CommandArgument[], key: string | undefined) => {
-      sent.push(String(args[0]))
-      return connection.execute(args, key)
+    ask: (...asked: Parameters<typeof connection.ask>) => {
+      sent.push(String(asked[0][0]))
+      connection.ask(...asked)
     },
   }
   return { line, sent, connection }

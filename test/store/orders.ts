@@ -327,8 +327,8 @@ export function storeOrders(name: string, connections: () => readonly [Connectio
 
     test.each(['SET', 'GETRANGE'])(
       'a lease that was claimed is given back where the reply to %s was lost',
-      async (name) => {
-        line.loseReply(name)
+      async (command) => {
+        line.loseReply(command)
         await expect(one.acquire('/a', { absentGroups: [] })).rejects.toThrow('lost')
         expect(await two.store.isLeased('/a')).toBe(true)
         await expect.poll(() => two.store.isLeased('/a')).toBe(false)

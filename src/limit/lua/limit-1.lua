@@ -24,6 +24,70 @@ end
 local now = math.floor(us / 1000)
 local state = redis.call('GET', KEYS[1]) or ''
 
+-- Nearly every call: a hit of sliding windows whose state has the sections of just these windows, in their order. It has
+-- no closure and hardly a table, which cost as much as all commands. What follows below does the same for everything.
+if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or string.sub(state, 1, 2) == '\1\0') then
+  local size, pos, allowed, known, rates = #state, 3, 1, true, {}
+  for index = first, #ARGV, 3 do
+    local limit, window = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
+    local log, from, to, units, at, newest = nil, 1, 0, 0, now, now
+    if size > 0 then
+      local own, count = 0, 0
+      if pos + 10 <= size then own, count, newest, pos = struct.unpack('<I4BI6', state, pos) end
+      to = 2 * count
+      if own ~= window or pos + 4 * to > size + 1 then
+        known = false
+        break
+      end
+      log = { struct.unpack(to == 2 and '<I4I4' or '<' .. string.rep('I4', to), state, pos) }
+      pos = log[to + 1]
+      at = math.max(now, newest)
+      while from < to and newest - log[from] + window < at do from = from + 2 end
+      for record = from + 1, to, 2 do units = units + log[record] end
+    end
+    if units + cost > limit then allowed = 0 end
+    rates[#rates + 1] = { log or {}, from, to, units, at, newest, limit, window }
+  end
+  if known and (size == 0 or pos == size + 1) then
+    local reply, bytes, last = allowed .. ' ' .. now .. ' 0', '\1\0', 0
+    for index = 1, #rates do
+      local log, from, to, units, at, newest, limit, window = unpack(rates[index])
+      local reset, retry, nextUnit = 0, 0, window
+      if allowed == 1 then
+        local joins = from <= to
+          and (newest == at or (limit > 16 and math.floor(newest * 16 / window) == math.floor(at * 16 / window)))
+        for record = from, to, 2 do log[record] = log[record] + at - newest end
+        if not joins then
+          to = to + 2
+          log[to] = 0
+        end
+        log[to - 1], log[to], units = 0, log[to] + cost, units + cost
+        local size = to - from + 1
+        local layout = size == 2 and '<I4BI6I4I4' or '<I4BI6' .. string.rep('I4', size)
+        bytes = bytes .. struct.pack(layout, window, size / 2, at, unpack(log, from, to))
+        last = math.max(last, at + window + 1)
+        reset, nextUnit = window + 1, window + 1 - log[from]
+      elseif from <= to then
+        reset, nextUnit = newest + window + 1 - at, newest - log[from] + window + 1 - at
+      end
+      local over = units + cost - limit
+      if allowed == 0 and over > 0 then
+        retry = -1
+        for record = from, to, 2 do
+          over = over - log[record + 1]
+          if over <= 0 then
+            retry = newest - log[record] + window + 1 - at
+            break
+          end
+        end
+      end
+      reply = reply .. ' ' .. math.max(0, limit - units) .. ' ' .. reset .. ' ' .. retry .. ' ' .. nextUnit
+    end
+    if allowed == 1 then redis.call('SET', KEYS[1], bytes, 'PX', last - now) end
+    return reply
+  end
+end
+
 local banned, refusals, since = 0, 0, 0
 local sections, order, pos = {}, {}, 3
 if #state >= 2 and string.byte(state, 1) == format then
