@@ -198,6 +198,14 @@ export class Redis implements AsyncDisposable {
   }
 
   /**
+   * @internal Waits until Redis answers or the first attempt to connect has failed, for a second at most. Never rejects.
+   * Frameworks that get ready before they listen use it, so that their first request finds a connection.
+   */
+  async attempted(): Promise<void> {
+    await this.connection?.attempted()
+  }
+
+  /**
    * A limiter of calls by identity, counted over all processes. The same name counts together; the same options give the
    * same limiter. Throws OptionsError with every problem of the options.
    *

@@ -28,6 +28,9 @@ import { connectNodes, type NodeConnections } from './topology.js'
 /** How long `connect()` waits in addition to the time of one attempt. */
 const CONNECT_GRACE_MS = 1000
 
+/** The longest that the start of an application waits for its first connection. */
+const ATTEMPT_MAX_MS = 1000
+
 /** Pause between attempts to connect to a cluster or to sentinels, of which the driver makes one. */
 const CONNECT_PAUSE_MS = 250
 
@@ -73,6 +76,8 @@ export class Connection {
   #started = false
   #everReady = false
   #lastError: Error | undefined
+  /** Aborted when an attempt to connect has failed. */
+  readonly #failed = new AbortController()
   #poll: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
@@ -225,6 +230,12 @@ export class Connection {
     if (this.#status !== 'ready') throw this.#unavailable()
   }
 
+  /** Waits until commands are answered or the first attempt to connect has failed, for a second at most. Never rejects. */
+  async attempted(): Promise<void> {
+    const isUnderWay = this.#status === 'unavailable' && this.#lastError === undefined
+    if (isUnderWay && (this.#own || this.#port.isOpen)) await this.#readyOrClosed(ATTEMPT_MAX_MS, [this.#failed.signal])
+  }
+
   /** The time of one round trip, in milliseconds. */
   async ping(): Promise<number> {
     const startedAt = performance.now()
@@ -278,17 +289,18 @@ export class Connection {
     }
   }
 
-  async #readyOrClosed(limitMs: number): Promise<void> {
+  async #readyOrClosed(limitMs: number, ends: readonly AbortSignal[] = []): Promise<void> {
     const settled = new AbortController()
     const unlisten = this.onStatus((status) => {
       if (status === 'ready' || status === 'closed') settled.abort()
     })
-    await pause(limitMs, undefined, { signal: settled.signal }).catch(() => {})
+    await pause(limitMs, undefined, { signal: AbortSignal.any([settled.signal, ...ends]) }).catch(() => {})
     unlisten()
   }
 
   readonly #fail = (error: unknown): void => {
     this.#lastError = error instanceof Error ? error : new Error(String(error))
+    this.#failed.abort()
     this.#refresh()
     if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())
     if (isReply(error)) this.#log.refused(error.message)

@@ -1,8 +1,10 @@
 import { Readable } from 'node:stream'
 import Fastify from 'fastify'
-import { expect, test } from 'vitest'
+import type { RedisClientType } from '@redis/client'
+import { expect, onTestFinished, test } from 'vitest'
 import redwell from '../../src/adapters/fastify/index.js'
-import { freePort } from '../support/redis-server.js'
+import type { CacheBackend, Redis } from '../../src/index.js'
+import { freePort, sharedRedis } from '../support/redis-server.js'
 
 // What is Fastify's alone; the behaviour of its routes is in test/adapters.
 
@@ -18,6 +20,100 @@ test('registered twice, the plugin says so', async () => {
   await app.register(redwell, { url: 'memory:' })
   app.register(redwell, { url: 'memory:' })
   await expect(app.ready()).rejects.toThrow(/register redwell once/)
+})
+
+test('registered in a child of an application that has it, the plugin says so', async () => {
+  const app = Fastify()
+  await app.register(redwell, { url: 'memory:' })
+  app.register(
+    async (child) => void child.register(redwell, { url: 'memory:', names: { redis: 'own', cache: 'ownCache' } }),
+  )
+  await expect(app.ready()).rejects.toThrow(/register redwell once/)
+})
+
+test('two children have one each', async () => {
+  const app = Fastify()
+  for (const name of ['a', 'b']) {
+    app.register(
+      async (child) => {
+        await child.register(redwell, { url: 'memory:', prefix: name })
+        child.get('/', { config: { cache: { ttl: 60 } } }, async () => ({ name: child.redis.settings.prefix }))
+      },
+      { prefix: name },
+    )
+  }
+  for (const name of ['a', 'b', 'a', 'b']) expect((await app.inject(name)).json()).toEqual({ name })
+  expect((await app.inject('/a')).headers['x-redis-cache']).toBe('HIT')
+  await app.close()
+})
+
+test('a name that another plugin has is said, with the option that gives ours another', async () => {
+  const app = Fastify()
+  for (const name of ['redis', 'cache']) app.decorate(name as 'theirs', {})
+  app.register(redwell, { url: 'memory:' })
+  await expect(app.ready()).rejects.toThrow(
+    /has app.redis and app.cache already.*names: { redis: 'redwellRedis', cache: 'redwellCache' }/s,
+  )
+})
+
+test('names of its own are given to everything that it adds', async () => {
+  const app = Fastify()
+  const others = { redis: {}, cache: {}, sessions: {} }
+  for (const [name, value] of Object.entries(others)) app.decorate(name as 'theirs', value)
+  app.decorateReply('cacheGroups' as 'theirs', () => 'theirs')
+  app.get('/early', { config: { rateLimit: { max: 1 } as never } }, async () => 'theirs')
+  const names = { redis: 'ours', cache: 'kept', sessions: 'signedIn', cacheGroups: 'groups', rateLimit: 'limit' }
+  await app.register(redwell, { url: 'memory:', names, rateLimit: '100/minute' })
+  const limited = { limit: '1/hour', rateLimit: { max: 9 } as never }
+  app.get('/limited', { config: limited }, async () => 'x')
+  const free = { cache: { ttl: 60 }, limit: false } as object
+  app.get('/free', { config: free }, async (_request, reply) => {
+    ;(reply as never as { groups(name: string): void }).groups('g')
+    return 'free'
+  })
+  const statuses = [await app.inject('/limited'), await app.inject('/limited')].map(({ statusCode }) => statusCode)
+  expect(statuses).toEqual([200, 429])
+  const { ours, kept } = app as never as { ours: Redis; kept: CacheBackend }
+  expect(kept).toBe(ours.cache)
+  const caches = async (): Promise<unknown> => (await app.inject('/free')).headers['x-redis-cache']
+  expect([await caches(), await caches()]).toEqual(['MISS', 'HIT'])
+  await kept.deleteGroup('g')
+  expect(await caches()).toBe('MISS')
+  expect((await app.inject('/free')).headers['ratelimit']).toBeUndefined()
+  for (const [name, value] of Object.entries(others)) expect(app[name as 'redis']).toBe(value)
+  await app.close()
+})
+
+test.each([
+  [{ redys: 'x' }, /names.redys of the redwell plugin is not one of redis, cache/],
+  [{ redis: '' }, /names.redis of the redwell plugin: '' is not a name/],
+  [{ cache: 1 }, /names.cache of the redwell plugin: 1 is not a name/],
+])('names %j are refused', async (names, message) => {
+  const app = Fastify()
+  app.register(redwell, { url: 'memory:', names: names as never })
+  await expect(app.ready()).rejects.toThrow(message)
+})
+
+test('the raw client can be used in onReady and in the first request', async () => {
+  const server = await sharedRedis()
+  onTestFinished(() => server.close())
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: server.url })
+  const ping = async (): Promise<string> => (app.redis.client as RedisClientType).ping()
+  let first: string | undefined
+  app.addHook('onReady', async () => void (first = await ping()))
+  app.get('/ping', ping)
+  expect((await app.inject('/ping')).body).toBe('PONG')
+  expect(first).toBe('PONG')
+})
+
+test('a Redis that is not there does not hold up the start', async () => {
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: `redis://127.0.0.1:${await freePort()}`, connectTimeout: '60s' })
+  await app.ready()
+  expect(app.redis.status).toBe('unavailable')
 })
 
 test('insisting on Redis at start fails with its address, and without the password', async () => {

@@ -43,13 +43,17 @@ export interface ExpressSessionMethods {
 /** The properties of a session, and its methods, which are not enumerable. */
 export type ExpressSession = SessionData & ExpressSessionMethods
 
+/** What `sessions()` adds to requests. */
+export interface RequestWithSession {
+  /** Session of this request; anonymous requests have one as well. Needs `sessions()`. */
+  session: ExpressSession
+}
+
 declare global {
-  // The way to declare properties of requests.
+  // The way @types/express lets packages add to requests.
   namespace Express {
-    interface Request {
-      /** Session of this request; anonymous requests have one as well. Needs `sessions()`. */
-      session: ExpressSession
-    }
+    // Inherited, so that the declaration of express-session has precedence over it.
+    interface Request extends RequestWithSession {}
   }
 }
 

@@ -13,13 +13,17 @@ import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
 import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, routesOf } from '../declarations.js'
+import type { Sessions } from '../../session/sessions.js'
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { subjectOf } from '../sessions.js'
 import type { NodeRequestOptions } from '../node/request.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
+import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
 import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
 import { type FastifyRateLimit, limitApplication, limitRoute, settleOnResponse } from './rate-limit.js'
+
+export type { FastifyNames } from './names.js'
 
 export type { FastifyRateLimit } from './rate-limit.js'
 
@@ -35,6 +39,8 @@ export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyReques
   rateLimit?: FastifyRateLimit | undefined
   /** Enables sessions with these options. Default: no sessions, or those of the handle that was passed in. */
   sessions?: FastifySessionOptions | undefined
+  /** Other names for what the plugin adds, if other plugins use the same. Default: `redis`, `cache`, `sessions`, `cacheGroups`, `rateLimit`. */
+  names?: FastifyNames | undefined
 }
 
 // Declared here because the compiler drops an import that only the augmentation below uses.
@@ -47,6 +53,16 @@ export type FastifyCachePutOptions = CachePutOptions<FastifyRequest>
 /** Options of `cacheEvict` whose functions get the Fastify request. */
 export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
 
+/** Properties that the plugin adds to an application. */
+export interface RedwellInstance {
+  /** The application's Redis; `redis.client` is the node-redis client. */
+  redis: Redis
+  /** The data cache. */
+  cache: CacheBackend
+  /** Lists and ends sessions. */
+  sessions: Sessions
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Answers this GET from the cache. */
@@ -56,12 +72,8 @@ declare module 'fastify' {
     /** Invalidates entries after a successful write. */
     cacheEvict?: FastifyCacheEvictOptions
   }
-  interface FastifyInstance {
-    /** The application's Redis; `redis.client` is the node-redis client. */
-    redis: Redis
-    /** The data cache. */
-    cache: CacheBackend
-  }
+  // Inherited, so that another plugin's declaration of the same name has precedence over it.
+  interface FastifyInstance extends RedwellInstance {}
   interface FastifyReply {
     /** Adds groups to the entry of this reply. */
     cacheGroups(...names: string[]): this
@@ -70,27 +82,27 @@ declare module 'fastify' {
 
 /** Registers the connection, the decorators and the onRoute hook. */
 async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
-  if (app.hasDecorator('redis') || app.hasDecorator('cache')) {
-    throw new UsageError(
-      'app.redis or app.cache already exists: register redwell once, and before other plugins that use these names.',
-    )
-  }
-  const early = earlyRoutes.get(app.server) ?? []
+  const names = resolveNames(options.names)
+  reserveNames(app, names)
+  const unseen = earlyRoutes.get(app.server) ?? new Set()
+  const early = [...unseen]
+    .filter((route) => isOurs(route, names))
+    .map((route) => `${String(route.method)} ${route.url}`)
   if (early.length > 0) {
     throw new UsageError(
       `These routes were declared before redwell was loaded and would not be cached: ${early.join(', ')}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`,
     )
   }
-  const { connect = false, rateLimit, sessions, ...settings } = options
+  const { connect = false, rateLimit, sessions, names: _, ...settings } = options
   const own = openRedis({ logger: app.log, ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   const principal = settings.principal ?? (own.redis.sessions.isConfigured ? subjectOf : undefined)
-  app.decorate('redis', own.redis)
-  app.decorate('cache', own.redis.cache)
-  app.decorate('sessions', own.redis.sessions)
+  app.decorate(names.redis, own.redis)
+  app.decorate(names.cache, own.redis.cache)
+  app.decorate(names.sessions, own.redis.sessions)
   if (own.redis.sessions.isConfigured) addSessions(app, own.redis)
-  app.decorateReply('cacheGroups', function cacheGroups(this: FastifyReply, ...names: string[]) {
-    Exchange.of(this.raw).addGroups(names)
+  app.decorateReply(names.cacheGroups, function cacheGroups(this: FastifyReply, ...groups: string[]) {
+    Exchange.of(this.raw).addGroups(groups)
     return this
   })
   const host: FastifyHost = {
@@ -99,16 +111,20 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     requests: { application: (message, response) => app.routing(message, response), principal, fieldsAsSent: true },
   }
   const limit = rateLimit ?? defaultLimit(own.redis.settings)
-  if (limit !== undefined) limitApplication(app, own.redis, limit)
+  if (limit !== undefined) limitApplication(app, own.redis, limit, names.rateLimit)
   settleOnResponse(app)
   app.addHook('onRoute', (route) => {
+    unseen.delete(route)
     guardRoute(route, own.redis, routeName(route))
-    limitRoute(route, own.redis, routeName(route))
+    limitRoute(route, own.redis, routeName(route), names.rateLimit)
     attach(route, host)
     endBehindCache(route)
   })
   // Checked after the routes, because another plugin may have added it.
-  app.addHook('onReady', async () => host.routes.expectPrincipal(host.requests.principal))
+  app.addHook('onReady', async () => {
+    host.routes.expectPrincipal(host.requests.principal)
+    await own.redis.attempted()
+  })
   app.addHook('onClose', () => own.close())
   await own.redis.telemetryReady()
   if (connect) await own.redis.connect()
@@ -183,16 +199,18 @@ function routeName(route: RouteOptions): string {
  * it appears. Earlier routes would not be cached, without any error. Fastify publishes every new instance; from then on its
  * routes with a cache configuration are recorded here, so that the plugin can report those that it missed.
  */
-const earlyRoutes = new WeakMap<object, string[]>()
+const earlyRoutes = new WeakMap<object, Set<RouteOptions>>()
+
+function isOurs({ config = {} }: RouteOptions, { rateLimit }: ResolvedNames): boolean {
+  const keys = [rateLimit, 'cache', 'cachePut', 'cacheEvict', 'session']
+  return Object.entries(config).some(([key, value]) => value !== undefined && keys.includes(key))
+}
 
 subscribe('fastify.initialization', (message) => {
   const { fastify } = message as { fastify: FastifyInstance }
-  const routes: string[] = []
+  const routes = new Set<RouteOptions>()
   earlyRoutes.set(fastify.server, routes)
-  fastify.addHook('onRoute', ({ method, url, config }) => {
-    const declared = config?.cache ?? config?.cachePut ?? config?.cacheEvict ?? config?.rateLimit ?? config?.session
-    if (declared !== undefined) routes.push(`${String(method)} ${url}`)
-  })
+  fastify.addHook('onRoute', (route) => void routes.add(route))
 })
 
 /**

@@ -7,31 +7,40 @@ import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settl
 /** Rates or options of a route's `config.rateLimit`. */
 export type FastifyRateLimit = RateLimitInput<FastifyRequest>
 
+/** Rate limit in a route's `config`. */
+export interface ConfigWithRateLimit {
+  /** Limits the requests of this route; false exempts it from the limit of the application. */
+  rateLimit?: FastifyRateLimit | false
+}
+
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Limits the requests of this route; false exempts it from the limit of the application. */
-    rateLimit?: FastifyRateLimit | false
-  }
+  // Inherited, so that the declaration of @fastify/rate-limit has precedence over it.
+  interface FastifyContextConfig extends ConfigWithRateLimit {}
 }
 
 type Done = (error?: Error) => void
 
-/** The limit of the whole application, including unknown routes. */
-export function limitApplication(app: FastifyInstance, redis: Redis, input: FastifyRateLimit): void {
+/** The limit of a route by its `config`, under the key that the application has chosen. */
+function limitOf(config: object | undefined, key: string): FastifyRateLimit | false | undefined {
+  return (config as Readonly<Record<string, FastifyRateLimit | false | undefined>> | undefined)?.[key]
+}
+
+/** The limit of the whole application, including unknown routes. `key`: that of a route's own limit. */
+export function limitApplication(app: FastifyInstance, redis: Redis, input: FastifyRateLimit, key: string): void {
   const declared = new DeclaredLimit<FastifyRequest>('rateLimit of the redwell plugin', input)
   const hook = hookOf(declared, limitOn(redis, declared, undefined))
   const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
   app.addHook(stage, function redwellApplicationLimit(request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    if (request.routeOptions.config.rateLimit === false) done()
+    if (limitOf(request.routeOptions.config, key) === false) done()
     else hook(request, reply, done)
   })
 }
 
 /** The limit of a route. `name`: its method and template. */
-export function limitRoute(route: RouteOptions, redis: Redis, name: string): void {
-  const input = route.config?.rateLimit
+export function limitRoute(route: RouteOptions, redis: Redis, name: string, key: string): void {
+  const input = limitOf(route.config, key)
   if (input === undefined || input === false) return
-  const declared = new DeclaredLimit<FastifyRequest>(`config.rateLimit of ${name}`, input)
+  const declared = new DeclaredLimit<FastifyRequest>(`config.${key} of ${name}`, input)
   const hook = hookOf(declared, limitOn(redis, declared, name))
   const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
   const before = route[stage]

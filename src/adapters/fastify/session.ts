@@ -4,7 +4,6 @@ import { UsageError } from '../../errors.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
-import type { Sessions } from '../../session/sessions.js'
 import type { SessionOptions } from '../../session/types.js'
 import { endFastifySession, openFastifySession } from '../node/sessions.js'
 import { guardSession, sessionOf } from '../sessions.js'
@@ -15,19 +14,19 @@ export type FastifySessionOptions = SessionOptions<FastifyRequest>
 /** Requirement of a route: `'required'`, or options. `false`: the route has no session. */
 export type FastifySessionRequirement = 'required' | SessionRequirement<FastifyRequest> | false
 
+/** What the option `sessions` adds to requests. */
+export interface RequestWithSession {
+  /** Session of this request; anonymous requests have one as well. Needs the plugin's option `sessions`. */
+  readonly session: Session
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** `'required'` responds with 401 if no user is signed in; `false` disables sessions on the route. */
     session?: FastifySessionRequirement
   }
-  interface FastifyInstance {
-    /** Lists and ends sessions. */
-    sessions: Sessions
-  }
-  interface FastifyRequest {
-    /** Session of this request; anonymous requests have one as well. Needs the plugin's option `sessions`. */
-    readonly session: Session
-  }
+  // Inherited, so that the declaration of another session plugin has precedence over it.
+  interface FastifyRequest extends RequestWithSession {}
 }
 
 type Done = (error?: Error) => void

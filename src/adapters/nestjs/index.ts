@@ -147,7 +147,7 @@ async function open({ connect = false, rateLimit: _, sessions, ...settings }: Re
   const own = openRedis({ logger: nestLogger(), ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   opened.set(own.redis, own)
-  if (connect) await own.redis.connect()
+  await (connect ? own.redis.connect() : own.redis.attempted())
   return own.redis
 }
 
