@@ -34,10 +34,6 @@ export interface LimitStore {
   reset(key: string): MaybePromise<void>
 }
 
-const SPACE = 0x20
-const MINUS = 0x2d
-const ZERO = 0x30
-
 const FORMATS: Readonly<Record<Algorithm, string>> = { 'sliding-window': '1', 'fixed-window': '2', 'token-bucket': '3' }
 
 /** One key and one script: every rate of a call is decided together, by Redis' clock. */
@@ -79,39 +75,29 @@ export class RedisLimitStore implements LimitStore {
   }
 }
 
-/** Whole numbers between spaces. Read byte by byte: to split and convert a text costs as much as all else about a hit. */
-function numbersOf(reply: Reply): number[] {
-  const bytes = Buffer.isBuffer(reply) ? reply : Buffer.from(String(reply))
-  const numbers: number[] = []
-  let value = 0
-  let sign = 1
-  for (let index = 0; index < bytes.length; index += 1) {
-    const byte = bytes[index] ?? SPACE
-    if (byte === SPACE) {
-      numbers.push(sign * value)
-      value = 0
-      sign = 1
-    } else if (byte === MINUS) sign = -1
-    else value = value * 10 + byte - ZERO
-  }
-  numbers.push(sign * value)
-  return numbers
-}
-
+/** What the script returns: numbers of eight bytes each. */
 function parseReply(reply: Reply): LimitReply {
-  const numbers = numbersOf(reply)
+  const bytes = Buffer.isBuffer(reply) ? reply : Buffer.alloc(HEAD_BYTES)
   const outcomes: RateOutcome[] = []
-  for (let index = 3; index < numbers.length; index += 4) {
-    const retryMs = numbers[index + 2] ?? 0
+  for (let at = HEAD_BYTES; at < bytes.length; at += RATE_BYTES) {
+    const retryMs = bytes.readDoubleLE(at + 16)
     outcomes.push({
-      remaining: numbers[index] ?? 0,
-      resetMs: numbers[index + 1] ?? 0,
+      remaining: bytes.readDoubleLE(at),
+      resetMs: bytes.readDoubleLE(at + 8),
       retryMs: retryMs < 0 ? Infinity : retryMs,
-      nextMs: numbers[index + 3] ?? 0,
+      nextMs: bytes.readDoubleLE(at + 24),
     })
   }
-  return { allowed: numbers[0] === 1, now: numbers[1] ?? 0, bannedUntil: numbers[2] ?? 0, outcomes }
+  return {
+    allowed: bytes.readDoubleLE(0) === 1,
+    now: bytes.readDoubleLE(8),
+    bannedUntil: bytes.readDoubleLE(16),
+    outcomes,
+  }
 }
+
+const HEAD_BYTES = 24
+const RATE_BYTES = 32
 
 interface Counted {
   algorithm: Algorithm
