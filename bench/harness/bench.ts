@@ -1,5 +1,6 @@
 import { type RedisServer, startRedis } from '../../test/support/redis-server.js'
 import type { Burst, Prepared, Round } from '../processes/load.js'
+import { tunedClient, type TunedClient } from './client.js'
 import type { Loop, Params } from './row.js'
 import { Remote } from './rpc.js'
 
@@ -26,6 +27,8 @@ export interface Variant {
 export interface Sample {
   readonly perSecond: number
   readonly cpuUs: number
+  /** CPU of the row's Redis for each answer. */
+  readonly redisUs: number
   readonly round?: Round
 }
 
@@ -37,6 +40,7 @@ export class Bench {
   readonly #load: Remote
   readonly #processes: Remote[] = []
   readonly #servers: RedisServer[] = []
+  #client: Promise<TunedClient> | undefined
 
   private constructor(module: URL, options: BenchOptions, redis: RedisServer) {
     this.#module = module
@@ -51,6 +55,7 @@ export class Bench {
   }
 
   async close(): Promise<void> {
+    ;(await this.#client)?.destroy()
     await Promise.all(this.#processes.map((process) => process.close()))
     await Promise.all(this.#servers.map((server) => server.close()))
   }
@@ -95,24 +100,52 @@ export class Bench {
     return this.#load.call('heads', { port: variant.port, requests })
   }
 
-  /** One round of HTTP against a variant, with its server's CPU time. */
+  /** One round of HTTP against a variant, with the CPU time of its server and of Redis. */
   async httpSample(variant: Variant, handle: number): Promise<Sample> {
-    const before = await variant.process.call<number>('cpu')
-    const round = await this.send(handle, { ms: this.options.roundMs })
-    const cpuUs = (await variant.process.call<number>('cpu')) - before
-    return { perSecond: (round.answers / round.ms) * 1000, cpuUs: cpuUs / round.answers, round }
+    const send = (): Promise<Round> => this.send(handle, { ms: this.options.roundMs })
+    const { result: round, ...cpu } = await this.#timed(variant, send)
+    return sample(round.answers, round.ms, cpu, round)
   }
 
   /** One round of a variant that is a loop. */
   async loopSample(variant: Variant): Promise<Sample> {
-    const before = await variant.process.call<number>('cpu')
-    const loop = await variant.process.call<Loop>('run', this.options.roundMs)
-    const cpuUs = (await variant.process.call<number>('cpu')) - before
-    return { perSecond: (loop.operations / loop.ms) * 1000, cpuUs: cpuUs / loop.operations }
+    const run = (): Promise<Loop> => variant.process.call<Loop>('run', this.options.roundMs)
+    const { result, ...cpu } = await this.#timed(variant, run)
+    return sample(result.operations, result.ms, cpu)
+  }
+
+  async #timed<T>(variant: Variant, run: () => Promise<T>): Promise<{ result: T; cpuUs: number; redisUs: number }> {
+    const used = (): Promise<[number, number]> => Promise.all([variant.process.call<number>('cpu'), this.#redisCpu()])
+    const [cpu, redis] = await used()
+    const result = await run()
+    const [cpuAfter, redisAfter] = await used()
+    return { result, cpuUs: cpuAfter - cpu, redisUs: redisAfter - redis }
+  }
+
+  /** Microseconds of CPU that the row's Redis has used, by its own account. */
+  async #redisCpu(): Promise<number> {
+    this.#client ??= tunedClient(this.redis.url)
+    const info = await (await this.#client).info('cpu')
+    const seconds = ['sys', 'user'].map((kind) => Number(new RegExp(`used_cpu_${kind}:([\\d.]+)`).exec(info)?.[1]))
+    return seconds.reduce((sum, part) => sum + part, 0) * 1e6
   }
 
   #own(process: Remote): Remote {
     this.#processes.push(process)
     return process
+  }
+}
+
+function sample(
+  answers: number,
+  ms: number,
+  { cpuUs, redisUs }: { readonly cpuUs: number; readonly redisUs: number },
+  round?: Round,
+): Sample {
+  return {
+    perSecond: (answers / ms) * 1000,
+    cpuUs: cpuUs / answers,
+    redisUs: redisUs / answers,
+    ...(round && { round }),
   }
 }

@@ -71,3 +71,21 @@ function verdict(rate: Spread, cpu: Spread, atLeast: number): Outcome['met'] {
   if (byCpu) return 'by CPU'
   return byRate ? 'by rate' : 'no'
 }
+
+export interface RedisCompared extends Omit<Compared, 'atLeast'> {
+  /** The largest ratio that is allowed. */
+  readonly atMost: number
+}
+
+/** Redis' own CPU for each answer, ours against a baseline. */
+export function redisCompared({ id, what, ours, base, atMost }: RedisCompared): Outcome {
+  const { low, median: middle, high } = ratio(ours, base, (a, b) => a.redisUs / b.redisUs)
+  const [a, b] = [ours, base].map((samples) => median(samples.map(({ redisUs }) => redisUs)).toFixed(1))
+  return {
+    id,
+    what: `${what}: Redis' own CPU`,
+    figures: `${middle.toFixed(2)} x (${low.toFixed(2)}–${high.toFixed(2)}); ${a} µs; baseline ${b} µs`,
+    target: `<= ${atMost} x`,
+    met: middle <= atMost ? 'yes' : 'no',
+  }
+}

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { Bench } from '../harness/bench.js'
 import { tunedClient } from '../harness/client.js'
-import { compared, interleave } from '../harness/compare.js'
+import { compared, interleave, redisCompared } from '../harness/compare.js'
 import {
   checkedSample,
   ITEM_COUNT,
@@ -14,6 +14,9 @@ import {
 } from '../harness/items.js'
 import { listen, type Outcome, type Row, type Subject } from '../harness/row.js'
 import { withRedwell } from '../harness/variants.js'
+
+/** A write takes two points of the clock and raises the group of its path; one command by hand does none of that. */
+const REDIS_AT_MOST = 5
 
 interface ItemRoute {
   Params: { id: string }
@@ -52,7 +55,7 @@ export default {
   subjects: { redwell, byHand },
   async run(bench: Bench) {
     const [ours, base] = [await bench.start('redwell'), await bench.start('byHand')]
-    const against = async (method: 'PUT' | 'DELETE', what: string): Promise<Outcome> => {
+    const against = async (method: 'PUT' | 'DELETE', what: string, atLeast: number): Promise<Outcome[]> => {
       const body = method === 'PUT' ? '{"price":101}' : ''
       const requests = Array.from({ length: ITEM_COUNT }, (_, n) => request(method, itemPath(n), {}, body))
       const [a, b] = [await bench.prepare(ours, { requests }), await bench.prepare(base, { requests })]
@@ -61,11 +64,12 @@ export default {
         ours: () => checkedSample(bench, ours, a, { status }),
         base: () => checkedSample(bench, base, b, { status }),
       })
-      return compared({ id: 'B8', what, ours: samples.ours, base: samples.base, atLeast: 0.8 })
+      const sides = { id: 'B8', what, ours: samples.ours, base: samples.base }
+      return [compared({ ...sides, atLeast }), redisCompared({ ...sides, atMost: REDIS_AT_MOST })]
     }
     return [
-      await against('PUT', 'write-through, 2 KB, against SET by hand'),
-      await against('DELETE', 'eviction of a key against DEL by hand'),
+      ...(await against('PUT', 'write-through, 2 KB, against SET by hand', 0.7)),
+      ...(await against('DELETE', 'eviction of a key against DEL by hand', 0.8)),
     ]
   },
 } satisfies Row
