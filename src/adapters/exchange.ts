@@ -46,7 +46,23 @@ export interface Ending {
 /** Background runs, by the platform's request that was made for them. */
 export const backgroundRuns = new WeakMap<object, BackgroundRun>()
 
-const exchanges = new WeakMap<object, Exchange>()
+/**
+ * What is kept about an object that lives for one request. A property, not a WeakMap: entries for each request cost more in
+ * collections than all else about it.
+ */
+export class RequestProperty<T> {
+  readonly #name = Symbol('redwell')
+
+  get(owner: object): T | undefined {
+    return (owner as Record<symbol, T | undefined>)[this.#name]
+  }
+
+  set(owner: object, value: T): void {
+    ;(owner as Record<symbol, T | undefined>)[this.#name] = value
+  }
+}
+
+const exchanges = new RequestProperty<Exchange>()
 
 /** One request and its response, with its innermost run and its write. */
 export class Exchange {

@@ -44,12 +44,13 @@ const ORIGIN = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/
 /** URIs of other origins are left alone: evicting those would be a way to attack them. */
 function locations(url: string, { status, headers }: ResponseHead, policy: InvalidationPolicy): string[] {
   const { invalidateLocations } = policy
-  if (invalidateLocations === false || !URL.canParse(url)) return []
-  const base = new URL(url)
+  if (invalidateLocations === false) return []
   const names = ['content-location', ...(invalidateLocations === true || status === 201 ? ['location'] : [])]
-  return names
-    .map((name) => firstField(headers, name))
-    .filter((value) => value !== undefined)
+  const values = names.map((name) => firstField(headers, name)).filter((value) => value !== undefined)
+  // Few responses have either, and to parse a URL costs as much as a command.
+  if (values.length === 0 || !URL.canParse(url)) return []
+  const base = new URL(url)
+  return values
     .filter((value) => URL.canParse(value, base.href))
     .map((value) => new URL(value, base))
     .filter(({ origin }) => origin === base.origin && origin !== 'null')

@@ -241,7 +241,7 @@ export class RateLimiter {
 
   /** @internal Records a request without an identity. */
   unidentified(): void {
-    this.#context.telemetry.record(this.name, 'bypass', 0, 0)
+    this.#context.telemetry.record(this.name, 'bypass', 0, performance.now())
   }
 
   /** @internal An operator has reset a key, of this limiter or another. */
@@ -255,7 +255,7 @@ export class RateLimiter {
   }
 
   #record(verdict: RateLimitVerdict, since: number): RateLimitVerdict {
-    this.#context.telemetry.record(this.name, outcomeOf(verdict), verdict.limit, performance.now() - since)
+    this.#context.telemetry.record(this.name, outcomeOf(verdict), verdict.limit, since)
     return verdict
   }
 

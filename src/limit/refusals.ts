@@ -36,6 +36,8 @@ export class Refusals {
 
   /** The verdict that is still true, with the time that is left. */
   find(key: string, rates: string, cost: number): RateLimitVerdict | undefined {
+    // Nearly always: nobody is refused, and the text of the key need not be hashed.
+    if (this.#young.size === 0 && this.#old.size === 0) return undefined
     const refused = this.#young.get(key) ?? this.#old.get(key)
     if (refused === undefined || refused.rates !== rates || cost < refused.cost) return undefined
     const now = performance.now()

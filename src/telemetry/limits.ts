@@ -11,12 +11,14 @@ export type RateLimitStats = Readonly<Record<string, Readonly<Partial<Record<Rat
 export class LimitRecorder {
   #counts = new Map<string, Map<RateLimitOutcome, number>>()
 
-  record(scope: string, outcome: RateLimitOutcome, limit: number, durationMs: number): void {
+  /** `since`: monotonic milliseconds when the call began. */
+  record(scope: string, outcome: RateLimitOutcome, limit: number, since: number): void {
     const name = this.#counts.has(scope) || this.#counts.size < SCOPES_MAX ? scope : OTHER
     let counts = this.#counts.get(name)
     if (counts === undefined) this.#counts.set(name, (counts = new Map()))
     counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
     if (channels.rateLimit.hasSubscribers) {
+      const durationMs = performance.now() - since
       channels.rateLimit.publish({ at: Date.now(), scope: name, outcome, limit, durationMs })
     }
   }

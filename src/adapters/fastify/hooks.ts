@@ -6,7 +6,7 @@ import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RunEnding, type Sent, settle } from '../exchange.js'
+import { type Ending, Exchange, RequestProperty, RunEnding, type Sent, settle } from '../exchange.js'
 import {
   changeFields,
   fieldsOf,
@@ -37,7 +37,7 @@ interface Pending {
   changed?: { readonly before: Fields; readonly after: Fields }
 }
 
-const pending = new WeakMap<FastifyReply, Pending>()
+const pending = new RequestProperty<Pending>()
 
 /** The handler of a cached route. */
 export function cachedHandler(cachedRoute: CachedRoute<FastifyRequest>, handler: Handler, host: FastifyHost): Handler {
