@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { basicAuth, dashboard } from 'redwell/dashboard'
 import redwell, { type RedwellFastifyOptions } from 'redwell/fastify'
 import type { Database } from './database.js'
 import { answerErrors } from './errors.js'
@@ -11,7 +12,7 @@ export interface AppOptions {
   db: Database
   /** Settings of the cache. `url: 'memory:'` is the embedded store. */
   redis: RedwellFastifyOptions
-  /** What `POST /admin/clear/:group` asks for. */
+  /** What `POST /admin/clear/:group` asks for, and the password of `admin` for the dashboard. */
   adminToken?: string
   logger?: FastifyServerOptions['logger']
 }
@@ -29,5 +30,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   countryRoutes(app, db)
   await app.register(favouriteRoutes, { db })
   await app.register(operationRoutes, { db, adminToken })
+  const panel = dashboard(app.redis, { guard: basicAuth({ username: 'admin', password: adminToken }) })
+  await app.register(panel.fastify, { prefix: '/ops' })
   return app
 }

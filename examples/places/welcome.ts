@@ -55,6 +55,8 @@ curl -i -X PUT -H 'authorization: Bearer ada' ${origin}/me/favourites/${id}
 curl -i -H 'authorization: Bearer ada' ${origin}/me/favourites
 curl -i -H 'authorization: Bearer ben' ${origin}/me/favourites
 
+# The operator's page, for admin with the password ${token}: open ${origin}/ops/ in a browser
+
 # Clear a group: places, world, country:<code>, place:<id>, favourites:<user>
 curl -i -X POST -H "authorization: Bearer ${token}" ${origin}/admin/clear/country:${rest.country}
 

@@ -2,7 +2,7 @@ import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
 import { evict, type EvictTarget } from '../operate/evict.js'
 import { listLimits, resetLimit } from '../operate/limits.js'
-import { duration, paint, print, printJson, Progress, table } from './output.js'
+import { duration, paint, print, printJson, Progress, table, time } from './output.js'
 import { confirmed, EXIT, type GlobalOptions } from './session.js'
 import type { ListOptions } from './look.js'
 
@@ -91,5 +91,37 @@ export async function limits(
     )
     if (page.cursor !== null) print(paint('dim', `More: --cursor ${page.cursor}`))
   }
+  return EXIT.ok
+}
+
+/** `redwell sessions`: those of one subject; `--revoke` and `--revoke-all` end them. */
+export async function sessions(
+  redis: Redis,
+  subject: string,
+  options: GlobalOptions & { revoke?: string; revokeAll?: boolean },
+): Promise<number> {
+  const { json, revoke, revokeAll = false } = options
+  if (revoke === undefined && !revokeAll) return listSessions(redis, subject, json)
+  const what = revokeAll ? `all sessions of ${subject}` : `the session ${revoke} of ${subject}`
+  if (!(await confirmed(options, `End ${what}`))) return EXIT.no
+  const count = revokeAll
+    ? await redis.sessions.revokeAll(subject)
+    : Number(await redis.sessions.revoke(subject, revoke ?? ''))
+  if (json === true) printJson({ ended: count })
+  else print(count === 0 ? 'There is no such session.' : `Ended: ${count}`)
+  return count === 0 ? EXIT.no : EXIT.ok
+}
+
+async function listSessions(redis: Redis, subject: string, json: boolean | undefined): Promise<number> {
+  const found = await redis.sessions.list(subject)
+  if (json === true) {
+    printJson(found)
+    return EXIT.ok
+  }
+  const rows = found.map(({ handle, descriptor, createdAt, lastSeenAt, expiresAt }) => [
+    ...[handle, descriptor ?? '-'],
+    ...[createdAt, lastSeenAt, expiresAt].map((date) => time(date.getTime())),
+  ])
+  print(rows.length === 0 ? 'No sessions.' : table(['SESSION', 'DESCRIBED AS', 'CREATED', 'LAST SEEN', 'ENDS'], rows))
   return EXIT.ok
 }

@@ -2,7 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Redis } from '../create-redis.js'
 import { RedwellError, SettingsError, UnavailableError, UsageError } from '../errors.js'
 import { LIMIT_MAX } from '../operate/pages.js'
-import { evictTarget, limits, sweep } from './change.js'
+import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
 import { EXIT, type GlobalOptions, withRedis } from './session.js'
 import { watch } from './watch.js'
@@ -52,7 +52,8 @@ export async function run(argv: readonly string[]): Promise<number> {
       code = await withRedis(options, (redis) => work(redis, command.processedArgs as string[], options as never))
     })
   }
-  addCommands(add)
+  addLooks(add)
+  addChanges(add)
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code
@@ -71,7 +72,10 @@ function destructive(command: Command): Command {
   return command.option('--yes', 'do not ask for confirmation')
 }
 
-function addCommands(add: (usage: string, description: string, work: Work) => Command): void {
+type Add = (usage: string, description: string, work: Work) => Command
+
+/** Commands that change nothing. */
+function addLooks(add: Add): void {
   add('doctor', 'check servers, permissions, clocks, processes and settings', (redis, _, options) =>
     doctor(redis, options),
   )
@@ -96,6 +100,15 @@ function addCommands(add: (usage: string, description: string, work: Work) => Co
     'show what the cache would do with a request, and why',
     (redis, [method = '', url = ''], options) => explainRequest(redis, method, url, options),
   ).option('--header <field>', "header field of the request, 'Name: value'; may be repeated", collected)
+  add('watch', 'show live outcomes of all processes', (redis, _, options) => watch(redis, options)).option(
+    '--seconds <count>',
+    'stop after this many seconds',
+    wholeNumber,
+  )
+}
+
+/** Commands that remove or reset something. */
+function addChanges(add: Add): void {
   destructive(
     add(
       'evict [url]',
@@ -112,11 +125,6 @@ function addCommands(add: (usage: string, description: string, work: Work) => Co
     .option('--per <principal>', 'with a URL: only for this principal')
     .option('--soft', 'make entries stale instead, so that they are served while they are refreshed')
   add('sweep', 'remove entries that can no longer be valid', (redis, _, options) => sweep(redis, options))
-  add('watch', 'show live outcomes of all processes', (redis, _, options) => watch(redis, options)).option(
-    '--seconds <count>',
-    'stop after this many seconds',
-    wholeNumber,
-  )
   destructive(
     list(
       add('limits [begin]', 'list the counts of rate limits, or reset one', (redis, [begin], options) =>
@@ -124,6 +132,15 @@ function addCommands(add: (usage: string, description: string, work: Work) => Co
       ),
     ),
   ).option('--reset <key>', 'reset the count and the ban of a key')
+  destructive(
+    add(
+      'sessions <subject>',
+      'list the sessions of a subject (a user), or end them',
+      (redis, [subject = ''], options) => sessions(redis, subject, options),
+    ),
+  )
+    .option('--revoke <session>', 'end this session')
+    .option('--revoke-all', 'end all sessions of the subject')
 }
 
 /** Says what is wrong, and returns the exit code that says it to programs. */

@@ -48,6 +48,9 @@ async function pathsOf(redis: Redis, url: string, { host, per, prefix }: EvictTa
     ...(per === undefined ? {} : { per }),
     ...(prefix === undefined ? {} : { prefix }),
   }
+  // The routes of this process know; those of other processes are the same, or another application's.
+  const known = redis.cache.pathsOf(url, options)
+  if (known !== undefined) return known
   const answers = await ask(redis, { kind: 'paths', url, ...options })
   const plain = pathKey(url, {}, { prefix, host })
   const own = per === undefined ? plain : variantKey(plain, { principal: per })

@@ -101,3 +101,8 @@ export function fixOf(reason: string): string {
 function lookup(reason: string): readonly [meaning: string, fix: string] | undefined {
   return Object.hasOwn(REASONS, reason) ? REASONS[reason as Reason] : undefined
 }
+
+/** Meaning and fix of every reason, for a page that has them at hand. */
+export function words(): Readonly<Record<string, readonly [meaning: string, fix: string]>> {
+  return REASONS
+}

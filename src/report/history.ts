@@ -5,7 +5,7 @@ import type { Desk } from './desk.js'
 import { scripts } from './scripts.js'
 
 /** One step of the history. */
-const BUCKET_MS = 300_000
+export const BUCKET_MS = 300_000
 
 /** How far the history goes back: 288 buckets. */
 export const HISTORY_MS = 86_400_000

@@ -20,6 +20,12 @@ export async function buildShop(options: RedwellFastifyOptions): Promise<Fastify
     { config: { cacheEvict: { group: 'products' } } },
     async () => '',
   )
+  if (options.sessions !== undefined) {
+    app.get<{ Params: { user: string } }>('/login/:user', async ({ params, session }) => {
+      Object.assign(session.data, { userId: params.user })
+      return 'welcome'
+    })
+  }
   return app
 }
 

@@ -1,0 +1,30 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { GuardVerdict } from './dashboard.js'
+
+export interface BasicAuthOptions {
+  readonly username: string
+  readonly password: string
+}
+
+/**
+ * A guard that asks for a name and a password (RFC 7617), for applications without accounts of operators. Use it over
+ * TLS only. Throws TypeError where one of them is empty.
+ *
+ * @example
+ * dashboard(redis, { guard: basicAuth({ username: 'ops', password: process.env.OPS_PASSWORD }) })
+ */
+export function basicAuth({ username, password }: BasicAuthOptions): (request: Request) => GuardVerdict {
+  if (!username || !password) throw new TypeError('basicAuth: username and password must not be empty')
+  const wanted = digestOf(`${username}:${password}`)
+  return (request) => {
+    const [, given = ''] = /^basic ([a-z0-9+/=]+)$/i.exec(request.headers.get('authorization') ?? '') ?? []
+    // Digests, because texts of different lengths cannot be compared in constant time.
+    if (timingSafeEqual(digestOf(Buffer.from(given, 'base64').toString()), wanted)) return true
+    const headers = { 'www-authenticate': 'Basic realm="redwell", charset="UTF-8"', 'cache-control': 'no-store' }
+    return new Response('Name and password, please.', { status: 401, headers })
+  }
+}
+
+function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}

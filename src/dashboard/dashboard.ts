@@ -1,0 +1,210 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Redis } from '../create-redis.js'
+import { OptionsError, unknownOptions } from '../errors.js'
+import { CHANGES, problemOf, READS } from './api.js'
+import { assets } from './assets.js'
+import { eventStream, Feed } from './feed.js'
+import { type ParsedMessage, send, toRequest } from './node.js'
+import { changeProblem, crossSiteProblem, HEADERS } from './security.js'
+
+/**
+ * - `true`: may look and change
+ * - `'read'`: may look
+ * - `false`: neither; answered with 403
+ * - a `Response`: answered with that, such as a redirection to a page where one signs in
+ */
+export type GuardVerdict = boolean | 'read' | Response
+
+export interface DashboardOptions<Native = unknown> {
+  /**
+   * Who may look and who may change; asked for every request. `native` is the framework's own request: Fastify's, Express'
+   * and Nest's, or what is given to `fetch`. What it throws is 403 as well.
+   */
+  readonly guard: (request: Request, native: Native) => GuardVerdict | Promise<GuardVerdict>
+}
+
+const OPTIONS: Readonly<Record<keyof DashboardOptions, true>> = { guard: true }
+
+/** What is used of a Fastify instance, so that its types are not needed. */
+interface FastifyLike {
+  all(path: string, handler: (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown>): unknown
+  addHook(name: 'preClose', hook: (done: () => void) => void): unknown
+}
+
+interface FastifyRequestLike {
+  readonly raw: IncomingMessage
+  readonly body: unknown
+}
+
+interface FastifyReplyLike {
+  readonly raw: ServerResponse
+  hijack(): unknown
+}
+
+/** The operator's page of one application, to be mounted under any path. */
+export class Dashboard<Native = unknown> {
+  readonly #redis: Redis
+  readonly #guard: DashboardOptions<Native>['guard']
+  readonly #feed: Feed
+
+  /** @internal Use `dashboard`. */
+  constructor(redis: Redis, { guard }: DashboardOptions<Native>) {
+    this.#redis = redis
+    this.#guard = guard
+    this.#feed = new Feed(redis)
+  }
+
+  /**
+   * Answers a request below the mount path, for Hono and everything that speaks `Request` and `Response`.
+   *
+   * @example
+   * app.all('/ops/*', (c) => panel.fetch(c.req.raw, c))
+   */
+  readonly fetch = async (request: Request, native?: Native): Promise<Response> => {
+    try {
+      return await this.#answer(request, native as Native)
+    } catch (error) {
+      const { status, problem } = problemOf(error)
+      if (status === 500) this.#redis.logger.error(`redwell: the dashboard failed: ${String(error)}`)
+      return json({ problem }, status)
+    }
+  }
+
+  /**
+   * Answers a request below the mount path, for Express, NestJS and `node:http`.
+   *
+   * @example
+   * app.use('/ops', panel.node)
+   */
+  readonly node = (req: IncomingMessage, res: ServerResponse): void => {
+    void this.#serve(req, res, req as ParsedMessage, req as never)
+  }
+
+  /**
+   * A plugin for Fastify, whose `prefix` is the mount path.
+   *
+   * @example
+   * await app.register(panel.fastify, { prefix: '/ops' })
+   */
+  readonly fastify = async (app: FastifyLike): Promise<void> => {
+    app.addHook('preClose', (done) => {
+      this.close()
+      done()
+    })
+    const handle = async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<void> => {
+      reply.hijack()
+      const parsed = { originalUrl: request.raw.url, body: request.body }
+      await this.#serve(request.raw, reply.raw, parsed, request as Native)
+    }
+    app.all('/', handle)
+    app.all('/*', handle)
+  }
+
+  /** Ends the event streams of all open pages, so that the server can close. Called by Fastify's `close` itself. */
+  close(): void {
+    this.#feed.close()
+  }
+
+  /** Pages that look now. While there are none, the dashboard does nothing. */
+  get viewers(): number {
+    return this.#feed.size
+  }
+
+  async #serve(req: IncomingMessage, res: ServerResponse, parsed: ParsedMessage, native: Native): Promise<void> {
+    const request = await toRequest(req, parsed).catch(() => undefined)
+    const response =
+      request === undefined
+        ? json({ problem: 'The request could not be read.' }, 400)
+        : await this.fetch(request, native)
+    await send(res, response)
+  }
+
+  async #answer(request: Request, native: Native): Promise<Response> {
+    const verdict = await this.#verdictOf(request, native)
+    if (verdict instanceof Response) return verdict
+    const path = new URL(request.url).pathname
+    // By its end, whatever the mount path before it is.
+    const [, folder = '', file = ''] = /\/(api\/)?([^/]*)$/.exec(path) ?? []
+    if (folder !== '' && file !== '') return this.#answerApi(request, file, verdict)
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return json({ problem: 'Only GET.' }, 405, { allow: 'GET, HEAD' })
+    const name = file === '' ? 'index.html' : file
+    const asset = Object.hasOwn(assets, name) ? assets[name] : undefined
+    if (asset === undefined)
+      return file.includes('.') ? json({ problem: 'There is no such file.' }, 404) : withSlash(file)
+    const fields = { ...HEADERS, 'content-type': asset.type, 'cache-control': 'no-cache', etag: asset.etag }
+    if (request.headers.get('if-none-match') === asset.etag) return new Response(null, { status: 304, headers: fields })
+    return new Response(asset.text, { headers: fields })
+  }
+
+  async #verdictOf(request: Request, native: Native): Promise<'read' | 'write' | Response> {
+    let verdict: unknown = false
+    try {
+      verdict = await this.#guard(request, native)
+    } catch (error) {
+      this.#redis.logger.warn(
+        `redwell: the guard of the dashboard failed, so the request was refused: ${String(error)}`,
+      )
+    }
+    if (verdict instanceof Response) return verdict
+    if (verdict === true) return 'write'
+    return verdict === 'read' ? 'read' : json({ problem: 'The guard of the dashboard refuses this request.' }, 403)
+  }
+
+  async #answerApi(request: Request, name: string, verdict: 'read' | 'write'): Promise<Response> {
+    if (request.method === 'POST') return this.#change(request, name, verdict)
+    const problem = crossSiteProblem(request)
+    if (problem !== undefined) return json({ problem }, 403)
+    if (request.method !== 'GET') return json({ problem: 'Only GET and POST.' }, 405, { allow: 'GET, POST' })
+    if (name === 'live') {
+      if (this.#feed.isFull) return json({ problem: 'Too many pages are open.' }, 503)
+      return eventStream(this.#feed, HEADERS)
+    }
+    const read = Object.hasOwn(READS, name) ? READS[name] : undefined
+    const found = read === undefined ? undefined : await read(this.#redis, new URL(request.url).searchParams)
+    if (found === undefined) return json({ problem: 'There is no such thing.' }, 404)
+    return json(name === 'about' ? { ...found, mayChange: verdict === 'write' } : found)
+  }
+
+  async #change(request: Request, name: string, verdict: 'read' | 'write'): Promise<Response> {
+    const problem = changeProblem(request)
+    if (problem !== undefined) return json({ problem }, 403)
+    if (verdict !== 'write') return json({ problem: 'You may look, and not change.' }, 403)
+    const change = Object.hasOwn(CHANGES, name) ? CHANGES[name] : undefined
+    if (change === undefined) return json({ problem: 'There is no such thing.' }, 404)
+    const content: unknown = await request.json().catch(() => undefined)
+    if (typeof content !== 'object' || content === null) return json({ problem: 'The content is no JSON object.' }, 400)
+    const done = await change(this.#redis, content as Readonly<Record<string, unknown>>)
+    this.#redis.logger.info(
+      `redwell: an operator changed something on the dashboard: ${name} ${JSON.stringify(content)}`,
+    )
+    return json(done)
+  }
+}
+
+function json(value: unknown, status = 200, more: Readonly<Record<string, string>> = {}): Response {
+  const headers = { ...HEADERS, 'content-type': 'application/json; charset=utf-8', ...more }
+  return new Response(JSON.stringify(value), { status, headers })
+}
+
+/** Relative addresses of the page need the slash at the end of the mount path. */
+function withSlash(segment: string): Response {
+  return new Response(null, { status: 302, headers: { ...HEADERS, location: `./${segment}/` } })
+}
+
+/**
+ * The operator's page: hit ratio, latency, reasons, entries, groups, rate limits, sessions and the health of Redis, live
+ * over all processes. Throws OptionsError without a guard.
+ *
+ * @example
+ * const panel = dashboard(app.redis, { guard: (request, native: FastifyRequest) => native.user?.role === 'operator' })
+ * await app.register(panel.fastify, { prefix: '/ops' })
+ */
+export function dashboard<Native = unknown>(redis: Redis, options: DashboardOptions<Native>): Dashboard<Native> {
+  const given: Partial<DashboardOptions<Native>> | undefined = options
+  const problems = unknownOptions(given ?? {}, Object.keys(OPTIONS))
+  if (typeof given?.guard !== 'function')
+    problems.push('guard: the dashboard needs a function that says who may use it; write { guard: (request) => … }')
+  if (problems.length > 0) throw new OptionsError('options of the dashboard', problems)
+  return new Dashboard(redis, options)
+}

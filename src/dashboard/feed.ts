@@ -1,0 +1,125 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from '../create-redis.js'
+import { healthOf } from '../operate/health.js'
+import { LiveView } from '../operate/live.js'
+import { totalsOf } from '../operate/totals.js'
+import type { ProcessReport } from '../report/types.js'
+
+/** Pages that may look at once; each costs a connection and some kB a second. */
+const LISTENERS_MAX = 100
+
+/** INFO is asked once in so many reports. */
+const HEALTH_EVERY = 5
+
+/** Routes and namespaces that are sent, the busiest first. */
+const ORIGINS_SENT = 100
+
+/** Pause before Redis is asked again when it did not answer. */
+const AWAY_PAUSE_MS = 1000
+
+type Listener = (event: string, data: unknown) => void
+
+/** What happens in all processes, once for all pages that look. Runs only while there are any. */
+export class Feed {
+  readonly #listeners = new Set<Listener>()
+  #running: AbortController | undefined
+  #last: unknown
+
+  constructor(private readonly redis: Redis) {}
+
+  get isFull(): boolean {
+    return this.#listeners.size >= LISTENERS_MAX
+  }
+
+  /** Pages that look now. */
+  get size(): number {
+    return this.#listeners.size
+  }
+
+  /** Returns the function that ends it. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener)
+    if (this.#last !== undefined) listener('state', this.#last)
+    this.#running ??= this.#start()
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#stop()
+    }
+  }
+
+  /** Ends all of them. */
+  close(): void {
+    this.#tell('end', null)
+    this.#listeners.clear()
+    this.#stop()
+  }
+
+  #stop(): void {
+    this.#running?.abort()
+    this.#running = undefined
+    this.#last = undefined
+  }
+
+  #start(): AbortController {
+    const stopped = new AbortController()
+    void this.#run(stopped.signal)
+    return stopped
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let view: LiveView | undefined
+    for (let turn = 0; !signal.aborted; turn += 1) {
+      let waitMs = AWAY_PAUSE_MS
+      try {
+        view ??= await LiveView.open(this.redis)
+        const reports = await view.read()
+        if (signal.aborted) break
+        this.#last = stateOf(reports)
+        this.#tell('state', this.#last)
+        waitMs = view.pauseMs
+      } catch (error) {
+        this.#tell('away', { message: error instanceof Error ? error.message : String(error) })
+      }
+      if (turn % HEALTH_EVERY === 0) this.#tell('health', await healthOf(this.redis))
+      await pause(waitMs, undefined, { signal, ref: false }).catch(() => {})
+    }
+    view?.close()
+  }
+
+  #tell(event: string, data: unknown): void {
+    for (const listener of [...this.#listeners]) listener(event, data)
+  }
+}
+
+function stateOf(reports: readonly ProcessReport[]): unknown {
+  const totals = totalsOf(reports)
+  return {
+    at: Date.now(),
+    totals: { ...totals, origins: totals.origins.slice(0, ORIGINS_SENT) },
+    processes: reports.map(({ origins: _, events: __, rateLimits: ___, ...process }) => process),
+    events: reports.flatMap(({ id, events }) => events.map((event) => ({ ...event, process: id }))),
+  }
+}
+
+/** An answer of server-sent events. Ends with the feed, or when its client goes. */
+export function eventStream(feed: Feed, headers: Readonly<Record<string, string>>): Response {
+  const encoder = new TextEncoder()
+  let leave = (): void => {}
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      controller.enqueue(encoder.encode('retry: 2000\n\n'))
+      leave = feed.listen((event, data) => {
+        if (event === 'end') return controller.close()
+        // A client that does not read gets the next state, not all that it has missed.
+        if ((controller.desiredSize ?? 0) > -STALLED_MAX)
+          controller.enqueue(encoder.encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`))
+      })
+    },
+    cancel: () => leave(),
+  })
+  const fields = { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-store, no-transform' }
+  return new Response(body, { headers: { ...fields, 'x-accel-buffering': 'no' } })
+}
+
+/** Events that a client may leave unread. */
+const STALLED_MAX = 16

@@ -1,0 +1,4 @@
+export { basicAuth } from './basic-auth.js'
+export type { BasicAuthOptions } from './basic-auth.js'
+export { Dashboard, dashboard } from './dashboard.js'
+export type { DashboardOptions, GuardVerdict } from './dashboard.js'

@@ -1,0 +1,142 @@
+import { html, render, useEffect, useRef, useState } from './htm-preact.js'
+import { ask } from './api.js'
+import { Confirm, Problem, useAnswer } from './parts.js'
+import { Entries, Groups, Overview, Routes } from './panels.js'
+import { Explain, Health, Limits, Sessions } from './more-panels.js'
+
+const PANELS = {
+  overview: ['Overview', Overview],
+  routes: ['Routes', Routes],
+  entries: ['Entries', Entries],
+  groups: ['Groups', Groups],
+  explain: ['Explain', Explain],
+  limits: ['Rate limits', Limits],
+  sessions: ['Sessions', Sessions],
+  health: ['Health', Health],
+}
+
+const EVENTS_SHOWN = 25
+
+/** What all processes report, as it comes. */
+function useLive() {
+  const [live, set] = useState({
+    ...{ totals: null, processes: null, health: null, events: [], rate: null, rates: new Map(), minute: 0 },
+    ...{ connected: false, away: null },
+  })
+  useEffect(() => {
+    const source = new EventSource('api/live')
+    const on = (name, next) =>
+      source.addEventListener(name, (event) =>
+        set((before) => ({ ...before, ...next(before, JSON.parse(event.data)) })),
+      )
+    source.addEventListener('open', () => set((before) => ({ ...before, connected: true })))
+    source.addEventListener('error', () => set((before) => ({ ...before, connected: false })))
+    on('health', (_, health) => ({ health }))
+    on('away', (_, { message }) => ({ away: message }))
+    on('state', stateAfter)
+    return () => source.close()
+  }, [])
+  return live
+}
+
+function stateAfter(before, { at, totals, processes, events }) {
+  const seconds = before.at === undefined ? 0 : (at - before.at) / 1000
+  const known = new Map((before.totals?.origins ?? []).map((origin) => [origin.name, origin.lookups]))
+  const rateOf = (now, then) => (seconds <= 0 || then === undefined ? 0 : Math.max(0, (now - then) / seconds))
+  const news = events.filter((event) => event.at > (before.newest ?? 0))
+  return {
+    ...{ at, totals, processes, away: null, connected: true },
+    minute: Math.floor(at / 60_000),
+    rate: before.totals === null ? null : rateOf(totals.all.lookups, before.totals.all.lookups),
+    rates: new Map(totals.origins.map((origin) => [origin.name, rateOf(origin.lookups, known.get(origin.name))])),
+    newest: Math.max(before.newest ?? 0, ...events.map((event) => event.at)),
+    events: [...news.toReversed(), ...before.events].slice(0, EVENTS_SHOWN),
+  }
+}
+
+/** The address behind the hash: panel and query. */
+function useAddress() {
+  const read = () => {
+    const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?')
+    return { panel: path in PANELS ? path : 'overview', query: new URLSearchParams(query) }
+  }
+  const [address, set] = useState(read)
+  useEffect(() => {
+    const changed = () => set(read())
+    addEventListener('hashchange', changed)
+    return () => removeEventListener('hashchange', changed)
+  }, [])
+  return address
+}
+
+function go(panel, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== '')
+  location.hash = `#/${panel}${given.length === 0 ? '' : `?${new URLSearchParams(given)}`}`
+}
+
+function Page() {
+  const live = useLive()
+  const { panel, query } = useAddress()
+  const about = useAnswer(() => ask('about'), 'about')
+  const [question, askFirst] = useState(null)
+  const [toast, say] = useState('')
+  const main = useRef(null)
+  const [title, Panel] = PANELS[panel]
+  useEffect(() => {
+    document.title = `${title} · redwell`
+    main.current?.focus({ preventScroll: true })
+    scrollTo(0, 0)
+  }, [panel])
+  useEffect(() => {
+    if (toast === '') return
+    const timer = setTimeout(() => say(''), 6000)
+    return () => clearTimeout(timer)
+  }, [toast])
+  /** Asks, changes, and says how it went. */
+  const act = ({ text, action, run, done }) =>
+    askFirst({
+      ...{ text, action },
+      run: () =>
+        run().then(
+          (result) => {
+            say(
+              result.confirmed === false
+                ? 'Redis did not confirm it; it is queued and tried again.'
+                : `${action}: done.`,
+            )
+            done()
+          },
+          (error) => say(error.message),
+        ),
+    })
+  const names = Object.keys(PANELS).filter(
+    (name) => name !== 'sessions' || about.value?.sessions !== false || panel === 'sessions',
+  )
+  return html`<a class="skip" href="#page" onClick=${(event) => (event.preventDefault(), main.current.focus())}
+      >Skip to content</a
+    >
+    <header>
+      <strong>redwell</strong>
+      <nav aria-label="Panels">
+        ${names.map((name) => html`<a href=${`#/${name}`} aria-current=${name === panel ? 'page' : undefined}>${PANELS[name][0]}</a>`)}
+      </nav>
+      <span class="live" role="status">${statusOf(live, about.value)}</span>
+    </header>
+    <main ref=${main} tabindex="-1">
+      <h1>${title}</h1>
+      <${Problem} text=${about.problem} />
+      ${live.away !== null && html`<p class="note problem" role="alert">Redis does not answer: ${live.away} The numbers below are the last known.</p>`}
+      ${about.value !== null && !about.value.mayChange && html`<p class="note">You may look, and not change.</p>`}
+      ${about.value !== null && html`<${Panel} ...${{ live, query, go, act, about: about.value }} />`}
+    </main>
+    <${Confirm} question=${question} onClose=${() => askFirst(null)} />
+    <div class="toast" role="status">${toast}</div>`
+}
+
+function statusOf({ connected, away }, about) {
+  const prefix = about === null ? '' : `prefix ${about.prefix}, `
+  if (!connected) return `${prefix}not connected`
+  return away === null ? `${prefix}live` : `${prefix}Redis is away`
+}
+
+render(html`<${Page} />`, document.getElementById('page'))

@@ -1,0 +1,216 @@
+import { html, useEffect, useRef, useState } from './htm-preact.js'
+import { clock, count, percent, sumOf } from './format.js'
+
+/**
+ * A table with the roles of one, which a phone shows as cards. Columns: name, cell of a row, `number`, `row` for the cell
+ * that names the row.
+ */
+export function Grid({ label, columns, rows, empty = 'Nothing.' }) {
+  if (rows.length === 0) return html`<p class="dim">${empty}</p>`
+  const cell = (column, row) => {
+    const shown = column.cell(row)
+    const isNone = shown === '' || shown === undefined || shown === null
+    return html`<td
+      role="cell"
+      data-label=${column.name}
+      class=${`${column.number ? 'number' : ''} ${isNone ? 'none' : ''}`}
+    >
+      ${shown}
+    </td>`
+  }
+  return html`<table class="grid" role="table" aria-label=${label}>
+    <thead role="rowgroup">
+      <tr role="row">
+        ${columns.map(
+          (column) =>
+            html`<th role="columnheader" scope="col" class=${column.number ? 'number' : ''}>${column.name}</th>`,
+        )}
+      </tr>
+    </thead>
+    <tbody role="rowgroup">
+      ${rows.map(
+        (row) =>
+          html`<tr role="row">
+            ${columns.map((column) => cell(column, row))}
+          </tr>`,
+      )}
+    </tbody>
+  </table>`
+}
+
+/** Reasons in words, with what to do about each; the most frequent first. */
+export function Reasons({ title, counts, words }) {
+  const rows = Object.entries(counts).toSorted(([, one], [, other]) => other - one)
+  if (rows.length === 0) return null
+  return html`<section class="card">
+    <h2>${title}</h2>
+    <${Grid}
+      label=${title}
+      rows=${rows}
+      columns=${[
+        { name: 'Reason', cell: ([reason]) => html`<code>${reason}</code>` },
+        { name: 'Count', number: true, cell: ([, number]) => count(number) },
+        { name: 'Meaning', cell: ([reason]) => words[reason]?.[0] ?? '' },
+        { name: 'What to do', cell: ([reason]) => words[reason]?.[1] ?? '' },
+      ]}
+    />
+  </section>`
+}
+
+/** The least that a chart shows. */
+const CHART_LEAST_MS = 3_600_000
+
+/** Hit ratio as a line and lookups as bars, with the same numbers as a table. */
+export function Chart({ history, title }) {
+  if (history === null) return html`<p class="dim">Reading the history …</p>`
+  const { to, stepMs, points } = history
+  if (points.length === 0)
+    return html`<p class="dim">No lookups in the last 24 hours. Processes add theirs once a minute.</p>`
+  // A young history fills the width.
+  const from = Math.max(history.from, Math.min(points[0].startAt, to - CHART_LEAST_MS))
+  const x = (at) => ((at - from) / (to - from)) * 1000
+  const most = Math.max(...points.map((point) => sumOf(countsOf(point))))
+  const ratio = ({ hits, stale, misses }) =>
+    hits + stale + misses === 0 ? null : (hits + stale) / (hits + stale + misses)
+  const known = points.filter((point) => ratio(point) !== null)
+  const height = (point) => (100 - 100 * ratio(point)).toFixed(1)
+  const middle = ({ startAt }) => x(Math.min(startAt + stepMs / 2, to)).toFixed(1)
+  const line = known.map((point) => `${middle(point)},${height(point)}`)
+  // One point is no line.
+  if (known.length === 1) line.unshift(`${x(Math.max(known[0].startAt, from)).toFixed(1)},${height(known[0])}`)
+  const bar = (point) => {
+    const tall = (sumOf(countsOf(point)) / most) * 40
+    return html`<rect
+      class="bar"
+      x=${x(point.startAt)}
+      y=${100 - tall}
+      width=${(stepMs / (to - from)) * 900}
+      height=${tall}
+    />`
+  }
+  return html`<figure>
+    <svg class="chart" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=${title}>
+      ${[0, 50, 100].map((y) => html`<line class="rule" x1="0" x2="1000" y1=${y} y2=${y} />`)} ${points.map(bar)}
+      <polyline class="line" points=${line.join(' ')} />
+    </svg>
+    <div class="scale">
+      <span>${clock(from)}</span><span>line: 0 to 100 % from the cache; bars: lookups</span><span>${clock(to)}</span>
+    </div>
+    <details>
+      <summary>The same as a table</summary>
+      <${Grid}
+        label=${title}
+        rows=${points.toReversed()}
+        columns=${[
+          { name: 'From', cell: ({ startAt }) => clock(startAt) },
+          { name: 'From cache', number: true, cell: (point) => percent(ratio(point)) },
+          ...['hits', 'stale', 'misses', 'bypasses'].map((name) => ({
+            name,
+            number: true,
+            cell: (point) => count(point[name]),
+          })),
+        ]}
+      />
+    </details>
+  </figure>`
+}
+
+function countsOf({ hits, stale, misses, bypasses }) {
+  return { hits, stale, misses, bypasses }
+}
+
+/** What asking returns; asks again when `key` changes. `again` asks once more. */
+export function useAnswer(askIt, key) {
+  const [answer, set] = useState({ value: null, problem: null })
+  const [turn, again] = useState(0)
+  useEffect(() => {
+    let live = true
+    askIt().then(
+      (value) => live && set({ value, problem: null }),
+      (error) => live && set({ value: null, problem: error.message }),
+    )
+    return () => {
+      live = false
+    }
+  }, [key, turn])
+  return { ...answer, again: () => again((before) => before + 1) }
+}
+
+/** A problem that keeps a part of the page from being shown. */
+export function Problem({ text }) {
+  return text === null ? null : html`<p class="note problem" role="alert">${text}</p>`
+}
+
+/** A dialog that asks before something is destroyed: `{ text, action, run }`. Escape and Cancel close it. */
+export function Confirm({ question, onClose }) {
+  const dialog = useRef(null)
+  useEffect(() => {
+    if (question !== null && !dialog.current.open) dialog.current.showModal()
+    if (question === null && dialog.current.open) dialog.current.close()
+  }, [question])
+  const act = () => {
+    onClose()
+    question.run()
+  }
+  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="question">
+    <h2 id="question">${question?.text ?? ''}</h2>
+    <div class="buttons">
+      <button type="button" class="main" onClick=${act}>${question?.action ?? ''}</button>
+      <button type="button" onClick=${onClose}>Cancel</button>
+    </div>
+  </dialog>`
+}
+
+/** A list that is read page by page: what was found so far, and a button for more. */
+export function useList(askPage, search) {
+  const [state, set] = useState({ items: [], cursor: undefined, examined: 0, problem: null, busy: true })
+  const current = useRef(0)
+  const read = async (before, id) => {
+    set({ ...before, busy: true })
+    try {
+      let next = before
+      do {
+        const page = await askPage(next.cursor)
+        if (current.current !== id) return
+        next = {
+          ...next,
+          items: [...next.items, ...page.items],
+          cursor: page.cursor,
+          examined: next.examined + page.examined,
+          problem: null,
+        }
+        set({ ...next, busy: true })
+      } while (next.items.length === before.items.length && next.cursor !== null)
+      set({ ...next, busy: false })
+    } catch (error) {
+      if (current.current === id) set({ ...before, problem: error.message, busy: false })
+    }
+  }
+  const restart = () => {
+    current.current += 1
+    void read({ items: [], cursor: undefined, examined: 0, problem: null, busy: true }, current.current)
+  }
+  useEffect(restart, [search])
+  return { ...state, restart, more: () => void read(state, current.current) }
+}
+
+export function More({ list, what }) {
+  const found = `${count(list.items.length)} ${what}, ${count(list.examined)} keys looked at`
+  return html`<div class="buttons">
+    ${list.cursor !== null && list.cursor !== undefined && html`<button type="button" disabled=${list.busy} onClick=${list.more}>More</button>`}
+    <span class="dim" role="status"
+      >${list.busy ? `Looking: ${found} …` : list.cursor === null ? `${found}: all` : found}</span
+    >
+  </div>`
+}
+
+export function Search({ label, value, onSearch, placeholder }) {
+  const submit = (event) => {
+    event.preventDefault()
+    onSearch(new FormData(event.target).get('search'))
+  }
+  return html`<form onSubmit=${submit} role="search">
+    <label class="wide">${label}<input name="search" type="search" value=${value} placeholder=${placeholder} /></label>
+    <button class="main">Search</button>
+  </form>`
+}

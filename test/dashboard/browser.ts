@@ -1,0 +1,45 @@
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { onTestFinished } from 'vitest'
+
+/** Debian's, or the one that `REDWELL_TEST_CHROMIUM` names. */
+const PROGRAM = process.env['REDWELL_TEST_CHROMIUM'] ?? '/usr/bin/chromium'
+
+/** Why the tests in a browser cannot run; undefined where they can. */
+export const noBrowser = existsSync(PROGRAM) ? undefined : `${PROGRAM} is missing (REDWELL_TEST_CHROMIUM)`
+
+export function openBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: PROGRAM, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+}
+
+/** A page of its own, and everything that went wrong in it. */
+export async function openPage(
+  browser: Browser,
+  options: BrowserContextOptions = {},
+): Promise<{ page: Page; errors: readonly string[] }> {
+  const context = await browser.newContext({ reducedMotion: 'reduce', ...options })
+  onTestFinished(() => context.close())
+  const page = await context.newPage()
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  page.on('console', (message) => {
+    if (message.type() === 'error') errors.push(message.text())
+  })
+  return { page, errors }
+}
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+interface Violation {
+  readonly id: string
+  readonly nodes: readonly { readonly html: string }[]
+}
+
+/** Violations of axe-core's rules: WCAG 2.2 A and AA, and its best practices. Evaluated past the page's own policy. */
+export async function violations(page: Page): Promise<readonly string[]> {
+  const isThere = await page.evaluate(() => 'axe' in globalThis)
+  if (!isThere) await page.evaluate(AXE)
+  const found = (await page.evaluate('axe.run().then(({ violations }) => violations)')) as readonly Violation[]
+  return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
+}

@@ -1,0 +1,405 @@
+import type { Browser, Page } from 'playwright-core'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { buildShop } from '../operate/shop.js'
+import { basicAuth, dashboard, type DashboardOptions } from '../../src/dashboard/index.js'
+import { encodeEntry } from '../../src/store/entry.js'
+import { makeEntry } from '../support/entries.js'
+import { silentLogger } from '../support/logger.js'
+import { type RedisServer, startRedis } from '../support/redis-server.js'
+import { noBrowser, openBrowser, openPage, violations } from './browser.js'
+
+/** Where to put the screenshots of the docs; none are made without it. */
+const SCREENSHOTS = process.env['REDWELL_TEST_SCREENSHOTS']
+
+const OPERATOR = { username: 'ops', password: 'secret' }
+
+/** Words of the page, and the query that shows most of each panel. */
+const PANELS = {
+  Overview: 'overview',
+  Routes: 'routes?name=GET+%2Fproducts%2F%3Aid',
+  Entries: 'entries?key=%2Fproducts%2F1',
+  Groups: 'groups',
+  Explain: 'explain?url=%2Fbasket',
+  'Rate limits': 'limits',
+  Sessions: 'sessions?subject=ann',
+  Health: 'health',
+}
+
+let browser: Browser
+let server: RedisServer
+
+beforeAll(async () => {
+  if (noBrowser !== undefined) return
+  browser = await openBrowser()
+  server = await startRedis({ persistent: true })
+})
+afterAll(async () => {
+  await browser?.close()
+  await server?.close()
+})
+
+interface Scene {
+  readonly app: FastifyInstance
+  readonly origin: string
+  readonly panel: ReturnType<typeof dashboard>
+}
+
+let scenes = 0
+
+async function open(guard: DashboardOptions['guard'] = basicAuth(OPERATOR)): Promise<Scene> {
+  scenes += 1
+  const options = { url: server.url, prefix: `page-${scenes}`, logger: silentLogger, commandTimeout: '5s' } as const
+  const app = await buildShop({ ...options, trustRestarts: true, sessions: {} })
+  onTestFinished(() => app.close())
+  const panel = dashboard(app.redis, { guard })
+  await app.register(panel.fastify, { prefix: '/admin/ops' })
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  await app.redis.connect()
+  return { app, origin, panel }
+}
+
+async function traffic({ app }: Scene): Promise<void> {
+  for (let id = 0; id < 40; id += 1) await app.inject(`/products/${id % 12}`)
+  for (let id = 0; id < 4; id += 1) await app.inject(`/users/${id}`)
+  for (let call = 0; call < 7; call += 1) await app.inject('/limited')
+  for (let call = 0; call < 3; call += 1) await app.inject({ url: '/basket', headers: { cookie: 'a=1' } })
+  for (let call = 0; call < 2; call += 1) await app.inject('/login/ann')
+  await app.redis.reporter.write()
+}
+
+async function visit(scene: Scene, page: Page, panel = 'overview'): Promise<void> {
+  await page.goto(`${scene.origin}/admin/ops/#/${panel}`)
+  await page.getByText(/prefix page-\d+, live/).waitFor()
+}
+
+const confirm = (page: Page, action: string) =>
+  page.locator('dialog').getByRole('button', { name: action, exact: true }).click()
+
+const withOperator = { httpCredentials: OPERATOR, viewport: { width: 1200, height: 900 } }
+
+describe.skipIf(noBrowser !== undefined)('the page', () => {
+  test('every panel, in light and dark and on a phone, without a violation of axe-core or of its own policy', async () => {
+    const scene = await open()
+    await traffic(scene)
+    const forms = [
+      { name: 'light', ...withOperator },
+      { name: 'dark', ...withOperator, colorScheme: 'dark' as const },
+      { name: 'narrow', ...withOperator, viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+    ]
+    for (const { name, ...options } of forms) {
+      const { page, errors } = await openPage(browser, options)
+      await visit(scene, page)
+      for (const [title, panel] of Object.entries(PANELS)) {
+        await page.evaluate(`location.hash = ${JSON.stringify(`#/${panel}`)}`)
+        await page.getByRole('heading', { level: 1, name: title }).waitFor()
+        await page.getByRole('table').first().waitFor()
+        await scene.app.inject('/products/1')
+        expect(await violations(page)).toEqual([])
+        const sideways = Number(await page.evaluate('document.documentElement.scrollWidth - innerWidth'))
+        expect(`${name} ${title}: ${Math.max(0, sideways)}`).toBe(`${name} ${title}: 0`)
+        await screenshot(page, `${title.toLowerCase().replace(' ', '-')}-${name}`)
+      }
+      expect(errors).toEqual([])
+    }
+  }, 180_000)
+
+  test('every button does what it says', async () => {
+    const scene = await open()
+    await traffic(scene)
+    const { page, errors } = await openPage(browser, withOperator)
+    const { cache } = scene.app.redis
+    const soon = { timeout: 10_000 }
+    const reason = async (url: string) => (await cache.explain({ url })).reason
+    await visit(scene, page, 'entries')
+
+    await page.getByLabel('Keys that begin with').fill('/products/1')
+    await page.getByRole('button', { name: 'Search' }).click()
+    await page.getByText(/^3 entries.*: all$/).waitFor()
+    await page.getByRole('link', { name: '/products/1', exact: true }).click()
+    await page.getByRole('button', { name: 'Show body' }).click()
+    await page.getByText('"id": "1"').waitFor()
+    await page.getByRole('button', { name: 'Make stale' }).click()
+    await page.keyboard.press('Escape')
+    expect(await reason('/products/1')).toBe('fresh')
+    await page.getByRole('button', { name: 'Make stale' }).click()
+    await page.locator('dialog').getByRole('button', { name: 'Cancel' }).click()
+    expect(await reason('/products/1')).toBe('fresh')
+    await page.getByRole('button', { name: 'Make stale' }).click()
+    await confirm(page, 'Make stale')
+    await page.getByText('Make stale: done.').waitFor()
+    expect(await reason('/products/1')).toBe('stale-while-revalidate')
+    await page.getByRole('button', { name: 'Evict' }).click()
+    await confirm(page, 'Evict')
+    await page.getByText('There is no such thing.').waitFor()
+    expect(await reason('/products/1')).toBe('absent')
+
+    await page.getByRole('link', { name: 'Groups' }).click()
+    await page.getByRole('button', { name: 'Make stale products' }).click()
+    await confirm(page, 'Make stale')
+    await expect.poll(() => reason('/products/2'), soon).toBe('stale-while-revalidate')
+    await page.getByRole('button', { name: 'Evict products' }).click()
+    await confirm(page, 'Evict')
+    await expect.poll(() => reason('/products/2'), soon).toBe('absent')
+    await page.getByRole('button', { name: 'Evict users' }).click()
+    await confirm(page, 'Evict')
+    await expect.poll(() => cache.namespace('users').has(1), soon).toBe(false)
+    await scene.app.inject('/products/3')
+    await page.getByRole('button', { name: 'Evict everything' }).click()
+    await confirm(page, 'Evict everything')
+    await expect.poll(() => reason('/products/3'), soon).toBe('absent')
+
+    await page.getByRole('link', { name: 'Explain' }).click()
+    await page.getByLabel('Path and query').fill('/basket')
+    await page.getByLabel('Fields').fill('Cookie: a=1')
+    await page.getByRole('button', { name: 'Explain' }).click()
+    await page.getByText('its handler read a cookie').waitFor()
+    await scene.app.inject('/products/4')
+    await page.getByLabel('Path and query').fill('/products/4')
+    await page.getByRole('button', { name: 'Explain' }).click()
+    await page.getByText('(fresh): within its lifetime').waitFor()
+    await page.getByRole('button', { name: 'Evict this URL' }).click()
+    await confirm(page, 'Evict')
+    await expect.poll(() => reason('/products/4'), soon).toBe('absent')
+
+    await page.getByRole('link', { name: 'Rate limits' }).click()
+    await page.getByText('5 of 5 in 1m').waitFor()
+    expect((await scene.app.inject('/limited')).statusCode).toBe(429)
+    await page.getByRole('button', { name: 'Forget GET /limited 127.0.0.1' }).click()
+    await confirm(page, 'Forget')
+    await page.getByText('Nothing is counted.').waitFor()
+    await expect.poll(async () => (await scene.app.inject('/limited')).statusCode, soon).toBe(200)
+
+    await page.getByRole('link', { name: 'Sessions' }).click()
+    await page.getByLabel('Subject').fill('ann')
+    await page.getByRole('button', { name: 'List' }).click()
+    await page
+      .getByRole('button', { name: /^End [A-Za-z0-9_-]+$/ })
+      .first()
+      .click()
+    await confirm(page, 'End it')
+    await expect.poll(async () => (await scene.app.sessions.list('ann')).length, soon).toBe(1)
+    await page.getByRole('button', { name: 'End all' }).click()
+    await confirm(page, 'End all')
+    await page.getByText('No sessions.').waitFor()
+
+    await page.getByRole('link', { name: 'Health' }).click()
+    await page.getByRole('button', { name: 'Look at everything' }).click()
+    await page.getByText('all commands that redwell sends are allowed').waitFor()
+    expect(errors.filter((text) => !text.includes('404'))).toEqual([])
+  }, 60_000)
+
+  test('what happens is shown as it happens', async () => {
+    const scene = await open()
+    const { page } = await openPage(browser, withOperator)
+    await visit(scene, page)
+    await scene.app.inject('/products/77')
+    await page.getByRole('link', { name: '/products/77' }).waitFor()
+    await scene.app.redis.cache.deleteGroup('products')
+    await page.getByText('group products').waitFor()
+    await page.getByRole('link', { name: 'Routes' }).click()
+    await page.getByRole('link', { name: 'GET /products/:id' }).waitFor()
+    await page.close()
+    await expect.poll(() => scene.panel.viewers).toBe(0)
+  })
+
+  test('it is used by the keyboard alone', async () => {
+    const scene = await open()
+    await traffic(scene)
+    const { page } = await openPage(browser, withOperator)
+    await visit(scene, page)
+    const focused = () => page.evaluate('document.activeElement?.textContent?.trim() ?? ""')
+    const tabTo = async (text: string): Promise<void> => {
+      for (let presses = 0; presses < 60; presses += 1) {
+        if ((await focused()) === text) return
+        await page.keyboard.press('Tab')
+      }
+      throw new Error(`Tab never came to ${text}`)
+    }
+    await page.reload()
+    await page.getByText(/, live/).waitFor()
+    await page.evaluate('document.activeElement?.blur()')
+    await tabTo('Groups')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: 'Evict products' }).waitFor()
+    expect(await page.evaluate('document.activeElement?.tagName')).toBe('MAIN')
+    await page.getByRole('button', { name: 'Evict products' }).focus()
+    await page.keyboard.press('Enter')
+    await tabTo('Evict')
+    await page.keyboard.press('Enter')
+    await page.getByText('Evict: done.').waitFor()
+    expect((await scene.app.redis.cache.explain({ url: '/products/1' })).reason).toBe('absent')
+  })
+
+  test('who may only look has no buttons that change', async () => {
+    const scene = await open(() => 'read')
+    await traffic(scene)
+    const { page } = await openPage(browser, withOperator)
+    for (const panel of Object.values(PANELS)) {
+      await visit(scene, page, panel)
+      await page.getByText('You may look, and not change.').waitFor()
+      expect(await page.getByRole('button', { name: /^(Evict|Make stale|Forget|End)/ }).count()).toBe(0)
+    }
+  })
+
+  test('Redis goes away and comes back: the page says so, keeps what it knew, and goes on', async () => {
+    const scene = await open()
+    await traffic(scene)
+    const { page } = await openPage(browser, withOperator)
+    await visit(scene, page, 'routes')
+    await page.getByRole('link', { name: 'GET /products/:id' }).waitFor()
+    for (const [leave, come] of [
+      [() => server.kill(), () => server.start()],
+      [async () => server.pause(), async () => server.resume()],
+    ] as const) {
+      await leave()
+      await page.getByText('Redis does not answer').waitFor({ timeout: 20_000 })
+      expect(await page.getByRole('link', { name: 'GET /products/:id' }).count()).toBe(1)
+      await come()
+      await page.getByText('Redis does not answer').waitFor({ state: 'detached', timeout: 20_000 })
+      await page.getByText(/, live/).waitFor()
+    }
+  }, 90_000)
+
+  test('the application goes away and comes back: the page connects again', async () => {
+    const scene = await open()
+    const port = Number(new URL(scene.origin).port)
+    const { page } = await openPage(browser, withOperator)
+    await visit(scene, page)
+    await scene.app.close()
+    await page.getByText('not connected').waitFor()
+    const app = Fastify()
+    onTestFinished(() => app.close())
+    const again = await buildShop({ url: server.url, prefix: scene.app.redis.settings.prefix, logger: silentLogger })
+    onTestFinished(() => again.close())
+    await app.register(dashboard(again.redis, { guard: basicAuth(OPERATOR) }).fastify, { prefix: '/admin/ops' })
+    await app.listen({ host: '127.0.0.1', port })
+    await page.getByText(/, live/).waitFor({ timeout: 20_000 })
+  })
+})
+
+describe.skipIf(noBrowser !== undefined)('attacks', () => {
+  test('without the guard’s password nothing is shown', async () => {
+    const scene = await open()
+    const { page } = await openPage(browser)
+    for (const path of ['', 'main.js', 'api/about', 'api/live', 'api/entries']) {
+      const answer = await page.request.get(`${scene.origin}/admin/ops/${path}`)
+      expect(answer.status()).toBe(401)
+    }
+  })
+
+  test('a page of another origin, opened by an operator who is signed in, changes, reads and frames nothing', async () => {
+    const scene = await open()
+    await scene.app.inject('/products/1')
+    const evict = `${scene.origin}/admin/ops/api/evict`
+    const evil = createServer((_, res) => {
+      res.setHeader('content-type', 'text/html')
+      res.end(`<form id="f" method="post" enctype="text/plain" action="${evict}" target="t"><input name='{"all":true,"x":"' value='"}'></form>
+        <iframe name="t"></iframe><iframe id="framed" src="${scene.origin}/admin/ops/"></iframe>`)
+    }).listen(0, '127.0.0.1')
+    onTestFinished(() => void evil.close())
+    await once(evil, 'listening')
+    const address = evil.address()
+    // `localhost` is another site than 127.0.0.1.
+    const place = `http://localhost:${typeof address === 'object' ? address?.port : 0}/`
+    // Credentials for every origin, as if the operator had signed in before.
+    const { page } = await openPage(browser, { httpCredentials: { ...OPERATOR, send: 'always' } })
+    const answers: number[] = []
+    page.on('response', (response) => {
+      if (response.url() === evict) answers.push(response.status())
+    })
+    await page.goto(place.replace('localhost', '127.0.0.1'))
+    await page.evaluate('document.querySelector("form").submit()')
+    const tried = await page.evaluate(async (url) => {
+      const results: string[] = []
+      const body = '{"all":true}'
+      const ways: RequestInit[] = [
+        { method: 'POST', mode: 'no-cors', credentials: 'include', body },
+        {
+          method: 'POST',
+          credentials: 'include',
+          body,
+          headers: { 'content-type': 'application/json', 'x-redwell': '1' },
+        },
+        { credentials: 'include' },
+      ]
+      for (const way of ways)
+        results.push(
+          await fetch(url, way).then(
+            ({ type }) => type,
+            () => 'failed',
+          ),
+        )
+      return results
+    }, evict)
+    expect(tried).toEqual(['opaque', 'failed', 'failed'])
+    await expect.poll(() => answers.length).toBeGreaterThan(0)
+    expect(answers.filter((status) => status < 400)).toEqual([])
+    expect((await scene.app.redis.cache.explain({ url: '/products/1' })).reason).toBe('fresh')
+    const framed = page.frames().find((frame) => frame.url().includes('/admin/ops'))
+    expect(
+      await framed
+        ?.locator('nav')
+        .count()
+        .catch(() => 0),
+    ).toBeFalsy()
+  })
+})
+
+/** Written by the server itself: encoded once, copied a million times. */
+async function fill({ app }: Scene, count: number): Promise<void> {
+  const { connection, settings, scope } = app.redis
+  await app.inject('/products/1')
+  const stamp = (await scope.stored(['/products/1'], [])).entries[0]
+  const bytes = encodeEntry(makeEntry({ ...stamp, body: Buffer.from('{}') }))
+  if (connection === undefined || bytes === undefined) throw new Error('no Redis')
+  const script = `for i = ARGV[3], ARGV[4] do redis.call('SET', ARGV[1] .. i, ARGV[2], 'PX', 600000) end`
+  for (let from = 0; from < count; from += 20_000) {
+    const name = `${settings.prefix}:entry:/items/`
+    await connection.servers[0]?.inspect(['EVAL', script, '0', name, bytes, String(from), String(from + 19_999)])
+  }
+}
+
+describe.skipIf(noBrowser !== undefined)('many keys', () => {
+  const COUNT = 1_000_000
+
+  test('a million entries are listed page by page, searched, and never held at once', async () => {
+    const scene = await open()
+    await fill(scene, COUNT)
+    const { page, errors } = await openPage(browser, withOperator)
+    const startedAt = performance.now()
+    await visit(scene, page, 'entries')
+    await page.getByRole('table', { name: 'Entries' }).waitFor()
+    console.log(`first page after ${Math.round(performance.now() - startedAt)} ms`)
+    const rows = () => page.locator('table tbody tr').count()
+    const first = await rows()
+    expect(first).toBeGreaterThanOrEqual(50)
+    expect(first).toBeLessThan(300)
+    await page.getByRole('button', { name: 'More' }).click()
+    await expect.poll(rows).toBeGreaterThan(first)
+    await page.getByLabel('Keys that begin with').fill('/items/77777')
+    await page.getByRole('button', { name: 'Search' }).click()
+    const searchedAt = performance.now()
+    await page.getByRole('link', { name: '/items/77777', exact: true }).waitFor({ timeout: 60_000 })
+    while ((await page.getByText(/: all$/).count()) === 0) {
+      const more = page.getByRole('button', { name: 'More' })
+      if (await more.isEnabled().catch(() => false)) await more.click()
+      await page.waitForTimeout(50)
+    }
+    expect(await rows()).toBe(11)
+    console.log(`a search through a million keys took ${Math.round(performance.now() - searchedAt)} ms`)
+    const slowest = scene.app.redis.counters
+    expect(slowest).toMatchObject({ missed: 0, opened: 0 })
+    expect(errors).toEqual([])
+  }, 180_000)
+})
+
+async function screenshot(page: Page, name: string): Promise<void> {
+  if (SCREENSHOTS === undefined) return
+  mkdirSync(SCREENSHOTS, { recursive: true })
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) })
+}
