@@ -24,7 +24,7 @@ export const HEADERS: Readonly<Record<string, string>> = {
 }
 
 /** A field that a page of another origin cannot send without being asked by CORS, which is never allowed here. */
-export const OWN_FIELD = 'x-redwell'
+const OWN_FIELD = 'x-redwell'
 
 /**
  * Why a request cannot come from the page itself; undefined where it can. Browsers say where a request comes from

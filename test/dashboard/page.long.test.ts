@@ -97,7 +97,8 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
       for (const [title, panel] of Object.entries(PANELS)) {
         await page.evaluate(`location.hash = ${JSON.stringify(`#/${panel}`)}`)
         await page.getByRole('heading', { level: 1, name: title }).waitFor()
-        await page.getByRole('table').first().waitFor()
+        const content = title === 'Explain' ? page.getByLabel('Explanation') : page.getByRole('table').first()
+        await content.waitFor()
         await scene.app.inject('/products/1')
         expect(await violations(page)).toEqual([])
         const sideways = Number(await page.evaluate('document.documentElement.scrollWidth - innerWidth'))
@@ -336,7 +337,7 @@ describe.skipIf(noBrowser !== undefined)('attacks', () => {
         )
       return results
     }, evict)
-    expect(tried).toEqual(['opaque', 'failed', 'failed'])
+    expect(tried).toEqual(['failed', 'failed', 'failed'])
     await expect.poll(() => answers.length).toBeGreaterThan(0)
     expect(answers.filter((status) => status < 400)).toEqual([])
     expect((await scene.app.redis.cache.explain({ url: '/products/1' })).reason).toBe('fresh')
@@ -384,12 +385,8 @@ describe.skipIf(noBrowser !== undefined)('many keys', () => {
     await page.getByLabel('Keys that begin with').fill('/items/77777')
     await page.getByRole('button', { name: 'Search' }).click()
     const searchedAt = performance.now()
-    await page.getByRole('link', { name: '/items/77777', exact: true }).waitFor({ timeout: 60_000 })
-    while ((await page.getByText(/: all$/).count()) === 0) {
-      const more = page.getByRole('button', { name: 'More' })
-      if (await more.isEnabled().catch(() => false)) await more.click()
-      await page.waitForTimeout(50)
-    }
+    await page.getByText(/: all$/).waitFor({ timeout: 90_000 })
+    await page.getByRole('link', { name: '/items/77777', exact: true }).waitFor()
     expect(await rows()).toBe(11)
     console.log(`a search through a million keys took ${Math.round(performance.now() - searchedAt)} ms`)
     const slowest = scene.app.redis.counters

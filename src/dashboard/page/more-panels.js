@@ -6,7 +6,11 @@ import { Grid, More, Problem, Search, useAnswer, useList } from './parts.js'
 /** What rate limits have counted. */
 export function Limits({ query, go, act, about, live }) {
   const search = query.get('search') ?? ''
-  const list = useList((cursor) => ask('limits', { search, cursor, limit: 100 }), search)
+  const list = useList(
+    (cursor) => ask('limits', { search, cursor, limit: 100 }),
+    search,
+    ({ key }) => key,
+  )
   const limiters = new Map((live.processes ?? []).flatMap(({ limiters: all }) => all.map((one) => [one.scope, one])))
   const reset = ({ key, identity, scope }) =>
     act({

@@ -136,7 +136,11 @@ function Route({ origin, words, minute }) {
 /** What stands in the cache, and one entry of it. */
 export function Entries({ query, go, act, about }) {
   const search = query.get('search') ?? ''
-  const list = useList((cursor) => ask('entries', { search, cursor, limit: 50 }), search)
+  const list = useList(
+    (cursor) => ask('entries', { search, cursor, limit: 50 }),
+    search,
+    ({ key }) => key,
+  )
   return html`<${Search}
       label="Keys that begin with"
       value=${search}
@@ -267,7 +271,11 @@ function EntryFields({ found }) {
 /** Groups with their last invalidation. */
 export function Groups({ query, go, act, about }) {
   const search = query.get('search') ?? ''
-  const list = useList((cursor) => ask('groups', { search, cursor, limit: 100 }), search)
+  const list = useList(
+    (cursor) => ask('groups', { search, cursor, limit: 100 }),
+    search,
+    ({ kind, name }) => `${kind} ${name}`,
+  )
   const evict = ({ kind, name }, soft) =>
     act({
       text: `${soft ? 'Make stale' : 'Evict'} all entries of the ${kind} ${name}?`,

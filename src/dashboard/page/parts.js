@@ -161,8 +161,11 @@ export function Confirm({ question, onClose }) {
   </dialog>`
 }
 
-/** A list that is read page by page: what was found so far, and a button for more. */
-export function useList(askPage, search) {
+/** Items that a button for more adds, at least: a search through many keys goes on until it has so many, or is stopped. */
+const STEP = 50
+
+/** A list that is read page by page: what was found so far, and a button for more. Rows are told apart by `idOf`. */
+export function useList(askPage, search, idOf) {
   const [state, set] = useState({ items: [], cursor: undefined, examined: 0, problem: null, busy: true })
   const current = useRef(0)
   const read = async (before, id) => {
@@ -172,15 +175,17 @@ export function useList(askPage, search) {
       do {
         const page = await askPage(next.cursor)
         if (current.current !== id) return
+        // SCAN may return a key twice.
+        const known = new Set(next.items.map(idOf))
         next = {
           ...next,
-          items: [...next.items, ...page.items],
+          items: [...next.items, ...page.items.filter((item) => !known.has(idOf(item)))],
           cursor: page.cursor,
           examined: next.examined + page.examined,
           problem: null,
         }
         set({ ...next, busy: true })
-      } while (next.items.length === before.items.length && next.cursor !== null)
+      } while (next.items.length < before.items.length + STEP && next.cursor !== null)
       set({ ...next, busy: false })
     } catch (error) {
       if (current.current === id) set({ ...before, problem: error.message, busy: false })
@@ -190,14 +195,24 @@ export function useList(askPage, search) {
     current.current += 1
     void read({ items: [], cursor: undefined, examined: 0, problem: null, busy: true }, current.current)
   }
-  useEffect(restart, [search])
-  return { ...state, restart, more: () => void read(state, current.current) }
+  const stop = () => {
+    current.current += 1
+    set((now) => ({ ...now, busy: false }))
+  }
+  useEffect(() => {
+    restart()
+    return () => {
+      current.current += 1
+    }
+  }, [search])
+  return { ...state, restart, stop, more: () => void read(state, (current.current += 1)) }
 }
 
 export function More({ list, what }) {
   const found = `${count(list.items.length)} ${what}, ${count(list.examined)} keys looked at`
   return html`<div class="buttons">
-    ${list.cursor !== null && list.cursor !== undefined && html`<button type="button" disabled=${list.busy} onClick=${list.more}>More</button>`}
+    ${list.busy && list.examined > 0 && html`<button type="button" onClick=${list.stop}>Stop</button>`}
+    ${!list.busy && list.cursor !== null && list.cursor !== undefined && html`<button type="button" onClick=${list.more}>More</button>`}
     <span class="dim" role="status"
       >${list.busy ? `Looking: ${found} …` : list.cursor === null ? `${found}: all` : found}</span
     >
