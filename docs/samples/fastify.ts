@@ -4,7 +4,7 @@ import redwell from 'redwell/fastify'
 declare module 'fastify' {
   interface FastifyRequest {
     /** What the authentication of the reader's application sets. */
-    user?: { id: string; tenant: string; plan: string }
+    user?: { id: string; tenant: string; plan: string; role?: string }
   }
 }
 

@@ -1,6 +1,6 @@
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
-import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
+import { existsSync } from 'node:fs'
 import { onTestFinished } from 'vitest'
 
 /** Debian's, or the one that `REDWELL_TEST_CHROMIUM` names. */
@@ -29,8 +29,6 @@ export async function openPage(
   return { page, errors }
 }
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
 interface Violation {
   readonly id: string
   readonly nodes: readonly { readonly html: string }[]
@@ -39,7 +37,7 @@ interface Violation {
 /** Violations of axe-core's rules: WCAG 2.2 A and AA, and its best practices. Evaluated past the page's own policy. */
 export async function violations(page: Page): Promise<readonly string[]> {
   const isThere = await page.evaluate(() => 'axe' in globalThis)
-  if (!isThere) await page.evaluate(AXE)
+  if (!isThere) await page.evaluate(axe.source)
   const found = (await page.evaluate('axe.run().then(({ violations }) => violations)')) as readonly Violation[]
   return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
 }
