@@ -71,7 +71,7 @@ test.each([
     await redis.cache.set('bounded', 1, { ttl: 60 })
     expect(logger.lines).toEqual([])
     for (const key of ['a', 'b', 'c']) await redis.cache.set(key, 1, { ttl: 0 })
-    expect(logger.lines.filter((line) => line.includes('never evicts it'))).toHaveLength(times)
+    expect(logger.lines.filter((line) => line.includes('will never evict'))).toHaveLength(times)
   },
 )
 
@@ -84,5 +84,5 @@ test('a route that keeps its entries for ever is warned of when the server is re
   await redis.connect()
   expect(logger.lines).toEqual([])
   routesOf(redis).cache('GET /', { where: 'cache', options: { ttl: { 200: 60, 404: 0 } } }, traits)
-  expect(logger.lines.filter((line) => line.includes('never evicts it'))).toHaveLength(1)
+  expect(logger.lines.filter((line) => line.includes('will never evict'))).toHaveLength(1)
 })

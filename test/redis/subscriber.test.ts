@@ -76,7 +76,7 @@ test('a subscription survives a restart, and its owner is told that messages may
   await until(connection, 'ready')
   expect(await publish('c', 'after')).toBe(1)
   await expect.poll(() => all).toEqual(['after'])
-  expect(lines.filter((line) => line.includes('wake-ups'))).toHaveLength(1)
+  expect(lines.filter((line) => line.includes('for notifications'))).toHaveLength(1)
 })
 
 test('when only the second connection is lost, its owner is told too', async () => {
