@@ -61,6 +61,7 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   resp: true,
   near: true,
   prefix: true,
+  application: true,
   defaultTtl: true,
   warnUnboundedCache: true,
   otel: true,
@@ -155,6 +156,9 @@ export class Redis implements AsyncDisposable {
       explain: (request) => this.cache.explain(request),
       pathsOf: (url, which) => this.cache.pathsOf(url, which),
       now: redisNow,
+      application: this.settings.application,
+      cachesRoutes: () => this.scope.cachesRoutes,
+      warn: (message) => logger.warn(message),
     })
     connection?.onStatus((status) => {
       if (status === 'ready') this.scope.retry()
@@ -259,7 +263,26 @@ function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null)
     throw new SettingsError([`${describeValue(options)} is not an options object; write { url: 'redis://…' }`])
   const problems = unknownOptions(options, Object.keys(OPTIONS), false)
+  const { logger, store, now, defaults, sessions }: Readonly<Record<string, unknown>> = { ...options }
+  for (const [name, value] of Object.entries({ store, now })) {
+    if (value !== undefined && typeof value !== 'function')
+      problems.push(`${name}: ${describeValue(value)} must be a function`)
+  }
+  for (const [name, value] of Object.entries({ defaults, sessions })) {
+    if (value !== undefined && (typeof value !== 'object' || value === null))
+      problems.push(`${name}: ${describeValue(value)} must be an object of options`)
+  }
+  if (logger !== undefined && !isLogger(logger))
+    problems.push(`logger: ${describeValue(logger)} must have the functions info, warn and error`)
   if (problems.length > 0) throw new SettingsError(problems)
+}
+
+function isLogger(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    ['info', 'warn', 'error'].every((name) => typeof Reflect.get(value, name) === 'function')
+  )
 }
 
 async function loadOtel(logger: Logger): Promise<Otel | undefined> {

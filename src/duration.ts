@@ -22,3 +22,26 @@ function parseText(value: unknown): number | undefined {
 
 /** What a message says of a duration it refuses. */
 export const DURATION_RULE = "a number of seconds, or '500ms', '30s', '5m', '2h', '1d'"
+
+/** Why a value is no duration, and what may have been meant. `shown`: the value as messages show it. */
+export function durationProblem(value: unknown, shown: string): string {
+  const meant = typeof value === 'string' ? meantBy(value) : undefined
+  return `${shown} is not a duration; write ${meant === undefined ? DURATION_RULE : `${meant}, or ${DURATION_RULE}`}`
+}
+
+const WORDS = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i
+
+const UNITS = [
+  ['ms', /^(?:ms|msecs?|millis(?:econds?)?)$/i],
+  ['s', /^(?:s|secs?|seconds?)?$/i],
+  ['m', /^(?:m|mins?|minutes?)$/i],
+  ['h', /^(?:h|hrs?|hours?)$/i],
+  ['d', /^(?:d|days?)$/i],
+] as const
+
+/** `'5m'` for `5 minutes`, `'60s'` for `60`. */
+function meantBy(text: string): string | undefined {
+  const [, count, word = ''] = WORDS.exec(text) ?? []
+  const unit = UNITS.find(([, words]) => words.test(word))
+  return count === undefined || unit === undefined ? undefined : `'${count}${unit[0]}'`
+}

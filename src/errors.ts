@@ -95,10 +95,15 @@ export function unknownOptions(options: object, known: readonly string[], shown 
   return Object.entries(options).flatMap(([name, value]) => {
     if (known.includes(name)) return []
     const given = shown ? ` (given: ${describeValue(value)})` : ''
-    const near = known.find((one) => isNear(name, one))
+    const near = nearestName(name, known)
     const advice = near === undefined ? `the options are ${known.join(', ')}` : `did you mean \`${near}\`?`
     return [`${name}: there is no such option${given}; ${advice}`]
   })
+}
+
+/** The name that was meant, if one of them is near enough. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  return known.find((one) => isNear(name, one))
 }
 
 /** A value as messages show it: short, text in quotes. */
@@ -111,6 +116,10 @@ export function describeValue(value: unknown): string {
 }
 
 const VALUE_SHOWN_MAX = 80
+
+/** A warning: the option is written, and its value is missing. */
+export const UNDEFINED_TTL =
+  '`ttl` is undefined, perhaps because a variable is not set, and counts as left out. Give it a value; 0 keeps entries until they are evicted.'
 
 /** Equal but for case and separators, or one letter more, less or other, or two letters swapped. */
 function isNear(name: string, known: string): boolean {

@@ -1,6 +1,6 @@
 import { createRedis, type Redis, type RedisOptions } from '../create-redis.js'
 import { describeValue, OptionsError } from '../errors.js'
-import { prefixProblem } from '../redis/resolve-settings.js'
+import { prefixProblem } from '../redis/prefix.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import {
   type CacheEvictOptions,
@@ -35,11 +35,14 @@ export interface AdapterRedis extends AsyncDisposable {
 }
 
 export function openRedis<Req>({ redis: given, principal, ...settings }: AdapterOptions<Req>): AdapterRedis {
-  if (principal !== undefined && typeof principal !== 'function') {
-    throw new OptionsError('options of redwell', [
-      `principal: ${describeValue(principal)} must be a function of the request`,
-    ])
-  }
+  const problems: string[] = []
+  if (principal !== undefined && typeof principal !== 'function')
+    problems.push(`principal: ${describeValue(principal)} must be a function of the request`)
+  if (given !== undefined && (typeof given !== 'object' || !('scope' in given)))
+    problems.push(
+      `redis: ${describeValue(given)} must be what createRedis returns; a client is handed over as \`client\``,
+    )
+  if (problems.length > 0) throw new OptionsError('options of redwell', problems)
   const redis = given ?? createRedis(settings)
   const close = (): Promise<void> => (given === undefined ? redis.close() : redis.cache.settled())
   return { redis, close, [Symbol.asyncDispose]: close }
@@ -68,7 +71,9 @@ const registries = new WeakMap<Redis, RouteRegistry>()
 export function routesOf(redis: Redis): RouteRegistry {
   return valueAt(registries, redis, () => {
     const { scope, logger, defaults, settings } = redis
-    const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs: settings.defaultTtlMs, prefixProblem })
+    const { defaultTtlMs } = settings
+    const onCached = (route: string): void => noteShared(redis, route)
+    const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs, prefixProblem, onCached })
     redis.cache.explainWith((request) => routes.explain(request))
     redis.cache.findPathsWith((url, options) => routes.paths.of(url, options))
     return routes
@@ -82,6 +87,31 @@ export function misplaced(word: string, where: string): OptionsError {
     ? `${word} belongs on a route that writes (POST, PUT, PATCH, DELETE)`
     : `only GET responses are cached: use ${put} or ${evict} on a route that writes, or \`preset: 'rfc9111'\` on one that answers all methods`
   return new OptionsError(where, [problem])
+}
+
+/** Handles of this process by the place of their entries and the routes that they cache. */
+const places = new Map<string, Map<string, WeakRef<Redis>>>()
+
+const told = new WeakSet<Redis>()
+
+/** Tells once of two handles whose routes have the same entries: one answers with what the other has stored. */
+function noteShared(redis: Redis, route: string): void {
+  const place = placeOf(redis)
+  if (place === undefined) return
+  const routes = valueAt(places, place, () => new Map<string, WeakRef<Redis>>())
+  const other = routes.get(route)?.deref()
+  routes.set(route, new WeakRef(redis))
+  if (other === undefined || other === redis || other.status === 'closed' || told.has(other)) return
+  told.add(other).add(redis)
+  redis.logger.warn(
+    `redwell: ${route} is cached by two applications of this process under the prefix '${redis.settings.prefix}', so each answers with what the other has stored: give each a \`prefix\` (REDIS_PREFIX) of its own, or both the same handle (\`redis\`) where they are one application`,
+  )
+}
+
+/** Server and prefix. Undefined: no other handle reaches its entries, or it is not known which server it is. */
+function placeOf({ settings }: Redis): string | undefined {
+  const { kind, nodes, sentinel, db, prefix, client } = settings
+  return kind === 'memory' || client !== undefined ? undefined : JSON.stringify([nodes, sentinel?.nodes, db, prefix])
 }
 
 /** Whether `cache` can answer requests by this method. */

@@ -52,6 +52,8 @@ export class CacheScope {
   readonly telemetry: Telemetry
   /** Refreshes and other work that no request waits for. */
   readonly background = new Background()
+  /** Whether an application caches routes on it. */
+  cachesRoutes = false
   /** What this process has changed. */
   readonly changes = new Changes()
   /** The right to fill an entry: one run of a handler or loader at a time. */

@@ -1,5 +1,5 @@
 import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/key.js'
-import { DURATION_RULE, durationMs } from '../duration.js'
+import { durationMs, durationProblem } from '../duration.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Coder } from './coder.js'
 import { type Compressor, resolveCompression } from './compression.js'
@@ -114,7 +114,7 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
     const value = options[name]
     if (value === undefined) return fallback
     const ms = durationMs(value)
-    if (ms === undefined) problems.push(`${name}: ${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
+    if (ms === undefined) problems.push(`${name}: ${durationProblem(value, describeValue(value))}`)
     return ms ?? fallback
   }
   const lifetime = <T extends number | undefined>(name: DurationOption, fallback: T): number | T => {

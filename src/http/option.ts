@@ -1,5 +1,5 @@
 import { describeValue } from '../errors.js'
-import { DURATION_RULE, durationMs } from '../duration.js'
+import { durationMs, durationProblem } from '../duration.js'
 import { TOKEN } from './fields.js'
 import {
   cookieValue,
@@ -117,7 +117,7 @@ export function bytes(app: number): Option<number, number> {
 
 /** Milliseconds. */
 export const checkDuration: Check<number> = (value, problem) =>
-  durationMs(value) ?? problem(`${describeValue(value)} is not a duration; write ${DURATION_RULE}`)
+  durationMs(value) ?? problem(durationProblem(value, describeValue(value)))
 
 /** A lifetime, or lifetimes by status. Milliseconds; 0 is "until evicted", so Infinity. */
 export const checkLifetime: Check<number | ReadonlyMap<number, number>> = (value, problem, name) => {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
+import { type Duration, durationMs, durationProblem } from '../duration.js'
 import { SettingsError, unknownOptions } from '../errors.js'
-import { type Environment, environmentReaders, readSessionSettings } from './environment.js'
+import { type Environment, environmentReaders, misspelt, ownVariables, readSessionSettings } from './environment.js'
+import { prefixProblem } from './prefix.js'
 import {
   type ClusterOptions,
   DEFAULT_PORT,
@@ -34,28 +35,10 @@ const DEFAULT_MS = {
   rateLimitDefaultWindow: 60_000,
 }
 
-const PREFIX_MAX = 64
-
 /** A larger number is probably a time-out in the wrong place. */
 const REPLICAS_MAX = 100
 
 const RATE_LIMIT_MAX = 1e9 // See src/limit/rate.ts.
-
-/** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
-const RESERVED_SEGMENTS = new Set([
-  'entry',
-  'lease',
-  'group',
-  'clock',
-  'wake',
-  'lives',
-  'variants',
-  'limit',
-  'session',
-  'subject',
-  'operate',
-  'history',
-])
 
 /** `object`: checked where it is used. */
 type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
@@ -82,6 +65,7 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   resp: ['number'],
   near: ['object'],
   prefix: ['string', 'REDIS_PREFIX'],
+  application: ['string', 'REDIS_APPLICATION'],
   defaultTtl: ['duration', 'REDIS_DEFAULT_TTL'],
   warnUnboundedCache: ['boolean', 'REDIS_WARN_UNBOUNDED_CACHE'],
   otel: ['boolean', 'REDIS_OTEL_ENABLED'],
@@ -103,11 +87,13 @@ const MEMBERS = new Map([
 ])
 
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
-export function resolveSettings(given: RedisSettings = {}, env: Environment = process.env): ResolvedSettings {
+export function resolveSettings(given: RedisSettings = {}, variables: Environment = process.env): ResolvedSettings {
   const problems: string[] = []
   const warnings: string[] = []
-  const settings = merge(checkTypes(given, problems), readEnvironment(env, problems))
-  const read = readersOf(settings, problems)
+  const asked = new Set<string>()
+  const env = ownVariables(variables, warnings)
+  const settings = merge(checkTypes(given, problems), readEnvironment(env, problems, asked))
+  const read = readersOf(settings, problems, warnings)
   const isMemory = settings.url === 'memory:' || settings.url === 'memory://'
   const url =
     settings.url === undefined || isMemory ? undefined : parseUrl(settings.nameOf('url'), settings.url, problems)
@@ -136,12 +122,13 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
     resp: read.integer('resp', 2, 3) === 2 ? 2 : 3,
     nearBytes: resolveNear(settings, isMemory, problems, warnings),
     prefix: settings.prefix ?? 'redwell',
+    application: settings.application,
     defaultTtlMs: read.duration('defaultTtl', 0),
     warnUnboundedCache: settings.warnUnboundedCache ?? true,
     otel: settings.otel ?? false,
     otelRedis: settings.otelRedis ?? false,
     rateLimit: resolveRateLimit(settings, read),
-    sessions: readSessionSettings(env, problems),
+    sessions: readSessionSettings(env, problems, asked),
     operate: settings.operate ?? true,
     client: settings.client,
     warnings,
@@ -149,6 +136,7 @@ export function resolveSettings(given: RedisSettings = {}, env: Environment = pr
   const problem = prefixProblem(resolved.prefix)
   if (problem !== undefined) problems.push(`${settings.nameOf('prefix')}: ${problem}`)
   warnIgnored(settings, isMemory, warnings)
+  warnings.push(...misspelt(env, asked))
   if (problems.length > 0) throw new SettingsError(problems)
   return resolved
 }
@@ -184,11 +172,11 @@ function shown(value: unknown): string {
 
 /**
  * What the `REDIS_*` variables set. TLS files and sentinels count only where TLS and Sentinel are switched on. An empty
- * variable counts as one that is not set; unknown ones are ignored.
+ * variable counts as one that is not set.
  */
-function readEnvironment(env: Environment, problems: string[]) {
-  const { text, number, flag } = environmentReaders(env, problems)
-  const readers = { string: text, number, duration: number, boolean: flag, function: text, object: text }
+function readEnvironment(env: Environment, problems: string[], asked: Set<string>) {
+  const { text, number, duration, flag } = environmentReaders(env, problems, asked)
+  const readers = { string: text, number, duration, boolean: flag, function: text, object: text }
   const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
     variable === undefined ? [] : [[name, readers[kind](variable)]],
   )
@@ -363,13 +351,13 @@ type PositiveName = Exclude<keyof typeof DEFAULT_MS, 'socketTimeoutOfCluster'>
 type Readers = ReturnType<typeof readersOf>
 
 /** Reads settings within their limits; a problem names the variable or the field that the value came from. */
-function readersOf(settings: Merged, problems: string[]) {
+function readersOf(settings: Merged, problems: string[], warnings: string[]) {
   const refuse = (name: keyof RedisSettings, why: string): void =>
     void problems.push(`${settings.nameOf(name)}: ${why}`)
   const duration = (name: PositiveName | 'defaultTtl', defaultMs: number): number => {
     const value: Duration | undefined = settings[name]
     const ms = value === undefined ? defaultMs : durationMs(value)
-    if (ms === undefined) refuse(name, `'${value}' is not a duration; write ${DURATION_RULE}`)
+    if (ms === undefined) refuse(name, durationProblem(value, shownDuration(value)))
     return ms ?? defaultMs
   }
   return {
@@ -383,19 +371,29 @@ function readersOf(settings: Merged, problems: string[]) {
     },
     positive(name: PositiveName, defaultMs = DEFAULT_MS[name]): number {
       const ms = duration(name, defaultMs)
+      const value = settings[name]
       if (ms === 0) refuse(name, 'must be more than 0')
+      // Milliseconds are what most other libraries count in.
+      if (typeof value === 'number' && ms >= MANY_TIMES * DEFAULT_MS[name] && name !== 'rateLimitDefaultWindow')
+        warnings.push(
+          `redwell: ${settings.nameOf(name)}: ${value} is a number of seconds; ${value} milliseconds are ${inCode(settings, name) ? `'${value}ms'` : value / 1000}`,
+        )
       return ms
     },
   }
 }
 
-/** Why a text cannot be a prefix of keys, or undefined. */
-export function prefixProblem(prefix: unknown): string | undefined {
-  if (typeof prefix !== 'string' || !/^[A-Za-z0-9_.:-]+$/.test(prefix) || prefix.length > PREFIX_MAX) {
-    return `'${String(prefix)}' is not 1 to ${PREFIX_MAX} of letters, digits, _ . - and :`
-  }
-  const segments = prefix.split(':')
-  if (segments.includes('')) return `'${prefix}' has an empty part between colons`
-  const reserved = segments.find((segment) => RESERVED_SEGMENTS.has(segment))
-  return reserved === undefined ? undefined : `'${prefix}' has the part '${reserved}', which is reserved`
+/** A time-out this many times its default was probably not meant in seconds. */
+const MANY_TIMES = 100
+
+/** Whether a setting was written in code, where it has the unit of a duration. */
+function inCode(settings: Merged, name: keyof RedisSettings): boolean {
+  return settings.nameOf(name) === name
+}
+
+/** A text without a number in front may be a secret in the wrong place. */
+function shownDuration(value: unknown): string {
+  return typeof value === 'number' || (typeof value === 'string' && /^\s*-?\d/.test(value))
+    ? `'${value}'`
+    : shown(value)
 }

@@ -139,6 +139,11 @@ export interface RedisSettings {
   near?: NearOptions | undefined
   /** First part of every key. Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string | undefined
+  /**
+   * Name of the application, as operators see it. Applications of different names that cache routes under one prefix are
+   * reported in the log. Default: the name in its package.json.
+   */
+  application?: string | undefined
   /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
   defaultTtl?: Duration | undefined
   /** Warn when the first entry without expiry is stored on a server that cannot evict it. Default true. */
@@ -239,6 +244,8 @@ export interface ResolvedSettings {
   readonly nearBytes: number | undefined
   /** First part of every key. */
   readonly prefix: string
+  /** Name of the application; undefined: that of its package. */
+  readonly application: string | undefined
   /** Lifetime of entries that name none, in milliseconds; 0: until evicted. */
   readonly defaultTtlMs: number
   /** Whether entries without expiry are warned of on a server that cannot evict them. */
@@ -299,8 +306,9 @@ const SHAPE = /^(rediss?):\/\/(?:([^@/]*)@)?([^/?#]+)(?:\/(\d*))?\/?$/i
 export function parseUrl(name: string, url: string, problems: string[]): ParsedUrl | undefined {
   const [, scheme, userinfo = '', hosts, db = ''] = SHAPE.exec(url) ?? []
   if (scheme === undefined || hosts === undefined) {
+    const meant = url !== '' && HOST.test(url) ? `; did you mean 'redis://${url}'?` : ''
     problems.push(
-      `${name}: '${masked(url)}' is not redis://[[username]:password@]host[:port][/db], rediss://… or memory:`,
+      `${name}: '${masked(url)}' is not redis://[[username]:password@]host[:port][/db], rediss://… or memory:${meant}`,
     )
     return undefined
   }

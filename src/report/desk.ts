@@ -1,30 +1,31 @@
 /**
  * Names in Redis of what operators and processes say to each other. All of it expires by itself; while no operator looks,
- * there is nothing but the history.
+ * there is nothing but the history and the name of the application.
  */
 export class Desk {
   /** A sorted set by expiry (ms): `watch <ms between reports>`, and questions as JSON. */
   readonly requests: string
   /** A sorted set by expiry (ms): ids of the processes that report. */
   readonly processes: string
-  readonly #prefix: string
+  /** The name of the application that caches routes under the prefix. */
+  readonly application: string
 
-  constructor(prefix: string) {
-    this.#prefix = prefix
+  constructor(readonly prefix: string) {
     this.requests = `${prefix}:operate:requests`
     this.processes = `${prefix}:operate:processes`
+    this.application = `${prefix}:operate:application`
   }
 
   report(process: string): string {
-    return `${this.#prefix}:operate:process:${process}`
+    return `${this.prefix}:operate:process:${process}`
   }
 
   answers(question: string): string {
-    return `${this.#prefix}:operate:answers:${question}`
+    return `${this.prefix}:operate:answers:${question}`
   }
 
   history(startAt: number): string {
-    return `${this.#prefix}:history:${startAt}`
+    return `${this.prefix}:history:${startAt}`
   }
 }
 
@@ -36,3 +37,6 @@ export const QUIET_MS = 2000
 
 /** A report, an answer and the place in the list of processes live this much longer than the pause between reports. */
 export const GRACE_MS = 5000
+
+/** How long an application keeps its name under a prefix without using it. */
+export const NAME_MS = 86_400_000

@@ -10,7 +10,7 @@ import { type ConnectionCounters, type ConnectionStatus, noCounts } from '../red
 import type { Origin } from '../telemetry/events.js'
 import type { Outcomes } from '../telemetry/stats.js'
 import type { Telemetry } from '../telemetry/telemetry.js'
-import { type Desk, GRACE_MS, QUIET_MS, WATCH } from './desk.js'
+import { type Desk, GRACE_MS, NAME_MS, QUIET_MS, WATCH } from './desk.js'
 import { EventSample } from './event-sample.js'
 import { emptyCounts, type History, type OriginCounts, totalOf } from './history.js'
 import type { Answer, ProcessReport, Question, ReportedLimiter, ReportedOrigin } from './types.js'
@@ -36,6 +36,11 @@ export interface Reported {
   ) => readonly string[] | undefined
   /** Milliseconds since the epoch, by Redis' clock. */
   readonly now: () => number
+  /** The setting; undefined: the name of the package. */
+  readonly application: string | undefined
+  /** Whether it caches routes. */
+  readonly cachesRoutes: () => boolean
+  readonly warn: (message: string) => void
 }
 
 /**
@@ -51,6 +56,7 @@ export class Reporter {
   #timer: NodeJS.Timeout | undefined
   #writtenAt = performance.now()
   #stopped = false
+  #isNamed = false
 
   constructor(
     private readonly connection: Connection | undefined,
@@ -82,6 +88,7 @@ export class Reporter {
   async #turn(): Promise<void> {
     // Nobody waits for what fails here; the next turn tries again.
     const everyMs = await this.#look().catch(() => undefined)
+    await this.#name().catch(() => {})
     if (performance.now() - this.#writtenAt >= HISTORY_PAUSE_MS) await this.write().catch(() => {})
     if (!this.#stopped) this.#schedule(everyMs ?? QUIET_MS)
   }
@@ -103,6 +110,24 @@ export class Reporter {
     const everyMs = Math.min(...watches)
     await this.#report(connection, everyMs)
     return everyMs
+  }
+
+  /** Leaves the name of the application under the prefix, and tells of another one: their routes share entries. */
+  async #name(): Promise<void> {
+    const { connection, desk, reported } = this
+    if (connection === undefined || this.#isNamed || !reported.cachesRoutes() || reported.status() !== 'ready') return
+    this.#isNamed = true
+    const name = this.#application
+    const command = ['SET', desk.application, name, 'NX', 'GET', 'PX', String(NAME_MS)]
+    const other = await connection.inspect(command, desk.application)
+    if (other === null || String(other) === name) return
+    reported.warn(
+      `redwell: the applications '${String(other)}' and '${name}' cache routes under one prefix, '${desk.prefix}', so each may answer with what the other has stored: give each a \`prefix\` (REDIS_PREFIX) of its own, or both the same \`application\` (REDIS_APPLICATION) where they are one`,
+    )
+  }
+
+  get #application(): string {
+    return this.reported.application ?? applicationName()
   }
 
   async #report(connection: Connection, everyMs: number): Promise<void> {
@@ -148,7 +173,7 @@ export class Reporter {
     const { telemetry, status, limiters, now } = this.reported
     return {
       id: this.id,
-      application: applicationName(),
+      application: this.#application,
       host: hostname(),
       pid: process.pid,
       node: process.version,

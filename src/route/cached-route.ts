@@ -24,6 +24,7 @@ import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
 import { HandlerRun } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './options.js'
 import type { HostWatch } from './host-watch.js'
+import type { KeyWatch } from './key-watch.js'
 import { ownerOf } from './principal.js'
 import { RefusalLog } from './refusals.js'
 import type { RunRoute } from './run-route.js'
@@ -55,6 +56,8 @@ export interface RouteOptions {
   /** Where the application's routes cache their URIs. */
   readonly paths: CachedPaths
   readonly hosts: HostWatch
+  /** Of a route whose key function makes keys that other routes might make. */
+  readonly keys?: KeyWatch | undefined
 }
 
 /** The cache of one GET route: what is decided about its requests and its responses. */
@@ -70,6 +73,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly locator: EntryLocator<Req>
   readonly #stripsHead: boolean
   readonly #hosts: HostWatch | undefined
+  readonly #keys: KeyWatch | undefined
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
@@ -77,7 +81,8 @@ export class CachedRoute<Req> implements RunRoute {
   /** Whether a background request finds the entry by what it carries. False once one came to another key. */
   #refreshes: boolean
 
-  constructor(scope: CacheScope, policy: RoutePolicy<Req>, { name, logger, paths, hosts, stripsHead }: RouteOptions) {
+  constructor(scope: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
+    const { name, logger, paths, hosts, keys, stripsHead } = options
     this.name = name
     this.policy = policy
     this.http = policy.http
@@ -88,6 +93,7 @@ export class CachedRoute<Req> implements RunRoute {
     this.locator = new EntryLocator(policy)
     this.#stripsHead = stripsHead
     this.#hosts = policy.hostUndeclared ? hosts : undefined
+    this.#keys = keys
     const [{ variants, refusals }, { http }] = [this, policy]
     this.#writes = new WriteRoute({ scope, paths, http, put: policy, name, variants, refusals: () => refusals })
     this.#groupTtlMs = longestLifeMs(policy.http)
@@ -159,6 +165,7 @@ export class CachedRoute<Req> implements RunRoute {
       return chain(this.locator.locate(request, principal), (location) => {
         state.location = location
         if (location.routed.length === 0) this.#hosts?.note(this.name, request)
+        this.#keys?.note(location.uri, this.name)
         return this.#read(state, location)
       })
     })

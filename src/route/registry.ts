@@ -2,7 +2,7 @@ import type { CacheScope } from '../cache/cache-scope.js'
 import type { ExplainedEntry, ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { PathRule } from '../cache/key.js'
 import type { EntryLookup } from '../cache/lookup.js'
-import { OptionsError, UsageError } from '../errors.js'
+import { OptionsError, UNDEFINED_TTL, UsageError } from '../errors.js'
 import { evaluateReuse, type HttpPolicy, planRequest, type RequestPlan, resolveHttpPolicy } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
@@ -10,6 +10,7 @@ import { pathGroup } from '../store/keyspace.js'
 import { CachedPaths } from './cached-paths.js'
 import { isPath } from './entry-key.js'
 import { HostWatch } from './host-watch.js'
+import { KeyWatch } from './key-watch.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
 import {
   type CacheEvictOptions,
@@ -37,6 +38,8 @@ export interface RoutesContext {
   readonly defaults: ResponseDefaults
   /** Why a text cannot be a prefix. */
   readonly prefixProblem: RouteDefaults['prefixProblem']
+  /** Told of each cached route: method, template, and its own prefix. */
+  readonly onCached?: ((route: string) => void) | undefined
 }
 
 /** Options as they stand on a route, and how its author calls that place. */
@@ -51,6 +54,8 @@ export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   readonly path: PathRule
   /** Request fields that the router decides by; `*`: it is not known which. */
   readonly routedBy?: readonly string[] | undefined
+  /** Routes are known before the first request: a mistake of theirs stops the start, and is no warning. */
+  readonly knowsRoutes?: boolean | undefined
 }
 
 /** The cached and the invalidating routes of one application. */
@@ -63,12 +68,14 @@ export class RouteRegistry {
   readonly #refused = new Map<string, RefusalLog>()
   readonly #context: RoutesContext
   readonly #hosts: HostWatch
+  readonly #keys: KeyWatch
   readonly #http: HttpPolicy
   #unsafe: WriteRoute<unknown> | undefined
 
   constructor(context: RoutesContext) {
     this.#context = context
     this.#hosts = new HostWatch(context.logger)
+    this.#keys = new KeyWatch(context.logger)
     const problems: string[] = []
     checkNames(context.defaults, 'defaults', problems)
     this.#http = resolveHttpPolicy(context.defaults, problems, context)
@@ -77,12 +84,22 @@ export class RouteRegistry {
 
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
   cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: HostTraits): CachedRoute<Req> {
-    const { scope, logger } = this.#context
+    const { scope, logger, onCached } = this.#context
     const policy = resolvePolicy(where, options, { ...this.#defaults(traits.path), routedBy: traits.routedBy })
+    const { key, prefix = '' } = policy
+    // Routes with the same prefix of their own share their keys on purpose.
+    const isAlone = key !== undefined && policy.prefix === undefined
+    const problem = isAlone && traits.knowsRoutes === true ? this.#keys.problemOf(key, name) : undefined
+    if (problem !== undefined) throw new OptionsError(where, [problem])
+    this.#warnUndefined(name, options)
     if (isUnbounded(policy.http)) scope.expectUnbounded()
     if (policy.per === true) this.#personal.add(where)
-    const cache = new CachedRoute(scope, policy, { name, logger, paths: this.paths, hosts: this.#hosts, ...traits })
+    const keys = isAlone ? this.#keys : undefined
+    const { paths } = this
+    const cache = new CachedRoute(scope, policy, { name, logger, paths, hosts: this.#hosts, keys, ...traits })
     this.#caches.add(cache)
+    scope.cachesRoutes ||= policy.enabled
+    if (policy.enabled && key === undefined) onCached?.(`${name}${prefix}`)
     return cache
   }
 
@@ -130,6 +147,7 @@ export class RouteRegistry {
   ): WriteRoute<Req> {
     const defaults = this.#defaults(path)
     for (const declared of [put, evict]) if (declared?.options.per === true) this.#personal.add(declared.where)
+    if (put !== undefined) this.#warnUndefined(name ?? put.where, put.options)
     return new WriteRoute({
       ...this.#shared,
       put: put && resolvePolicy(put.where, put.options, defaults),
@@ -137,6 +155,10 @@ export class RouteRegistry {
       refusals: (route) => this.#refusals(route),
       name,
     })
+  }
+
+  #warnUndefined(name: string, options: object): void {
+    if ('ttl' in options && options.ttl === undefined) this.#context.logger.warn(`redwell: ${name}: ${UNDEFINED_TTL}`)
   }
 
   /** The refusals of a route that writes. */

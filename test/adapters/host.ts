@@ -133,9 +133,7 @@ type CallFunction = (call: Call, ...rest: unknown[]) => unknown
 
 /** Functions of a Call as functions of the framework's request, also within `vary`. */
 function withCall(name: string, value: unknown, callOf: (request: never) => Call): unknown {
-  if (typeof value === 'function') {
-    return (request: never, ...rest: unknown[]) => (value as CallFunction)(callOf(request), ...rest)
-  }
+  if (typeof value === 'function') return wrapped(value as CallFunction, callOf)
   if (name !== 'vary' || typeof value !== 'object' || value === null || Array.isArray(value)) return value
   return mapObject(value, (part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)
@@ -143,6 +141,17 @@ function withCall(name: string, value: unknown, callOf: (request: never) => Call
       : withCall('', part, callOf),
   )
 }
+
+/** A function that several routes have stays one function. */
+function wrapped(value: CallFunction, callOf: (request: never) => Call): unknown {
+  const known = wrappers.get(callOf) ?? new WeakMap<CallFunction, unknown>()
+  wrappers.set(callOf, known)
+  const wrapper = known.get(value) ?? ((request: never, ...rest: unknown[]) => value(callOf(request), ...rest))
+  known.set(value, wrapper)
+  return wrapper
+}
+
+const wrappers = new WeakMap<(request: never) => Call, WeakMap<CallFunction, unknown>>()
 
 function mapObject(object: object, map: (value: unknown) => unknown): object {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, map(value)]))

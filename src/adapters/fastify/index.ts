@@ -135,7 +135,7 @@ function traitsOf(app: FastifyInstance): HostTraits {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
   }
-  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true }
+  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true, knowsRoutes: true }
 }
 
 /** Applies a route's `config.cache`, `config.cachePut` and `config.cacheEvict`. */

@@ -134,7 +134,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
   get #applicationHost(): Host {
     this.#host ??= {
       routes: routesOf(this.#redis),
-      traits: { path: pathOf(this.#application), stripsHead: false },
+      traits: { path: pathOf(this.#application), stripsHead: false, knowsRoutes: true },
     }
     return this.#host
   }

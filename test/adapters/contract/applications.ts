@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createRedis, type RedisOptions } from '../../../src/index.js'
 import { memoryStores } from '../../../src/testing/index.js'
+import { recordingLogger } from '../../support/logger.js'
 import type { Bed } from '../contract.js'
 import type { Route } from '../host.js'
 
@@ -18,14 +19,17 @@ export function applications({ store, settings, start, after }: Bed): void {
     return store === 'memory' ? { store: memoryStores(), logger: settings().logger } : settings()
   }
 
-  test('two applications in one process that share a Redis and a prefix share their entries', async () => {
-    const redis = common()
+  test('two applications in one process that share a Redis and a prefix share their entries, and are told once', async () => {
+    const logger = recordingLogger()
+    const redis = { ...common(), logger }
     const a = await start([GET('a'), PUT], { redis })
     const b = await start([GET('b'), PUT], { redis })
     expect(await a.client.get('/x')).toMatchObject({ text: 'a', cache: 'MISS' })
     expect(await b.client.get('/x')).toMatchObject({ text: 'a', cache: 'HIT' })
     await b.client.ask('/x', { method: 'PUT' })
     expect(await a.client.get('/x')).toMatchObject({ text: 'a', cache: 'MISS' })
+    const said = logger.lines.filter((line) => /GET \/x.*two applications.*`prefix`.*`redis`/.test(line))
+    expect(said).toHaveLength(store === 'redis' ? 1 : 0)
   })
 
   test.each(['POST', 'PATCH'])(

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { recordingLogger } from '../../support/logger.js'
 import type { Bed } from '../contract.js'
-import type { Route } from '../host.js'
+import type { Call, Route } from '../host.js'
 
 export function mistakes({ host, start }: Bed): void {
   test.each([
@@ -18,6 +19,35 @@ export function mistakes({ host, start }: Bed): void {
   ])('told when the route is declared: %s', async (_, route, message) => {
     const wrong = { path: '/x', handler: () => 'x', ...route } as unknown as Route
     await expect(start([wrong])).rejects.toThrow(message)
+  })
+
+  describe('two routes of one application with one key', () => {
+    const keyed = (path: string, cache: Route['cache']): Route => ({
+      method: 'GET',
+      path,
+      handler: () => path,
+      ...(cache && { cache: { ttl: 60, ...cache } }),
+    })
+    const key = (call: Call) => [call.params['id'] ?? '']
+    const both = /key: GET \/products\/:id and GET \/users\/:id have the same key function.*'products'.*`prefix`/
+
+    test.runIf(host.traits.knowsMethods)('one key function stops the start, naming both', async () => {
+      const routes = [keyed('/products/:id', { key }), keyed('/users/:id', { key })]
+      await expect(start(routes)).rejects.toThrow(both)
+    })
+
+    test.each([undefined, 'own'])(
+      'two functions that make one key are told once, naming both; prefix %s',
+      async (prefix) => {
+        const logger = recordingLogger()
+        const one = { key: (call: Call) => [call.params['id'] ?? ''], prefix }
+        const other = { key: (call: Call) => [call.params['id'] ?? ''], prefix }
+        const { client } = await start([keyed('/products/:id', one), keyed('/users/:id', other)], { redis: { logger } })
+        for (const path of ['/products/1', '/users/2', '/users/1', '/products/2']) await client.get(path)
+        const said = logger.lines.filter((line) => /key functions of GET \/products\/:id and GET \/users\/:id/.test(line))
+        expect(said).toHaveLength(prefix === undefined ? 1 : 0)
+      },
+    )
   })
 
   test('every problem is told at once', async () => {
