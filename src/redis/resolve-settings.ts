@@ -384,7 +384,7 @@ function readersOf(settings: Merged, problems: string[], warnings: string[]) {
 }
 
 /** A time-out this many times its default was probably not meant in seconds. */
-const MANY_TIMES = 100
+const MANY_TIMES = 200
 
 /** Whether a setting was written in code, where it has the unit of a duration. */
 function inCode(settings: Merged, name: keyof RedisSettings): boolean {

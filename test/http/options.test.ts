@@ -42,10 +42,7 @@ describe('options of a route', () => {
     [{ lease: 0 }, 'lease: a lease of 0 leaves no time; write a duration'],
     [{ concurrency: 0 }, 'concurrency: 0 must be a whole number of at least 1'],
     [{ concurrency: '2' }, "concurrency: '2' must be a whole number of at least 1"],
-    [
-      { concurrency: 2, wait: 0 },
-      'concurrency: excludes `wait: 0`, with which no request waits for its turn',
-    ],
+    [{ concurrency: 2, wait: 0 }, 'concurrency: excludes `wait: 0`, with which no request waits for its turn'],
     [{ key: '/a' }, "key: '/a' must be a function of the request"],
     [{ per: 'user' }, "per: 'user' must be true, for the application's `principal`, or a function of the request"],
     [{ query: ['a'] }, 'query: a list must be an object with `ignore`, `only` or `sort`'],

@@ -14,7 +14,7 @@ import { LiveView, reportsNow } from '../../src/operate/live.js'
 import { decodePart, groupName } from '../../src/operate/names.js'
 import { historyOf, totalsOf } from '../../src/operate/totals.js'
 import { HISTORY_MS } from '../../src/report/history.js'
-import { silentLogger } from '../support/logger.js'
+import { recordingLogger, silentLogger } from '../support/logger.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { buildShop } from './shop.js'
 
@@ -210,7 +210,7 @@ describe.each(['memory', 'redis'] as const)('over %s', (kind) => {
   })
 })
 
-test('while no operator looks, a process sends one command on a missing key every two seconds, and leaves no key', async () => {
+test('while no operator looks, a process sends one command on a missing key every two seconds, and leaves no key but its name', async () => {
   const { app, desk } = await open('redis')
   const own = app.redis.connection
   const sent: string[] = []
@@ -221,10 +221,10 @@ test('while no operator looks, a process sends one command on a missing key ever
       return inspect?.(args, key)
     },
   })
-  await expect.poll(() => sent.length, { timeout: 10_000 }).toBeGreaterThan(0)
-  expect(new Set(sent)).toEqual(new Set(['ZRANGE']))
+  await expect.poll(() => sent.length, { timeout: 10_000 }).toBeGreaterThan(2)
+  expect(sent.slice(0, 3)).toEqual(['ZRANGE', 'SET', 'ZRANGE'])
   const keys = await desk.connection?.execute(['KEYS', `${desk.settings.prefix}:operate*`], undefined)
-  expect(keys).toEqual([])
+  expect((keys as readonly unknown[]).map(String)).toEqual([desk.desk.application])
 })
 
 test('with `operate: false` a process says nothing', async () => {
@@ -293,4 +293,27 @@ test('bodies are decompressed and shown in part', async () => {
   expect(body).toMatchObject({ bytes: 300_000, truncated: true, isText: true })
   expect(body?.text.length).toBe(256 * 1024)
   expect((await showEntry(desk, '/gz'))?.freshForMs).toBeNull()
+})
+
+test('two applications that cache routes under one prefix are told once, by name', async () => {
+  const prefix = `named-${randomUUID().slice(0, 8)}`
+  const start = async (application: string, logger = recordingLogger()) => {
+    const app = await buildShop({ url: server.url, prefix, ...patient, application, logger })
+    onTestFinished(() => app.close())
+    await app.ready()
+    await app.redis.connect()
+    return logger
+  }
+  const told = (lines: readonly string[]) => lines.filter((line) => line.includes('applications'))
+  const desk = createRedis({ url: server.url, prefix, ...patient, trustRestarts: true, operate: false })
+  onTestFinished(() => desk.close())
+  await desk.connect()
+  const shop = await start('shop')
+  const named = async () => String(await desk.connection?.inspect(['GET', desk.desk.application], undefined))
+  await expect.poll(named, { timeout: 10_000 }).toBe('shop')
+  const again = await start('shop')
+  const billing = await start('billing')
+  await expect.poll(() => told(billing.lines), { timeout: 10_000 }).toHaveLength(1)
+  expect(told(billing.lines)[0]).toMatch(/'shop' and 'billing'.*`prefix`.*`application`/)
+  expect([told(shop.lines), told(again.lines).filter((line) => line.includes("'billing'"))]).toEqual([[], []])
 })

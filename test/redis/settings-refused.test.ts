@@ -124,6 +124,20 @@ describe('refused', () => {
     expect(problems[0]).toMatch(problem)
   })
 
+  test.each<[string, RedisSettings, Env, string]>([
+    ['a duration in words', { commandTimeout: '50 milliseconds' as '50ms' }, {}, "write '50ms'"],
+    ['a number in quotes', { defaultTtl: '60' as '60s' }, {}, "write '60s'"],
+    ['a secret in place of a duration', { socketTimeout: 'hunter2x' as '1s' }, {}, 'a string is not a duration'],
+    ['a duration in a variable', {}, { REDIS_DEFAULT_TTL: '5m' }, 'is not a number of seconds; write 300'],
+    ['a URL without a scheme', {}, { REDIS_URL: 'localhost:6379' }, "did you mean 'redis://localhost:6379'?"],
+    ['a URL without a scheme, with a password', { url: 'hunter2@h' }, {}, "url: '***@h' is not redis:"],
+  ])('%s, with what to write instead', (_, settings, env, text) => {
+    const problems = problemsOf(settings, env)
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toContain(text)
+    expect(problems[0]).not.toContain('hunter2')
+  })
+
   test('a text in place of the settings', () => {
     const problems = problemsOf({ ...('redis://h' as unknown as RedisSettings) })
     expect(problems[0]).toMatch(/settings must be an object, such as .* not a string/)
@@ -139,5 +153,32 @@ describe('refused', () => {
 
   test.each(['a', 'A-1_b.c', 'shop:v2', 'entries', 'x:grouped', 'a'.repeat(64)])('not the prefix %s', (prefix) => {
     expect(resolveSettings({ prefix }, {}).prefix).toBe(prefix)
+  })
+})
+
+describe('warned of', () => {
+  const warningsOf = (settings: RedisSettings, env: Env = {}) => resolveSettings(settings, env).warnings
+
+  test.each<[string, Env, RegExp]>([
+    ['a misspelt variable', { REDIS_PASWORD: 'hunter2' }, /^redwell: REDIS_PASWORD is ignored.*REDIS_PASSWORD\?$/],
+    [
+      'a service link',
+      { REDIS_PORT: 'tcp://10.0.0.1:6379' },
+      /^redwell: REDIS_PORT is ignored.*Kubernetes.*enableServiceLinks/,
+    ],
+    ['a time-out in milliseconds', { REDIS_SOCKET_TIMEOUT: '3000' }, /^redwell: REDIS_SOCKET_TIMEOUT: 3000 .*are 3$/],
+  ])('%s', (_, env, warning) => {
+    expect(warningsOf({}, env)).toEqual([expect.stringMatching(warning)])
+  })
+
+  test('a time-out of code in milliseconds', () => {
+    expect(warningsOf({ commandTimeout: 50 })).toEqual([
+      expect.stringMatching(/^redwell: commandTimeout: 50 .*'50ms'$/),
+    ])
+    expect(warningsOf({ commandTimeout: '50s', rateLimitDefaultWindow: 86_400 })).toEqual([])
+  })
+
+  test('variables that are like no setting are not ours', () => {
+    expect(warningsOf({}, { REDIS_TLS_URL: 'x', REDIS_SERVICE_HOST: 'y', REDISHOST: 'z' })).toEqual([])
   })
 })

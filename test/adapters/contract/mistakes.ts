@@ -14,7 +14,7 @@ export function mistakes({ host, start }: Bed): void {
       { method: 'GET', cache: { enabled: 'false' } },
       /enabled: 'false' must be true or false/,
     ],
-    ['an empty group', { method: 'PUT', cachePut: { ttl: 1, group: '' } }, /not empty/],
+    ['an empty group', { method: 'PUT', cachePut: { ttl: 1, group: '' } }, /non-empty/],
     ['a prefix that cannot be one', { method: 'GET', cache: { ttl: 1, prefix: 'a{b}' } }, /prefix/],
   ])('told when the route is declared: %s', async (_, route, message) => {
     const wrong = { path: '/x', handler: () => 'x', ...route } as unknown as Route
@@ -44,7 +44,9 @@ export function mistakes({ host, start }: Bed): void {
         const other = { key: (call: Call) => [call.params['id'] ?? ''], prefix }
         const { client } = await start([keyed('/products/:id', one), keyed('/users/:id', other)], { redis: { logger } })
         for (const path of ['/products/1', '/users/2', '/users/1', '/products/2']) await client.get(path)
-        const said = logger.lines.filter((line) => /key functions of GET \/products\/:id and GET \/users\/:id/.test(line))
+        const said = logger.lines.filter((line) =>
+          /key functions of GET \/products\/:id and GET \/users\/:id/.test(line),
+        )
         expect(said).toHaveLength(prefix === undefined ? 1 : 0)
       },
     )
@@ -52,7 +54,7 @@ export function mistakes({ host, start }: Bed): void {
 
   test('every problem is told at once', async () => {
     const wrong = { method: 'GET', path: '/x', cache: { ttl: 'soon', group: '', tll: 1 }, handler: () => 'x' }
-    await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*not empty[^]*soon/)
+    await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*non-empty[^]*soon/)
   })
 
   const misplaced = [
