@@ -2,7 +2,7 @@
 // entries share. Made beside dist and put in its place when complete, so that nobody ever imports half a build.
 // `--if-stale` does nothing where dist is newer than the sources.
 import { spawnSync } from 'node:child_process'
-import { readFileSync, renameSync, rmSync, utimesSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isBuilt, root } from './prepare.mjs'
 
@@ -10,6 +10,7 @@ if (process.argv.includes('--if-stale') && isBuilt()) process.exit(0)
 
 // Only here: a script that finds dist current needs no packages.
 const { build } = await import('esbuild')
+const { decode, encode } = await import('@jridgewell/sourcemap-codec')
 
 const startedAt = new Date()
 // In the root, as dist is: source maps name the sources by their path from here.
@@ -21,6 +22,7 @@ const args = [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh, '--noEmitOnEr
 const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
 
 if (status === 0 && (await bundle())) {
+  thinMaps()
   // A source saved while the compiler ran must still count as newer.
   utimesSync(join(fresh, 'index.js'), startedAt, startedAt)
   rmSync(dist, { recursive: true, force: true })
@@ -60,4 +62,23 @@ function entries() {
   const files = [...Object.values(exports).map(({ default: file }) => file), ...Object.values(bin)]
   const built = files.filter((file) => file?.endsWith('.js'))
   return built.map((file) => file.replace(/^(\.\/)?dist\//, 'src/').replace(/\.js$/, '.ts'))
+}
+
+/** Keeps the source line of each position and drops its column, which is most of a map and not needed in stack traces. */
+function thinMaps() {
+  const paths = readdirSync(fresh, { recursive: true }).filter((path) => path.endsWith('.js.map'))
+  for (const path of paths.map((name) => join(fresh, name))) {
+    const map = JSON.parse(readFileSync(path, 'utf8'))
+    const lines = decode(map.mappings).map((segments) =>
+      segments.filter(([, source, line], index) => {
+        const [, lastSource, lastLine] = segments[index - 1] ?? []
+        return source !== lastSource || line !== lastLine
+      }),
+    )
+    // Columns are the same for all segments, so that they cost nothing.
+    const mappings = encode(
+      lines.map((segments) => segments.map(([column, source, line]) => [column, source, line, 0])),
+    )
+    writeFileSync(path, JSON.stringify({ ...map, mappings }))
+  }
 }
