@@ -3,6 +3,7 @@ import {
   type Change,
   type Creation,
   type Described,
+  IDLE_PARTS,
   type LoadReply,
   MARK_MS,
   MOVED_US,
@@ -22,6 +23,7 @@ interface SessionRecord {
   issuedAt: number
   readonly deadlineAt: number
   seenAt: number
+  idleMs: number
   expiresAt: number
   descriptor: string
   readonly properties: Map<string, Buffer>
@@ -77,10 +79,10 @@ export class MemorySessionStore implements SessionStore {
     if (this.#find(handle, now) !== undefined || (this.#marks.get(handle) ?? 0) > now) return false
     const { digest, epoch, owner, descriptor, absoluteMs, idleMs } = creation
     const deadlineAt = now + absoluteMs * 1000
-    const times = { createdAt: now, issuedAt: now, deadlineAt, seenAt: now, expiresAt: deadlineAt }
+    const times = { createdAt: now, issuedAt: now, deadlineAt, seenAt: now, idleMs, expiresAt: deadlineAt }
     const record = { digest, epoch, owner, descriptor, ...times, properties: new Map<string, Buffer>() }
     apply(record, creation, now)
-    touch(record, now, idleMs)
+    restart(record, now, idleMs)
     this.#sessions.set(handle, record)
     return true
   }
@@ -104,6 +106,7 @@ export class MemorySessionStore implements SessionStore {
     if (isOther && !orSave) return 'moved'
     apply(record, rotation, now)
     if (isOther) return 'saved'
+    restart(record, now, rotation.idleMs)
     // Later than before even by a coarse clock: so an id that has moved is known.
     Object.assign(record, { digest, epoch, owner, descriptor, issuedAt: Math.max(now, record.issuedAt + 1) })
     return record.deadlineAt - now
@@ -194,10 +197,19 @@ function apply(record: SessionRecord, { set, removed, idleMs }: Change, now: num
   touch(record, now, idleMs)
 }
 
+/** Restarts the idle clock where that is due. */
 function touch(record: SessionRecord, now: number, idleMs: number): void {
-  if (idleMs === 0) return
-  record.seenAt = now
-  record.expiresAt = Math.min(now + idleMs * 1000, record.deadlineAt)
+  if (idleMs === 0 || (now - record.seenAt < slackUs(idleMs) && record.idleMs === idleMs)) return
+  restart(record, now, idleMs)
+}
+
+function restart(record: SessionRecord, now: number, idleMs: number): void {
+  const expiresAt = Math.min(now + idleMs * 1000 + slackUs(idleMs), record.deadlineAt)
+  Object.assign(record, { seenAt: now, idleMs, expiresAt })
+}
+
+function slackUs(idleMs: number): number {
+  return (idleMs * 1000) / IDLE_PARTS
 }
 
 function inOrder(index: ReadonlyMap<string, number>): { readonly handle: string; readonly deadlineAt: number }[] {

@@ -90,11 +90,12 @@ export class RedisSessionStore implements SessionStore {
     const { handle, lifeMs, keepMs, epoch, max } = entry
     const args = [handle, String(lifeMs), String(keepMs), epoch, String(max === Infinity ? 0 : max)]
     const reply = await this.#scripts.run(scripts.admit, [this.#subject(tag), this.#index(tag)], args, budget)
-    const [current = '', revokedAt, now, added, ...parts] = textsOf(reply)
+    const [record = '', now, added, ...parts] = textsOf(reply)
     const members = parts.flatMap((part, at) =>
       at % 2 === 0 ? [{ handle: part, deadlineAt: Number(parts[at + 1]) }] : [],
     )
-    return { epoch: current, revokedAt: Number(revokedAt), now: Number(now), isNew: added === '1', members }
+    const revokedAt = Number(record.slice(SUBJECT.epoch, SUBJECT.spared))
+    return { epoch: record.slice(0, SUBJECT.epoch), revokedAt, now: Number(now), isNew: added === '1', members }
   }
 
   async withdraw(tag: string, handles: readonly string[], budget?: CommandBudget): Promise<void> {
@@ -172,7 +173,7 @@ function loaded(reply: Reply): LoadReply {
     createdAt: Number(head.slice(HEAD.created, HEAD.issued)),
     issuedAt: Number(head.slice(HEAD.issued, HEAD.deadline)),
     deadlineAt: Number(head.slice(HEAD.deadline, HEAD.seen)),
-    now: Number(String(parts.at(-1))),
+    now: Number(parts.at(-1)),
   }
 }
 
@@ -191,15 +192,11 @@ function described(reply: Reply): Described | undefined {
   if (!Buffer.isBuffer(bytes)) return undefined
   const from = HEAD.created
   const numberAt = (start: number, end: number): number => Number(bytes.toString('latin1', start - from, end - from))
-  const expiresAt = Number(expiry) * 1000
-  const deadlineAt = numberAt(HEAD.deadline, HEAD.seen)
-  // Where the absolute clock is the nearer one, the last visit is written down.
-  const isClipped = expiresAt === Math.floor(deadlineAt / 1000) * 1000
   return {
     createdAt: numberAt(HEAD.created, HEAD.issued),
     issuedAt: numberAt(HEAD.issued, HEAD.deadline),
-    seenAt: isClipped ? numberAt(HEAD.seen, HEAD.idle) : expiresAt - numberAt(HEAD.idle, HEAD.descriptor) * 1000,
-    expiresAt,
+    seenAt: numberAt(HEAD.seen, HEAD.idle),
+    expiresAt: Number(expiry) * 1000,
     descriptor: bytes.subarray(HEAD.descriptor - from).toString(),
   }
 }

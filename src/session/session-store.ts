@@ -32,7 +32,7 @@ export type LoadReply = LoadedRecord | 'absent' | 'moved'
 export interface Change {
   readonly set: readonly StoredProperty[]
   readonly removed: readonly string[]
-  /** Restarts the idle clock; 0: does not. */
+  /** Restarts the idle clock where that is due; 0: does not. */
   readonly idleMs: number
 }
 
@@ -129,6 +129,12 @@ export interface Revocation {
 
 /** An id that was replaced less than this long ago does not count as unknown. */
 export const MOVED_US = 60_000_000
+
+/**
+ * How much of the idle time may pass before a visit restarts the clock, in parts of it: until then a load writes nothing.
+ * A session lives that much longer, and never beyond its absolute deadline.
+ */
+export const IDLE_PARTS = 60
 
 /** How long the mark of an ended session lasts. */
 export const MARK_MS = 60_000

@@ -82,7 +82,10 @@ export interface SessionPropertyContext {
 export interface SessionOptions<Req = never> {
   /** Name and attributes of the cookie. */
   cookie?: SessionCookieOptions | undefined
-  /** Lifetime without requests: seconds, or `'30m'`. Default: `REDIS_SESSION_IDLE_TTL`, or 30 minutes. */
+  /**
+   * Lifetime without requests, or up to a sixtieth longer: seconds, or `'30m'`. Default: `REDIS_SESSION_IDLE_TTL`, or 30
+   * minutes.
+   */
   idleTtl?: Duration | undefined
   /** Lifetime since the session was created, used or not: seconds, or `'8h'`. Default: `REDIS_SESSION_ABSOLUTE_TTL`, or 8 hours. */
   absoluteTtl?: Duration | undefined
@@ -137,7 +140,7 @@ export interface SessionInfo {
   readonly createdAt: Date
   /** The last sign-in or rotation. */
   readonly issuedAt: Date
-  /** When its idle timeout was last restarted. */
+  /** When its idle timeout was last restarted: the last request, to within a sixtieth of `idleTtl`. */
   readonly lastSeenAt: Date
   /** When it ends unless it is used again. */
   readonly expiresAt: Date

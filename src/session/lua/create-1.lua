@@ -8,9 +8,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local now = time_now()
 local deadline = now + tonumber(ARGV[3]) * 1000
 local idle = tonumber(ARGV[4])
-local times = string.format('%016.0f%016.0f%016.0f%016.0f%012.0f', now, now, deadline, now, idle)
-local head = ARGV[1] .. ARGV[2] .. times .. ARGV[5]
-redis.call('HSET', KEYS[1], '', head)
+local times = string.format('%016.0f%016.0f%016.0f', now, now, deadline)
+redis.call('HSET', KEYS[1], '', ARGV[1] .. ARGV[2] .. times .. seen(now, idle) .. ARGV[5])
 change(KEYS[1], 6)
-restart(KEYS[1], head, now, idle)
+expire(KEYS[1], deadline, now, idle)
 return 1

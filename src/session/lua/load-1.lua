@@ -1,8 +1,8 @@
--- Reads a session and restarts its idle clock. The id is compared before anything is touched.
+-- Reads a session and restarts its idle clock where that is due. The id is compared before anything is touched.
 -- KEYS[1] session; KEYS[2] record of its subject, where it is on the same node and the session has one
 -- ARGV[1] digest of the id; ARGV[2] idle clock in ms, 0: not restarted
--- Returns nil: there is no such session; 1: its id was replaced less than a minute ago; or the time in microseconds,
--- then fields and values
+-- Returns nil: there is no such session; 1: its id was replaced less than a minute ago; or fields and values, then the
+-- time in microseconds
 -- include: head
 local all = redis.call('HGETALL', KEYS[1])
 local head
@@ -26,7 +26,6 @@ if KEYS[2] then
     return false
   end
 end
-local idle = tonumber(ARGV[2])
-if idle > 0 then restart(KEYS[1], head, now, idle) end
-all[#all + 1] = string.format('%.0f', now)
+restart(KEYS[1], head, now, tonumber(ARGV[2]))
+all[#all + 1] = now
 return all

@@ -1,8 +1,7 @@
 -- Gives a session another id, and the owner and epoch that go with it, in place.
 -- KEYS[1] session
 -- ARGV[1] digest and ARGV[2] owner that were read; ARGV[3] new digest; ARGV[4] new epoch and owner; ARGV[5] idle clock in
--- ms, 0: not restarted; ARGV[6] descriptor; ARGV[7] 1: where another request has replaced the id, only write the change;
--- ARGV[8…] change
+-- ms; ARGV[6] descriptor; ARGV[7] 1: where another request has replaced the id, only write the change; ARGV[8…] change
 -- Returns microseconds until the absolute deadline, as text; 0: the session has ended; 1: saved only; 2: it has moved
 -- include: head change
 local head = redis.call('HGET', KEYS[1], '')
@@ -12,12 +11,15 @@ local is_other = string.sub(head, 1, 32) ~= ARGV[1]
 if is_other and ARGV[7] ~= '1' then return 2 end
 local now = time_now()
 local idle = tonumber(ARGV[5])
-if not is_other then
-  local issued = string.format('%016.0f', now)
-  head = ARGV[3] .. ARGV[4] .. string.sub(head, 71, 86) .. issued .. string.sub(head, 103, 146) .. ARGV[6]
-  redis.call('HSET', KEYS[1], '', head)
+if is_other then
+  restart(KEYS[1], head, now, idle)
+  change(KEYS[1], 8)
+  return 1
 end
-if idle > 0 then restart(KEYS[1], head, now, idle) end
+local deadline = head_time(head, 2)
+local issued = string.format('%016.0f', now)
+local times = string.sub(head, 71, 86) .. issued .. string.sub(head, 103, 118) .. seen(now, idle)
+redis.call('HSET', KEYS[1], '', ARGV[3] .. ARGV[4] .. times .. ARGV[6])
 change(KEYS[1], 8)
-if is_other then return 1 end
-return string.format('%.0f', head_time(head, 2) - now)
+expire(KEYS[1], deadline, now, idle)
+return string.format('%.0f', deadline - now)

@@ -11,15 +11,25 @@ local function head_time(head, index)
   return tonumber(string.sub(head, 71 + index * 16, 86 + index * 16))
 end
 
--- Restarts the idle clock; the key expires with the nearer clock. Where that is the absolute one, or the idle time is
--- another than before, the time of the last visit does not follow from the expiry, so it is written down.
+-- How much of the idle time may pass before a visit restarts the clock: until then a load writes nothing, so nothing is
+-- replicated. The key lives that much longer, and never beyond the absolute deadline. IDLE_PARTS of session-store.ts.
+local function slack(idle)
+  return idle * 1000 / 60
+end
+
+local function expire(key, deadline, now, idle)
+  redis.call('PEXPIREAT', key, math.floor(math.min(now + idle * 1000 + slack(idle), deadline) / 1000))
+end
+
+local function seen(now, idle)
+  return string.format('%016.0f%012.0f', now, idle)
+end
+
+-- Restarts the idle clock where that is due.
 local function restart(key, head, now, idle)
-  local ends = now + idle * 1000
-  local deadline = head_time(head, 2)
-  if ends >= deadline or tonumber(string.sub(head, 135, 146)) ~= idle then
-    local seen = string.format('%016.0f%012.0f', now, idle)
-    -- A server that is full refuses it; the session is used all the same.
-    redis.pcall('HSET', key, '', string.sub(head, 1, 118) .. seen .. string.sub(head, 147))
-  end
-  redis.call('PEXPIREAT', key, string.format('%.0f', math.floor(math.min(ends, deadline) / 1000)))
+  if idle == 0 then return end
+  if now - head_time(head, 3) < slack(idle) and tonumber(string.sub(head, 135, 146)) == idle then return end
+  -- A server that is full refuses it; the session is used all the same.
+  redis.pcall('HSET', key, '', string.sub(head, 1, 118) .. seen(now, idle) .. string.sub(head, 147))
+  expire(key, head_time(head, 2), now, idle)
 end
