@@ -22,8 +22,8 @@ export interface SessionId {
   readonly handle: string
   /** Names the subject's record; undefined while nobody has signed in. */
   readonly tag: string | undefined
-  /** SHA-256 of `text`, which is stored in its place. */
-  readonly digest: Buffer
+  /** SHA-256 of `text` in base64url, which is stored in its place. A text: buffers in commands cost a write each. */
+  readonly digest: string
 }
 
 /** The id of a cookie's value; undefined where it was not made here. */
@@ -53,5 +53,5 @@ export function tagOf(subject: string): string {
 }
 
 function idOf(text: string, handle: string, tag: string | undefined): SessionId {
-  return { text, handle, tag, digest: hash('sha256', text, 'buffer') }
+  return { text, handle, tag, digest: hash('sha256', text, 'base64url') }
 }

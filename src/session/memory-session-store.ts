@@ -16,7 +16,7 @@ import {
 } from './session-store.js'
 
 interface SessionRecord {
-  digest: Buffer
+  digest: string
   epoch: string
   owner: string
   readonly createdAt: number
@@ -64,7 +64,7 @@ export class MemorySessionStore implements SessionStore {
     const now = this.#now()
     const record = this.#find(handle, now)
     if (record === undefined) return 'absent'
-    if (!record.digest.equals(digest)) {
+    if (record.digest !== digest) {
       return record.issuedAt > record.createdAt && now - record.issuedAt < MOVED_US ? 'moved' : 'absent'
     }
     if (tag !== undefined && !isCurrent(this.#subject(tag, now), handle, record.epoch)) return 'absent'
@@ -102,7 +102,7 @@ export class MemorySessionStore implements SessionStore {
     if (record === undefined) return 'ended'
     const { from, digest, epoch, owner, descriptor, orSave } = rotation
     if (record.owner !== from.owner) return 'moved'
-    const isOther = !record.digest.equals(from.digest)
+    const isOther = record.digest !== from.digest
     if (isOther && !orSave) return 'moved'
     apply(record, rotation, now)
     if (isOther) return 'saved'
@@ -112,10 +112,10 @@ export class MemorySessionStore implements SessionStore {
     return record.deadlineAt - now
   }
 
-  end(handle: string, digest: Buffer | undefined): boolean {
+  end(handle: string, digest: string | undefined): boolean {
     const now = this.#now()
     const record = this.#find(handle, now)
-    if (digest !== undefined && record?.digest.equals(digest) !== true) return false
+    if (digest !== undefined && record?.digest !== digest) return false
     if (record === undefined) this.#marks.set(handle, now + MARK_MS * 1000)
     return this.#sessions.delete(handle)
   }
@@ -192,7 +192,8 @@ function isCurrent(subject: SubjectRecord | undefined, handle: string, epoch: st
 }
 
 function apply(record: SessionRecord, { set, removed, idleMs }: Change, now: number): void {
-  for (const [name, bytes] of set) record.properties.set(name, Buffer.from(bytes))
+  for (const [name, value] of set)
+    record.properties.set(name, typeof value === 'string' ? Buffer.from(value) : Buffer.from(value))
   for (const name of removed) record.properties.delete(name)
   touch(record, now, idleMs)
 }

@@ -14,9 +14,28 @@ export interface PayloadChange {
   readonly removed: readonly string[]
   /** No property is left. */
   readonly empty: boolean
-  /** The texts that are stored when this is. */
-  readonly texts: ReadonlyMap<string, string>
+  /** What is stored when this is. */
+  readonly written: readonly Written[]
 }
+
+interface Written {
+  readonly name: string
+  readonly text: string
+  readonly value: unknown
+}
+
+/** A property as it was read or last saved. */
+interface Known {
+  /** Undefined: it is to be replaced. */
+  readonly text: string | undefined
+  /** Where a value cannot change from within, comparing it saves making its text. */
+  readonly value: unknown
+  /** False: it came from `initial` or the schema. */
+  readonly stored: boolean
+}
+
+/** Equals nothing. */
+const MUTABLE = Symbol('mutable')
 
 /** Data in Redis that does not decrypt, decode or pass the schema: there is no such session. */
 export class UnreadableError extends Error {}
@@ -30,10 +49,7 @@ export class SessionPayload {
   principal: string | undefined
   readonly #policy: SessionPolicy
   #sealer: SessionSealer | undefined
-  /** Texts of values as they were read, those of `initial` included. */
-  #texts = new Map<string, string>()
-  /** Names of properties that are stored. */
-  #stored: ReadonlySet<string>
+  #known = new Map<string, Known>()
 
   /** `holder`: an empty object that becomes the data. Throws UnreadableError. */
   constructor(
@@ -44,53 +60,40 @@ export class SessionPayload {
   ) {
     this.#policy = policy
     this.#sealer = handle === undefined ? undefined : policy.sealer?.(handle)
-    this.#stored = new Set(stored.map(([name]) => name))
     this.data = holder
     const initial = policy.initial?.()
     for (const [name, value] of initial === undefined ? [] : Object.entries(initial)) this.#put(name, value)
     for (const [name, bytes] of stored) this.#read(name, bytes)
-    if (policy.schema !== undefined) this.#validateRead(policy.schema)
+    if (policy.schema !== undefined) this.#validateRead(policy.schema, stored.length > 0)
     this.principal = policy.principal(this.data)
   }
 
   /** Throws ValueError, which names properties and no values. `handle`: of the session that it will be. */
   change(handle: string | undefined): PayloadChange {
-    const { form, schema } = this.#policy
-    const texts = new Map<string, string>()
-    const changed: [string, string][] = []
+    const written: Written[] = []
     let kept = 0
     for (const name of Object.keys(this.data)) {
       const value = this.data[name]
-      const text = this.#write(name, value)
-      if (text === undefined && value === undefined) continue
-      if (text === undefined) throw refused(name, form.problem(value) ?? 'its toJSON() returns undefined')
-      const isSame = this.#texts.get(name) === text
-      if (isSame && !this.#stored.has(name)) continue
-      texts.set(name, text)
-      if (isSame) {
-        kept += 1
-        continue
-      }
-      const problem = name === '' ? 'a property needs a name' : form.problem(value)
-      if (problem !== undefined) throw refused(name, problem)
-      changed.push([name, text])
+      const known = this.#known.get(name)
+      const text = known !== undefined && known.value === value ? known.text : this.#text(name, value)
+      if (text === undefined) continue
+      if (known?.text !== text) written.push(this.#checked(name, text, value))
+      else if (known.stored) kept += 1
     }
-    const removed = this.#stored.size === kept ? [] : [...this.#stored].filter((name) => !texts.has(name))
-    if (texts.size > PROPERTIES_MAX) throw refused('', `it has more than ${PROPERTIES_MAX} properties`)
-    if (schema !== undefined && changed.length + removed.length > 0) validate(schema, this.data)
-    const sealer = handle === undefined ? undefined : (this.#sealer ??= this.#policy.sealer?.(handle))
-    const set = changed.map(([name, text]): StoredProperty => {
-      const plain = Buffer.from(text, form.encoding)
-      return [name, sealer === undefined ? plain : sealer.seal(name, plain)]
-    })
-    return { set, removed, empty: texts.size === 0, texts }
+    const removed: string[] = []
+    for (const [name, { stored }] of this.#known)
+      if (stored && (!Object.hasOwn(this.data, name) || this.data[name] === undefined)) removed.push(name)
+    const count = kept + written.length
+    if (count > PROPERTIES_MAX) throw refused('', `it has more than ${PROPERTIES_MAX} properties`)
+    const { schema } = this.#policy
+    if (schema !== undefined && written.length + removed.length > 0) validate(schema, this.data)
+    return { set: this.#sealed(written, handle), removed, empty: count === 0, written }
   }
 
   /** What a change says is stored now. */
-  commit({ texts, removed }: PayloadChange): void {
-    for (const [name, text] of texts) this.#texts.set(name, text)
-    for (const name of removed) this.#texts.delete(name)
-    this.#stored = new Set(texts.keys())
+  commit({ written, removed }: PayloadChange): void {
+    for (const { name, text, value } of written) this.#known.set(name, { text, value: constant(value), stored: true })
+    for (const name of removed) this.#known.delete(name)
     this.principal = this.#policy.principal(this.data)
   }
 
@@ -98,25 +101,51 @@ export class SessionPayload {
   replacedBy(holder: Values): SessionPayload {
     const next = new SessionPayload(this.#policy, [], undefined, holder)
     next.#sealer = this.#sealer
-    next.#stored = this.#stored
+    for (const [name, { stored }] of this.#known)
+      if (stored) next.#known.set(name, { text: undefined, value: MUTABLE, stored })
     next.principal = this.principal
     return next
+  }
+
+  /** Undefined: the value is as good as absent. */
+  #text(name: string, value: unknown): string | undefined {
+    const text = this.#write(name, value)
+    if (text === undefined && value !== undefined)
+      throw refused(name, this.#policy.form.problem(value) ?? 'its toJSON() returns undefined')
+    return text
+  }
+
+  #checked(name: string, text: string, value: unknown): Written {
+    const problem = name === '' ? 'a property needs a name' : this.#policy.form.problem(value)
+    if (problem !== undefined) throw refused(name, problem)
+    return { name, text, value }
+  }
+
+  #sealed(written: readonly Written[], handle: string | undefined): StoredProperty[] {
+    const { form, sealer: seal } = this.#policy
+    const sealer = handle === undefined ? undefined : (this.#sealer ??= seal?.(handle))
+    return written.map(({ name, text }) => {
+      if (sealer === undefined && form.encoding === 'utf8') return [name, text]
+      const plain = Buffer.from(text, form.encoding)
+      return [name, sealer === undefined ? plain : sealer.seal(name, plain)]
+    })
   }
 
   #put(name: string, value: unknown): void {
     const text = this.#write(name, value)
     if (text === undefined) return
     this.data[name] = value
-    this.#texts.set(name, text)
+    this.#known.set(name, { text, value: constant(value), stored: this.#known.get(name)?.stored ?? false })
   }
 
   #read(name: string, bytes: Buffer): void {
     const { form } = this.#policy
     try {
-      const plain = this.#sealer === undefined ? bytes : this.#sealer.open(name, bytes)
-      const text = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString(form.encoding)
-      this.data[name] = form.read(text)
-      this.#texts.set(name, text)
+      const plain = this.#sealer === undefined ? bytes : bufferOf(this.#sealer.open(name, bytes))
+      const text = plain.toString(form.encoding)
+      const value = form.read(text)
+      this.data[name] = value
+      this.#known.set(name, { text, value: constant(value), stored: true })
     } catch {
       // What was thrown may show the value.
       throw new UnreadableError('a property cannot be decrypted or decoded')
@@ -132,17 +161,25 @@ export class SessionPayload {
   }
 
   /** What a schema adds or converts is no change of the application's. */
-  #validateRead(schema: SessionSchema): void {
+  #validateRead(schema: SessionSchema, isStored: boolean): void {
     const result = schema['~standard'].validate(this.data)
     if (isPromise(result)) throw asynchronous()
     // Data of a session that is new may lack what the schema requires.
     if (result.issues !== undefined) {
-      if (this.#stored.size === 0) return
+      if (!isStored) return
       throw new UnreadableError('its data does not pass the schema')
     }
     if (typeof result.value !== 'object' || result.value === null) return
     for (const [name, value] of Object.entries(result.value)) this.#put(name, value)
   }
+}
+
+function constant(value: unknown): unknown {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function' ? MUTABLE : value
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function validate(schema: SessionSchema, data: Values): void {

@@ -19,7 +19,7 @@ import {
 } from './session-store.js'
 
 /** Where the fields of a head begin; lua/include/head.lua has its form. */
-const HEAD = { epoch: 32, owner: 54, created: 70, issued: 86, deadline: 102, seen: 118, idle: 134, descriptor: 146 }
+const HEAD = { epoch: 43, owner: 65, created: 81, issued: 97, deadline: 113, seen: 129, idle: 145, descriptor: 157 }
 
 /** A record of a subject: epoch, time of the last revocation, the session that it spared. */
 const SUBJECT = { epoch: 22, spared: 38 }
@@ -72,7 +72,7 @@ export class RedisSessionStore implements SessionStore {
     return Buffer.isBuffer(reply) ? Number(reply.toString()) : resultOf(reply)
   }
 
-  async end(handle: string, digest: Buffer | undefined, budget?: CommandBudget): Promise<boolean> {
+  async end(handle: string, digest: string | undefined, budget?: CommandBudget): Promise<boolean> {
     const args = [digest ?? '', String(MARK_MS)]
     return (await this.#scripts.replicate(scripts.end, [this.#session(handle)], args, budget)) === 1
   }
@@ -136,7 +136,7 @@ export class RedisSessionStore implements SessionStore {
 
 function changeArguments({ set, removed }: Change): CommandArgument[] {
   const args: CommandArgument[] = [String(set.length)]
-  for (const [name, bytes] of set) args.push(name, bufferOf(bytes))
+  for (const [name, value] of set) args.push(name, typeof value === 'string' ? value : bufferOf(value))
   args.push(...removed)
   return args
 }

@@ -1,16 +1,16 @@
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 
-/** A property as it is stored. */
-export type StoredProperty = readonly [name: string, bytes: Uint8Array]
+/** A property as it is stored; a text is its UTF-8. */
+export type StoredProperty = readonly [name: string, value: string | Uint8Array]
 
 /** What a request says about the session that it wants. */
 export interface SessionKey {
   readonly handle: string
   /** Names the subject's record; undefined of a session without a subject. */
   readonly tag: string | undefined
-  /** SHA-256 of the id. */
-  readonly digest: Buffer
+  /** SHA-256 of the id, in base64url. */
+  readonly digest: string
 }
 
 /** A session that is there. Times are microseconds of the store's clock. */
@@ -38,7 +38,7 @@ export interface Change {
 
 /** A session that is made. */
 export interface Creation extends Change {
-  readonly digest: Buffer
+  readonly digest: string
   readonly epoch: string
   readonly owner: string
   readonly absoluteMs: number
@@ -48,8 +48,8 @@ export interface Creation extends Change {
 /** A session that gets another id. */
 export interface Rotation extends Change {
   /** What was loaded. */
-  readonly from: { readonly digest: Buffer; readonly owner: string }
-  readonly digest: Buffer
+  readonly from: { readonly digest: string; readonly owner: string }
+  readonly digest: string
   readonly epoch: string
   readonly owner: string
   readonly descriptor: string
@@ -96,7 +96,7 @@ export interface SessionStore {
    * Ends a session; where none is there yet, its creation fails for a minute. With a digest: only the session of that
    * id. Whether there was one.
    */
-  end(handle: string, digest: Buffer | undefined, budget?: CommandBudget): MaybePromise<boolean>
+  end(handle: string, digest: string | undefined, budget?: CommandBudget): MaybePromise<boolean>
   describe(handles: readonly string[]): MaybePromise<readonly (Described | undefined)[]>
 
   /** Enters a session into its subject's index for `lifeMs`, and makes the subject's record where there is none. */

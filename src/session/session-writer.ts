@@ -118,7 +118,7 @@ export class SessionWriter {
   }
 
   /** The session first, its place in the index second. With a digest: only the session of that id. */
-  async end(id: SessionId, digest: Buffer | undefined): Promise<void> {
+  async end(id: SessionId, digest: string | undefined): Promise<void> {
     const existed = await this.#context.store.end(id.handle, digest, this.deadline())
     if (id.tag !== undefined && (digest === undefined || existed)) await this.#withdraw(id.tag, id.handle)
   }

@@ -371,7 +371,7 @@ export class Session {
   }
 }
 
-const NO_CHANGE: PayloadChange = { set: [], removed: [], empty: false, texts: new Map() }
+const NO_CHANGE: PayloadChange = { set: [], removed: [], empty: false, written: [] }
 
 function dateOf(us: number | undefined): Date | undefined {
   return us === undefined ? undefined : new Date(us / 1000)

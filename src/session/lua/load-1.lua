@@ -14,14 +14,14 @@ for index = 1, #all, 2 do
 end
 if not head or #head < HEAD_BYTES then return false end
 local now = time_now()
-if string.sub(head, 1, 32) ~= ARGV[1] then
+if string.sub(head, 1, 43) ~= ARGV[1] then
   local issued = head_time(head, 1)
   return issued > head_time(head, 0) and now - issued < 60000000 and 1
 end
 if KEYS[2] then
   local subject = redis.call('GET', KEYS[2])
   if not subject then return false end
-  local epoch = string.sub(head, 33, 54)
+  local epoch = string.sub(head, 44, 65)
   if string.sub(subject, 1, 22) ~= epoch and string.sub(subject, 39) ~= string.sub(KEYS[1], -22) .. epoch then
     return false
   end

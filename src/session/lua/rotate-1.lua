@@ -6,8 +6,8 @@
 -- include: head change
 local head = redis.call('HGET', KEYS[1], '')
 if not head or #head < HEAD_BYTES then return 0 end
-if string.sub(head, 55, 70) ~= ARGV[2] then return 2 end
-local is_other = string.sub(head, 1, 32) ~= ARGV[1]
+if string.sub(head, 66, 81) ~= ARGV[2] then return 2 end
+local is_other = string.sub(head, 1, 43) ~= ARGV[1]
 if is_other and ARGV[7] ~= '1' then return 2 end
 local now = time_now()
 local idle = tonumber(ARGV[5])
@@ -18,7 +18,7 @@ if is_other then
 end
 local deadline = head_time(head, 2)
 local issued = string.format('%016.0f', now)
-local times = string.sub(head, 71, 86) .. issued .. string.sub(head, 103, 118) .. seen(now, idle)
+local times = string.sub(head, 82, 97) .. issued .. string.sub(head, 114, 129) .. seen(now, idle)
 redis.call('HSET', KEYS[1], '', ARGV[3] .. ARGV[4] .. times .. ARGV[6])
 change(KEYS[1], 8)
 expire(KEYS[1], deadline, now, idle)

@@ -5,7 +5,7 @@
 -- include: head change
 local head = redis.call('HGET', KEYS[1], '')
 if not head or #head < HEAD_BYTES then return 0 end
-if string.sub(head, 55, 70) ~= ARGV[1] then return 2 end
+if string.sub(head, 66, 81) ~= ARGV[1] then return 2 end
 if ARGV[2] ~= '0' then restart(KEYS[1], head, time_now(), tonumber(ARGV[2])) end
 change(KEYS[1], 3)
 return 1

@@ -1,6 +1,6 @@
--- The field '' of a session: digest of the id (32 bytes), epoch (22), owner (16), times in microseconds (16 digits each:
+-- The field '' of a session: digest of the id (43 bytes), epoch (22), owner (16), times in microseconds (16 digits each:
 -- created, issued, deadline, seen), idle clock in ms (12 digits), descriptor. A key without it is no session: a mark.
-local HEAD_BYTES = 146
+local HEAD_BYTES = 157
 
 local function time_now()
   local time = redis.call('TIME')
@@ -8,7 +8,7 @@ local function time_now()
 end
 
 local function head_time(head, index)
-  return tonumber(string.sub(head, 71 + index * 16, 86 + index * 16))
+  return tonumber(string.sub(head, 82 + index * 16, 97 + index * 16))
 end
 
 -- How much of the idle time may pass before a visit restarts the clock: until then a load writes nothing, so nothing is
@@ -28,8 +28,8 @@ end
 -- Restarts the idle clock where that is due.
 local function restart(key, head, now, idle)
   if idle == 0 then return end
-  if now - head_time(head, 3) < slack(idle) and tonumber(string.sub(head, 135, 146)) == idle then return end
+  if now - head_time(head, 3) < slack(idle) and tonumber(string.sub(head, 146, 157)) == idle then return end
   -- A server that is full refuses it; the session is used all the same.
-  redis.pcall('HSET', key, '', string.sub(head, 1, 118) .. seen(now, idle) .. string.sub(head, 147))
+  redis.pcall('HSET', key, '', string.sub(head, 1, 129) .. seen(now, idle) .. string.sub(head, 158))
   expire(key, head_time(head, 2), now, idle)
 end
