@@ -145,7 +145,7 @@ describe('cache deception', () => {
 
   test('cookies that a plugin parsed before the lookup count as read when the handler looks at them', async () => {
     const get = await start((app) => {
-      app.decorateRequest('cookies', undefined)
+      app.decorateRequest('cookies', undefined as never)
       app.addHook('onRequest', async (request) => {
         Object.assign(request, { cookies: { sid: request.headers.cookie } })
       })

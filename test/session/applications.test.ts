@@ -1,33 +1,87 @@
 import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import cookies from '@fastify/cookie'
 import cors from '@fastify/cors'
+import csrf from '@fastify/csrf-protection'
 import helmet from '@fastify/helmet'
 import websocket from '@fastify/websocket'
-import express from 'express'
+import { doubleCsrf } from 'csrf-csrf'
+import expressCors from 'cors'
+import express, { type Express } from 'express'
+import express4 from 'express4'
 import Fastify from 'fastify'
+import expressHelmet from 'helmet'
 import passport from 'passport'
+import { Strategy as LocalStrategy } from 'passport-local'
 import { expect, onTestFinished, test } from 'vitest'
-import { redwell, requireSession, sessions } from '../../src/adapters/express/index.js'
+import { WebSocket, WebSocketServer } from 'ws'
+import { redwell, requireSession, sessionOfRequest, sessions } from '../../src/adapters/express/index.js'
 import fastifyRedwell from '../../src/adapters/fastify/index.js'
+import { createRedis } from '../../src/index.js'
 import { silentLogger } from '../support/logger.js'
+import { Jar } from './bed.js'
 
 const MEMORY = { url: 'memory:', logger: silentLogger } as const
 
-/** A strategy as passport-local is one: a name and a password of the body. */
-class Local extends passport.Strategy {
-  override name = 'local'
-  override authenticate(req: express.Request): void {
-    const { username, password } = req.body as { username: string; password: string }
-    if (password === 'right') this.success({ id: username })
-    else this.fail({ message: 'wrong' }, 401)
+async function listen(app: Express | Server): Promise<number> {
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+/** A browser at an origin of this machine: keeps cookies, sends JSON. */
+class Visitor {
+  cookies = new Map<string, string>()
+
+  constructor(readonly port: number) {}
+
+  get cookie(): string {
+    return Array.from(this.cookies, ([name, value]) => `${name}=${value}`).join('; ')
+  }
+
+  async ask(path: string, body?: object, fields: Record<string, string> = {}) {
+    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { cookie: this.cookie, 'content-type': 'application/json', ...fields },
+      ...(body && { body: JSON.stringify(body) }),
+    })
+    for (const line of response.headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
+      if (value === '') this.cookies.delete(name)
+      else this.cookies.set(name, value)
+    }
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, body: jsonOr(text) }
   }
 }
 
-test('Passport signs in, keeps, and signs out, with another id at each step', async () => {
-  const app = express()
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+test.each([
+  ['Express 5', express],
+  ['Express 4', express4],
+])('passport-local signs in, keeps, and signs out, with another id at each step, on %s', async (_, framework) => {
+  const app = framework()
   const connected = redwell(MEMORY)
+  onTestFinished(() => connected.close())
   const authenticator = new passport.Passport()
-  authenticator.use(new Local())
+  authenticator.use(
+    new LocalStrategy((username, password, done) => {
+      if (password === 'right') done(null, { id: username })
+      else done(null, false, { message: 'wrong' })
+    }),
+  )
   authenticator.serializeUser((user, done) => done(null, (user as { id: string }).id))
   authenticator.deserializeUser((id: string, done) => done(null, { id }))
   app.use(connected, express.json(), sessions({ principal: (session) => session.passport?.user as string | undefined }))
@@ -36,7 +90,13 @@ test('Passport signs in, keeps, and signs out, with another id at each step', as
     req.session.theme = 'dark'
     res.json(req.session)
   })
-  app.post('/login', authenticator.authenticate('local'), (req, res) => void res.json({ user: req.user }))
+  const options = { failureMessage: true }
+  app.post('/login', authenticator.authenticate('local', options), (req, res) => void res.json({ user: req.user }))
+  app.post(
+    '/keep',
+    authenticator.authenticate('local', { keepSessionInfo: true }),
+    (req, res) => void res.json(req.session),
+  )
   app.get('/me', requireSession(), (req, res) => void res.json({ user: req.user, own: Object.keys(req.session) }))
   app.post('/logout', (req, res, next) => req.logout((error) => (error === undefined ? res.json({}) : next(error))))
   app.get('/names', (req, res) => {
@@ -45,43 +105,157 @@ test('Passport signs in, keeps, and signs out, with another id at each step', as
     for (const name in req.session) names.push(name)
     res.json(names)
   })
-  const server = app.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(async () => {
-    server.close()
-    server.closeAllConnections()
-    await connected.close()
-  })
-  const { port } = server.address() as AddressInfo
-  let cookie = ''
-  const ask = async (path: string, body?: object) => {
-    const headers = { cookie, 'content-type': 'application/json' }
-    const method = body === undefined ? 'GET' : 'POST'
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-      method,
-      headers,
-      ...(body && { body: JSON.stringify(body) }),
-    })
-    const [line] = response.headers.getSetCookie()
-    if (line !== undefined) cookie = line.split(';')[0] ?? ''
-    return { status: response.status, body: await response.json().catch(() => undefined) }
-  }
-  expect((await ask('/visit')).body).toEqual({ theme: 'dark' })
-  const anonymous = cookie
-  expect((await ask('/me')).status).toBe(401)
-  expect((await ask('/login', { username: 'ann', password: 'wrong' })).status).toBe(401)
-  expect((await ask('/login', { username: 'ann', password: 'right' })).body).toEqual({ user: { id: 'ann' } })
-  const signedIn = cookie
+  const browser = new Visitor(await listen(app))
+  const { redis } = connected
+  expect((await browser.ask('/visit')).body).toEqual({ theme: 'dark' })
+  const anonymous = browser.cookie
+  expect((await browser.ask('/me')).status).toBe(401)
+  expect((await browser.ask('/login', { username: 'ann', password: 'wrong' })).status).toBe(401)
+  // What Passport says about the failure is in the session, which stays anonymous and keeps its id.
+  expect(browser.cookie).toBe(anonymous)
+  expect((await browser.ask('/visit')).body).toEqual({ theme: 'dark', messages: ['wrong'] })
+  expect((await browser.ask('/login', { username: 'ann', password: 'right' })).body).toEqual({ user: { id: 'ann' } })
+  const signedIn = browser.cookie
   expect(signedIn).not.toBe(anonymous)
-  expect((await ask('/me')).body).toEqual({ user: { id: 'ann' }, own: ['passport'] })
-  expect(await connected.redis.sessions.list('ann')).toHaveLength(1)
-  expect((await ask('/names')).body).toEqual(['passport'])
-  expect((await ask('/logout', {})).status).toBe(200)
-  expect((await ask('/me')).status).toBe(401)
-  cookie = signedIn
-  expect((await ask('/me')).status).toBe(401)
-  expect(await connected.redis.sessions.list('ann')).toEqual([])
+  expect((await browser.ask('/me')).body).toEqual({ user: { id: 'ann' }, own: ['passport'] })
+  expect(await redis.sessions.list('ann')).toHaveLength(1)
+  expect((await browser.ask('/names')).body).toEqual(['passport'])
+  // The id that was planted before the sign-in opens nothing.
+  const thief = new Visitor(browser.port)
+  thief.cookies.set('session', anonymous.slice('session='.length))
+  expect((await thief.ask('/me')).status).toBe(401)
+  expect((await browser.ask('/logout', {})).status).toBe(200)
+  expect((await browser.ask('/me')).status).toBe(401)
+  thief.cookies.set('session', signedIn.slice('session='.length))
+  expect((await thief.ask('/me')).status).toBe(401)
+  expect(await redis.sessions.list('ann')).toEqual([])
+  await browser.ask('/visit')
+  expect((await browser.ask('/keep', { username: 'bob', password: 'right' })).body).toEqual({
+    ...{ theme: 'dark', passport: { user: 'bob' } },
+  })
 })
+
+test('`ws` has the session of its upgrade; one that is revoked is refused at the next', async () => {
+  const redis = createRedis({ ...MEMORY, sessions: { cookie: { name: 'session', secure: false } } })
+  onTestFinished(() => redis.close())
+  const jar = new Jar(redis)
+  await jar.visit(({ data }) => Object.assign(data, { userId: 'ann', count: 1 }))
+  const server = createServer()
+  const sockets = new WebSocketServer({ noServer: true })
+  const upgrade = async (...[request, socket, head]: Parameters<WebSocketServer['handleUpgrade']>): Promise<void> => {
+    const session = await redis.sessions.load(request.headers.cookie)
+    if (session.subject === undefined) return void socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
+    sockets.handleUpgrade(request, socket, head, (ws) => {
+      ws.on('message', () => {
+        session.data.count = (session.data.count ?? 0) + 1
+        session.save().then(
+          () => ws.send(String(session.data.count)),
+          (error: { reason: string }) => ws.close(4401, error.reason),
+        )
+      })
+    })
+  }
+  server.on('upgrade', (...args) => void upgrade(...(args as unknown as Parameters<typeof upgrade>)))
+  const port = await listen(server)
+  const open = async (cookie: string | undefined): Promise<WebSocket> => {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}`, { headers: { cookie: cookie ?? '' } })
+    onTestFinished(() => ws.terminate())
+    await once(ws, 'open')
+    return ws
+  }
+  await expect(open(undefined)).rejects.toThrow('401')
+  const ws = await open(jar.cookie)
+  const answered = once(ws, 'message') as Promise<[Buffer]>
+  ws.send('x')
+  expect(String((await answered)[0])).toBe('2')
+  expect((await jar.load()).data.count).toBe(2)
+  await redis.sessions.revokeAll('ann')
+  // What the connection writes goes to a record that nobody can load any more.
+  const closed = once(ws, 'close')
+  const next = Promise.race([once(ws, 'message'), closed])
+  ws.send('x')
+  await next
+  expect((await jar.load()).data).toEqual({})
+  await expect(open(jar.cookie)).rejects.toThrow('401')
+})
+
+test('helmet, CORS and csrf-csrf on Express: tokens belong to the session, and die with it', async () => {
+  const app = express()
+  const connected = redwell(MEMORY)
+  onTestFinished(() => connected.close())
+  app.use(expressHelmet(), expressCors({ origin: 'https://example.org', credentials: true }))
+  app.use(connected, express.json(), readCookies, sessions())
+  const { doubleCsrfProtection, generateCsrfToken } = doubleCsrf({
+    ...{ getSecret: () => 'a secret of the application', cookieName: 'csrf', cookieOptions: { secure: false } },
+    getSessionIdentifier: (req) => sessionOfRequest(req).handle ?? '',
+  })
+  app.use(doubleCsrfProtection)
+  app.get('/form', async (req, res) => {
+    // A session has a handle once it is saved.
+    req.session.views = (req.session.views ?? 0) + 1
+    await req.session.save()
+    res.json({ token: generateCsrfToken(req, res) })
+  })
+  app.post('/login', (req, res) => {
+    req.session.userId = 'ann'
+    res.json({})
+  })
+  app.post('/logout', async (req, res) => {
+    await req.session.end()
+    res.json({})
+  })
+  const [browser, other] = [new Visitor(await listen(app)), new Visitor(0)]
+  Object.assign(other, { port: browser.port })
+  const { body, headers } = await browser.ask('/form', undefined, { origin: 'https://example.org' })
+  const { token } = body as { token: string }
+  expect([headers.get('x-content-type-options'), headers.get('access-control-allow-credentials')]).toEqual([
+    ...['nosniff', 'true'],
+  ])
+  expect(headers.get('vary')).toBe('Origin, Cookie')
+  expect((await browser.ask('/login', {})).status).toBe(403)
+  // The handle stays over the sign-in, so the form that was open keeps working.
+  for (const path of ['/login', '/logout'])
+    expect((await browser.ask(path, {}, { 'x-csrf-token': token })).status).toBe(200)
+  // Another session, and the same browser signed out, have no use for it.
+  await other.ask('/form')
+  for (const visitor of [other, browser])
+    expect((await visitor.ask('/login', {}, { 'x-csrf-token': token })).status).toBe(403)
+})
+
+test('@fastify/csrf-protection binds tokens to who is signed in', async () => {
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(cookies)
+  await app.register(fastifyRedwell, { ...MEMORY, sessions: {} })
+  await app.register(csrf, {
+    ...{ cookieOpts: { path: '/' }, csrfOpts: { hmacKey: 'a key of the application' } },
+    getUserInfo: (request) => request.session.subject ?? '',
+  })
+  app.get('/form', async (request, reply) => ({
+    token: reply.generateCsrf({ userInfo: request.session.subject ?? '' }),
+  }))
+  app.post('/login', async (request) => {
+    request.session.data.userId = 'ann'
+    return {}
+  })
+  app.post('/pay', { onRequest: app.csrfProtection, config: { session: 'required' } }, async () => ({ paid: true }))
+  const browser = new Visitor(Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port))
+  const tokenOf = async (): Promise<Record<string, string>> => ({
+    'csrf-token': ((await browser.ask('/form')).body as { token: string }).token,
+  })
+  const before = await tokenOf()
+  await browser.ask('/login', {})
+  expect((await browser.ask('/pay', {}, before)).status).toBe(403)
+  expect((await browser.ask('/pay', {})).status).toBe(403)
+  expect((await browser.ask('/pay', {}, await tokenOf())).body).toEqual({ paid: true })
+})
+
+/** What cookie-parser does. */
+function readCookies(req: express.Request, _: express.Response, next: () => void): void {
+  const pairs = (req.headers.cookie ?? '').split('; ').map((pair) => pair.split('='))
+  req.cookies = Object.fromEntries(pairs.map(([name, value]) => [name, decodeURIComponent(value ?? '')]))
+  next()
+}
 
 test('a WebSocket has the session of its upgrade, beside helmet and CORS', async () => {
   const app = Fastify({ forceCloseConnections: true })

@@ -63,8 +63,3 @@ export class Jar {
     return result
   }
 }
-
-/** What a session cookie must not leave anywhere: everything behind the handle and the tag. */
-export function secretOf(cookie: string | undefined): string {
-  return (cookie ?? '').slice(-43)
-}

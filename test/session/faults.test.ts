@@ -1,4 +1,3 @@
-import type { RedisClientType } from '@redis/client'
 import { expect, onTestFinished, test } from 'vitest'
 import Fastify from 'fastify'
 import redwell from '../../src/adapters/fastify/index.js'
@@ -6,7 +5,8 @@ import { type Redis, SessionError, type SessionOptions } from '../../src/index.j
 import { subscribe } from '../../src/telemetry/events.js'
 import { recordingLogger } from '../support/logger.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'
-import { handle, Jar, secretOf } from './bed.js'
+import { handle, Jar } from './bed.js'
+import { command, ready, secretOf } from './traces.js'
 
 async function opened(sessions: SessionOptions = {}): Promise<{ server: RedisServer; redis: Redis; jar: Jar }> {
   const server = await startRedis()
@@ -15,20 +15,6 @@ async function opened(sessions: SessionOptions = {}): Promise<{ server: RedisSer
   const jar = new Jar(redis)
   await jar.visit(({ data }) => Object.assign(data, { userId: 'ann', count: 1 }))
   return { server, redis, jar }
-}
-
-const command = (redis: Redis, ...args: string[]): Promise<unknown> =>
-  (redis.client as RedisClientType).sendCommand(args)
-
-function ready(redis: Redis): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
-  return new Promise((resolve) => {
-    const stop = redis.onStatus((status) => {
-      if (status !== 'ready') return
-      stop()
-      resolve()
-    })
-  })
 }
 
 test.each(['hanging', 'down'] as const)(

@@ -130,7 +130,7 @@ function processOf(store: SessionStore, options: SessionOptions): Sessions {
 }
 
 /** A store whose every verb waits to be let through. */
-function stepped(store: SessionStore, gate: (name: string) => Promise<void>): SessionStore {
+export function stepped(store: SessionStore, gate: (name: string) => Promise<void>): SessionStore {
   return new Proxy(store, {
     get(target, name) {
       const verb: unknown = Reflect.get(target, name, target)

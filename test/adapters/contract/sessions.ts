@@ -1,5 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisOptions, SessionOptions } from '../../../src/index.js'
+import { command, ready, secretOf, Traces } from '../../session/traces.js'
+import { startRedis } from '../../support/redis-server.js'
 import type { Reply } from '../client.js'
 import type { Bed, Started } from '../contract.js'
 import type { Call, Route } from '../host.js'
@@ -12,7 +14,11 @@ const dataOf = ({ session }: Call): Values => session.data as Values
 class Browser {
   cookie: string | undefined
 
-  constructor(readonly app: Started) {}
+  /** `issued`: every cookie that was sent. */
+  constructor(
+    readonly app: Started,
+    readonly issued: Set<string> = new Set(),
+  ) {}
 
   async ask(path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Reply> {
     const own = this.cookie === undefined ? headers : { ...headers, cookie: this.cookie }
@@ -21,8 +27,14 @@ class Browser {
       if (name !== 'set-cookie' || !value.startsWith('session=')) continue
       const pair = value.split(';')[0] ?? ''
       this.cookie = pair === 'session=' ? undefined : pair
+      if (this.cookie !== undefined) this.issued.add(this.cookie)
     }
     return reply
+  }
+
+  /** Another browser at the same application. */
+  other(): Browser {
+    return new Browser(this.app, this.issued)
   }
 }
 
@@ -30,7 +42,8 @@ const setCookie = ({ lines }: Reply): string[] =>
   lines.filter(([name]) => name === 'set-cookie').map(([, line]) => line)
 
 /** What sessions must do on every host that has them. */
-export function sessions({ host, start }: Bed): void {
+export function sessions(bed: Bed): void {
+  const { host, start, store } = bed
   const route = (path: string, handler: Route['handler'], more: Partial<Route> = {}): Route => ({
     ...{ method: 'GET', path, handler },
     ...more,
@@ -86,10 +99,17 @@ export function sessions({ host, start }: Bed): void {
       return 'x'
     }),
   ]
-  const open = async (options: SessionOptions<Call> = {}, more: RedisOptions = {}): Promise<Browser> =>
-    new Browser(await start(shop, { sessions: options, redis: more }))
+  const made = new Traces()
+  const open = async (options: SessionOptions<Call> = {}, more: RedisOptions = {}): Promise<Browser> => {
+    const app = await start(shop, { sessions: options, redis: { logger: made.logger, ...more } })
+    made.prefixes.push(app.redis.settings.prefix)
+    return new Browser(app, made.issued)
+  }
 
   describe.skipIf(!host.traits.sessions)('sessions', () => {
+    beforeAll(() => made.begin())
+    afterAll(() => made.end())
+
     test('an anonymous visitor costs nothing: no cookie, no Vary, nothing in Redis', async () => {
       const browser = await open()
       const { headers, text } = await browser.ask('/')
@@ -181,7 +201,7 @@ export function sessions({ host, start }: Bed): void {
 
     test('two browsers are two sessions; devices have handles and descriptors, and are revoked by them', async () => {
       const one = await open({ describe: (call) => call.header('user-agent') })
-      const two = new Browser(one.app)
+      const two = one.other()
       await one.ask('/login', 'POST', { 'user-agent': 'Firefox' })
       await two.ask('/login', 'POST', { 'user-agent': 'Safari' })
       const mine = JSON.parse((await one.ask('/devices')).text) as { handle: string; subject: string }
@@ -265,6 +285,82 @@ export function sessions({ host, start }: Bed): void {
       await browser.ask('/write')
       expect((await browser.ask('/', 'GET', { 'x-health': 'yes' })).text).toBe('hello')
       expect((await browser.ask('/read', 'GET', { 'x-health': 'yes' })).status).toBe(500)
+    })
+
+    test.runIf(store === 'redis')('Redis hangs, comes back, is full, and goes: what visitors see', async () => {
+      const server = await startRedis()
+      bed.after(() => server.close())
+      const ann = await open({}, { url: server.url, commandTimeout: '300ms' })
+      const { redis } = ann.app
+      const others = { bob: ann.other(), nobody: ann.other() }
+      await ann.ask('/login', 'POST')
+      await ann.ask('/write')
+      await others.bob.ask('/login', 'POST', { 'x-user': 'bob' })
+      const signedIn = ann.cookie
+      const strict = new Browser(
+        await start(shop, {
+          sessions: { whenUnavailable: 'fail' },
+          redis: { url: server.url, prefix: redis.settings.prefix, commandTimeout: '300ms' },
+        }),
+      )
+
+      const inTrouble = async (): Promise<void> => {
+        // Pages that do not ask for the session are as before.
+        expect(await others.nobody.ask('/')).toMatchObject({ status: 200, text: 'hello' })
+        expect(await ann.ask('/')).toMatchObject({ status: 200, text: 'hello' })
+        const read = await ann.ask('/read')
+        expect([read.status, read.text, read.headers['cache-control'], setCookie(read)]).toEqual([
+          ...[200, '{}', 'no-store', []],
+        ])
+        const guarded = await ann.ask('/account')
+        expect([guarded.status, guarded.headers['retry-after'], guarded.headers['www-authenticate']]).toEqual([
+          ...[503, '1', undefined],
+        ])
+        expect((await ann.ask('/own')).headers['x-why']).toBe('unavailable')
+        for (const browser of [ann, others.nobody]) {
+          const written = await browser.ask('/write')
+          expect([written.status, setCookie(written)]).toEqual([503, []])
+        }
+        expect((await others.nobody.ask('/login', 'POST')).status).toBe(503)
+        expect(ann.cookie).toBe(signedIn)
+        strict.cookie = signedIn
+        expect((await strict.ask('/')).status).toBe(503)
+        strict.cookie = undefined
+        expect(await strict.ask('/')).toMatchObject({ status: 200, text: 'hello' })
+      }
+
+      server.pause()
+      await inTrouble()
+      // Signing out clears the cookie even then, and says that the session may still be there.
+      const signedOut = await others.bob.ask('/logout', 'POST')
+      expect([signedOut.status, setCookie(signedOut)]).toEqual([503, [expect.stringContaining('session=; Max-Age=0')]])
+      server.resume()
+      await ready(redis)
+      expect((await ann.ask('/account')).text).toBe('account')
+
+      // Full: sessions are read and ended, and nothing is written.
+      await command(redis, 'CONFIG', 'SET', 'maxmemory', '1')
+      expect((await ann.ask('/account')).text).toBe('account')
+      expect((await ann.ask('/write')).status).toBe(503)
+      const late = await others.nobody.ask('/login', 'POST', { 'x-user': 'eve' })
+      expect([late.status, setCookie(late)]).toEqual([503, []])
+      await command(redis, 'CONFIG', 'SET', 'maxmemory', '0')
+      expect((await ann.ask('/write')).status).toBe(200)
+
+      await server.kill()
+      await inTrouble()
+    })
+
+    test.runIf(store === 'redis')('no id is in keys, values, logs or events of all that these tests made', async () => {
+      const browser = await open()
+      await browser.ask('/login', 'POST')
+      const { text, keys } = await made.everything(browser.app.redis)
+      expect(made.issued.size).toBeGreaterThan(10)
+      expect(keys).toBeGreaterThan(15)
+      for (const cookie of made.issued) expect(text).not.toContain(secretOf(cookie))
+      // The search finds what is there.
+      const [handle = ''] = [...made.issued].slice(-1).map((cookie) => cookie.slice('session='.length).slice(0, 22))
+      expect(text).toContain(handle)
     })
 
     test('options that contradict one another are errors at the start, all in one', async () => {

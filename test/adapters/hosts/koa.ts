@@ -5,19 +5,23 @@ import { Readable } from 'node:stream'
 import { json as readJson } from 'node:stream/consumers'
 import compression from 'compression'
 import Koa, { type Context, type Middleware } from 'koa'
-import { createRedis, Redis } from '../../../src/index.js'
+import { sessionOf, subjectOf } from '../../../src/adapters/sessions.js'
+import { createRedis, Redis, type Session } from '../../../src/index.js'
 import {
   type Answer,
   type AppSpec,
   type Call,
   type Host,
+  requirementWithCalls,
   type Route,
+  sessionsWithCalls,
   toAnswer,
   toBytes,
   toFields,
   withCalls,
 } from '../host.js'
 import { cache, cacheEvict, cacheGroups, cachePut, redwell } from './koa-adapter.js'
+import { requireSession, sessions } from './koa-sessions.js'
 
 export const koaHost: Host = {
   name: 'Koa',
@@ -29,7 +33,7 @@ export const koaHost: Host = {
     tellsBreaks: true,
     problemType: 'application/problem+json',
     limits: false,
-    sessions: false,
+    sessions: true,
   },
   async start(spec) {
     const app = new Koa()
@@ -40,13 +44,13 @@ export const koaHost: Host = {
     const cached = redwell(
       redis,
       (message, response) => void listener(message, response),
-      principal && ((ctx) => principal(callOf(ctx))),
+      principal === undefined ? spec.sessions && subjectOf : (ctx) => principal(callOf(ctx)),
     )
     const close = async (): Promise<void> => {
       await (redis === given ? redis.cache.settled() : redis.close())
     }
     try {
-      build(app, cached, spec)
+      build(app, redis, cached, spec)
       if (spec.connect !== false) await redis.connect()
     } catch (error) {
       await close()
@@ -67,7 +71,8 @@ export const koaHost: Host = {
   },
 }
 
-function build(app: Koa, cached: Middleware, { routes, ambient, compression: compressed, onError }: AppSpec): void {
+function build(app: Koa, redis: Redis, cached: Middleware, spec: AppSpec): void {
+  const { routes, ambient, compression: compressed, onError, sessions: options } = spec
   app.use(async (ctx, next) => {
     try {
       await next()
@@ -84,6 +89,7 @@ function build(app: Koa, cached: Middleware, { routes, ambient, compression: com
   }
   if (compressed === 'outside') app.use(compress)
   app.use(cached)
+  if (options !== undefined) app.use(sessions(redis, sessionsWithCalls(options, callOf)))
   for (const route of routes) app.use(routed(route, middlewaresOf(route, compressed === 'inside')))
 }
 
@@ -103,6 +109,7 @@ function middlewaresOf(route: Route, compressed: boolean): Middleware[] {
       return refusal === undefined ? next() : send(ctx, refusal)
     })
   }
+  if (route.session !== undefined) middlewares.push(requireSession(requirementWithCalls(route.session, callOf)))
   if (route.cache !== undefined) middlewares.push(cache(name, withCalls(route.cache, callOf)))
   if (route.cachePut !== undefined) middlewares.push(cachePut(name, withCalls(route.cachePut, callOf)))
   if (route.cacheEvict !== undefined) middlewares.push(cacheEvict(name, withCalls(route.cacheEvict, callOf)))
@@ -134,8 +141,8 @@ function callOf(ctx: Context): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(ctx.headers),
-    get session(): never {
-      throw new Error('no sessions')
+    get session() {
+      return sessionOf(ctx) as Session
     },
     json: () => readJson(ctx.req),
     cacheGroups: (...names) => cacheGroups(ctx, ...names),
