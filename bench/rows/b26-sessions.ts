@@ -65,8 +65,8 @@ async function clusterOfOne(bench: Bench): Promise<string> {
   const { tunedClient } = await import('../harness/client.js')
   const client = await tunedClient(url)
   await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])
-  const state = async (): Promise<string> => (await client.clusterInfo()).toString()
-  while (!(await state()).includes('cluster_state:ok')) await new Promise((resolve) => setTimeout(resolve, 100))
+  while (!(await client.clusterInfo()).includes('cluster_state:ok'))
+    await new Promise((resolve) => setTimeout(resolve, 100))
   client.destroy()
   return url
 }

@@ -74,9 +74,7 @@ async function revocations(bench: Bench, client: TunedClient): Promise<Outcome[]
     await variant.process.call('ask', ['signIn', user, count])
     const [run] = await scriptsRun(client, /^accounts:subject/)
     const keys = (run?.[3] ?? []).slice(3, 5).map(String)
-    const copies = await Promise.all(
-      keys.map(async (key) => [key, (await client.dump(key)) as unknown as Buffer] as const),
-    )
+    const copies = await Promise.all(keys.map(async (key) => [key, await client.dump(key)] as const))
     subjects.push({ user, count, copies })
   }
   await scriptsRun(client, /^/)
@@ -112,7 +110,7 @@ async function timeOf(bench: Bench, client: TunedClient, commands: readonly Logg
     await client.configResetStat()
     for (let repeat = 0; repeat < REPEATS; repeat += 1)
       await Promise.all(commands.map(([, , , args]) => client.sendCommand([...args])))
-    const stats = (await client.info('commandstats')).toString()
+    const stats = await client.info('commandstats')
     rounds.push(Number(/^cmdstat_evalsha:.*usec_per_call=([\d.]+)/m.exec(stats)?.[1]))
   }
   return median(rounds)

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Connection } from '../../src/redis/connection.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
+import { tagOf } from '../../src/session/id.js'
 import { RedisSessionStore } from '../../src/session/redis-session-store.js'
 import type { Sessions } from '../../src/session/sessions.js'
 import { silentLogger } from '../support/logger.js'
@@ -25,7 +26,9 @@ class Actor {
     const child = fork(new URL('process-actor.ts', import.meta.url), { execArgv: ['--import', 'tsx'] })
     const actor = new Actor(child)
     child.send({ ...how, prefix: PREFIX } satisfies Start)
-    expect(await actor.#next()).toEqual({})
+    const said = await actor.#next()
+    if ('gate' in said || said.error !== undefined)
+      throw new Error(`the process did not start: ${JSON.stringify(said)}`)
     return actor
   }
 
@@ -66,14 +69,18 @@ type Race = readonly [name: string, before: readonly Act[], acts: readonly [Act,
 
 type Check = (world: World, sessions: Sessions) => Promise<void>
 
-const nobodySignedIn: Check = async ({ seen, user }, sessions) => {
-  for (const cookie of seen) expect((await sessions.load(cookie)).subject).not.toBe(user)
-  expect(await sessions.list(user)).toEqual([])
-}
-
 const oneSignedIn: Check = async ({ seen, cookie, user }, sessions) => {
   expect((await sessions.load(cookie)).subject).toBe(user)
   for (const other of seen) if (other !== cookie) expect((await sessions.load(other)).data).toEqual({})
+}
+
+const nobodySignedIn: Check = async (world, sessions) => {
+  const { seen, user, results } = world
+  // Ending is refused where the id of the request had been replaced: the browser has another one, and is signed in.
+  if (results[1]?.error === 'moved') return oneSignedIn(world, sessions)
+  expect(results[1]?.error).toBeUndefined()
+  for (const cookie of seen) expect((await sessions.load(cookie)).subject).not.toBe(user)
+  expect(await sessions.list(user)).toEqual([])
 }
 
 const bothKept: Check = async ({ cookie, results }, sessions) => {
@@ -89,7 +96,7 @@ const keptOrRefused: Check = async (world, sessions) => {
 }
 
 const RACES: readonly Race[] = [
-  ...(['write', 'rotate', 'touch', 'signIn', 'signInOther', 'end'] as const).map((act): Race => [
+  ...(['write', 'rotate', 'touch', 'signInOther', 'end'] as const).map((act): Race => [
     `S1: ${act} does not bring back what another process ends`,
     ['signIn'],
     [act, 'end'],
@@ -150,7 +157,6 @@ describe.each(['a server', 'a cluster of three primaries'])('two processes, on %
   }
 
   test.each(RACES)('%s', async (_, before, acts, check) => {
-    // An ended mark stays a minute, so that a second end is no error; a sign-in that loses is refused.
     const orders = await everyOrder<World>({
       store,
       setUp: () => begin(before),
@@ -173,7 +179,7 @@ describe.each(['a server', 'a cluster of three primaries'])('two processes, on %
     expect(done.map(({ error }) => error)).toEqual([undefined, undefined])
     const reading = await actors[0].request({ act: 'read', cookie, user })
     expect(reading.error).toBeUndefined()
-    const [handle = ''] = await store.handles((await import('../../src/session/id.js')).tagOf(user))
+    const [handle = ''] = await store.handles(tagOf(user))
     const fields = await connection.execute(
       ['HMGET', `${PREFIX}:session:${handle}`, 'count', 'views'],
       `${PREFIX}:session:${handle}`,

@@ -10,16 +10,16 @@ import { SessionGuard, type SessionRequirement } from '../../../src/session/guar
 export function sessions(redis: Redis, options: SessionOptions<Context>): Middleware {
   const declared = new DeclaredSessions(options)
   return (ctx, next) =>
-    new Promise<void>((resolve, reject) => {
+    new Promise<unknown>((resolve, reject) => {
       let proceeded = false
       serveSession({
         ...{ sessions: declared.on(redis), native: ctx, message: ctx.req, response: ctx.res },
         proceed(error) {
           // Koa has answered already, and the session could not be saved.
           if (proceeded) return ctx.onerror(error as Error)
-          if (error !== undefined) return reject(error as Error)
+          if (error !== undefined) return reject(reasonOf(error))
           proceeded = true
-          next().then(() => resolve(), reject)
+          resolve(next())
         },
       })
     })
@@ -29,13 +29,17 @@ export function sessions(redis: Redis, options: SessionOptions<Context>): Middle
 export function requireSession(requirement: SessionRequirement<Context>): Middleware {
   const guard = new SessionGuard<Context>('options of requireSession', requirement)
   return (ctx, next) =>
-    new Promise<void>((resolve, reject) => {
+    new Promise<unknown>((resolve, reject) => {
       ctx.respond = false
       ctx.res.once('close', resolve)
       guardNodeSession(guard, ctx, ctx.res, (error) => {
         delete (ctx as Partial<Context>).respond
-        if (error === undefined) next().then(() => resolve(), reject)
-        else reject(error as Error)
+        if (error === undefined) resolve(next())
+        else reject(reasonOf(error))
       })
     })
+}
+
+function reasonOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
 }
