@@ -1,6 +1,7 @@
 import type { ExplainRequest, Explanation, Refusal } from '../cache/explanation.js'
 import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
+import { withoutIds } from '../session/id.js'
 import { ask } from './live.js'
 import { fixOf, meaningOf } from './reasons.js'
 
@@ -13,7 +14,10 @@ export interface Explained extends Explanation {
 
 /** Asks the processes that know the routes. Rejects with UsageError where none of them answers such a request. */
 export async function explain(redis: Redis, request: ExplainRequest): Promise<Explained> {
-  const answers = await ask(redis, { kind: 'explain', request })
+  // The question stands in Redis for some seconds, where no id of a session may be.
+  const headers = Object.entries(request.headers ?? {}).map(([name, value]) => [name, withoutIds(value)])
+  const asked = { ...request, headers: Object.fromEntries(headers) as Record<string, string> }
+  const answers = await ask(redis, { kind: 'explain', request: asked })
   const explained = answers.flatMap(({ explanation }) => (explanation === undefined ? [] : [explanation]))
   const [first] = explained
   if (first === undefined)

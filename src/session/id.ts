@@ -33,6 +33,11 @@ export function parseId(text: string): SessionId | undefined {
   return idOf(text, text.slice(0, HANDLE_LENGTH), tag === NO_TAG ? undefined : tag)
 }
 
+/** The text with every session id in it made useless: what stays names a session and opens nothing. */
+export function withoutIds(text: string): string {
+  return text.replaceAll(/(?<![\w-])([\w-]{44})[\w-]{43}(?![\w-])/g, `$1${'A'.repeat(ID_LENGTH - SECRET_AT)}`)
+}
+
 /** A new id: of the session with this handle, or of a new one. */
 export function newId(tag: string | undefined, handle: string = nonce()): SessionId {
   return idOf(handle + (tag ?? NO_TAG) + randomBytes(32).toString('base64url'), handle, tag)

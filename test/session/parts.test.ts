@@ -5,7 +5,7 @@ import { devalueCoder } from '../../src/data/coders/devalue.js'
 import { clearingLine, cookieFor, cookieLine, localCookie, readCookie } from '../../src/session/cookie.js'
 import { sessionFields } from '../../src/session/fields.js'
 import { SessionGuard } from '../../src/session/guard.js'
-import { newId, parseId, tagOf } from '../../src/session/id.js'
+import { newId, parseId, tagOf, withoutIds } from '../../src/session/id.js'
 import { resolveSessions } from '../../src/session/options.js'
 import { sealerOf } from '../../src/session/secrets.js'
 import { handle, Jar } from './bed.js'
@@ -19,6 +19,13 @@ describe('ids', () => {
       expect(newId(tag, id.handle).text).not.toBe(id.text)
     }
     expect(tagOf('ann')).not.toBe(tagOf('bob'))
+  })
+
+  test('ids in a text are made useless, and nothing else is changed', () => {
+    const { text, handle } = newId(tagOf('ann'))
+    const without = withoutIds(`a=b; session=${text}; c=${'x'.repeat(90)}`)
+    expect(without).toMatch(new RegExp(`^a=b; session=${handle}[\\w-]{22}A{43}; c=x{90}$`))
+    expect(without).not.toContain(text.slice(44))
   })
 
   test('nothing else is an id, whatever is sent', () => {
