@@ -1,14 +1,17 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { GuardVerdict } from './dashboard.js'
 
+/** Options of `basicAuth`. */
 export interface BasicAuthOptions {
+  /** User name; must not be empty. */
   readonly username: string
+  /** Password; must not be empty. */
   readonly password: string
 }
 
 /**
- * A guard that asks for a name and a password (RFC 7617), for applications without accounts of operators. Use it over
- * TLS only. Throws TypeError where one of them is empty.
+ * Returns a guard that requires a user name and a password (RFC 7617), for applications without operator accounts. Use it
+ * over TLS only. Throws TypeError if one of them is empty.
  *
  * @example
  * dashboard(redis, { guard: basicAuth({ username: 'ops', password: process.env.OPS_PASSWORD }) })
@@ -21,7 +24,7 @@ export function basicAuth({ username, password }: BasicAuthOptions): (request: R
     // Digests, because texts of different lengths cannot be compared in constant time.
     if (timingSafeEqual(digestOf(Buffer.from(given, 'base64').toString()), wanted)) return true
     const headers = { 'www-authenticate': 'Basic realm="redwell", charset="UTF-8"', 'cache-control': 'no-store' }
-    return new Response('Name and password, please.', { status: 401, headers })
+    return new Response('Authentication required.', { status: 401, headers })
   }
 }
 

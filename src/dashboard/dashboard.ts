@@ -15,10 +15,11 @@ import { changeProblem, crossSiteProblem, HEADERS } from './security.js'
  */
 export type GuardVerdict = boolean | 'read' | Response
 
+/** Options of `dashboard`. `Native` is the framework's request. */
 export interface DashboardOptions<Native = unknown> {
   /**
-   * Who may look and who may change; asked for every request. `native` is the framework's own request: Fastify's, Express'
-   * and Nest's, or what is given to `fetch`. What it throws is 403 as well.
+   * Decides who may view and who may change; called for every request. `native` is the framework's request (Fastify,
+   * Express, Nest), or the argument of `fetch`. An error is a 403.
    */
   readonly guard: (request: Request, native: Native) => GuardVerdict | Promise<GuardVerdict>
 }

@@ -30,7 +30,7 @@ export interface LoadOptions extends ValueOptions {
   /** Longest wait for another caller's load before this caller runs its own loader, without storing. 0 does not wait. Default: `timeout`, or 10 s. */
   wait?: Duration | undefined
   /**
-   * How many callers of one key may run the loader beside each other in each process, where they cannot share a load: after
+   * Maximum number of parallel loads of one key in each process, for callers that cannot share a load: after
    * a failure, for a result that is not stored, while Redis is away. The next wait for their turn for up to `wait`, and
    * then load all the same. Excludes `wait: 0`. Default: no limit.
    */

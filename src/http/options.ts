@@ -131,11 +131,11 @@ export const HTTP_OPTIONS = {
 
   // Who gets it
   /**
-   * What selects the response in addition to its path: request fields `'accept-language'`, a list of them, or an
-   * object. `{ cookie: 'lang' }`: one cookie. `{ tenant: (request) => … }`: a value of the request; other caches are
-   * told `Vary: *`, or with `{ value, from: 'x-tenant' }` the fields that it is made of. `{ 'accept-language':
-   * 'language' }`: a field compared by `'list'`, `'exact'` or `'language'`. At most 32 variants of a path are kept.
-   * Names in the response's `Vary` are learned. Default: none.
+   * What selects the response in addition to its path: a request field such as `'accept-language'`, a list of fields,
+   * or an object. `{ cookie: 'lang' }`: one cookie. `{ tenant: (request) => … }`: a value derived from the request;
+   * other caches receive `Vary: *`, or, with `{ value, from: 'x-tenant' }`, the fields that it is derived from. `{
+   * 'accept-language': 'language' }`: a field compared by `'list'`, `'exact'` or `'language'`. At most 32 variants of a
+   * path are kept. Names in the response's `Vary` are learned. Default: none.
    */
   vary: new Option<VaryOption<never>, DeclaredVary | undefined>(checkVary, undefined),
   /**

@@ -30,7 +30,10 @@ export interface VaryFrom<Req> {
  * name. A function of the request: the value that it returns, under a name of your choice.
  */
 export type VaryBy<Req> =
-  | { readonly cookie: string | readonly string[] }
+  | {
+      /** Names of cookies. */
+      readonly cookie: string | readonly string[]
+    }
   | { readonly [name: string]: VaryRule | VaryFunction<Req> | VaryFrom<Req> | undefined }
 
 /** Names of request fields, or an object. */

@@ -76,17 +76,17 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
    */
   wait?: Duration | undefined
   /**
-   * How many requests of one key may run the handler beside each other in each process, where they cannot share a run:
-   * after a failure, behind a stream, for a response that may not be stored, while Redis is away. The next wait for
-   * their turn for up to `wait`, and then run all the same. Excludes `wait: 0`. Default: no limit.
+   * Maximum number of parallel handler runs of one key in each process, for requests that cannot share a run: after a
+   * failure, behind a stream, for a response that may not be stored, while Redis is unavailable. Further requests wait
+   * for up to `wait`, then run as well. Cannot be combined with `wait: 0`. Default: no limit.
    */
   concurrency?: number | undefined
   /**
-   * How long a run may hold its key. A handler that has not answered by then is taken for hung: the requests that wait
-   * run the handler themselves, and nothing is stored from its run. Default: `'5m'`.
+   * How long a handler run may hold its key. After that the handler is considered stuck: waiting requests run the
+   * handler themselves, and the response of the stuck run is not stored. Default: `'5m'`.
    */
   lease?: Duration | undefined
-  /** Function of the request: `false` leaves the cache out of it, such as of a preview. Default: none. */
+  /** Function of the request: `false` bypasses the cache, for example for a preview. Default: none. */
   when?: ((request: Req) => MaybePromise<boolean>) | undefined
   /** Function of the response: `false` serves it without storing it. Default: none. */
   storeWhen?: ((response: WriteResult) => boolean) | undefined
