@@ -96,9 +96,22 @@ export function decideStore(response: ResponseHead, context: RunContext): StoreD
   const effective = effectiveDirectives(response, policy)
   const { noCacheFields, privateFields } = effective.directives
   const entry = entryOf(response, context)
+  // Field by field: spreads of several shapes cost more than the rules.
   const run: Run = {
-    ...context,
-    ...effective,
+    request: context.request,
+    plan,
+    policy,
+    now,
+    requestedAt: context.requestedAt,
+    body,
+    unkeyedReads: context.unkeyedReads,
+    hasPrincipal: context.hasPrincipal,
+    ambient: context.ambient,
+    routeGroups: context.routeGroups,
+    random: context.random,
+    directives: effective.directives,
+    targeted: effective.targeted,
+    expires: effective.expires,
     response,
     entry,
     qualified: policy.personal ? noCacheFields : [...noCacheFields, ...privateFields],
@@ -106,7 +119,7 @@ export function decideStore(response: ResponseHead, context: RunContext): StoreD
     varyNames: varyNames(entry.headers, policy),
     groups: groupList(entry.headers, 'cache-groups'),
   }
-  for (const [reason, refuses] of REFUSALS) if (refuses(run)) return refuse(reason)
+  for (const rule of REFUSALS) if (rule[1](run)) return refuse(rule[0])
   if (typeof run.lifetime === 'string') return refuse(run.lifetime)
   const draft = draftOf(run, run.lifetime)
   const { freshUntil, staleUntil, errorUntil } = draft.entry

@@ -18,6 +18,7 @@ import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { describeValue, OptionsError } from '../errors.js'
 import {
+  CREDENTIALS,
   cookieOf,
   type HttpPolicy,
   type RequestHead,
@@ -247,6 +248,7 @@ export class Variants {
   readonly #scope: CacheScope
   readonly #http: HttpPolicy
   readonly #learned = new LRUCache<string, readonly string[]>({ max: LEARNED_MAX })
+  #unkeyed: { http: HttpPolicy; names: readonly string[]; fields: readonly string[] } | undefined
 
   constructor(scope: CacheScope, http: HttpPolicy) {
     this.#scope = scope
@@ -256,6 +258,14 @@ export class Variants {
   /** Names of the selecting fields of a URI, lower case and sorted. */
   names({ uri }: Location): readonly string[] {
     return this.#learned.size === 0 ? this.#http.vary : (this.#learned.get(uri) ?? this.#http.vary)
+  }
+
+  /** Fields whose reading makes a response one client's: see `unkeyedFields`. The list is the same for nearly every run. */
+  unkeyed(http: HttpPolicy, location: Location): readonly string[] {
+    const names = this.names(location)
+    if (this.#unkeyed?.http !== http || this.#unkeyed.names !== names)
+      this.#unkeyed = { http, names, fields: unkeyedFields(http, names) }
+    return this.#unkeyed.fields
   }
 
   /** The entry that the request's fields select; `named`: further fields that a response named. */
@@ -359,4 +369,20 @@ export function responseGroups(names: readonly string[], host: string | undefine
 
 function unionOf(a: readonly string[], b: readonly string[]): readonly string[] {
   return b.every((name) => a.includes(name)) ? a : [...new Set([...a, ...b])].sort()
+}
+
+/**
+ * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,
+ * and those that the route names. `names` are the fields that do select it.
+ */
+function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
+  if (policy.unkeyedReads === 'ignore') return NONE
+  const fields = [...CREDENTIALS, ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
+  return fields.filter(
+    (name) =>
+      !names.includes(name) &&
+      // `shared` says who may have the response, and the watch checks it; `auth` asserts that the field makes no difference.
+      !(name === 'authorization' && policy.auth === 'shared' && !policy.shared) &&
+      !(name === 'host' && policy.host),
+  )
 }

@@ -38,7 +38,6 @@ import {
   isWorse,
   type RequestFields,
   requestFields,
-  unkeyedFields,
 } from './request.js'
 import type { WriteSession } from './write-session.js'
 
@@ -73,12 +72,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   constructor(route: RunRoute, state: RequestState<unknown>, session?: WriteSession) {
     super()
     const { location, lease } = state
-    const names = location === undefined ? NONE : route.variants.names(location)
     this.route = route
     this.state = state
     this.#session = session
     this.#requestedAt = route.scope.now()
-    this.watched = lease === undefined && session?.stores !== true ? NONE : unkeyedFields(state.http, names)
+    const stores = lease !== undefined || session?.stores === true
+    this.watched = stores && location !== undefined ? route.variants.unkeyed(state.http, location) : NONE
     this.requestFields = requestFields(state, state.http)
   }
 
@@ -290,7 +289,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
     const { location } = this.state
-    const decision = decideStore(response, { ...this.#context(now), body })
+    const decision = decideStore(response, this.#context(now, body))
     // A failure is no reason for others not to wait for one another.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (body !== undefined && !this.#wants(response, body)) return this.#logged(NOT_WANTED)
@@ -305,11 +304,18 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /** The run, and what is known about it in addition to its response. */
-  #context(now: number): RunContext {
+  #context(now: number, body?: Buffer): RunContext {
     const { request, plan, location, http } = this.state
     return {
-      ...{ request, plan, policy: http, now, requestedAt: this.#requestedAt, ambient: this.#ambient },
-      ...{ unkeyedReads: this.unkeyedReads, hasPrincipal: this.#hasPrincipal },
+      request,
+      plan,
+      policy: http,
+      now,
+      requestedAt: this.#requestedAt,
+      body,
+      ambient: this.#ambient,
+      unkeyedReads: this.unkeyedReads,
+      hasPrincipal: this.#hasPrincipal,
       routeGroups: location?.names ?? NONE,
     }
   }

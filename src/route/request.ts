@@ -173,6 +173,8 @@ export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, par
 
 const NONE: readonly string[] = []
 
+const NO_READS: ReadonlyMap<string, string | undefined> = new Map()
+
 /** What a handler reports while it runs. */
 export abstract class HandlerReport {
   /** Request fields whose reading by the handler is to be reported to `noteRead`. Empty where it makes no difference. */
@@ -180,14 +182,15 @@ export abstract class HandlerReport {
   /** What has selected the entry: their reads are not reported. */
   abstract readonly selectors: readonly Selector[]
   protected groups: readonly string[] = NONE
-  protected readonly unkeyedReads = new Map<string, string | undefined>()
+  /** Shared by all while there are none, which is nearly always. */
+  protected unkeyedReads: ReadonlyMap<string, string | undefined> = NO_READS
 
   /**
    * The handler has read what is not part of the key: its response is for this client. Counts until the body is
    * complete. `name` is for logs; `field` is the request field behind it, undefined where that may be any.
    */
   noteRead(name: string, field: string | undefined): void {
-    this.unkeyedReads.set(name, field)
+    this.unkeyedReads = new Map(this.unkeyedReads).set(name, field)
   }
 
   /** The handler names groups that the entry of its response belongs to. Throws OptionsError for what is no name. */
@@ -243,20 +246,4 @@ export function keyedFields({ request, http }: RequestState<unknown>, names: rea
     fields.push(['cookie', cookiesOnly(request.header('cookie'), cookies)])
   }
   return fields.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
-}
-
-/**
- * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,
- * and those that the route names. `names` are the fields that do select it.
- */
-export function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
-  if (policy.unkeyedReads === 'ignore') return NONE
-  const fields = [...CREDENTIALS, ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
-  return fields.filter(
-    (name) =>
-      !names.includes(name) &&
-      // `shared` says who may have the response, and the watch checks it; `auth` asserts that the field makes no difference.
-      !(name === 'authorization' && policy.auth === 'shared' && !policy.shared) &&
-      !(name === 'host' && policy.host),
-  )
 }

@@ -29,7 +29,7 @@ import { Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
-import { HandlerReport, RequestState, type RequestContext, unkeyedFields } from './request.js'
+import { HandlerReport, RequestState, type RequestContext } from './request.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'
@@ -136,7 +136,7 @@ export class WriteSession extends HandlerReport {
     const { location } = state
     this.#rules = rules
     this.#state = state
-    this.watched = put && variants && location ? unkeyedFields(state.http, variants.names(location)) : NONE
+    this.watched = put && variants && location ? variants.unkeyed(state.http, location) : NONE
   }
 
   get selectors(): readonly Selector[] {

@@ -7,9 +7,11 @@ local JUMP = 3600000000
 -- Reads the clock; with a floor (0 or a stamp that was met) advances it beyond both. Returns incarnation and time.
 local function clock(key, nonce, server, floor)
   local value = redis.call('GET', key) or ''
+  local incarnation, at, noted, previous = string.match(value, '^(%d+) (%d+) (%S*) ?(%S*)$')
+  -- Nearly every reading: there is nothing to change.
+  if incarnation and not floor and (server == '' or server == noted or server == previous) then return incarnation, at end
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local incarnation, at, noted, previous = string.match(value, '^(%d+) (%d+) (%S*) ?(%S*)$')
   if not incarnation then
     incarnation, at, noted, previous = nonce, now, server, ''
   elseif server ~= '' and server ~= noted and server ~= previous then
