@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from '../logger.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
@@ -291,10 +292,13 @@ class Background {
     return this.#running.size >= TASKS_MAX
   }
 
-  /** Starts the work, whose errors are ignored here. False: too much is running, so it was not started. */
+  /**
+   * Starts the work in the next turn of the event loop, and ignores its errors. By then the end of a run of this process
+   * whose reply has come is known, and its key does not count as busy. False: too much is running, so it is not started.
+   */
   run(work: () => Promise<unknown>): boolean {
     if (this.full) return false
-    this.track(work())
+    this.track(nextTurn().then(work))
     return true
   }
 

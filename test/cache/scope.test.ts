@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CacheScope } from '../../src/cache/cache-scope.js'
 import type { EntryRef } from '../../src/cache/lookup.js'
@@ -348,6 +349,7 @@ describe('work in the background', () => {
         return gate
       })
     const results = Array.from({ length: 101 }, run)
+    await nextTurn()
     expect([results.filter(Boolean).length, started, scope.background.full]).toEqual([100, 100, true])
     const limited = scope.background.settled(1000)
     await vi.advanceTimersByTimeAsync(1000)
