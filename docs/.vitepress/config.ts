@@ -64,6 +64,7 @@ const guide: DefaultTheme.SidebarItem[] = [
     items: [
       { text: 'Comparison', link: '/comparison' },
       { text: 'Coming from elsewhere', link: '/migration' },
+      { text: 'Compatibility', link: '/compatibility' },
       { text: 'Support policy', link: '/support' },
     ],
   },

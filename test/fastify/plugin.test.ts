@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyReply } from 'fastify'
 import type { RedisClientType } from '@redis/client'
 import { expect, onTestFinished, test } from 'vitest'
 import redwell from '../../src/adapters/fastify/index.js'
@@ -167,3 +168,51 @@ test('a streamed answer has no ETag of ours, on the miss and on the hit', async 
   ])
   await app.close()
 })
+
+test.each([
+  ['setCookie of @fastify/cookie', (reply: FastifyReply) => withCookies(reply).setCookie('a', '1')],
+  ['clearCookie of @fastify/cookie', (reply: FastifyReply) => withCookies(reply).clearCookie('a')],
+  ['a header', (reply: FastifyReply) => reply.header('set-cookie', 'a=1')],
+])('a cookie that the handler sets by %s keeps its response from being stored', async (_, set) => {
+  const app = await withSessions()
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async (_request, reply) => {
+    set(reply)
+    return 'x'
+  })
+  const answers = [await app.inject('/x'), await app.inject('/x')]
+  expect(answers.map(({ headers }) => headers['x-redis-cache'])).toEqual(['BYPASS', 'BYPASS'])
+})
+
+test('a cookie of a web Response keeps it from being stored', async () => {
+  const app = await withSessions()
+  const headers = { 'set-cookie': 'a=1' }
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async () => new Response('x', { headers }))
+  const answers = [await app.inject('/x'), await app.inject('/x')]
+  expect(answers.map(({ headers: fields }) => fields['x-redis-cache'])).toEqual(['BYPASS', 'BYPASS'])
+})
+
+test('a cookie that a hook sets after the handler is of its response, and never of the entry', async () => {
+  const app = await withSessions()
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async () => 'x')
+  const answers = [await app.inject('/x'), await app.inject('/x'), await app.inject('/x')]
+  expect(answers.map(({ headers }) => headers['x-redis-cache'])).toEqual(['MISS', 'HIT', 'HIT'])
+  const cookies = answers.map(({ headers }) => headers['set-cookie'])
+  expect(cookies.every((cookie) => typeof cookie === 'string')).toBe(true)
+  expect(new Set(cookies).size).toBe(3)
+})
+
+/** An application whose session plugin sets a cookie on every response. */
+async function withSessions(): Promise<FastifyInstance> {
+  const load = createRequire(import.meta.url)
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(load('@fastify/cookie') as FastifyPluginAsync)
+  const session = load('@fastify/session') as FastifyPluginAsync<Readonly<Record<string, unknown>>>
+  await app.register(session, { secret: 'a secret of at least 32 characters', cookie: { secure: false } })
+  await app.register(redwell, { url: 'memory:' })
+  return app
+}
+
+function withCookies(reply: FastifyReply) {
+  return reply as unknown as { setCookie(name: string, value: string): void; clearCookie(name: string): void }
+}

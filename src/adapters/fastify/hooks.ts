@@ -9,6 +9,7 @@ import type { DeclaredWrite, Host } from '../declarations.js'
 import { type Ending, Exchange, RequestProperty, RunEnding, type Sent, settle } from '../exchange.js'
 import {
   changeFields,
+  type FieldSnapshot,
   fieldsOf,
   type FieldTarget,
   listFields,
@@ -35,6 +36,8 @@ interface Pending {
   readonly hit?: Buffer | undefined
   /** The fields as the handler set them, and as they were sent. */
   changed?: { readonly before: Fields; readonly after: Fields }
+  /** Whether the handler set a cookie. False: those that are there now were set by hooks, for this response alone. */
+  setsCookies?: boolean
 }
 
 const pending = new RequestProperty<Pending>()
@@ -87,20 +90,55 @@ function run(
 }
 
 function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<FastifyRequest>): void {
-  pending.set(reply, { ending })
+  const state: Pending = { ending }
+  pending.set(reply, state)
   // A hijacked reply never reaches onSend; its lease must not outlive the connection.
   reply.raw.once('close', () => {
     if (reply.sent) ending.abandon()
   })
   if (!request.watching) return
+  const cookies = watchCookies(reply)
   const send = reply.send.bind(reply)
-  // Hooks that run after the handler, such as that of @fastify/session, may read anything.
+  // Hooks that run after the handler, such as that of @fastify/session, may read anything and set cookies of this response.
   const answer = (payload: unknown): FastifyReply => {
     request.watching = false
+    state.setsCookies = cookies.end() || setsCookie(reply, payload, ending.ambient)
     Object.assign(reply, { send })
     return send(payload)
   }
   Object.assign(reply, { send: answer })
+}
+
+/** Whether a handler that has answered with this has set a cookie. `before`: fields that were there before it ran. */
+function setsCookie(reply: FastifyReply, payload: unknown, before: FieldSnapshot): boolean {
+  if (payload instanceof Response && payload.headers.has('set-cookie')) return true
+  const now = reply.getHeader('set-cookie')
+  return now !== undefined && String(now) !== before.get('set-cookie')
+}
+
+/** Methods of @fastify/cookie, which sets the field in a hook after the handler. */
+const COOKIE_METHODS = ['setCookie', 'cookie', 'clearCookie'] as const
+
+/** Notes whether a handler uses them; `end` returns that, and gives the reply its own methods back. */
+function watchCookies(reply: FastifyReply): { end(): boolean } {
+  const methods = reply as unknown as Record<string, unknown>
+  const restored: Record<string, unknown> = {}
+  let used = false
+  for (const name of COOKIE_METHODS) {
+    const method = methods[name]
+    if (typeof method !== 'function') continue
+    restored[name] = method
+    methods[name] = (...args: unknown[]): unknown => {
+      used = true
+      return method.apply(reply, args) as unknown
+    }
+  }
+  return {
+    end() {
+      Object.assign(reply, restored)
+      return used
+    },
+  }
 }
 
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
@@ -137,7 +175,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     () => {
       const body = unwrapResponse(reply, payload)
       const before = reply.getHeaders()
-      return chain(end(ending, request, reply, body), (sent) => {
+      return chain(end(ending, request, reply, body, state.setsCookies), (sent) => {
         state.changed = { before, after: reply.getHeaders() }
         return sent
       })
@@ -168,10 +206,17 @@ function unwrapResponse(reply: FastifyReply, payload: unknown): unknown {
   return payload.body
 }
 
-function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, payload: unknown): MaybePromise<unknown> {
+function end(
+  ending: Ending,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  setsCookies?: boolean,
+): MaybePromise<unknown> {
   const target = targetOf(reply)
   const head = { status: reply.statusCode, headers: listFields(target) }
-  const ambient = unchangedFields(target, ending.ambient)
+  const unchanged = unchangedFields(target, ending.ambient)
+  const ambient = setsCookies === false ? new Set([...unchanged, 'set-cookie']) : unchanged
   const apply = (sent: Pick<Sent, 'status' | 'headers'>): void => {
     if (sent.status !== head.status) reply.code(sent.status)
     changeFields(target, head.headers, sent.headers, ambient)

@@ -76,7 +76,9 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
 
   /** Reads all decorators, so that mistakes fail the start. Standalone contexts and microservices have no HTTP. */
   onModuleInit(): void {
-    if ((this.#adapter.httpAdapter as unknown) === undefined) return
+    const adapter: unknown = this.#adapter.httpAdapter
+    // An application context has none, a microservice null.
+    if (adapter === undefined || adapter === null) return
     for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
     routesOf(this.#redis).expectPrincipal(this.#principal)
   }
