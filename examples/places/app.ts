@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { basicAuth, dashboard } from 'redwell/dashboard'
 import redwell, { type RedwellFastifyOptions } from 'redwell/fastify'
+import { accountRoutes, sessions } from './account/routes.js'
 import type { Database } from './database.js'
 import { answerErrors } from './errors.js'
 import { countryRoutes } from './routes/countries.js'
@@ -25,10 +26,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { db, redis, adminToken = DEMO_ADMIN_TOKEN, logger = false } = options
   const app = Fastify({ logger })
   answerErrors(app)
-  await app.register(redwell, redis)
+  await app.register(redwell, { sessions, ...redis })
   placeRoutes(app, db)
   countryRoutes(app, db)
   await app.register(favouriteRoutes, { db })
+  await app.register(accountRoutes)
   await app.register(operationRoutes, { db, adminToken })
   const panel = dashboard(app.redis, { guard: basicAuth({ username: 'admin', password: adminToken }) })
   await app.register(panel.fastify, { prefix: '/ops' })

@@ -57,6 +57,9 @@ curl -i -H 'authorization: Bearer ben' ${origin}/me/favourites
 
 # The operator's page, for admin with the password ${token}: open ${origin}/ops/ in a browser
 
+# Sign in from two browsers, list your devices, and sign out of them
+${origin}/account
+
 # Clear a group: places, world, country:<code>, place:<id>, favourites:<user>
 curl -i -X POST -H "authorization: Bearer ${token}" ${origin}/admin/clear/country:${rest.country}
 

@@ -22,9 +22,9 @@ describe('ids', () => {
   })
 
   test('ids in a text are made useless, and nothing else is changed', () => {
-    const { text, handle } = newId(tagOf('ann'))
+    const { text } = newId(tagOf('ann'))
     const without = withoutIds(`a=b; session=${text}; c=${'x'.repeat(90)}`)
-    expect(without).toMatch(new RegExp(`^a=b; session=${handle}[\\w-]{22}A{43}; c=x{90}$`))
+    expect(without).toMatch(new RegExp(`^a=b; session=${text.slice(0, 44)}A{43}; c=x{90}$`))
     expect(without).not.toContain(text.slice(44))
   })
 
