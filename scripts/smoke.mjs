@@ -177,6 +177,10 @@ function runApplication(cwd, file, more = {}) {
     types: ['node'],
     ...more,
   }
+  // As applications that are bundled resolve types.
+  const bundled = { ...compilerOptions, module: 'esnext', moduleResolution: 'bundler', noEmit: true }
+  writeFileSync(join(cwd, 'tsconfig.bundler.json'), JSON.stringify({ compilerOptions: bundled, include: [file] }))
+  run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.bundler.json'], `${file} does not compile`)
   writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: [file] }))
   run(cwd, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], `${file} does not compile`)
   run(cwd, [`out/${file.replace('.ts', '.js')}`], `${file} does not work`)

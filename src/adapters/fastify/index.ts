@@ -63,6 +63,16 @@ export interface RedwellInstance {
   sessions: Sessions
 }
 
+/**
+ * Properties of the application that have another name by the option `names`, for the compiler.
+ *
+ * @example
+ * declare module 'redwell/fastify' {
+ *   interface FastifyRenamed { redis: true }
+ * }
+ */
+export interface FastifyRenamed {}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Answers this GET from the cache. */
@@ -73,7 +83,7 @@ declare module 'fastify' {
     cacheEvict?: FastifyCacheEvictOptions
   }
   // Inherited, so that another plugin's declaration of the same name has precedence over it.
-  interface FastifyInstance extends RedwellInstance {}
+  interface FastifyInstance extends Omit<RedwellInstance, keyof FastifyRenamed> {}
   interface FastifyReply {
     /** Adds groups to the entry of this reply. */
     cacheGroups(...names: string[]): this
