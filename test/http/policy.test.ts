@@ -73,7 +73,7 @@ describe('options of a route', () => {
     [
       'ttl',
       { ttl: '5 minutes' },
-      "ttl: '5 minutes' is not a duration; write a number of seconds, or '500ms', '30s', '5m', '2h', '1d'",
+      "ttl: '5 minutes' is not a duration; write '5m', or a number of seconds, or '500ms', '30s', '5m', '2h', '1d'",
     ],
     ['ttl', { ttl: -1 }, 'ttl: -1 is not a duration'],
     ['ttl', { ttl: { 200: 'x' } }, "ttl.200: 'x' is not a duration"],
