@@ -24,6 +24,7 @@ async function emitAll(): Promise<string> {
   channels.breaker.publish({ at: 0, server: 's', state: 'open', previous: 'closed' })
   channels.connection.publish({ at: 0, server: 's', status: 'ready', previous: 'unavailable' })
   channels.retry.publish({ at: 0, prefix: 'p', result: 'failed', pending: 1 })
+  channels.near.publish({ at: 0, prefix: 'p', trusted: true })
   const text = await new Promise<string>((resolve) => {
     const response = { setHeader: () => {}, end: resolve } as unknown as ServerResponse
     exporter.getMetricsRequestHandler({} as IncomingMessage, response)
