@@ -284,9 +284,10 @@ export class Changes {
 /** Tasks that may run at once; further ones are skipped, which costs a refresh and no more. */
 const TASKS_MAX = 100
 
-/** Runs work that no request waits for: bounded by count, and awaited when the application closes. */
+/** Work that no request waits for, awaited when the application closes: refreshes, bounded by count, and stores. */
 class Background {
   readonly #running = new Set<Promise<void>>()
+  readonly #stores = new Set<Promise<void>>()
 
   get full(): boolean {
     return this.#running.size >= TASKS_MAX
@@ -304,17 +305,31 @@ class Background {
 
   /** Counts work that has been started already. */
   track(work: Promise<unknown>): void {
-    const done = (): void => void this.#running.delete(running)
-    const running: Promise<void> = work.then(done, done)
-    this.#running.add(running)
+    keep(work, this.#running)
+  }
+
+  /** Counts the store of a response that may have left: awaited, and no part of the bound. */
+  trackStore(storing: Promise<unknown>): void {
+    keep(storing, this.#stores)
+  }
+
+  /** Resolves when what is being stored now has been. */
+  async stored(): Promise<void> {
+    await Promise.all(this.#stores)
   }
 
   /** Resolves when nothing runs, or at the limit: a loader that hangs must not keep the application from closing. */
   async settled(limitMs: number): Promise<void> {
-    if (this.#running.size > 0) await withLimit(this.#idle(), limitMs)
+    if (this.#running.size + this.#stores.size > 0) await withLimit(this.#idle(), limitMs)
   }
 
   async #idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running)
+    while (this.#running.size + this.#stores.size > 0) await Promise.all([...this.#running, ...this.#stores])
   }
+}
+
+function keep(work: Promise<unknown>, set: Set<Promise<void>>): void {
+  const done = (): void => void set.delete(kept)
+  const kept: Promise<void> = work.then(done, done)
+  set.add(kept)
 }

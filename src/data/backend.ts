@@ -203,7 +203,7 @@ export class CacheBackend extends Namespace {
     this.#context.scope.telemetry.reset()
   }
 
-  /** Resolves when no background refresh runs, or after this many milliseconds (default 5000). */
+  /** Resolves when no response is being stored and no background refresh runs, or after this many milliseconds (default 5000). */
   settled(limitMs: number = SETTLE_MS): Promise<void> {
     return this.#context.scope.background.settled(limitMs)
   }

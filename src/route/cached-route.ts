@@ -77,7 +77,6 @@ export class CachedRoute<Req> implements RunRoute {
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
-  readonly #storing = new Set<Promise<unknown>>()
   /** Whether a background request finds the entry by what it carries. False once one came to another key. */
   #refreshes: boolean
 
@@ -113,8 +112,8 @@ export class CachedRoute<Req> implements RunRoute {
   }
 
   /** Resolves when everything that was to be stored has been. */
-  async settled(): Promise<void> {
-    await Promise.allSettled([...this.#storing])
+  settled(): Promise<void> {
+    return this.scope.background.stored()
   }
 
   /** The functions that have selected the entry of one of its requests. */
@@ -124,9 +123,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** Counts a store of a run among what `settled` waits for. */
   track(storing: Promise<unknown>): void {
-    const done = (): void => void this.#storing.delete(tracked)
-    const tracked: Promise<void> = storing.then(done, done)
-    this.#storing.add(tracked)
+    this.scope.background.trackStore(storing)
   }
 
   /** The entry is new: its refreshes need no pause. */

@@ -220,7 +220,7 @@ export function bodies({ host, start }: Bed): void {
     let now = Date.now()
     const tap = new Tap().send('down ', 'and ', 'more')
     let runs = 0
-    const { client } = await start(
+    const { client, redis } = await start(
       [
         {
           method: 'GET',
@@ -235,6 +235,7 @@ export function bodies({ host, start }: Bed): void {
       { redis: { now: () => now } },
     )
     const good = await client.get('/x')
+    await redis.cache.settled()
     now += 20_000
     const standIn = await client.get('/x')
     expect([standIn.status, standIn.text, standIn.cache, runs]).toEqual([200, 'good', 'HIT', 2])

@@ -243,6 +243,7 @@ export function principals({ host, start }: Bed): void {
       { principal, redis: { now: () => now } },
     )
     await client.get('/x')
+    await redis.cache.settled()
     now += 90_000
     expect(await client.get('/x')).toMatchObject({ text: '1', cache: 'HIT' })
     await redis.cache.settled()

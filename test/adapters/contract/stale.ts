@@ -49,7 +49,7 @@ export function stale({ host, start }: Bed): void {
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    const { client } = await start(
+    const { client, redis } = await start(
       [
         {
           method: 'GET',
@@ -65,6 +65,7 @@ export function stale({ host, start }: Bed): void {
       { redis: { now: () => now } },
     )
     await client.get('/x')
+    await redis.cache.settled()
     now += 20_000
     const paying = client.get('/x')
     await expect.poll(() => runs).toBe(2)
@@ -101,7 +102,7 @@ export function stale({ host, start }: Bed): void {
     async (how) => {
       let now = Date.now()
       let fails = false
-      const { client } = await start(
+      const { client, redis } = await start(
         [
           {
             method: 'GET',
@@ -117,6 +118,7 @@ export function stale({ host, start }: Bed): void {
         { redis: { now: () => now } },
       )
       const good = await client.get('/x')
+      await redis.cache.settled()
       fails = true
       now += 20_000
       const standIn = await client.get('/x')
@@ -151,7 +153,7 @@ export function stale({ host, start }: Bed): void {
   test('RFC 9111 4.3.1: the handler is asked whether what is stored still holds, and its 304 is enough', async () => {
     let now = Date.now()
     const seen: string[] = []
-    const { client } = await start(
+    const { client, redis } = await start(
       [
         {
           method: 'GET',
@@ -167,6 +169,7 @@ export function stale({ host, start }: Bed): void {
       { redis: { now: () => now } },
     )
     await client.get('/x')
+    await redis.cache.settled()
     now += 20_000
     const revalidated = await client.get('/x')
     expect([revalidated.status, revalidated.text, revalidated.headers['etag']]).toEqual([200, 'whole', '"v1"'])

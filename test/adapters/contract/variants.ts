@@ -111,6 +111,7 @@ export function variants({ host, start }: Bed): void {
     const { client, redis } = await start([{ ...get, guard }, ...others], { redis: { now: () => now } })
     const ask = () => client.get('/page', { cookie: 'sid=ann; lang=de' })
     await ask()
+    await redis.cache.settled()
     now += 90_000
     expect(await ask()).toMatchObject({ text: 'run 1', cache: 'HIT' })
     await redis.cache.settled()
