@@ -1,7 +1,7 @@
 import { html, useState } from './htm-preact.js'
 import { ask, change } from './api.js'
 import { bytes, count, duration, millis, time } from './format.js'
-import { Grid, More, Problem, Search, useAnswer, useList } from './parts.js'
+import { Grid, More, Problem, Search, Words, useAnswer, useList } from './parts.js'
 
 /** What rate limits have counted. */
 export function Limits({ query, go, act, about, live }) {
@@ -152,7 +152,7 @@ export function Health({ live }) {
   const look = () => {
     setDoctor({ busy: true, findings: null, problem: null })
     ask('doctor').then(
-      ({ findings }) => setDoctor({ busy: false, findings, problem: null }),
+      (found) => setDoctor({ busy: false, ...found, problem: null }),
       (error) => setDoctor({ busy: false, findings: null, problem: error.message }),
     )
   }
@@ -188,15 +188,20 @@ export function Health({ live }) {
       ${
         doctor.findings !== null &&
         html`<${Grid}
-          label="Findings"
-          rows=${doctor.findings}
-          columns=${[
-            { name: 'Level', cell: ({ level }) => html`<span class=${level}>${level}</span>` },
-            { name: 'About', cell: ({ about }) => about },
-            { name: 'Found', cell: ({ found }) => found },
-            { name: 'What to do', cell: ({ advice }) => advice },
-          ]}
-        />`
+            label="Findings"
+            rows=${doctor.findings}
+            columns=${[
+              { name: 'Level', cell: ({ level }) => html`<span class=${level}>${level}</span>` },
+              { name: 'About', cell: ({ about }) => about },
+              { name: 'Found', cell: ({ found }) => found },
+              { name: 'What to do', cell: ({ advice }) => advice },
+            ]}
+          />
+          ${doctor.prefixes.length > 0 && html`<p>Other prefixes on these servers: ${doctor.prefixes.join(', ')}</p>`}
+          <details>
+            <summary>Settings in force, secrets masked</summary>
+            <pre tabindex="0" aria-label="Settings">${JSON.stringify(doctor.settings, undefined, 2)}</pre>
+          </details>`
       }
     </section>`
 }
@@ -320,7 +325,7 @@ function Explained({ found }) {
       ${
         fix !== '' &&
         html`<dt>What to do</dt>
-          <dd>${fix}</dd>`
+          <dd><${Words} text=${fix} /></dd>`
       }
     </dl>
   </section>`

@@ -104,28 +104,28 @@ function Route({ origin, words, minute }) {
   const history = useAnswer(() => ask('history', { origin: origin.name }), `${origin.name} ${minute}`)
   const { stores, fenced, failedStores, collapsed, waits, refreshes, staleIfError } = origin
   const numbers = {
-    stores,
-    fenced,
-    'failed stores': failedStores,
-    collapsed,
-    waits,
-    refreshes,
-    'stale on error': staleIfError,
+    stored: count(stores),
+    'not stored: invalidated meanwhile': count(fenced),
+    'failed to store': count(failedStores),
+    collapsed: count(collapsed),
+    'waited for another run': count(waits),
+    refreshed: count(refreshes),
+    'stale on error': count(staleIfError),
+    'bytes served': bytes(origin.bytes.served),
+    'bytes stored': bytes(origin.bytes.stored),
   }
   return html`<section class="card">
       <h2>${origin.name}</h2>
       <${Problem} text=${history.problem} />
       <${Chart} history=${history.value} title=${`Share answered from the cache, ${origin.name}`} />
-      <dl class="fields">
+      <dl class="numbers">
         ${Object.entries(numbers).map(
           ([name, value]) =>
-            html`<dt>${name}</dt>
-              <dd>${count(value)}</dd>`,
+            html`<div>
+              <dt>${name}</dt>
+              <dd>${value}</dd>
+            </div>`,
         )}
-        <dt>served</dt>
-        <dd>${bytes(origin.bytes.served)}</dd>
-        <dt>stored</dt>
-        <dd>${bytes(origin.bytes.stored)}</dd>
       </dl>
     </section>
     <${Reasons} title="Misses" counts=${origin.misses} words=${words} />

@@ -38,6 +38,11 @@ export function Grid({ label, columns, rows, empty = 'Nothing.' }) {
   </table>`
 }
 
+/** A text whose parts between backquotes are code. */
+export function Words({ text }) {
+  return text.split('`').map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : part))
+}
+
 /** Reasons in words, with what to do about each; the most frequent first. */
 export function Reasons({ title, counts, words }) {
   const rows = Object.entries(counts).toSorted(([, one], [, other]) => other - one)
@@ -50,11 +55,15 @@ export function Reasons({ title, counts, words }) {
       columns=${[
         { name: 'Reason', cell: ([reason]) => html`<code>${reason}</code>` },
         { name: 'Count', number: true, cell: ([, number]) => count(number) },
-        { name: 'Meaning', cell: ([reason]) => words[reason]?.[0] ?? '' },
-        { name: 'What to do', cell: ([reason]) => words[reason]?.[1] ?? '' },
+        { name: 'Meaning', cell: ([reason]) => wordsOf(words[reason]?.[0]) },
+        { name: 'What to do', cell: ([reason]) => wordsOf(words[reason]?.[1]) },
       ]}
     />
   </section>`
+}
+
+function wordsOf(text = '') {
+  return text === '' ? '' : html`<${Words} text=${text} />`
 }
 
 /** The least that a chart shows. */
@@ -89,12 +98,15 @@ export function Chart({ history, title }) {
     />`
   }
   return html`<figure>
+    <div class="plot" aria-hidden="true"><span>100 %</span><span>50 %</span><span>0 %</span></div>
     <svg class="chart" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=${title}>
       ${[0, 50, 100].map((y) => html`<line class="rule" x1="0" x2="1000" y1=${y} y2=${y} />`)} ${points.map(bar)}
       <polyline class="line" points=${line.join(' ')} />
     </svg>
     <div class="scale">
-      <span>${clock(from)}</span><span>line: 0 to 100 % from the cache; bars: lookups</span><span>${clock(to)}</span>
+      <span>${clock(from)}</span
+      ><span class="legend">line: from the cache; bars: lookups, at most ${count(most)} in five minutes</span
+      ><span>${clock(to)}</span>
     </div>
     <details>
       <summary>The same as a table</summary>
