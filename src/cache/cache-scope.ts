@@ -2,9 +2,18 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from '../logger.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import type { Entry, EntryHead, Stamp } from '../store/entry.js'
+import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
-import type { InvalidationMode, MatchKind, MatchStep, Published, ReadResult, Store, SweepStep } from '../store/store.js'
+import type {
+  InvalidationMode,
+  MatchKind,
+  MatchStep,
+  Published,
+  ReadResult,
+  Store,
+  StoredHead,
+  SweepStep,
+} from '../store/store.js'
 import { Telemetry } from '../telemetry/telemetry.js'
 import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
@@ -211,8 +220,8 @@ export class CacheScope {
     return this.#store.match(kind, pattern, cursor, count)
   }
 
-  /** Entries without their bodies, as they are stored, valid or not. */
-  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
+  /** Entries without their bodies, and the stamps of their groups, as they are stored, valid or not. */
+  heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
     return this.#store.heads(keys)
   }
 

@@ -75,20 +75,18 @@ const BODY_SHOWN_MAX = 256 * 1024
 /** A page of the entries whose keys begin with a text. */
 export async function listEntries(redis: Redis, request: PageRequest): Promise<Page<EntrySummary>> {
   const { items: keys, ...page } = await scanPage(redis, 'entries', request)
-  const heads = await redis.scope.heads(keys)
-  const known = await stampsOf(redis, heads)
+  const stored = await redis.scope.heads(keys)
+  const now = redis.scope.now()
   const items = keys.flatMap((key, index) => {
-    const head = heads[index]
-    return head === undefined ? [] : [summaryOf(key, head, known, redis.scope.now())]
+    const one = stored[index]
+    return one === undefined ? [] : [summaryOf(key, one.head, stampsOf(one.head, one.stamps), now)]
   })
   return { ...page, items }
 }
 
 type Stamps = ReadonlyMap<string, GroupStamp | undefined>
 
-async function stampsOf(redis: Redis, heads: readonly (EntryHead | undefined)[]): Promise<Stamps> {
-  const groups = [...new Set(heads.flatMap((head) => head?.groups ?? []))]
-  const { stamps } = await redis.scope.stored([], groups)
+function stampsOf({ groups }: Pick<EntryHead, 'groups'>, stamps: readonly (GroupStamp | undefined)[]): Stamps {
   return new Map(groups.map((group, index) => [group, stamps[index]]))
 }
 
@@ -146,7 +144,7 @@ export async function showEntry(redis: Redis, key: string): Promise<EntryDetail 
     scope.stored([key], entry.groups),
     scope.isLeased(key).catch(() => false),
   ])
-  const stamps = new Map(entry.groups.map((group, index) => [group, found[index]]))
+  const stamps = stampsOf(entry, found)
   const now = scope.now()
   return {
     ...summaryOf(key, head, stamps, now),

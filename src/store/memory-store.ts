@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
+import { allows, type Entry, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
 import { EntryBudget, EntryTier } from './entry-tier.js'
 import { globOf, Keyspace, namesUnder, pathGroup } from './keyspace.js'
 import { Waiters } from './leases.js'
@@ -19,6 +19,7 @@ import type {
   Store,
   SweepStep,
   WriteCommit,
+  StoredHead,
 } from './store.js'
 
 /** Nothing here can be lost, so there is one incarnation. */
@@ -179,8 +180,10 @@ export class MemoryStore implements Store {
     return { cursor: '0', scanned: all.length, removed: dead.length }
   }
 
-  async heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
-    return keys.map(this.#entry).map((entry) => entry && headOf(entry))
+  async heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
+    return keys
+      .map(this.#entry)
+      .map((entry) => entry && { head: headOf(entry), stamps: entry.groups.map(this.#groupStamp) })
   }
 
   async match(kind: MatchKind, pattern: string): Promise<MatchStep> {

@@ -3,7 +3,7 @@ import type { CommandBudget } from '../redis/deadline.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { TrackingListener } from '../redis/tracking.js'
 import { publishNear } from '../telemetry/recorder.js'
-import type { Entry, EntryHead, Stamp } from './entry.js'
+import type { Entry, Stamp } from './entry.js'
 import { Keyspace, pathGroup } from './keyspace.js'
 import type { NearCache } from './near-cache.js'
 import type {
@@ -21,6 +21,7 @@ import type {
   Store,
   SweepStep,
   WriteCommit,
+  StoredHead,
 } from './store.js'
 
 /**
@@ -155,7 +156,7 @@ export class NearStore implements Store {
     return this.store.sweep(cursor, count, now)
   }
 
-  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
+  heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
     return this.store.heads(keys)
   }
 

@@ -28,6 +28,7 @@ import type {
   Store,
   SweepStep,
   WriteCommit,
+  StoredHead,
 } from './store.js'
 
 /** The group that every entry is in. */
@@ -290,11 +291,16 @@ export class RedisStore implements Store {
     return { cursor: step.cursor, scanned: names.length, removed: removed.length }
   }
 
-  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]> {
-    return readHeads(
+  async heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
+    const heads = await readHeads(
       this.connection,
       keys.map((key) => this.#keys.entry(key)),
     )
+    const read = async (head: EntryHead, key = ''): Promise<StoredHead> => ({
+      head,
+      stamps: await this.#stamps.read(head.groups, key),
+    })
+    return Promise.all(heads.map((head, index) => head && read(head, keys[index])))
   }
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {

@@ -96,6 +96,13 @@ export interface ListedVariant {
   readonly expiresAt: number
 }
 
+/** An entry without its body. */
+export interface StoredHead {
+  readonly head: EntryHead
+  /** Of its groups, in their order, as a reader of this entry finds them: on a cluster that depends on its node. */
+  readonly stamps: readonly (GroupStamp | undefined)[]
+}
+
 /** What a pattern is matched against: stored entries, leases of keys that are being filled, or groups as they are stored. */
 export type MatchKind = 'entries' | 'leases' | 'groups'
 
@@ -172,7 +179,7 @@ export interface Store {
   /** Removes entries that can no longer be valid, a bounded number of keys at a time. */
   sweep(cursor: string, count: number, now: number): Promise<SweepStep>
   /** Entries without their bodies, in the order of the keys; undefined where there is none. For operators. */
-  heads(keys: readonly string[]): Promise<readonly (EntryHead | undefined)[]>
+  heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]>
   /** Keys that match a glob pattern (`*` only); a bounded number of keys is examined in one step. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep>
 }

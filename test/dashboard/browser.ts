@@ -20,6 +20,8 @@ export async function openPage(
 ): Promise<{ page: Page; errors: readonly string[] }> {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options })
   onTestFinished(() => context.close())
+  // Sooner than the test's own, so that a failure names what was waited for.
+  context.setDefaultTimeout(10_000)
   const page = await context.newPage()
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))

@@ -252,6 +252,7 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     expect(await page.evaluate('document.activeElement?.tagName')).toBe('MAIN')
     await page.getByRole('button', { name: 'Evict products' }).focus()
     await page.keyboard.press('Enter')
+    await page.locator('dialog').waitFor()
     await tabTo('Evict')
     await page.keyboard.press('Enter')
     await page.getByText('Evict: done.').waitFor()

@@ -53,7 +53,7 @@ function start(command: readonly string[], env: Place['env'], input = ''): Promi
 /** In a pseudo-terminal of util-linux's `script`, which passes on what is typed and returns the exit code. */
 function atTerminal(args: readonly string[], env: Place['env'], typed = ''): Promise<Said> {
   const line = [...PROGRAM, ...args].map((part) => `'${part}'`).join(' ')
-  const more = { ...env, TERM: 'xterm', NO_COLOR: '', FORCE_COLOR: '1' }
+  const more = { ...env, TERM: 'xterm', FORCE_COLOR: '1' }
   return start(['script', '-qec', `stty cols 120; ${line}`, '/dev/null'], more, typed)
 }
 
