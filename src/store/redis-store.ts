@@ -296,11 +296,9 @@ export class RedisStore implements Store {
       this.connection,
       keys.map((key) => this.#keys.entry(key)),
     )
-    const read = async (head: EntryHead, key = ''): Promise<StoredHead> => ({
-      head,
-      stamps: await this.#stamps.read(head.groups, key),
-    })
-    return Promise.all(heads.map((head, index) => head && read(head, keys[index])))
+    const withStamps = async (head: EntryHead | undefined, index: number): Promise<StoredHead | undefined> =>
+      head && { head, stamps: await this.#stamps.read(head.groups, keys[index] ?? '') }
+    return Promise.all(heads.map(withStamps))
   }
 
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {

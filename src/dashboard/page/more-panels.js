@@ -273,8 +273,8 @@ export function Explain({ query, go, act, about }) {
     })
   return html`<form onSubmit=${submit}>
       <label
-        >Method<select name="method" value=${asked.method}>
-          ${['GET', 'HEAD', 'POST', 'PUT', 'DELETE'].map((name) => html`<option selected=${name === asked.method}>${name}</option>`)}
+        >Method<select name="method" key=${asked.method}>
+          ${['GET', 'HEAD', 'POST', 'PUT', 'DELETE'].map((name) => html`<option value=${name} selected=${name === asked.method}>${name}</option>`)}
         </select></label
       >
       <label class="wide"
@@ -320,7 +320,7 @@ function Explained({ found }) {
       ${
         lastRefusal !== undefined &&
         html`<dt>Last refusal</dt>
-          <dd>${time(lastRefusal.at)}: ${lastRefusal.message}</dd>`
+          <dd>${time(lastRefusal.at)}: <${Words} text=${lastRefusal.message} /></dd>`
       }
       ${
         fix !== '' &&
