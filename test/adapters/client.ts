@@ -6,6 +6,12 @@ import type { Duplex, Readable, Writable } from 'node:stream'
 /** What a host speaks: HTTP/1.1, or HTTP/2 in clear text or over TLS. */
 export type Protocol = 'http/1.1' | 'h2c' | 'h2'
 
+/**
+ * After this a server closes an HTTP/2 session on which nothing happens, and refuses the streams that are under way to it
+ * (RFC 9113 section 6.8). Longer than a test holds a handler, or a busy machine keeps a client from its first request.
+ */
+export const HTTP2_IDLE_MS = 15_000
+
 /** The head of a response, and its body as a stream. */
 type Message = Pick<IncomingMessage, 'statusCode' | 'headers' | 'rawHeaders'> & Readable
 

@@ -14,6 +14,16 @@ const dataOf = ({ session }: Call): Values => session.data as Values
 class Browser {
   cookie: string | undefined
 
+  /** Over TLS the cookie is bound to its origin. */
+  get name(): string {
+    return this.app.protocol === 'h2' ? '__Host-session' : 'session'
+  }
+
+  /** How it is sent. */
+  get attributes(): string {
+    return this.app.protocol === 'h2' ? 'Path=/; HttpOnly; Secure; SameSite=Lax' : 'Path=/; HttpOnly; SameSite=Lax'
+  }
+
   /** `issued`: every cookie that was sent. */
   constructor(
     readonly app: Started,
@@ -24,9 +34,9 @@ class Browser {
     const own = this.cookie === undefined ? headers : { ...headers, cookie: this.cookie }
     const reply = await this.app.client.ask(path, { method, headers: own })
     for (const [name, value] of reply.lines) {
-      if (name !== 'set-cookie' || !value.startsWith('session=')) continue
+      if (name !== 'set-cookie' || !value.startsWith(`${this.name}=`)) continue
       const pair = value.split(';')[0] ?? ''
-      this.cookie = pair === 'session=' ? undefined : pair
+      this.cookie = pair === `${this.name}=` ? undefined : pair
       if (this.cookie !== undefined) this.issued.add(this.cookie)
     }
     return reply
@@ -121,7 +131,7 @@ export function sessions(bed: Bed): void {
       const browser = await open()
       const written = await browser.ask('/write')
       expect(setCookie(written)).toEqual([
-        expect.stringMatching(/^session=[A-Za-z0-9_-]{87}; Max-Age=28800; Path=\/; HttpOnly; SameSite=Lax$/),
+        expect.stringMatching(new RegExp(`^${browser.name}=[A-Za-z0-9_-]{87}; Max-Age=28800; ${browser.attributes}$`)),
       ])
       await browser.ask('/write')
       const read = await browser.ask('/read')
@@ -157,7 +167,7 @@ export function sessions(bed: Bed): void {
       await browser.ask('/login', 'POST')
       const { cookie } = browser
       const out = await browser.ask('/logout', 'POST')
-      expect(setCookie(out)).toEqual(['session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax'])
+      expect(setCookie(out)).toEqual([`${browser.name}=; Max-Age=0; ${browser.attributes}`])
       expect((await browser.app.client.get('/read', { cookie: cookie ?? '' })).text).toBe('{}')
       expect(await browser.app.redis.sessions.list('ann')).toEqual([])
     })
@@ -217,7 +227,7 @@ export function sessions(bed: Bed): void {
     test('cookies that were not made here never reach Redis', async () => {
       const browser = await open()
       for (const value of ['x', 'a'.repeat(87), `${'A'.repeat(86)}!`, '', '"quoted"', 'A'.repeat(200)]) {
-        const { text, lines } = await browser.app.client.get('/read', { cookie: `a=b; session=${value}; c=d` })
+        const { text, lines } = await browser.app.client.get('/read', { cookie: `a=b; ${browser.name}=${value}; c=d` })
         expect([text, lines.some(([name]) => name === 'set-cookie')]).toEqual(['{}', false])
       }
       expect(Object.keys(browser.app.redis.cache.stats().sessions['load'] ?? {})).toEqual(['malformed'])
@@ -359,7 +369,9 @@ export function sessions(bed: Bed): void {
       expect(keys).toBeGreaterThan(15)
       for (const cookie of made.issued) expect(text).not.toContain(secretOf(cookie))
       // The search finds what is there.
-      const [handle = ''] = [...made.issued].slice(-1).map((cookie) => cookie.slice('session='.length).slice(0, 22))
+      const [handle = ''] = [...made.issued]
+        .slice(-1)
+        .map((cookie) => cookie.slice(cookie.indexOf('=') + 1).slice(0, 22))
       expect(text).toContain(handle)
     })
 

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import redwell, { type RedwellFastifyOptions } from '../../../src/adapters/fastify/index.js'
 import { Redis, type RedisOptions } from '../../../src/index.js'
 import { certificate } from '../../support/certificate.js'
-import type { Protocol } from '../client.js'
+import { HTTP2_IDLE_MS, type Protocol } from '../client.js'
 import {
   type Answer,
   type AppSpec,
@@ -55,7 +55,7 @@ export function fastifyOver(protocol: Protocol): Host {
 /** Its types tell servers apart; what is declared on them is the same. */
 function create(protocol: Protocol): FastifyInstance {
   if (protocol === 'http/1.1') return Fastify({ forceCloseConnections: true })
-  const http2SessionTimeout = 100
+  const http2SessionTimeout = HTTP2_IDLE_MS
   if (protocol === 'h2c') return Fastify({ http2: true, http2SessionTimeout }) as unknown as FastifyInstance
   return Fastify({ http2: true, https: certificate(), http2SessionTimeout }) as unknown as FastifyInstance
 }

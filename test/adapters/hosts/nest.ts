@@ -41,7 +41,7 @@ import {
   RequireSession,
 } from '../../../src/adapters/nestjs/index.js'
 import { certificate } from '../../support/certificate.js'
-import type { Protocol } from '../client.js'
+import { HTTP2_IDLE_MS, type Protocol } from '../client.js'
 import {
   type Answer,
   type AppSpec,
@@ -125,8 +125,8 @@ async function create(
 
 const SERVERS = {
   'http/1.1': () => ({ forceCloseConnections: true }),
-  h2c: () => ({ http2: true, http2SessionTimeout: 100 }),
-  h2: () => ({ http2: true, https: certificate(), http2SessionTimeout: 100 }),
+  h2c: () => ({ http2: true, http2SessionTimeout: HTTP2_IDLE_MS }),
+  h2: () => ({ http2: true, https: certificate(), http2SessionTimeout: HTTP2_IDLE_MS }),
 }
 
 function configure(app: INestApplication, platform: Platform, spec: AppSpec): void {
