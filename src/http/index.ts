@@ -13,7 +13,16 @@ export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptio
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
 export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
 export { evaluateReuse, planRequest, planWrite } from './reuse.js'
-export { decideStore, hasNonce, isFailure, isTruncated, type RunContext, toStored, withBody } from './storage.js'
+export {
+  decideStore,
+  hasNonce,
+  isFailure,
+  declaredLength,
+  isTruncated,
+  type RunContext,
+  toStored,
+  withBody,
+} from './storage.js'
 export {
   type BypassReason,
   Flag,

@@ -231,7 +231,8 @@ export function hasNonce({ headers }: ResponseHead, body: Buffer): boolean {
   })
 }
 
-function declaredLength({ headers }: ResponseHead): number | undefined {
+/** The length that the head of a response says its body has. */
+export function declaredLength({ headers }: ResponseHead): number | undefined {
   return parseDeltaSeconds(firstField(headers, 'content-length')?.trim())
 }
 

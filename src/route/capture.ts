@@ -16,22 +16,28 @@ export interface CaptureTarget {
 /** Keeps a copy of a body while it streams out. Gives up over the limit; the stream does not notice. */
 export class Capture {
   readonly #limit: number
+  readonly #length: number | undefined
   readonly #target: CaptureTarget
   readonly #timer: NodeJS.Timeout
   #chunks: Buffer[] = []
   #bytes = 0
   #open = true
 
-  constructor(limit: number, target: CaptureTarget) {
+  /** `length`: what the head says that the body has. */
+  constructor(limit: number, target: CaptureTarget, length?: number) {
     this.#limit = limit
+    this.#length = length
     this.#target = target
     this.#timer = setTimeout(() => this.stalled(), WAIT_FOR_BODY_MS)
     this.#timer.unref()
   }
 
-  /** Copies the bytes: a handler may use its buffer again. */
-  write(chunk: Uint8Array | string): void {
-    if (!this.#open) return
+  /**
+   * Copies the bytes: a handler may use its buffer again. With the last of a declared length the client has the whole
+   * body, whatever comes after it: a promise, where there is one, resolves when they may leave.
+   */
+  write(chunk: Uint8Array | string): MaybePromise<unknown> {
+    if (!this.#open) return undefined
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
     this.#bytes += length
     if (this.#bytes > this.#limit) return this.#giveUp('body-too-large')
@@ -40,6 +46,7 @@ export class Capture {
     if (typeof chunk === 'string') copy.write(chunk)
     else copy.set(chunk)
     this.#chunks.push(copy)
+    return this.#bytes === this.#length ? this.complete() : undefined
   }
 
   /** The reader is slower than the source, so that the end may be far away. */

@@ -3,6 +3,7 @@ import { groupProblems } from '../cache/key.js'
 import {
   buildMissResponse,
   buildStoredResponse,
+  declaredLength,
   decideStore,
   endFreshness,
   freshen,
@@ -24,7 +25,7 @@ import {
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
-import { Capture } from './capture.js'
+import { Capture, type CaptureTarget } from './capture.js'
 import type { Stored } from './entry-key.js'
 import { gainedPrincipal } from './principal.js'
 import { Result } from './result.js'
@@ -195,7 +196,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
     const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
       this.#guarded(() => this.#settle(response, whole, body))
-    return new Capture(this.state.http.maxBodyBytes, {
+    const target: CaptureTarget = {
       complete: (body) => {
         this.#answer = { status: response.status, headers, body }
         return settle(this.#whole(response, decision, body), body)
@@ -205,7 +206,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
         void settle(reason === 'truncated' ? refused : this.#logged(refused))
       },
       releaseWaiters: () => this.state.lease?.releaseWaiters(),
-    })
+    }
+    return new Capture(this.state.http.maxBodyBytes, target, declaredLength(response))
   }
 
   /**

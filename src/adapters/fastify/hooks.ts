@@ -252,9 +252,13 @@ function streamOf(payload: unknown): Readable {
 function capturing(capture: Capture): Transform {
   return new Transform({
     transform(chunk: Buffer, _, next) {
-      capture.write(chunk)
-      if (!this.push(chunk)) capture.stalled()
-      next()
+      const pass = (): void => {
+        if (!this.push(chunk)) capture.stalled()
+        next()
+      }
+      const stored = capture.write(chunk)
+      if (isPromise(stored)) stored.then(pass, pass)
+      else pass()
     },
     flush(next) {
       const stored = capture.complete()

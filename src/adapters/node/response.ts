@@ -146,10 +146,21 @@ class Interception {
 
   #write(args: Args): boolean {
     if (!this.#passes('write', args)) return false
-    this.#capture?.write(bytesOf(args))
+    const stored = this.#capture?.write(bytesOf(args))
+    if (isPromise(stored)) return this.#holdBack(args, stored)
     const isDrained = this.#call('write', args) === true
     if (!isDrained) this.#capture?.stalled()
     return isDrained
+  }
+
+  /** The last bytes of a body leave when it is stored. */
+  #holdBack(args: Args, stored: Promise<unknown>): false {
+    const pass = (): void => this.#pass()
+    this.#capture = undefined
+    this.#state = 'deciding'
+    this.#waiting.push(() => this.#own.write(...args))
+    stored.then(pass, pass)
+    return false
   }
 
   #end(args: Args): ServerResponse {
@@ -251,12 +262,11 @@ class Interception {
   #endStream(args: Args): void {
     const capture = this.#capture
     this.#capture = undefined
-    capture?.write(bytesOf(args))
     const end = (): void => {
       this.#restore()
       this.#call('end', args)
     }
-    const stored = capture?.complete()
+    const stored = capture?.write(bytesOf(args)) ?? capture?.complete()
     if (isPromise(stored)) stored.then(end, end)
     else end()
   }

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { OutgoingResponse } from '../../http/index.js'
+import { isPromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
@@ -180,8 +181,8 @@ function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined)
       async pull(controller) {
         try {
           const chunk = await next()
-          if (chunk === undefined) await capture?.complete()
-          else capture?.write(chunk)
+          const stored = chunk === undefined ? capture?.complete() : capture?.write(chunk)
+          if (isPromise(stored)) await stored
           if (chunk === undefined) controller.close()
           else controller.enqueue(chunk)
         } catch (error) {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { chaos, memoryStores } from '../../../src/testing/index.js'
 import type { Bed } from '../contract.js'
 import type { Line } from '../host.js'
 
@@ -183,6 +184,33 @@ export function bodies({ host, start }: Bed): void {
     taps[1]!.send('whole').end()
     expect(await asking).toMatchObject({ text: 'run 2, whole', cache: 'MISS' })
     expect(await client.get('/s')).toMatchObject({ text: 'run 2, whole', cache: 'HIT' })
+  })
+
+  test('the last byte of a streamed body of known length leaves when its variant can be found', async () => {
+    const store = chaos(memoryStores()('test')).slow(50, 'put')
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 60 },
+          handler: (call) => ({
+            headers: [
+              ['content-type', 'text/plain'],
+              ['content-length', '5'],
+              ['vary', 'accept-language'],
+            ],
+            stream: new Tap().send('in ', call.header('accept-language') ?? 'no').end(),
+          }),
+        },
+      ],
+      { redis: { store: () => store, commandTimeout: 5 } },
+    )
+    const ask = (language: string) => client.get('/x', { 'accept-language': language })
+    const replies = [await ask('en'), await ask('fr'), await ask('fr'), await ask('en')]
+    expect(replies.map(({ text, cache }) => `${text} ${cache}`)).toEqual([
+      ...['in en MISS', 'in fr MISS', 'in fr HIT', 'in en HIT'],
+    ])
   })
 
   test('a client that goes away before its answer leaves no lease behind', async () => {
