@@ -151,7 +151,7 @@ export class CacheBackend extends Namespace {
    * await redis.cache.deletePath('/products/42')
    */
   async deletePath(url: string, options: PathOptions = {}): Promise<Evicted> {
-    if (typeof url !== 'string' || url === '')
+    if (typeof url !== 'string' || !(url.startsWith('/') || URL.canParse(url)))
       throw new OptionsError('arguments of deletePath', [`${describeValue(url)} is not a URL; write '/products/42'`])
     const problems = unknownOptions(options, ['host', 'per', 'prefix'])
     if (problems.length > 0) throw new OptionsError('options of deletePath', problems)

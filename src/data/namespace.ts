@@ -2,7 +2,7 @@ import type { CacheScope, Evicted } from '../cache/cache-scope.js'
 import { type Key, namespaceGroup, PREFIX_GROUP } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { WriteStamp } from '../cache/write.js'
-import { describeValue, UsageError } from '../errors.js'
+import { describeValue, UNDEFINED_TTL, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
 import { type Budgets, lifetimeOf, type RequestMemo, Throttle, ValueEngine } from './engine.js'
@@ -78,6 +78,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.name = name ?? ''
     this.#context = context
     const { scope, logger } = context
+    if ('ttl' in options && options.ttl === undefined)
+      logger.warn(`redwell: namespace '${this.name}': ${UNDEFINED_TTL}`)
     const refs = new ValueRefs(this.name, version)
     const codec = new ValueCodec({ coder, schema, compressor, logger }, refs)
     this.#engine = new ValueEngine(scope, refs, codec, scope.telemetry.namespace(this.name), context)
@@ -319,6 +321,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     if (options === NO_OPTIONS) return this.#defaults
     if (this.#last !== undefined && sameOptions(options, this.#last.options)) return this.#last.resolved
     const resolved = resolveOptions(`options of ${operation}`, options, this.#defaults)
+    if ('ttl' in options && options.ttl === undefined && this.#last === undefined)
+      this.#context.logger.warn(
+        `redwell: ${operation}${this.name === '' ? '' : ` of '${this.name}'`}: ${UNDEFINED_TTL}`,
+      )
     this.#last = { options: pickOptions(options), resolved }
     return resolved
   }

@@ -162,6 +162,7 @@ const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
   ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
   ['principal', ({ hasPrincipal }) => hasPrincipal === true],
   ['unkeyed-read', (run) => run.policy.unkeyedReads !== 'ignore' && readsUnkeyed(run)],
+  ['reflected-origin', (run) => run.policy.unkeyedReads !== 'ignore' && reflectsOrigin(run)],
   ['response-no-cache', (run) => run.directives.noCache && !(run.policy.revalidate && storesOneOf(VALIDATORS, run))],
   ['vary-star', (run) => run.varyNames === '*'],
   [
@@ -218,6 +219,12 @@ export function isTruncated(response: ResponseHead, body: Buffer): boolean {
 
 /** Fields with a value of one response alone, which its body repeats. */
 const NONCE_FIELDS = ['content-security-policy', 'content-security-policy-report-only', 'x-csrf-token', 'x-xsrf-token']
+
+/** The answer to a request of one web page, which others may not read. */
+function reflectsOrigin({ entry, request, varyNames: names }: Run): boolean {
+  const allowed = firstField(entry.headers, 'access-control-allow-origin')
+  return allowed !== undefined && allowed !== '*' && allowed === request.header('origin') && !names.includes('origin')
+}
 
 /** Whether a body contains a nonce or a token of its own head: another answer has another one, or all would share it. */
 export function hasNonce({ headers }: ResponseHead, body: Buffer): boolean {

@@ -65,6 +65,10 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
     'its handler read a cookie or credential that is not part of the key',
     'Add it to the key with `per` or `vary`, or do not read it.',
   ],
+  'reflected-origin': [
+    'its Access-Control-Allow-Origin repeats the Origin of its request',
+    'Add Vary: Origin, or set the field before the cache.',
+  ],
   'store-when': ['the `storeWhen` of the route returned false', ''],
   nonce: [
     'its body contains a nonce or token from its own header fields',

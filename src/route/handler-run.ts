@@ -248,6 +248,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     this.#settled = true
     this.stored = true
     this.route.onStored(lease.ref.key)
+    if (stored.body.length === 0 && stored.decision.entry.status === 200) this.route.refusals.storesNothing()
     const { done, learns } = this.route.variants.store(request, location, lease, stored)
     const storing = done.catch(() => lease.release()).then(() => true)
     this.route.track(storing)

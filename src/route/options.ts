@@ -307,9 +307,10 @@ export function resolvePolicy<Req>(
   options: CacheOptions<Req> | CachePutOptions<Req>,
   defaults: RouteDefaults,
 ): RoutePolicy<Req> {
-  if (!isObject(options)) throw new OptionsError(where, ['options must be an object'])
+  checkObject(where, options, "{ ttl: '5m' }")
   const problems: string[] = []
   checkNames(options, 'entry', problems)
+  checkContradictions(options, problems)
   const own = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
   const { enabled, earlyRefresh, wait, concurrency, lease, query } = own
   if (concurrency !== undefined && wait === 0)
@@ -341,13 +342,34 @@ function anonymous(options: HttpOptions): Parameters<typeof resolveHttpPolicy>[0
   return { ...options, per: undefined, private: undefined, auth: options.auth === 'keyed' ? undefined : options.auth }
 }
 
+/** `app.get('/a', cache, handler)` hands a request to the function that makes the middleware. */
+function checkObject(where: string, options: unknown, sample: string): void {
+  const isRequest = isObject(options) && ['headers', 'req', 'raw'].some((name) => name in options)
+  if (isObject(options) && !isRequest) return
+  const given = isRequest ? 'a request' : describeValue(options)
+  const word = where.replace(/^options of /, '')
+  const call = isRequest ? `, and call it where the route is declared: ${word}(${sample})` : ''
+  throw new OptionsError(where, [`${given} is not an object of options; write ${sample}${call}`])
+}
+
+/** Options of which one leaves the other without effect. */
+function checkContradictions<Req>(options: CacheOptions<Req> | CachePutOptions<Req>, problems: string[]): void {
+  const { key, query, host, collapse, wait, etag, clientMaxAge } = options
+  const excludes = (name: string, why: string): void => void problems.push(`${name}: ${why}; leave one of the two out`)
+  if (key !== undefined && query !== undefined) excludes('query', 'has no effect with `key`, which takes its place')
+  if (key !== undefined && host === true) excludes('host', 'has no effect with `key`, which takes its place')
+  if (collapse === false && wait !== undefined) excludes('wait', 'has no effect with `collapse: false`')
+  if (etag === false && clientMaxAge === 0)
+    excludes('clientMaxAge', '`0` needs an ETag for clients to ask by, and `etag` is false')
+}
+
 /** Options of `cacheEvict`. */
 export function resolveEvictPolicy<Req>(
   where: string,
   options: CacheEvictOptions<Req>,
   defaults: RouteDefaults,
 ): EvictPolicy<Req> {
-  if (!isObject(options)) throw new OptionsError(where, ['options must be an object with `group`, `key` or both'])
+  checkObject(where, options, "{ key: 'path' }")
   const problems: string[] = []
   checkNames(options, 'evict', problems)
   if (options.group === undefined && options.key === undefined) {

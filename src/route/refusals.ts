@@ -19,6 +19,8 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   principal:
     'its request has a principal that was not known at the lookup (authenticate before the cache, or use `per`)',
   'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
+  'reflected-origin':
+    'its Access-Control-Allow-Origin is the Origin of its request, which other responses must not have (add Vary: Origin, or set it before the cache)',
   'store-when': 'the `storeWhen` of the route returned false',
   nonce:
     'its body contains a nonce or token from its own header fields (Content-Security-Policy, X-Csrf-Token), which other responses must not have',
@@ -72,7 +74,15 @@ export class RefusalLog {
     const message = `${REFUSALS[reason]}${read}`
     this.#last ??= new LRUCache({ max: REMEMBERED_MAX })
     if (key !== undefined) this.#last.set(key, { reason, message, at: new Date(at) })
-    this.#once(`redwell: a response of ${this.#route} was not stored: ${message}`)
+    // A status that a route does not store is no mistake: 404 for what does not exist.
+    if (reason !== 'status') this.#once(`redwell: a response of ${this.#route} was not stored: ${message}`)
+  }
+
+  /** A 200 without a body was stored. */
+  storesNothing(): void {
+    this.#once(
+      `redwell: ${this.#route} answered 200 without a body, and that is stored like any response. Did its handler return undefined? Answer 404 for what does not exist, or leave it out with \`storeWhen\``,
+    )
   }
 
   /** Requests with a principal do not use the cache. */

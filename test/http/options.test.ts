@@ -2,13 +2,15 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { OptionsError } from '../../src/errors.js'
-import { HTTP_OPTIONS } from '../../src/http/index.js'
+import { HTTP_OPTIONS, resolveOptions } from '../../src/http/index.js'
 import { principalText } from '../../src/route/principal.js'
 import {
   type CacheEvictOptions,
   type CacheOptions,
+  checkNames,
   resolveEvictPolicy,
   resolvePolicy,
+  ROUTE_OPTIONS,
   type RouteDefaults,
 } from '../../src/route/options.js'
 
@@ -120,4 +122,65 @@ test('the tables of the docs and the defaults in comments are those of the rows'
   const script = join(import.meta.dirname, '../../scripts/option-tables.mjs')
   const { status, stderr } = spawnSync(process.execPath, [script, '--check'], { encoding: 'utf8' })
   expect([status, stderr]).toEqual([0, ''])
+})
+
+describe('every option refuses what it cannot mean, naming itself', () => {
+  // What each option takes of these values. A new option has to be added, or refuses them all.
+  const WRONG: readonly (readonly [string, unknown])[] = [
+    ['a text', 'false'],
+    ['minus one', -1],
+    ['NaN', Number.NaN],
+    ['null', null],
+    ['a symbol', Symbol('x')],
+    ['an empty object', {}],
+  ]
+  const TAKES: Readonly<Record<string, readonly string[]>> = {
+    cacheStatus: ['a text'],
+    group: ['a text'],
+    query: ['an empty object'],
+    targets: ['a text'],
+    vary: ['a text', 'an empty object'],
+  }
+  const names = [...new Set([...Object.keys(HTTP_OPTIONS), ...Object.keys(ROUTE_OPTIONS)])].filter(
+    (name) => name !== 'prefix',
+  )
+  const table = { ...HTTP_OPTIONS, ...ROUTE_OPTIONS }
+
+  test.each(names.flatMap((name) => WRONG.map(([what, value]) => [name, what, value] as const)))(
+    '%s: %s',
+    (name, what, value) => {
+      const problems: string[] = []
+      resolveOptions(table, { [name]: value }, 'app', problems)
+      expect(problems.length === 0).toBe(TAKES[name]?.includes(what) === true)
+      expect(problems.filter((problem) => !problem.startsWith(`${name}:`) && !problem.startsWith(`${name}.`))).toEqual(
+        [],
+      )
+    },
+  )
+
+  test.each(names.filter((name) => name.length > 3))('%s misspelt is answered with its name', (name) => {
+    const swapped = `${name.slice(0, 2)}${name[3]}${name[2]}${name.slice(4)}`
+    const snake = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    for (const wrong of new Set([name.slice(0, -1), `${name}s`, swapped, snake, name.toUpperCase()])) {
+      if (names.includes(wrong)) continue
+      const problems: string[] = []
+      checkNames({ [wrong]: 1 }, 'entry', problems)
+      expect(problems).toEqual([expect.stringMatching(/did you mean `\w+`\?$/)])
+    }
+  })
+})
+
+test.each([
+  [
+    { key: String, query: { only: ['a'] } },
+    'query: has no effect with `key`, which takes its place; leave one of the two out',
+  ],
+  [{ key: String, host: true }, 'host: has no effect with `key`, which takes its place; leave one of the two out'],
+  [{ collapse: false, wait: 1 }, 'wait: has no effect with `collapse: false`; leave one of the two out'],
+  [
+    { etag: false, clientMaxAge: 0 },
+    'clientMaxAge: `0` needs an ETag for clients to ask by, and `etag` is false; leave one of the two out',
+  ],
+])('options of which one leaves the other without effect: %o', (options, problem) => {
+  expect(problemsOf(policyOf, { ttl: 60, ...options })).toEqual([problem])
 })

@@ -476,3 +476,22 @@ test('the facts of the body complete a decision that was made on the head', () =
   expect(decision).toMatchObject({ store: true, addedHeaders: [] })
   expect(storable({ options: R }).addedHeaders[0]).toBe('ETag')
 })
+
+test.each<[string, string[], Record<string, string>, string | undefined]>([
+  [
+    'repeats the Origin',
+    ['Access-Control-Allow-Origin', 'https://a.example'],
+    { origin: 'https://a.example' },
+    'reflected-origin',
+  ],
+  ['is for all', ['Access-Control-Allow-Origin', '*'], { origin: 'https://a.example' }, undefined],
+  ['is another', ['Access-Control-Allow-Origin', 'https://b.example'], { origin: 'https://a.example' }, undefined],
+  [
+    'repeats the Origin and varies',
+    ['Access-Control-Allow-Origin', 'https://a.example', 'Vary', 'Origin'],
+    { origin: 'https://a.example' },
+    undefined,
+  ],
+])('an Access-Control-Allow-Origin that %s', (_, headers, fields, reason) => {
+  expect(refusal({ options: { ttl: 60 }, response: response(headers), request: request(fields) })).toBe(reason)
+})

@@ -52,6 +52,23 @@ export function mistakes({ host, start }: Bed): void {
     )
   })
 
+  test('a `ttl` that is undefined and a 200 without a body are told, a 404 is not', async () => {
+    const logger = recordingLogger()
+    const cache = { ttl: undefined }
+    const { client } = await start(
+      [
+        { method: 'GET', path: '/empty', cache, handler: () => '' },
+        { method: 'GET', path: '/none', cache: { ttl: 60 }, handler: () => ({ status: 404, text: 'none' }) },
+      ],
+      { redis: { logger } },
+    )
+    for (const path of ['/empty', '/empty', '/none']) await client.get(path)
+    const warned = logger.lines.filter((line) => line.startsWith('warn: redwell: '))
+    expect(warned.filter((line) => /GET \/empty: `ttl` is undefined/.test(line))).toHaveLength(1)
+    expect(warned.filter((line) => /GET \/empty answered 200 without a body/.test(line))).toHaveLength(1)
+    expect(warned.filter((line) => line.includes('/none'))).toEqual([])
+  })
+
   test('every problem is told at once', async () => {
     const wrong = { method: 'GET', path: '/x', cache: { ttl: 'soon', group: '', tll: 1 }, handler: () => 'x' }
     await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*non-empty[^]*soon/)
