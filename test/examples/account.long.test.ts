@@ -21,7 +21,7 @@ const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefo
 /** The account pages ask nothing of the database. */
 const NO_DATABASE = {} as Database
 
-/** `REDWELL_SCREENSHOTS=docs/public` takes those of the docs anew. */
+/** `REDWELL_SCREENSHOTS=docs/screenshots` takes those of the docs anew. */
 const wanted = process.env['REDWELL_SCREENSHOTS']
 const folder = wanted ?? mkdtempSync(join(tmpdir(), 'redwell-screenshots-'))
 
