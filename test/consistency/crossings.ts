@@ -250,6 +250,8 @@ async function runCell(cell: Cell, place: Place, openSubject: OpenSubject): Prom
   const [one, two] = [start(first, 0), start(second, 1)]
   const changer = by === 'same' ? one : two
   if (groups !== 'cold') await one.subject.read()
+  // The response may be here before its store is confirmed; until then a request would join that run.
+  await one.subject.scope.background.settled(1000)
   if (groups === 'warm') await one.subject.change('evict group')
   const before = source.version
   const [at, when] = moment
