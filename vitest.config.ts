@@ -43,8 +43,8 @@ const common = {
 export default defineConfig({
   test: {
     globalSetup: ['test/support/global-redis.ts'],
-    // Most tests wait for sockets and processes: on two cores the default of one worker would leave one core idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most tests wait for sockets and processes: one worker more than cores keeps every core busy.
+    maxWorkers: availableParallelism() + 1,
     reporters: ['default', './scripts/count-reporter.mjs'],
     projects: [
       {
