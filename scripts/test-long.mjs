@@ -17,7 +17,19 @@ const SERVERS = [
 const NODES = [22, 24]
 
 /** Folders of the tests that speak to a server. */
-const SERVER_FACING = ['cache', 'consistency', 'data', 'fastify', 'faults', 'redis', 'route', 'store']
+const SERVER_FACING = [
+  'cache',
+  'consistency',
+  'data',
+  'fastify',
+  'faults',
+  'limit',
+  'operate',
+  'redis',
+  'route',
+  'session',
+  'store',
+]
 
 const PARTS = { soaks: runSoaks, servers: runServers, nodes: runNodes }
 
