@@ -79,7 +79,12 @@ export function applyLimit<Req>(
   })
 }
 
-/** Whether the client still waits for the response. */
+/** Whether a limit has decided about the request. */
+export function isLimited(owner: object): boolean {
+  return owned(owner)[ADMISSIONS] !== undefined
+}
+
+/** Whether the response decides about units. */
 export function hasToSettle(owner: object): boolean {
   return owned(owner)[ADMISSIONS]?.some(({ settle }) => settle !== undefined) ?? false
 }

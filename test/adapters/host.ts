@@ -51,6 +51,10 @@ export interface Traits {
   readonly problemType: string
   /** The adapter has rate limits. */
   readonly limits: boolean
+  /** The framework reports the client's address behind proxies that it is told to trust. */
+  readonly trustsProxies: boolean
+  /** A limit may stand behind the cache of its route, as the application orders them. */
+  readonly limitsBehindCache: boolean
   /** The adapter has sessions. */
   readonly sessions: boolean
 }
@@ -61,6 +65,10 @@ export interface AppSpec {
   /** Wait for Redis before the first request. Default true. */
   readonly connect?: boolean
   readonly routes: readonly Route[]
+  /** Limits every request, in the framework's own way. */
+  readonly rateLimit?: RateLimitOptions<Call>
+  /** The framework trusts the proxy that it is asked by. */
+  readonly trustsProxy?: boolean
   /** Every request has a session. */
   readonly sessions?: SessionOptions<Call>
   /** Runs for every request before the cache and sets these fields, as a request id or CORS would be. */
@@ -95,6 +103,8 @@ export interface Route {
   readonly cacheEvict?: CacheEvictOptions<Call>
   /** After the guard, before the cache. */
   readonly rateLimit?: RateLimitOptions<Call>
+  /** The limit stands behind the cache: see the trait. */
+  readonly limitsBehindCache?: boolean
   /** Guards the route where the framework's users would put it: before the cache. Answers where it refuses. */
   readonly guard?: (call: Call) => Answer | undefined
   /** What the route asks of the session. */

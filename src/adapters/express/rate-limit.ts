@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { UsageError } from '../../errors.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyNodeLimit } from '../node/rate-limit.js'
+import { valueAt } from '../declarations.js'
 import { limitOn } from '../limiting.js'
 
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
@@ -25,15 +26,53 @@ export function rateLimit<P = Request['params']>(input: ExpressRateLimit<P>): Mi
     if (locals.redis === undefined) {
       return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before rateLimit.'))
     }
-    const limit = limitOn(locals.redis, declared, routeName(native))
+    const limit = limitOn(locals.redis, declared, routeName(native, declared))
     applyNodeLimit(res, declared, limit, native, native.ip, next)
   }
 }
 
-/** Method and template of the route, or the path of `app.use`. */
-function routeName<P>(req: Request<P>): string {
+/** Mount paths of one router that are told apart. Beyond them its path has parameters that Express does not report. */
+const MOUNTS_MAX = 8
+
+/** Mount paths by route, or by declaration for middleware. */
+const mounts = new WeakMap<object, string[][]>()
+
+/** Method and template of the route, or the path of `app.use`. HEAD is a GET. */
+function routeName<P>(req: Request<P>, declared: DeclaredLimit<Request<P>>): string {
   const route = req.route as { path?: unknown } | undefined
-  return route === undefined
-    ? `ALL ${req.baseUrl === '' ? '/' : req.baseUrl}`
-    : `${req.method} ${req.baseUrl}${String(route.path)}`
+  if (route === undefined) return `ALL ${mountPath(req, declared, '') || '/'}`
+  const path = String(route.path)
+  return `${req.method === 'HEAD' ? 'GET' : req.method} ${mountPath(req, route, path)}${path}`
+}
+
+/**
+ * The path of the router, in one spelling: Express ignores its case, and a client must not choose its budget by it.
+ * Parameters have their names; those of routers without `mergeParams` are not known.
+ */
+function mountPath<P>({ baseUrl, params }: Request<P>, owner: object, path: string): string {
+  if (baseUrl === '') return ''
+  const parts = baseUrl.toLowerCase().split('/')
+  const known = valueAt(mounts, owner, () => [] as string[][])
+  const found = known.find((mount) => isUnder(mount, parts))
+  if (found !== undefined) return found.join('/')
+  if (known.length === MOUNTS_MAX) return '/*'
+  const decoded = parts.map(decode)
+  for (const [name, value] of Object.entries(params ?? {})) {
+    const at = decoded.lastIndexOf(String(value).toLowerCase())
+    if (at !== -1 && !path.includes(`:${name}`)) parts[at] = `:${name}`
+  }
+  known.push(parts)
+  return parts.join('/')
+}
+
+function isUnder(mount: readonly string[], parts: readonly string[]): boolean {
+  return mount.length === parts.length && mount.every((part, at) => part === parts[at] || part.startsWith(':'))
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part).toLowerCase()
+  } catch {
+    return part
+  }
 }

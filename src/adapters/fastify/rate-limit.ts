@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { isPromise } from '../../maybe-promise.js'
+import { valueAt } from '../declarations.js'
 import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settleLimits } from '../limiting.js'
 
 /** Rates or options of a route's `config.rateLimit`. */
@@ -27,25 +28,45 @@ function limitOf(config: object | undefined, key: string): FastifyRateLimit | fa
 
 /** The limit of the whole application, including unknown routes. `key`: that of a route's own limit. */
 export function limitApplication(app: FastifyInstance, redis: Redis, input: FastifyRateLimit, key: string): void {
-  const declared = new DeclaredLimit<FastifyRequest>('rateLimit of the redwell plugin', input)
-  const hook = hookOf(declared, limitOn(redis, declared, undefined))
-  const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
+  const { stage, hook } = limitedBy(redis, input, 'rateLimit of the redwell plugin', undefined)
   app.addHook(stage, function redwellApplicationLimit(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     if (limitOf(request.routeOptions.config, key) === false) done()
     else hook(request, reply, done)
   })
 }
 
-/** The limit of a route. `name`: its method and template. */
-export function limitRoute(route: RouteOptions, redis: Redis, name: string, key: string): void {
-  const input = limitOf(route.config, key)
-  if (input === undefined || input === false) return
-  const declared = new DeclaredLimit<FastifyRequest>(`config.${key} of ${name}`, input)
-  const hook = hookOf(declared, limitOn(redis, declared, name))
-  const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
-  const before = route[stage]
-  // A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice.
-  Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
+/**
+ * Applies the limits of routes. `key`: that of a limit in `config`. The function takes a route with its name: method and
+ * template.
+ */
+export function limitRoutes(redis: Redis, key: string): (route: RouteOptions, name: string) => void {
+  // Fastify declares the HEAD route of a GET from the same `config`: they share a budget.
+  const limited = new WeakMap<object, Map<string, Limited>>()
+  return (route, name) => {
+    const { config, url } = route
+    const input = limitOf(config, key)
+    if (config === undefined || input === undefined || input === false) return
+    const byUrl = valueAt(limited, config, () => new Map<string, Limited>())
+    const ofGet = route.method === 'HEAD' ? byUrl.get(url) : undefined
+    const { stage, hook } = ofGet ?? limitedBy(redis, input, `config.${key} of ${name}`, name)
+    byUrl.set(url, { stage, hook })
+    const before = route[stage]
+    // A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice.
+    Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
+  }
+}
+
+/** A limit as a hook. */
+interface Limited {
+  readonly stage: 'onRequest' | 'preHandler'
+  readonly hook: ReturnType<typeof hookOf>
+}
+
+/** `route`: undefined for the whole application. */
+function limitedBy(redis: Redis, input: FastifyRateLimit, where: string, route: string | undefined): Limited {
+  const declared = new DeclaredLimit<FastifyRequest>(where, input)
+  const hook = hookOf(declared, limitOn(redis, declared, route))
+  return { stage: declared.at === 'request' ? 'onRequest' : 'preHandler', hook }
 }
 
 /** Refunds what does not count once the response is known. */

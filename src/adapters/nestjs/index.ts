@@ -33,7 +33,13 @@ import { defaultLimit } from '../limiting.js'
 import { getRedisToken, type HttpRequest } from './decorators.js'
 import { PRINCIPAL, RedwellInterceptor } from './interceptor.js'
 import { type NestSessionOptions, RequireSessionGuard, SessionInstaller } from './session.js'
-import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, RateLimitInterceptor } from './rate-limit.js'
+import {
+  APPLICATION_LIMIT,
+  type NestRateLimit,
+  RateLimitGuard,
+  RateLimitInterceptor,
+  LimitInstaller,
+} from './rate-limit.js'
 
 export { CacheGroups, Cached, CacheEvict, CachePut, getRedisToken, InjectRedis } from './decorators.js'
 export type { AddGroups, CacheDecorator, HttpRequest } from './decorators.js'
@@ -124,6 +130,7 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
         inject: [optionsToken(name)],
       },
       { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
+      LimitInstaller,
       { provide: APP_GUARD, useClass: RateLimitGuard },
       { provide: APP_GUARD, useClass: RequireSessionGuard },
       // Interceptors run in this order: a rejected request does not reach the cache.
@@ -179,7 +186,10 @@ export interface RedwellModuleOptions extends Omit<AdapterOptions<HttpRequest>, 
   principal?(this: void, request: HttpRequest): MaybePromise<Principal | null | undefined>
   /** Waits for Redis at start, and fails if it does not answer. Default false: the application starts without it. */
   readonly connect?: boolean | undefined
-  /** Limits all requests, except on handlers with `@SkipRateLimit()`: rates, or options of `@RateLimit`. Default: none. */
+  /**
+   * Limits all requests, also to unknown routes, except on handlers with `@SkipRateLimit()`: rates, or options of
+   * `@RateLimit`. Default: none.
+   */
   readonly rateLimit?: NestRateLimit | undefined
   /** Enables sessions with these options. Default: no sessions, or those of the handle that was passed in. */
   readonly sessions?: NestSessionOptions | undefined

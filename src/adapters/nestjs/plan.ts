@@ -148,7 +148,8 @@ function methodOf(handler: Handler): RequestMethod | undefined {
   return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
 }
 
-function nameOf(controller: Type, handler: Handler): string {
+/** Method and template of a handler. */
+export function nameOf(controller: Type, handler: Handler): string {
   const method = methodOf(handler)
   const paths = [controller, handler].map((target) => [Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0])
   const parts = paths.flatMap((path) => String(path).split('/')).filter((part) => part !== '')

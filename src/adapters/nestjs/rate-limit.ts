@@ -5,17 +5,21 @@ import {
   HttpException,
   Inject,
   type NestInterceptor,
+  type OnModuleInit,
   SetMetadata,
+  type Type,
 } from '@nestjs/common'
-import { Reflector } from '@nestjs/core'
-import type { ServerResponse } from 'node:http'
+import { DiscoveryService, HttpAdapterHost, Reflector } from '@nestjs/core'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Observable } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import type { Answer } from '../answers.js'
-import { applyLimit, isPreflight, limitOn } from '../limiting.js'
-import { settleWhenSent } from '../node/rate-limit.js'
+import { applyLimit, isLimited, isPreflight, limitOn } from '../limiting.js'
+import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
 import { type CacheDecorator, type HttpRequest, rawOf } from './decorators.js'
+import { declaredHandlers, type Handler, nameOf } from './plan.js'
 
 const RATE_LIMIT = 'redwell:rate-limit'
 
@@ -47,8 +51,10 @@ interface HeaderTarget {
   header(name: string, value: string): unknown
 }
 
-type Handler = ReturnType<ExecutionContext['getHandler']>
-type Controller = ReturnType<ExecutionContext['getClass']>
+/** The limit of a handler, or that of its controller. */
+function limitOf(reflector: Reflector, controller: Type, handler: Handler): DeclaredLimit<HttpRequest> | undefined {
+  return reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, [handler, controller])
+}
 
 /** Applies the limits of the application and of handlers: in a guard if they need only the request's head. */
 class Limiter {
@@ -56,7 +62,7 @@ class Limiter {
   readonly #reflector: Reflector
   readonly #application: DeclaredLimit<HttpRequest> | undefined
   /** By controller, because a handler may be inherited. */
-  readonly #stages = new WeakMap<Controller, Map<Handler, readonly BoundLimit[]>>()
+  readonly #stages = new WeakMap<Type, Map<Handler, readonly BoundLimit[]>>()
 
   constructor(redis: Redis, reflector: Reflector, application: DeclaredLimit<HttpRequest> | undefined) {
     this.#redis = redis
@@ -72,7 +78,7 @@ class Limiter {
   }
 
   #limitsOf(context: ExecutionContext, stage: 'request' | 'handler'): readonly BoundLimit[] {
-    const [controller, handler] = [context.getClass(), context.getHandler()]
+    const [controller, handler] = [context.getClass(), context.getHandler() as Handler]
     let known = this.#stages.get(controller)
     if (known === undefined) this.#stages.set(controller, (known = new Map<Handler, readonly BoundLimit[]>()))
     let limits = known.get(handler)
@@ -80,14 +86,14 @@ class Limiter {
     return limits
   }
 
-  #bind(controller: Controller, handler: Handler, stage: 'request' | 'handler'): readonly BoundLimit[] {
+  #bind(controller: Type, handler: Handler, stage: 'request' | 'handler'): readonly BoundLimit[] {
     const targets = [handler, controller]
     if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, targets) === true) return []
-    const own = this.#reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, targets)
+    const own = limitOf(this.#reflector, controller, handler)
     const bound: BoundLimit[] = []
     for (const [declared, route] of [
       [this.#application, undefined],
-      [own, `${controller.name}.${handler.name}`],
+      [own, nameOf(controller, handler)],
     ] as const) {
       if (declared?.at === stage) bound.push({ declared, limit: limitOn(this.#redis, declared, route) })
     }
@@ -140,6 +146,70 @@ export class RateLimitInterceptor extends Limiter implements NestInterceptor {
     return this.apply(context, 'handler')?.then(() => next.handle()) ?? next.handle()
   }
 }
+
+type Next = (error?: unknown) => void
+
+/** Declares the limits of all handlers, and applies that of the application where no handler is: guards do not run there. */
+export class LimitInstaller implements OnModuleInit {
+  readonly #redis: Redis
+  readonly #host: HttpAdapterHost
+  readonly #application: DeclaredLimit<HttpRequest> | undefined
+  readonly #reflector: Reflector
+  readonly #discovery: DiscoveryService
+
+  constructor(
+    redis: Redis,
+    host: HttpAdapterHost,
+    application: DeclaredLimit<HttpRequest> | undefined,
+    reflector: Reflector,
+    discovery: DiscoveryService,
+  ) {
+    this.#redis = redis
+    this.#host = host
+    this.#application = application
+    this.#reflector = reflector
+    this.#discovery = discovery
+  }
+
+  /** Called by Nest after it has declared the routes, and before its response to unknown ones. */
+  onModuleInit(): void {
+    const adapter: HttpAdapterHost['httpAdapter'] | null | undefined = this.#host.httpAdapter
+    // An application context has none, a microservice null.
+    if (adapter === undefined || adapter === null) return
+    // In one order, because limits of one route are told apart by it, and all processes have to agree.
+    for (const [controller, handler] of declaredHandlers(this.#discovery)) {
+      const own = limitOf(this.#reflector, controller, handler)
+      if (own !== undefined) limitOn(this.#redis, own, nameOf(controller, handler))
+    }
+    if (this.#application !== undefined) this.#limitUnknown(adapter, this.#application)
+  }
+
+  #limitUnknown(adapter: HttpAdapterHost['httpAdapter'], declared: DeclaredLimit<HttpRequest>): void {
+    const limit = limitOn(this.#redis, declared, undefined)
+    const check = (request: HttpRequest, response: ServerResponse, next: Next): void =>
+      applyNodeLimit(response, declared, limit, request, request.ip, next)
+    if (adapter.getType() === 'fastify') {
+      const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
+      adapter
+        .getInstance<FastifyInstance>()
+        .addHook(stage, (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
+          if (request.is404) check(request, reply.raw, done as Next)
+          else done()
+        })
+    } else {
+      adapter.use((request: IncomingMessage & HttpRequest, response: ServerResponse, next: Next) =>
+        // A handler that calls `next` was counted by its guard.
+        isLimited(response) ? next() : check(request, response, next),
+      )
+    }
+  }
+}
+
+Inject(Redis)(LimitInstaller, undefined, 0)
+Inject(HttpAdapterHost)(LimitInstaller, undefined, 1)
+Inject(APPLICATION_LIMIT)(LimitInstaller, undefined, 2)
+Inject(Reflector)(LimitInstaller, undefined, 3)
+Inject(DiscoveryService)(LimitInstaller, undefined, 4)
 
 for (const limiter of [RateLimitGuard, RateLimitInterceptor]) {
   Inject(Redis)(limiter, undefined, 0)

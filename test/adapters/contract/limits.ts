@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { RateLimitOptions, RateLimitVerdict } from '../../../src/index.js'
 import type { Bed } from '../contract.js'
+import type { Reply } from '../client.js'
 import type { Call, Route } from '../host.js'
 
 const HOUR = '2/hour'
 
 /** What a rate limit of a route must do on every host that has one. */
-export function limits({ host, start }: Bed): void {
+export function limits({ host, store, start }: Bed): void {
   const route = (rateLimit: RateLimitOptions<Call>, more: Partial<Route> = {}): Route => ({
     method: 'GET',
     path: '/x',
@@ -196,5 +197,127 @@ export function limits({ host, start }: Bed): void {
       expect((await client.get('/x')).status).toBe(500)
       expect((await client.get('/y')).status).toBe(200)
     })
+  })
+
+  // What depends on the host alone.
+  describe.skipIf(!host.traits.limits || store !== 'memory')('rate limits of a host', () => {
+    const plain: Route = { method: 'GET', path: '/x', handler: () => 'content' }
+    const left = ({ headers }: Reply): number => Number(/r=(\d+)/.exec(headers['ratelimit'] ?? '')?.[1])
+
+    test('the limit of the application counts every request, also to unknown routes and of unknown methods', async () => {
+      const { client } = await start([plain], { rateLimit: { rate: '4/hour' } })
+      const answers = [
+        await client.get('/x'),
+        await client.get('/missing'),
+        await client.ask('/x/missing', { method: 'POST', json: {} }),
+        await client.ask('/x', { method: 'HEAD' }),
+      ]
+      expect(answers.map(({ status }) => status)).toEqual([200, 404, 404, 200])
+      expect(answers.map(left)).toEqual([3, 2, 1, 0])
+      const refused = await client.get('/missing')
+      expect([refused.status, refused.headers['retry-after'], JSON.parse(refused.text)]).toEqual([
+        429,
+        expect.any(String),
+        expect.objectContaining({ title: 'Request quota exceeded' }),
+      ])
+      expect((await client.get('/x')).status).toBe(429)
+    })
+
+    test('the limit of the application may say who is counted, on unknown routes as well', async () => {
+      const { client } = await start([plain], { rateLimit: { rate: '1/hour', per: byName } })
+      const ask = async (path: string, name: string) => (await client.get(path, { 'x-user': name })).status
+      expect([await ask('/missing', 'ann'), await ask('/missing', 'ann'), await ask('/missing', 'bob')]).toEqual([
+        404, 429, 404,
+      ])
+      expect([await ask('/x', 'ann'), await ask('/x', 'cid')]).toEqual([429, 200])
+    })
+
+    test('a CORS preflight is not counted', async () => {
+      const { client } = await start([plain], { rateLimit: { rate: '2/hour' } })
+      const headers = { origin: 'https://example.org', 'access-control-request-method': 'GET' }
+      for (let turn = 0; turn < 3; turn += 1) {
+        expect((await client.ask('/x', { method: 'OPTIONS', headers })).headers['ratelimit']).toBeUndefined()
+      }
+      expect(left(await client.get('/x'))).toBe(1)
+      expect(left(await client.ask('/x', { method: 'OPTIONS' }))).toBe(0)
+    })
+
+    test('HEAD shares the budget of GET, and its refusal has no body', async () => {
+      const { client } = await start([route({ rate: '2/hour' })])
+      expect([left(await client.get('/x')), left(await client.ask('/x', { method: 'HEAD' }))]).toEqual([1, 0])
+      const refused = await client.ask('/x', { method: 'HEAD' })
+      expect([refused.status, refused.text, refused.headers['retry-after'] !== undefined]).toEqual([429, '', true])
+      expect((await client.get('/x')).status).toBe(429)
+    })
+
+    test('an error of the handler counts as `countWhen` says, and carries the fields', async () => {
+      const { client } = await start([
+        route(
+          { rate: '1/hour', countWhen: ({ status }) => status < 500 },
+          {
+            handler: () => {
+              throw new Error('broken')
+            },
+          },
+        ),
+      ])
+      const failed = await client.get('/x')
+      expect([failed.status, left(failed)]).toEqual([500, 0])
+      await expect.poll(async () => (await client.get('/x')).status).toBe(500)
+    })
+
+    test('a streamed response carries the fields, and gives back what does not count', async () => {
+      async function* pieces() {
+        yield 'one '
+        yield 'two'
+      }
+      const { client } = await start([
+        route({ rate: '1/hour', countWhen: () => false }, { handler: () => ({ stream: pieces() }) }),
+      ])
+      const streamed = await client.get('/x')
+      expect([streamed.status, streamed.text, left(streamed)]).toEqual([200, 'one two', 0])
+      await expect.poll(async () => (await client.get('/x')).status).toBe(200)
+    })
+
+    test.skipIf(!host.traits.limitsBehindCache)(
+      'behind the cache only misses count, and neither fields nor a refusal are stored',
+      async () => {
+        const { client } = await start([route({ rate: '2/hour' }, { cache: { ttl: 60 }, limitsBehindCache: true })])
+        const answers = []
+        for (const query of ['a', 'a', 'b', 'c', 'c', 'a']) answers.push(await client.get(`/x?${query}`))
+        expect(
+          answers.map(({ status, cache, headers }) => [status, cache, headers['ratelimit'] !== undefined]),
+        ).toEqual([
+          [200, 'MISS', true],
+          [200, 'HIT', false],
+          [200, 'MISS', true],
+          [429, expect.not.stringContaining('HIT'), true],
+          [429, expect.not.stringContaining('HIT'), true],
+          [200, 'HIT', false],
+        ])
+      },
+    )
+
+    test('a client cannot choose its budget by a field that nobody was told to trust', async () => {
+      const { client } = await start([route({ rate: '1/hour' })])
+      const ask = async (headers: Record<string, string>) => (await client.get('/x', headers)).status
+      expect([
+        await ask({ 'x-forwarded-for': '198.51.100.1' }),
+        await ask({ 'x-forwarded-for': '198.51.100.2' }),
+        await ask({ forwarded: 'for=198.51.100.3', 'x-real-ip': '198.51.100.3', 'cf-connecting-ip': '198.51.100.3' }),
+      ]).toEqual([200, 429, 429])
+    })
+
+    test.skipIf(!host.traits.trustsProxies)(
+      'behind a proxy that the framework trusts each client has its own, IPv6 by its /64',
+      async () => {
+        const { client } = await start([route({ rate: '1/hour' })], { trustsProxy: true })
+        const ask = async (address: string) => (await client.get('/x', { 'x-forwarded-for': address })).status
+        const addresses = ['198.51.100.1', '198.51.100.1', '198.51.100.2', '2001:db8::1', '2001:db8::2']
+        const statuses = []
+        for (const address of addresses) statuses.push(await ask(address))
+        expect(statuses).toEqual([200, 429, 200, 200, 429])
+      },
+    )
   })
 }

@@ -53,6 +53,8 @@ export function expressOf(name: string, framework: typeof express): Host {
       tellsBreaks: true,
       problemType: 'application/problem+json',
       limits: true,
+      trustsProxies: true,
+      limitsBehindCache: true,
       sessions: true,
     },
     async start(spec) {
@@ -92,13 +94,16 @@ async function stop(server: Server): Promise<void> {
   await closed
 }
 
-function build(app: Express, { routes, ambient, compression: compressed, onError, sessions: options }: AppSpec): void {
+function build(app: Express, spec: AppSpec): void {
+  const { routes, ambient, compression: compressed, onError, sessions: options, rateLimit: limit } = spec
+  if (spec.trustsProxy === true) app.set('trust proxy', true)
   if (ambient !== undefined) {
     app.use((req, res, next) => {
       for (const [name, value] of ambient(callOf(req, res))) res.append(name, value)
       next()
     })
   }
+  if (limit !== undefined) app.use(rateLimit(limitWithCalls(limit, callOf)))
   if (options !== undefined) app.use(sessions(sessionsWithCalls(options, callOf)))
   if (compressed === 'outside') app.use(compression({ threshold: 0 }))
   for (const route of routes) declare(app, route, compressed === 'inside')
@@ -114,8 +119,10 @@ function declare(app: Express, route: Route, compressed: boolean): void {
   const handlers: RequestHandler[] = [express.json()]
   if (route.guard !== undefined) handlers.push(guarded(route.guard))
   if (route.session !== undefined) handlers.push(requireSession(requirementWithCalls(route.session, callOf)))
-  if (route.rateLimit !== undefined) handlers.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
+  const limits = route.rateLimit === undefined ? [] : [rateLimit(limitWithCalls(route.rateLimit, callOf))]
+  if (route.limitsBehindCache !== true) handlers.push(...limits)
   if (route.cache !== undefined) handlers.push(cache(withCalls(route.cache, callOf)))
+  if (route.limitsBehindCache === true) handlers.push(...limits)
   if (route.cachePut !== undefined) handlers.push(cachePut(withCalls(route.cachePut, callOf)))
   if (route.cacheEvict !== undefined) handlers.push(cacheEvict(withCalls(route.cacheEvict, callOf)))
   if (compressed) handlers.push(compression({ threshold: 0 }))

@@ -35,10 +35,12 @@ export function fastifyOver(protocol: Protocol): Host {
       tellsBreaks: protocol === 'http/1.1',
       problemType: 'application/problem+json',
       limits: true,
+      trustsProxies: true,
+      limitsBehindCache: false,
       sessions: true,
     },
     async start(spec) {
-      const app = create(protocol)
+      const app = create(protocol, spec.trustsProxy)
       try {
         await build(app, spec)
         await app.listen({ host: '127.0.0.1', port: 0 })
@@ -53,11 +55,11 @@ export function fastifyOver(protocol: Protocol): Host {
 }
 
 /** Its types tell servers apart; what is declared on them is the same. */
-function create(protocol: Protocol): FastifyInstance {
-  if (protocol === 'http/1.1') return Fastify({ forceCloseConnections: true })
+function create(protocol: Protocol, trustProxy = false): FastifyInstance {
+  if (protocol === 'http/1.1') return Fastify({ forceCloseConnections: true, trustProxy })
   const http2SessionTimeout = HTTP2_IDLE_MS
-  if (protocol === 'h2c') return Fastify({ http2: true, http2SessionTimeout }) as unknown as FastifyInstance
-  return Fastify({ http2: true, https: certificate(), http2SessionTimeout }) as unknown as FastifyInstance
+  if (protocol === 'h2c') return Fastify({ http2: true, http2SessionTimeout, trustProxy }) as unknown as FastifyInstance
+  return Fastify({ http2: true, https: certificate(), http2SessionTimeout, trustProxy }) as unknown as FastifyInstance
 }
 
 async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
@@ -65,6 +67,7 @@ async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
   await app.register(redwell, {
     ...(redis instanceof Redis ? { redis } : settingsOf(redis)),
     ...(principal && { principal: (request: FastifyRequest) => principal(callOf(request)) }),
+    ...(spec.rateLimit && { rateLimit: limitWithCalls(spec.rateLimit, callOf) }),
     ...(spec.sessions && { sessions: sessionsWithCalls(spec.sessions, callOf) }),
     connect,
   })

@@ -50,6 +50,8 @@ export function honoOver(protocol: Protocol): Host {
       tellsBreaks: true,
       problemType: 'application/problem+json',
       limits: true,
+      trustsProxies: false,
+      limitsBehindCache: true,
       sessions: true,
     },
     async start(spec) {
@@ -93,10 +95,11 @@ const SERVERS = {
 function build(
   app: Hono,
   connected: RedwellMiddleware,
-  { routes, ambient, compression, onError, sessions: options }: AppSpec,
+  { routes, ambient, compression, onError, sessions: options, rateLimit: limit }: AppSpec,
 ): void {
   if (compression === 'outside') app.use(compress())
   app.use(connected)
+  if (limit !== undefined) app.use(rateLimit(limitWithCalls(limit, callOf)))
   if (options !== undefined) app.use(sessions(sessionsWithCalls(options, callOf)))
   if (ambient !== undefined) {
     app.use(async (c, next) => {
@@ -129,8 +132,10 @@ function declare(app: Hono, route: Route, inside: MiddlewareHandler[]): void {
     })
   }
   if (route.session !== undefined) words.push(requireSession(requirementWithCalls(route.session, callOf)))
-  if (route.rateLimit !== undefined) words.push(rateLimit(limitWithCalls(route.rateLimit, callOf)))
+  const limits = route.rateLimit === undefined ? [] : [rateLimit(limitWithCalls(route.rateLimit, callOf))]
+  if (route.limitsBehindCache !== true) words.push(...limits)
   if (route.cache !== undefined) words.push(cache(withCalls(route.cache, callOf)))
+  if (route.limitsBehindCache === true) words.push(...limits)
   if (route.cachePut !== undefined) words.push(cachePut(withCalls(route.cachePut, callOf)))
   if (route.cacheEvict !== undefined) words.push(cacheEvict(withCalls(route.cacheEvict, callOf)))
   app.on(method, [path], ...words, ...inside, async (c) => send(c, toAnswer(await route.handler(callOf(c)))))

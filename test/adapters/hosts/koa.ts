@@ -33,6 +33,8 @@ export const koaHost: Host = {
     tellsBreaks: true,
     problemType: 'application/problem+json',
     limits: false,
+    trustsProxies: true,
+    limitsBehindCache: false,
     sessions: true,
   },
   async start(spec) {

@@ -79,6 +79,8 @@ export const nestHost = (platform: Platform, protocol: Protocol = 'http/1.1', ve
     tellsBreaks: protocol === 'http/1.1',
     problemType: version === ' 11' && platform === 'express' ? 'application/json' : 'application/problem+json',
     limits: true,
+    trustsProxies: true,
+    limitsBehindCache: false,
     sessions: true,
   },
   async start(spec) {
@@ -102,7 +104,7 @@ class Root {
 async function create(
   platform: Platform,
   protocol: Protocol,
-  { redis, connect = true, routes, principal, sessions }: AppSpec,
+  { redis, connect = true, routes, principal, sessions, rateLimit, trustsProxy = false }: AppSpec,
 ): Promise<INestApplication> {
   const { sessions: _, ...options } = redis instanceof Redis ? { redis, sessions: undefined } : redis
   const module = {
@@ -112,14 +114,20 @@ async function create(
         ...options,
         ...(principal && { principal: (request: HttpRequest) => principal(callOf(request)) }),
         sessions: sessions && sessionsWithCalls(sessions, callOf),
+        rateLimit: rateLimit && limitWithCalls(rateLimit, callOf),
         connect,
       }),
     ],
     controllers: [controllerOf(routes)],
   }
   const settings = { logger: false, abortOnError: false, forceCloseConnections: true } as const
-  if (platform === 'express') return NestFactory.create<NestExpressApplication>(module, settings)
-  const adapter = new FastifyAdapter(SERVERS[protocol]() as ConstructorParameters<typeof FastifyAdapter>[0])
+  if (platform === 'express') {
+    const app = await NestFactory.create<NestExpressApplication>(module, settings)
+    if (trustsProxy) app.set('trust proxy', true)
+    return app
+  }
+  const server = { ...SERVERS[protocol](), trustProxy: trustsProxy }
+  const adapter = new FastifyAdapter(server as ConstructorParameters<typeof FastifyAdapter>[0])
   return NestFactory.create<NestFastifyApplication>(module, adapter, settings)
 }
 
