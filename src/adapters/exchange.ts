@@ -3,6 +3,7 @@ import { isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.
 import type { CachedRoute } from '../route/cached-route.js'
 import type { HandlerRun, Streamed } from '../route/handler-run.js'
 import type { BackgroundRun, RequestContext } from '../route/request.js'
+import type { RouteLookup } from '../route/route-lookup.js'
 import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, NO_FIELDS } from './fields.js'
@@ -102,13 +103,24 @@ export class Exchange {
     if (request.background !== undefined && this.#run?.run.stores === true) return undefined
     this.#run?.giveWay()
     this.#run = undefined
-    return chain(cachedRoute.lookup(request), (lookup) => {
-      if (lookup.outcome === 'hit') return lookup.response
-      exchanges.set(this.#response, this)
-      this.#run = new RunEnding(lookup.run, request)
-      const run = this.#run
-      return chain(request.present(lookup.run), () => run)
-    })
+    const found = cachedRoute.lookup(request)
+    return isPromise(found) ? this.#later(found, request) : this.#found(found, request)
+  }
+
+  // Apart from `read`, whose hits need no closure: V8 lets those of a busy place outlive their requests.
+  #later<Req>(found: Promise<RouteLookup>, request: AdaptedRequest<Req>): Promise<OutgoingResponse | RunEnding> {
+    return found.then((lookup) => this.#found(lookup, request))
+  }
+
+  #found<Req>(lookup: RouteLookup, request: AdaptedRequest<Req>): MaybePromise<OutgoingResponse | RunEnding> {
+    return lookup.outcome === 'hit' ? lookup.response : this.#beginRun(lookup.run, request)
+  }
+
+  #beginRun<Req>(handlerRun: HandlerRun, request: AdaptedRequest<Req>): MaybePromise<RunEnding> {
+    exchanges.set(this.#response, this)
+    const run = new RunEnding(handlerRun, request)
+    this.#run = run
+    return chain(request.present(handlerRun), () => run)
   }
 
   /**

@@ -11,10 +11,19 @@ export interface FieldTarget {
 }
 
 /** A field with all its lines. */
-export interface Field {
-  readonly name: string
-  readonly lowerName: string
-  readonly value: string | string[]
+export class Field {
+  /** Of what is set already the value stays, and this one is added. */
+  readonly isShared: boolean
+
+  constructor(
+    readonly name: string,
+    readonly lowerName: string,
+    public value: string | string[],
+    /** Where the value of its first line stands in the list. */
+    readonly index: number,
+  ) {
+    this.isShared = SHARED.has(lowerName)
+  }
 }
 
 /** Fields that describe the body: a 304 has none of them (RFC 9110 section 15.4.5), and they do not apply to another body. */
@@ -44,39 +53,76 @@ export function listFields(target: FieldTarget): string[] {
 }
 
 /** The lines of a flat list, those of one name together. */
-export function groupFields(headers: HeaderList, from = 0): readonly Field[] {
+export function groupFields(headers: HeaderList, from = 0): Field[] {
   const fields = new Map<string, Field>()
   for (let index = from; index < headers.length; index += 2) {
     const [name = '', line = ''] = [headers[index], headers[index + 1]]
     const lowerName = name.toLowerCase()
     const before = fields.get(lowerName)
-    fields.set(lowerName, {
-      name: before?.name ?? name,
-      lowerName,
-      value: before === undefined ? line : [before.value, line].flat(),
-    })
+    if (before === undefined) fields.set(lowerName, new Field(name, lowerName, line, index + 1))
+    else before.value = [before.value, line].flat()
   }
   return [...fields.values()]
 }
 
-/** The fields of an answer from the cache. Hits of the same second share the answer, so they are grouped once. */
+/** The fields of an answer, grouped once, and what an adapter makes of them. */
+class Grouped {
+  version: number
+  fields: Field[]
+  /** As an object by name; undefined where one has several lines. */
+  byName: Record<string, string> | undefined
+
+  constructor(outgoing: OutgoingResponse) {
+    this.version = outgoing.version
+    this.fields = groupFields(outgoing.headers)
+    const isSimple = this.fields.every(({ value }) => typeof value === 'string')
+    this.byName = isSimple ? Object.fromEntries(this.fields.map(({ name, value }) => [name, String(value)])) : undefined
+  }
+
+  /** Takes over the values that were changed. */
+  update({ headers, version }: OutgoingResponse): void {
+    this.version = version
+    if (this.byName === undefined) return void (this.fields = groupFields(headers))
+    for (const field of this.fields) {
+      const value = headers[field.index] ?? ''
+      if (field.value === value) continue
+      field.value = value
+      this.byName[field.name] = value
+    }
+  }
+}
+
+function groupedOf(outgoing: OutgoingResponse): Grouped {
+  let grouped = outgoing.memo as Grouped | undefined
+  if (grouped === undefined) outgoing.memo = grouped = new Grouped(outgoing)
+  else if (grouped.version !== outgoing.version) grouped.update(outgoing)
+  return grouped
+}
+
+/** The fields of an answer from the cache. Hits of an entry share them. */
 export function fieldsOf(outgoing: OutgoingResponse): readonly Field[] {
-  outgoing.memo ??= groupFields(outgoing.headers)
-  return outgoing.memo as readonly Field[]
+  return groupedOf(outgoing).fields
+}
+
+/** The same as an object by name, not to be changed; undefined where a field has several lines. */
+export function fieldsByName(outgoing: OutgoingResponse): Record<string, string> | undefined {
+  return groupedOf(outgoing).byName
 }
 
 /** Sets fields; adds to those that others write as well. */
 export function setFields(target: FieldTarget, fields: readonly Field[]): void {
   for (const field of fields) {
-    const before = SHARED.has(field.lowerName) ? target.getHeader(field.name) : undefined
+    const before = field.isShared ? target.getHeader(field.name) : undefined
     target.setHeader(field.name, mergedValue(before, field))
   }
 }
 
 /** The value of a field that the response already has. */
-export function mergedValue(before: number | string | string[] | undefined, field: Field): string | string[] {
-  const { lowerName, value } = field
-  if (before !== undefined && SHARED.has(lowerName)) return mergeLists(lowerName, linesOf(before), linesOf(value))
+export function mergedValue(
+  before: number | string | string[] | undefined,
+  { lowerName, value, isShared }: Field,
+): string | string[] {
+  if (before !== undefined && isShared) return mergeLists(lowerName, linesOf(before), linesOf(value))
   // A copy, because Node appends to the array that it receives, and this one is shared by all hits.
   return Array.isArray(value) ? [...value] : value
 }
@@ -90,7 +136,7 @@ export function changeFields(
 ): void {
   if (!before.every((text, index) => text === after[index])) return replaceFields(target, after, kept)
   for (const field of groupFields(after, before.length)) {
-    const lines = SHARED.has(field.lowerName) ? undefined : target.getHeader(field.name)
+    const lines = field.isShared ? undefined : target.getHeader(field.name)
     if (lines === undefined) setFields(target, [field])
     else target.setHeader(field.name, [...linesOf(lines), ...linesOf(field.value)])
   }

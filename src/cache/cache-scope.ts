@@ -15,7 +15,7 @@ import type {
   SweepStep,
 } from '../store/store.js'
 import { Telemetry } from '../telemetry/telemetry.js'
-import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry } from './lookup.js'
+import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry, RememberedEntry } from './lookup.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
 import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
@@ -105,6 +105,21 @@ export class CacheScope {
   lookup(ref: EntryRef, now: number = this.now(), budget?: CommandBudget): MaybePromise<EntryLookup> {
     const error = this.#pending.suspended
     return error === undefined ? lookupEntry(this.#store, ref, now, budget) : { state: 'outage', error }
+  }
+
+  /** Whether entries may be found in this process's memory. */
+  get isLocal(): boolean {
+    return this.#store.local !== undefined
+  }
+
+  /** An entry that a lookup has just found, fresh, in this process's memory; undefined where it was not found there. */
+  remember(ref: EntryRef, entry: Entry): RememberedEntry | undefined {
+    return RememberedEntry.of(this.#store.local, ref, entry)
+  }
+
+  /** The entry as a lookup would find it, but for its freshness. Undefined: something has changed, so it has to be looked up. */
+  recall(remembered: RememberedEntry): Entry | undefined {
+    return this.#pending.suspended === undefined ? remembered.recall() : undefined
   }
 
   /** Reads many entries in one trip. */

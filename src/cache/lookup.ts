@@ -28,6 +28,16 @@ export interface Absent {
   readonly absentGroups: readonly string[]
 }
 
+/** An entry that readers may have. A class: V8 moves literals of a busy place to old space. */
+class ValidEntry {
+  readonly state = 'valid'
+
+  constructor(
+    readonly entry: Entry,
+    readonly softened: boolean,
+  ) {}
+}
+
 /** For a fill that replaces whatever is there. */
 export function unseen(groups: readonly string[]): Absent {
   return { state: 'absent', seen: 'any', absentGroups: groups }
@@ -95,7 +105,7 @@ function lookupOf(
 ): EntryLookup {
   const { groups } = entry
   return isValid(entry, groups, found, now)
-    ? { state: 'valid', entry, softened: isSoftened(entry, groups, found) }
+    ? new ValidEntry(entry, isSoftened(entry, groups, found))
     : absent(entry, ref, stamps)
 }
 
@@ -115,7 +125,41 @@ function localHit(local: LocalReader, ref: EntryRef, now: number): EntryLookup |
     if (stamp.soft > stampFor(entry, group)) softened = true
   }
   local.hits += 1
-  return { state: 'valid', entry, softened }
+  return new ValidEntry(entry, softened)
+}
+
+/** A fresh entry that was found in this process's memory, and what has to be as it was for it to be that again. */
+export class RememberedEntry {
+  readonly #local: LocalReader
+  /** The store finds every entry in a slot of its own. */
+  readonly #slot: unknown
+  readonly #bumps: number
+
+  private constructor(
+    readonly ref: EntryRef,
+    local: LocalReader,
+  ) {
+    this.#local = local
+    this.#slot = ref.slot
+    this.#bumps = local.bumps
+  }
+
+  /** Undefined where the entry was not found there. */
+  static of(local: LocalReader | undefined, ref: EntryRef, entry: Entry): RememberedEntry | undefined {
+    return local === undefined || ref.slot === undefined || local.entry(ref) !== entry
+      ? undefined
+      : new RememberedEntry(ref, local)
+  }
+
+  /** The same entry, while no group was invalidated since; whether it is fresh is for the caller to say. */
+  recall(): Entry | undefined {
+    const local = this.#local
+    if (local.bumps !== this.#bumps) return undefined
+    const entry = local.entry(this.ref)
+    if (entry === undefined || this.ref.slot !== this.#slot) return undefined
+    local.hits += 1
+    return entry
+  }
 }
 
 /** Reads many entries in one trip; groups that some of them were given by their handlers, in one more. */

@@ -55,13 +55,6 @@ export function keepFields(headers: HeaderList, keep: (name: string) => boolean)
   return kept.length === headers.length ? headers : kept
 }
 
-/** The same list with other values. */
-export function mapFields(headers: HeaderList, value: (name: string, value: string) => string): string[] {
-  const mapped: string[] = []
-  forEachField(headers, (name, own) => mapped.push(name, value(name, own)))
-  return mapped
-}
-
 /** `update` over `base`, field by field: at its place where the base has it, otherwise at the end. */
 export function mergeFields(base: HeaderList, update: HeaderList): HeaderList {
   const merged: string[] = []

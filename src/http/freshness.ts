@@ -4,7 +4,6 @@ import {
   firstField,
   type HeaderList,
   isField,
-  mapFields,
   MAX_SECONDS,
   parseDeltaSeconds,
   parseHttpDate,
@@ -211,36 +210,59 @@ export function generatedCacheControl(
   return personal ? `private, ${lifetime}` : lifetime
 }
 
+/** A value of a list of fields that depends on the time. */
+export class TimedValue {
+  constructor(
+    readonly index: number,
+    readonly at: (now: number) => string,
+  ) {}
+}
+
 /**
  * The fields of a hit, with its age in one of two forms, never both, or the age would count twice: a stored Date with
- * Age (RFC 9111 section 5.1), or a new Date with a lifetime that counts down (section 6).
+ * Age (RFC 9111 section 5.1), or a new Date with a lifetime that counts down (section 6). Values that count are added to
+ * `timed`.
  */
 export function withFreshness(
   stored: StoredResponse,
   now: number,
   validated: boolean,
   clientMaxAgeMs?: number,
+  timed: TimedValue[] = [],
 ): string[] {
   const { flags } = stored
-  const counts = !hasFlag(flags, Flag.age)
-  // The handler's lifetime without an Age: its own numbers have to shrink.
-  const shrinks = counts && !hasFlag(flags, Flag.routeGoverned) && hasFlag(flags, Flag.ownCacheControl)
-  const headers = shrinks ? countDown(stored, now) : stored.headers.slice()
-  if (hasFlag(flags, Flag.routeGoverned) && !hasFlag(flags, Flag.ownCacheControl)) {
-    const since = counts ? now : stored.storedAt
-    const personal = hasFlag(flags, Flag.personal)
-    headers.push('Cache-Control', generatedCacheControl(stored.freshUntil, since, personal, clientMaxAgeMs))
+  const headers = stored.headers.slice()
+  const setTimed = (index: number, at: (now: number) => string): void => {
+    timed.push(new TimedValue(index, at))
+    headers[index] = at(now)
   }
-  if (!counts && !validated) headers.push('Age', String(ageSeconds(stored, now)))
+  const counts = !hasFlag(flags, Flag.age)
+  const generated = hasFlag(flags, Flag.routeGoverned) && !hasFlag(flags, Flag.ownCacheControl)
+  // The handler's lifetime without an Age: its own numbers have to shrink.
+  if (counts && !hasFlag(flags, Flag.routeGoverned) && hasFlag(flags, Flag.ownCacheControl)) {
+    stored.headers.forEach((text, index) => {
+      if (index % 2 === 1 && isField(stored.headers[index - 1] ?? '', 'cache-control'))
+        setTimed(index, (at) => countedDown(text, stored, at))
+    })
+  }
+  if (generated) {
+    const personal = hasFlag(flags, Flag.personal)
+    headers.push('Cache-Control')
+    setTimed(headers.length, (at) =>
+      generatedCacheControl(stored.freshUntil, counts ? at : stored.storedAt, personal, clientMaxAgeMs),
+    )
+  }
+  if (!counts && !validated) {
+    headers.push('Age')
+    setTimed(headers.length, (at) => String(ageSeconds(stored, at)))
+  }
   return headers
 }
 
 const LIFETIME = /\b(max-age|s-maxage)="?(\d{1,15})"?/gi
 
-function countDown(stored: StoredResponse, now: number): string[] {
+function countedDown(cacheControl: string, stored: StoredResponse, now: number): string {
   const age = ageSeconds(stored, now)
   const rest = (_: string, directive: string, seconds: string) => `${directive}=${Math.max(0, Number(seconds) - age)}`
-  return mapFields(stored.headers, (name, text) =>
-    isField(name, 'cache-control') ? text.replace(LIFETIME, rest) : text,
-  )
+  return cacheControl.replace(LIFETIME, rest)
 }

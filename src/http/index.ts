@@ -11,7 +11,7 @@ export { CREDENTIALS, type HeaderList } from './fields.js'
 export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
 export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
-export { buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
+export { buildFreshHit, buildMissResponse, buildStoredResponse, gatewayTimeout } from './response.js'
 export { evaluateReuse, planRequest, planWrite } from './reuse.js'
 export {
   decideStore,

@@ -1,15 +1,16 @@
-import { clientHasIt, requestedPart, toNotModified } from './conditions.js'
+import { clientHasIt, listNames, requestedPart, toNotModified } from './conditions.js'
 import {
   appendMembers,
   firstField,
   formatContentRange,
   hasField,
   type HeaderList,
+  isField,
   keepFields,
   OWN_STATUS_FIELD,
   OWN_TARGET,
 } from './fields.js'
-import { ageSeconds, generatedCacheControl, withFreshness } from './freshness.js'
+import { ageSeconds, generatedCacheControl, TimedValue, withFreshness } from './freshness.js'
 import type { HttpPolicy } from './options.js'
 import { withOwnFields } from './storage.js'
 import {
@@ -51,13 +52,30 @@ export function buildStoredResponse(
   return new OutgoingResponse(whole.status, [...whole.headers, ...length], null)
 }
 
-/** Facts about a stored object, derived once. Hits of the same second and policy share one answer. */
+/** The answer of a fresh entry to a GET that has no condition, or If-None-Match alone: the two that are asked for most. */
+export function buildFreshHit(
+  stored: StoredResponse,
+  ifNoneMatch: string | undefined,
+  policy: HttpPolicy,
+  now: number,
+): OutgoingResponse {
+  const facts = factsOf(stored)
+  const whole = facts.hit(stored, policy, now)
+  const unchanged = ifNoneMatch !== undefined && stored.status === 200 && listNames(ifNoneMatch, facts.etag)
+  return unchanged ? facts.notModified(whole) : whole
+}
+
+/**
+ * Facts about a stored object, derived once, and the answer to its hits. What tells the time in that is changed in place,
+ * because to make it anew for every second costs more than a hit.
+ */
 class Facts {
   readonly etag: string | undefined
   #policy: HttpPolicy | undefined
   #remaining = NaN
   #age = NaN
   #whole: OutgoingResponse | undefined
+  #timed: TimedValue[] = []
   #notModified: OutgoingResponse | undefined
 
   constructor(stored: StoredResponse) {
@@ -67,13 +85,18 @@ class Facts {
   hit(stored: StoredResponse, policy: HttpPolicy, now: number): OutgoingResponse {
     const remaining = Math.floor((stored.freshUntil - now) / 1000)
     const age = ageSeconds(stored, now)
-    const same = this.#policy === policy && this.#remaining === remaining && this.#age === age
-    if (this.#whole !== undefined && same) return this.#whole
-    this.#policy = policy
+    const isSecond = this.#remaining === remaining && this.#age === age
     this.#remaining = remaining
     this.#age = age
-    this.#notModified = undefined
-    this.#whole = wholeResponse(stored, policy, now, HIT)
+    if (this.#whole === undefined || this.#policy !== policy) {
+      this.#policy = policy
+      this.#timed = []
+      this.#notModified = undefined
+      this.#whole = wholeResponse(stored, policy, now, HIT, this.#timed)
+    } else if (!isSecond) {
+      setTime(this.#whole, this.#timed, now)
+      this.#notModified = undefined
+    }
     return this.#whole
   }
 
@@ -82,6 +105,12 @@ class Facts {
     this.#notModified ??= toNotModified(whole.headers)
     return this.#notModified
   }
+}
+
+function setTime(response: OutgoingResponse, timed: readonly TimedValue[], now: number): void {
+  const headers = response.headers as string[]
+  for (const { index, at } of timed) headers[index] = at(now)
+  response.version += 1
 }
 
 function factsOf(stored: StoredResponse): Facts {
@@ -96,13 +125,23 @@ function wholeResponse(
   policy: HttpPolicy,
   now: number,
   context: StoredResponseContext,
+  timed: TimedValue[] = [],
 ): OutgoingResponse {
-  const headers = withFreshness(stored, now, context.kind === 'revalidated', policy.clientMaxAgeMs)
-  const member = policy.cacheStatus === false ? undefined : storedStatus(policy.cacheStatus, stored, context, now)
+  const { cacheStatus } = policy
+  const headers = withFreshness(stored, now, context.kind === 'revalidated', policy.clientMaxAgeMs, timed)
+  const memberAt = (at: number): string => (cacheStatus === false ? '' : storedStatus(cacheStatus, stored, context, at))
+  const member = cacheStatus === false ? undefined : memberAt(now)
   const body = stored.status === 204 ? null : stored.body
   // HIT: the handler's answer is not part of this one. A revalidation ran the handler and stored its result.
   const word = context.kind !== 'revalidated' ? 'HIT' : context.stored === false ? 'BYPASS' : 'MISS'
-  return new OutgoingResponse(stored.status, withStatusFields(headers, policy, word, member), body)
+  const all = withStatusFields(headers, policy, word, member)
+  if (member !== undefined) {
+    // The member is the end of the last line.
+    const index = all.findLastIndex((text, at) => at % 2 === 0 && isField(text, 'cache-status')) + 1
+    const others = all[index]?.slice(0, -member.length) ?? ''
+    timed.push(new TimedValue(index, (at) => others + memberAt(at)))
+  }
+  return new OutgoingResponse(stored.status, all, body)
 }
 
 /** Fields about the stored bytes, which are not those of the part (RFC 9530 section 2). */

@@ -83,8 +83,10 @@ export class OutgoingResponse {
   readonly headers: HeaderList
   /** Null: no content. */
   readonly body: Buffer | null
-  /** What the adapter derives from this object. Hits of the same second share one object. */
+  /** What the adapter derives from this object. */
   memo?: unknown = undefined
+  /** How often values of `headers` were changed: the hits of an entry share one object, whose age is set for each. */
+  version = 0
 
   constructor(status: number, headers: HeaderList, body: Buffer | null) {
     this.status = status

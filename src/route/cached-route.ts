@@ -18,7 +18,7 @@ import type { Logger } from '../logger.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
-import type { Recorder } from '../telemetry/recorder.js'
+import type { LookupTimer, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
 import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
 import { HandlerRun } from './handler-run.js'
@@ -38,7 +38,8 @@ import {
   type Previous,
   type RequestContext,
 } from './request.js'
-import { type Bypass, type Hit, resultOf, type RouteLookup } from './route-lookup.js'
+import { ReadyHits } from './ready-hits.js'
+import { type Bypass, Hit, resultOf, type RouteLookup } from './route-lookup.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** A refresh that failed is not tried again for this long. */
@@ -74,6 +75,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly #stripsHead: boolean
   readonly #hosts: HostWatch | undefined
   readonly #keys: KeyWatch | undefined
+  readonly #ready: ReadyHits<Req> | undefined
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
   readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
@@ -93,6 +95,7 @@ export class CachedRoute<Req> implements RunRoute {
     this.#stripsHead = stripsHead
     this.#hosts = policy.hostUndeclared ? hosts : undefined
     this.#keys = keys
+    this.#ready = ReadyHits.of(scope, policy)
     const [{ variants, refusals }, { http }] = [this, policy]
     this.#writes = new WriteRoute({ scope, paths, http, put: policy, name, variants, refusals: () => refusals })
     this.#groupTtlMs = longestLifeMs(policy.http)
@@ -108,7 +111,17 @@ export class CachedRoute<Req> implements RunRoute {
   /** Decides about a request. Synchronous where store and options are. Fails only with what the options' own functions throw. */
   lookup(request: RequestContext<Req>): MaybePromise<RouteLookup> {
     if (request.background !== undefined) return this.#continue(request, request.background)
-    return this.recorder.lookup('get', () => this.#decide(request), resultOf)
+    const timer = this.recorder.start('get')
+    const ready = this.#ready?.find(request)
+    if (ready === undefined) return this.#timed(timer, request)
+    this.#hosts?.note(this.name, request)
+    timer.found(ready)
+    return ready
+  }
+
+  // Apart from `lookup`, whose ready hits need no closure.
+  #timed(timer: LookupTimer, request: RequestContext<Req>): MaybePromise<RouteLookup> {
+    return timer.follow(() => this.#decide(request), resultOf)
   }
 
   /** Resolves when everything that was to be stored has been. */
@@ -240,6 +253,8 @@ export class CachedRoute<Req> implements RunRoute {
     }
     const early = reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
     const kind = reason === 'fresh' ? 'hit' : 'stale'
+    if (plan.plain && reason === 'fresh' && state.location !== undefined)
+      this.#ready?.note(request, state.location, ref, entry)
     if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, entry, kind, reason)
     const previous = { entry, decision }
     const why = early ? 'early' : 'stale'
@@ -265,7 +280,7 @@ export class CachedRoute<Req> implements RunRoute {
     const asked = plan.head && this.#stripsHead ? { ...plan, head: false } : plan
     const context = kind === 'hit' ? undefined : { kind }
     const response = buildStoredResponse(entry, asked, state.http, this.scope.now(), context)
-    return { outcome: 'hit', reason, response, ref, entry }
+    return new Hit(reason, response, ref, entry)
   }
 
   /** Serves no request: the handler runs again for a copy of this one. */
@@ -327,8 +342,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   #alone(state: RequestState<Req>, reason: MissReason): MaybePromise<RouteLookup> {
     const { plan, ref } = state
-    if (plan.directives.onlyIfCached)
-      return { outcome: 'hit', reason: 'only-if-cached', response: gatewayTimeout(), ref: undefined, entry: undefined }
+    if (plan.directives.onlyIfCached) return new Hit('only-if-cached', gatewayTimeout(), undefined, undefined)
     state.detail = reason === 'outage' || reason === 'hit-for-pass' || reason === 'wait' ? reason : undefined
     const run = (): RouteLookup => ({ outcome: 'miss', reason, run: new HandlerRun(this, state), ref })
     const { concurrency: max, wait: waitMs, lease: holdMs } = this.policy

@@ -59,12 +59,35 @@ export interface Location {
   readonly names: readonly string[]
 }
 
+/** Classes where a hit makes one: V8 moves literals of a busy place to old space. */
+class FoundLocation implements Location {
+  constructor(
+    readonly uri: string,
+    readonly path: string,
+    readonly principal: string | undefined,
+    readonly routed: readonly SelectedField[],
+    readonly values: readonly SelectedField[],
+    readonly groups: readonly string[],
+    readonly names: readonly string[],
+  ) {}
+}
+
+class FoundRef implements EntryRef {
+  slot: unknown = undefined
+
+  constructor(
+    readonly key: string,
+    readonly path: string,
+    readonly groups: readonly string[],
+  ) {}
+}
+
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
 function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
   const { path, groups, routed, values } = location
-  if (names.length + routed.length + values.length === 0) return { key: path, path, groups, slot: undefined }
+  if (names.length + routed.length + values.length === 0) return new FoundRef(path, path, groups)
   const key = variantKey(path, { fields: [...routed, ...values, ...selectedFields(request, names, http)] })
-  return { key, path, groups: [...groups, pathGroup(path)], slot: undefined }
+  return new FoundRef(key, path, [...groups, pathGroup(path)])
 }
 
 /** Finds the entries of one route's requests. */
@@ -105,10 +128,10 @@ export class EntryLocator<Req> {
     const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
     if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
-      return { uri, path: uri, principal, routed, values, groups, names }
+      return new FoundLocation(uri, uri, principal, routed, values, groups, names)
     }
     const groups = [...own.encoded, ...upper, pathGroup(uri)]
-    return { uri, path: variantKey(uri, { principal }), principal, routed, values, groups, names }
+    return new FoundLocation(uri, variantKey(uri, { principal }), principal, routed, values, groups, names)
   }
 }
 

@@ -13,7 +13,7 @@ import {
   hasNonce,
   headUpdate,
   isFailure,
-  type OutgoingResponse,
+  OutgoingResponse,
   type ResponseHead,
   type RunContext,
   type Storable,
@@ -198,7 +198,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
       this.#guarded(() => this.#settle(response, whole, body))
     const target: CaptureTarget = {
       complete: (body) => {
-        this.#answer = { status: response.status, headers, body }
+        this.#answer = new OutgoingResponse(response.status, headers, body)
         return settle(this.#whole(response, decision, body), body)
       },
       abort: (reason) => {

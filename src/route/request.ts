@@ -47,6 +47,11 @@ export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
   readonly routed?: readonly SelectedField[] | undefined
   /** Request fields behind that, `*` where they are not known: a request for a background run carries them. */
   readonly routedBy?: readonly string[] | undefined
+  /**
+   * `If-None-Match`, where the request has no other field by which requests are judged; '' where it has none at all.
+   * Undefined: others may be there, such as directives, a range or credentials.
+   */
+  readonly onlyCondition?: string | undefined
   /** The background run that this request was made for, where `dispatch` of another request made it. */
   readonly background?: BackgroundRun | undefined
   /**
@@ -169,6 +174,11 @@ export function isDueEarly({ storedAt, freshUntil }: Lifetimes, now: number, par
   const windowMs = (freshUntil - storedAt) * part
   const leftMs = freshUntil - now
   return leftMs < windowMs && Math.random() > leftMs / windowMs
+}
+
+/** The instant from which on a hit may refresh the entry; without early refreshes its end. */
+export function earlyRefreshFrom({ storedAt, freshUntil }: Lifetimes, part: number): number {
+  return part === 0 || freshUntil === Infinity ? freshUntil : freshUntil - (freshUntil - storedAt) * part
 }
 
 const NONE: readonly string[] = []

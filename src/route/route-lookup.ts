@@ -8,13 +8,22 @@ import type { BypassReason, HitReason, MissReason } from './request.js'
 /** What becomes of a request. */
 export type RouteLookup = Hit | Miss | Bypass
 
-/** Send this; the handler does not run. */
-export interface Hit {
-  readonly outcome: 'hit'
-  readonly reason: HitReason
-  readonly response: OutgoingResponse
-  readonly ref: EntryRef | undefined
-  readonly entry: Entry | undefined
+/** Send this; the handler does not run. Also what telemetry records of a fresh one. */
+export class Hit implements LookupResult {
+  readonly outcome = 'hit'
+
+  constructor(
+    readonly reason: HitReason,
+    readonly response: OutgoingResponse,
+    /** Undefined where there is no entry. */
+    readonly place: EntryRef | undefined,
+    readonly entry: Entry | undefined,
+  ) {}
+
+  /** Of the body that is sent. */
+  get bytes(): number {
+    return this.response.body?.length ?? 0
+  }
 }
 
 /** Run the handler, and end the run with its response. */
@@ -39,9 +48,9 @@ const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-wh
 export function resultOf(lookup: RouteLookup): LookupResult {
   const { outcome, reason } = lookup
   if (lookup.outcome === 'bypass') return { outcome, reason }
-  if (lookup.outcome === 'miss' || lookup.reason === 'only-if-cached')
-    return { outcome: 'miss', reason, place: lookup.ref }
-  const { ref, entry, response } = lookup
-  const bytes = response.body?.length ?? 0
-  return { outcome: STALE.has(lookup.reason) ? 'stale' : 'hit', reason, entry, place: ref, bytes }
+  if (lookup.outcome === 'miss') return { outcome, reason, place: lookup.ref }
+  if (lookup.reason === 'only-if-cached') return { outcome: 'miss', reason, place: undefined }
+  if (!STALE.has(lookup.reason)) return lookup
+  const { place, entry, bytes } = lookup
+  return { outcome: 'stale', reason, entry, place, bytes }
 }

@@ -57,17 +57,7 @@ export class Recorder {
 
   /** Runs a lookup; `describe` turns its result into what is recorded. */
   lookup<T>(operation: string, run: () => MaybePromise<T>, describe: (result: T) => LookupResult): MaybePromise<T> {
-    const timer = this.start(operation)
-    const end = (result: T): T => {
-      timer.found(describe(result))
-      return result
-    }
-    const running = timer.run(run)
-    if (!isPromise(running)) return end(running)
-    return running.then(end, (error: unknown) => {
-      timer.failed(error)
-      throw error
-    })
+    return this.start(operation).follow(run, describe)
   }
 
   /** Runs `run`, which stores an entry. */
@@ -241,6 +231,20 @@ export class LookupTimer {
   /** Runs a part of the lookup, so that its Redis commands are children of the lookup's span. */
   run<T>(work: () => T): T {
     return runIn(this.scope, work)
+  }
+
+  /** Runs the lookup and records its end; `describe` turns its result into what is recorded. */
+  follow<T>(run: () => MaybePromise<T>, describe: (result: T) => LookupResult): MaybePromise<T> {
+    const end = (result: T): T => {
+      this.found(describe(result))
+      return result
+    }
+    const running = this.run(run)
+    if (!isPromise(running)) return end(running)
+    return running.then(end, (error: unknown) => {
+      this.failed(error)
+      throw error
+    })
   }
 
   found(result: LookupResult): void {

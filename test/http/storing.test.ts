@@ -378,11 +378,16 @@ describe('a hit is the miss again', () => {
     expect(names(hit(entry))).toContain('x-redis-cache')
   })
 
-  test('hits of the same second and policy are one object, which an adapter may keep what it derives on', () => {
+  test('hits of one policy are one object, which tells an adapter that keeps what it derives when a value changed', () => {
     const [entry, policy] = [stored({ options: R }), policyOf(R)]
     const ask = (now: number) => buildStoredResponse(entry, planRequest(request(), policy), policy, now)
-    expect(ask(NOW + 1)).toBe(ask(NOW + 999))
-    expect(ask(NOW + 1)).not.toBe(ask(NOW + 1001))
+    const first = ask(NOW + 1)
+    const [version, age] = [first.version, value(first, 'cache-control')]
+    expect(ask(NOW + 999)).toBe(first)
+    expect(first.version).toBe(version)
+    expect(ask(NOW + 1001)).toBe(first)
+    expect(first.version).toBeGreaterThan(version)
+    expect(value(first, 'cache-control')).not.toBe(age)
   })
 
   test('HEAD is answered from the GET, without its bytes and with their length', () => {

@@ -184,7 +184,7 @@ async function serveWrite(
   return reply({ status, headers: shown, body: Buffer.from(body) })
 }
 
-function reply({ status, headers, body }: OutgoingResponse): Reply {
+function reply({ status, headers, body }: Omit<OutgoingResponse, 'version'>): Reply {
   const field = (name: string): string | undefined => {
     const index = headers.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === name)
     return index === -1 ? undefined : headers[index + 1]

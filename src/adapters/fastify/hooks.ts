@@ -10,9 +10,11 @@ import { type Ending, Exchange, RequestProperty, RunEnding, type Sent, settle } 
 import {
   changeFields,
   type FieldSnapshot,
+  type Field,
   fieldsOf,
   type FieldTarget,
   listFields,
+  mergedValue,
   setFields,
   snapshotFields,
   unchangedFields,
@@ -66,14 +68,20 @@ function wrapped(
 ): Handler {
   return function redwellHandler(native, reply) {
     const request = new NodeRequest(native, native.raw, requests)
-    const act = (found: OutgoingResponse | Ending | undefined, late: boolean): unknown => {
-      if (found instanceof OutgoingResponse) return sendHit(reply, found, late)
-      if (found instanceof RunEnding) found.ambient = snapshotFields(reply.getHeaders())
-      if (found !== undefined) begin(reply, found, request)
-      return run(handler, this, native, reply, late)
-    }
     const found = start(Exchange.of(reply.raw), request)
-    return isPromise(found) ? found.then((one) => act(one, true)) : act(found, false)
+    if (found instanceof OutgoingResponse) return sendHit(reply, found, false)
+    const proceed = proceeding(handler, this, request, reply)
+    return isPromise(found) ? found.then((one) => proceed(one, true)) : proceed(found, false)
+  }
+}
+
+/** What follows a lookup. Made apart from the handler, because a hit that is there at once needs no closure. */
+function proceeding(handler: Handler, app: FastifyInstance, request: NodeRequest<FastifyRequest>, reply: FastifyReply) {
+  return (found: OutgoingResponse | Ending | undefined, late: boolean): unknown => {
+    if (found instanceof OutgoingResponse) return sendHit(reply, found, late)
+    if (found instanceof RunEnding) found.ambient = snapshotFields(reply.getHeaders())
+    if (found !== undefined) begin(reply, found, request)
+    return run(handler, app, request.native, reply, late)
   }
 }
 
@@ -143,7 +151,7 @@ function watchCookies(reply: FastifyReply): { end(): boolean } {
 
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
   reply.code(outgoing.status)
-  setFields(targetOf(reply), fieldsOf(outgoing))
+  setHitFields(reply, fieldsOf(outgoing))
   // With a body, even an empty one, Fastify sends Content-Length, which a 204 must not have (RFC 9110 section 8.6).
   const body = outgoing.status === 204 ? null : outgoing.body
   if (body !== null && reply.hasHeader('content-type')) return body
@@ -151,6 +159,13 @@ function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean)
   // A promise of undefined is an empty answer, undefined itself is none.
   if (!late) reply.send()
   return undefined
+}
+
+function setHitFields(reply: FastifyReply, fields: readonly Field[]): void {
+  for (const field of fields) {
+    if (field.isShared && reply.hasHeader(field.lowerName)) setFields(targetOf(reply), [field])
+    else reply.header(field.lowerName, mergedValue(undefined, field))
+  }
 }
 
 /** The onSend hook of a write route without declarations: other routes may cache its URI. */

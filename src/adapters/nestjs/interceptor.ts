@@ -20,6 +20,7 @@ import { type Host, routesOf, valueAt } from '../declarations.js'
 import { type Ending, Exchange } from '../exchange.js'
 import {
   BODY_FIELDS,
+  Field,
   fieldsOf,
   type FieldSnapshot,
   groupFields,
@@ -228,7 +229,8 @@ function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot,
         // A hook may have set it for this response; the value in the entry is that of another response.
         const isLate = set !== undefined && String(set.value) !== before.get(field.lowerName)
         if (!isLate || ENTRY.has(field.lowerName)) {
-          fields.set(field.lowerName, { ...field, value: mergedValue(set?.value, field) })
+          const value = mergedValue(set?.value, field)
+          fields.set(field.lowerName, new Field(field.name, field.lowerName, value, field.index))
         }
       }
       const headers = [...fields.values()].flatMap(({ name, value }) => [value].flat().flatMap((line) => [name, line]))

@@ -46,7 +46,8 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   readonly target: string
   readonly principal: AdaptedRequest<Req>['principal']
   readonly #options: NodeRequestOptions<Req>
-  readonly #isPlain: boolean
+  /** What the fields as they were sent say: see `onlyCondition`. Undefined where they may have been changed since. */
+  readonly #sentCondition: string | undefined
 
   constructor(native: Req, message: IncomingMessage, options: NodeRequestOptions<Req>) {
     super()
@@ -55,9 +56,9 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     this.method = message.method ?? 'GET'
     this.target = native.originalUrl
     const { principal } = options
-    this.principal = principal && (() => this.unobserved(() => principal(native)))
+    this.principal = principal && principalOf(this, principal)
     this.#options = options
-    this.#isPlain = options.fieldsAsSent === true && !hasJudgedFields(message)
+    this.#sentCondition = options.fieldsAsSent === true ? onlyConditionSent(message) : undefined
   }
 
   get route(): string | undefined {
@@ -76,8 +77,12 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     return `${this.native.protocol}://${this.#options.host?.() ?? this.native.host}`
   }
 
+  get onlyCondition(): string | undefined {
+    return this.#options.fieldsAsSent === true ? this.#sentCondition : onlyConditionOf(this.native.headers)
+  }
+
   header(name: string): string | undefined {
-    if (this.#isPlain && JUDGED.has(name)) return undefined
+    if (this.#sentCondition === '' && JUDGED.has(name)) return undefined
     const headers = this.unwatched ?? this.native.headers
     const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
     return Array.isArray(value) ? value.join(', ') : value
@@ -98,6 +103,14 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   }
 }
 
+/** A function of its own: a closure in the constructor would cost the requests without a principal as well. */
+function principalOf<Req extends PlatformRequest>(
+  request: NodeRequest<Req>,
+  principal: PrincipalOf<Req>,
+): AdaptedRequest<Req>['principal'] {
+  return () => request.unobserved(() => principal(request.native))
+}
+
 /** Fields that affect the lookup: caching, conditions, ranges and credentials. */
 export const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
@@ -114,13 +127,25 @@ export const JUDGED: ReadonlySet<string> = new Set([
 
 const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))
 
-/** Node builds the object of header fields on first access; the usual hit, which has none of these, does not need it. */
-export function hasJudgedFields({ rawHeaders }: IncomingMessage): boolean {
+/**
+ * If-None-Match where it is the only one of these fields that was sent, '' where none was, undefined where others were.
+ * Node makes its object of fields only when it is asked for; the usual hit does without.
+ */
+export function onlyConditionSent({ rawHeaders }: IncomingMessage): string | undefined {
+  let condition = ''
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
-    if (LENGTHS.has(name.length) && JUDGED.has(name.toLowerCase())) return true
+    if (!LENGTHS.has(name.length) || !JUDGED.has(name.toLowerCase())) continue
+    if (condition !== '' || name.toLowerCase() !== 'if-none-match') return undefined
+    condition = rawHeaders[index + 1] ?? ''
   }
-  return false
+  return condition
+}
+
+/** The same of fields that may have been changed since they were sent. */
+function onlyConditionOf(headers: IncomingHttpHeaders): string | undefined {
+  for (const name of JUDGED) if (headers[name] !== undefined && name !== 'if-none-match') return undefined
+  return headers['if-none-match'] ?? ''
 }
 
 /** A request with the keyed inputs of another one, and nothing else of the client that sent it. */

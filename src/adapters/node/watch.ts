@@ -170,7 +170,7 @@ export abstract class WatchedRequest {
   }
 
   /** Returns the result of a read on behalf of the cache, which is not reported. */
-  protected unobserved<T>(read: () => T): T {
+  unobserved<T>(read: () => T): T {
     return this.watch === undefined || this.watch.isObserving ? read() : this.watch.ignoring(read)
   }
 

@@ -3,7 +3,7 @@ import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
-import { hasJudgedFields, JUDGED } from '../node/request.js'
+import { JUDGED, onlyConditionSent } from '../node/request.js'
 import { ReadWatch, WatchedRequest, watchOf, watchPrototype, watchSession } from '../node/watch.js'
 
 /** Index at which the authority of a URL has begun: after `http://` or `https://`. */
@@ -45,7 +45,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   readonly #incoming: IncomingMessage | undefined
   /** The incoming message, if no Headers object was created from it yet, so that both are the same. */
   readonly #untouched: IncomingMessage | undefined
-  readonly #isPlain: boolean
+  readonly onlyCondition: string | undefined
 
   constructor({ native, request, path, route, message, application, principal }: WebRequestOptions<Native>) {
     super()
@@ -58,7 +58,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     this.#path = path
     this.#incoming = message
     this.#untouched = message !== undefined && isUntouched(this.message, message) ? message : undefined
-    this.#isPlain = this.#untouched !== undefined && !hasJudgedFields(this.#untouched)
+    this.onlyCondition = this.#untouched && onlyConditionSent(this.#untouched)
     if (application !== undefined) this.dispatch = (run) => this.#refresh(application, run)
   }
 
@@ -90,7 +90,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   }
 
   header(name: string): string | undefined {
-    if (this.#isPlain && JUDGED.has(name)) return undefined
+    if (this.onlyCondition === '' && JUDGED.has(name)) return undefined
     const value =
       this.#untouched === undefined ? this.#fieldOf(name) : (this.unwatched ?? this.#untouched.headers)[name]
     if (value === undefined && name === 'host') return this.origin.slice(this.origin.indexOf('//') + 2)

@@ -7,6 +7,7 @@ import type { DeclaredWrite, Host } from '../declarations.js'
 import { type Ending, Exchange, RunEnding } from '../exchange.js'
 import {
   type Field,
+  fieldsByName,
   fieldsOf,
   type FieldTarget,
   groupFields,
@@ -110,15 +111,22 @@ function targetOf(headers: Headers): FieldTarget {
 }
 
 /** A response from the cache, with the fields that were set before. */
-function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
-  const fields = fieldsOf(outgoing)
-  if (ambient.keys().next().done === true) return responseOf(outgoing.status, fields, outgoing.body)
+function hitResponse(outgoing: OutgoingResponse, ambient: Headers | undefined): Response {
+  const { status, body } = outgoing
+  const sent = hasNoContent(status) ? null : body
+  if (ambient === undefined || ambient.keys().next().done === true) {
+    const headers = fieldsByName(outgoing)
+    // Servers send a plain object without inspecting it.
+    return headers === undefined
+      ? responseOf(status, fieldsOf(outgoing), body)
+      : new Response(sent, { status, headers })
+  }
   const headers = new Headers(ambient)
-  setFields(targetOf(headers), fields)
-  return new Response(hasNoContent(outgoing.status) ? null : outgoing.body, { status: outgoing.status, headers })
+  setFields(targetOf(headers), fieldsOf(outgoing))
+  return new Response(sent, { status, headers })
 }
 
-/** A response with these fields. Servers send a plain object without inspecting it. */
+/** A response with these fields. */
 function responseOf(
   status: number,
   fields: readonly Field[],
