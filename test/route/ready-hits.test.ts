@@ -22,7 +22,7 @@ describe('hits that nothing of the request decides but its URL', () => {
   }
 
   const declare = async (options: Partial<CacheOptions<Asked>>): Promise<void> => {
-    route = app.route({ ttl: '5m', ...options } as CacheOptions<Asked>, '/items/:id')
+    route = app.route({ ttl: '5m', ...options }, '/items/:id')
     await fill()
   }
 
