@@ -52,16 +52,19 @@ export function buildStoredResponse(
   return new OutgoingResponse(whole.status, [...whole.headers, ...length], null)
 }
 
-/** The answer of a fresh entry to a GET that has no condition, or If-None-Match alone: the two that are asked for most. */
+/**
+ * The answer of a fresh entry to a GET that has no condition (`ifNoneMatch` is ''), or If-None-Match alone: the two that
+ * are asked for most.
+ */
 export function buildFreshHit(
   stored: StoredResponse,
-  ifNoneMatch: string | undefined,
+  ifNoneMatch: string,
   policy: HttpPolicy,
   now: number,
 ): OutgoingResponse {
   const facts = factsOf(stored)
   const whole = facts.hit(stored, policy, now)
-  const unchanged = ifNoneMatch !== undefined && stored.status === 200 && listNames(ifNoneMatch, facts.etag)
+  const unchanged = ifNoneMatch !== '' && stored.status === 200 && listNames(ifNoneMatch, facts.etag)
   return unchanged ? facts.notModified(whole) : whole
 }
 

@@ -11,6 +11,9 @@ import { Hit } from './route-lookup.js'
 /** URLs of one route that are remembered; the oldest is forgotten, which costs its next hit a lookup. */
 const URLS_MAX = 4096
 
+/** Longer URLs are not remembered: they would take the memory that the budget of the store does not count. */
+const URL_LENGTH_MAX = 512
+
 /** A hit that nothing of the request decided but its URL, and what the options have a say in. */
 class ReadyHit {
   constructor(
@@ -32,6 +35,8 @@ export class ReadyHits<Req> {
   readonly #scope: CacheScope
   readonly #policy: RoutePolicy<Req>
   readonly #known = new Map<string, ReadyHit>()
+  /** Whether the function that names the groups answers later: asking it twice would cost more than a lookup. */
+  #asksLater = false
 
   private constructor(scope: CacheScope, policy: RoutePolicy<Req>) {
     this.#scope = scope
@@ -54,7 +59,10 @@ export class ReadyHits<Req> {
     const now = this.#scope.now()
     if (now >= known.until || !this.#isUsual(request) || !this.#isSame(request, known)) return undefined
     const entry = this.#scope.recall(known.remembered)
-    if (entry === undefined) return undefined
+    if (entry === undefined) {
+      this.#known.delete(request.target)
+      return undefined
+    }
     const response = buildFreshHit(entry, onlyCondition, this.#policy.http, now)
     return new Hit('fresh', response, known.remembered.ref, entry)
   }
@@ -62,6 +70,7 @@ export class ReadyHits<Req> {
   /** A plain request was answered by a fresh entry. */
   note(request: RequestContext<Req>, location: Location, ref: EntryRef, entry: Entry): void {
     if (request.onlyCondition === undefined || ref.key !== ref.path || !this.#isUsual(request)) return
+    if (this.#asksLater || request.target.length > URL_LENGTH_MAX) return
     const remembered = this.#scope.remember(ref, entry)
     if (remembered === undefined) return
     const known = this.#known
@@ -83,7 +92,12 @@ export class ReadyHits<Req> {
     if (typeof group !== 'function') return true
     try {
       const named = group(request.native)
-      return !isPromise(named) && areSame(named, groups)
+      if (!isPromise(named)) return areSame(named, groups)
+      this.#asksLater = true
+      this.#known.clear()
+      // The lookup asks again, and says what is wrong.
+      named.then(undefined, () => {})
+      return false
     } catch {
       // The lookup says what is wrong.
       return false

@@ -82,6 +82,38 @@ describe('hits that nothing of the request decides but its URL', () => {
     expect((await ask()).outcome).toBe('miss')
   })
 
+  test('a function that names the groups later is asked once for each request, and its failure is that of its request', async () => {
+    const group = vi.fn<() => string | Promise<string>>(() => 'items')
+    await declare({ group })
+    expect(await lookups()).toBe(0)
+    group.mockImplementation(async () => Promise.reject(new Error('who knows')))
+    await expect(ask()).rejects.toThrow('who knows')
+    group.mockClear().mockImplementation(async () => 'items')
+    expect(await lookups()).toBe(1)
+    expect(await lookups()).toBe(1)
+    expect(group).toHaveBeenCalledTimes(2)
+  })
+
+  test('an entry with an empty ETag is sent to a client that has nothing', async () => {
+    route = app.route({ ttl: '5m' }, '/items/:id')
+    const lookup = await ask()
+    if (lookup.outcome === 'miss') await lookup.run.finish({ status: 200, headers: ['ETag', ''] }, Buffer.from('body'))
+    await ask()
+    const hit = await ask()
+    expect(hit.outcome === 'hit' && hit.response.status).toBe(200)
+  })
+
+  test('a URL of any length is answered, and a long one is not remembered', async () => {
+    route = app.route({ ttl: '5m' }, '/items/:id')
+    const target = `/items/1?q=${'x'.repeat(600)}`
+    const lookup = await ask({}, target)
+    if (lookup.outcome === 'miss') await lookup.run.finish({ status: 200, headers: [] }, Buffer.from('body'))
+    const spy = vi.spyOn(app.redis.scope, 'lookup')
+    expect((await ask({}, target)).outcome).toBe('hit')
+    expect((await ask({}, target)).outcome).toBe('hit')
+    expect(spy).toHaveBeenCalledTimes(2)
+  })
+
   test('what the request may decide is looked up', async () => {
     await declare({ group: 'items' })
     expect(await lookups({ onlyCondition: undefined })).toBe(1)
