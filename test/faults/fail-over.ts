@@ -64,7 +64,8 @@ export async function whatIsOld(redis: Redis, indexes: readonly number[]): Promi
   return values.filter((value) => value === 'old').length
 }
 
-async function replicated(primary: RedisServer): Promise<void> {
+/** Resolves when the replica has what the primary has. */
+export async function replicated(primary: RedisServer): Promise<void> {
   const offsets = async (): Promise<boolean> => {
     const info = await redisCli('-p', String(primary.port), 'INFO', 'replication')
     return /offset=(\d+)/.exec(info)?.[1] === /master_repl_offset:(\d+)/.exec(info)?.[1]

@@ -1,9 +1,14 @@
 import type { RedisClientType } from '@redis/client'
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test } from 'vitest'
+import Fastify, { type FastifyRequest } from 'fastify'
+import fastifyRedwell from '../../src/adapters/fastify/index.js'
 import { createRedis, type Redis, type RedisOptions } from '../../src/index.js'
+import { replicated } from '../faults/fail-over.js'
 import { silentLogger } from '../support/logger.js'
+import { redisCli } from '../support/redis-cluster.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
 
 async function opened(options: RedisOptions = {}): Promise<{ server: RedisServer; redis: Redis }> {
   const server = await startRedis()
@@ -30,46 +35,109 @@ function until(redis: Redis, wanted: Redis['status']): Promise<void> {
   })
 }
 
-test('while Redis hangs a call waits for one deadline, then for none, and is counted here; when it is back it counts again', async () => {
-  const { server, redis } = await opened()
-  const limiter = redis.rateLimiter('calls', { rate: '3/hour' })
-  expect((await limiter.hit('ann')).source).toBe('redis')
-  server.pause()
-  onTestFinished(() => server.resume())
-  const verdicts = []
-  for (let call = 0; call < 5; call += 1) verdicts.push(await limiter.hit('ann'))
-  expect(verdicts.map(({ allowed, source }) => [allowed, source])).toEqual([
-    [true, 'local'],
-    [true, 'local'],
-    [true, 'local'],
-    [false, 'local'],
-    [false, 'local'],
-  ])
-  server.resume()
-  await until(redis, 'ready')
-  // The server may have run what was sent to it while it hung, so only the source is certain.
-  expect((await limiter.peek('ann')).source).toBe('redis')
-})
+/** A server behind an address that may be given to another, and a replica where a fault needs one. */
+interface Bed {
+  readonly primary: RedisServer
+  readonly replica: RedisServer | undefined
+  readonly address: TcpProxy
+}
 
-test('a server that is full counts in this process', async () => {
-  const { redis } = await opened()
-  const limiter = redis.rateLimiter('calls', { rate: '2/hour' })
-  await command(redis, 'CONFIG', 'SET', 'maxmemory', '1')
-  const verdicts = [await limiter.hit('ann'), await limiter.hit('ann'), await limiter.hit('ann')]
-  expect(verdicts.map(({ allowed, source }) => [allowed, source])).toEqual([
-    [true, 'local'],
-    [true, 'local'],
-    [false, 'local'],
-  ])
-})
+interface Fault {
+  readonly begins: (bed: Bed) => unknown
+  readonly ends: (bed: Bed) => unknown
+  /** Redis cannot count while it lasts. Default true. */
+  readonly isAway?: boolean
+  /** What was counted before is forgotten. Default false. */
+  readonly forgets?: boolean
+  readonly hasReplica?: boolean
+}
 
-test('scripts that were flushed are sent again', async () => {
-  const { redis } = await opened()
-  const limiter = redis.rateLimiter('calls', { rate: '2/hour' })
-  await limiter.hit('ann')
-  await command(redis, 'SCRIPT', 'FLUSH')
-  expect(await limiter.hit('ann')).toMatchObject({ allowed: true, source: 'redis', remaining: 0 })
-})
+const cli = ({ port }: RedisServer, ...args: string[]): Promise<string> => redisCli('-p', String(port), ...args)
+
+const FAULTS: Readonly<Record<string, Fault>> = {
+  'is down': { begins: ({ primary }) => primary.kill(), ends: ({ primary }) => primary.start(), forgets: true },
+  hangs: { begins: ({ primary }) => primary.pause(), ends: ({ primary }) => primary.resume() },
+  'is full': {
+    begins: ({ primary }) => cli(primary, 'CONFIG', 'SET', 'maxmemory', '1'),
+    ends: ({ primary }) => cli(primary, 'CONFIG', 'SET', 'maxmemory', '0'),
+  },
+  'fails over to its replica': {
+    begins: ({ primary }) => primary.kill(),
+    async ends({ replica, address }) {
+      if (replica === undefined) throw new Error('no replica')
+      await cli(replica, 'REPLICAOF', 'NO', 'ONE')
+      address.leadTo(replica.port).cut()
+    },
+    hasReplica: true,
+  },
+  'is made a replica': {
+    begins: ({ primary }) => cli(primary, 'REPLICAOF', '127.0.0.1', '1'),
+    ends: ({ primary }) => cli(primary, 'REPLICAOF', 'NO', 'ONE'),
+  },
+  'loses its scripts': { begins: ({ primary }) => cli(primary, 'SCRIPT', 'FLUSH'), ends: () => {}, isAway: false },
+}
+
+async function bedOf({ hasReplica = false }: Fault): Promise<Bed> {
+  const server = async (...args: string[]): Promise<RedisServer> => {
+    const started = await startRedis({ args: ['--repl-diskless-sync-delay', '0', ...args] })
+    onTestFinished(() => started.close())
+    return started
+  }
+  const primary = await server()
+  const address = await TcpProxy.to(primary.port)
+  onTestFinished(() => address.close())
+  if (!hasReplica) return { primary, replica: undefined, address }
+  const replica = await server('--replicaof', '127.0.0.1', String(primary.port))
+  await expect.poll(() => cli(primary, 'INFO', 'replication'), { timeout: 10_000 }).toMatch(/state=online/)
+  return { primary, replica, address }
+}
+
+/** Routes with a limit of three and each policy. The function asks one so many times at once, and counts the statuses. */
+async function application(redis: Redis) {
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(fastifyRedwell, { redis })
+  for (const whenUnavailable of ['local', 'allow', 'deny'] as const) {
+    const per = (request: FastifyRequest) => request.headers['x-user'] as string
+    const config = { rateLimit: { rate: '3/hour', per, whenUnavailable } } as const
+    app.get(`/${whenUnavailable}`, { config }, async () => 'content')
+  }
+  return async (path: string, user: string, times = 5): Promise<Record<number, number>> => {
+    const ask = () => app.inject({ url: path, headers: { 'x-user': user } })
+    const answers = await Promise.all(Array.from({ length: times }, ask))
+    const counts: Record<number, number> = {}
+    for (const { statusCode } of answers) counts[statusCode] = (counts[statusCode] ?? 0) + 1
+    return counts
+  }
+}
+
+test.each(Object.entries(FAULTS))(
+  'Redis %s: no request fails, each policy holds meanwhile, and right afterwards all processes count together again',
+  async (_, fault) => {
+    const bed = await bedOf(fault)
+    const settings = { url: bed.address.url, prefix: `test:${randomUUID()}`, logger: silentLogger }
+    const redis = createRedis(settings)
+    onTestFinished(() => redis.close())
+    const ask = await application(await redis.connect())
+    const all = async (user: string) => [await ask('/local', user), await ask('/allow', user), await ask('/deny', user)]
+    const exact = { 200: 3, 429: 2 }
+    expect(await all('ann')).toEqual([exact, exact, exact])
+    expect(await ask('/local', 'dan', 2)).toEqual({ 200: 2 })
+    if (bed.replica !== undefined) await replicated(bed.primary)
+    await fault.begins(bed)
+    expect(await all('bob')).toEqual(fault.isAway === false ? [exact, exact, exact] : [exact, { 200: 5 }, { 503: 5 }])
+    await fault.ends(bed)
+    await until(redis, 'ready')
+    const other = createRedis(settings)
+    onTestFinished(() => other.close())
+    const elsewhere = await application(await other.connect())
+    expect(await elsewhere('/local', 'dan', 2)).toEqual(fault.forgets === true ? { 200: 2 } : { 200: 1, 429: 1 })
+    for (const path of ['/local', '/allow', '/deny']) {
+      expect(await ask(path, 'cid', 2)).toEqual({ 200: 2 })
+      expect(await elsewhere(path, 'cid', 2)).toEqual({ 200: 1, 429: 1 })
+    }
+  },
+)
 
 test('a flood of refusals reaches Redis once', async () => {
   const { redis } = await opened()
