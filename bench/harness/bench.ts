@@ -2,7 +2,7 @@ import { type RedisServer, startRedis } from '../../test/support/redis-server.js
 import type { Burst, Prepared, Round } from '../processes/load.js'
 import { tunedClient, type TunedClient } from './client.js'
 import type { Loop, Params } from './row.js'
-import { Remote } from './rpc.js'
+import { type Collected, Remote } from './rpc.js'
 
 const LOAD = new URL('../processes/load.ts', import.meta.url)
 const SUBJECT = new URL('../processes/subject.ts', import.meta.url)
@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly roundMs: number
   /** Connections of the load generator, one request in flight on each. */
   readonly connections: number
+  /** Whether rows leave out what takes them longest. */
+  readonly short: boolean
 }
 
 /** A started variant. */
@@ -25,11 +27,19 @@ export interface Variant {
 
 /** One measurement of one variant. */
 export interface Sample {
+  readonly answers: number
   readonly perSecond: number
   readonly cpuUs: number
   /** CPU of the row's Redis for each answer. */
   readonly redisUs: number
+  /** What the process collected meanwhile. */
+  readonly collected: Collected
   readonly round?: Round
+}
+
+/** How requests are sent: as fast as they are answered, or so many a second. */
+export interface Pace {
+  readonly perSecond?: number
 }
 
 /** The processes of one row: a Redis server, a load generator, and the variants. */
@@ -67,6 +77,12 @@ export class Bench {
     return { name, port: port ?? 0, process }
   }
 
+  /** Takes everything out of the row's Redis: variants of several makers may use the same keys in other ways. */
+  async flush(): Promise<void> {
+    this.#client ??= tunedClient(this.redis.url)
+    await (await this.#client).flushAll()
+  }
+
   /** A further Redis server. */
   async anotherRedis(args: readonly string[] = []): Promise<RedisServer> {
     const server = await startRedis({ args })
@@ -88,7 +104,7 @@ export class Bench {
     return this.#load.call('prepare', { port: variant.port, connections, ...what } satisfies Prepared)
   }
 
-  send(handle: number, until: { ms?: number; count?: number }): Promise<Round> {
+  send(handle: number, until: { ms?: number; count?: number } & Pace): Promise<Round> {
     return this.#load.call('run', { handle, ...until })
   }
 
@@ -101,25 +117,28 @@ export class Bench {
   }
 
   /** One round of HTTP against a variant, with the CPU time of its server and of Redis. */
-  async httpSample(variant: Variant, handle: number): Promise<Sample> {
-    const send = (): Promise<Round> => this.send(handle, { ms: this.options.roundMs })
-    const { result: round, ...cpu } = await this.#timed(variant, send)
-    return sample(round.answers, round.ms, cpu, round)
+  async httpSample(variant: Variant, handle: number, pace: Pace = {}): Promise<Sample> {
+    const send = (): Promise<Round> => this.send(handle, { ms: this.options.roundMs, ...pace })
+    const { result: round, ...used } = await this.#timed(variant, send)
+    return sample(round.answers, round.ms, used, round)
   }
 
   /** One round of a variant that is a loop. */
   async loopSample(variant: Variant): Promise<Sample> {
     const run = (): Promise<Loop> => variant.process.call<Loop>('run', this.options.roundMs)
-    const { result, ...cpu } = await this.#timed(variant, run)
-    return sample(result.operations, result.ms, cpu)
+    const { result, ...used } = await this.#timed(variant, run)
+    return sample(result.operations, result.ms, used)
   }
 
-  async #timed<T>(variant: Variant, run: () => Promise<T>): Promise<{ result: T; cpuUs: number; redisUs: number }> {
+  async #timed<T>(variant: Variant, run: () => Promise<T>): Promise<{ result: T } & Used> {
     const used = (): Promise<[number, number]> => Promise.all([variant.process.call<number>('cpu'), this.#redisCpu()])
+    const before = variant.process.collected
     const [cpu, redis] = await used()
     const result = await run()
     const [cpuAfter, redisAfter] = await used()
-    return { result, cpuUs: cpuAfter - cpu, redisUs: redisAfter - redis }
+    const { promoted, full } = variant.process.collected
+    const collected = { promoted: promoted - before.promoted, full: full - before.full }
+    return { result, cpuUs: cpuAfter - cpu, redisUs: redisAfter - redis, collected }
   }
 
   /** Microseconds of CPU that the row's Redis has used, by its own account. */
@@ -136,13 +155,16 @@ export class Bench {
   }
 }
 
-function sample(
-  answers: number,
-  ms: number,
-  { cpuUs, redisUs }: { readonly cpuUs: number; readonly redisUs: number },
-  round?: Round,
-): Sample {
+interface Used {
+  readonly cpuUs: number
+  readonly redisUs: number
+  readonly collected: Collected
+}
+
+function sample(answers: number, ms: number, { cpuUs, redisUs, collected }: Used, round?: Round): Sample {
   return {
+    answers,
+    collected,
     perSecond: (answers / ms) * 1000,
     cpuUs: cpuUs / answers,
     redisUs: redisUs / answers,

@@ -2,8 +2,8 @@ import type { Bench, Sample } from './bench.js'
 import type { Outcome } from './row.js'
 import { median, type Spread, spread } from './stats.js'
 
-/** Rounds thrown away before the first that counts: until then the compiler and the caches are still busy. */
-const WARM_UP_ROUNDS = 4
+/** Time for each variant before the first round that counts: until then the compiler and the caches are still busy. */
+const WARM_UP_MS = 1500
 
 /** Measures several variants in turn, A B C A B C …, and gives the samples of each by its name. */
 export async function interleave<Name extends string>(
@@ -12,7 +12,8 @@ export async function interleave<Name extends string>(
 ): Promise<Record<Name, Sample[]>> {
   const names = Object.keys(measure) as Name[]
   const samples = Object.fromEntries(names.map((name) => [name, [] as Sample[]])) as Record<Name, Sample[]>
-  for (let round = -WARM_UP_ROUNDS; round < bench.options.rounds; round++) {
+  const warmUpRounds = Math.ceil(WARM_UP_MS / bench.options.roundMs)
+  for (let round = -warmUpRounds; round < bench.options.rounds; round++) {
     for (const name of names) {
       const sample = await measure[name]()
       if (round >= 0) samples[name].push(sample)
@@ -34,6 +35,14 @@ export function cpuRatio(ours: readonly Sample[], base: readonly Sample[]): Spre
   return ratio(ours, base, (a, b) => b.cpuUs / a.cpuUs)
 }
 
+/** Bytes that outlived a young collection for each answer, and full collections for a thousand answers. */
+export function collections(samples: readonly Sample[]): string {
+  const answers = samples.reduce((sum, one) => sum + one.answers, 0)
+  const promoted = samples.reduce((sum, { collected }) => sum + collected.promoted, 0) / answers
+  const full = samples.reduce((sum, { collected }) => sum + collected.full, 0) / (answers / 1000)
+  return `${Math.round(promoted).toLocaleString('en')} B, ${full.toFixed(full < 1 ? 2 : 1)}`
+}
+
 export function figures(samples: readonly Sample[]): string {
   const rate = median(samples.map(({ perSecond }) => perSecond))
   const cpu = median(samples.map(({ cpuUs }) => cpuUs))
@@ -47,24 +56,28 @@ export interface Compared {
   readonly base: readonly Sample[]
   /** The least ratio that is enough. */
   readonly atLeast: number
+  /** At so many requests a second their rate tells nothing. */
+  readonly paced?: boolean
 }
 
 /** Ours against a baseline, the budget being a least ratio. */
-export function compared({ id, what, ours, base, atLeast }: Compared): Outcome {
-  const rate = rateRatio(ours, base)
+export function compared({ id, what, ours, base, atLeast, paced = false }: Compared): Outcome {
+  const rate = paced ? undefined : rateRatio(ours, base)
   const cpu = cpuRatio(ours, base)
   return {
     id,
     what,
-    rate,
+    ...(rate && { rate }),
     cpu,
+    gc: `${collections(ours)}; ${collections(base)}`,
     figures: `${figures(ours)}; baseline ${figures(base)}`,
     target: `>= ${atLeast}`,
     met: verdict(rate, cpu, atLeast),
   }
 }
 
-function verdict(rate: Spread, cpu: Spread, atLeast: number): Outcome['met'] {
+function verdict(rate: Spread | undefined, cpu: Spread, atLeast: number): Outcome['met'] {
+  if (rate === undefined) return cpu.median >= atLeast ? 'yes' : 'no'
   const byRate = rate.median >= atLeast
   const byCpu = cpu.median >= atLeast
   if (byRate && byCpu) return 'yes'

@@ -1,4 +1,4 @@
-import type { Bench, Sample, Variant } from './bench.js'
+import type { Bench, Pace, Sample, Variant } from './bench.js'
 
 /** Distinct URLs of the hit rows: enough that no trick with one hot key can help. */
 export const ITEM_COUNT = 1000
@@ -100,11 +100,11 @@ export async function checkedSample(
   bench: Bench,
   variant: Variant,
   handle: number,
-  expected: { readonly status?: number; readonly hits?: boolean } = {},
+  expected: { readonly status?: number; readonly hits?: boolean } & Pace = {},
 ): Promise<Sample> {
-  const sample = await bench.httpSample(variant, handle)
+  const { status = 200, hits = false, ...pace } = expected
+  const sample = await bench.httpSample(variant, handle, pace)
   const { round } = sample
-  const { status = 200, hits = false } = expected
   if (round?.statuses[status] !== round?.answers) {
     throw new Error(`${variant.name}: expected ${status}, got ${JSON.stringify(round?.statuses)}`)
   }

@@ -32,6 +32,8 @@ export interface Outcome {
   readonly rate?: Spread
   /** Ratio of CPU time per request; over 1 is better than the baseline. */
   readonly cpu?: Spread
+  /** What collections of garbage cost, in words. */
+  readonly gc?: string
   /** The figures themselves, in words. */
   readonly figures: string
   readonly target: string
@@ -41,6 +43,8 @@ export interface Outcome {
 /** One row of the budgets (or several that share their servers), in a file of its own. */
 export interface Row {
   readonly id: string
+  /** Part of the set that CI compares with the committed results: quick, and steady enough to tell a slower change. */
+  readonly short?: true
   readonly subjects?: Readonly<Record<string, Subject>>
   run(bench: Bench): Promise<Outcome[]>
 }

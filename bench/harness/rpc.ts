@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 
 /** What a child process offers: commands by name, each with one argument and one answer that JSON can carry. */
 export type Handlers = Record<string, (argument: never) => unknown>
@@ -38,16 +39,41 @@ interface Waiting {
   reject(error: Error): void
 }
 
+/** What a process' collections of garbage have done so far. */
+export interface Collected {
+  /** Bytes that outlived a collection of young objects, and are kept until a full one. */
+  readonly promoted: number
+  /** Full collections. */
+  readonly full: number
+}
+
+/** A line of `--trace-gc-nvp`: `s` collects the young objects, `ms` all. */
+const COLLECTION = / gc=(\w+) .* promoted=(\d+)/
+
+/** Its beginning, where a thread has written between the two parts. */
+const COLLECTION_HEAD = /^\[\d+:0x\w+\] +\d+ ms: $/
+
 /** In the parent: a child process and its commands. */
 export class Remote {
   readonly #child: ChildProcess
+  #promoted = 0
+  #full = 0
   readonly #waiting = new Map<number, Waiting>()
   #calls = 0
 
   constructor(module: URL, args: readonly string[] = []) {
-    this.#child = fork(module, args, { execArgv: ['--import', 'tsx'] })
+    this.#child = fork(module, args, {
+      execArgv: ['--import', 'tsx', '--trace-gc-nvp'],
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    })
+    if (this.#child.stdout !== null) createInterface(this.#child.stdout).on('line', (line) => this.#read(line))
     this.#child.on('message', (answered: Answer) => this.#settle(answered))
     this.#child.once('exit', (code, signal) => this.#fail(new Error(`${module.pathname} ended (${signal ?? code})`)))
+  }
+
+  /** Node writes what it knows in blocks, so the last collections are missing. */
+  get collected(): Collected {
+    return { promoted: this.#promoted, full: this.#full }
   }
 
   async call<Result>(command: string, argument?: unknown): Promise<Result> {
@@ -62,6 +88,16 @@ export class Remote {
     const exited = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
     await exited
+  }
+
+  #read(line: string): void {
+    const [matched, kind, promoted] = COLLECTION.exec(line) ?? []
+    if (matched === undefined) {
+      if (!COLLECTION_HEAD.test(line)) console.log(line)
+      return
+    }
+    this.#promoted += Number(promoted)
+    if (kind !== 's') this.#full += 1
   }
 
   #settle({ id, result, error }: Answer): void {

@@ -10,23 +10,32 @@ interface ItemRoute {
 type Loader = (id: string) => Item
 
 /** An application on redwell, on the store that `url` names. */
-export async function withRedwell(url: string, declare: (app: FastifyInstance) => void): Promise<Running> {
+export async function withRedwell(
+  url: string,
+  declare: (app: FastifyInstance) => void,
+  options: { readonly near?: { readonly maxBytes: number } } = {},
+): Promise<Running> {
   const { default: redwell } = await import('redwell/fastify')
   const app = Fastify()
   // Connected before the first request: otherwise the first answers are misses that cannot be stored.
-  await app.register(redwell, { url, connect: true })
+  await app.register(redwell, { url, connect: true, ...options })
   declare(app)
   return listen(app)
 }
 
 /** The cached route of the hit rows. */
-export function cachedItems(bytes: number, url?: string, grouped = false): Subject {
-  return ({ redisUrl }) =>
-    withRedwell(url ?? redisUrl, (app) => {
-      const group = ({ params }: FastifyRequest) => ['items', `item-${(params as ItemRoute['Params']).id}`]
-      const cache = { ttl: TTL, ...(grouped && { group }) }
-      app.get<ItemRoute>('/items/:id', { config: { cache } }, async (request) => makeItem(request.params.id, bytes))
-    })
+export function cachedItems(
+  bytes: number,
+  url?: string,
+  grouped = false,
+  options: Parameters<typeof withRedwell>[2] = {},
+): Subject {
+  const declare = (app: FastifyInstance): void => {
+    const group = ({ params }: FastifyRequest) => ['items', `item-${(params as ItemRoute['Params']).id}`]
+    const cache = { ttl: TTL, ...(grouped && { group }) }
+    app.get<ItemRoute>('/items/:id', { config: { cache } }, async (request) => makeItem(request.params.id, bytes))
+  }
+  return ({ redisUrl }) => withRedwell(url ?? redisUrl, declare, options)
 }
 
 /** Sends a buffer that is there already, with the header lines of the answer it imitates. */

@@ -20,6 +20,12 @@ export interface Round {
   readonly p99Ms: number
 }
 
+export interface Until {
+  readonly ms?: number
+  readonly count?: number
+  readonly perSecond?: number
+}
+
 export interface Burst {
   readonly ports: readonly number[]
   readonly perPort: number
@@ -47,13 +53,20 @@ class Load {
     return requests?.[n % requests.length] ?? unique.replace('{n}', String(n))
   }
 
-  /** For so many milliseconds, or until so many requests were answered. */
-  async run({ ms = Infinity, count = Infinity }: { ms?: number; count?: number }): Promise<Round> {
+  /**
+   * For so many milliseconds, or until so many requests were answered: as fast as they are, or so many a second, each
+   * connection in its turn.
+   */
+  async run({ ms = Infinity, count = Infinity, perSecond }: Until): Promise<Round> {
     const tally = new Tally()
     const startedAt = performance.now()
     const last = this.#sent + count
-    const drive = async (connection: HttpConnection): Promise<void> => {
+    const everyMs = perSecond === undefined ? 0 : (1000 / perSecond) * this.#connections.length
+    const drive = async (connection: HttpConnection, index: number): Promise<void> => {
+      let dueAt = startedAt + (everyMs * index) / this.#connections.length
       while (performance.now() - startedAt < ms && this.#sent < last) {
+        if (everyMs > 0) await instant(dueAt)
+        dueAt += everyMs
         const sentAt = performance.now()
         const seen = await connection.request(this.#next())
         tally.add(seen, performance.now() - sentAt)
@@ -62,6 +75,10 @@ class Load {
     await Promise.all(this.#connections.map(drive))
     return tally.round(performance.now() - startedAt)
   }
+}
+
+function instant(dueAt: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, dueAt - performance.now()))
 }
 
 class Tally {
@@ -124,7 +141,7 @@ serve({
     await load.open()
     return loads.push(load) - 1
   },
-  run: ({ handle, ...until }: { handle: number; ms?: number; count?: number }) => loads[handle]?.run(until),
+  run: ({ handle, ...until }: { handle: number } & Until) => loads[handle]?.run(until),
   burst,
   heads,
 })

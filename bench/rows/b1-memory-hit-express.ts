@@ -7,4 +7,7 @@ export default hitRow({
   what: 'Express: hit from memory, 2 KB, against a prebuilt buffer',
   ours: cachedItems(SMALL_BYTES, 'memory:'),
   base: prebuilt(SMALL_BYTES),
+  atLeast: 0.95,
+  paced: true,
+  short: true,
 })

@@ -7,4 +7,7 @@ export default hitRow({
   what: 'Nest on Express: hit from memory, 2 KB, against a prebuilt buffer',
   ours: cachedItems('express', SMALL_BYTES, 'memory:'),
   base: prebuilt('express', SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
+  short: true,
 })

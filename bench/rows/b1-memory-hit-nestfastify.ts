@@ -7,4 +7,7 @@ export default hitRow({
   what: 'Nest on Fastify: hit from memory, 2 KB, against a prebuilt buffer',
   ours: cachedItems('fastify', SMALL_BYTES, 'memory:'),
   base: prebuilt('fastify', SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
+  short: true,
 })

@@ -30,6 +30,7 @@ const redwell: Subject = ({ redisUrl }) =>
 
 export default {
   id: 'B12',
+  short: true,
   subjects: { redwell },
   async run(bench: Bench) {
     const variant = await bench.start('redwell')

@@ -29,6 +29,7 @@ const byHand: Subject = async ({ redisUrl }) => {
 
 export default {
   id: 'B13',
+  short: true,
   subjects: { redwell, byHand },
   async run(bench: Bench) {
     const [ours, base] = [await bench.start('redwell'), await bench.start('byHand')]

@@ -36,6 +36,7 @@ const lruOfJson: Subject = async () => {
 
 export default {
   id: 'B14',
+  short: true,
   subjects: { redwell, lru, lruOfJson },
   async run(bench: Bench) {
     const [shared, base] = [await bench.start('redwell', { shared: true }), await bench.start('lru')]

@@ -7,4 +7,6 @@ export default hitRow({
   what: 'Express: hit from Redis, 2 KB, against GET and send by hand',
   ours: cachedItems(SMALL_BYTES),
   base: handwrittenHit(SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
 })

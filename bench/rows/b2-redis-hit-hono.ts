@@ -7,4 +7,7 @@ export default hitRow({
   what: 'Hono: hit from Redis, 2 KB, against GET and send by hand',
   ours: cachedItems(SMALL_BYTES),
   base: handwrittenHit(SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
+  short: true,
 })

@@ -7,4 +7,6 @@ export default hitRow({
   what: 'Nest on Express: hit from Redis, 2 KB, against GET and send by hand',
   ours: cachedItems('express', SMALL_BYTES),
   base: handwrittenHit('express', SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
 })

@@ -7,4 +7,6 @@ export default hitRow({
   what: 'Nest on Fastify: hit from Redis, 2 KB, against GET and send by hand',
   ours: cachedItems('fastify', SMALL_BYTES),
   base: handwrittenHit('fastify', SMALL_BYTES),
+  atLeast: 0.9,
+  paced: true,
 })

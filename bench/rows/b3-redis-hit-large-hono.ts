@@ -7,4 +7,5 @@ export default hitRow({
   what: 'Hono: hit from Redis, 50 KB, against GET and send by hand',
   ours: cachedItems(LARGE_BYTES),
   base: handwrittenHit(LARGE_BYTES),
+  atLeast: 0.9,
 })

@@ -7,4 +7,5 @@ export default hitRow({
   what: 'Nest on Express: hit from Redis, 50 KB, against GET and send by hand',
   ours: cachedItems('express', LARGE_BYTES),
   base: handwrittenHit('express', LARGE_BYTES),
+  atLeast: 0.9,
 })

@@ -7,4 +7,5 @@ export default hitRow({
   what: 'Nest on Fastify: hit from Redis, 50 KB, against GET and send by hand',
   ours: cachedItems('fastify', LARGE_BYTES),
   base: handwrittenHit('fastify', LARGE_BYTES),
+  atLeast: 0.9,
 })

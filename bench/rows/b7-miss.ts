@@ -32,6 +32,7 @@ function beside(ours: Sample, base: Sample | undefined, own: Sample | undefined)
 
 export default {
   id: 'B7',
+  short: true,
   subjects: { redwell, byHand: handwrittenMiss(load), handler },
   async run(bench: Bench) {
     const own = await bench.start('handler')

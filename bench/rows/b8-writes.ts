@@ -52,6 +52,7 @@ const byHand: Subject = async ({ redisUrl }) => {
 
 export default {
   id: 'B8',
+  short: true,
   subjects: { redwell, byHand },
   async run(bench: Bench) {
     const [ours, base] = [await bench.start('redwell'), await bench.start('byHand')]
