@@ -67,8 +67,11 @@ export function valueAt<K, V>(
 
 const registries = new WeakMap<Redis, RouteRegistry>()
 
-/** The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. */
-export function routesOf(redis: Redis): RouteRegistry {
+/**
+ * The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. `early`: of a framework whose
+ * routes are declared before their Redis is known.
+ */
+export function routesOf(redis: Redis, early?: HostTraits): RouteRegistry {
   return valueAt(registries, redis, () => {
     const { scope, logger, defaults, settings } = redis
     const { defaultTtlMs } = settings
@@ -76,6 +79,7 @@ export function routesOf(redis: Redis): RouteRegistry {
     const routes = new RouteRegistry({ scope, logger, defaults, defaultTtlMs, prefixProblem, onCached })
     redis.cache.explainWith((request) => routes.explain(request))
     redis.cache.findPathsWith((url, options) => routes.paths.of(url, options))
+    if (early !== undefined) expectDeclared({ routes, traits: early })
     return routes
   })
 }
@@ -122,8 +126,13 @@ export function isCacheable(method: string, { anyMethod }: CachedRoute<never>): 
 /** For checking options before a Redis is known. */
 const UNBOUND: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem }
 
-/** Every `cache` of this process that was declared before its Redis was known, in order. */
-const declarations: WeakRef<DeclaredCache<never>>[] = []
+/** A declaration that was made before its Redis was known. */
+interface Early {
+  expectOn(routes: RouteRegistry, traits: HostTraits): void
+}
+
+/** Every early declaration of this process, in order. */
+const declarations: WeakRef<Early>[] = []
 
 /** How many of them an application has registered. */
 const expected = new WeakMap<RouteRegistry, number>()
@@ -147,7 +156,7 @@ export class DeclaredCache<Req> {
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
     this.#declared = declared
-    declarations.push(new WeakRef<DeclaredCache<never>>(this))
+    declarations.push(new WeakRef<Early>(this))
   }
 
   expectOn(routes: RouteRegistry, { path }: HostTraits): void {
@@ -173,6 +182,7 @@ export class DeclaredWrite<Req> {
     if (evict !== undefined) resolveEvictPolicy(evict.where, evict.options, UNBOUND)
     this.#put = put
     this.#evict = evict
+    declarations.push(new WeakRef<Early>(this))
   }
 
   /** Whether a function of the options needs the body of the response. */
@@ -181,8 +191,14 @@ export class DeclaredWrite<Req> {
     return this.#put !== undefined || typeof group === 'function' || typeof key === 'function'
   }
 
-  on({ routes, traits }: Host): WriteRoute<Req> {
-    return valueAt(this.#bound, routes, () => routes.write(this.#put, this.#evict, traits.path))
+  expectOn(routes: RouteRegistry): void {
+    routes.expectGroup(this.#put?.options.group)
+    routes.expectEvicted(this.#evict?.options.group)
+  }
+
+  /** `name`: method and template of the route. */
+  on({ routes, traits }: Host, name?: string): WriteRoute<Req> {
+    return valueAt(this.#bound, routes, () => routes.write(this.#put, this.#evict, traits, name))
   }
 
   /**

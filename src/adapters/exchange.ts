@@ -135,7 +135,7 @@ export class Exchange {
     const outer = this.#write
     const joint = outer?.declared && declared.join(outer.declared as DeclaredWrite<Req>)
     const all = joint ?? declared
-    return chain(all.on(host).begin(request, joint && outer?.session), (session) => {
+    return chain(all.on(host, request.route).begin(request, joint && outer?.session), (session) => {
       exchanges.set(this.#response, this)
       const isNew = outer === undefined || joint === undefined
       const write = isNew ? new WriteEnding(request) : outer

@@ -17,6 +17,7 @@ import type {
 import { Telemetry } from '../telemetry/telemetry.js'
 import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry, RememberedEntry } from './lookup.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
+import { GroupNames } from './group-names.js'
 import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
 import { withLimit } from './single-flight.js'
@@ -64,6 +65,8 @@ export class CacheScope {
   readonly background = new Background()
   /** Whether an application caches routes on it. */
   cachesRoutes = false
+  /** Which groups entries are in. */
+  readonly groupNames = new GroupNames()
   /** What this process has changed. */
   readonly changes = new Changes()
   /** The right to fill an entry: one run of a handler or loader at a time. */

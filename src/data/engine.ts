@@ -149,6 +149,7 @@ export class ValueEngine {
   draft(encoded: EncodedValue, groups: readonly string[], options: ResolvedValueOptions): StoredEntry {
     const now = this.scope.now()
     const entry = draftEntry(encoded, groups, options, now)
+    this.scope.groupNames.stored(groups)
     return { entry, ttlMs: usefulUntil(entry) - now }
   }
 

@@ -89,6 +89,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     this.#shared = shared
     this.#key = key ?? ((own) => own as Key)
     this.#groups = typeof group === 'function' ? group : undefined
+    scope.groupNames.declare(group)
   }
 
   /** The name of a value's key in Redis, for `redis-cli` and logs. */

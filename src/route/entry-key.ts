@@ -320,6 +320,7 @@ export class Variants {
     const names = unionOf(known, stored.decision.varyNames)
     const target = refOf(request, location, names, this.#http)
     const draft = toDraft(stored, target.groups, hostOf(request, this.#http))
+    this.#scope.groupNames.stored(draft.entry.groups)
     if (target.key !== lease.ref.key) {
       return { done: this.#storeLearned(location, names, lease, target, draft), learns: names !== known }
     }

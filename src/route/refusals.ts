@@ -92,6 +92,13 @@ export class RefusalLog {
     )
   }
 
+  /** It has evicted a group that no entry is known to be in. */
+  evictsNothing(group: string): void {
+    this.#once(
+      `redwell: ${this.#route} evicted the group '${group}', which no cached route or namespace of this application declares, and nothing that this process has stored is in it. Is the name right, and the option \`group\` set on what it should evict?`,
+    )
+  }
+
   /** A function of the route's options returned what cannot be used, so its request bypasses the cache. */
   mistake({ message }: OptionsError): void {
     this.#once(`redwell: a request of ${this.#route} bypassed the cache. ${message}`)

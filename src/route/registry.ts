@@ -63,6 +63,8 @@ export class RouteRegistry {
   /** Where the routes cache their URIs. */
   readonly paths = new CachedPaths()
   readonly #caches = new Set<CachedRoute<never>>()
+  /** Groups that routes evict, and where, until all routes are known. */
+  readonly #evicted: (readonly [where: string, group: string])[] = []
   /** Declarations with `per: true`. */
   readonly #personal = new Set<string>()
   readonly #refused = new Map<string, RefusalLog>()
@@ -99,6 +101,7 @@ export class RouteRegistry {
     const cache = new CachedRoute(scope, policy, { name, logger, paths, hosts: this.#hosts, keys, ...traits })
     this.#caches.add(cache)
     scope.cachesRoutes ||= policy.enabled
+    this.expectGroup(policy.group)
     if (policy.enabled && key === undefined) onCached?.(`${name}${prefix}`)
     return cache
   }
@@ -136,18 +139,35 @@ export class RouteRegistry {
   expect<Req>({ where, options }: Declared<CacheOptions<Req>>, path: PathRule): void {
     const policy = resolvePolicy(where, options, this.#defaults(path))
     if (policy.enabled) this.paths.add(policy)
+    this.expectGroup(policy.group)
+  }
+
+  /** A route is going to store entries in this group. */
+  expectGroup(group: unknown): void {
+    this.#context.scope.groupNames.declare(group)
+  }
+
+  /** A route is going to evict this group. */
+  expectEvicted(group: unknown): void {
+    this.#context.scope.groupNames.expect(group)
   }
 
   /** What a route that writes stores and invalidates. `name`, for telemetry: method and template. */
   write<Req>(
     put: Declared<CachePutOptions<Req>> | undefined,
     evict: Declared<CacheEvictOptions<Req>> | undefined,
-    path: PathRule,
+    { path, knowsRoutes = false }: Pick<HostTraits, 'path' | 'knowsRoutes'>,
     name?: string,
   ): WriteRoute<Req> {
     const defaults = this.#defaults(path)
+    this.expectGroup(put?.options.group)
     for (const declared of [put, evict]) if (declared?.options.per === true) this.#personal.add(declared.where)
     if (put !== undefined) this.#warnUndefined(name ?? put.where, put.options)
+    const group = evict?.options.group ?? []
+    this.expectEvicted(group)
+    if (evict !== undefined && typeof group !== 'function')
+      for (const one of [group].flat()) this.#evicted.push([name ?? evict.where, one])
+    if (!knowsRoutes) this.checkGroups()
     return new WriteRoute({
       ...this.#shared,
       put: put && resolvePolicy(put.where, put.options, defaults),
@@ -167,6 +187,18 @@ export class RouteRegistry {
     const known = this.#refused.get(route) ?? new RefusalLog(route, logger, scope.telemetry.route(route))
     this.#refused.set(route, known)
     return known
+  }
+
+  /** Tells of evicted groups with names that nothing has, when all routes and namespaces are known. */
+  checkGroups(): void {
+    const { logger, scope } = this.#context
+    for (const [where, group] of this.#evicted.splice(0)) {
+      const meant = scope.groupNames.meant(group)
+      if (meant !== undefined)
+        logger.warn(
+          `redwell: ${where} evicts the group '${group}', which no cached route or namespace declares; did you mean '${meant}'?`,
+        )
+    }
   }
 
   /** Throws UsageError where routes say `per: true` in an application that has no `principal`. */

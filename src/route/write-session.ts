@@ -216,6 +216,7 @@ export class WriteSession extends HandlerReport {
       return false
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
+    scope.groupNames.stored(draft.entry.groups)
     // Its own path is what it stores. Where each principal has a resource of its own, others are not affected by it.
     const isOwn = (path: string): boolean =>
       path === location.path || (path === location.uri && typeof put?.per === 'function')
@@ -252,6 +253,7 @@ export class WriteSession extends HandlerReport {
   async #named(policy: EvictPolicy<never>, result: WriteResult): Promise<InvalidationTarget> {
     const request = this.#state.request as RequestContext<never>
     const { group, evictKey, mode } = policy
+    if (typeof group !== 'function') this.#noteMissed(group)
     const named = typeof group === 'function' ? group(request.native, result) : group
     const keyed = typeof evictKey === 'function' ? evictKey(request.native, result) : evictKey
     const [groups, key, owner] = await Promise.all([
@@ -266,6 +268,14 @@ export class WriteSession extends HandlerReport {
       paths: key === undefined ? NONE : [evictedPath(request, policy, key, principal)],
       mode,
     }
+  }
+
+  /** Tells of groups that no entry of this application is known to be in. */
+  #noteMissed(group: string | readonly string[] = NONE): void {
+    const { scope, refusals, name = UNNAMED } = this.#rules
+    if (!scope.cachesRoutes) return
+    for (const one of [group].flat())
+      if (scope.groupNames.missed(one)) refusals?.(this.#state.request.route ?? name).evictsNothing(one)
   }
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */

@@ -32,6 +32,25 @@ test('registered in a child of an application that has it, the plugin says so', 
   await expect(app.ready()).rejects.toThrow(/register redwell once/)
 })
 
+test('a route beside the scope of the plugin says so', async () => {
+  const app = Fastify()
+  app.register(async (child) => void (await child.register(redwell, { url: 'memory:' })))
+  app.register(async (child) => void child.get('/beside', { config: { cache: { ttl: 60 } } }, async () => 'x'))
+  await expect(app.ready()).rejects.toThrow(/outside of the scope.*GET \/beside.*on the application itself/s)
+})
+
+test('routes of an application without the plugin are named in its log', async () => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { stream: { write: (line) => void lines.push(line) } } })
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async () => 'x')
+  app.get('/theirs', { config: { rateLimit: '5/minute' } }, async () => 'x')
+  await app.ready()
+  expect(
+    lines.filter((line) => /"level":40.*nothing is cached.*not registered: GET \/x, HEAD \/x\. /.test(line)),
+  ).toHaveLength(1)
+  await app.close()
+})
+
 test('two children have one each', async () => {
   const app = Fastify()
   for (const name of ['a', 'b']) {

@@ -6,12 +6,16 @@ import { describe, expect, test } from 'vitest'
 import { CacheBackend, createRedis, Redis } from '../../src/index.js'
 import {
   Cached,
+  CacheEvict,
+  CachePut,
   getRedisToken,
   InjectRedis,
+  RateLimit,
   RedwellHealthIndicator,
   RedwellModule,
   type RedwellModuleOptions,
   type RedwellOptionsFactory,
+  RequireSession,
 } from '../../src/adapters/nestjs/index.js'
 import { silentLogger } from '../support/logger.js'
 import { startRedis } from '../support/redis-server.js'
@@ -150,6 +154,56 @@ describe('tests of an application', () => {
     await app.close()
     expect(redis.status).toBe('ready')
     await redis.close()
+  })
+})
+
+describe('mistakes with the module are told when the application starts', () => {
+  @Controller('items')
+  class Items {
+    @Get()
+    @Cached({ ttl: 60 })
+    find() {
+      return 'x'
+    }
+  }
+
+  test('imported twice', async () => {
+    const module = {
+      imports: [RedwellModule.forRoot(MEMORY), RedwellModule.forRootAsync({ useFactory: () => MEMORY })],
+    }
+    await expect(start('express', module)).rejects.toThrow(/imported more than once.*`name`/)
+  })
+
+  test('not imported, or with a name only', async () => {
+    for (const imports of [[], [RedwellModule.forRoot({ ...MEMORY, name: 'other' })]])
+      await expect(start('express', { imports, controllers: [Items] })).rejects.toThrow(
+        /@Cached of Items\.find has no effect.*RedwellModule\.forRoot/,
+      )
+  })
+})
+
+describe('decorators tell mistakes where they stand, by class and method', () => {
+  const decorate = (decorator: (...at: [object, string, PropertyDescriptor]) => unknown) => () => {
+    class Items {
+      find() {
+        return 'x'
+      }
+    }
+    const descriptor = Object.getOwnPropertyDescriptor(Items.prototype, 'find') as PropertyDescriptor
+    decorator(Items.prototype, 'find', descriptor)
+  }
+  const wrong = { tll: 1 } as never
+
+  test.each<[string, (...options: never[]) => MethodDecorator]>([
+    ['@Cached', Cached],
+    ['@CachePut', CachePut],
+    ['@CacheEvict', CacheEvict],
+    ['@RateLimit', RateLimit],
+    ['@RequireSession', RequireSession],
+  ])('%s', (word, decorator) => {
+    expect(decorate(decorator(wrong))).toThrow(new RegExp(`${word} of Items\\.find[^]*tll`))
+    expect(decorate(decorator as never)).toThrow(new RegExp(`${word} of Items[^]*not called; write ${word}\\(`))
+    expect(() => (decorator as (target: object) => unknown)(class Items {})).toThrow(/Items[^]*not called/)
   })
 })
 

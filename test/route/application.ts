@@ -79,17 +79,17 @@ export class Application {
     handler: Handler,
   ): (target?: string, groups?: readonly string[]) => Promise<Reply> {
     const [where, options] = ['write', put]
-    const write = routesOf(this.redis).write<Asked>({ where, options }, { where, options: evict }, {})
+    const write = routesOf(this.redis).write<Asked>({ where, options }, { where, options: evict }, { path: {} })
     return (target = '/', groups = []) => serveWrite(write, { method: 'PUT', target, headers: {} }, handler, groups)
   }
 
   put(options: CachePutOptions<Asked>, handler: Handler): (target?: string, headers?: Fields) => Promise<Reply> {
-    const write = routesOf(this.redis).write<Asked>({ where: 'cachePut', options }, undefined, {})
+    const write = routesOf(this.redis).write<Asked>({ where: 'cachePut', options }, undefined, { path: {} })
     return (target = '/', headers = {}) => serveWrite(write, { method: 'PUT', target, headers }, handler)
   }
 
   evict(options: CacheEvictOptions<Asked>, handler: Handler): (target?: string) => Promise<Reply> {
-    const write = routesOf(this.redis).write<Asked>(undefined, { where: 'cacheEvict', options }, {})
+    const write = routesOf(this.redis).write<Asked>(undefined, { where: 'cacheEvict', options }, { path: {} })
     return (target = '/') => serveWrite(write, { method: 'DELETE', target, headers: {} }, handler)
   }
 

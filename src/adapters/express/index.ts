@@ -212,8 +212,8 @@ function hostOf(res: Response): Host {
   }
   return valueAt(hosts, redis, () => {
     // A write to /items also affects /items/, which has its own entry. Keys are case-sensitive, as parameters are.
-    const path = { ignoreTrailingSlash: true }
-    return { routes: routesOf(redis), traits: { path, stripsHead: false } }
+    const traits = { path: { ignoreTrailingSlash: true }, stripsHead: false }
+    return { routes: routesOf(redis, traits), traits }
   })
 }
 

@@ -95,9 +95,8 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   const names = resolveNames(options.names)
   reserveNames(app, names)
   const unseen = earlyRoutes.get(app.server) ?? new Set()
-  const early = [...unseen]
-    .filter((route) => isOurs(route, names))
-    .map((route) => `${String(route.method)} ${route.url}`)
+  registered.add(app.server)
+  const early = namesOf(unseen, names)
   if (early.length > 0) {
     throw new UsageError(
       `These routes were declared before redwell was loaded and would not be cached: ${early.join(', ')}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`,
@@ -133,7 +132,10 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   })
   // Checked after the routes, because another plugin may have added it.
   app.addHook('onReady', async () => {
+    const outside = namesOf(unseen, names)
+    if (outside.length > 0) throw new UsageError(outsideMessage(outside))
     host.routes.expectPrincipal(host.requests.principal)
+    host.routes.checkGroups()
     await own.redis.attempted()
   })
   app.addHook('onClose', () => own.close())
@@ -171,7 +173,7 @@ function attach(route: RouteOptions, host: FastifyHost): void {
       cachePut && declared('cachePut', cachePut),
       cacheEvict && declared('cacheEvict', cacheEvict),
     )
-    write.on(host)
+    write.on(host, name)
     route.handler = writingHandler(write, route.handler, { ...host, requests })
     prepend(route, endResponse)
   } else if (cache === undefined && methods.some((method) => !isSafe(method))) prepend(route, unsafeResponse(host))
@@ -212,9 +214,20 @@ function routeName(route: RouteOptions): string {
  */
 const earlyRoutes = new WeakMap<object, Set<RouteOptions>>()
 
-function isOurs({ config = {} }: RouteOptions, { rateLimit }: ResolvedNames): boolean {
-  const keys = [rateLimit, 'cache', 'cachePut', 'cacheEvict', 'session']
-  return Object.entries(config).some(([key, value]) => value !== undefined && keys.includes(key))
+/** Servers with an application that has the plugin. */
+const registered = new WeakSet<object>()
+
+/** Routes with one of our configurations. `session` and the rate limit are ours only where the plugin is. */
+function namesOf(routes: Iterable<RouteOptions>, names?: ResolvedNames): readonly string[] {
+  const keys = ['cache', 'cachePut', 'cacheEvict', ...(names === undefined ? [] : [names.rateLimit, 'session'])]
+  const isOurs = ({ config = {} }: RouteOptions): boolean =>
+    Object.entries(config).some(([key, value]) => value !== undefined && keys.includes(key))
+  return [...routes].filter(isOurs).map(routeName)
+}
+
+/** The plugin is in a scope of its own: it does not see what is declared outside of that. */
+function outsideMessage(routes: readonly string[]): string {
+  return `These routes are outside of the scope in which redwell is registered, so they would not be cached: ${routes.join(', ')}. Register redwell on the application itself, before the plugins that have the routes.`
 }
 
 subscribe('fastify.initialization', (message) => {
@@ -222,6 +235,14 @@ subscribe('fastify.initialization', (message) => {
   const routes = new Set<RouteOptions>()
   earlyRoutes.set(fastify.server, routes)
   fastify.addHook('onRoute', (route) => void routes.add(route))
+  fastify.addHook('onReady', (done) => {
+    const missed = registered.has(fastify.server) ? [] : namesOf(routes)
+    if (missed.length > 0)
+      fastify.log.warn(
+        `redwell: nothing is cached, because the plugin is not registered: ${missed.join(', ')}. Write \`await app.register(redwell)\` before these routes`,
+      )
+    done()
+  })
 })
 
 /**

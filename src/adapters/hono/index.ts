@@ -173,6 +173,9 @@ function answer(c: Context, response: Response | undefined): void {
   c.res = response
 }
 
+/** Hono decides which paths are the same: see `WebRequest.target`. */
+const TRAITS: Host['traits'] = { path: {}, stripsHead: false }
+
 function visitOf(c: Context, next: Next, word: string): Visit<Context> {
   const redis: Redis | undefined = c.get('redis')
   const route = routeOf(c)
@@ -182,8 +185,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     )
   }
   const fetch = applications.get(c)
-  // Hono decides which paths are the same: see `WebRequest.target`.
-  const host: Host = { routes: routesOf(redis), traits: { path: {}, stripsHead: false } }
+  const host: Host = { routes: routesOf(redis, TRAITS), traits: TRAITS }
   // A write may affect routes that this process has not served yet.
   if (!isSafe(c.req.method)) expectDeclared(host)
   const { raw, path } = c.req

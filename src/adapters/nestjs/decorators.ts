@@ -1,6 +1,8 @@
-import { createParamDecorator, type ExecutionContext, Inject, SetMetadata } from '@nestjs/common'
+import { Catch, createParamDecorator, type ExecutionContext, Inject, SetMetadata, UseFilters } from '@nestjs/common'
+import { ModuleRef } from '@nestjs/core'
 import { Redis } from '../../create-redis.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
+import { OptionsError, UsageError } from '../../errors.js'
 import { DeclaredCache, DeclaredWrite } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import type { PlatformRequest } from '../node/request.js'
@@ -43,6 +45,68 @@ export interface Declarations {
 }
 
 /**
+ * A decorator with options, which are checked where it stands: errors name the class and the method. `word` has its `@`.
+ * `given`: what it was called with; without a call it gets what it decorates.
+ */
+export function declaring(
+  word: string,
+  key: string,
+  sample: string,
+  given: unknown,
+  declare: (where: string) => unknown,
+): CacheDecorator {
+  const isTarget =
+    typeof given === 'function' || (Object(given) === given && Object.hasOwn(given as object, 'constructor'))
+  if (isTarget) throw new OptionsError(`${word} of ${nameOf(given as object)}`, [`it is not called; write ${sample}`])
+  return (target: object, method?: string | symbol, descriptor?: PropertyDescriptor): void => {
+    const where = `${word} of ${method === undefined ? nameOf(target) : `${nameOf(target)}.${String(method)}`}`
+    const decorators = [SetMetadata(key, declare(where)), UseFilters(presenceOf(where))]
+    for (const decorator of decorators as (MethodDecorator & ClassDecorator)[])
+      if (method === undefined || descriptor === undefined) (decorator as ClassDecorator)(target as never)
+      else decorator(target, method, descriptor)
+  }
+}
+
+/** The class of a decorated class or of a prototype. */
+function nameOf(target: object): string {
+  return typeof target === 'function' ? target.name : target.constructor.name
+}
+
+/** Nothing throws it. */
+class Nothing extends Error {}
+
+/**
+ * A filter that filters nothing. Nest creates it when the application starts, also where the module was forgotten, which
+ * nothing else of ours would notice.
+ */
+function presenceOf(where: string) {
+  class Presence {
+    readonly #modules: ModuleRef
+
+    constructor(modules: ModuleRef) {
+      this.#modules = modules
+    }
+
+    onModuleInit(): void {
+      try {
+        this.#modules.get(Redis, { strict: false })
+      } catch {
+        throw new UsageError(
+          `${where} has no effect, because the module is missing: import \`RedwellModule.forRoot({ … })\` in the root module (with \`url: 'memory:'\` in tests).`,
+        )
+      }
+    }
+
+    catch(error: unknown): never {
+      throw error
+    }
+  }
+  Catch(Nothing)(Presence)
+  Inject(ModuleRef)(Presence, undefined, 0)
+  return Presence
+}
+
+/**
  * Answers a GET from the cache, after all guards have run. On a controller it applies to all its GETs without `@Cached`.
  * Functions in the options receive the platform's request. Throws OptionsError with every problem of the options.
  *
@@ -52,12 +116,14 @@ export interface Declarations {
  * find(@Param('id') id: string) { … }
  */
 export function Cached<Req = HttpRequest>(options: CacheOptions<Req>): CacheDecorator {
-  return SetMetadata(CACHED, new DeclaredCache({ where: 'options of @Cached', options }))
+  const declare = (where: string) => new DeclaredCache({ where, options })
+  return declaring('@Cached', CACHED, "@Cached({ ttl: '5m' })", options, declare)
 }
 
 /** Stores the response of a PUT, POST or PATCH as the entry of the path's GET. Throws OptionsError with every problem of the options. */
 export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): MethodDecorator {
-  return SetMetadata(CACHE_PUT, new DeclaredWrite({ where: 'options of @CachePut', options }, undefined))
+  const declare = (where: string) => new DeclaredWrite({ where, options }, undefined)
+  return declaring('@CachePut', CACHE_PUT, "@CachePut({ ttl: '5m' })", options, declare)
 }
 
 /**
@@ -70,7 +136,8 @@ export function CachePut<Req = HttpRequest>(options: CachePutOptions<Req>): Meth
  * remove(@Param('id') id: string) { … }
  */
 export function CacheEvict<Req = HttpRequest>(options: CacheEvictOptions<Req>): MethodDecorator {
-  return SetMetadata(CACHE_EVICT, new DeclaredWrite(undefined, { where: 'options of @CacheEvict', options }))
+  const declare = (where: string) => new DeclaredWrite(undefined, { where, options })
+  return declaring('@CacheEvict', CACHE_EVICT, "@CacheEvict({ key: 'path' })", options, declare)
 }
 
 /** Adds groups to the entry of this response, if only the handler knows them. */

@@ -5,6 +5,7 @@ import {
   Injectable,
   Logger,
   type NestInterceptor,
+  type OnApplicationBootstrap,
   type OnModuleInit,
   type Type,
   type VersioningOptions,
@@ -13,6 +14,7 @@ import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/c
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
+import { UsageError } from '../../errors.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
@@ -59,7 +61,7 @@ interface PrincipalOption {
 }
 
 /** Caches the handlers of controllers. A global interceptor of the module. */
-export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
+export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnApplicationBootstrap {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
   readonly #logger = new Logger('Redwell')
@@ -80,8 +82,23 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit {
     const adapter: unknown = this.#adapter.httpAdapter
     // An application context has none, a microservice null.
     if (adapter === undefined || adapter === null) return
+    this.#expectOne()
     for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
     routesOf(this.#redis).expectPrincipal(this.#principal)
+  }
+
+  /** Namespaces of other modules are known as well. */
+  onApplicationBootstrap(): void {
+    if (this.#host !== undefined) this.#host.routes.checkGroups()
+  }
+
+  /** A second module would have its own connection, and its routes those of the first. */
+  #expectOne(): void {
+    const own = this.#discovery.getProviders().filter(({ token }) => token === RedwellInterceptor)
+    if (own.length < 2) return
+    throw new UsageError(
+      'RedwellModule.forRoot or forRootAsync is imported more than once: import it in the root module only, and inject Redis and CacheBackend everywhere. For a second Redis give it a `name`.',
+    )
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {

@@ -53,11 +53,13 @@ export function planOf(controller: Type, handler: Handler, application: Host, ve
   if (cachedRoute !== undefined && !isRead(method) && !cachedRoute.anyMethod) {
     throw misplaced('@Cached', `@Cached of ${name}`)
   }
+  const write = put === undefined || evict === undefined ? (put ?? evict) : put.join(evict)
+  write?.on(host, name)
   const fields = (Reflect.getMetadata(HEADERS_METADATA, handler) ?? []) as readonly { readonly name: string }[]
   return {
     name,
     cachedRoute,
-    write: put === undefined || evict === undefined ? (put ?? evict) : put.join(evict),
+    write,
     ownFields: new Set(fields.map((field) => field.name.toLowerCase())),
     answersItself: answersItself(controller, handler),
     renders: Reflect.hasMetadata(RENDER_METADATA, handler),

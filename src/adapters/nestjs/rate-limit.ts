@@ -18,7 +18,7 @@ import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit
 import type { Answer } from '../answers.js'
 import { applyLimit, isLimited, isPreflight, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
-import { type CacheDecorator, type HttpRequest, rawOf } from './decorators.js'
+import { type CacheDecorator, declaring, type HttpRequest, rawOf } from './decorators.js'
 import { declaredHandlers, type Handler, nameOf } from './plan.js'
 
 const RATE_LIMIT = 'redwell:rate-limit'
@@ -39,7 +39,8 @@ export type NestRateLimit<Req = HttpRequest> = RateLimitInput<Req>
  * @RateLimit({ rate: ['5/minute', '30/hour'], per: (request) => request.body.email })
  */
 export function RateLimit<Req = HttpRequest>(input: NestRateLimit<Req>): CacheDecorator {
-  return SetMetadata(RATE_LIMIT, new DeclaredLimit<Req>('options of @RateLimit', input))
+  const declare = (where: string) => new DeclaredLimit<Req>(where, input)
+  return declaring('@RateLimit', RATE_LIMIT, "@RateLimit('100/minute')", input, declare)
 }
 
 /** Exempts a handler, or all handlers of a controller, from every rate limit. */

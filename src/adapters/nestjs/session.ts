@@ -1,11 +1,4 @@
-import {
-  type CanActivate,
-  type ExecutionContext,
-  Inject,
-  Logger,
-  type MiddlewareConsumer,
-  SetMetadata,
-} from '@nestjs/common'
+import { type CanActivate, type ExecutionContext, Inject, Logger, type MiddlewareConsumer } from '@nestjs/common'
 import { HttpAdapterHost, Reflector } from '@nestjs/core'
 import type { FastifyInstance } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -16,7 +9,7 @@ import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { SessionOptions } from '../../session/types.js'
 import { endWithResponse, openFastifySession, serveSession } from '../node/sessions.js'
 import { guardSession, sessionOf } from '../sessions.js'
-import { type CacheDecorator, type HttpRequest } from './decorators.js'
+import { type CacheDecorator, declaring, type HttpRequest } from './decorators.js'
 import { refusal } from './rate-limit.js'
 
 /** Options of the module's `sessions`. */
@@ -33,7 +26,8 @@ const REQUIRED = 'redwell:require-session'
  * @Post('password')
  */
 export function RequireSession<Req = HttpRequest>(requirement?: SessionRequirement<Req>): CacheDecorator {
-  return SetMetadata(REQUIRED, new SessionGuard<Req>('options of @RequireSession', requirement))
+  const declare = (where: string) => new SessionGuard<Req>(where, requirement)
+  return declaring('@RequireSession', REQUIRED, '@RequireSession()', requirement, declare)
 }
 
 interface HeaderTarget {

@@ -69,6 +69,45 @@ export function mistakes({ host, start }: Bed): void {
     expect(warned.filter((line) => line.includes('/none'))).toEqual([])
   })
 
+  test('evicted groups that nothing has are told: a near name at once, another when it was evicted in vain', async () => {
+    const logger = recordingLogger()
+    const write = (path: string, group: string | readonly string[]): Route => ({
+      method: 'POST',
+      path,
+      cacheEvict: { group },
+      handler: () => 'done',
+    })
+    const { client, redis } = await start(
+      [
+        { method: 'GET', path: '/list', cache: { ttl: 60, group: 'grp-products' }, handler: () => 'list' },
+        {
+          method: 'GET',
+          path: '/late',
+          cache: { ttl: 60 },
+          handler: (call) => (call.cacheGroups('grp-owner-7'), 'late'),
+        },
+        { method: 'PUT', path: '/list', cachePut: { ttl: 60, group: ['grp-put'] }, handler: () => 'put' },
+        write('/near', 'grp-product'),
+        write('/vain', ['grp-catalog', 'grp-products']),
+        write('/right', ['grp-products', 'grp-put', 'grp-named', 'grp-owner-7', 'grp-value']),
+      ],
+      { redis: { logger } },
+    )
+    redis.cache.namespace('named', { ttl: 60, group: 'grp-named' })
+    await redis.cache.set('v', 1, { ttl: 60, group: 'grp-value' })
+    await client.get('/late')
+    for (const path of ['/right', '/vain', '/near', '/right', '/vain', '/near'])
+      await client.ask(path, { method: 'POST' })
+    const said = logger.lines.filter((line) => line.includes('grp-'))
+    expect(said).toHaveLength(2)
+    expect(said).toContainEqual(
+      expect.stringMatching(
+        /^warn: redwell: POST \/near evicts the group 'grp-product'.*did you mean 'grp-products'\?/,
+      ),
+    )
+    expect(said).toContainEqual(expect.stringMatching(/^warn: redwell: POST \/vain evicted the group 'grp-catalog'/))
+  })
+
   test('every problem is told at once', async () => {
     const wrong = { method: 'GET', path: '/x', cache: { ttl: 'soon', group: '', tll: 1 }, handler: () => 'x' }
     await expect(start([wrong as unknown as Route])).rejects.toThrow(/tll[^]*non-empty[^]*soon/)
