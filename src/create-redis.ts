@@ -1,6 +1,6 @@
 import { CacheScope } from './cache/cache-scope.js'
 import { CacheBackend } from './data/backend.js'
-import { describeValue, SettingsError, unknownOptions, UsageError } from './errors.js'
+import { describeValue, isOptionsObject, SettingsError, unknownOptions, UsageError } from './errors.js'
 import { consoleLogger, type Logger } from './logger.js'
 import { observeDriver } from './redis/driver.js'
 import { isIoRedis } from './redis/ioredis.js'
@@ -80,6 +80,9 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
   now: true,
 }
 
+/** @internal For adapters, which have more. */
+export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS)
+
 /** One application's handle: the connection to Redis and the cache on it. */
 export class Redis implements AsyncDisposable {
   /** Settings after all defaults and checks. Safe to log. */
@@ -145,7 +148,12 @@ export class Redis implements AsyncDisposable {
       const redis = new RedisStore(connection, prefix, replicated)
       return near === undefined ? redis : NearStore.over(redis, connection, near)
     }
-    this.scope = new CacheScope(store?.(prefix) ?? makeStore(), { now: redisNow, logger, telemetry, budget })
+    this.scope = new CacheScope(store === undefined ? makeStore() : checkedStore(store(prefix)), {
+      now: redisNow,
+      logger,
+      telemetry,
+      budget,
+    })
     this.cache = new CacheBackend(this.scope, defaultTtlMs, logger, { budget, bulkBudget })
     this.desk = new Desk(prefix)
     this.history = connection === undefined ? new MemoryHistory() : new RedisHistory(connection, this.desk)
@@ -262,19 +270,25 @@ function checkOptions(options: unknown): void {
     throw new SettingsError([`'${masked(options)}' is not an options object; write { url: '${masked(options)}' }`])
   if (typeof options !== 'object' || options === null)
     throw new SettingsError([`${describeValue(options)} is not an options object; write { url: 'redis://…' }`])
-  const problems = unknownOptions(options, Object.keys(OPTIONS), false)
+  const problems = unknownOptions(options, OPTION_NAMES, false)
   const { logger, store, now, defaults, sessions }: Readonly<Record<string, unknown>> = { ...options }
   for (const [name, value] of Object.entries({ store, now })) {
     if (value !== undefined && typeof value !== 'function')
       problems.push(`${name}: ${describeValue(value)} must be a function`)
   }
   for (const [name, value] of Object.entries({ defaults, sessions })) {
-    if (value !== undefined && (typeof value !== 'object' || value === null))
+    if (value !== undefined && !isOptionsObject(value))
       problems.push(`${name}: ${describeValue(value)} must be an object of options`)
   }
   if (logger !== undefined && !isLogger(logger))
     problems.push(`logger: ${describeValue(logger)} must have the functions info, warn and error`)
   if (problems.length > 0) throw new SettingsError(problems)
+}
+
+/** A class or a handle in place of a function that returns a store would fail at the first request. */
+function checkedStore(made: Store): Store {
+  if (isOptionsObject(made) && typeof made.read === 'function') return made
+  throw new SettingsError([`store: the function returned ${describeValue(made)}, which is no store`])
 }
 
 function isLogger(value: unknown): boolean {

@@ -101,6 +101,16 @@ export function unknownOptions(options: object, known: readonly string[], shown 
   })
 }
 
+/** Whether a value can be an object of options. A promise is one that was not awaited. */
+export function isOptionsObject(value: unknown): value is object {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    typeof Reflect.get(value, 'then') !== 'function'
+  )
+}
+
 /** The name that was meant, if one of them is near enough. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   return known.find((one) => isNear(name, one))
@@ -111,7 +121,8 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'string')
     return `'${value.length > VALUE_SHOWN_MAX ? `${value.slice(0, VALUE_SHOWN_MAX)}…` : value}'`
   if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object' && value !== null) return 'an object'
+  if (isOptionsObject(value)) return 'an object'
+  if (typeof value === 'object' && value !== null) return 'a promise'
   return typeof value === 'function' ? 'a function' : String(value)
 }
 

@@ -1,5 +1,5 @@
-import { createRedis, type Redis, type RedisOptions } from '../create-redis.js'
-import { describeValue, OptionsError } from '../errors.js'
+import { createRedis, OPTION_NAMES, type Redis, type RedisOptions } from '../create-redis.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import { prefixProblem } from '../redis/prefix.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import {
@@ -11,7 +11,7 @@ import {
   resolvePolicy,
   type RouteDefaults,
 } from '../route/options.js'
-import { type Declared, type HostTraits, RouteRegistry } from '../route/registry.js'
+import { type Declared, type HostTraits, resolveDefaults, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 
 /** Options of an adapter: the settings of `createRedis`, or an existing handle. */
@@ -34,18 +34,39 @@ export interface AdapterRedis extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** Refuses what is no object of options, and names that are none of them. `more`: what the framework has in addition. */
+export function checkedOptions<Options extends object>(options: Options, more: readonly string[] = []): Options {
+  if (!isOptionsObject(options))
+    throw new OptionsError('options of redwell', [
+      `${describeValue(options)} is not an options object; write { url: 'redis://…' }`,
+    ])
+  // Values are not shown: a misspelt name may be that of a password.
+  const problems = unknownOptions(options, [...OPTION_NAMES, 'redis', 'principal', ...more], false)
+  if (problems.length > 0) throw new OptionsError('options of redwell', problems)
+  return options
+}
+
 export function openRedis<Req>({ redis: given, principal, ...settings }: AdapterOptions<Req>): AdapterRedis {
   const problems: string[] = []
   if (principal !== undefined && typeof principal !== 'function')
     problems.push(`principal: ${describeValue(principal)} must be a function of the request`)
-  if (given !== undefined && (typeof given !== 'object' || !('scope' in given)))
+  if (given !== undefined && !(isOptionsObject(given) && 'scope' in given))
     problems.push(
       `redis: ${describeValue(given)} must be what createRedis returns; a client is handed over as \`client\``,
     )
   if (problems.length > 0) throw new OptionsError('options of redwell', problems)
+  const { defaults } = given ?? settings
+  if (isOptionsObject(defaults)) resolveDefaults(defaults)
   const redis = given ?? createRedis(settings)
   const close = (): Promise<void> => (given === undefined ? redis.close() : redis.cache.settled())
   return { redis, close, [Symbol.asyncDispose]: close }
+}
+
+/** Throws OptionsError for the text 'false' and other values that are no flag. */
+export function checkFlags(flags: Readonly<Record<string, unknown>>): void {
+  const wrong = Object.entries(flags).filter(([, value]) => value !== undefined && typeof value !== 'boolean')
+  const problems = wrong.map(([name, value]) => `${name}: ${describeValue(value)} must be true or false`)
+  if (problems.length > 0) throw new OptionsError('options of redwell', problems)
 }
 
 /** An application: its routes, and properties of its framework. */

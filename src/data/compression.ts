@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { describeValue } from '../errors.js'
+import { describeValue, isOptionsObject, unknownOptions } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 
 /** Codecs of `node:zlib`. `zstd` needs Node 22.15, 23.8 or newer. */
@@ -121,12 +121,19 @@ const NO_COMPRESSION: Compressor = { pack: (body) => ({ body, codec: 0 }) }
 /** Checks `compression`; problems are added to the list. */
 export function resolveCompression(option: boolean | CompressionOptions | undefined, problems: string[]): Compressor {
   if (option === undefined || option === false) return NO_COMPRESSION
+  if (option !== true && !isOptionsObject(option)) {
+    problems.push(`compression: ${describeValue(option)} must be true, false or an object of options`)
+    return NO_COMPRESSION
+  }
+  if (option !== true)
+    problems.push(...unknownOptions(option, ['threshold', 'codec', 'level']).map((problem) => `compression.${problem}`))
   const {
     threshold = DEFAULT_THRESHOLD_BYTES,
     codec: name = 'brotli',
     level = DEFAULT_LEVEL,
   } = option === true ? {} : option
-  if (!(threshold >= 0)) problems.push(`compression.threshold: ${describeValue(threshold)} is not a number of bytes`)
+  if (!(typeof threshold === 'number' && threshold >= 0))
+    problems.push(`compression.threshold: ${describeValue(threshold)} is not a number of bytes`)
   if (!Object.hasOwn(CODECS, name)) {
     problems.push(`compression.codec: ${describeValue(name)} is not one of 'brotli', 'deflate', 'zstd'`)
     return NO_COMPRESSION

@@ -2,7 +2,7 @@ import type { CacheScope, Evicted } from '../cache/cache-scope.js'
 import { type Key, namespaceGroup, PREFIX_GROUP } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { WriteStamp } from '../cache/write.js'
-import { describeValue, UNDEFINED_TTL, UsageError } from '../errors.js'
+import { describeValue, OptionsError, UNDEFINED_TTL, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { isPromise } from '../maybe-promise.js'
 import { type Budgets, lifetimeOf, type RequestMemo, Throttle, ValueEngine } from './engine.js'
@@ -351,6 +351,11 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   #isShared({ shared }: ReadOptions): boolean {
+    // Options that equal those of the last call are not checked again, and this one is not compared.
+    if (shared !== undefined && typeof shared !== 'boolean')
+      throw new OptionsError(`options of a call of ${this.name === '' ? 'cache' : this.name}`, [
+        `shared: ${describeValue(shared)} must be true or false`,
+      ])
     return shared ?? this.#shared
   }
 
@@ -362,6 +367,10 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options: ReadOptions,
     ask: () => Promise<unknown>,
   ): Promise<unknown> {
+    if (Object(owner) !== owner)
+      throw new OptionsError(`options of ${operation}`, [
+        `memo: ${describeValue(owner)} must be an object, such as the request`,
+      ])
     const question = this.#isShared(options) ? `shared ${operation}` : operation
     return this.#context.memo.answer(owner, question, this.#path(key), ask)
   }

@@ -1,6 +1,6 @@
 import { encodeGroup, groupProblem, GROUPS_PER_ENTRY_MAX } from '../cache/key.js'
 import { durationMs, durationProblem } from '../duration.js'
-import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Coder } from './coder.js'
 import { type Compressor, resolveCompression } from './compression.js'
 import type { LoadOptions, NamespaceOptions, StandardSchema } from './types.js'
@@ -51,7 +51,7 @@ const NAMESPACE_OPTIONS: readonly string[] = [...COMPARED, 'shared', 'version', 
 
 /** Checks the options of a call; groups add to those of `base`. Throws OptionsError with every problem. */
 export function resolveOptions(where: string, options: LoadOptions, base: ResolvedValueOptions): ResolvedValueOptions {
-  if (!isObject(options)) {
+  if (!isOptionsObject(options)) {
     const meant = durationMs(options) === undefined ? '{ ttl: … }' : `{ ttl: ${describeValue(options)} }`
     throw new OptionsError(where, [`${describeValue(options)} is not an options object; write ${meant}`])
   }
@@ -74,7 +74,7 @@ export function resolveNamespace<K>(
   base: ResolvedValueOptions,
 ): ResolvedNamespace {
   const where = `options of namespace '${name}'`
-  if (!isObject(options)) throw new OptionsError(where, [`${describeValue(options)} is not an options object`])
+  if (!isOptionsObject(options)) throw new OptionsError(where, [`${describeValue(options)} is not an options object`])
   const problems = unknownOptions(options, NAMESPACE_OPTIONS)
   const { group, coder, schema, version, key } = options
   const nameProblem = name === undefined ? undefined : groupProblem(name)
@@ -82,8 +82,8 @@ export function resolveNamespace<K>(
   if (schema !== undefined && !isSchema(schema))
     problems.push('schema: not a Standard Schema (Zod 3.24+, Valibot 1+, ArkType 2+ and others are)')
   if (coder !== undefined) problems.push(...coderProblems(coder))
-  if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version))
-    problems.push(`version: ${describeValue(version)} is not a number or a string`)
+  if (version !== undefined && (version === '' || (typeof version !== 'string' && !Number.isFinite(version))))
+    problems.push(`version: ${describeValue(version)} is not a number or a non-empty string`)
   if (key !== undefined && typeof key !== 'function') problems.push(`key: ${describeValue(key)} is not a function`)
   const compressor = resolveCompression(options.compression, problems)
   const fixed = { ...options, group: typeof group === 'function' ? undefined : group }
@@ -92,8 +92,9 @@ export function resolveNamespace<K>(
   return { defaults, compressor }
 }
 
-function coderProblems({ name, encode, decode }: Partial<Coder>): string[] {
+function coderProblems(coder: unknown): string[] {
   const problems: string[] = []
+  const { name, encode, decode }: Partial<Coder> = Object(coder)
   if (typeof encode !== 'function' || typeof decode !== 'function')
     problems.push('coder: needs a name, encode(value) and decode(bytes)')
   // It is written to the entry's header fields, which are latin1.
@@ -127,6 +128,11 @@ function readOptions(options: LoadOptions, base: ResolvedValueOptions, problems:
     if (options[name] !== undefined && ms === 0) problems.push(`${name}: must be more than 0; write a duration`)
     return ms > TIMER_MAX_MS ? Infinity : ms
   }
+  const { shared, signal }: { readonly shared?: unknown; readonly signal?: unknown } = options as object
+  if (shared !== undefined && typeof shared !== 'boolean')
+    problems.push(`shared: ${describeValue(shared)} must be true or false`)
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    problems.push(`signal: ${describeValue(signal)} must be an AbortSignal`)
   const { group, jitter = base.jitter } = options
   if (!(typeof jitter === 'number' && jitter >= 0 && jitter <= 1))
     problems.push(`jitter: ${describeValue(jitter)} is not a fraction; write a number from 0 to 1`)
@@ -196,6 +202,7 @@ export function pickOptions(options: LoadOptions): LoadOptions {
 
 /** Whether options are certainly equal. A list of groups never is: its owner may change it. Unknown names differ. */
 export function sameOptions(a: LoadOptions, b: LoadOptions): boolean {
+  if (typeof a !== 'object' || a === null) return false
   // The usual names first: a set lookup for each would be a tenth of a hit from memory.
   for (const name in a)
     if (name !== 'ttl' && name !== 'group' && name !== 'shared' && !CALL_NAMES.has(name)) return false

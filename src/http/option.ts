@@ -1,4 +1,4 @@
-import { describeValue } from '../errors.js'
+import { describeValue, isOptionsObject } from '../errors.js'
 import { durationMs, durationProblem } from '../duration.js'
 import { TOKEN } from './fields.js'
 import {
@@ -169,7 +169,7 @@ export const checkCacheName: Check<string | false> = (value, problem) =>
 /** `'a, b'`, a list of names, or an object: see `VaryBy`. */
 export const checkVary: Check<DeclaredVary> = (value, problem, name) => {
   const fields: unknown = typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value
-  if (typeof fields !== 'object' || fields === null) {
+  if (!Array.isArray(fields) && !isOptionsObject(fields)) {
     return problem(`${describeValue(value)} must name request fields, or be an object such as { cookie: 'lang' }`)
   }
   const rules = new Map<string, VaryRule>()

@@ -1,5 +1,5 @@
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
-import { OptionsError } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import { parseRates, type Rate, type RateInput } from './rate.js'
 import type { Algorithm } from './window.js'
 
@@ -49,26 +49,25 @@ export function resolveLimiter(
   more: readonly string[] = [],
 ): LimiterPolicy {
   const problems: string[] = []
-  if (typeof options !== 'object' || options === null)
-    throw new OptionsError(where, ['options must be an object with `rate`'])
-  for (const name of Object.keys(options)) {
-    if (!NAMES.includes(name) && !more.includes(name)) problems.push(`${name}: there is no such option`)
-  }
+  if (!isOptionsObject(options)) throw new OptionsError(where, ['options must be an object with `rate`'])
+  problems.push(...unknownOptions(options, [...NAMES, ...more]))
   const {
     rate,
     algorithm = 'sliding-window',
     whenUnavailable = failClosed ? 'deny' : 'local',
     localShare = 1,
   } = options
-  const rates = typeof rate === 'function' ? [] : parseRates(rate, problems)
-  if (!ALGORITHMS.includes(algorithm)) problems.push(`algorithm: ${algorithm} is not one of ${ALGORITHMS.join(', ')}`)
+  const rates = parseRates(rate, problems)
+  if (!ALGORITHMS.includes(algorithm))
+    problems.push(`algorithm: ${describeValue(algorithm)} is not one of ${ALGORITHMS.join(', ')}`)
   if (algorithm !== 'token-bucket' && rates.some(({ burst, limit }) => burst !== limit)) {
     problems.push("rate: `burst` belongs to `algorithm: 'token-bucket'`")
   }
   if (!WHEN_UNAVAILABLE.includes(whenUnavailable)) {
-    problems.push(`whenUnavailable: ${whenUnavailable} is not one of ${WHEN_UNAVAILABLE.join(', ')}`)
+    problems.push(`whenUnavailable: ${describeValue(whenUnavailable)} is not one of ${WHEN_UNAVAILABLE.join(', ')}`)
   }
-  if (!(localShare > 0 && localShare <= 1)) problems.push('localShare: must be a number above 0, up to 1')
+  if (!(typeof localShare === 'number' && localShare > 0 && localShare <= 1))
+    problems.push('localShare: must be a number above 0, up to 1')
   const policy = { rates, algorithm, ban: banOf(options.ban, problems), whenUnavailable, localShare }
   if (problems.length > 0) throw new OptionsError(where, problems)
   return policy
@@ -76,6 +75,11 @@ export function resolveLimiter(
 
 function banOf(ban: RateLimiterOptions['ban'], problems: string[]): LimiterPolicy['ban'] {
   if (ban === undefined) return NO_BAN
+  if (!isOptionsObject(ban)) {
+    problems.push(`ban: ${describeValue(ban)} must be an object such as { after: 5, for: '10m' }`)
+    return NO_BAN
+  }
+  problems.push(...unknownOptions(ban, ['after', 'for']).map((problem) => `ban.${problem}`))
   const forMs = durationMs(ban.for)
   if (forMs === undefined || forMs === 0) problems.push(`ban.for: must be ${DURATION_RULE}`)
   if (!Number.isInteger(ban.after) || ban.after < 1)

@@ -1,4 +1,4 @@
-import { OptionsError } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import { rateLimitFields, type Field, type RateLimitHeaders, type Refusal, refusalOf } from './fields.js'
 import { addressIdentity, IPV6_SUBNET } from './identity.js'
@@ -85,6 +85,8 @@ export class DeclaredLimit<Req> {
 
   constructor(where: string, input: RateLimitInput<Req>) {
     this.where = where
+    const misplaced = inputProblem(input)
+    if (misplaced !== undefined) throw new OptionsError(where, [misplaced])
     this.options = isOptions(input) ? input : { rate: input }
     const problems = optionProblems(this.options)
     if (problems.length > 0) throw new OptionsError(where, problems)
@@ -228,6 +230,14 @@ export function limiterOptions<Req>({ rate, ...options }: RateLimitOptions<Req>)
 
 export const ROUTE_LIMIT_NAMES = NAMES
 
+/** `app.get('/a', rateLimit, handler)` hands a request to the function that makes the middleware. */
+function inputProblem(input: unknown): string | undefined {
+  if (typeof input === 'function') return "a function is no rate; write { rate: (request) => '100/minute' }"
+  if (isOptionsObject(input) && !('rate' in input) && ['headers', 'req', 'raw'].some((name) => name in input))
+    return "a request is no rate: call the function where the route is declared, such as rateLimit('100/minute')"
+  return input instanceof Promise ? 'a promise is no rate; await it first' : undefined
+}
+
 function isOptions<Req>(input: RateLimitInput<Req>): input is RateLimitOptions<Req> {
   return typeof input === 'object' && input !== null && 'rate' in input
 }
@@ -246,7 +256,7 @@ function optionProblems<Req>(options: RateLimitOptions<Req>): string[] {
   const problem = cost === undefined || typeof cost === 'function' ? undefined : costProblem(cost)
   if (problem !== undefined) problems.push(problem)
   if (headers !== undefined && !HEADERS.includes(headers))
-    problems.push(`headers: ${headers} is not one of ${HEADERS.join(', ')}`)
+    problems.push(`headers: ${describeValue(headers)} is not one of ${HEADERS.join(', ')}`)
   if (onLimited !== undefined && onLimited !== 'throw' && typeof onLimited !== 'function') {
     problems.push("onLimited: must be 'throw' or a function of the verdict and the request")
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type Duration, durationMs, durationProblem } from '../duration.js'
-import { SettingsError, unknownOptions } from '../errors.js'
+import { describeValue, isOptionsObject, SettingsError, unknownOptions } from '../errors.js'
 import { type Environment, environmentReaders, misspelt, ownVariables, readSessionSettings } from './environment.js'
 import { prefixProblem } from './prefix.js'
 import {
@@ -40,8 +40,8 @@ const REPLICAS_MAX = 100
 
 const RATE_LIMIT_MAX = 1e9 // See src/limit/rate.ts.
 
-/** `object`: checked where it is used. */
-type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object'
+/** `duration`: checked where it is used. `switch`: true, false or an object of options. `options`: such an object, or false. */
+type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object' | 'switch' | 'options'
 
 /** Each setting: its type in code, for callers without a type checker, and its variable. */
 const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, variable?: string]>> = {
@@ -52,9 +52,9 @@ const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, varia
   username: ['string', 'REDIS_USERNAME'],
   password: ['string', 'REDIS_PASSWORD'],
   credentials: ['function'],
-  tls: ['object'],
-  cluster: ['object'],
-  sentinel: ['object'],
+  tls: ['switch'],
+  cluster: ['switch'],
+  sentinel: ['options'],
   maxConnections: ['number', 'REDIS_MAX_CONNECTIONS'],
   socketTimeout: ['duration', 'REDIS_SOCKET_TIMEOUT'],
   connectTimeout: ['duration', 'REDIS_SOCKET_CONNECT_TIMEOUT'],
@@ -135,6 +135,7 @@ export function resolveSettings(given: RedisSettings = {}, variables: Environmen
   }
   const problem = prefixProblem(resolved.prefix)
   if (problem !== undefined) problems.push(`${settings.nameOf('prefix')}: ${problem}`)
+  if (settings.application?.trim() === '') problems.push(`${settings.nameOf('application')}: must not be empty`)
   warnIgnored(settings, isMemory, warnings)
   warnings.push(...misspelt(env, asked))
   if (problems.length > 0) throw new SettingsError(problems)
@@ -161,8 +162,18 @@ function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings 
 }
 
 function typeProblem(kind: Kind, value: unknown): string | undefined {
-  if (kind === 'object' || kind === 'duration' || typeof value === kind) return undefined
+  if (kind === 'duration') return undefined
+  if (kind === 'object' || kind === 'switch' || kind === 'options') return objectProblem(kind, value)
+  if (typeof value === kind) return undefined
   return kind === 'number' ? `${shown(value)} is not a number` : `is not a ${kind}`
+}
+
+function objectProblem(kind: 'object' | 'switch' | 'options', value: unknown): string | undefined {
+  if (isOptionsObject(value) || (kind !== 'object' && value === false) || (kind === 'switch' && value === true))
+    return undefined
+  const rule = { object: 'an object', switch: 'true, false or an object', options: 'an object or false' }[kind]
+  const given = typeof value === 'object' ? describeValue(value) : shown(value)
+  return `${given} must be ${rule}${given === 'a promise' ? '; await it first' : ''}`
 }
 
 /** A number in quotes, with its quotes; any other text may be a secret in the wrong place. */
@@ -176,7 +187,8 @@ function shown(value: unknown): string {
  */
 function readEnvironment(env: Environment, problems: string[], asked: Set<string>) {
   const { text, number, duration, flag } = environmentReaders(env, problems, asked)
-  const readers = { string: text, number, duration, boolean: flag, function: text, object: text }
+  const others = { function: text, object: text, switch: text, options: text }
+  const readers = { string: text, number, duration, boolean: flag, ...others }
   const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
     variable === undefined ? [] : [[name, readers[kind](variable)]],
   )

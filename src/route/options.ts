@@ -1,6 +1,6 @@
 import { groupProblems, type Key, type KeyPart, type PathRule, type QueryRule } from '../cache/key.js'
 import type { Duration } from '../duration.js'
-import { describeValue, OptionsError, unknownOptions } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import {
   type Check,
   checkDuration,
@@ -166,8 +166,9 @@ const checkGroup: Check<undefined> = (value, problem) => {
 }
 
 const checkQuery: Check<QueryRule> = (value, problem) => {
-  if (!isObject(value))
+  if (!isOptionsObject(value))
     return problem(`${describeValue(value)} must be an object with \`ignore\`, \`only\` or \`sort\``)
+  for (const wrong of unknownOptions(value, ['ignore', 'only', 'sort'])) problem(`.${wrong}`)
   const { ignore, only, sort }: { ignore?: unknown; only?: unknown; sort?: unknown } = value
   for (const [name, names] of Object.entries({ ignore, only })) {
     if (names !== undefined && !isTexts(names))
@@ -212,10 +213,6 @@ const checkConcurrency: Check<number> = (value, problem) =>
 
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string')
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /**
@@ -344,8 +341,8 @@ function anonymous(options: HttpOptions): Parameters<typeof resolveHttpPolicy>[0
 
 /** `app.get('/a', cache, handler)` hands a request to the function that makes the middleware. */
 function checkObject(where: string, options: unknown, sample: string): void {
-  const isRequest = isObject(options) && ['headers', 'req', 'raw'].some((name) => name in options)
-  if (isObject(options) && !isRequest) return
+  const isRequest = isOptionsObject(options) && ['headers', 'req', 'raw'].some((name) => name in options)
+  if (isOptionsObject(options) && !isRequest) return
   const given = isRequest ? 'a request' : describeValue(options)
   const word = where.replace(/^options of /, '')
   const call = isRequest ? `, and call it where the route is declared: ${word}(${sample})` : ''

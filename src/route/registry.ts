@@ -58,6 +58,18 @@ export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   readonly knowsRoutes?: boolean | undefined
 }
 
+/** The options of all routes. Throws OptionsError with every problem. */
+export function resolveDefaults(
+  defaults: ResponseDefaults,
+  context: Pick<RoutesContext, 'defaultTtlMs'> = { defaultTtlMs: 0 },
+): HttpPolicy {
+  const problems: string[] = []
+  checkNames(defaults, 'defaults', problems)
+  const http = resolveHttpPolicy(defaults, problems, context)
+  if (problems.length > 0) throw new OptionsError('defaults', problems)
+  return http
+}
+
 /** The cached and the invalidating routes of one application. */
 export class RouteRegistry {
   /** Where the routes cache their URIs. */
@@ -78,10 +90,7 @@ export class RouteRegistry {
     this.#context = context
     this.#hosts = new HostWatch(context.logger)
     this.#keys = new KeyWatch(context.logger)
-    const problems: string[] = []
-    checkNames(context.defaults, 'defaults', problems)
-    this.#http = resolveHttpPolicy(context.defaults, problems, context)
-    if (problems.length > 0) throw new OptionsError('defaults', problems)
+    this.#http = resolveDefaults(context.defaults, context)
   }
 
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */

@@ -1,5 +1,5 @@
 import { type Duration, DURATION_RULE, durationMs } from '../duration.js'
-import { OptionsError, unknownOptions } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import type { Session } from './session.js'
 
 /**
@@ -42,6 +42,8 @@ export class SessionGuard<Req> {
   readonly #challenge: string
 
   constructor(where: string, requirement: SessionRequirement<Req> = {}) {
+    if (!isOptionsObject(requirement))
+      throw new OptionsError(where, [`${describeValue(requirement)} must be an object such as { issuedWithin: '5m' }`])
     const problems = unknownOptions(requirement, NAMES)
     const { issuedWithin, challenge = 'Session', onReject } = requirement
     const withinMs = issuedWithin === undefined ? Infinity : durationMs(issuedWithin)

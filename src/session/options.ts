@@ -1,5 +1,5 @@
 import { DURATION_RULE, durationMs } from '../duration.js'
-import { describeValue, OptionsError, unknownOptions } from '../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import { type CookiePolicy, cookieProblems } from './cookie.js'
 import { CoderForm, JsonForm, type ValueForm } from './form.js'
 import { type Sealer, sealerOf, secretProblems } from './secrets.js'
@@ -51,9 +51,7 @@ const OPTIONS: Readonly<Record<keyof SessionOptions, ((value: unknown) => string
     Number.isInteger(value) && Number(value) >= 1 ? undefined : 'must be a whole number of sessions, at least 1',
   initial: isFunction,
   schema: (value) =>
-    typeof value === 'function' || (typeof value === 'object' && value !== null && '~standard' in value)
-      ? undefined
-      : 'is not a Standard Schema',
+    Object(value) === value && '~standard' in (value as object) ? undefined : 'is not a Standard Schema',
   // Its own check names the secret by its place: a message must not show it.
   secrets: undefined,
   encryptor: hasMethods('encrypt', 'decrypt'),
@@ -75,7 +73,8 @@ const COOKIE: Readonly<Record<keyof SessionCookieOptions, (value: unknown) => st
 
 /** Throws OptionsError with every problem, those of the variables included. */
 export function resolveSessions(options: SessionOptions, settings: SessionSettings = {}): SessionPolicy {
-  const problems = [...check(options, OPTIONS, ''), ...check(options.cookie ?? {}, COOKIE, 'cookie.')]
+  const problems = check(options, OPTIONS, '')
+  if (problems.length === 0) problems.push(...check(options.cookie ?? {}, COOKIE, 'cookie.'))
   // What a value of another type would mean is not worth a second message.
   if (problems.length > 0) throw new OptionsError(WHERE, problems)
   const cookie = resolveCookie(options.cookie ?? {}, settings)
@@ -173,7 +172,8 @@ function check(
   table: Readonly<Record<string, ((value: unknown) => string | undefined) | undefined>>,
   head: string,
 ): string[] {
-  if (typeof options !== 'object' || options === null) return [`${head}options must be an object`]
+  if (!isOptionsObject(options))
+    return [`${head === '' ? '' : 'cookie: '}${describeValue(options)} must be an object of options`]
   const problems = unknownOptions(options, Object.keys(table), false).map((problem) => head + problem)
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     const problem = value === undefined ? undefined : table[name]?.(value)
@@ -205,8 +205,7 @@ function isList(value: unknown): string | undefined {
 }
 
 function isObject(what: string) {
-  return (value: unknown): string | undefined =>
-    typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : `must be ${what}`
+  return (value: unknown): string | undefined => (isOptionsObject(value) ? undefined : `must be ${what}`)
 }
 
 function isOneOf(...values: readonly string[]) {

@@ -105,9 +105,9 @@ test('names of its own are given to everything that it adds', async () => {
 })
 
 test.each([
-  [{ redys: 'x' }, /names.redys of the redwell plugin is not one of redis, cache/],
-  [{ redis: '' }, /names.redis of the redwell plugin: '' is not a name/],
-  [{ cache: 1 }, /names.cache of the redwell plugin: 1 is not a name/],
+  [{ redys: 'x' }, /names of the redwell plugin:\n.*redys: there is no such option.*did you mean `redis`/],
+  [{ redis: '' }, /redis: '' is not a name/],
+  [{ cache: 1 }, /cache: 1 is not a name/],
 ])('names %j are refused', async (names, message) => {
   const app = Fastify()
   app.register(redwell, { url: 'memory:', names: names as never })

@@ -13,6 +13,7 @@ import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } fr
 import {
   type AdapterOptions,
   type AdapterRedis,
+  checkedOptions,
   DeclaredCache,
   DeclaredWrite,
   expectDeclared,
@@ -80,7 +81,7 @@ export interface RedwellMiddleware extends Middleware, AdapterRedis {}
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
  */
 export function redwell(options: RedwellExpressOptions = {}): RedwellMiddleware {
-  const own = openRedis(options)
+  const own = openRedis(checkedOptions(options))
   const { principal } = options
   const middleware = middlewareOf(function redwellLocals(req, res, next) {
     const { locals } = res

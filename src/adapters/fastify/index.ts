@@ -12,7 +12,16 @@ import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
-import { type AdapterOptions, DeclaredWrite, isCacheable, misplaced, openRedis, routesOf } from '../declarations.js'
+import {
+  type AdapterOptions,
+  checkedOptions,
+  checkFlags,
+  DeclaredWrite,
+  isCacheable,
+  misplaced,
+  openRedis,
+  routesOf,
+} from '../declarations.js'
 import type { Sessions } from '../../session/sessions.js'
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
@@ -90,6 +99,9 @@ declare module 'fastify' {
   }
 }
 
+/** `logLevel` and `logSerializers` are options of Fastify's own for every plugin. */
+const OWN_OPTIONS = ['connect', 'rateLimit', 'sessions', 'names', 'logLevel', 'logSerializers']
+
 /** Registers the connection, the decorators and the onRoute hook. */
 async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOptions): Promise<void> {
   const names = resolveNames(options.names)
@@ -102,7 +114,8 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
       `These routes were declared before redwell was loaded and would not be cached: ${early.join(', ')}. Write \`await app.register(redwell)\` before them, or declare them in a plugin that is registered after it.`,
     )
   }
-  const { connect = false, rateLimit, sessions, names: _, ...settings } = options
+  const { connect = false, rateLimit, sessions, names: _, ...settings } = checkedOptions(options, OWN_OPTIONS)
+  checkFlags({ connect })
   const own = openRedis({ logger: app.log, ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   const principal = settings.principal ?? (own.redis.sessions.isConfigured ? subjectOf : undefined)

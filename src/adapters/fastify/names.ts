@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { describeValue, UsageError } from '../../errors.js'
+import { describeValue, isOptionsObject, OptionsError, unknownOptions, UsageError } from '../../errors.js'
 
 /** Names for what the plugin adds, if other plugins use its own. */
 export interface FastifyNames {
@@ -25,14 +25,15 @@ const OWN: ResolvedNames = {
   rateLimit: 'rateLimit',
 }
 
-/** Throws UsageError for an unknown name, and for one that is no name. */
+/** Throws OptionsError for an unknown name, and for one that is no name. */
 export function resolveNames(names: FastifyNames = {}): ResolvedNames {
-  for (const [name, value] of Object.entries(names)) {
-    if (!Object.hasOwn(OWN, name))
-      throw new UsageError(`names.${name} of the redwell plugin is not one of ${Object.keys(OWN).join(', ')}.`)
+  const where = 'names of the redwell plugin'
+  if (!isOptionsObject(names)) throw new OptionsError(where, [`${describeValue(names)} is not an object of names`])
+  const problems = unknownOptions(names, Object.keys(OWN))
+  for (const [name, value] of Object.entries(names))
     if (value !== undefined && (typeof value !== 'string' || value === ''))
-      throw new UsageError(`names.${name} of the redwell plugin: ${describeValue(value)} is not a name.`)
-  }
+      problems.push(`${name}: ${describeValue(value)} is not a name`)
+  if (problems.length > 0) throw new OptionsError(where, problems)
   const given = Object.entries(names).filter(([, value]) => value !== undefined)
   return { ...OWN, ...Object.fromEntries(given) }
 }

@@ -15,6 +15,7 @@ import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } fr
 import {
   type AdapterOptions,
   type AdapterRedis,
+  checkedOptions,
   DeclaredCache,
   DeclaredWrite,
   expectDeclared,
@@ -89,7 +90,8 @@ const applications = new WeakMap<Context, Application['fetch']>()
  * app.use(connected)
  * app.get('/products/:id', cache({ ttl: '5m', group: 'products' }), handler)
  */
-export function redwell({ fetch, ...options }: RedwellHonoOptions = {}): RedwellMiddleware {
+export function redwell(given: RedwellHonoOptions = {}): RedwellMiddleware {
+  const { fetch, ...options } = checkedOptions(given, ['fetch'])
   const own = openRedis(options)
   const { principal } = options
   const middleware: MiddlewareHandler = function redwellVariables(c, next) {

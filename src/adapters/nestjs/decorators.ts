@@ -61,7 +61,7 @@ export function declaring(
   return (target: object, method?: string | symbol, descriptor?: PropertyDescriptor): void => {
     const where = `${word} of ${method === undefined ? nameOf(target) : `${nameOf(target)}.${String(method)}`}`
     const decorators = [SetMetadata(key, declare(where)), UseFilters(presenceOf(where))]
-    for (const decorator of decorators as (MethodDecorator & ClassDecorator)[])
+    for (const decorator of decorators)
       if (method === undefined || descriptor === undefined) (decorator as ClassDecorator)(target as never)
       else decorator(target, method, descriptor)
   }
@@ -69,7 +69,8 @@ export function declaring(
 
 /** The class of a decorated class or of a prototype. */
 function nameOf(target: object): string {
-  return typeof target === 'function' ? target.name : target.constructor.name
+  const { name } = typeof target === 'function' ? target : target.constructor
+  return name === '' ? 'a class' : name
 }
 
 /** Nothing throws it. */

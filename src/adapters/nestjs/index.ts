@@ -22,13 +22,13 @@ import {
 import { APP_GUARD, APP_INTERCEPTOR, DiscoveryModule, Reflector } from '@nestjs/core'
 import { Redis } from '../../create-redis.js'
 import { CacheBackend } from '../../data/backend.js'
-import { UsageError } from '../../errors.js'
+import { describeValue, OptionsError, UsageError } from '../../errors.js'
 import { DeclaredLimit } from '../../limit/route-limit.js'
 import type { Logger } from '../../logger.js'
 import type { MaybePromise } from '../../maybe-promise.js'
 import type { Principal } from '../../route/options.js'
 import { Sessions } from '../../session/sessions.js'
-import { type AdapterOptions, type AdapterRedis, openRedis } from '../declarations.js'
+import { type AdapterOptions, type AdapterRedis, checkedOptions, checkFlags, openRedis } from '../declarations.js'
 import { defaultLimit } from '../limiting.js'
 import { getRedisToken, type HttpRequest } from './decorators.js'
 import { PRINCIPAL, RedwellInterceptor } from './interceptor.js'
@@ -73,7 +73,7 @@ export class RedwellModule implements NestModule {
 
   /** Configures the module with options. Throws OptionsError or SettingsError with every problem. */
   static forRoot(options: RedwellModuleOptions & RedwellModuleExtras = {}): DynamicModule {
-    const { global, name, ...rest } = options
+    const { global, name, ...rest } = checkedOptions(options, ['global', 'name', ...OWN_OPTIONS])
     return moduleOf({ global, name }, { provide: optionsToken(name), useValue: rest })
   }
 
@@ -99,6 +99,9 @@ function optionsToken(name: string | undefined): string {
 }
 
 function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Provider[]): DynamicModule {
+  checkFlags({ global })
+  if (name !== undefined && (typeof name !== 'string' || name === ''))
+    throw new OptionsError('options of RedwellModule', [`name: ${describeValue(name)} must be a non-empty text`])
   const redis: FactoryProvider = { provide: getRedisToken(name), useFactory: open, inject: [optionsToken(name)] }
   const life: FactoryProvider = {
     provide: name === undefined ? 'redwell:life' : `redwell:life:${name}`,
@@ -150,7 +153,11 @@ function applicationLimit(
   return input && new DeclaredLimit<HttpRequest>('rateLimit of RedwellModule', input)
 }
 
-async function open({ connect = false, rateLimit: _, sessions, ...settings }: RedwellModuleOptions): Promise<Redis> {
+const OWN_OPTIONS = ['connect', 'rateLimit', 'sessions']
+
+async function open(options: RedwellModuleOptions): Promise<Redis> {
+  const { connect = false, rateLimit: _, sessions, ...settings } = checkedOptions(options, OWN_OPTIONS)
+  checkFlags({ connect })
   const own = openRedis({ logger: nestLogger(), ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   opened.set(own.redis, own)
