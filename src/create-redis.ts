@@ -287,7 +287,7 @@ function checkOptions(options: unknown): void {
 
 /** A class or a handle in place of a function that returns a store would fail at the first request. */
 function checkedStore(made: Store): Store {
-  if (isOptionsObject(made) && typeof made.read === 'function') return made
+  if (Object(made) === made && typeof made.prefix === 'string') return made
   throw new SettingsError([`store: the function returned ${describeValue(made)}, which is no store`])
 }
 

@@ -408,7 +408,7 @@ async function thrownBy(declare: () => unknown): Promise<unknown> {
 async function refusalOf({ declare, base }: Place, options: object): Promise<string> {
   const error = await thrownBy(() => declare({ ...base, ...options } as never))
   if (error === undefined) return 'accepted'
-  return error instanceof RedwellError ? error.message : `no error of redwell: ${String(error)}`
+  return error instanceof RedwellError ? error.message : `no error of redwell: ${(error as Error).message}`
 }
 
 describe.each(Object.entries(PLACES))('%s', (_name, place) => {
