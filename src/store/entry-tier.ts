@@ -11,11 +11,31 @@ const TOUCH_SHIFT = 4
 /** What an entry costs next to its texts and body: objects, list and map slots, a body outside of the pool (measured). */
 const ENTRY_OVERHEAD_BYTES = 950
 
+/** What the stamp of a group costs next to its name: its numbers and a map slot (measured). */
+const STAMP_OVERHEAD_BYTES = 180
+
+/** Bytes that the stamp of a group takes. */
+export function bytesOfStamp(name: string): number {
+  return STAMP_OVERHEAD_BYTES + name.length
+}
+
 /** Bytes that a kept entry takes. */
 export function bytesOfKept(key: string, entry: Entry): number {
   let bytes = ENTRY_OVERHEAD_BYTES + key.length + entry.body.length
   for (const text of entry.headers) bytes += text.length
   return bytes
+}
+
+/** What a reader prepares for the answers with an entry, such as its list of fields: for each, and for each field (measured). */
+const PREPARED_BYTES = 400
+const PREPARED_FIELD_BYTES = 110
+
+/** Fields that an answer has in addition to those of its entry. */
+const ADDED_FIELDS = 2
+
+/** Bytes of what was prepared for the answers with an entry. */
+function bytesPrepared({ headers }: Entry): number {
+  return PREPARED_BYTES + (headers.length / 2 + ADDED_FIELDS) * PREPARED_FIELD_BYTES
 }
 
 /** An entry in this process's memory. */
@@ -24,6 +44,8 @@ export class Kept {
   readonly endsItself: boolean
   /** Lookups that found it. */
   uses = 0
+  /** Bytes of what readers have prepared, once it is counted. */
+  prepared = 0
 
   constructor(
     readonly tier: EntryTier,
@@ -46,6 +68,8 @@ export class EntryBudget {
   stores = 0
   /** Number of further ones after which a hot entry is moved to the front of the order of eviction. */
   touchAfter = 0
+  /** Bytes of what stands beside the entries. */
+  #beside = 0
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
@@ -55,13 +79,32 @@ export class EntryBudget {
       dispose: (kept) => {
         kept.tier.forget(kept)
         kept.entry = undefined
+        this.#beside -= kept.prepared
+        kept.prepared = 0
       },
     })
   }
 
-  /** Bytes that the entries take. */
+  /** Bytes that the entries take, and what stands beside them. */
   get bytes(): number {
-    return this.order.calculatedSize
+    return this.order.calculatedSize + this.#beside
+  }
+
+  /** Counts what a reader prepared. */
+  prepare(kept: Kept, entry: Entry): void {
+    kept.prepared = bytesPrepared(entry)
+    this.count(kept.prepared)
+  }
+
+  /** Counts bytes that are taken beside the entries, or no longer. */
+  count(bytes: number): void {
+    this.#beside += bytes
+    this.trim()
+  }
+
+  /** The order of eviction knows the entries alone. */
+  trim(): void {
+    while (this.bytes > this.maxBytes && this.order.size > 0) this.order.pop()
   }
 
   /** The entry that has to go first. */
@@ -103,11 +146,13 @@ export class EntryTier {
     if (kept === undefined || (!kept.endsItself && kept.expiresAt <= this.now())) return undefined
     kept.uses += 1
     const { budget } = this
+    const { entry } = kept
+    if (kept.prepared === 0 && entry?.memo !== undefined) budget.prepare(kept, entry)
     if (budget.stores - kept.touchedAt > budget.touchAfter) {
       kept.touchedAt = budget.stores
       budget.order.get(this.prefix + kept.key)
     }
-    return kept.entry
+    return entry
   }
 
   /**
@@ -119,6 +164,7 @@ export class EntryTier {
     const name = this.prefix + key
     const kept = new Kept(this, key, { ...entry, body: ownBytes(entry.body) }, expiresAt, budget.stores)
     budget.order.set(name, kept)
+    budget.trim()
     budget.stores += 1
     budget.touchAfter = budget.order.size >> TOUCH_SHIFT
     if (budget.order.has(name)) this.#index.set(key, kept)

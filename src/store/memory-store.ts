@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { allows, type Entry, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
-import { EntryBudget, EntryTier } from './entry-tier.js'
+import { bytesOfStamp, EntryBudget, EntryTier } from './entry-tier.js'
 import { globOf, Keyspace, namesUnder, pathGroup } from './keyspace.js'
 import { Waiters } from './leases.js'
 import type {
@@ -219,8 +219,8 @@ export class MemoryStore implements Store {
     const all = this.memory.groups
     for (const group of groups) {
       if (this.#groupStamp(group) !== undefined) continue
-      if (all.size >= GROUPS_MAX) this.memory.loseOldestGroup()
       all.set(this.#keys.groups + group, { incarnation: INCARNATION, hard: this.memory.clock, soft: 0 })
+      this.memory.countGroup(this.#keys.groups + group)
     }
   }
 
@@ -269,15 +269,15 @@ export class MemoryStore implements Store {
 /** Default budget of the embedded store: 64 MiB of entries. */
 const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 
-/** Stamps kept. Beyond that the oldest group is lost, so its entries are misses. */
-const GROUPS_MAX = 100_000
+/** The part of the budget that stamps of groups may take. Beyond that the oldest group is lost, so its entries are misses. */
+const GROUPS_PART = 1 / 4
 
 /** Lists of variants kept. A forgotten one begins to count anew. */
 const VARIANT_LISTS_MAX = 10_000
 
 /** Options of the embedded store. */
 export interface MemoryOptions {
-  /** Budget for entries, in bytes; the least recently used go first. Default 64 MiB. */
+  /** Budget for entries and stamps of groups, in bytes; the least recently used entries go first. Default 64 MiB. */
   readonly maxBytes?: number | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: (() => number) | undefined
@@ -320,6 +320,8 @@ export class Memory {
   readonly now: () => number
   readonly #budget: EntryBudget
   readonly #tiers = new Map<string, EntryTier>()
+  readonly #groupBytesMax: number
+  #groupBytes = 0
   readonly groups = new Map<string, GroupStamp>()
   readonly leases = new Map<string, Lease>()
   #leasesBeforeSweep = LEASES_BEFORE_SWEEP
@@ -335,9 +337,10 @@ export class Memory {
     this.now = options.now ?? Date.now
     this.clock = this.now() * 1000
     this.#budget = new EntryBudget(options.maxBytes ?? DEFAULT_MEMORY_BYTES)
+    this.#groupBytesMax = this.#budget.maxBytes * GROUPS_PART
   }
 
-  /** Bytes that the entries take, of all prefixes. */
+  /** Bytes that entries and stamps of groups take, of all prefixes. */
   get bytes(): number {
     return this.#budget.bytes
   }
@@ -350,10 +353,25 @@ export class Memory {
     this.#leasesBeforeSweep = Math.max(LEASES_BEFORE_SWEEP, 2 * this.leases.size)
   }
 
+  /** A new group was stamped. */
+  countGroup(name: string): void {
+    this.#countGroup(bytesOfStamp(name))
+    while (this.#groupBytes > this.#groupBytesMax && this.#loseOldestGroup()) this.bumps += 1
+  }
+
   /** A lost group only makes its entries misses; that of a whole prefix, though, would be the first to go. */
-  loseOldestGroup(): void {
-    for (const name of this.groups.keys())
-      if (!name.endsWith(':group:')) return void (this.bumps += Number(this.groups.delete(name)))
+  #loseOldestGroup(): boolean {
+    for (const name of this.groups.keys()) {
+      if (name.endsWith(':group:')) continue
+      this.#countGroup(-bytesOfStamp(name))
+      return this.groups.delete(name)
+    }
+    return false
+  }
+
+  #countGroup(bytes: number): void {
+    this.#groupBytes += bytes
+    this.#budget.count(bytes)
   }
 
   /** The entries whose names begin with this. */

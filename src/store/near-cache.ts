@@ -1,12 +1,9 @@
 import type { Entry, GroupStamp } from './entry.js'
-import { bytesOfKept, EntryBudget, EntryTier } from './entry-tier.js'
+import { bytesOfKept, bytesOfStamp, EntryBudget, EntryTier } from './entry-tier.js'
 import { Frequencies } from './frequencies.js'
 import { isPathGroup, pathGroup, pathOfGroup } from './keyspace.js'
 import type { NearStats } from '../telemetry/near.js'
 import type { KeySlot, LocalReader, ReadResult } from './store.js'
-
-/** What a stamp costs next to its name: its numbers and a map slot (measured). */
-const STAMP_OVERHEAD_BYTES = 180
 
 /** The part of the bytes that stamps of groups may take. */
 const STAMPS_PART = 1 / 8
@@ -139,13 +136,13 @@ export class NearCache implements LocalReader, NearStats {
     if (known !== undefined && isSame(known, stamp)) return
     this.#forgetStamp(group)
     this.#stamps.set(group, stamp)
-    this.#stampBytes += group.length + STAMP_OVERHEAD_BYTES
+    this.#stampBytes += bytesOfStamp(group)
     while (this.#stampBytes > this.#stampsMax) this.#forgetStamp(this.#stamps.keys().next().value ?? '')
   }
 
   #forgetStamp(group: string): void {
     if (!this.#stamps.delete(group)) return
-    this.#stampBytes -= group.length + STAMP_OVERHEAD_BYTES
+    this.#stampBytes -= bytesOfStamp(group)
     this.bumps += 1
   }
 

@@ -74,21 +74,41 @@ test('prefixes do not see each other', async () => {
   expect(two.read(['/a'], ['']).entries[0]).toBeUndefined()
 })
 
-test('at most 100,000 groups are kept: the oldest is lost, and never the one of the whole prefix', async () => {
-  const memory = new Memory()
+test('groups take a quarter of the budget at most: the oldest is lost, and never the one of the whole prefix', async () => {
+  const memory = new Memory({ maxBytes: 1_000_000 })
   const store = new MemoryStore(memory, 'test')
   await store.set('/a', makeEntry({ groups: ['', 'oldest'] }), 60_000)
-  const groups = Array.from({ length: 99_997 }, (_, index) => `g${index}`)
+  const before = memory.bytes
+  const groups = Array.from({ length: 1000 }, (_, index) => `g${index}`)
   await store.beginWrite('/', groups)
-  expect(memory.groups.size).toBe(100_000)
+  expect(memory.bytes - before).toBeGreaterThan(groups.length * 180)
   expect(store.read([], ['', 'oldest']).stamps).not.toContain(undefined)
-  await store.beginWrite('/', ['one more'])
-  expect(memory.groups.size).toBe(100_000)
-  expect(store.read([], ['', 'oldest', 'one more']).stamps.map((stamp) => stamp !== undefined)).toEqual([
+  await store.beginWrite(
+    '/',
+    Array.from({ length: 1000 }, (_, index) => `more${index}`),
+  )
+  expect(memory.bytes - before).toBeLessThan(250_000)
+  expect(store.read([], ['', 'oldest', 'more999']).stamps.map((stamp) => stamp !== undefined)).toEqual([
     true,
     false,
     true,
   ])
+})
+
+test('what answers have prepared is counted, and not any longer once its entry is gone', async () => {
+  const memory = new Memory()
+  const store = new MemoryStore(memory, 'test')
+  await store.set('/a', makeEntry(), 60_000)
+  const stored = memory.bytes
+  const entry = store.local.entry({ key: '/a' })
+  if (entry !== undefined) entry.memo = {}
+  store.local.entry({ key: '/a' })
+  store.local.entry({ key: '/a' })
+  const prepared = memory.bytes - stored
+  expect(prepared).toBeGreaterThan(0)
+  await store.evict(['/a'], 'hard')
+  await store.set('/a', makeEntry(), 60_000)
+  expect(memory.bytes).toBe(stored)
 })
 
 test('an entry is gone at the instant of its expiry', async () => {
