@@ -82,6 +82,20 @@ export { Session } from './session/session.js'
 export { Sessions } from './session/sessions.js'
 export type { Subject } from './session/sessions.js'
 export type {
+  Admission as SessionAdmission,
+  Change as SessionChange,
+  Creation as SessionCreation,
+  Described as SessionDescription,
+  LoadedRecord as LoadedSession,
+  Revocation as SessionRevocation,
+  Rotation as SessionRotation,
+  SessionKey,
+  SessionStore as SessionStorage,
+  SessionTime,
+  StoredProperty,
+  SubjectEntry as SessionSubjectEntry,
+} from './session/session-store.js'
+export type {
   SessionCoder,
   SessionCookieOptions,
   SessionData,

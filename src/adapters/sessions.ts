@@ -1,4 +1,5 @@
 import { type Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import { resolveSessions } from '../session/options.js'
 import { sessionFields } from '../session/fields.js'
@@ -28,9 +29,16 @@ export function keepSession(owner: object, session: Session): Session {
   return session
 }
 
-/** The principal of a request if the application declares none: the subject of its session. */
-export function subjectOf(owner: object): string | undefined {
-  return sessionOf(owner)?.peekSubject()
+/** The principal of a request if the application declares none: that of its session. */
+export function principalOfSession(owner: object): string | undefined {
+  return sessionOf(owner)?.peekPrincipal()
+}
+
+/** Another package has put a session where ours goes. */
+export function sessionTaken(where: string): UsageError {
+  return new UsageError(
+    `${where} is already set by another session middleware. Remove it, or let it and redwell serve different paths.`,
+  )
 }
 
 /** Options of `sessions(options)`, checked where they are declared and bound to the first Redis that uses them. */

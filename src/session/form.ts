@@ -32,18 +32,24 @@ export class CoderForm implements ValueForm {
   readonly encoding = 'latin1'
   readonly #coder: SessionCoder
 
+  /** In front of each value: what one coder wrote, another may read without an error and as something else. */
+  readonly #head: string
+
   constructor(coder: SessionCoder) {
     this.#coder = coder
+    this.#head = `${Buffer.from(coder.name).toString('latin1')}\0`
   }
 
   write(value: unknown): string | undefined {
     if (value === undefined) return undefined
     const bytes = this.#coder.encode(value)
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+    if (!(bytes instanceof Uint8Array)) throw new TypeError(`the coder ${this.#coder.name} returned no bytes`)
+    return this.#head + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
   }
 
   read(text: string): unknown {
-    return this.#coder.decode(Buffer.from(text, 'latin1'))
+    if (!text.startsWith(this.#head)) throw new Error('encoded by another coder')
+    return this.#coder.decode(Buffer.from(text.slice(this.#head.length), 'latin1'))
   }
 
   problem(): undefined {

@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto'
+import type { SessionKey } from './session-store.js'
 
 /** Length of every session cookie's value: a handle, the subject's tag and a secret, in base64url. */
 const ID_LENGTH = 87
@@ -24,6 +25,11 @@ export interface SessionId {
   readonly tag: string | undefined
   /** SHA-256 of `text` in base64url, which is stored in its place. A text: buffers in commands cost a write each. */
   readonly digest: string
+}
+
+/** What a store gets to see of an id: nothing that opens a session. */
+export function keyOf({ handle, tag, digest }: SessionId): SessionKey {
+  return { handle, tag, digest }
 }
 
 /** The id of a cookie's value; undefined where it was not made here. */

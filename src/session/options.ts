@@ -1,21 +1,27 @@
 import { DURATION_RULE, durationMs } from '../duration.js'
 import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
+import { isPromise } from '../maybe-promise.js'
 import { type CookiePolicy, cookieProblems } from './cookie.js'
 import { CoderForm, JsonForm, type ValueForm } from './form.js'
 import { type Sealer, sealerOf, secretProblems } from './secrets.js'
 import type { SessionSettings } from '../redis/settings.js'
+import type { SessionStore } from './session-store.js'
 import type { SessionCookieOptions, SessionData, SessionOptions, SessionPrincipal, SessionSchema } from './types.js'
 
 /** Options with everything decided. Functions of the request are called with the framework's own. */
 export interface SessionPolicy {
+  /** Undefined: where the application keeps everything else. */
+  readonly store: SessionStore | undefined
   readonly cookie: CookiePolicy
   readonly idleMs: number
   readonly absoluteMs: number
   /** How long the record of a subject is kept. */
   readonly keepMs: number
   readonly principal: (data: SessionData) => string | undefined
-  /** Of a session that has a principal. */
+  /** Undefined where no principal is. */
   readonly subject: (data: SessionData) => string | undefined
+  /** Principal and subject in one text: where it changes, the session passes to another. */
+  readonly identity: (data: SessionData) => string | undefined
   readonly describe: ((request: never) => string | undefined) | undefined
   readonly skip: ((request: never) => boolean) | undefined
   /** Infinity: no limit. */
@@ -32,13 +38,25 @@ const DEFAULT_IDLE_MS = 30 * 60_000
 
 const DEFAULT_ABSOLUTE_MS = 8 * 3_600_000
 
+const DAY_MS = 86_400_000
+
+/** Stored as twelve digits of milliseconds. */
+const IDLE_MAX_MS = 10_000 * DAY_MS
+
 const DEFAULT_PRINCIPAL_KEYS = ['userId']
 
 /** Where policies come from in errors. */
 const WHERE = 'options of sessions'
 
+/** What a store has to have. */
+const STORE_METHODS: readonly (keyof SessionStore)[] = [
+  ...(['load', 'create', 'save', 'rotate', 'end', 'describe'] as const),
+  ...(['admit', 'withdraw', 'has', 'handles', 'revokeAll'] as const),
+]
+
 /** Each option's check, for callers without a type checker; a name that is missing here does not compile. */
 const OPTIONS: Readonly<Record<keyof SessionOptions, ((value: unknown) => string | undefined) | undefined>> = {
+  store: hasMethods(...STORE_METHODS),
   cookie: isObject('an object of attributes'),
   idleTtl: isDuration,
   absoluteTtl: isDuration,
@@ -55,7 +73,10 @@ const OPTIONS: Readonly<Record<keyof SessionOptions, ((value: unknown) => string
   // Its own check names the secret by its place: a message must not show it.
   secrets: undefined,
   encryptor: hasMethods('encrypt', 'decrypt'),
-  coder: hasMethods('encode', 'decode'),
+  coder: (value) =>
+    isText(Reflect.get(Object(value) as object, 'name')) === undefined
+      ? hasMethods('encode', 'decode')(value)
+      : 'needs a `name`, encode() and decode()',
   skip: isFunction,
   whenUnavailable: isOneOf('anonymous', 'fail'),
   refresh: isOneOf('load', 'write'),
@@ -84,21 +105,23 @@ export function resolveSessions(options: SessionOptions, settings: SessionSettin
   problems.push(...cookieProblems(cookie), ...lifeProblems(idleMs, absoluteMs, keepMs), ...pairProblems(options))
   problems.push(...secretProblems(options.secrets))
   if (problems.length > 0) throw new OptionsError(WHERE, problems)
-  const { coder, schema, initial, describe, skip, maxPerSubject = Infinity } = options
+  const { coder, schema, initial, describe, skip, store, maxPerSubject = Infinity } = options
   const principal = principalOf(options, settings)
   return {
+    ...whoOf(principal, options),
     cookie,
     idleMs,
     absoluteMs,
     keepMs,
-    principal,
-    subject: options.subject === undefined ? principal : textOf('subject', options.subject),
     maxPerSubject,
     sealer: sealerOf(options.secrets, options.encryptor),
     form: coder === undefined ? new JsonForm() : new CoderForm(coder),
     failClosed: (options.whenUnavailable ?? (settings.failClosed === true ? 'fail' : 'anonymous')) === 'fail',
     refreshOnLoad: (options.refresh ?? (settings.refreshOnLoad === false ? 'write' : 'load')) === 'load',
-    ...{ schema, initial, describe, skip },
+    ...{ store, schema },
+    initial: initial && synchronous('initial', initial, isRecord, 'an object'),
+    describe: describe && synchronous('describe', describe, isDescriptor, 'a string or undefined'),
+    skip: skip && synchronous('skip', skip, (value) => !isPromise(value), 'true or false'),
   }
 }
 
@@ -121,6 +144,7 @@ function resolveCookie(options: SessionCookieOptions, settings: SessionSettings)
 function lifeProblems(idleMs: number, absoluteMs: number, keepMs: number): string[] {
   const problems: string[] = []
   if (idleMs < 1000) problems.push('idleTtl: must be at least one second')
+  if (idleMs > IDLE_MAX_MS) problems.push(`idleTtl: must be at most ${IDLE_MAX_MS / DAY_MS} days`)
   if (absoluteMs < idleMs) {
     problems.push(
       `absoluteTtl: ${absoluteMs / 1000} s is shorter than idleTtl (${idleMs / 1000} s), which would then have no effect`,
@@ -147,6 +171,47 @@ function principalOf(options: SessionOptions, settings: SessionSettings): Sessio
     const values = names.map((name) => textOf(name, (own) => valueOf(own, name))(data))
     return values.every((value) => value === undefined) ? undefined : JSON.stringify(values)
   })
+}
+
+/** A subject that is not said is the principal: a session that nobody can revoke would not end with the others. */
+function whoOf(
+  principal: SessionPolicy['principal'],
+  { subject: own }: SessionOptions,
+): Pick<SessionPolicy, 'principal' | 'subject' | 'identity'> {
+  if (own === undefined) return { principal, subject: principal, identity: principal }
+  const ownerOf = textOf('subject', own)
+  const subject: SessionPolicy['subject'] = (data) => {
+    const who = principal(data)
+    return who === undefined ? undefined : (ownerOf(data) ?? who)
+  }
+  const identity: SessionPolicy['identity'] = (data) => {
+    const who = principal(data)
+    return who === undefined ? undefined : JSON.stringify([who, ownerOf(data) ?? who])
+  }
+  return { principal, subject, identity }
+}
+
+/** A function of the options whose promise would count as a result. */
+function synchronous<A extends readonly never[], R>(
+  name: string,
+  ask: (...args: A) => R,
+  isValid: (value: unknown) => boolean,
+  what: string,
+): (...args: A) => R {
+  return (...args) => {
+    const value = ask(...args)
+    if (isValid(value)) return value
+    const shown = isPromise(value) ? 'a promise' : describeValue(value)
+    throw new OptionsError(WHERE, [`${name}: returned ${shown}; it must return ${what}, and not asynchronously`])
+  }
+}
+
+function isRecord(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isPromise(value)
+}
+
+function isDescriptor(value: unknown): boolean {
+  return value === undefined || typeof value === 'string'
 }
 
 function valueOf(data: SessionData, name: string): SessionPrincipal {

@@ -32,6 +32,8 @@ interface Known {
   readonly value: unknown
   /** False: it came from `initial` or the schema. */
   readonly stored: boolean
+  /** From `initial`: it is stored with the first change, and is none itself. */
+  readonly isInitial: boolean
 }
 
 /** Equals nothing. */
@@ -45,13 +47,13 @@ type Values = Record<string, unknown>
 /** The data of one session, and what is stored of it: changes are found by comparing texts, property by property. */
 export class SessionPayload {
   readonly data: Values
-  /** Who was signed in when the data was read or last saved. */
-  principal: string | undefined
+  /** Who was signed in when the data was read or last saved, and whose session it was. */
+  identity: string | undefined
   readonly #policy: SessionPolicy
   #sealer: SessionSealer | undefined
   #known = new Map<string, Known>()
 
-  /** `holder`: an empty object that becomes the data. Throws UnreadableError. */
+  /** `handle`: of a session that is there. `holder`: an empty object that becomes the data. Throws UnreadableError. */
   constructor(
     policy: SessionPolicy,
     stored: readonly (readonly [name: string, bytes: Buffer])[],
@@ -61,16 +63,17 @@ export class SessionPayload {
     this.#policy = policy
     this.#sealer = handle === undefined ? undefined : policy.sealer?.(handle)
     this.data = holder
-    const initial = policy.initial?.()
-    for (const [name, value] of initial === undefined ? [] : Object.entries(initial)) this.#put(name, value)
+    const initial = handle === undefined ? policy.initial?.() : undefined
+    if (initial !== undefined) for (const [name, value] of Object.entries(initial)) this.#put(name, value, true)
     for (const [name, bytes] of stored) this.#read(name, bytes)
     if (policy.schema !== undefined) this.#validateRead(policy.schema, stored.length > 0)
-    this.principal = policy.principal(this.data)
+    this.identity = policy.identity(this.data)
   }
 
   /** Throws ValueError, which names properties and no values. `handle`: of the session that it will be. */
   change(handle: string | undefined): PayloadChange {
     const written: Written[] = []
+    const initial: Written[] = []
     let kept = 0
     for (const name of Object.keys(this.data)) {
       const value = this.data[name]
@@ -79,10 +82,12 @@ export class SessionPayload {
       if (text === undefined) continue
       if (known?.text !== text) written.push(this.#checked(name, text, value))
       else if (known.stored) kept += 1
+      else if (known.isInitial) initial.push({ name, text, value })
     }
     const removed: string[] = []
     for (const [name, { stored }] of this.#known)
       if (stored && (!Object.hasOwn(this.data, name) || this.data[name] === undefined)) removed.push(name)
+    if (written.length + removed.length > 0) written.push(...initial)
     const count = kept + written.length
     if (count > PROPERTIES_MAX) throw refused('', `it has more than ${PROPERTIES_MAX} properties`)
     const { schema } = this.#policy
@@ -92,9 +97,10 @@ export class SessionPayload {
 
   /** What a change says is stored now. */
   commit({ written, removed }: PayloadChange): void {
-    for (const { name, text, value } of written) this.#known.set(name, { text, value: constant(value), stored: true })
+    for (const { name, text, value } of written)
+      this.#known.set(name, { text, value: constant(value), stored: true, isInitial: false })
     for (const name of removed) this.#known.delete(name)
-    this.principal = this.#policy.principal(this.data)
+    this.identity = this.#policy.identity(this.data)
   }
 
   /** Other data in the place of what is stored. */
@@ -102,8 +108,8 @@ export class SessionPayload {
     const next = new SessionPayload(this.#policy, [], undefined, holder)
     next.#sealer = this.#sealer
     for (const [name, { stored }] of this.#known)
-      if (stored) next.#known.set(name, { text: undefined, value: MUTABLE, stored })
-    next.principal = this.principal
+      if (stored) next.#known.set(name, { text: undefined, value: MUTABLE, stored, isInitial: false })
+    next.identity = this.identity
     return next
   }
 
@@ -116,7 +122,7 @@ export class SessionPayload {
   }
 
   #checked(name: string, text: string, value: unknown): Written {
-    const problem = name === '' ? 'a property needs a name' : this.#policy.form.problem(value)
+    const problem = nameProblem(name) ?? this.#policy.form.problem(value)
     if (problem !== undefined) throw refused(name, problem)
     return { name, text, value }
   }
@@ -131,11 +137,12 @@ export class SessionPayload {
     })
   }
 
-  #put(name: string, value: unknown): void {
+  #put(name: string, value: unknown, isNew = false): void {
     const text = this.#write(name, value)
     if (text === undefined) return
     this.data[name] = value
-    this.#known.set(name, { text, value: constant(value), stored: this.#known.get(name)?.stored ?? false })
+    const { stored = false, isInitial = isNew } = this.#known.get(name) ?? {}
+    this.#known.set(name, { text, value: constant(value), stored, isInitial })
   }
 
   #read(name: string, bytes: Buffer): void {
@@ -145,7 +152,7 @@ export class SessionPayload {
       const text = plain.toString(form.encoding)
       const value = form.read(text)
       this.data[name] = value
-      this.#known.set(name, { text, value: constant(value), stored: true })
+      this.#known.set(name, { text, value: constant(value), stored: true, isInitial: false })
     } catch {
       // What was thrown may show the value.
       throw new UnreadableError('a property cannot be decrypted or decoded')
@@ -172,6 +179,12 @@ export class SessionPayload {
     if (typeof result.value !== 'object' || result.value === null) return
     for (const [name, value] of Object.entries(result.value)) this.#put(name, value)
   }
+}
+
+function nameProblem(name: string): string | undefined {
+  if (name === '') return 'a property needs a name'
+  // Its UTF-8 would be the name of another property.
+  return /\p{Surrogate}/u.test(name) ? 'its name is not well-formed Unicode' : undefined
 }
 
 function constant(value: unknown): unknown {

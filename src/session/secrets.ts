@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto'
+import { OptionsError } from '../errors.js'
 import type { SessionEncryptor } from './types.js'
 
 /** Encrypts the properties of one session. */
@@ -46,7 +47,13 @@ export function sealerOf(
 ): Sealer | undefined {
   if (encryptor !== undefined) {
     return (handle) => ({
-      seal: (property, plain) => encryptor.encrypt(plain, { handle, property }),
+      seal(property, plain) {
+        const bytes: unknown = encryptor.encrypt(plain, { handle, property })
+        if (bytes instanceof Uint8Array) return bytes
+        throw new OptionsError('options of sessions', [
+          'encryptor: encrypt() must return bytes, and not asynchronously',
+        ])
+      },
       open: (property, stored) => encryptor.decrypt(stored, { handle, property }),
     })
   }

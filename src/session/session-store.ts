@@ -1,5 +1,10 @@
 import type { MaybePromise } from '../maybe-promise.js'
-import type { CommandBudget } from '../redis/deadline.js'
+
+/** Time that the commands of a request may take together. */
+export interface SessionTime {
+  /** Milliseconds that are left. */
+  readonly remainingMs: number
+}
 
 /** A property as it is stored; a text is its UTF-8. */
 export type StoredProperty = readonly [name: string, value: string | Uint8Array]
@@ -86,22 +91,22 @@ export interface Described {
  * test/session/store-contract.ts. Rejects with UnavailableError.
  */
 export interface SessionStore {
-  load(key: SessionKey, idleMs: number, budget?: CommandBudget): MaybePromise<LoadReply>
+  load(key: SessionKey, idleMs: number, time?: SessionTime): MaybePromise<LoadReply>
   /** False: its handle was ended before it was there. */
-  create(handle: string, creation: Creation, budget?: CommandBudget): MaybePromise<boolean>
-  save(handle: string, owner: string, change: Change, budget?: CommandBudget): MaybePromise<'saved' | Refused>
+  create(handle: string, creation: Creation, time?: SessionTime): MaybePromise<boolean>
+  save(handle: string, owner: string, change: Change, time?: SessionTime): MaybePromise<'saved' | Refused>
   /** Microseconds that the session has left, at most. */
-  rotate(handle: string, rotation: Rotation, budget?: CommandBudget): MaybePromise<number | 'saved' | Refused>
+  rotate(handle: string, rotation: Rotation, time?: SessionTime): MaybePromise<number | 'saved' | Refused>
   /**
    * Ends a session; where none is there yet, its creation fails for a minute. With a digest: only the session of that
    * id. Whether there was one.
    */
-  end(handle: string, digest: string | undefined, budget?: CommandBudget): MaybePromise<boolean>
+  end(handle: string, digest: string | undefined, time?: SessionTime): MaybePromise<boolean>
   describe(handles: readonly string[]): MaybePromise<readonly (Described | undefined)[]>
 
   /** Enters a session into its subject's index for `lifeMs`, and makes the subject's record where there is none. */
-  admit(tag: string, entry: SubjectEntry, budget?: CommandBudget): MaybePromise<Admission>
-  withdraw(tag: string, handles: readonly string[], budget?: CommandBudget): MaybePromise<void>
+  admit(tag: string, entry: SubjectEntry, time?: SessionTime): MaybePromise<Admission>
+  withdraw(tag: string, handles: readonly string[], time?: SessionTime): MaybePromise<void>
   has(tag: string, handle: string): MaybePromise<boolean>
   /** Handles of the subject's sessions, the oldest first; some may have ended. */
   handles(tag: string): MaybePromise<readonly string[]>

@@ -1,7 +1,8 @@
 import { SessionError, UsageError } from '../errors.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import { clearingLine, cookieLine, type CookiePolicy, isLostOnPlainHttp, type Peer } from './cookie.js'
-import { nonce, type SessionId } from './id.js'
+import { Ending } from './ending.js'
+import { keyOf, nonce, type SessionId } from './id.js'
 import { decideOutcome, type SessionFacts, type SessionOutcome } from './outcome.js'
 import { emptyData, type PayloadChange, SessionPayload, UnreadableError } from './payload.js'
 import type { LoadedRecord, LoadReply } from './session-store.js'
@@ -16,6 +17,8 @@ export interface SessionRequest {
   readonly peer?: (() => Peer) | undefined
   /** Makes the empty object that data is put into. */
   readonly holder?: ((session: Session) => SessionData) | undefined
+  /** Whether the head of the response has left, and with it the last cookie. */
+  readonly isSent?: (() => boolean) | undefined
 }
 
 type State = SessionFacts['state'] | 'skipped'
@@ -40,6 +43,7 @@ export class Session {
   #touches = false
   #setCookie: string | undefined
   #committing: Promise<void> | undefined
+  #ending: Ending | undefined
   /** Of a session that is not there yet: its properties may have to be encrypted for it. */
   #nextHandle: string | undefined
 
@@ -74,8 +78,8 @@ export class Session {
 
   /** Whose session it is; undefined while nobody is signed in. */
   get subject(): string | undefined {
-    const { data, principal } = this.#read()
-    return principal === undefined ? undefined : this.#context.policy.subject(data)
+    const { data, identity } = this.#read()
+    return identity === undefined ? undefined : this.#context.policy.subject(data)
   }
 
   /** When the session was created; undefined before the first save. */
@@ -118,25 +122,33 @@ export class Session {
    * principal now, or Redis does not answer.
    */
   save(): Promise<void> {
-    return Promise.resolve(this.commit(true))
+    const saving = Promise.resolve(this.commit(true))
+    // What the handler does not wait for must not end the process: the response saves again, and reports it.
+    if (this.#hasResponse) saving.catch(() => {})
+    return saving
   }
 
   /**
    * Signs out: the session is gone when this resolves, and its cookie with the response. Data begins anew. Rejects with
    * SessionError where Redis does not answer; the cookie goes even then.
    */
-  async end(): Promise<void> {
-    await this.#committing?.catch(() => {})
-    return this.#endNow()
+  end(): Promise<void> {
+    const end = async (): Promise<void> => {
+      await this.#committing?.catch(() => {})
+      return this.#endNow()
+    }
+    return this.#hasResponse ? (this.#ending = Ending.of(end())) : end()
   }
 
-  /** @internal Whose session it is now, for the cache: a response does not depend on the session by that alone. */
-  peekSubject(): string | undefined {
+  /**
+   * @internal Who is signed in now, for the cache: a response does not depend on the session by that alone. The principal,
+   * because several may be one subject.
+   */
+  peekPrincipal(): string | undefined {
     this.#onRead?.()
     if (this.#payload === undefined && this.#state !== 'loaded') return undefined
     this.#payload ??= this.#makePayload()
-    const { policy } = this.#context
-    return policy.principal(this.#payload.data) === undefined ? undefined : policy.subject(this.#payload.data)
+    return this.#context.policy.principal(this.#payload.data)
   }
 
   /** @internal Seconds since the id was issued; undefined where there is no session. */
@@ -192,7 +204,7 @@ export class Session {
       return this
     }
     try {
-      const reply = store.load(id, policy.refreshOnLoad ? policy.idleMs : 0, this.#writer.deadline())
+      const reply = store.load(keyOf(id), policy.refreshOnLoad ? policy.idleMs : 0, this.#writer.deadline())
       return isPromise(reply) ? reply.then(done, failed) : done(reply)
     } catch (error) {
       return failed(error)
@@ -209,6 +221,9 @@ export class Session {
   /** @internal Does what the response makes of the session. `success`: a status below 400. */
   commit(success: boolean): MaybePromise<void> {
     if (this.#committing !== undefined) return this.#committing.catch(() => {}).then(() => this.commit(success))
+    const ending = this.#ending
+    this.#ending = undefined
+    if (ending !== undefined) return ending.forResponse().then(() => this.commit(success))
     // Whose session it is has to be known.
     if (this.#rotates && this.#state === 'loaded') this.#payload ??= this.#makePayload()
     const change = this.#change()
@@ -241,6 +256,11 @@ export class Session {
     }
   }
 
+  /** Of those that `Sessions.load` returns, all that goes wrong is the caller's. */
+  get #hasResponse(): boolean {
+    return this.#request.isSent !== undefined
+  }
+
   #read(): SessionPayload {
     if (this.#state === 'skipped') throw new UsageError('`skip` has excluded this request from sessions.')
     this.markRead()
@@ -251,8 +271,10 @@ export class Session {
   #makePayload(): SessionPayload {
     const { policy, telemetry, warnOnce } = this.#context
     const holder = () => (this.#request.holder?.(this) ?? emptyData()) as Record<string, unknown>
+    // A session that begins has another handle than the one that its cookie named, for which values may be encrypted.
+    const handle = this.#record === undefined ? undefined : this.#id?.handle
     try {
-      return new SessionPayload(policy, this.#record?.properties ?? [], this.#id?.handle, holder())
+      return new SessionPayload(policy, this.#record?.properties ?? [], handle, holder())
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error
       telemetry.record('load', 'unreadable', 0)
@@ -286,14 +308,16 @@ export class Session {
 
   #principalChange(): SessionFacts['principal'] {
     if (this.#payload === undefined) return 'same'
-    const before = this.#payload.principal
-    const after = this.#context.policy.principal(this.#payload.data)
+    const before = this.#payload.identity
+    const after = this.#context.policy.identity(this.#payload.data)
     if (before === after) return 'same'
     if (before === undefined) return 'signed-in'
     return after === undefined ? 'signed-out' : 'switched'
   }
 
   async #act(outcome: SessionOutcome, change: PayloadChange = NO_CHANGE): Promise<void> {
+    if ((outcome === 'create' || outcome === 'rotate') && this.#request.isSent?.() === true)
+      throw new UsageError(TOO_LATE)
     switch (outcome) {
       case 'moved':
       case 'unavailable':
@@ -370,6 +394,9 @@ export class Session {
     }
   }
 }
+
+const TOO_LATE =
+  'A session cannot begin or change its id after the response was sent: the cookie would be lost. Sign in, sign out, rotate and write to a new session before.'
 
 const NO_CHANGE: PayloadChange = { set: [], removed: [], empty: false, written: [] }
 

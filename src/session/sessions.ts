@@ -25,8 +25,6 @@ export interface SessionsContext {
   readonly logger: Logger
   /** Milliseconds, of the embedded store. */
   readonly now: () => number
-  /** @internal In place of Redis, in tests. */
-  readonly store?: SessionStore | undefined
 }
 
 /** The subject of a session: numbers count by their text. */
@@ -45,7 +43,7 @@ const WARNINGS_MAX = 100
  */
 export class Sessions {
   readonly #outer: SessionsContext
-  readonly #store: SessionStore
+  #store: SessionStore
   readonly #own = new OwnRevocations()
   readonly #warned = new Set<string>()
   #options: object | undefined
@@ -56,8 +54,7 @@ export class Sessions {
     this.#outer = outer
     const { connection, prefix, replicated, now } = outer
     this.#store =
-      outer.store ??
-      (connection === undefined ? new MemorySessionStore(now) : new RedisSessionStore(connection, prefix, replicated))
+      connection === undefined ? new MemorySessionStore(now) : new RedisSessionStore(connection, prefix, replicated)
     if (options !== undefined) this.configure(options)
   }
 
@@ -109,6 +106,7 @@ export class Sessions {
    * UnavailableError where Redis does not answer.
    */
   async list(subject: Subject, { current }: { readonly current?: Session | undefined } = {}): Promise<SessionInfo[]> {
+    checkSession('current of sessions.list', current)
     return this.#asked('list', async () => {
       const handles = await this.#store.handles(tagFor(subject))
       const described = await this.#store.describe(handles)
@@ -154,6 +152,7 @@ export class Sessions {
    */
   async revokeAll(subject: Subject, { except }: { readonly except?: Session | undefined } = {}): Promise<number> {
     const tag = tagFor(subject)
+    checkSession('except of sessions.revokeAll', except)
     const binding = except?.binding
     const epoch = nonce()
     return this.#asked('revoke-all', async () => {
@@ -172,6 +171,7 @@ export class Sessions {
   #use(options: SessionOptions): SessionContext {
     const { connection, settings, telemetry, logger } = this.#outer
     const policy = resolveSessions(options, settings)
+    this.#store = policy.store ?? this.#store
     this.#context = {
       store: this.#store,
       policy,
@@ -208,6 +208,14 @@ function tagFor(subject: Subject): string {
   if (text === '' || (typeof subject !== 'string' && typeof subject !== 'number' && typeof subject !== 'bigint'))
     throw new OptionsError('subject of sessions', ['must be a non-empty string or a number'])
   return tagOf(text)
+}
+
+/** Throws OptionsError where an option is not the session of a request. */
+function checkSession(where: string, session: unknown): void {
+  if (session === undefined || session instanceof Session) return
+  throw new OptionsError(where, [
+    'must be the session of a request: request.session, c.var.session, or sessionOfRequest(req) in Express',
+  ])
 }
 
 function dateOf(us: number): Date {

@@ -1,5 +1,6 @@
 import type { Duration } from '../duration.js'
 import type { MaybePromise } from '../maybe-promise.js'
+import type { SessionStore } from './session-store.js'
 
 /**
  * The properties of a session. Declare yours:
@@ -54,7 +55,7 @@ export interface SessionSchema {
 
 /** Converts the values of properties; the coders of `redwell/devalue` and `redwell/msgpackr` fit. */
 export interface SessionCoder {
-  /** Name, stored with the data: data of another coder counts as no session. */
+  /** Name, stored with each value: a session of another coder counts as absent. */
   readonly name: string
   /** Converts a value to bytes. */
   encode(value: unknown): Uint8Array
@@ -80,6 +81,8 @@ export interface SessionPropertyContext {
 
 /** Options of sessions. `Req` is the framework's request. */
 export interface SessionOptions<Req = never> {
+  /** Where sessions are kept. Default: Redis, or this process with `url: 'memory:'`. */
+  store?: SessionStore | undefined
   /** Name and attributes of the cookie. */
   cookie?: SessionCookieOptions | undefined
   /**
@@ -101,13 +104,13 @@ export interface SessionOptions<Req = never> {
   principal?: ((data: SessionData) => SessionPrincipal) | undefined
   /** Properties that identify the signed-in user, instead of `principal`. Default: `REDIS_SESSION_PRINCIPAL_KEYS`, or `['userId']`. */
   principalKeys?: readonly string[] | undefined
-  /** Returns the owner whose sessions are listed and revoked together. Default: the principal. */
+  /** Returns the owner whose sessions are listed and revoked together, such as the account of several users. Default: the principal, also where it returns `undefined`. */
   subject?: ((data: SessionData) => SessionPrincipal) | undefined
-  /** Returns what device lists show for a session, called when it is created or gets a new id; at most 512 characters are stored. Default: nothing. */
+  /** Returns what device lists show for a session, called when it is created or gets a new id; at most 512 characters are stored. Must be synchronous. Default: nothing. */
   describe?: ((request: Req) => string | undefined) | undefined
   /** Maximum number of sessions of a subject; a further sign-in ends the oldest. Default: no limit. */
   maxPerSubject?: number | undefined
-  /** Returns the data of a new session. Default: `{}`. */
+  /** Returns the data of a new session; it is stored with the first change. Must be synchronous. Default: `{}`. */
   initial?: (() => SessionData) | undefined
   /** Validates data when it is read and written; must be synchronous. A stored session that fails counts as absent. Default: none. */
   schema?: SessionSchema | undefined
@@ -120,7 +123,7 @@ export interface SessionOptions<Req = never> {
   encryptor?: SessionEncryptor | undefined
   /** Encoding of stored values. Default: JSON. */
   coder?: SessionCoder | undefined
-  /** Returns true for requests without a session: nothing is read, and access to `data` throws. Default: none. */
+  /** Returns true for requests without a session: nothing is read, and access to `data` throws. Must be synchronous. Default: none. */
   skip?: ((request: Req) => boolean) | undefined
   /**
    * What happens to a request whose session cannot be read: it is `anonymous`, or fails with 503 (`fail`). Changes fail with

@@ -14,6 +14,7 @@ import { outage } from './contract/outage.js'
 import { principals } from './contract/principals.js'
 import { protocol } from './contract/protocol.js'
 import { reading } from './contract/reading.js'
+import { sessionCare } from './contract/session-care.js'
 import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
@@ -60,6 +61,7 @@ const PARTS = {
   mistakes,
   limits,
   sessions,
+  sessionCare,
 }
 
 /** What is run of the contract. */

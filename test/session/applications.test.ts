@@ -12,12 +12,18 @@ import express, { type Express } from 'express'
 import express4 from 'express4'
 import Fastify from 'fastify'
 import expressHelmet from 'helmet'
+import { Hono } from 'hono'
 import passport from 'passport'
 import { Strategy as LocalStrategy } from 'passport-local'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { redwell, requireSession, sessionOfRequest, sessions } from '../../src/adapters/express/index.js'
 import fastifyRedwell from '../../src/adapters/fastify/index.js'
+import {
+  redwell as honoRedwell,
+  requireSession as requireHonoSession,
+  sessions as honoSessions,
+} from '../../src/adapters/hono/index.js'
 import { createRedis } from '../../src/index.js'
 import { silentLogger } from '../support/logger.js'
 import { Jar } from './bed.js'
@@ -248,6 +254,39 @@ test('@fastify/csrf-protection binds tokens to who is signed in', async () => {
   expect((await browser.ask('/pay', {}, before)).status).toBe(403)
   expect((await browser.ask('/pay', {})).status).toBe(403)
   expect((await browser.ask('/pay', {}, await tokenOf())).body).toEqual({ paid: true })
+})
+
+test('another session middleware before ours is an error that says so, in Express and Hono; behind ours it rests', async () => {
+  const connected = redwell(MEMORY)
+  onTestFinished(() => connected.close())
+  const other = (req: express.Request, _: express.Response, next: () => void): void => {
+    // As express-session, cookie-session and koa-session do.
+    if (!('session' in req)) Object.assign(req, { session: {} })
+    next()
+  }
+  const before = express()
+  before.use(other, connected, sessions())
+  before.use((error: Error, _: express.Request, res: express.Response, next: () => void) => {
+    res.status(500).send(error.message)
+    void next
+  })
+  const refused = await new Visitor(await listen(before)).ask('/')
+  expect([refused.status, refused.body]).toEqual([500, expect.stringMatching(/req\.session is already set by another/)])
+  const behind = express()
+  behind.use(connected, sessions(), other)
+  behind.get('/', (req, res) => void res.json((req.session.theme = 'dark')))
+  expect((await new Visitor(await listen(behind)).ask('/')).body).toBe('dark')
+
+  const redis = createRedis(MEMORY)
+  onTestFinished(() => redis.close())
+  const hono = new Hono()
+  hono.use(honoRedwell({ redis }), async (c, next) => {
+    c.set('session', {} as never)
+    await next()
+  })
+  hono.use(honoSessions(), requireHonoSession())
+  hono.onError((error, c) => c.text(error.message, 500))
+  expect(await (await hono.request('/')).text()).toMatch(/c\.var\.session is already set by another/)
 })
 
 /** What cookie-parser does. */

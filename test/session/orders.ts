@@ -126,7 +126,7 @@ async function runOnce<World>(scenario: Scenario<World>, planned: readonly Choic
 function processOf(store: SessionStore, options: SessionOptions): Sessions {
   const now = () => performance.timeOrigin + performance.now()
   const context = { connection: undefined, replicated: undefined, prefix: 'test', settings: {}, logger: silentLogger }
-  return new Sessions({ ...context, telemetry: new SessionRecorder(), now, store }, options)
+  return new Sessions({ ...context, telemetry: new SessionRecorder(), now }, { ...options, store })
 }
 
 /** A store whose every verb waits to be let through. */

@@ -72,7 +72,7 @@ async function serve({ url, prefix, cluster }: Start): Promise<void> {
   }
   const context = { connection: undefined, replicated: undefined, prefix, settings: {}, logger: silentLogger }
   const sessionsOn = (own: typeof store): Sessions =>
-    new Sessions({ ...context, telemetry: new SessionRecorder(), now: () => Date.now(), store: own })
+    new Sessions({ ...context, telemetry: new SessionRecorder(), now: () => Date.now() }, { store: own })
   const [free, held] = [sessionsOn(store), sessionsOn(stepped(store, gate) as typeof store)]
   process.on('message', (message: Request | 'go') => {
     if (message === 'go') return go()

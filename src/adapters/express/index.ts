@@ -26,7 +26,7 @@ import {
 } from '../declarations.js'
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
-import { sessionOf, subjectOf } from '../sessions.js'
+import { sessionOf, principalOfSession } from '../sessions.js'
 import { routedOf } from '../node/routed.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 
@@ -175,7 +175,9 @@ function visitOf<P>(
 ): Visit<Request<P>> {
   const application = rootOf(req.app)
   // The application's function accepts requests of any route.
-  const principal = (principals.get(req) ?? (sessionOf(req) && subjectOf)) as PrincipalOf<Request<P>> | undefined
+  const principal = (principals.get(req) ?? (sessionOf(req) && principalOfSession)) as
+    | PrincipalOf<Request<P>>
+    | undefined
   const request = new NodeRequest(req, req, {
     route,
     application,

@@ -85,10 +85,8 @@ export function sessions(options?: ExpressSessionOptions): Middleware {
       message: req,
       response: res,
       holder: (session) => holderOf(session, request),
-      proceed: (error) => {
-        if (error === undefined) expose(request)
-        next(error)
-      },
+      loaded: () => expose(request),
+      proceed: next,
     })
   }
 }
@@ -118,7 +116,6 @@ export function sessionOfRequest(req: IncomingMessage): Session {
 }
 
 function expose(request: Request): void {
-  if (Object.hasOwn(request, 'session')) return
   Object.defineProperty(request, 'session', {
     configurable: true,
     enumerable: true,

@@ -25,7 +25,7 @@ import {
 import type { Sessions } from '../../session/sessions.js'
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
-import { subjectOf } from '../sessions.js'
+import { principalOfSession } from '../sessions.js'
 import type { NodeRequestOptions } from '../node/request.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
@@ -118,7 +118,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   checkFlags({ connect })
   const own = openRedis({ logger: app.log, ...settings })
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
-  const principal = settings.principal ?? (own.redis.sessions.isConfigured ? subjectOf : undefined)
+  const principal = settings.principal ?? (own.redis.sessions.isConfigured ? principalOfSession : undefined)
   app.decorate(names.redis, own.redis)
   app.decorate(names.cache, own.redis.cache)
   app.decorate(names.sessions, own.redis.sessions)

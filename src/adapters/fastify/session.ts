@@ -38,9 +38,9 @@ export function addSessions(app: FastifyInstance, redis: Redis): void {
       return sessionOf(this) ?? missing(this)
     },
   })
-  app.addHook('onRequest', function redwellSession(request, _reply, done): void {
+  app.addHook('onRequest', function redwellSession(request, reply, done): void {
     if (request.routeOptions.config.session === false) return done()
-    finish(() => openFastifySession(redis.sessions, request, request.raw), done)
+    finish(() => openFastifySession(redis.sessions, request, request.raw, reply), done)
   })
   app.addHook('onSend', function redwellSessionEnd(request, reply, payload, done): void {
     // On a cached route: after the cache, which must not see the fields of this client's session.

@@ -27,7 +27,7 @@ import {
   valueAt,
 } from '../declarations.js'
 import { Exchange } from '../exchange.js'
-import { sessionOf, subjectOf } from '../sessions.js'
+import { sessionOf, principalOfSession } from '../sessions.js'
 import { WebRequest } from '../web/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/response.js'
 
@@ -198,7 +198,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     path,
     route: word === 'redwell' || word === 'cache' ? undefined : nameOf(route),
     message,
-    principal: principals.get(c) ?? (sessionOf(c) && subjectOf),
+    principal: principals.get(c) ?? (sessionOf(c) && principalOfSession),
     application: fetch && ((own) => dispatch(c, fetch, own)),
   })
   return { host, request, next: (shown) => run(c, next, shown) }

@@ -7,7 +7,7 @@ import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
 import { peerOf } from '../node/sessions.js'
-import { applySession, DeclaredSessions, guardSession, keepSession } from '../sessions.js'
+import { applySession, DeclaredSessions, guardSession, keepSession, sessionOf, sessionTaken } from '../sessions.js'
 
 /** Options of `sessions`. */
 export type HonoSessionOptions = SessionOptions<Context>
@@ -33,18 +33,25 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
     const redis = c.get('redis') as Redis | undefined
     if (redis === undefined)
       throw new UsageError('c.var.redis is missing: call `app.use(redwell({ … }))` before sessions.')
-    if ((c.get('session') as Session | undefined) !== undefined) return next()
+    if (sessionOf(c) !== undefined) return next()
+    if ((c.get('session') as Session | undefined) !== undefined) throw sessionTaken('c.var.session')
+    let isSent = false
+    let session: Session | undefined
     try {
-      const session = await declared.on(redis).open({
+      session = await declared.on(redis).open({
         native: c,
         cookieHeader: c.req.header('cookie'),
         peer: peerOfContext(c),
+        isSent: () => isSent,
       })
       c.set('session', keepSession(c, session))
       await next()
       await session.commit(c.res.status < 400)
       setFields(c, session)
+      isSent = true
     } catch (error) {
+      // Hono takes the fields over to the error response.
+      if (session !== undefined) setFields(c, session)
       throw asHttp(error)
     }
   }
@@ -60,7 +67,7 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
 export function requireSession(requirement?: SessionRequirement<Context>): MiddlewareHandler {
   const guard = new SessionGuard<Context>('options of requireSession', requirement)
   return async function redwellRequireSession(c, next) {
-    const session = c.get('session') as Session | undefined
+    const session = sessionOf(c)
     if (session === undefined) throw new UsageError('c.var.session is missing: call `app.use(sessions())` before.')
     const answer = await guardSession(guard, session, c)
     if (answer !== undefined) {

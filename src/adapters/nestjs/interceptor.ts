@@ -31,7 +31,7 @@ import {
   snapshotFields,
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
-import { subjectOf } from '../sessions.js'
+import { principalOfSession } from '../sessions.js'
 import { routedOf } from '../node/routed.js'
 import { intercept, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
@@ -74,7 +74,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     this.#redis = redis
     this.#adapter = adapter
     this.#discovery = discovery
-    this.#principal = principal ?? (redis.sessions.isConfigured ? subjectOf : undefined)
+    this.#principal = principal ?? (redis.sessions.isConfigured ? principalOfSession : undefined)
   }
 
   /** Reads all decorators, so that mistakes fail the start. Standalone contexts and microservices have no HTTP. */

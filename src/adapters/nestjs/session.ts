@@ -85,10 +85,8 @@ export class SessionInstaller {
       .apply((message: IncomingMessage & HttpRequest, response: ServerResponse, next: (error?: unknown) => void) => {
         serveSession({
           ...{ sessions, native: message, message, response },
-          proceed(error) {
-            if (error === undefined) expose(message)
-            next(error)
-          },
+          loaded: () => expose(message),
+          proceed: next,
         })
       })
       .forRoutes('{*path}')
@@ -104,7 +102,7 @@ export class SessionInstaller {
     app.addHook('onRequest', (request, reply, done) => {
       finish(
         () =>
-          chain(openFastifySession(sessions, request, request.raw), (session) =>
+          chain(openFastifySession(sessions, request, request.raw, reply), (session) =>
             // Not in a hook: the cache runs after hooks, and must not see the fields of this client's session.
             endWithResponse(session, reply.raw, (error) => fail(reply.raw, error)),
           ),
@@ -131,7 +129,6 @@ Inject(HttpAdapterHost)(SessionInstaller, undefined, 1)
 
 /** `@Session()` of Nest reads this property. */
 function expose(request: object): void {
-  if (Object.hasOwn(request, 'session')) return
   Object.defineProperty(request, 'session', { configurable: true, enumerable: true, get: () => sessionOf(request) })
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { UsageError } from '../../errors.js'
 import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { Peer } from '../../session/cookie.js'
 import type { SessionGuard } from '../../session/guard.js'
@@ -8,7 +9,14 @@ import type { Sessions } from '../../session/sessions.js'
 import type { SessionData } from '../../session/types.js'
 import { type Ending, type Sent, settle } from '../exchange.js'
 import { NO_FIELDS } from '../fields.js'
-import { applySession, guardSession, keepSession, type SessionFieldTarget, sessionOf } from '../sessions.js'
+import {
+  applySession,
+  guardSession,
+  keepSession,
+  type SessionFieldTarget,
+  sessionOf,
+  sessionTaken,
+} from '../sessions.js'
 import { intercept } from './response.js'
 
 const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
@@ -32,16 +40,22 @@ export interface SessionVisit {
   readonly message: IncomingMessage
   readonly response: ServerResponse
   readonly holder?: ((session: Session) => SessionData) | undefined
+  /** Puts the session on the request. */
+  readonly loaded?: (() => void) | undefined
   readonly proceed: (error?: unknown) => void
 }
 
 /** Loads the session of a request; it is saved before the response's head is sent. */
-export function serveSession({ sessions, native, message, response, holder, proceed }: SessionVisit): void {
+export function serveSession({ sessions, native, message, response, holder, loaded, proceed }: SessionVisit): void {
   if (sessionOf(native) !== undefined) return proceed()
+  // Handlers would take another middleware's session for ours.
+  if (loaded !== undefined && 'session' in message) return proceed(sessionTaken('req.session'))
+  const isSent = (): boolean => response.headersSent
   settle(
-    () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder }),
+    () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder, isSent }),
     (session) => {
       endWithResponse(keepSession(native, session), response, proceed)
+      loaded?.()
       proceed()
     },
     proceed,
@@ -50,16 +64,22 @@ export function serveSession({ sessions, native, message, response, holder, proc
 
 /** Saves a session before the head of a response is sent, after any cache behind it. */
 export function endWithResponse(session: Session, response: ServerResponse, failed: (error: unknown) => void): void {
-  intercept(response, new SessionEnding(session), failed)
+  intercept(response, new SessionEnding(session, true), (error) => {
+    // Nothing more is saved, but what was saved before may have a cookie, and the error response carries it.
+    if (!response.headersSent) intercept(response, new SessionEnding(session, false), failed)
+    failed(error)
+  })
 }
 
 class SessionEnding implements Ending {
   readonly ambient = NO_FIELDS
   readonly needsBody = false
   readonly #session: Session
+  readonly #saves: boolean
 
-  constructor(session: Session) {
+  constructor(session: Session, saves: boolean) {
     this.#session = session
+    this.#saves = saves
   }
 
   whole(head: Parameters<Ending['whole']>[0], body: Buffer | undefined): MaybePromise<Sent> {
@@ -73,7 +93,7 @@ class SessionEnding implements Ending {
   abandon(): void {}
 
   #headers({ status, headers }: Parameters<Ending['whole']>[0]): MaybePromise<readonly string[]> {
-    return chain(this.#session.commit(status < 400), () => {
+    return chain(this.#saves ? this.#session.commit(status < 400) : undefined, () => {
       const list = [...headers]
       applySession(this.#session, listTarget(list))
       return list.length === headers.length && list.every((part, index) => part === headers[index]) ? headers : list
@@ -106,6 +126,9 @@ function listTarget(list: string[]): SessionFieldTarget {
 /** The members of Fastify replies that are used here. */
 interface FastifyReplyLike {
   readonly statusCode: number
+  /** Also where a WebSocket or the application has taken over. */
+  readonly sent: boolean
+  readonly raw: { readonly headersSent: boolean }
   getHeader(name: string): number | string | string[] | undefined
   header(name: string, value: string): unknown
 }
@@ -115,8 +138,11 @@ export function openFastifySession(
   sessions: Sessions,
   native: object,
   message: IncomingMessage,
+  reply: FastifyReplyLike,
 ): MaybePromise<Session> {
-  const opened = sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message) })
+  const { cookie: cookieHeader } = message.headers
+  const isSent = (): boolean => reply.sent || reply.raw.headersSent
+  const opened = sessions.open({ native, cookieHeader, peer: () => peerOf(message), isSent })
   return chain(opened, (session) => keepSession(native, session))
 }
 
@@ -159,7 +185,7 @@ export function guardNodeSession<Req extends object>(
 ): void {
   const session = sessionOf(native)
   if (session === undefined)
-    return proceed(new Error('There is no session: call `app.use(sessions())` before requireSession.'))
+    return proceed(new UsageError('There is no session: call `app.use(sessions())` before requireSession.'))
   settle(
     () => guardSession(guard, session, native),
     (answer) => {

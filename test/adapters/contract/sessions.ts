@@ -8,10 +8,10 @@ import type { Call, Route } from '../host.js'
 
 type Values = Record<string, unknown>
 
-const dataOf = ({ session }: Call): Values => session.data as Values
+export const dataOf = ({ session }: Call): Values => session.data as Values
 
 /** A browser of one cookie. */
-class Browser {
+export class Browser {
   cookie: string | undefined
 
   /** Over TLS the cookie is bound to its origin. */
@@ -48,7 +48,7 @@ class Browser {
   }
 }
 
-const setCookie = ({ lines }: Reply): string[] =>
+export const setCookie = ({ lines }: Reply): string[] =>
   lines.filter(([name]) => name === 'set-cookie').map(([, line]) => line)
 
 /** What sessions must do on every host that has them. */

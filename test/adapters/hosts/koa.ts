@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { json as readJson } from 'node:stream/consumers'
 import compression from 'compression'
 import Koa, { type Context, type Middleware } from 'koa'
-import { sessionOf, subjectOf } from '../../../src/adapters/sessions.js'
+import { sessionOf, principalOfSession } from '../../../src/adapters/sessions.js'
 import { createRedis, Redis, type Session } from '../../../src/index.js'
 import {
   type Answer,
@@ -46,7 +46,7 @@ export const koaHost: Host = {
     const cached = redwell(
       redis,
       (message, response) => void listener(message, response),
-      principal === undefined ? spec.sessions && subjectOf : (ctx) => principal(callOf(ctx)),
+      principal === undefined ? spec.sessions && principalOfSession : (ctx) => principal(callOf(ctx)),
     )
     const close = async (): Promise<void> => {
       await (redis === given ? redis.cache.settled() : redis.close())

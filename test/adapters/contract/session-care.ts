@@ -1,0 +1,214 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { type Session, type SessionOptions, UnavailableError, UsageError } from '../../../src/index.js'
+import { MemorySessionStore } from '../../../src/session/memory-session-store.js'
+import type { SessionStore } from '../../../src/session/session-store.js'
+import { channels, subscribe } from '../../../src/telemetry/events.js'
+import { command } from '../../session/traces.js'
+import type { Bed } from '../contract.js'
+import type { Call, Route } from '../host.js'
+import { Browser, dataOf, setCookie } from './sessions.js'
+
+/** What the declarations of sessions and careless handlers lead to, on every host that has sessions. */
+export function sessionCare(bed: Bed): void {
+  const { host, start, store } = bed
+  let held: Session | undefined
+  const routes: readonly Route[] = [
+    { method: 'GET', path: '/read', handler: (call) => ({ json: { ...dataOf(call) } }) },
+    {
+      method: 'POST',
+      path: '/login',
+      handler(call) {
+        Object.assign(dataOf(call), { userId: call.header('x-user') ?? 'ann', account: call.header('x-account') })
+        return 'in'
+      },
+    },
+    {
+      method: 'POST',
+      path: '/logout',
+      handler({ session }) {
+        // As applications that come from express-session write it.
+        void session.end()
+        return 'out'
+      },
+    },
+    {
+      method: 'POST',
+      path: '/half',
+      async handler(call) {
+        dataOf(call)['userId'] = 'ann'
+        await call.session.save()
+        dataOf(call)['lost'] = new Map()
+        return 'x'
+      },
+    },
+    {
+      method: 'GET',
+      path: '/hold',
+      handler(call) {
+        held = call.session
+        return 'held'
+      },
+    },
+    {
+      method: 'GET',
+      path: '/home',
+      cache: { ttl: 60, per: true },
+      handler: (call) => `home of ${String(dataOf(call)['userId'])}`,
+    },
+    { method: 'GET', path: '/page', cache: { ttl: 60 }, handler: () => 'page' },
+    { method: 'GET', path: '/account', session: {}, handler: () => 'account' },
+  ]
+  const open = async (options: SessionOptions<Call> = {}): Promise<Browser> =>
+    new Browser(await start(routes, { sessions: options }))
+
+  describe.skipIf(!host.traits.sessions)('sessions, with care', () => {
+    test('sessions are kept in a store of the application; Redis has none of them', async () => {
+      const own = new MemorySessionStore(() => performance.now())
+      const seen: string[] = []
+      const watched = verbsOf(own, (verb, args) => void seen.push(verb, JSON.stringify(args)))
+      const browser = await open({ store: watched })
+      const { redis } = browser.app
+      await browser.ask('/login', 'POST')
+      expect((await browser.ask('/account')).text).toBe('account')
+      const [device] = await redis.sessions.list('ann')
+      expect(await redis.sessions.revoke('ann', device?.handle ?? '')).toBe(true)
+      expect((await browser.ask('/account')).status).toBe(401)
+      expect(new Set(seen.filter((_, index) => index % 2 === 0))).toEqual(
+        new Set(['admit', 'create', 'load', 'handles', 'describe', 'has', 'end', 'withdraw']),
+      )
+      // The store is shown nothing that opens a session.
+      for (const cookie of browser.issued) expect(seen.join()).not.toContain(cookie.slice(-43))
+      const pattern = `${redis.settings.prefix}:s[eu]*`
+      expect(store === 'redis' ? await command(redis, 'KEYS', pattern) : []).toEqual([])
+    })
+
+    test('counts and events say what became of each session, and not whose it is', async () => {
+      const browser = await open({ describe: () => 'Firefox' })
+      const { redis } = browser.app
+      const events: { readonly operation: string; readonly outcome: string }[] = []
+      bed.after(subscribe(channels.session.name as 'redwell:session', (event) => void events.push(event)))
+      await browser.ask('/read')
+      await browser.ask('/login', 'POST')
+      await browser.ask('/read')
+      await browser.ask('/login', 'POST', { 'x-user': 'bob' })
+      await browser.app.client.get('/read', { cookie: `${browser.name}=nonsense` })
+      await redis.sessions.list('bob')
+      await browser.ask('/logout', 'POST')
+      await redis.sessions.revokeAll('bob')
+      expect(redis.cache.stats().sessions).toEqual({
+        load: { loaded: 3, malformed: 1 },
+        commit: { create: 1, rotate: 1, 'clear-cookie': 1 },
+        ...{ end: { ended: 1 }, list: { done: 1 }, 'revoke-all': { done: 1 } },
+      })
+      const named = events.map(({ operation, outcome }) => `${operation} ${outcome}`)
+      expect(named.toSorted()).toEqual([
+        ...['commit clear-cookie', 'commit create', 'commit rotate', 'end ended', 'list done'],
+        ...['load loaded', 'load loaded', 'load loaded', 'load malformed', 'revoke-all done'],
+      ])
+      for (const event of events)
+        expect(Object.keys(event).toSorted()).toEqual(['at', 'durationMs', 'operation', 'outcome'])
+    })
+
+    test('users of one account have pages of their own; their sessions are listed and revoked together', async () => {
+      const ann = await open({ subject: (data) => (data as { account?: string }).account })
+      const [bob, eve] = [ann.other(), ann.other()]
+      await ann.ask('/login', 'POST', { 'x-user': 'ann', 'x-account': 'acme' })
+      await bob.ask('/login', 'POST', { 'x-user': 'bob', 'x-account': 'acme' })
+      expect((await ann.ask('/home')).text).toBe('home of ann')
+      expect(await bob.ask('/home')).toMatchObject({ cache: 'MISS', text: 'home of bob' })
+      expect(await ann.ask('/home')).toMatchObject({ cache: 'HIT', text: 'home of ann' })
+      // Who has no account is signed in all the same, and shares no page.
+      await eve.ask('/login', 'POST', { 'x-user': 'eve' })
+      expect((await eve.ask('/account')).status).toBe(200)
+      expect((await eve.ask('/page')).cache).not.toBe('MISS')
+      const { sessions } = ann.app.redis
+      expect([(await sessions.list('acme')).length, (await sessions.list('eve')).length]).toEqual([2, 1])
+      // Another account is another owner, and another id.
+      const before = bob.cookie
+      await bob.ask('/login', 'POST', { 'x-user': 'bob', 'x-account': 'other' })
+      expect(bob.cookie).not.toBe(before)
+      expect(await sessions.revokeAll('acme')).toBe(1)
+      expect([(await ann.ask('/account')).status, (await bob.ask('/account')).status]).toEqual([401, 200])
+    })
+
+    test('a sign-out that the handler does not wait for is waited for, and its failure is that of the response', async () => {
+      const own = new MemorySessionStore(() => performance.now())
+      let isDown = false
+      const browser = await open({
+        store: verbsOf(own, async (verb) => {
+          await turn()
+          if (verb === 'end' && isDown) throw new UnavailableError('deadline', 'no answer')
+        }),
+      })
+      await browser.ask('/login', 'POST')
+      const { cookie } = browser
+      isDown = true
+      const failed = await browser.ask('/logout', 'POST')
+      expect([failed.status, setCookie(failed)]).toEqual([503, [expect.stringContaining('Max-Age=0')]])
+      isDown = false
+      browser.cookie = cookie
+      expect((await browser.ask('/account')).status).toBe(200)
+      expect((await browser.ask('/logout', 'POST')).status).toBe(200)
+      browser.cookie = cookie
+      expect((await browser.ask('/account')).status).toBe(401)
+    })
+
+    test('the cookie of what was saved is sent though the rest could not be saved', async () => {
+      const browser = await open()
+      expect((await browser.ask('/half', 'POST')).status).toBe(500)
+      expect((await browser.ask('/account')).text).toBe('account')
+      const before = browser.cookie
+      expect((await browser.ask('/half', 'POST')).status).toBe(500)
+      expect([(await browser.ask('/account')).status, browser.cookie]).toEqual([200, before])
+    })
+
+    test('after the response changes are saved by save(), and nothing that needs a cookie is', async () => {
+      const browser = await open()
+      const later = async (change: Record<string, unknown>): Promise<unknown> => {
+        await browser.ask('/hold')
+        Object.assign(held?.data ?? {}, change)
+        return held?.save().catch((error: unknown) => error)
+      }
+      expect(await later({ count: 1 })).toBeInstanceOf(UsageError)
+      await browser.ask('/login', 'POST')
+      expect(await later({ count: 2 })).toBeUndefined()
+      expect(await later({ userId: 'bob' })).toBeInstanceOf(UsageError)
+      expect(JSON.parse((await browser.ask('/read')).text)).toMatchObject({ userId: 'ann', count: 2 })
+      await browser.ask('/hold')
+      await held?.end()
+      expect((await browser.ask('/account')).status).toBe(401)
+    })
+
+    test('of several cookies the one that can be ours counts, among others of any size', async () => {
+      const browser = await open()
+      await browser.ask('/login', 'POST')
+      const own = browser.cookie ?? ''
+      const { name } = browser
+      const pad = `pad=${'x'.repeat(7000)}`
+      for (const field of [
+        `${name}=; ${own}`,
+        `${name}=planted; ${name}="${own.slice(name.length + 1)}"; ${own}`,
+        `${pad}; ${own}; ${name}=planted`,
+        `x${own}; ${own};;; =; ${name}`,
+        `${own}; ${own}`,
+      ])
+        expect((await browser.app.client.get('/account', { cookie: field })).text).toBe('account')
+      for (const field of [`x${own}`, `${own}x`, `${name.toUpperCase()}${own.slice(name.length)}`, `a=${own}`])
+        expect((await browser.app.client.get('/account', { cookie: field })).status).toBe(401)
+    })
+  })
+}
+
+/** A store that does the same after the watcher has seen what it is asked. */
+function verbsOf(store: SessionStore, watch: (verb: string, args: readonly unknown[]) => unknown): SessionStore {
+  return new Proxy(store, {
+    get(target, verb: string) {
+      const method = Reflect.get(target, verb) as (...args: unknown[]) => unknown
+      return async (...args: unknown[]) => {
+        await watch(verb, args)
+        return method.apply(target, args)
+      }
+    },
+  })
+}
