@@ -173,6 +173,7 @@ const NAMESPACE: Rows<NamespaceOptions> = {
 }
 
 const SESSIONS: Rows<SessionOptions> = {
+  store: OTHERS,
   cookie: OTHERS,
   idleTtl: ['duration', 'one'],
   absoluteTtl: OTHERS,
