@@ -11,8 +11,12 @@ test('a master that is called away under load: SENTINEL FAILOVER', { timeout: TI
   const traffic = await Traffic.start(settings(), atEnd)
   await traffic.cached()
   const before = await trio.master()
+  // The old master serves on until the sentinels demote it: the one case that docs/operations.md says is not detected.
+  traffic.split = true
   await trio.failover()
   await expect.poll(async () => (await trio.master()) !== before, { timeout: 20_000 }).toBe(true)
+  await traffic.on((await trio.master()).port)
+  traffic.split = false
   await traffic.more(100)
   await traffic.cached()
   expect(problemsIn(await traffic.stop())).toEqual([])

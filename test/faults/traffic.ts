@@ -113,6 +113,8 @@ export class Traffic {
   /** Told of each read, where somebody measures. */
   onRead: ((timing: Timing) => void) | undefined
   readonly #truth: Truth
+  /** Whether two primaries may answer, each a part of the services: a write through one is then not known to the other. */
+  split = false
   readonly #waiting: { at: number; resolve: () => void }[] = []
   #running = true
   #ended: Promise<unknown> = Promise.resolve()
@@ -149,6 +151,13 @@ export class Traffic {
     while (this.findings.hits < before + 50) await this.more(20)
   }
 
+  /** Resolves when every service talks to the server of this port. */
+  async on(port: number): Promise<void> {
+    const isThere = async ({ app }: Service): Promise<boolean> =>
+      (await app.redis.client.info('server').catch(() => '')).includes(`tcp_port:${port}\r`)
+    while (!(await Promise.all(this.services.map(isThere))).every(Boolean)) await this.more(5)
+  }
+
   async stop(): Promise<Findings> {
     this.#running = false
     await this.#ended
@@ -172,7 +181,7 @@ export class Traffic {
 
   async #read({ app, own }: Service): Promise<void> {
     const item = pick(this.#items)
-    const atLeast = this.#truth.atLeast(item, own)
+    const atLeast = this.split ? (own.get(item) ?? 0) : this.#truth.atLeast(item, own)
     const began = performance.now()
     const answer = await app.inject(`/${item}`)
     const { item: answered, version, tookMs = 0 } = answer.statusCode === 200 ? answer.json<Answer>() : {}
