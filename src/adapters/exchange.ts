@@ -206,7 +206,7 @@ export class RunEnding implements Ending {
 
 /** Ends a write: its response is sent after its invalidations. */
 export class WriteEnding implements Ending {
-  readonly ambient = NO_FIELDS
+  ambient = NO_FIELDS
   needsBody = false
   session: WriteSession | undefined
   declared: DeclaredWrite<never> | undefined
@@ -219,8 +219,8 @@ export class WriteEnding implements Ending {
     this.#begin = begin
   }
 
-  whole(head: ResponseHead, body: Buffer | undefined): MaybePromise<Sent> {
-    return chain(this.#finish(head, body), (headers) => ({ ...head, headers, body: body ?? null }))
+  whole(head: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<Sent> {
+    return chain(this.#finish(head, body, ambient), (headers) => ({ ...head, headers, body: body ?? null }))
   }
 
   /** The invalidation does not wait for the end of the body. */
@@ -233,9 +233,13 @@ export class WriteEnding implements Ending {
     this.session?.abandon()
   }
 
-  #finish(head: ResponseHead, body: Buffer | undefined): MaybePromise<ResponseHead['headers']> {
+  #finish(
+    head: ResponseHead,
+    body: Buffer | undefined,
+    ambient?: ReadonlySet<string>,
+  ): MaybePromise<ResponseHead['headers']> {
     this.#request.restore()
-    return chain(this.#begin(), (session) => session?.finish(head, body) ?? head.headers)
+    return chain(this.#begin(), (session) => session?.finish(head, body, ambient) ?? head.headers)
   }
 }
 

@@ -110,10 +110,23 @@ export const CREDENTIALS: readonly string[] = [
   ...['remote-user', 'x-remote-user', 'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username'],
   ...['x-forwarded-groups', 'x-forwarded-access-token', 'x-auth-request-user', 'x-auth-request-email'],
   ...['x-auth-request-access-token', 'x-webauth-user', 'x-jwt-assertion', 'x-client-cert', 'x-ssl-client-cert'],
+  ...['x-forwarded-client-cert', 'client-cert'],
   ...['cf-access-jwt-assertion', 'cf-access-authenticated-user-email'],
   ...['x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-email', 'x-goog-authenticated-user-id'],
   ...['x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken'],
   ...['x-ms-client-principal', 'x-ms-client-principal-id', 'x-ms-client-principal-name'],
+]
+
+/** What stands for the address of the client's connection among names of fields. */
+export const CLIENT_ADDRESS = ':address'
+
+/** The address of the client: of its connection, and as proxies forward it. The response of a handler that reads it is for one client. */
+export const ADDRESSES: readonly string[] = [
+  CLIENT_ADDRESS,
+  ...['forwarded', 'x-forwarded-for', 'x-original-forwarded-for', 'x-real-ip', 'x-client-ip', 'client-ip'],
+  ...['true-client-ip', 'x-cluster-client-ip', 'cf-connecting-ip', 'cf-connecting-ipv6', 'fastly-client-ip'],
+  ...['fly-client-ip', 'x-appengine-user-ip', 'x-azure-clientip', 'x-azure-socketip', 'x-envoy-external-address'],
+  ...['x-vercel-forwarded-for', 'x-nf-client-connection-ip', 'cloudfront-viewer-address'],
 ]
 
 /** The field only this cache reads; it never leaves the server. */

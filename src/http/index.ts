@@ -7,7 +7,7 @@ export {
   handlerValidators,
   headUpdate,
 } from './conditions.js'
-export { CREDENTIALS, type HeaderList } from './fields.js'
+export { ADDRESSES, CLIENT_ADDRESS, CREDENTIALS, type HeaderList } from './fields.js'
 export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
 export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'
 export { HTTP_OPTIONS, type HttpOptions, type HttpPolicy, resolveHttpPolicy } from './options.js'
@@ -16,6 +16,7 @@ export { evaluateReuse, planRequest, planWrite } from './reuse.js'
 export {
   decideStore,
   hasNonce,
+  LATE_CACHE_CONTROL,
   isFailure,
   declaredLength,
   isTruncated,

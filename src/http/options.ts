@@ -112,8 +112,8 @@ export const HTTP_OPTIONS = {
    */
   encoded: choice(['vary', 'store'], 'vary', 'store'),
   /**
-   * A handler that reads a cookie or credential which is not in the key: `'refuse'` to store, or `'ignore'`. Names such
-   * as `['x-forwarded-host']` are refused as well. Default: `'refuse'`; `rfc9111`: `'ignore'`.
+   * A handler that reads a cookie, credential or client address which is not in the key: `'refuse'` to store, or
+   * `'ignore'`. Names such as `['x-forwarded-host']` are refused as well. Default: `'refuse'`; `rfc9111`: `'ignore'`.
    */
   unkeyedReads: new Option<'refuse' | 'ignore' | readonly string[], 'refuse' | 'ignore' | readonly string[]>(
     (value, problem, name) =>

@@ -65,13 +65,19 @@ export interface RunContext {
   readonly unkeyedReads?: ReadonlyMap<string, string | undefined> | undefined
   /** The request turned out to have a principal, though its entry would be shared. */
   readonly hasPrincipal?: boolean | undefined
-  /** Lower-case names of fields that were set before the handler ran, such as a request id: never stored. */
+  /**
+   * Lower-case names of fields that were set before the handler ran, such as a request id: never stored. And
+   * `LATE_CACHE_CONTROL`.
+   */
   readonly ambient?: ReadonlySet<string> | undefined
   /** Groups of the route, for `emitCacheGroups`. */
   readonly routeGroups?: readonly string[] | undefined
   /** Draw for `jitter`, 0 to 1. Default: random. */
   readonly random?: number | undefined
 }
+
+/** Among the names of ambient fields: Cache-Control was set for all responses, by a hook after the handler. */
+export const LATE_CACHE_CONTROL = ':late-cache-control'
 
 /** A run to decide about. */
 interface Run extends RunContext, EffectiveDirectives {
@@ -192,14 +198,17 @@ function allowsSharing(directives: ResponseDirectives): boolean {
 }
 
 /**
- * A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5), and so has
- * one that names the field in its own Vary: the response is stored for that value alone.
+ * A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5), unless that
+ * was set for all responses before or after it ran. One that names the field in its own Vary has, too: the response is stored for
+ * that value alone.
  */
-function readsUnkeyed({ unkeyedReads, directives, varyNames: names }: Run): boolean {
+function readsUnkeyed({ unkeyedReads, directives, varyNames: names, ambient }: Run): boolean {
   if (unkeyedReads === undefined || unkeyedReads.size === 0) return false
+  const isOwn = ambient?.has('cache-control') !== true && ambient?.has(LATE_CACHE_CONTROL) !== true
+  const allows = isOwn && allowsSharing(directives)
   return [...unkeyedReads.values()].some((field) => {
     if (field === undefined) return true
-    return !(field === 'authorization' && allowsSharing(directives)) && !names.includes(field)
+    return !(field === 'authorization' && allows) && !names.includes(field)
   })
 }
 

@@ -181,7 +181,7 @@ const REFUSAL_REASONS = {
   truncated: false, // Content-Length does not match the body (RFC 9111 section 3.3)
   'set-cookie': true, // option `setCookie`
   principal: false, // of a request whose entry would be shared, known only when the handler had run
-  'unkeyed-read': true, // the handler read a cookie or credential that is not part of the key (`unkeyedReads`)
+  'unkeyed-read': true, // the handler read a cookie, credential or client address that is not part of the key (`unkeyedReads`)
   'reflected-origin': true, // Access-Control-Allow-Origin repeats the Origin of the request, and Vary does not name it
   'store-when': false, // the route's `storeWhen` returned false
   nonce: true, // its body contains a nonce or a token that its head declares for this response

@@ -62,7 +62,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   truncated: ['its body ended early', 'The handler failed or the client disconnected.'],
   'set-cookie': ['it sets a cookie', 'Do not set it on this route, or allow it with `setCookie`.'],
   'unkeyed-read': [
-    'its handler read a cookie or credential that is not part of the key',
+    'its handler read a cookie, a credential or the address of the client, which is not part of the key',
     'Add it to the key with `per` or `vary`, or do not read it.',
   ],
   'reflected-origin': [

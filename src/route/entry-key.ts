@@ -18,6 +18,7 @@ import type { EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { describeValue, OptionsError } from '../errors.js'
 import {
+  ADDRESSES,
   CREDENTIALS,
   cookieOf,
   type HttpPolicy,
@@ -397,11 +398,11 @@ function unionOf(a: readonly string[], b: readonly string[]): readonly string[] 
 
 /**
  * Fields that do not select the entry, though the response of a handler that reads one is for one client: credentials,
- * and those that the route names. `names` are the fields that do select it.
+ * addresses, and those that the route names. `names` are the fields that do select it.
  */
 function unkeyedFields(policy: HttpPolicy, names: readonly string[]): readonly string[] {
   if (policy.unkeyedReads === 'ignore') return NONE
-  const fields = [...CREDENTIALS, ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
+  const fields = [...CREDENTIALS, ...ADDRESSES, ...(policy.unkeyedReads === 'refuse' ? NONE : policy.unkeyedReads)]
   return fields.filter(
     (name) =>
       !names.includes(name) &&

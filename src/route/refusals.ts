@@ -18,7 +18,8 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   'set-cookie': 'it sets a cookie (option `setCookie`)',
   principal:
     'its request has a principal that was not known at the lookup (authenticate before the cache, or use `per`)',
-  'unkeyed-read': 'its handler read a cookie or credential that is not part of the key (options `per` and `vary`)',
+  'unkeyed-read':
+    'its handler read a cookie, a credential or the address of the client, which is not part of the key (options `per` and `vary`)',
   'reflected-origin':
     'its Access-Control-Allow-Origin is the Origin of its request, which other responses must not have (add Vary: Origin, or set it before the cache)',
   'store-when': 'the `storeWhen` of the route returned false',

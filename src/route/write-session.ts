@@ -129,6 +129,7 @@ export class WriteSession extends HandlerReport {
   readonly #rules: WriteRules<never>
   readonly #state: RequestState<unknown>
   #open = true
+  #ambient: ReadonlySet<string> | undefined = undefined
 
   constructor(rules: WriteRules<never>, state: RequestState<unknown>) {
     super()
@@ -169,12 +170,13 @@ export class WriteSession extends HandlerReport {
 
   /**
    * The handler has answered; `body` is undefined where it is a stream. When this resolves, what it invalidates is invalid
-   * everywhere, or queued where the store could not confirm it. Returns the fields to send. Rejects only with what the
+   * everywhere, or queued where the store could not confirm it. `ambient`: fields that were set before the handler. Returns the fields to send. Rejects only with what the
    * options' own functions throw.
    */
-  finish(response: ResponseHead, body: Buffer | undefined): MaybePromise<HeaderList> {
+  finish(response: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<HeaderList> {
     if (!this.#open) return response.headers
     this.#open = false
+    this.#ambient = ambient
     const { request, location, http } = this.#state
     if (response.status >= 400) return this.#present(response, false)
     if (!this.stores) return this.#finish(response, undefined, body)
@@ -283,7 +285,8 @@ export class WriteSession extends HandlerReport {
     const { request, plan, ref, http } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const run = { request, plan, policy: http, now, requestedAt: now, body, unkeyedReads: this.unkeyedReads }
+    const read = { body, unkeyedReads: this.unkeyedReads, ambient: this.#ambient }
+    const run = { request, plan, policy: http, now, requestedAt: now, ...read }
     const decision = decideStore(response, run)
     if (!decision.store || this.#rules.put?.storeWhen?.(new Result(response.status, body)) === false) return undefined
     const groups = [...this.groups, ...decision.groups]

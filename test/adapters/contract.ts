@@ -4,6 +4,7 @@ import { Redis, type RedisOptions } from '../../src/index.js'
 import { silentLogger } from '../support/logger.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { Client } from './client.js'
+import { addresses } from './contract/addresses.js'
 import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
 import { conditions } from './contract/conditions.js'
@@ -48,6 +49,7 @@ type Part = keyof typeof PARTS
 const PARTS = {
   reading,
   sharing,
+  addresses,
   principals,
   variants,
   conditions,

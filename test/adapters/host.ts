@@ -119,6 +119,10 @@ export interface Call {
   header(name: string): string | undefined
   /** Names of all fields, by the framework's own object of them. */
   names(): readonly string[]
+  /** Address of the client, in the framework's own way, or by the connection behind it. */
+  address(of: 'framework' | 'connection'): string | undefined
+  /** Scheme and authority, in the framework's own way. */
+  origin(): string
   /** The session, in the framework's own way. */
   readonly session: Session
   /** The body as JSON. */

@@ -69,8 +69,6 @@ export const fastifyNeighbours = (redisUrl: () => string): readonly FastifyNeigh
     name: '@fastify/caching',
     add: (app) => app.register(plugin('@fastify/caching'), { privacy: 'public', expiresIn: 300 }),
     names: { cache: 'redwellCache' },
-    // It declares every response public, those to Authorization included.
-    without: ['@fastify/jwt'],
   },
   {
     name: '@fastify/rate-limit',

@@ -1,12 +1,20 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { OutgoingResponse } from '../../http/index.js'
+import { LATE_CACHE_CONTROL, OutgoingResponse } from '../../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RequestProperty, RunEnding, type Sent, settle } from '../exchange.js'
+import {
+  type Ending,
+  Exchange,
+  RequestProperty,
+  type RunEnding,
+  type Sent,
+  settle,
+  type WriteEnding,
+} from '../exchange.js'
 import {
   changeFields,
   type FieldSnapshot,
@@ -38,8 +46,8 @@ interface Pending {
   readonly hit?: Buffer | undefined
   /** The fields as the handler set them, and as they were sent. */
   changed?: { readonly before: Fields; readonly after: Fields }
-  /** Whether the handler set a cookie. False: those that are there now were set by hooks, for this response alone. */
-  setsCookies?: boolean
+  /** What the handler set itself, where its reads are watched: hooks after it set fields for all responses. */
+  own?: { readonly setsCookies: boolean; readonly cacheControl: unknown }
 }
 
 const pending = new RequestProperty<Pending>()
@@ -64,7 +72,7 @@ function wrapped(
   start: (
     exchange: Exchange,
     request: NodeRequest<FastifyRequest>,
-  ) => MaybePromise<OutgoingResponse | Ending | undefined>,
+  ) => MaybePromise<OutgoingResponse | RunEnding | WriteEnding | undefined>,
 ): Handler {
   return function redwellHandler(native, reply) {
     const request = new NodeRequest(native, native.raw, requests)
@@ -77,10 +85,12 @@ function wrapped(
 
 /** What follows a lookup. Made apart from the handler, because a hit that is there at once needs no closure. */
 function proceeding(handler: Handler, app: FastifyInstance, request: NodeRequest<FastifyRequest>, reply: FastifyReply) {
-  return (found: OutgoingResponse | Ending | undefined, late: boolean): unknown => {
+  return (found: OutgoingResponse | RunEnding | WriteEnding | undefined, late: boolean): unknown => {
     if (found instanceof OutgoingResponse) return sendHit(reply, found, late)
-    if (found instanceof RunEnding) found.ambient = snapshotFields(reply.getHeaders())
-    if (found !== undefined) begin(reply, found, request)
+    if (found !== undefined) {
+      found.ambient = snapshotFields(reply.getHeaders())
+      begin(reply, found, request)
+    }
     return run(handler, app, request.native, reply, late)
   }
 }
@@ -110,7 +120,9 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
   // Hooks that run after the handler, such as that of @fastify/session, may read anything and set cookies of this response.
   const answer = (payload: unknown): FastifyReply => {
     request.watching = false
-    state.setsCookies = cookies.end() || setsCookie(reply, payload, ending.ambient)
+    const setsCookies = cookies.end() || setsCookie(reply, payload, ending.ambient)
+    const returned = payload instanceof Response ? payload.headers.get('cache-control') : undefined
+    state.own = { setsCookies, cacheControl: returned ?? reply.getHeader('cache-control') }
     Object.assign(reply, { send })
     return send(payload)
   }
@@ -190,7 +202,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     () => {
       const body = unwrapResponse(reply, payload)
       const before = reply.getHeaders()
-      return chain(end(ending, request, reply, body, state.setsCookies), (sent) => {
+      return chain(end(ending, request, reply, body, state.own), (sent) => {
         state.changed = { before, after: reply.getHeaders() }
         return sent
       })
@@ -226,12 +238,14 @@ function end(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: unknown,
-  setsCookies?: boolean,
+  own?: Pending['own'],
 ): MaybePromise<unknown> {
   const target = targetOf(reply)
   const head = { status: reply.statusCode, headers: listFields(target) }
   const unchanged = unchangedFields(target, ending.ambient)
-  const ambient = setsCookies === false ? new Set([...unchanged, 'set-cookie']) : unchanged
+  const ambient = new Set(unchanged)
+  if (own?.setsCookies === false) ambient.add('set-cookie')
+  if (own !== undefined && own.cacheControl !== reply.getHeader('cache-control')) ambient.add(LATE_CACHE_CONTROL)
   const apply = (sent: Pick<Sent, 'status' | 'headers'>): void => {
     if (sent.status !== head.status) reply.code(sent.status)
     changeFields(target, head.headers, sent.headers, ambient)

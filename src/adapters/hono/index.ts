@@ -157,7 +157,7 @@ export function cacheGroups(c: Context, ...names: string[]): void {
 function writer(word: string, declared: DeclaredWrite<Context>): MiddlewareHandler {
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) return passOrThrow(c, next, word)
-    answer(c, await serveWrite(c, visitOf(c, next, word), declared))
+    answer(c, await serveWrite(c, visitOf(c, next, word), declared, () => c.newResponse(null).headers))
   }
 }
 

@@ -134,13 +134,14 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
         failed: (error) => (begun ? this.#fail(response, error) : reject(asError(error))),
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
+      const ambient = (): FieldSnapshot => snapshotFields(platformResponse.getHeaders(), plan.ownFields)
       if (plan.cachedRoute !== undefined) {
         const hit = (outgoing: OutgoingResponse): void => {
           replaceByHit(visit, platformResponse, plan, outgoing)
           answer(ANSWERED)
         }
-        serveCached(visit, plan.cachedRoute, hit, () => snapshotFields(platformResponse.getHeaders(), plan.ownFields))
-      } else if (plan.write !== undefined) serveWrite(visit, plan.write)
+        serveCached(visit, plan.cachedRoute, hit, ambient)
+      } else if (plan.write !== undefined) serveWrite(visit, plan.write, ambient)
       else answer(next.handle())
     })
   }

@@ -97,7 +97,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   present(run: Presented): MaybePromise<void> {
     this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
     this.presentMessage(this.message, run)
-    if (this.watch?.watchesCredentials === true) watchDerived(this.native, this.watch)
+    if (this.watch?.watchesClient === true) watchDerived(this.native, this.watch)
     watchSession(this.native, this.watch)
     return this.watch?.observe(run.selectors)
   }

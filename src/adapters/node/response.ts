@@ -52,11 +52,15 @@ export function serveCached<Req extends PlatformRequest>(
 export function serveWrite<Req extends PlatformRequest>(
   { host, request, response, proceed, failed }: Visit<Req>,
   declared: DeclaredWrite<Req>,
+  ambient: () => FieldSnapshot = () => snapshotFields(response.getHeaders()),
 ): void {
   settle(
     () => Exchange.of(response).write(host, declared, request),
     (write) => {
-      if (write !== undefined) intercept(response, write, failed)
+      if (write !== undefined) {
+        write.ambient = ambient()
+        intercept(response, write, failed)
+      }
       proceed()
     },
     failed,

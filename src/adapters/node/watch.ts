@@ -1,13 +1,23 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { CLIENT_ADDRESS } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { BackgroundRun } from '../../route/request.js'
 import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
 import { sessionOf } from '../sessions.js'
+import { watchPeer } from './peer-watch.js'
 
 /** Properties that libraries derive from credentials before the handler runs. */
-const DERIVED = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
+const OF_CREDENTIALS = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
+
+/** Properties that frameworks derive from the address of the client. */
+const OF_ADDRESS: ReadonlySet<string> = new Set(['ip', 'ips'])
+
+const DERIVED = [...OF_CREDENTIALS, ...OF_ADDRESS]
+
+/** Properties for which frameworks look at the address too, but only to find out whether they trust a proxy. */
+const TRUSTING = ['protocol', 'secure', 'hostname', 'host', 'port', 'subdomains'] as const
 
 /** Those derived from cookies alone. */
 const OF_COOKIE: ReadonlySet<string> = new Set(['cookies', 'signedCookies', 'session'])
@@ -21,6 +31,8 @@ export class ReadWatch {
   readonly #keyedValues = new Map<string, unknown>()
   /** Whether such a function is running. */
   #selector: Selector | undefined
+  /** Whether the framework reads the address, and not the handler. */
+  #trusting = false
   /** Only reads for the response count, not those of hooks, sessions and loggers after the handler. */
   active = true
 
@@ -28,9 +40,9 @@ export class ReadWatch {
     this.#run = run
   }
 
-  /** Whether one of the fields can contain a user's credentials. */
-  get watchesCredentials(): boolean {
-    return this.#run.watched.includes('cookie') || this.#run.watched.includes('authorization')
+  /** Whether one of the fields can contain a user's credentials or address. */
+  get watchesClient(): boolean {
+    return ['cookie', 'authorization', CLIENT_ADDRESS].some((name) => this.#run.watched.includes(name))
   }
 
   /** Calls the functions that selected the entry again; what they read no longer counts. */
@@ -78,6 +90,16 @@ export class ReadWatch {
     }
   }
 
+  /** Reads of a framework that finds out whether it trusts a proxy. */
+  trusting<T>(read: () => T): T {
+    this.#trusting = true
+    try {
+      return read()
+    } finally {
+      this.#trusting = false
+    }
+  }
+
   get isObserving(): boolean {
     return this.#selector !== undefined
   }
@@ -90,8 +112,24 @@ export class ReadWatch {
     else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, 'cookie')
   }
 
+  /** The address or the certificate of the client was read from its connection, or the address as the framework has it. */
+  readPeer(member: string, value: unknown): void {
+    const isAddress = member === 'remoteAddress' || OF_ADDRESS.has(member)
+    const name = OF_ADDRESS.has(member) ? `request.${member}` : `socket.${member}`
+    if (!this.active || (isAddress && (this.#trusting || !this.#run.watched.includes(CLIENT_ADDRESS)))) return
+    if (this.#keyed.has(name)) return
+    if (this.#keyedValues.has(name) && Object.is(this.#keyedValues.get(name), value)) return
+    if (this.#selector === undefined) this.#run.noteRead(name, undefined)
+    else if (this.#selector.isOwner) this.#keyed.add(name)
+    else this.#keyedValues.set(name, value)
+  }
+
   /** A property that a library derived from credentials was read. Returns the value to hand out. */
   readProperty(property: string, value: unknown): unknown {
+    if (OF_ADDRESS.has(property)) {
+      this.readPeer(property, value)
+      return value
+    }
     const name = `request.${property}`
     const field = OF_COOKIE.has(property) ? 'cookie' : undefined
     const isKeyed = field !== undefined && !this.#run.watched.includes(field)
@@ -155,6 +193,7 @@ export abstract class WatchedRequest {
   /** The actual fields of the message while its handler sees watched ones. */
   protected unwatched: IncomingHttpHeaders | undefined
   #undo: (() => void) | undefined
+  #endPeer: (() => void) | undefined
 
   /** The background run that this request was made for. */
   get background(): BackgroundRun | undefined {
@@ -187,7 +226,10 @@ export abstract class WatchedRequest {
       setFields(headers, changed)
       setFieldProperty(message, 'rawHeaders', [...kept, ...shown])
     }
-    if (this.watch !== undefined) watchMessage(message, this.watch)
+    if (this.watch !== undefined) {
+      watchMessage(message, this.watch)
+      this.#endPeer = watchPeer(message, this.watch)
+    }
     this.#undo = () => {
       setFieldProperty(message, 'headers', headers)
       setFieldProperty(message, 'rawHeaders', rawHeaders)
@@ -197,6 +239,8 @@ export abstract class WatchedRequest {
 
   restore(): void {
     this.watching = false
+    this.#endPeer?.()
+    this.#endPeer = undefined
     this.#undo?.()
     this.#undo = undefined
     this.unwatched = undefined
@@ -298,9 +342,7 @@ function watchOwn(request: object, name: string, own: PropertyDescriptor): void 
     configurable: true,
     enumerable: own.enumerable ?? false,
     get() {
-      const found: unknown = own.get === undefined ? value : own.get.call(request)
-      const watch = watches.get(request)
-      return watch === undefined ? found : watch.readProperty(name, found)
+      return readDerived(request, name, () => (own.get === undefined ? value : (own.get.call(request) as unknown)))
     },
     set(next: unknown) {
       if (own.set === undefined) value = next
@@ -315,9 +357,7 @@ function derivedPrototype(parent: object): object {
     {
       configurable: true,
       get(this: object): unknown {
-        const found: unknown = Reflect.get(parent, name, this)
-        const watch = watches.get(this)
-        return watch === undefined ? found : watch.readProperty(name, found)
+        return readDerived(this, name, () => Reflect.get(parent, name, this))
       },
       set(this: object, value: unknown): void {
         if (Reflect.has(parent, name)) Reflect.set(parent, name, value, this)
@@ -325,5 +365,26 @@ function derivedPrototype(parent: object): object {
       },
     },
   ])
-  return Object.create(parent, Object.fromEntries(properties)) as object
+  const trusting = TRUSTING.filter((name) => name in parent).map((name): [string, PropertyDescriptor] => [
+    name,
+    {
+      configurable: true,
+      get(this: object): unknown {
+        const read = (): unknown => Reflect.get(parent, name, this)
+        const watch = watches.get(this)
+        return watch === undefined ? read() : watch.trusting(read)
+      },
+      set(this: object, value: unknown): void {
+        Reflect.set(parent, name, value, this)
+      },
+    },
+  ])
+  return Object.create(parent, Object.fromEntries([...properties, ...trusting])) as object
+}
+
+function readDerived(request: object, name: string, read: () => unknown): unknown {
+  const watch = watches.get(request)
+  if (watch === undefined) return read()
+  // The framework reads the connection and fields that proxies set.
+  return watch.readProperty(name, OF_ADDRESS.has(name) ? watch.ignoring(read) : read())
 }

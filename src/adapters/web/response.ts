@@ -58,9 +58,11 @@ export async function serveWrite<Native>(
   key: object,
   { host, request, next }: Visit<Native>,
   declared: DeclaredWrite<Native>,
+  ambient: () => Headers,
 ): Promise<Response | undefined> {
   const write = await Exchange.of(key).write(host, declared, request)
   if (write === undefined) return void (await next(request.shown))
+  write.ambient = snapshotFields(Object.fromEntries(ambient()))
   try {
     const response = await next(request.shown)
     return response && (await endResponse(write, response))

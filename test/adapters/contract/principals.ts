@@ -229,6 +229,49 @@ export function principals({ host, start }: Bed): void {
     })
   })
 
+  describe('Cache-Control: public opens a response to requests with Authorization', () => {
+    const PUBLIC = [['cache-control', 'public, max-age=60']] as const
+    const who = (call: Call): string => call.header('authorization') ?? 'anyone'
+
+    test.each<[string, readonly (readonly [string, string])[], (call: Call) => string, 'HIT' | 'BYPASS']>([
+      ['set before the handler, which reads no credential', PUBLIC, () => 'for all', 'HIT'],
+      ['set before the handler, which reads Authorization', PUBLIC, who, 'BYPASS'],
+    ])('%s', async (_, ambient, text, outcome) => {
+      const { client } = await start(
+        [
+          { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: text },
+          { method: 'PUT', path: '/x', cachePut: { ttl: 60 }, handler: text },
+        ],
+        { ambient: () => ambient },
+      )
+      for (const authorization of ['ann', undefined, 'bob']) {
+        const headers = authorization === undefined ? {} : { authorization }
+        await client.get('/x', headers)
+        const answer = await client.get('/x', headers)
+        expect(answer.cache).toBe(outcome)
+        if (outcome === 'BYPASS') expect(answer.text).toBe(authorization ?? 'anyone')
+        await client.ask('/x', { method: 'PUT', headers: { authorization: 'eve' } })
+        expect((await client.get('/x', headers)).text).toBe(outcome === 'HIT' ? 'for all' : (authorization ?? 'anyone'))
+      }
+    })
+
+    test('set by the handler that reads it: it says so for this response', async () => {
+      const handler = (call: Call) => ({ text: `${who(call).length > 0}`, headers: PUBLIC })
+      const { client } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler }])
+      await client.get('/x', { authorization: 'ann' })
+      expect((await client.get('/x', { authorization: 'bob' })).cache).toBe('HIT')
+    })
+
+    test('with a principal of the application it opens nothing to signed-in users', async () => {
+      const { client } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'page' }], {
+        ambient: () => PUBLIC,
+        principal,
+      })
+      await client.get('/x')
+      expect((await client.get('/x', { ...as('ann'), authorization: 'ann' })).cache).toBe('BYPASS')
+    })
+  })
+
   test('the stale public entry of a route with per: true is refreshed in the background', async () => {
     let [now, count] = [Date.now(), 0]
     const { client, redis } = await start(

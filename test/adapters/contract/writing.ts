@@ -298,4 +298,27 @@ export function writing({ store, start, after }: Bed): void {
     expect((await client.ask('/x', { method: 'PUT' })).status).toBe(500)
     expect([(await client.get('/x')).cache, (await client.get('/x')).cache]).toEqual(['MISS', 'HIT'])
   })
+
+  test('a write through stores no field that was set before its handler', async () => {
+    let count = 0
+    const { client } = await start(
+      [
+        { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'old' },
+        { method: 'PUT', path: '/x', cachePut: { ttl: 60 }, handler: () => 'new' },
+      ],
+      {
+        ambient: () => [
+          ['x-request-id', `id-${++count}`],
+          ['set-cookie', `seen=${count}`],
+        ],
+      },
+    )
+    const put = await client.ask('/x', { method: 'PUT' })
+    const got = await client.get('/x')
+    expect(got).toMatchObject({ text: 'new', cache: 'HIT' })
+    for (const name of ['x-request-id', 'set-cookie']) {
+      expect(got.headers[name]).toBeDefined()
+      expect(got.headers[name]).not.toEqual(put.headers[name])
+    }
+  })
 }

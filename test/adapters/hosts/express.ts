@@ -150,6 +150,8 @@ function callOf(req: Request, res?: Response): Call {
       return req.get(name)
     },
     names: () => Object.keys(req.headers),
+    address: (of) => (of === 'framework' ? req.ip : req.socket.remoteAddress),
+    origin: () => `${req.protocol}://${req.host}`,
     get session() {
       return sessionOfRequest(req)
     },

@@ -127,6 +127,8 @@ function callOf(request: FastifyRequest, reply?: FastifyReply): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(request.headers),
+    address: (of) => (of === 'framework' ? request.ip : request.raw.socket.remoteAddress),
+    origin: () => `${request.protocol}://${request.host}`,
     get session() {
       return request.session
     },

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import { createServer as createHttp2Server, createSecureServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { createAdaptorServer } from '@hono/node-server'
+import { getConnInfo } from '@hono/node-server/conninfo'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { compress } from 'hono/compress'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
@@ -147,6 +149,13 @@ function callOf(c: Context): Call {
     params: c.req.param(),
     header: (name) => c.req.header(name),
     names: () => Object.keys(c.req.header()),
+    address: (of) => {
+      const { incoming } = c.env as { incoming?: IncomingMessage }
+      // A request for a refresh has none.
+      if (incoming === undefined) return undefined
+      return of === 'framework' ? getConnInfo(c).remote.address : incoming.socket.remoteAddress
+    },
+    origin: () => new URL(c.req.url).origin,
     get session() {
       return c.var.session
     },

@@ -143,6 +143,8 @@ function callOf(ctx: Context): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(ctx.headers),
+    address: (of) => (of === 'framework' ? ctx.ip : ctx.req.socket.remoteAddress),
+    origin: () => ctx.origin,
     get session() {
       return sessionOf(ctx) as Session
     },

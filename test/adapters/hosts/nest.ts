@@ -262,6 +262,8 @@ function callOf(request: HttpRequest, addGroups?: AddGroups): Call {
       return Array.isArray(value) ? value.join(', ') : value
     },
     names: () => Object.keys(request.headers),
+    address: (of) => (of === 'framework' ? request.ip : messageOf(request).socket.remoteAddress),
+    origin: () => `${request.protocol}://${request.host}`,
     get session() {
       return (request as HttpRequest & { session: Session }).session
     },
@@ -281,4 +283,9 @@ function send(response: NestResponse, { status = 200, headers, text, json, bytes
   if (stream !== undefined) return new StreamableFile(Readable.from(toBytes(stream)))
   if (bytes !== undefined) return new StreamableFile(bytes)
   return text ?? json
+}
+
+/** Express extends the message of node:http, Fastify has it. */
+function messageOf(request: HttpRequest & { readonly raw?: IncomingMessage }): IncomingMessage {
+  return request.raw ?? (request as unknown as IncomingMessage)
 }
