@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request as httpsRequest } from 'node:https'
-import { connect } from 'node:http2'
+import type { IncomingMessage } from 'node:http'
+import { connect, type Http2ServerRequest } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import express, { type Request } from 'express'
@@ -47,7 +48,7 @@ describe.each([false, true])('a proxy is trusted: %s', (trusts) => {
     onTestFinished(() => app.close())
     await app.register(fastifyRedwell, { url: 'memory:' })
     app.get('/x', { config: { cache: { ttl: 60 } } }, async (request) => ({
-      found: request[name as keyof FastifyRequest] as unknown,
+      found: request[name as keyof FastifyRequest],
     }))
     await app.inject({ url: '/x', headers: FORWARDED })
     const { headers } = await app.inject({ url: '/x', headers: FORWARDED })
@@ -80,7 +81,7 @@ describe('the certificate of a client', () => {
     })
     const outcome = async (path: string): Promise<unknown> => {
       const asked = httpsRequest({ port, path, host: '127.0.0.1', rejectUnauthorized: false, key, cert }).end()
-      const [answer] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage]
       answer.resume()
       await once(answer, 'end')
       return answer.headers['x-redis-cache']
@@ -97,8 +98,7 @@ test('over HTTP/2 a connection has several requests, and each is watched', async
   const reads: Readonly<Record<string, (request: FastifyRequest) => unknown>> = {
     '/ip': (request) => request.ip,
     '/socket': (request) => request.raw.socket.remoteAddress,
-    '/session': (request) =>
-      (request.raw as unknown as import('node:http2').Http2ServerRequest).stream.session?.socket.remoteAddress,
+    '/session': (request) => (request.raw as unknown as Http2ServerRequest).stream.session?.socket.remoteAddress,
     '/none': () => 'x',
   }
   for (const path of paths)

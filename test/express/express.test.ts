@@ -382,11 +382,12 @@ describe('routers and applications', () => {
       (app) => {
         const sub = express()
         sub.get('/x', cache({ ttl: 10, staleWhileRevalidate: 60 }), (req, res) => {
-          seen.push([req.originalUrl, req.ip, req.get('x-user'), res.locals['stamp']])
+          seen.push([req.originalUrl, res.locals['address'], req.get('x-user'), res.locals['stamp']])
           res.send(`version ${version}`)
         })
-        app.use((_req, res, next) => {
+        app.use((req, res, next) => {
           res.locals['stamp'] = 'outer'
+          res.locals['address'] = req.ip
           next()
         })
         app.use('/sub', express.json(), sub)

@@ -5,6 +5,7 @@ import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyNodeLimit } from '../node/rate-limit.js'
 import { valueAt } from '../declarations.js'
 import { limitOn } from '../limiting.js'
+import { unwatched } from '../node/peer-watch.js'
 
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
@@ -27,7 +28,14 @@ export function rateLimit<P = Request['params']>(input: ExpressRateLimit<P>): Mi
       return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before rateLimit.'))
     }
     const limit = limitOn(locals.redis, declared, routeName(native, declared))
-    applyNodeLimit(res, declared, limit, native, native.ip, next)
+    applyNodeLimit(
+      res,
+      declared,
+      limit,
+      native,
+      unwatched(() => native.ip),
+      next,
+    )
   }
 }
 

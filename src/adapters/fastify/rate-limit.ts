@@ -4,6 +4,7 @@ import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit
 import { isPromise } from '../../maybe-promise.js'
 import { valueAt } from '../declarations.js'
 import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settleLimits } from '../limiting.js'
+import { unwatched } from '../node/peer-watch.js'
 
 /** Rates or options of a route's `config.rateLimit`. */
 export type FastifyRateLimit = RateLimitInput<FastifyRequest>
@@ -90,7 +91,7 @@ function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<Fasti
     try {
       const outcome = applyLimit(request, declared, limit, {
         native: request,
-        address: request.ip,
+        address: unwatched(() => request.ip),
         isPreflight: isPreflight(request.method, (name) => request.headers[name]),
       })
       if (isPromise(outcome)) outcome.then(proceed).catch(done)

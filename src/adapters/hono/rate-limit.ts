@@ -4,6 +4,7 @@ import type { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
+import { unwatched } from '../node/peer-watch.js'
 
 /** Rates or options of `rateLimit`. */
 export type HonoRateLimit = RateLimitInput<Context>
@@ -54,5 +55,6 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
 
 /** The address of the connection's peer, if the platform reports it. */
 function addressOf({ env }: Context): string | undefined {
-  return (env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket?.remoteAddress
+  const { incoming } = (env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
+  return unwatched(() => incoming?.socket?.remoteAddress)
 }

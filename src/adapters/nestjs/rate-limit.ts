@@ -18,6 +18,7 @@ import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit
 import type { Answer } from '../answers.js'
 import { applyLimit, isLimited, isPreflight, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
+import { unwatched } from '../node/peer-watch.js'
 import { type CacheDecorator, declaring, type HttpRequest, rawOf } from './decorators.js'
 import { declaredHandlers, type Handler, nameOf } from './plan.js'
 
@@ -108,7 +109,7 @@ class Limiter {
     const raw = rawOf(response) as ServerResponse
     const request = {
       native,
-      address: native.ip,
+      address: unwatched(() => native.ip),
       isPreflight: isPreflight(native.method, (name) => native.headers[name]),
     }
     for (const { declared, limit } of limits) {
@@ -188,7 +189,14 @@ export class LimitInstaller implements OnModuleInit {
   #limitUnknown(adapter: HttpAdapterHost['httpAdapter'], declared: DeclaredLimit<HttpRequest>): void {
     const limit = limitOn(this.#redis, declared, undefined)
     const check = (request: HttpRequest, response: ServerResponse, next: Next): void =>
-      applyNodeLimit(response, declared, limit, request, request.ip, next)
+      applyNodeLimit(
+        response,
+        declared,
+        limit,
+        request,
+        unwatched(() => request.ip),
+        next,
+      )
     if (adapter.getType() === 'fastify') {
       const stage = declared.at === 'request' ? 'onRequest' : 'preHandler'
       adapter

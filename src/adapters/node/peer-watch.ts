@@ -1,5 +1,26 @@
 import { valueAt } from '../declarations.js'
-import type { ReadWatch } from './watch.js'
+
+/** Told when something of the other end of a connection was read. */
+interface PeerReader {
+  readPeer(member: string, value: unknown): void
+}
+
+let isMuted = false
+
+/** Reads of our own, such as that of a rate limit behind the cache, which are none of the handler. Not for what is awaited. */
+export function unwatched<T>(read: () => T): T {
+  isMuted = true
+  try {
+    return read()
+  } finally {
+    isMuted = false
+  }
+}
+
+/** Reports a read to a watch, unless it is one of our own. */
+export function reportPeer(watch: PeerReader, member: string, value: unknown): void {
+  if (!isMuted) watch.readPeer(member, value)
+}
 
 /** What a connection tells of the client at its other end. */
 const MEMBERS = ['remoteAddress', 'authorized', 'getPeerCertificate', 'getPeerX509Certificate'] as const
@@ -9,13 +30,13 @@ type Member = (typeof MEMBERS)[number]
 type Connection = object & { [Name in Member]?: unknown }
 
 /** The watches of the requests that are being handled on a connection: several with pipelining and with HTTP/2. */
-const watches = new WeakMap<Connection, Set<ReadWatch>>()
+const watches = new WeakMap<Connection, Set<PeerReader>>()
 
 /**
  * Reports reads of the client's address and certificate, by whichever object of the request somebody gets to the
  * connection. Returns a function that ends it. The connection keeps its properties, which do nothing without a watch.
  */
-export function watchPeer(message: object, watch: ReadWatch): () => void {
+export function watchPeer(message: object, watch: PeerReader): () => void {
   const connection = connectionOf(message)
   if (connection === undefined) return () => {}
   const all = valueAt(watches, connection, () => watchMembers(connection))
@@ -32,22 +53,21 @@ function connectionOf(message: object): Connection | undefined {
   return actual ?? undefined
 }
 
-function watchMembers(connection: Connection): Set<ReadWatch> {
-  const all = new Set<ReadWatch>()
+function watchMembers(connection: Connection): Set<PeerReader> {
+  const all = new Set<PeerReader>()
   for (const name of MEMBERS) if (name in connection) watchMember(connection, name, all)
   return all
 }
 
-function watchMember(connection: Connection, name: Member, all: ReadonlySet<ReadWatch>): void {
+function watchMember(connection: Connection, name: Member, all: ReadonlySet<PeerReader>): void {
   const own = Object.getOwnPropertyDescriptor(connection, name)
   if (own?.configurable === false) return
   const parent = Object.getPrototypeOf(connection) as object
   const inherited = { get: (): unknown => Reflect.get(parent, name, connection) }
   let current: { get: () => unknown } =
     own === undefined || own.get !== undefined ? inherited : { get: () => own.value }
-  const { get } = own ?? {}
-  if (get !== undefined) current = { get: () => get.call(connection) as unknown }
-  const report = (value: unknown): void => all.forEach((watch) => watch.readPeer(name, value))
+  if (own?.get !== undefined) current = { get: () => own.get?.call(connection) as unknown }
+  const report = (value: unknown): void => all.forEach((watch) => reportPeer(watch, name, value))
   Object.defineProperty(connection, name, {
     configurable: true,
     enumerable: own?.enumerable ?? false,

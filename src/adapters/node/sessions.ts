@@ -17,6 +17,7 @@ import {
   sessionOf,
   sessionTaken,
 } from '../sessions.js'
+import { unwatched } from './peer-watch.js'
 import { intercept } from './response.js'
 
 const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
@@ -26,7 +27,7 @@ export function peerOf(message: Pick<IncomingMessage, 'headers'> & { readonly so
   const { socket, headers } = message
   return {
     encrypted: socket !== undefined && 'encrypted' in socket && socket.encrypted === true,
-    remoteAddress: socket?.remoteAddress,
+    remoteAddress: unwatched(() => socket?.remoteAddress),
     localAddress: socket?.localAddress,
     forwarded: Object.keys(headers).some((name) => FORWARDED.test(name)),
   }

@@ -6,7 +6,7 @@ import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented } from '../exchange.js'
 import { sessionOf } from '../sessions.js'
-import { watchPeer } from './peer-watch.js'
+import { reportPeer, watchPeer } from './peer-watch.js'
 
 /** Properties that libraries derive from credentials before the handler runs. */
 const OF_CREDENTIALS = ['cookies', 'signedCookies', 'session', 'user', 'auth'] as const
@@ -127,7 +127,7 @@ export class ReadWatch {
   /** A property that a library derived from credentials was read. Returns the value to hand out. */
   readProperty(property: string, value: unknown): unknown {
     if (OF_ADDRESS.has(property)) {
-      this.readPeer(property, value)
+      reportPeer(this, property, value)
       return value
     }
     const name = `request.${property}`
