@@ -17,6 +17,12 @@ const ORIGINS_SENT = 100
 /** Pause before Redis is asked again when it did not answer. */
 const AWAY_PAUSE_MS = 1000
 
+/** A stream ends after so long, and its page opens the next one: so the guard is asked again. */
+const STREAM_MS = 5 * 60_000
+
+/** Pause before a page opens another stream: after its end, and after a failure. */
+const RETRY_MS = { end: 50, failure: 2000 }
+
 type Listener = (event: string, data: unknown) => void
 
 /** What happens in all processes, once for all pages that look. Runs only while there are any. */
@@ -101,19 +107,32 @@ function stateOf(reports: readonly ProcessReport[]): unknown {
   }
 }
 
-/** An answer of server-sent events. Ends with the feed, or when its client goes. */
+/** An answer of server-sent events. Ends with the feed, when its client goes, or after STREAM_MS. */
 export function eventStream(feed: Feed, headers: Readonly<Record<string, string>>): Response {
   const encoder = new TextEncoder()
+  const retry = (ms: number): Uint8Array => encoder.encode(`retry: ${ms}\n\n`)
   let leave = (): void => {}
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      controller.enqueue(encoder.encode('retry: 2000\n\n'))
-      leave = feed.listen((event, data) => {
-        if (event === 'end') return controller.close()
+      controller.enqueue(retry(RETRY_MS.failure))
+      const ends = setTimeout(() => {
+        leave()
+        controller.enqueue(retry(RETRY_MS.end))
+        controller.close()
+      }, STREAM_MS).unref()
+      const forget = feed.listen((event, data) => {
+        if (event === 'end') {
+          clearTimeout(ends)
+          return controller.close()
+        }
         // A client that does not read gets the next state, not all that it has missed.
         if ((controller.desiredSize ?? 0) > -STALLED_MAX)
           controller.enqueue(encoder.encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`))
       })
+      leave = () => {
+        clearTimeout(ends)
+        forget()
+      }
     },
     cancel: () => leave(),
   })

@@ -12,19 +12,23 @@ const CONTENT_MAX_BYTES = 64 * 1024
 
 /** A request of `node:http` in web form. Rejects where it is malformed or its content is too large. */
 export async function toRequest(req: IncomingMessage, { originalUrl, body }: ParsedMessage): Promise<Request> {
-  const target = originalUrl ?? req.url ?? '/'
-  const url = new URL(
-    target.startsWith('/') ? target : new URL(target).pathname,
-    `http://${req.headers.host ?? 'localhost'}`,
-  )
-  const headers = new Headers()
+  const host = req.headers.host ?? String(req.headers[':authority'] ?? 'localhost')
+  const url = new URL(`http://${host}${pathOf(originalUrl ?? req.url ?? '/')}`)
+  const headers = new Headers({ host })
   for (const [name, value] of Object.entries(req.headers)) {
-    if (name.startsWith(':') || value === undefined) continue
+    if (name.startsWith(':') || name === 'host' || value === undefined) continue
     for (const one of Array.isArray(value) ? value : [value]) headers.append(name, one)
   }
   const method = req.method ?? 'GET'
   if (method === 'GET' || method === 'HEAD') return new Request(url, { method, headers })
   return new Request(url, { method, headers, body: body === undefined ? await contentOf(req) : JSON.stringify(body) })
+}
+
+/** Path and query; a proxy may be sent a whole URL. */
+function pathOf(target: string): string {
+  if (target.startsWith('/')) return target
+  const { pathname, search } = new URL(target)
+  return pathname + search
 }
 
 async function contentOf(req: IncomingMessage): Promise<string> {

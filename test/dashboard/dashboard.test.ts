@@ -1,10 +1,4 @@
-import { serve } from '@hono/node-server'
-import express from 'express'
-import Fastify from 'fastify'
-import { Hono } from 'hono'
-import { createServer, get as httpGet, type Server } from 'node:http'
-import { once } from 'node:events'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { buildShop } from '../operate/shop.js'
 import { basicAuth, dashboard, type DashboardOptions } from '../../src/dashboard/index.js'
 import { createRedis, type Redis } from '../../src/create-redis.js'
@@ -223,6 +217,22 @@ describe('live', () => {
   })
 })
 
+test('a stream ends after five minutes, so that the guard is asked again', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  let verdict = true
+  const panel = dashboard(open(), { guard: () => verdict })
+  const stream = await panel.fetch(get('api/live'))
+  const content = stream.text()
+  await vi.advanceTimersByTimeAsync(299_000)
+  expect(panel.viewers).toBe(1)
+  verdict = false
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(panel.viewers).toBe(0)
+  expect(await content).toMatch(/retry: 50\n\n$/)
+  expect((await panel.fetch(get('api/live'))).status).toBe(403)
+})
+
 /** The data of the next event with this name. */
 async function eventOf(reader: ReadableStreamDefaultReader<Uint8Array>, name: string): Promise<unknown> {
   let text = ''
@@ -234,93 +244,6 @@ async function eventOf(reader: ReadableStreamDefaultReader<Uint8Array>, name: st
     if (found !== null) return JSON.parse(found[1] ?? '')
   }
 }
-
-const MOUNTS: Readonly<Record<string, (redis: Redis) => Promise<{ port: number; close: () => Promise<unknown> }>>> = {
-  async fastify(redis) {
-    const app = Fastify()
-    const panel = dashboard(redis, { guard: (_, request: { readonly raw: unknown }) => request.raw !== undefined })
-    await app.register(panel.fastify, { prefix: '/admin/ops' })
-    await app.listen({ host: '127.0.0.1', port: 0 })
-    return { port: portOf(app.server), close: () => app.close() }
-  },
-  async express(redis) {
-    const app = express().use(express.json())
-    const panel = dashboard(redis, {
-      guard: (_, request: { readonly socket: unknown }) => request.socket !== undefined,
-    })
-    app.use('/admin/ops', panel.node)
-    const server = app.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return { port: portOf(server), close: () => closed(server, panel) }
-  },
-  async hono(redis) {
-    const panel = dashboard(redis, { guard: (_, context: { readonly req: unknown }) => context.req !== undefined })
-    const app = new Hono()
-      .all('/admin/ops/*', (c) => panel.fetch(c.req.raw, c))
-      .all('/admin/ops', (c) => panel.fetch(c.req.raw, c))
-    const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }) as Server
-    await once(server, 'listening')
-    return { port: portOf(server), close: () => closed(server, panel) }
-  },
-  async 'node:http'(redis) {
-    const panel = dashboard(redis, {
-      guard: (_, request: { readonly socket: unknown }) => request.socket !== undefined,
-    })
-    const server = createServer(panel.node).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return { port: portOf(server), close: () => closed(server, panel) }
-  },
-}
-
-function portOf(server: Server): number {
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
-async function closed(server: Server, panel: { close(): void }): Promise<void> {
-  panel.close()
-  server.close()
-  await once(server, 'close')
-}
-
-describe.each(Object.keys(MOUNTS))('mounted on %s', (host) => {
-  test('it serves its page, answers, changes and streams, and the server can close', async () => {
-    const redis = open()
-    await redis.cache.set('a', 1)
-    const { port, close } = await (MOUNTS[host] as (redis: Redis) => ReturnType<(typeof MOUNTS)[string]>)(redis)
-    const at = `http://127.0.0.1:${port}/admin/ops`
-    const page = await fetch(at)
-    expect([page.url, page.headers.get('content-type')]).toEqual([`${at}/`, 'text/html; charset=utf-8'])
-    expect((await fetch(`${at}/main.js`, { method: 'HEAD' })).status).toBe(200)
-    expect(await (await fetch(`${at}/api/about`)).json()).toMatchObject({ prefix: 'shop', mayChange: true })
-    const headers = { 'content-type': 'application/json', 'x-redwell': '1' }
-    const evicted = await fetch(`${at}/api/evict`, { method: 'POST', headers, body: JSON.stringify({ all: true }) })
-    expect(await evicted.json()).toMatchObject({ confirmed: true })
-    expect(await redis.cache.get('a')).toBeUndefined()
-    const crossSite = { ...headers, origin: 'https://evil.example' }
-    expect((await fetch(`${at}/api/evict`, { method: 'POST', headers: crossSite, body: '{"all":true}' })).status).toBe(
-      403,
-    )
-    const live = await fetch(`${at}/api/live`)
-    await eventOf((live.body as ReadableStream<Uint8Array>).getReader(), 'state')
-    await close()
-  })
-})
-
-test('a client that goes away ends its stream', async () => {
-  const redis = open()
-  const app = Fastify()
-  onTestFinished(() => app.close())
-  const panel = dashboard(redis, EVERYBODY)
-  await app.register(panel.fastify, { prefix: '/ops' })
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  // Not fetch, which opens another connection when one is lost, and the server would wait for that.
-  const request = httpGet(`http://127.0.0.1:${portOf(app.server)}/ops/api/live`)
-  await once(request, 'response')
-  expect(panel.viewers).toBe(1)
-  request.destroy()
-  await expect.poll(() => panel.viewers).toBe(0)
-})
 
 test('it explains the requests of the application that it is mounted in', async () => {
   const app = await buildShop({ url: 'memory:', logger: silentLogger })
