@@ -19,6 +19,7 @@ import {
   printJson,
   Progress,
   table,
+  textOf,
   time,
 } from './output.js'
 import { EXIT, type GlobalOptions, settingsOf } from './session.js'
@@ -171,9 +172,7 @@ function entryRow(entry: EntrySummary): Cell[] {
 
 /** For pipes: fields between tabs. */
 function entryLine(entry: EntrySummary): string {
-  return entryRow(entry)
-    .map((cell) => (typeof cell === 'string' ? cell : cell.text))
-    .join('\t')
+  return entryRow(entry).map(textOf).join('\t')
 }
 
 /** `redwell show`: exit code 1 where there is no such entry. */

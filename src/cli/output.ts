@@ -7,8 +7,34 @@ export function paint(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout })
 }
 
+/** Characters by which text of others could move the cursor, erase, hide or turn what a terminal shows. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** What follows Escape in the sequences of `paint`. */
+const OWN_SEQUENCE = /^\[(?:1|2|22|3[1239])m/
+
+/** Text with such characters written out, as JSON writes them; lines, tabs and the sequences of `paint` stay. */
+export function visible(text: string): string {
+  return text.replaceAll(UNSEEN, (one, at: number) => {
+    if (one === '\n' || one === '\t') return one
+    if (one === '\u001b' && OWN_SEQUENCE.test(text.slice(at + 1, at + 5))) return one
+    return one.split('').map(escaped).join('')
+  })
+}
+
+function escaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
+/** On one line, however many the text has. */
+export function oneLine(text: string): string {
+  return visible(text)
+    .replaceAll('\n', String.raw`\n`)
+    .replaceAll('\t', String.raw`\t`)
+}
+
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(`${visible(text)}\n`)
 }
 
 /** One JSON document, indented. */
@@ -37,8 +63,9 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   return [line(head.map((text) => ({ text, style: 'dim' }))), ...rows.map(line)].join('\n')
 }
 
-function textOf(cell: Cell): string {
-  return typeof cell === 'string' ? cell : cell.text
+/** What a cell shows, on one line. */
+export function textOf(cell: Cell): string {
+  return oneLine(typeof cell === 'string' ? cell : cell.text)
 }
 
 function cellOf(cell: Cell, width: number, isLast: boolean): string {
@@ -51,7 +78,7 @@ function cellOf(cell: Cell, width: number, isLast: boolean): string {
 /** Name and value, one a line. */
 export function fields(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length))
-  return pairs.map(([name, value]) => `${paint('dim', name.padEnd(width))}${GAP}${value}`).join('\n')
+  return pairs.map(([name, value]) => `${paint('dim', oneLine(name).padEnd(width))}${GAP}${oneLine(value)}`).join('\n')
 }
 
 const BAR_WIDTH = 24

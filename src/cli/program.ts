@@ -4,6 +4,7 @@ import { RedwellError, SettingsError, UnavailableError, UsageError } from '../er
 import { LIMIT_MAX } from '../operate/pages.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
+import { visible } from './output.js'
 import { EXIT, type GlobalOptions, withRedis } from './session.js'
 import { watch } from './watch.js'
 
@@ -147,7 +148,7 @@ function addChanges(add: Add): void {
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   if (!(error instanceof RedwellError)) throw error
-  process.stderr.write(`${error.message}\n`)
+  process.stderr.write(`${visible(error.message)}\n`)
   if (error instanceof UnavailableError) {
     process.stderr.write('Check REDIS_URL or --url, the network, and whether the server is running.\n')
     return EXIT.unavailable

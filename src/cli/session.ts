@@ -3,6 +3,7 @@ import { createRedis, type Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { RedisSettings } from '../redis/settings.js'
+import { oneLine } from './output.js'
 
 /** Options of every command. */
 export interface GlobalOptions {
@@ -50,10 +51,11 @@ export function settingsOf({ url, prefix, cluster }: GlobalOptions): RedisSettin
 /** Asks on a terminal; without one, `--yes` has to be given. False: the operator does not want it. */
 export async function confirmed({ yes }: GlobalOptions, what: string): Promise<boolean> {
   if (yes === true) return true
-  if (!process.stdin.isTTY) throw new UsageError(`${what}: there is no terminal to ask on; confirm with --yes.`)
+  if (!process.stdin.isTTY)
+    throw new UsageError(`${oneLine(what)}: there is no terminal to ask on; confirm with --yes.`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    return /^y(es)?$/i.test((await terminal.question(`${what}? [y/N] `)).trim())
+    return /^y(es)?$/i.test((await terminal.question(`${oneLine(what)}? [y/N] `)).trim())
   } finally {
     terminal.close()
   }

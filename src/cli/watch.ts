@@ -4,7 +4,7 @@ import { UnavailableError } from '../errors.js'
 import { LiveView } from '../operate/live.js'
 import { countOf, type OriginTotals, type Totals, totalsOf } from '../operate/totals.js'
 import type { ProcessReport, ReportedEvent } from '../report/types.js'
-import { type Cell, paint, percent, print, table } from './output.js'
+import { type Cell, oneLine, paint, percent, print, table } from './output.js'
 import { EXIT } from './session.js'
 
 export interface WatchOptions {
@@ -100,7 +100,7 @@ function show(reports: readonly ProcessReport[], moment: Moment, json: boolean |
       JSON.stringify({ processes: reports.map(({ origins: _, events: __, ...report }) => report), origins, events }),
     )
   } else if (process.stdout.isTTY) repaint(reports, moment)
-  else for (const event of moment.events) print(eventLine(event).join('\t'))
+  else for (const event of moment.events) print(eventLine(event).map(oneLine).join('\t'))
 }
 
 const last: Moment['events'][number][] = []
@@ -126,7 +126,8 @@ function repaint(reports: readonly ProcessReport[], { totals, perSecond, events 
     '',
     last.length === 0 ? '' : table(['TIME', 'PROCESS', 'OUTCOME', 'REASON', 'ROUTE', 'KEY', ''], last.map(eventLine)),
   ]
-  process.stdout.write(`\u001b[H\u001b[J${lines.join('\n')}\n`)
+  process.stdout.write('\u001b[H\u001b[J')
+  print(lines.join('\n'))
 }
 
 function eventLine({ at, process: where, outcome, reason, origin, key = '', ms }: Moment['events'][number]): string[] {

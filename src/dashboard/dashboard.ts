@@ -101,7 +101,9 @@ export class Dashboard<Native = unknown> {
     app.all('/*', handle)
   }
 
-  /** Ends the event streams of all open pages, so that the server can close. Called by Fastify's `close` itself. */
+  /**
+   * Ends the event streams of all open pages for good, so that the server can close. Called by Fastify's `close` itself.
+   */
   close(): void {
     this.#feed.close()
   }

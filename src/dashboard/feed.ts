@@ -30,6 +30,7 @@ export class Feed {
   readonly #listeners = new Set<Listener>()
   #running: AbortController | undefined
   #last: unknown
+  #closed = false
 
   constructor(private readonly redis: Redis) {}
 
@@ -42,8 +43,12 @@ export class Feed {
     return this.#listeners.size
   }
 
-  /** Returns the function that ends it. */
+  /** Returns the function that ends it. A feed that was closed ends at once. */
   listen(listener: Listener): () => void {
+    if (this.#closed) {
+      listener('end', null)
+      return () => {}
+    }
     this.#listeners.add(listener)
     if (this.#last !== undefined) listener('state', this.#last)
     this.#running ??= this.#start()
@@ -53,8 +58,9 @@ export class Feed {
     }
   }
 
-  /** Ends all of them. */
+  /** Ends all of them, and whichever open later: a server that closes waits for its connections. */
   close(): void {
+    this.#closed = true
     this.#tell('end', null)
     this.#listeners.clear()
     this.#stop()

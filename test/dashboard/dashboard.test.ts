@@ -214,6 +214,8 @@ describe('live', () => {
     expect(panel.viewers).toBe(0)
     const rest = readers[1] as ReadableStreamDefaultReader<Uint8Array>
     while (!(await rest.read()).done);
+    const late = await panel.fetch(get('api/live'))
+    expect([late.status, await late.text(), panel.viewers]).toEqual([200, 'retry: 2000\n\n', 0])
   })
 })
 

@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import redwell from '../../src/adapters/fastify/index.js'
 import { buildShop } from '../operate/shop.js'
 import { basicAuth, dashboard, type DashboardOptions } from '../../src/dashboard/index.js'
+import { listEntries } from '../../src/operate/entries.js'
 import { encodeEntry } from '../../src/store/entry.js'
 import { makeEntry } from '../support/entries.js'
 import { silentLogger } from '../support/logger.js'
@@ -235,6 +237,31 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     await expect.poll(() => scene.panel.viewers).toBe(0)
   })
 
+  test('what is being typed stays while reports come in', async () => {
+    const scene = await open()
+    const { page } = await openPage(browser, withOperator)
+    const states: string[] = []
+    await page.exposeFunction('reported', () => states.push('state'))
+    await page.addInitScript(`const Source = EventSource
+      globalThis.EventSource = class extends Source {
+        constructor(url) { super(url); this.addEventListener('state', () => reported()) }
+      }`)
+    for (const [panel, label, given] of [
+      ['entries?search=%2Fa', 'Keys that begin with', '/a'],
+      ['sessions?subject=ben', 'Subject', 'ben'],
+      ['explain?url=%2Fbasket', 'Path and query', '/basket'],
+      ['explain?url=%2Fbasket&headers=A%3A+b', 'Fields', 'A: b'],
+    ] as const) {
+      await visit(scene, page, panel)
+      const field = page.getByLabel(label)
+      await expect.poll(() => field.inputValue()).toBe(given)
+      await field.fill('half')
+      const before = states.length
+      await expect.poll(() => states.length - before, { timeout: 10_000 }).toBeGreaterThan(1)
+      expect(await field.inputValue()).toBe('half')
+    }
+  })
+
   test('it is used by the keyboard alone', async () => {
     const scene = await open()
     await traffic(scene)
@@ -301,6 +328,12 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     await visit(scene, page)
     await scene.app.close()
     await page.getByText('not connected').waitFor()
+    // What a proxy says meanwhile, at which a browser would give up.
+    const proxy = createServer((_, res) => res.writeHead(503).end()).listen(port, '127.0.0.1')
+    await once(proxy, 'request')
+    proxy.close()
+    proxy.closeAllConnections()
+    await once(proxy, 'close')
     const app = Fastify()
     onTestFinished(() => app.close())
     const again = await buildShop({ url: server.url, prefix: scene.app.redis.settings.prefix, logger: silentLogger })
@@ -378,6 +411,143 @@ describe.skipIf(noBrowser !== undefined)('attacks', () => {
     ).toBeFalsy()
   })
 })
+
+describe.skipIf(noBrowser !== undefined)('text of others', () => {
+  const LONG = 'w'.repeat(10_000)
+  const EVIL = `"'><script>pwned=1</script><img src=x onerror=pwned=1>{{7*7}}\u202egnp.exe\r\njavascript:pwned=1//`
+
+  /** An application in which everything that has a name is named by an attacker. */
+  async function hostile(): Promise<Scene> {
+    scenes += 1
+    const app = Fastify({ routerOptions: { maxParamLength: 20_000 } })
+    onTestFinished(() => app.close())
+    const options = { url: server.url, prefix: `page-${scenes}`, logger: silentLogger, commandTimeout: '5s' } as const
+    const described = { describe: () => EVIL.slice(0, 512) }
+    await app.register(redwell, {
+      ...options,
+      trustRestarts: true,
+      application: EVIL.slice(0, 60),
+      sessions: described,
+    })
+    const { redis } = app
+    const cache = { ttl: '1m', group: [EVIL, LONG.slice(0, 256)] } as const
+    app.get('/"><script>pwned=1</script>/:id', { config: { cache } }, async (_, reply) => {
+      reply.header('x-evil', `"'><script>pwned=1</script>`).header('x-long', LONG.slice(0, 4000))
+      return EVIL
+    })
+    app.get('/basket', { config: { cache: { ttl: '1m', key: () => LONG } } }, async (request) => request.headers.cookie)
+    const limit = { rate: '5/minute', per: () => EVIL, scope: EVIL.slice(0, 60) } as const
+    app.get('/limited', { config: { rateLimit: limit } }, async () => '')
+    app.get('/login', async ({ session }) => {
+      Object.assign(session.data, { userId: EVIL })
+      return ''
+    })
+    const panel = dashboard(redis, { guard: () => true })
+    await app.register(panel.fastify, { prefix: '/admin/ops' })
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    await redis.connect()
+    const values = redis.cache.namespace<string, string>('values', { ttl: '10m', group: EVIL })
+    await Promise.all([
+      values.set(EVIL, EVIL),
+      values.set(LONG, LONG),
+      redis.cache.set(`${EVIL}${LONG}`, { [EVIL]: LONG }),
+    ])
+    for (const id of ['1', encodeURIComponent(EVIL), LONG]) await app.inject(`${ROUTE}/${id}`)
+    await app.inject({ url: '/basket', headers: { cookie: EVIL } })
+    await app.inject('/limited')
+    await app.inject('/login')
+    await redis.reporter.write()
+    return { app, origin, panel }
+  }
+
+  const ROUTE = encodeURI('/"><script>pwned=1</script>')
+
+  test('is text: nothing of it runs, hides, turns or breaks the page', async () => {
+    const scene = await hostile()
+    const api = async (path: string) => (await fetch(`${scene.origin}/admin/ops/api/${path}`)).json() as Promise<Listed>
+    const { items } = await api('entries?limit=100')
+    expect(items.length).toBeGreaterThanOrEqual(5)
+    const entries = items.map(({ key }) => `entries?${query({ key })}`)
+    const views = {
+      Overview: ['overview'],
+      Routes: ['routes', `routes?${query({ name: 'GET /"><script>pwned=1</script>/:id' })}`],
+      Entries: ['entries', `entries?${query({ search: EVIL })}`, `entries?key=${LONG}`, ...entries],
+      Groups: ['groups', `groups?${query({ search: EVIL.slice(0, 5) })}`],
+      Explain: ['/basket', `${ROUTE}/1`, EVIL, `/${LONG}`].map(
+        (url) => `explain?${query({ url, headers: `Cookie: ${EVIL}\nX: ${LONG}` })}`,
+      ),
+      'Rate limits': ['limits'],
+      Sessions: [`sessions?${query({ subject: EVIL })}`, `sessions?subject=${LONG}`],
+      Health: ['health'],
+    }
+    for (const viewport of [
+      { width: 1200, height: 900 },
+      { width: 360, height: 780 },
+    ]) {
+      const { page, errors } = await openPage(browser, { viewport })
+      page.on('dialog', (dialog) => {
+        expect(dialog.message()).toBe('no dialog')
+        void dialog.dismiss()
+      })
+      await visit(scene, page)
+      let text = ''
+      for (const [title, hashes] of Object.entries(views)) {
+        for (const hash of hashes) {
+          await page.evaluate(`location.hash = ${JSON.stringify(`#/${hash}`)}`)
+          await page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor()
+          await page.locator('main section, main .note').first().waitFor()
+          await expect.poll(() => page.locator('main').innerText(), { timeout: 10_000 }).not.toMatch(/Looking|Reading/)
+          await scene.app.inject(`${ROUTE}/1`)
+          const found = await page.evaluate(`({
+            pwned: typeof pwned,
+            foreign: document.querySelectorAll('main script, main img, main [onerror], a[href^="javascript"]').length,
+            sideways: Math.max(0, document.documentElement.scrollWidth - innerWidth),
+            hidden: [...document.querySelectorAll('main section')].filter((one) => one.scrollWidth > one.clientWidth + 1).length,
+            turned: /[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.querySelector('main').innerText.replace(/Body[^]*/, '')),
+          })`)
+          const place = `${viewport.width} ${hash.slice(0, 60)}`
+          expect({ place, ...(found as object) }).toEqual({
+            ...{ place, pwned: 'undefined', foreign: 0, sideways: 0, hidden: 0, turned: false },
+          })
+          text += await page.locator('main').innerText()
+        }
+        expect(await violations(page)).toEqual([])
+        await screenshot(page, `hostile-${title.toLowerCase().replace(' ', '-')}-${viewport.width}`)
+      }
+      expect(text).toContain('<script>pwned=1</script>')
+      expect(text).toContain(String.raw`\u{202e}gnp.exe\u{d}\u{a}`)
+      // Answers to what is not there, and to questions that are too long, are told by the browser.
+      expect(errors.filter((error) => !/status of 4(00|04|31)/.test(error))).toEqual([])
+    }
+  }, 180_000)
+
+  test('questions name it as it is, and it is evicted', async () => {
+    const scene = await hostile()
+    const { page } = await openPage(browser, withOperator)
+    await visit(scene, page, 'groups')
+    await page
+      .getByRole('button', { name: /^Evict .*script/ })
+      .first()
+      .click()
+    await page
+      .locator('dialog')
+      .getByText(/<script>pwned=1<\/script>.*\\u\{202e\}gnp/)
+      .waitFor()
+    expect(await violations(page)).toEqual([])
+    await confirm(page, 'Evict')
+    await page.getByText('Evict: done.').waitFor()
+    const { items } = await listEntries(scene.app.redis, { search: 'value:values:' })
+    expect(items.map(({ state }) => state)).toEqual(['invalid', 'invalid'])
+  })
+})
+
+function query(of: Readonly<Record<string, string>>): string {
+  return new URLSearchParams(of).toString()
+}
+
+interface Listed {
+  readonly items: readonly { readonly key: string }[]
+}
 
 /** Written by the server itself: encoded once, copied a million times. */
 async function fill({ app }: Scene, count: number): Promise<void> {

@@ -153,3 +153,20 @@ test('a look from the command line invalidates nothing and leaves nothing behind
     await here(command, ...args)
   expect(await hits()).toBe('hit')
 })
+
+test('text of others cannot steer the terminal, and is JSON where JSON is asked for', async () => {
+  const evil = '\u001b[2J\u001b]0;title\u0007\u009b31m\u202egnp.exe\r\nKEY forged\u001b[8m\u{e0001}'
+  const redis = app.redis
+  await redis.cache.set('evil', { evil }, { group: evil })
+  const { items } = JSON.parse((await here('groups', '--json')).out) as { items: { name: string }[] }
+  expect(items.map(({ name }) => name)).toContain(evil)
+  const said = [await here('groups'), await here('show', 'value::evil', '--body'), await here('evict', '--group', evil)]
+  for (const { out, err } of said) {
+    const text = out + err
+    expect(text).toContain(String.raw`\u001b[2J\u001b]0;title\u0007\u009b31m\u202egnp.exe`)
+    expect(text).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u)
+    expect(text).not.toMatch(/^KEY forged/m)
+  }
+  await redis.cache.deleteGroup(evil)
+  await redis.cache.delete('evil')
+})

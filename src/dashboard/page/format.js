@@ -20,6 +20,24 @@ export function duration(ms) {
   return sign + parts.slice(0, 2).join(' ')
 }
 
+/** Characters that move or turn what is written after them: controls, and marks of direction. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** Text of others with such characters written out, so that it cannot pretend to be other text. */
+export function visible(text) {
+  return String(text).replace(UNSEEN, (one) => `\\u{${one.codePointAt(0).toString(16)}}`)
+}
+
+/** Characters of a name in a list or a question, and how many of them are its end. */
+const SHORT = 240
+const SHORT_END = 40
+
+/** A name of others where many stand: visible, and with its middle left out where it is long. */
+export function short(text) {
+  const shown = visible(text)
+  return shown.length <= SHORT ? shown : `${shown.slice(0, SHORT - SHORT_END)} … ${shown.slice(-SHORT_END)}`
+}
+
 export function bytes(size) {
   if (size < 1024) return `${size} B`
   return size < 1024 * 1024 ? `${(size / 1024).toFixed(1)} KiB` : `${(size / 1024 / 1024).toFixed(1)} MiB`

@@ -1,5 +1,6 @@
 import { html, render, useEffect, useRef, useState } from './htm-preact.js'
 import { ask } from './api.js'
+import { short } from './format.js'
 import { Confirm, Problem, useAnswer } from './parts.js'
 import { Entries, Groups, Overview, Routes } from './panels.js'
 import { Explain, Health, Limits, Sessions } from './more-panels.js'
@@ -17,6 +18,8 @@ const PANELS = {
 
 const EVENTS_SHOWN = 25
 
+const RECONNECT_MS = 3000
+
 /** What all processes report, as it comes. */
 function useLive() {
   const [live, set] = useState({
@@ -24,17 +27,28 @@ function useLive() {
     ...{ connected: false, away: null },
   })
   useEffect(() => {
-    const source = new EventSource('api/live')
-    const on = (name, next) =>
-      source.addEventListener(name, (event) =>
-        set((before) => ({ ...before, ...next(before, JSON.parse(event.data)) })),
-      )
-    source.addEventListener('open', () => set((before) => ({ ...before, connected: true })))
-    source.addEventListener('error', () => set((before) => ({ ...before, connected: false })))
-    on('health', (_, health) => ({ health }))
-    on('away', (_, { message }) => ({ away: message }))
-    on('state', stateAfter)
-    return () => source.close()
+    let [source, timer] = []
+    const connect = () => {
+      source = new EventSource('api/live')
+      const on = (name, next) =>
+        source.addEventListener(name, (event) =>
+          set((before) => ({ ...before, ...next(before, JSON.parse(event.data)) })),
+        )
+      source.addEventListener('open', () => set((before) => ({ ...before, connected: true })))
+      source.addEventListener('error', () => {
+        set((before) => ({ ...before, connected: false }))
+        // A browser gives up at the first answer of a proxy or of a server that is closing.
+        if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, RECONNECT_MS)
+      })
+      on('health', (_, health) => ({ health }))
+      on('away', (_, { message }) => ({ away: message }))
+      on('state', stateAfter)
+    }
+    connect()
+    return () => {
+      clearTimeout(timer)
+      source.close()
+    }
   }, [])
   return live
 }
@@ -106,7 +120,7 @@ function Page() {
             )
             done()
           },
-          (error) => say(error.message),
+          (error) => say(short(error.message)),
         ),
     })
   const names = Object.keys(PANELS).filter(
@@ -125,7 +139,7 @@ function Page() {
     <main ref=${main} tabindex="-1">
       <h1>${title}</h1>
       <${Problem} text=${about.problem} />
-      ${live.away !== null && html`<p class="note problem" role="alert">Redis does not answer: ${live.away} The numbers below are the last known.</p>`}
+      ${live.away !== null && html`<p class="note problem" role="alert">Redis does not answer: ${short(live.away)} The numbers below are the last known.</p>`}
       ${about.value !== null && !about.value.mayChange && html`<p class="note">You may look, and not change.</p>`}
       ${about.value !== null && html`<${Panel} ...${{ live, query, go, act, about: about.value }} />`}
     </main>

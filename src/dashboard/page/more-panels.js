@@ -1,6 +1,6 @@
 import { html, useState } from './htm-preact.js'
 import { ask, change } from './api.js'
-import { bytes, count, duration, millis, time } from './format.js'
+import { bytes, count, duration, millis, short, time, visible } from './format.js'
 import { Grid, More, Problem, Search, Words, useAnswer, useList } from './parts.js'
 
 /** What rate limits have counted. */
@@ -37,7 +37,7 @@ export function Limits({ query, go, act, about, live }) {
   const button = {
     name: 'Change',
     cell: (row) =>
-      html`<button type="button" onClick=${() => reset(row)} aria-label=${`Forget ${row.scope} ${row.identity}`}>
+      html`<button type="button" onClick=${() => reset(row)} aria-label=${short(`Forget ${row.scope} ${row.identity}`)}>
         Forget
       </button>`,
   }
@@ -85,6 +85,14 @@ function usedOf({ used, windowMs }, limiter) {
   return `${used === undefined || used === null ? 'some' : count(used)}${of} in ${duration(windowMs)}`
 }
 
+const SESSION_COLUMNS = [
+  { name: 'Session', cell: ({ handle }) => html`<span class="key">${handle}</span>` },
+  { name: 'Described as', cell: ({ descriptor }) => descriptor ?? '-' },
+  { name: 'Created', cell: ({ createdAt }) => time(createdAt) },
+  { name: 'Last seen', cell: ({ lastSeenAt }) => time(lastSeenAt) },
+  { name: 'Ends', cell: ({ expiresAt }) => time(expiresAt) },
+]
+
 /** The sessions of one subject. */
 export function Sessions({ query, go, act, about }) {
   const subject = query.get('subject') ?? ''
@@ -110,13 +118,6 @@ export function Sessions({ query, go, act, about }) {
     event.preventDefault()
     go('sessions', { subject: new FormData(event.target).get('subject') })
   }
-  const columns = [
-    { name: 'Session', cell: ({ handle }) => html`<span class="key">${handle}</span>` },
-    { name: 'Described as', cell: ({ descriptor }) => descriptor ?? '-' },
-    { name: 'Created', cell: ({ createdAt }) => time(createdAt) },
-    { name: 'Last seen', cell: ({ lastSeenAt }) => time(lastSeenAt) },
-    { name: 'Ends', cell: ({ expiresAt }) => time(expiresAt) },
-  ]
   const button = {
     name: 'Change',
     cell: (row) =>
@@ -125,7 +126,11 @@ export function Sessions({ query, go, act, about }) {
   const items = found.value?.items ?? []
   return html`<form onSubmit=${submit}>
       <label class="wide"
-        >Subject: whose sessions, such as a user's id<input name="subject" value=${subject} required
+        >Subject: whose sessions, such as a user's id<input
+          name="subject"
+          key=${subject}
+          defaultValue=${subject}
+          required
       /></label>
       <button class="main">List</button>
     </form>
@@ -133,12 +138,12 @@ export function Sessions({ query, go, act, about }) {
     ${
       subject !== '' &&
       html`<section class="card">
-        <h2>Sessions of ${subject}</h2>
+        <h2>Sessions of ${short(subject)}</h2>
         <${Grid}
           label="Sessions"
           rows=${items}
           empty="No sessions."
-          columns=${about.mayChange ? [...columns, button] : columns}
+          columns=${about.mayChange ? [...SESSION_COLUMNS, button] : SESSION_COLUMNS}
         />
         ${about.mayChange && items.length > 0 && html`<div class="buttons"><button type="button" onClick=${all}>End all …</button></div>`}
       </section>`
@@ -197,7 +202,7 @@ export function Health({ live }) {
               { name: 'What to do', cell: ({ advice }) => advice },
             ]}
           />
-          ${doctor.prefixes.length > 0 && html`<p>Other prefixes on these servers: ${doctor.prefixes.join(', ')}</p>`}
+          ${doctor.prefixes.length > 0 && html`<p>Other prefixes on these servers: ${short(doctor.prefixes.join(', '))}</p>`}
           <details>
             <summary>Settings in force, secrets masked</summary>
             <pre tabindex="0" aria-label="Settings">${JSON.stringify(doctor.settings, undefined, 2)}</pre>
@@ -278,11 +283,21 @@ export function Explain({ query, go, act, about }) {
         </select></label
       >
       <label class="wide"
-        >Path and query, or a URL<input name="url" value=${asked.url} required placeholder="/products/42?color=red"
+        >Path and query, or a URL<input
+          name="url"
+          key=${asked.url}
+          defaultValue=${asked.url}
+          required
+          placeholder="/products/42?color=red"
       /></label>
       <label class="wide"
-        >Fields, one a line<textarea name="headers" rows="2" placeholder="Accept-Language: de">
-${asked.headers}</textarea>
+        >Fields, one a line<textarea
+          name="headers"
+          rows="2"
+          placeholder="Accept-Language: de"
+          key=${asked.headers}
+          defaultValue=${asked.headers}
+        />
       </label>
       <button class="main">Explain</button>
     </form>
@@ -296,18 +311,18 @@ function Explained({ found }) {
   return html`<section class="card" aria-label="Explanation">
     <dl class="fields">
       <dt>Route</dt>
-      <dd>${route}</dd>
+      <dd>${visible(route)}</dd>
       <dt>Outcome</dt>
       <dd><strong class=${outcome}>${outcome}</strong> (${reason}): ${meaning}</dd>
       ${
         key !== undefined &&
         html`<dt>Key</dt>
-          <dd class="key">${key}</dd>`
+          <dd class="key">${visible(key)}</dd>`
       }
       ${
         vary.length > 0 &&
         html`<dt>Varies by</dt>
-          <dd>${vary.join(', ')}</dd>`
+          <dd>${visible(vary.join(', '))}</dd>`
       }
       ${
         entry !== undefined &&

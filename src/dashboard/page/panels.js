@@ -1,6 +1,6 @@
 import { html, useState } from './htm-preact.js'
 import { ask, change } from './api.js'
-import { bytes, count, duration, millis, percent, sumOf, time } from './format.js'
+import { bytes, count, duration, millis, percent, short, sumOf, time, visible } from './format.js'
 import { Chart, Grid, More, Problem, Reasons, Search, useAnswer, useList } from './parts.js'
 
 const STALE_CLASS = 'dim'
@@ -34,7 +34,7 @@ export function Overview({ live, about }) {
           { name: 'Route', cell: ({ origin }) => origin },
           {
             name: 'Key',
-            cell: ({ key }) => (key === undefined ? '' : html`<a class="key" href=${entryLink(key)}>${key}</a>`),
+            cell: ({ key }) => (key === undefined ? '' : html`<a class="key" href=${entryLink(key)}>${short(key)}</a>`),
           },
           { name: 'Took', number: true, cell: ({ ms }) => (ms === undefined ? '' : millis(ms)) },
         ]}
@@ -80,7 +80,8 @@ export function Routes({ live, about, query }) {
         columns=${[
           {
             name: 'Route or namespace',
-            cell: ({ name }) => html`<a href=${`#/routes?name=${encodeURIComponent(name)}`}>${name}</a>`,
+            cell: ({ name }) =>
+              html`<a class="long" href=${`#/routes?name=${encodeURIComponent(name)}`}>${short(name)}</a>`,
           },
           { name: 'Lookups', number: true, cell: ({ lookups }) => count(lookups) },
           { name: 'A second', number: true, cell: (origin) => (live.rates.get(origin.name) ?? 0).toFixed(1) },
@@ -115,9 +116,9 @@ function Route({ origin, words, minute }) {
     'bytes stored': bytes(origin.bytes.stored),
   }
   return html`<section class="card">
-      <h2>${origin.name}</h2>
+      <h2>${visible(origin.name)}</h2>
       <${Problem} text=${history.problem} />
-      <${Chart} history=${history.value} title=${`Share answered from the cache, ${origin.name}`} />
+      <${Chart} history=${history.value} title=${`Share answered from the cache, ${short(origin.name)}`} />
       <dl class="numbers">
         ${Object.entries(numbers).map(
           ([name, value]) =>
@@ -159,12 +160,12 @@ export function Entries({ query, go, act, about }) {
           {
             name: 'Key',
             cell: ({ key }) =>
-              html`<a class="key" href=${`#/entries?${new URLSearchParams({ search, key })}`}>${key}</a>`,
+              html`<a class="key" href=${`#/entries?${new URLSearchParams({ search, key })}`}>${short(key)}</a>`,
           },
           { name: 'Kind', cell: ({ kind, status }) => (kind === 'response' ? status : kind) },
           {
             name: 'State',
-            cell: ({ state, reasons }) => html`<span class=${state} title=${reasons.join('; ')}>${state}</span>`,
+            cell: ({ state, reasons }) => html`<span class=${state} title=${short(reasons.join('; '))}>${state}</span>`,
           },
           { name: 'Age', number: true, cell: ({ ageMs }) => duration(ageMs) },
           { name: 'Fresh for', number: true, cell: ({ freshForMs }) => duration(freshForMs) },
@@ -201,7 +202,7 @@ function Entry({ name, act, about, onChange }) {
     ask('body', { key: name }).then(setBody, (error) => setBody({ text: error.message, contentType: '' }))
   const found = entry.value
   return html`<section class="card" aria-label="Entry">
-    <h2 class="key">${name}</h2>
+    <h2 class="key">${visible(name)}</h2>
     <${Problem} text=${entry.problem} />
     ${
       found !== null &&
@@ -229,11 +230,11 @@ function Entry({ name, act, about, onChange }) {
 function EntryFields({ found }) {
   return html`<dl class="fields">
       <dt>State</dt>
-      <dd><span class=${found.state}>${found.state}</span>: ${found.reasons.join('; ')}</dd>
+      <dd><span class=${found.state}>${found.state}</span>: ${visible(found.reasons.join('; '))}</dd>
       <dt>Kind</dt>
       <dd>${found.kind}${found.kind === 'response' ? `, status ${found.status}` : ''}</dd>
       <dt>Key in Redis</dt>
-      <dd class="key">${found.redisKey}</dd>
+      <dd class="key">${visible(found.redisKey)}</dd>
       <dt>Stored</dt>
       <dd>${time(found.storedAt)}, age ${duration(found.ageMs)}</dd>
       <dt>Fresh for</dt>
@@ -262,8 +263,8 @@ function EntryFields({ found }) {
     <dl class="fields">
       ${found.headers.map(
         ([field, value]) =>
-          html`<dt class="key">${field}</dt>
-            <dd class="key">${value}</dd>`,
+          html`<dt class="key">${visible(field)}</dt>
+            <dd class="key">${visible(value)}</dd>`,
       )}
     </dl>`
 }
@@ -293,10 +294,10 @@ export function Groups({ query, go, act, about }) {
     name: 'Change',
     cell: (row) =>
       html`<span class="buttons">
-        <button type="button" onClick=${() => evict(row, true)} aria-label=${`Make stale ${row.name}`}>
+        <button type="button" onClick=${() => evict(row, true)} aria-label=${`Make stale ${short(row.name)}`}>
           Make stale
         </button>
-        <button type="button" onClick=${() => evict(row, false)} aria-label=${`Evict ${row.name}`}>Evict</button>
+        <button type="button" onClick=${() => evict(row, false)} aria-label=${`Evict ${short(row.name)}`}>Evict</button>
       </span>`,
   }
   return html`<${Search}

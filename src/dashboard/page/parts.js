@@ -1,5 +1,8 @@
 import { html, useEffect, useRef, useState } from './htm-preact.js'
-import { clock, count, percent, sumOf } from './format.js'
+import { clock, count, percent, short, sumOf, visible } from './format.js'
+
+/** Characters of a cell from which on it may break within a word. */
+const LONG = 24
 
 /**
  * A table with the roles of one, which a phone shows as cards. Columns: name, cell of a row, `number`, `row` for the cell
@@ -13,9 +16,9 @@ export function Grid({ label, columns, rows, empty = 'Nothing.' }) {
     return html`<td
       role="cell"
       data-label=${column.name}
-      class=${`${column.number ? 'number' : ''} ${isNone ? 'none' : ''}`}
+      class=${`${column.number ? 'number' : ''} ${isNone ? 'none' : ''} ${String(shown).length > LONG ? 'long' : ''}`}
     >
-      ${shown}
+      ${typeof shown === 'string' ? short(shown) : shown}
     </td>`
   }
   return html`<table class="grid" role="table" aria-label=${label}>
@@ -40,7 +43,9 @@ export function Grid({ label, columns, rows, empty = 'Nothing.' }) {
 
 /** A text whose parts between backquotes are code. */
 export function Words({ text }) {
-  return text.split('`').map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : part))
+  return visible(text)
+    .split('`')
+    .map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : part))
 }
 
 /** Reasons in words, with what to do about each; the most frequent first. */
@@ -150,7 +155,7 @@ export function useAnswer(askIt, key) {
 
 /** A problem that keeps a part of the page from being shown. */
 export function Problem({ text }) {
-  return text === null ? null : html`<p class="note problem" role="alert">${text}</p>`
+  return text === null ? null : html`<p class="note problem" role="alert">${short(text)}</p>`
 }
 
 /** A dialog that asks before something is destroyed: `{ text, action, run }`. Escape and Cancel close it. */
@@ -165,7 +170,7 @@ export function Confirm({ question, onClose }) {
     question.run()
   }
   return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="question">
-    <h2 id="question">${question?.text ?? ''}</h2>
+    <h2 id="question">${question === null ? '' : short(question.text)}</h2>
     <div class="buttons">
       <button type="button" class="main" onClick=${act}>${question?.action ?? ''}</button>
       <button type="button" onClick=${onClose}>Cancel</button>
@@ -231,13 +236,16 @@ export function More({ list, what }) {
   </div>`
 }
 
+/** `defaultValue`, and a new field for a new value: `value` would undo at each live report what was typed meanwhile. */
 export function Search({ label, value, onSearch, placeholder }) {
   const submit = (event) => {
     event.preventDefault()
     onSearch(new FormData(event.target).get('search'))
   }
   return html`<form onSubmit=${submit} role="search">
-    <label class="wide">${label}<input name="search" type="search" value=${value} placeholder=${placeholder} /></label>
+    <label class="wide"
+      >${label}<input name="search" type="search" key=${value} defaultValue=${value} placeholder=${placeholder}
+    /></label>
     <button class="main">Search</button>
   </form>`
 }
