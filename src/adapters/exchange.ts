@@ -58,6 +58,11 @@ export class RequestProperty<T> {
     return (owner as Record<symbol, T | undefined>)[this.#name]
   }
 
+  /** Whether this very object has it, and not one that it was derived from. */
+  has(owner: object): boolean {
+    return Object.hasOwn(owner, this.#name)
+  }
+
   set(owner: object, value: T): void {
     ;(owner as Record<symbol, T | undefined>)[this.#name] = value
   }

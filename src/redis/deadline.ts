@@ -69,6 +69,9 @@ export abstract class Pending extends Due {
     this.deadlines = undefined
     this.previous.next = this.next
     this.next.previous = this.previous
+    // A command that was moved to old space would keep those beside it alive, and these their neighbours.
+    this.next = this
+    this.previous = this
     deadlines.ended(this.budget)
     return true
   }

@@ -77,7 +77,7 @@ function used(): number {
 }
 
 const policy = resolveHttpPolicy({ ttl: '1h' }, [])
-const plan = planRequest({ method: 'GET', header: () => undefined } as never, policy)
+const plan = planRequest({ method: 'GET', header: () => undefined }, policy)
 
 function answer(local: LocalReader, key: string): void {
   const entry = local.entry({ key })

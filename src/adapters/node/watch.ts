@@ -4,7 +4,7 @@ import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { BackgroundRun } from '../../route/request.js'
 import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
-import { backgroundRuns, type Presented } from '../exchange.js'
+import { backgroundRuns, type Presented, RequestProperty } from '../exchange.js'
 import { sessionOf } from '../sessions.js'
 import { reportPeer, watchPeer } from './peer-watch.js'
 
@@ -307,8 +307,8 @@ function watchMessage(message: IncomingMessage, watch: ReadWatch): void {
   if (message.httpVersionMajor < 2) setFieldProperty(message, 'headersDistinct', undefined)
 }
 
-/** Watched objects, and their watches. */
-const watches = new WeakMap<object, ReadWatch>()
+/** The watches of watched objects. */
+const watches = new RequestProperty<ReadWatch>()
 
 export function watchOf(object: object): ReadWatch | undefined {
   return watches.get(object)
