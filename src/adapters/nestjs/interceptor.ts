@@ -12,7 +12,7 @@ import {
 } from '@nestjs/common'
 import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Observable, of, tap } from 'rxjs'
+import { NEVER, type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
@@ -25,16 +25,19 @@ import {
   Field,
   fieldsOf,
   type FieldSnapshot,
+  type FieldTarget,
   groupFields,
   mergedValue,
   NO_FIELDS,
+  setFields,
   snapshotFields,
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
 import { principalOfSession } from '../sessions.js'
 import { routedOf } from '../node/routed.js'
-import { intercept, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
+import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
+import { RateLimitInterceptor } from './rate-limit.js'
 import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
@@ -43,7 +46,15 @@ type Answer = Observable<unknown>
 interface PlatformResponse {
   readonly raw?: ServerResponse
   getHeaders(): Record<string, unknown>
-  send(): unknown
+  send(body?: Buffer): unknown
+}
+
+/** What Fastify's reply has in addition. */
+interface FastifyResponse extends PlatformResponse {
+  code(status: number): unknown
+  header(name: string, value: string | string[]): unknown
+  getHeader(name: string): string | number | string[] | undefined
+  removeHeader(name: string): unknown
 }
 
 /** The members of both platforms' applications that are used here. */
@@ -69,6 +80,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
   readonly #discovery: DiscoveryService
   readonly #principal: PrincipalOf<HttpRequest> | undefined
   #host: Host | undefined
+  #container: NestContainer | undefined
 
   constructor(redis: Redis, adapter: HttpAdapterHost, discovery: DiscoveryService, { principal }: PrincipalOption) {
     this.#redis = redis
@@ -137,6 +149,8 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
       const ambient = (): FieldSnapshot => snapshotFields(platformResponse.getHeaders(), plan.ownFields)
       if (plan.cachedRoute !== undefined) {
         const hit = (outgoing: OutgoingResponse): void => {
+          if (this.#isAlone && canSend(request, outgoing))
+            return answer(sendItself(response, platformResponse, outgoing))
           replaceByHit(visit, platformResponse, plan, outgoing)
           answer(ANSWERED)
         }
@@ -160,11 +174,26 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     return this.#host
   }
 
-  /** Nest does not expose it; the container of any module has it. */
   get #versioning(): VersioningOptions | undefined {
-    const [controller] = this.#discovery.getControllers()
-    const module = controller?.host as { readonly container?: NestContainer } | undefined
-    return module?.container?.applicationConfig?.getVersioning()
+    return this.#config?.getVersioning()
+  }
+
+  /** Whether no interceptor of the application is around this one. Those of controllers and methods are inside it. */
+  get #isAlone(): boolean {
+    const config = this.#config
+    return (
+      config !== undefined &&
+      config.getGlobalRequestInterceptors().length === 0 &&
+      config.getGlobalInterceptors().every((one) => one === this || one instanceof RateLimitInterceptor)
+    )
+  }
+
+  /** Nest does not expose it; the container of any module has it. */
+  get #config(): NestContainer['applicationConfig'] {
+    this.#container ??= (
+      this.#discovery.getControllers()[0]?.host as { container?: NestContainer } | undefined
+    )?.container
+    return this.#container?.applicationConfig
   }
 
   get #application(): Application {
@@ -198,6 +227,37 @@ function asError(error: unknown): Error {
 
 /** What Nest receives instead of the hit. */
 const ANSWERED: Answer = of(undefined)
+
+/** The usual hit, which needs nothing of what Nest and Fastify do about other statuses and bodies. */
+function canSend({ method }: { readonly method: string }, { status, body }: OutgoingResponse): boolean {
+  return method === 'GET' && status === 200 && body !== null
+}
+
+/**
+ * Where no interceptor could look at the response, the hit is sent from here, through the platform's own `send` and its
+ * hooks. Nest waits for an answer that does not come, and keeps nothing meanwhile.
+ */
+function sendItself(response: ServerResponse, platformResponse: PlatformResponse, outgoing: OutgoingResponse): Answer {
+  const isFastify = platformResponse.raw !== undefined
+  const target = isFastify ? targetOf(platformResponse as FastifyResponse) : response
+  for (const name of REPRESENTATION) if (target.getHeader(name) !== undefined) target.removeHeader(name)
+  if (!isFastify) sendHit(response, outgoing)
+  else if (outgoing.body !== null) {
+    ;(platformResponse as FastifyResponse).code(outgoing.status)
+    setFields(target, fieldsOf(outgoing))
+    platformResponse.send(outgoing.body)
+  }
+  return NEVER
+}
+
+function targetOf(reply: FastifyResponse): FieldTarget {
+  return {
+    getHeader: (name) => reply.getHeader(name),
+    getHeaderNames: () => Object.keys(reply.getHeaders()),
+    setHeader: (name, value) => reply.header(name, value),
+    removeHeader: (name) => reply.removeHeader(name),
+  }
+}
 
 /** Fields of the empty response that Nest creates instead of the hit. */
 const REPRESENTATION = new Set([...BODY_FIELDS, 'etag', 'last-modified', 'location'])
