@@ -15,3 +15,10 @@ export declare const handler: RequestHandler
 export declare const search: RequestHandler
 export declare const login: RequestHandler
 export declare function buildApp(redis: Redis): Express
+
+/** A job of the reader's queue. */
+export interface Job {
+  readonly customer: string
+  run(): Promise<void>
+}
+export declare const queue: { delay(job: Job, seconds: number): Promise<void> }

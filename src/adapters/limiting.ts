@@ -53,8 +53,7 @@ export function applyLimit<Req>(
   limit: RouteLimit<Req>,
   request: LimitedRequest<Req>,
 ): MaybePromise<LimitOutcome | undefined> {
-  return chain(limit.check(request), (admission) => {
-    if (admission === undefined) return undefined
+  return limit.check<LimitOutcome>(request, (admission) => {
     const before = owned(owner)[ADMISSIONS]
     const all = before === undefined ? [admission] : [...before, admission]
     owned(owner)[ADMISSIONS] = all

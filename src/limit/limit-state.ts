@@ -59,11 +59,12 @@ function readSection(kind: Algorithm, bytes: Buffer, at: number): readonly [sect
     return [{ kind, start: bytes.readUIntLE(at, 6), units: bytes.readUInt32LE(at + 6) }, at + 10]
   if (kind === 'token-bucket') return [{ kind, at: bytes.readDoubleLE(at), debt: bytes.readDoubleLE(at + 8) }, at + 16]
   const count = bytes.readUInt8(at)
-  const newest = bytes.readUIntLE(at + 1, 6)
-  const first = at + 7
+  const oldest = bytes.readUIntLE(at + 1, 6)
+  // The sum of all units lies between.
+  const first = at + 11
   const records = Array.from({ length: count }, (_, index) => {
     const record = first + 8 * index
-    return [newest - bytes.readUInt32LE(record), bytes.readUInt32LE(record + 4)] as const
+    return [oldest + bytes.readUInt32LE(record), bytes.readUInt32LE(record + 4)] as const
   })
   return [{ kind, records }, first + 8 * count]
 }

@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../maybe-promise.js'
 import type { Connection } from '../redis/connection.js'
-import { askScript, type Reply } from '../redis/command.js'
+import { askScript, type Reply, type Script } from '../redis/command.js'
 import { type LimitState, windowsOf } from './limit-state.js'
 import type { Rate } from './rate.js'
 import { scripts } from './scripts.js'
@@ -39,25 +39,21 @@ const FORMATS: Readonly<Record<Algorithm, string>> = { 'sliding-window': '1', 'f
 /** One key and one script: every rate of a call is decided together, by Redis' clock. */
 export class RedisLimitStore implements LimitStore {
   readonly #connection: Pick<Connection, 'ask' | 'execute'>
-  /** Microseconds in place of the server's clock, in tests. */
-  readonly #clock: (() => number) | undefined
-  readonly #arguments = new WeakMap<readonly Rate[], readonly string[]>()
+  readonly #script: Script
+  /** A limiter's rates are one list for its whole life. */
+  readonly #arguments = new WeakMap<readonly Rate[], Partial<Record<Algorithm, RateArguments>>>()
 
-  constructor(connection: Pick<Connection, 'ask' | 'execute'>, clock?: () => number) {
+  /** `script`: in place of the one of lua/, in tests. */
+  constructor(connection: Pick<Connection, 'ask' | 'execute'>, script: Script = scripts.limit) {
     this.#connection = connection
-    this.#clock = clock
+    this.#script = script
   }
 
   run(key: string, call: LimitCall): Promise<LimitReply> {
-    const { operation, algorithm, rates, cost, ban, at } = call
-    // Most calls need none of these, and each argument costs as much as a rate.
-    const isPlain = this.#clock === undefined && ban.forMs === 0 && at === undefined
-    const head = operation.charAt(0) + FORMATS[algorithm]
-    const extras = isPlain ? [] : [this.#clock?.() ?? '', ban.after, ban.forMs, at ?? ''].map(String)
-    const args = [isPlain ? head : `${head}+`, String(cost), ...extras, ...this.#argumentsOf(rates)]
+    const args = this.#argumentsOf(call)
     return new Promise((resolve, onError) => {
       const onReply = (reply: Reply): void => resolve(parseReply(reply))
-      askScript(this.#connection, scripts.limit, [key], args, undefined, { onReply, onError })
+      askScript(this.#connection, this.#script, [key], args, undefined, { onReply, onError })
     })
   }
 
@@ -65,14 +61,31 @@ export class RedisLimitStore implements LimitStore {
     await this.#connection.execute(['UNLINK', key], key)
   }
 
-  /** A limiter's rates are one list for its whole life. */
-  #argumentsOf(rates: readonly Rate[]): readonly string[] {
-    const known = this.#arguments.get(rates)
-    if (known !== undefined) return known
-    const made = rates.flatMap(({ limit, windowMs, burst }) => [String(limit), String(windowMs), String(burst)])
-    this.#arguments.set(rates, made)
-    return made
+  /** Most calls are hits of one unit, and each argument costs as much as a rate. */
+  #argumentsOf({ operation, algorithm, rates, cost, ban, at }: LimitCall): readonly string[] {
+    let known = this.#arguments.get(rates)
+    if (known === undefined) this.#arguments.set(rates, (known = {}))
+    const { hit, units } = (known[algorithm] ??= rateArguments(algorithm, rates))
+    if (operation === 'hit' && cost === 1 && ban.forMs === 0) return hit
+    const extras = [cost, ban.after, ban.forMs, at ?? ''].map(String)
+    return [`${operation.charAt(0)}${FORMATS[algorithm]}+`, ...extras, ...units]
   }
+}
+
+/** Arguments of the script. */
+interface RateArguments {
+  /** Of a plain hit, all of them. */
+  readonly hit: readonly string[]
+  /** Of the rates alone. */
+  readonly units: readonly string[]
+}
+
+function rateArguments(algorithm: Algorithm, rates: readonly Rate[]): RateArguments {
+  const numbers = rates.flatMap(({ limit, windowMs, burst }) =>
+    algorithm === 'token-bucket' ? [limit, windowMs, burst] : [limit, windowMs],
+  )
+  const units = numbers.map(String)
+  return { hit: [`h${FORMATS[algorithm]}`, ...units], units }
 }
 
 /** What the script returns: numbers of eight bytes each. */

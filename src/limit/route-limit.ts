@@ -1,5 +1,5 @@
 import { describeValue, isOptionsObject, OptionsError } from '../errors.js'
-import { chain, type MaybePromise } from '../maybe-promise.js'
+import type { MaybePromise } from '../maybe-promise.js'
 import { rateLimitFields, type Field, type RateLimitHeaders, type Refusal, refusalOf } from './fields.js'
 import { addressIdentity, IPV6_SUBNET } from './identity.js'
 import { costProblem, type RateLimiterOptions, resolveLimiter } from './options.js'
@@ -141,17 +141,26 @@ export class RouteLimit<Req> {
     this.#rates = this.#named(limiter.policy.rates)
   }
 
-  /** Undefined: the request is not limited. Fails only with what the options' own functions throw. */
-  check(request: LimitedRequest<Req>): MaybePromise<Admission | undefined> {
+  /**
+   * Calls `next` with the admission; undefined: the request is not limited. Fails only with what `next` and the options' own
+   * functions throw.
+   */
+  check<T>(
+    request: LimitedRequest<Req>,
+    next: (admission: Admission) => MaybePromise<T>,
+  ): MaybePromise<Awaited<T> | undefined> {
     const { skip, per, rate, cost = 1 } = this.#options
     if (request.isPreflight) return undefined
     if (skip === undefined && per === undefined && typeof rate !== 'function' && typeof cost === 'number') {
-      return this.#hit(this.#address(request), this.#rates, cost)
+      return this.#hit(this.#address(request), this.#rates, cost, next)
     }
-    return this.#checkLater(request)
+    return this.#checkLater(request, next)
   }
 
-  async #checkLater({ native, ...request }: LimitedRequest<Req>): Promise<Admission | undefined> {
+  async #checkLater<T>(
+    { native, ...request }: LimitedRequest<Req>,
+    next: (admission: Admission) => MaybePromise<T>,
+  ): Promise<Awaited<T> | undefined> {
     const { skip, per, rate, cost = 1 } = this.#options
     if ((await skip?.(native)) === true) return undefined
     const given = typeof rate === 'function' ? await rate(native) : undefined
@@ -162,13 +171,21 @@ export class RouteLimit<Req> {
     const problem = costProblem(units)
     if (problem !== undefined)
       throw new OptionsError(`result of a function of rateLimit (${this.#limiter.name})`, [problem])
-    return this.#hit(identity, rates, units)
+    return this.#hit(identity, rates, units, next)
   }
 
-  #hit(identity: Identity | undefined, rates: readonly Rate[], cost: number): MaybePromise<Admission | undefined> {
-    if (identity === undefined || identity === '') return this.#unidentified(rates)
+  #hit<T>(
+    identity: Identity | undefined,
+    rates: readonly Rate[],
+    cost: number,
+    next: (admission: Admission) => MaybePromise<T>,
+  ): MaybePromise<Awaited<T> | undefined> {
+    if (identity === undefined || identity === '') {
+      const unidentified = this.#unidentified(rates)
+      return unidentified && (next(unidentified) as MaybePromise<Awaited<T>>)
+    }
     const refundable = this.#options.countWhen !== undefined
-    return chain(this.#limiter.hit(identity, { cost, rates, refundable }), (verdict) => this.#admit(verdict))
+    return this.#limiter.decide(identity, { cost, rates, refundable }, (verdict) => next(this.#admit(verdict)))
   }
 
   #admit(verdict: RateLimitVerdict): Admission {

@@ -67,25 +67,6 @@ test('login lockout: only failed logins count, attempts under way as well, and a
   expect(await login('right')).toBe(200)
 })
 
-test('a cost that is known afterwards: the most is reserved, and the rest given back', async () => {
-  const redis = createRedis(MEMORY)
-  onTestFinished(() => redis.close())
-  const tokens = redis.rateLimiter('tokens', { rate: '100/day' })
-  const complete = async (used: number) => {
-    const verdict = await tokens.hit('ann', { cost: 60 })
-    if (!verdict.allowed) return false
-    await tokens.refund(verdict, { cost: 60 - used })
-    return true
-  }
-  expect([await complete(20), await complete(20), await complete(10), await complete(1)]).toEqual([
-    true,
-    true,
-    true,
-    false,
-  ])
-  expect((await tokens.peek('ann')).remaining).toBe(50)
-})
-
 test('the limit of an application counts unknown routes, and neither preflights nor what a route leaves out', async () => {
   const app = await fastify({ rateLimit: '3/hour' })
   app.get('/free', { config: { rateLimit: false } }, async () => 'free')

@@ -30,7 +30,7 @@ import type { NodeRequestOptions } from '../node/request.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
 import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
-import { type FastifyRateLimit, limitApplication, limitRoutes, settleOnResponse } from './rate-limit.js'
+import { type FastifyRateLimit, limitApplication, limitRoutes } from './rate-limit.js'
 
 export type { FastifyNames } from './names.js'
 
@@ -134,7 +134,6 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   }
   const limit = rateLimit ?? defaultLimit(own.redis.settings)
   if (limit !== undefined) limitApplication(app, own.redis, limit, names.rateLimit)
-  settleOnResponse(app)
   const limitRoute = limitRoutes(own.redis, names.rateLimit)
   app.addHook('onRoute', (route) => {
     unseen.delete(route)

@@ -3,8 +3,9 @@ import type { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { isPromise } from '../../maybe-promise.js'
 import { valueAt } from '../declarations.js'
-import { applyLimit, hasToSettle, isPreflight, limitOn, type LimitOutcome, settleLimits } from '../limiting.js'
+import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
+import { settleWhenSent } from '../node/rate-limit.js'
 
 /** Rates or options of a route's `config.rateLimit`. */
 export type FastifyRateLimit = RateLimitInput<FastifyRequest>
@@ -70,26 +71,22 @@ function limitedBy(redis: Redis, input: FastifyRateLimit, where: string, route: 
   return { stage: declared.at === 'request' ? 'onRequest' : 'preHandler', hook }
 }
 
-/** Refunds what does not count once the response is known. */
-export function settleOnResponse(app: FastifyInstance): void {
-  app.addHook('onResponse', function redwellSettleLimits(request, reply, done) {
-    if (hasToSettle(request)) settleLimits(request, reply.statusCode)
-    done()
-  })
-}
-
 function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<FastifyRequest>) {
   return function redwellRateLimit(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const proceed = (outcome: LimitOutcome | undefined): void => {
       if (outcome === undefined) return done()
       for (const [name, value] of outcome.fields) reply.header(name, value)
-      if (outcome.answer === undefined) return done(outcome.error)
+      if (outcome.answer === undefined) {
+        // Not by a hook, which would cost every request of the application its listeners.
+        settleWhenSent(reply.raw)
+        return done(outcome.error)
+      }
       const { status, fields, body } = outcome.answer
       for (const [name, value] of fields) reply.header(name, value)
       reply.code(status).send(body)
     }
     try {
-      const outcome = applyLimit(request, declared, limit, {
+      const outcome = applyLimit(reply.raw, declared, limit, {
         native: request,
         address: unwatched(() => request.ip),
         isPreflight: isPreflight(request.method, (name) => request.headers[name]),

@@ -3,73 +3,144 @@
 -- State: format byte (1 sliding window, 2 fixed window, 3 token bucket), flag byte (1: a ban section follows), then
 --   ban        u48 banned until (ms)  u32 refusals  u48 first of them (ms)
 --   section    u32 window (ms), then
---     sliding  u8 records  u48 newest (ms)  { u32 ms before the newest  u32 units } oldest first
+--     sliding  u8 records  u48 oldest (ms)  u32 units of all  { u32 ms after the oldest  u32 units } oldest first
 --     fixed    u48 start (ms)  u32 units
 --     bucket   f64 time (us)  f64 us until it is empty
 -- KEYS  1 state
--- ARGV  1 operation (h hit, p peek, r refund, b block), format byte, + where the four in brackets follow  2 cost
---       [3 time in us, '' for the server's  4 ban after so many refusals, 0: never  5 ban length in ms
---       6 refund: time of the hit in ms, '' for the oldest]  then limit, window in ms, burst of each rate
+-- ARGV  1 operation (h hit, p peek, r refund, b block), format byte, + where the four in brackets follow
+--       [2 cost, without it 1  3 ban after so many refusals, 0: never  4 ban length in ms
+--       5 refund: time of the hit in ms, '' for the oldest]  then of each rate: limit, window in ms, of a bucket its burst
 -- Returns f64 numbers, little-endian, which are cheaper to make than text: allowed (1 or 0), time in ms, banned until (ms, 0:
 --   not), then for each rate: remaining, ms until all is back, ms until the call would be allowed (-1: never), ms until the
 --   next unit
-local op, format, cost = string.sub(ARGV[1], 1, 1), tonumber(string.sub(ARGV[1], 2, 2)), tonumber(ARGV[2])
-local us, after, forMs, hitAt, first = nil, 0, 0, nil, 3
-if #ARGV[1] == 3 then
-  us, after, forMs, hitAt, first = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), 7
-end
-if not us then
-  local time = redis.call('TIME')
-  us = time[1] * 1000000 + time[2]
-end
+local head, EPSILON = ARGV[1], 1e-6
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local state = redis.call('GET', KEYS[1]) or ''
 
--- Nearly every call: a hit of sliding windows whose state has the sections of just these windows, in their order. It has
--- no closure and hardly a table, which cost as much as all commands. What follows below does the same for everything.
+-- Nearly every call: a hit of one rate that costs one unit, where nothing has run out. Neither closures nor tables, which
+-- cost as much as all commands. What follows below does the same for everything.
+if head == 'h1' and #ARGV == 3 then
+  local limit, window, size = tonumber(ARGV[2]), tonumber(ARGV[3]), #state
+  if size == 0 then
+    redis.call('SET', KEYS[1], struct.pack('<I2I4BI6I4I4I4', 1, window, 1, now, 1, 0, 1), 'PX', window + 1)
+    return struct.pack('<ddddddd', 1, now, 0, limit - 1, window + 1, 0, window + 1)
+  elseif size >= 25 then
+    local kind, own, count, oldest, units = struct.unpack('<I2I4BI6I4', state)
+    local after, last = struct.unpack('<I4I4', state, size - 7)
+    local newest = oldest + after
+    local at = math.max(now, newest)
+    if kind == 1 and own == window and size == 17 + 8 * count and oldest + window >= at then
+      if units < limit then
+        local joins = newest == at or (limit > 16 and math.floor(newest * 16 / window) == math.floor(at * 16 / window))
+        local bytes
+        if joins and count == 1 then
+          oldest = at
+          bytes = struct.pack('<I2I4BI6I4I4I4', 1, window, 1, at, units + 1, 0, last + 1)
+        elseif joins then
+          bytes = struct.pack('<I2I4BI6I4', 1, window, count, oldest, units + 1)
+            .. string.sub(state, 18, size - 8)
+            .. struct.pack('<I4I4', at - oldest, last + 1)
+        else
+          bytes = struct.pack('<I2I4BI6I4', 1, window, count + 1, oldest, units + 1)
+            .. string.sub(state, 18)
+            .. struct.pack('<I4I4', at - oldest, 1)
+        end
+        redis.call('SET', KEYS[1], bytes, 'PX', at + window + 1 - now)
+        return struct.pack('<ddddddd', 1, now, 0, limit - units - 1, window + 1, 0, oldest + window + 1 - at)
+      elseif units == limit then
+        local back = oldest + window + 1 - at
+        return struct.pack('<ddddddd', 0, now, 0, 0, newest + window + 1 - at, back, back)
+      end
+    end
+  end
+elseif head == 'h2' and #ARGV == 3 and (#state == 16 or state == '') then
+  local limit, window, start, units = tonumber(ARGV[2]), tonumber(ARGV[3]), now, 0
+  local kind, own = 2, window
+  if state ~= '' then kind, own, start, units = struct.unpack('<I2I4I6I4', state) end
+  if kind == 2 and own == window then
+    local at = math.max(now, start)
+    if at >= start + window then start, units = at, 0 end
+    local ends = start + window - at
+    if units >= limit then return struct.pack('<ddddddd', 0, now, 0, 0, ends, ends, ends) end
+    redis.call('SET', KEYS[1], struct.pack('<I2I4I6I4', 2, window, start, units + 1), 'PX', start + window - now)
+    return struct.pack('<ddddddd', 1, now, 0, limit - units - 1, ends, 0, ends)
+  end
+elseif head == 'h3' and #ARGV == 4 and (#state == 22 or state == '') then
+  local limit, window, burst = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local kind, own, at, debt, unit = 3, window, us, 0, window * 1000 / limit
+  if state ~= '' then kind, own, at, debt = struct.unpack('<I2I4dd', state) end
+  local drained = math.max(us, at)
+  debt = math.max(0, debt - (drained - at))
+  local ends = math.ceil((drained + debt + unit) / 1000)
+  -- What is refused takes the way of everything.
+  if kind == 3 and own == window and debt / unit + 1 - burst <= EPSILON and ends > now then
+    debt = debt + unit
+    local used = debt / unit
+    redis.call('SET', KEYS[1], struct.pack('<I2I4dd', 3, window, drained, debt), 'PX', ends - now)
+    local left = math.max(0, math.floor(burst - used + EPSILON))
+    local nextUnit = math.ceil((used - math.ceil(used - EPSILON) + 1) * unit / 1000 - EPSILON)
+    return struct.pack('<ddddddd', 1, now, 0, left, math.ceil(used * unit / 1000 - EPSILON), 0, nextUnit)
+  end
+end
+
+local op, format, cost, after, forMs, hitAt, first = string.sub(head, 1, 1), tonumber(string.sub(head, 2, 2)), 1, 0, 0, nil, 2
+if #head == 3 then
+  cost, after, forMs, hitAt, first = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), 6
+end
+-- Arguments of a rate.
+local stride = format == 3 and 3 or 2
+
+-- The next most frequent: a hit of sliding windows whose state has the sections of just these windows, in their order.
 if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or string.sub(state, 1, 2) == '\1\0') then
   local size, pos, allowed, known, rates = #state, 3, 1, true, {}
-  for index = first, #ARGV, 3 do
+  for index = first, #ARGV, 2 do
     local limit, window = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
-    local log, from, to, units, at, newest = nil, 1, 0, 0, now, now
+    local log, from, to, units, at, oldest = nil, 1, 0, 0, now, now
     if size > 0 then
       local own, count = 0, 0
-      if pos + 10 <= size then own, count, newest, pos = struct.unpack('<I4BI6', state, pos) end
+      if pos + 14 <= size then own, count, oldest, units, pos = struct.unpack('<I4BI6I4', state, pos) end
       to = 2 * count
-      if own ~= window or pos + 4 * to > size + 1 then
+      if own ~= window or to == 0 or pos + 4 * to > size + 1 then
         known = false
         break
       end
       log = { struct.unpack(to == 2 and '<I4I4' or '<' .. string.rep('I4', to), state, pos) }
       pos = log[to + 1]
-      at = math.max(now, newest)
-      while from < to and newest - log[from] + window < at do from = from + 2 end
-      for record = from + 1, to, 2 do units = units + log[record] end
+      at = math.max(now, oldest + log[to - 1])
+      while from < to and oldest + log[from] + window < at do
+        units, from = units - log[from + 1], from + 2
+      end
     end
     if units + cost > limit then allowed = 0 end
-    rates[#rates + 1] = { log or {}, from, to, units, at, newest, limit, window }
+    rates[#rates + 1] = { log or {}, from, to, units, at, oldest, limit, window }
   end
   if known and (size == 0 or pos == size + 1) then
     local reply, bytes, last = '', '\1\0', 0
     for index = 1, #rates do
-      local log, from, to, units, at, newest, limit, window = unpack(rates[index])
+      local log, from, to, units, at, oldest, limit, window = unpack(rates[index])
       local reset, retry, nextUnit = 0, 0, window
       if allowed == 1 then
+        local newest = from <= to and oldest + log[to - 1] or 0
         local joins = from <= to
           and (newest == at or (limit > 16 and math.floor(newest * 16 / window) == math.floor(at * 16 / window)))
-        for record = from, to, 2 do log[record] = log[record] + at - newest end
         if not joins then
           to = to + 2
           log[to] = 0
         end
-        log[to - 1], log[to], units = 0, log[to] + cost, units + cost
+        log[to - 1], log[to], units = at - oldest, log[to] + cost, units + cost
+        local base = log[from]
+        if base > 0 then
+          for record = from, to, 2 do log[record] = log[record] - base end
+        end
         local size = to - from + 1
-        local layout = size == 2 and '<I4BI6I4I4' or '<I4BI6' .. string.rep('I4', size)
-        bytes = bytes .. struct.pack(layout, window, size / 2, at, unpack(log, from, to))
+        local layout = size == 2 and '<I4BI6I4I4I4' or '<I4BI6I4' .. string.rep('I4', size)
+        bytes = bytes .. struct.pack(layout, window, size / 2, oldest + base, units, unpack(log, from, to))
         last = math.max(last, at + window + 1)
-        reset, nextUnit = window + 1, window + 1 - log[from]
+        reset, nextUnit = window + 1, oldest + base + window + 1 - at
       elseif from <= to then
-        reset, nextUnit = newest + window + 1 - at, newest - log[from] + window + 1 - at
+        reset, nextUnit = oldest + log[to - 1] + window + 1 - at, oldest + log[from] + window + 1 - at
       end
       local over = units + cost - limit
       if allowed == 0 and over > 0 then
@@ -77,7 +148,7 @@ if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or str
         for record = from, to, 2 do
           over = over - log[record + 1]
           if over <= 0 then
-            retry = newest - log[record] + window + 1 - at
+            retry = oldest + log[record] + window + 1 - at
             break
           end
         end
@@ -101,13 +172,13 @@ if #state >= 2 and string.byte(state, 1) == format then
   while pos <= #state do
     local window, section
     if format == 1 then
-      local count, newest
-      window, count, newest, pos = struct.unpack('<I4BI6', state, pos)
+      local count, oldest, _
+      window, count, oldest, _, pos = struct.unpack('<I4BI6I4', state, pos)
       section = {}
       for index = 1, count do
-        local before, units
-        before, units, pos = struct.unpack('<I4I4', state, pos)
-        section[index] = { newest - before, units }
+        local passed, units
+        passed, units, pos = struct.unpack('<I4I4', state, pos)
+        section[index] = { oldest + passed, units }
       end
     elseif format == 2 then
       local start, units
@@ -153,7 +224,6 @@ local function open(limit, window)
   return { at = at, debt = debt, unit = unit }
 end
 
-local EPSILON = 1e-6
 local function ms(open, units) return math.ceil(units * open.unit / 1000 - EPSILON) end
 
 local function retry(open, limit, window, burst, cost)
@@ -217,9 +287,12 @@ local function pack(window, open)
   if format == 1 then
     local records = open.records
     if #records == 0 then return '', 0 end
-    local newest, parts = records[#records][1], {}
-    for index, record in ipairs(records) do parts[index] = struct.pack('<I4I4', newest - record[1], record[2]) end
-    return struct.pack('<I4BI6', window, #records, newest) .. table.concat(parts), newest + window + 1
+    local oldest, newest, units, parts = records[1][1], records[#records][1], 0, {}
+    for index, record in ipairs(records) do
+      units = units + record[2]
+      parts[index] = struct.pack('<I4I4', record[1] - oldest, record[2])
+    end
+    return struct.pack('<I4BI6I4', window, #records, oldest, units) .. table.concat(parts), newest + window + 1
   elseif format == 2 then
     if open.units == 0 then return '', 0 end
     return struct.pack('<I4I6I4', window, open.start, open.units), open.start + window
@@ -250,8 +323,9 @@ end
 
 if op == 'b' then banned = now + forMs end
 local rates, allowed = {}, banned > now and 0 or 1
-for index = first, #ARGV, 3 do
-  local limit, window, burst = tonumber(ARGV[index]), tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
+for index = first, #ARGV, stride do
+  local limit, window = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
+  local burst = format == 3 and tonumber(ARGV[index + 2]) or limit
   local opened = open(limit, window)
   if op == 'r' then giveBack(opened, limit, window, cost, hitAt) end
   rates[#rates + 1] = { opened, limit, window, burst }
