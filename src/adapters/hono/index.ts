@@ -117,7 +117,7 @@ export function cache(options: HonoCacheOptions): MiddlewareHandler {
     const visit = visitOf(c, next, 'cache')
     const cachedRoute = declared.on(visit.host, nameOf(routeOf(c)))
     if (!isCacheable(c.req.method, cachedRoute)) return passOrThrow(c, next, 'cache')
-    answer(c, await serveCached(c, visit, cachedRoute, () => c.newResponse(null).headers))
+    answer(c, await serveCached(c, visit, cachedRoute))
     executionContext(c)?.waitUntil(cachedRoute.settled())
   }
 }
@@ -157,7 +157,7 @@ export function cacheGroups(c: Context, ...names: string[]): void {
 function writer(word: string, declared: DeclaredWrite<Context>): MiddlewareHandler {
   return async function redwellWrite(c, next) {
     if (isSafe(c.req.method)) return passOrThrow(c, next, word)
-    answer(c, await serveWrite(c, visitOf(c, next, word), declared, () => c.newResponse(null).headers))
+    answer(c, await serveWrite(c, visitOf(c, next, word), declared))
   }
 }
 
@@ -187,7 +187,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     )
   }
   const fetch = applications.get(c)
-  const host: Host = { routes: routesOf(redis, TRAITS), traits: TRAITS }
+  const host = hostOf(redis)
   // A write may affect routes that this process has not served yet.
   if (!isSafe(c.req.method)) expectDeclared(host)
   const { raw, path } = c.req
@@ -201,7 +201,41 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     principal: principals.get(c) ?? (sessionOf(c) && principalOfSession),
     application: fetch && ((own) => dispatch(c, fetch, own)),
   })
-  return { host, request, next: (shown) => run(c, next, shown) }
+  return new HonoVisit(host, request, c, next)
+}
+
+/** A class, not a literal with closures: V8 lets those of a busy place outlive their requests. */
+class HonoVisit implements Visit<Context> {
+  readonly #context: Context
+  readonly #next: Next
+
+  constructor(
+    readonly host: Host,
+    readonly request: WebRequest<Context>,
+    context: Context,
+    next: Next,
+  ) {
+    this.#context = context
+    this.#next = next
+  }
+
+  next(shown: Request): Promise<Response | undefined> {
+    return run(this.#context, this.#next, shown)
+  }
+
+  ambient(): Headers {
+    return this.#context.newResponse(null).headers
+  }
+}
+
+const hosts = new WeakMap<Redis, Host>()
+
+function hostOf(redis: Redis): Host {
+  const known = hosts.get(redis)
+  if (known !== undefined) return known
+  const host: Host = { routes: routesOf(redis, TRAITS), traits: TRAITS }
+  hosts.set(redis, host)
+  return host
 }
 
 /** With @hono/node-server the environment is the connection of the client, which a refresh must not see. */

@@ -50,7 +50,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   constructor({ native, request, path, route, message, application, principal }: WebRequestOptions<Native>) {
     super()
     this.native = native
-    this.principal = principal && (() => this.unobserved(() => principal(native)))
+    this.principal = principal && principalOf(this, principal)
     this.message = originals.get(request) ?? request
     this.shown = this.message
     this.method = request.method
@@ -59,7 +59,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     this.#incoming = message
     this.#untouched = message !== undefined && isUntouched(this.message, message) ? message : undefined
     this.onlyCondition = this.#untouched && onlyConditionSent(this.#untouched)
-    if (application !== undefined) this.dispatch = (run) => this.#refresh(application, run)
+    if (application !== undefined) this.dispatch = dispatchOf(this, application)
   }
 
   /**
@@ -125,7 +125,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     return this.watch?.observe(run.selectors)
   }
 
-  async #refresh(application: Dispatch, run: BackgroundRun): Promise<void> {
+  async refresh(application: Dispatch, run: BackgroundRun): Promise<void> {
     const headers = new Headers({ host: this.header('host') ?? '' })
     for (const [name, value] of run.keyedFields) headers.set(name, value)
     const request = new Request(this.message.url, { headers })
@@ -133,6 +133,18 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     const { body } = await application(request)
     if (body !== null) for await (const _ of body);
   }
+}
+
+/** Functions of their own: closures in the constructor would cost the requests without them as well. */
+function principalOf<Native>(
+  request: WebRequest<Native>,
+  principal: PrincipalOf<Native>,
+): AdaptedRequest<Native>['principal'] {
+  return () => request.unobserved(() => principal(request.native))
+}
+
+function dispatchOf<Native>(request: WebRequest<Native>, application: Dispatch): (run: BackgroundRun) => Promise<void> {
+  return (run) => request.refresh(application, run)
 }
 
 /**

@@ -22,27 +22,28 @@ export interface Visit<Native> {
   readonly host: Host
   readonly request: WebRequest<Native>
   /** Runs the following handlers. Undefined: their response cannot be cached and does not count as a success. */
-  readonly next: (shown: Request) => Promise<Response | undefined>
+  next(shown: Request): Promise<Response | undefined>
+  /** Fields that are set for any response. */
+  ambient(): Headers
 }
 
 /**
  * Answers a request from the cache, or runs its handler and ends that run with its response. `key`: the object that
- * represents the response in this framework. `ambient`: fields that are set for any response. Undefined: the response is not
- * changed.
+ * represents the response in this framework. Undefined: the response is not changed.
  */
 export async function serveCached<Native>(
   key: object,
-  { request, next }: Visit<Native>,
+  visit: Visit<Native>,
   cachedRoute: CachedRoute<Native>,
-  ambient: () => Headers,
 ): Promise<Response | undefined> {
+  const { request } = visit
   const found = await Exchange.of(key).read(cachedRoute, request)
-  if (found === undefined) return void (await next(request.shown))
-  if (!(found instanceof RunEnding)) return hitResponse(found, ambient())
-  const before = ambient()
+  if (found === undefined) return void (await visit.next(request.shown))
+  if (!(found instanceof RunEnding)) return hitResponse(found, visit.ambient())
+  const before = visit.ambient()
   found.ambient = snapshotFields(Object.fromEntries(before))
   try {
-    const response = await next(request.shown)
+    const response = await visit.next(request.shown)
     if (response !== undefined && !found.gaveWay) return await endResponse(found, response)
     found.abandon()
     return undefined
@@ -56,15 +57,15 @@ export async function serveCached<Native>(
 /** Runs the handler of a `cachePut`, a `cacheEvict`, or both; its response is sent after the invalidations. */
 export async function serveWrite<Native>(
   key: object,
-  { host, request, next }: Visit<Native>,
+  visit: Visit<Native>,
   declared: DeclaredWrite<Native>,
-  ambient: () => Headers,
 ): Promise<Response | undefined> {
+  const { host, request } = visit
   const write = await Exchange.of(key).write(host, declared, request)
-  if (write === undefined) return void (await next(request.shown))
-  write.ambient = snapshotFields(Object.fromEntries(ambient()))
+  if (write === undefined) return void (await visit.next(request.shown))
+  write.ambient = snapshotFields(Object.fromEntries(visit.ambient()))
   try {
-    const response = await next(request.shown)
+    const response = await visit.next(request.shown)
     return response && (await endResponse(write, response))
   } finally {
     // No effect on a write that has ended.
@@ -73,9 +74,10 @@ export async function serveWrite<Native>(
 }
 
 /** Makes a successful request with an unsafe method invalidate its URI (RFC 9111 section 4.4). */
-export async function serveUnsafe<Native>(key: object, { host, request, next }: Visit<Native>): Promise<void> {
+export async function serveUnsafe<Native>(key: object, visit: Visit<Native>): Promise<void> {
+  const { host, request } = visit
   const ending = Exchange.of(key).unsafe(host, request)
-  const response = await next(request.shown)
+  const response = await visit.next(request.shown)
   if (ending !== undefined && response !== undefined) await endResponse(ending, response)
 }
 
@@ -113,10 +115,10 @@ function targetOf(headers: Headers): FieldTarget {
 }
 
 /** A response from the cache, with the fields that were set before. */
-function hitResponse(outgoing: OutgoingResponse, ambient: Headers | undefined): Response {
+function hitResponse(outgoing: OutgoingResponse, ambient: Headers): Response {
   const { status, body } = outgoing
   const sent = hasNoContent(status) ? null : body
-  if (ambient === undefined || ambient.keys().next().done === true) {
+  if (ambient.keys().next().done === true) {
     const headers = fieldsByName(outgoing)
     // Servers send a plain object without inspecting it.
     return headers === undefined
