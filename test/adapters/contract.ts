@@ -9,6 +9,7 @@ import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
 import { conditions } from './contract/conditions.js'
 import { crossings } from './contract/crossings.js'
+import { leaks } from './contract/leaks.js'
 import { limits } from './contract/limits.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
@@ -50,6 +51,7 @@ const PARTS = {
   reading,
   sharing,
   addresses,
+  leaks,
   principals,
   variants,
   conditions,

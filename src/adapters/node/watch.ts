@@ -71,8 +71,8 @@ export class ReadWatch {
 
   /** All fields were enumerated, which also reads those that are absent: another request may have them. */
   readAll(isPresent: (name: string) => boolean): void {
-    const { watched } = this.#run
     if (!this.active) return
+    const watched = this.#run.watched.filter((name) => name !== CLIENT_ADDRESS)
     if (this.#selector?.isOwner === true) return watched.forEach((name) => this.#keyed.add(name))
     const unkeyed = watched.filter((name) => !this.#keyed.has(name))
     const name = unkeyed.find(isPresent) ?? unkeyed[0]

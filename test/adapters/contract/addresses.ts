@@ -64,6 +64,17 @@ export function addresses({ start, store }: Bed): void {
     })
   })
 
+  test('all fields may be enumerated by a client that has none that is watched', async () => {
+    const route: Route = {
+      method: 'GET',
+      path: '/x',
+      cache: { ttl: 60 },
+      handler: (call) => `${call.names().length > 0}`,
+    }
+    const { client } = await start([route])
+    for (let round = 0; round < 2; round += 1) expect((await client.get('/x')).cache).toBe('BYPASS')
+  })
+
   test('scheme and host are no address, though frameworks look at the connection for them', async () => {
     const route: Route = { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: (call) => call.origin() }
     const { client } = await start([route])
