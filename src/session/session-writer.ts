@@ -39,16 +39,27 @@ const JUST_LOADED_MS = 1000
 
 const DESCRIPTOR_MAX = 512
 
+const NONE: ReadonlySet<string> = new Set()
+
 /** What one request asks of the store: the subject first, then the session. */
 export class SessionWriter {
   /** Monotonic time at which the request began. */
   readonly startedAt = performance.now()
   /** Epochs of revocations that the request made itself. */
-  readonly known = new Set<string>()
+  get known(): ReadonlySet<string> {
+    return this.#known ?? NONE
+  }
+
+  #known: Set<string> | undefined
   readonly #context: SessionContext
   readonly #native: unknown
   #budget: CommandBudget | undefined
   #budgetSince = -Infinity
+
+  /** This request has made the revocation. */
+  knows(epoch: string): void {
+    this.#known = new Set(this.#known).add(epoch)
+  }
 
   /** `native`: the framework's request. */
   constructor(context: SessionContext, native: unknown) {

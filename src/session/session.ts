@@ -183,7 +183,7 @@ export class Session {
 
   /** @internal This request has revoked what its own sign-in must not be refused by. */
   knows(epoch: string): void {
-    this.#writer.known.add(epoch)
+    this.#writer.knows(epoch)
   }
 
   /** @internal Loads what the cookie names. `fail` by the policy throws SessionError. */

@@ -85,7 +85,7 @@ export function sessions(options?: ExpressSessionOptions): Middleware {
       message: req,
       response: res,
       holder: (session) => holderOf(session, request),
-      loaded: () => expose(request),
+      loaded: () => void Object.defineProperty(request, 'session', EXPOSED),
       proceed: next,
     })
   }
@@ -115,15 +115,16 @@ export function sessionOfRequest(req: IncomingMessage): Session {
   return session
 }
 
-function expose(request: Request): void {
-  Object.defineProperty(request, 'session', {
-    configurable: true,
-    enumerable: true,
-    get: () => sessionOfRequest(request).data,
-    set() {
-      throw new UsageError('req.session cannot be replaced: change its properties, or call end() or regenerate().')
-    },
-  })
+/** One for all requests: with functions of its own, each would have a shape of its own, which is slow to make and to use. */
+const EXPOSED: PropertyDescriptor & ThisType<Request> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    return sessionOfRequest(this).data
+  },
+  set() {
+    throw new UsageError('req.session cannot be replaced: change its properties, or call end() or regenerate().')
+  },
 }
 
 function holderOf(session: Session, request: Request): SessionData {

@@ -85,7 +85,7 @@ export class SessionInstaller {
       .apply((message: IncomingMessage & HttpRequest, response: ServerResponse, next: (error?: unknown) => void) => {
         serveSession({
           ...{ sessions, native: message, message, response },
-          loaded: () => expose(message),
+          loaded: () => void Object.defineProperty(message, 'session', EXPOSED),
           proceed: next,
         })
       })
@@ -127,9 +127,13 @@ Inject(Redis)(SessionInstaller, undefined, 0)
 
 Inject(HttpAdapterHost)(SessionInstaller, undefined, 1)
 
-/** `@Session()` of Nest reads this property. */
-function expose(request: object): void {
-  Object.defineProperty(request, 'session', { configurable: true, enumerable: true, get: () => sessionOf(request) })
+/** `@Session()` of Nest reads this property. One for all requests, which so have the same shape. */
+const EXPOSED: PropertyDescriptor & ThisType<object> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    return sessionOf(this)
+  },
 }
 
 function finish(work: () => MaybePromise<unknown>, done: (error?: Error) => void): void {

@@ -83,8 +83,18 @@ export function sendHit(response: ServerResponse, outgoing: OutgoingResponse): v
   response.end(outgoing.body ?? undefined)
 }
 
+/** Decides about a response by its head alone, and changes that in place: nothing is copied. */
+export interface HeadEnding {
+  /** Called once, before the head leaves. */
+  edit(response: ServerResponse): MaybePromise<void>
+}
+
 /** From here on, the ending decides about what is written to the response. */
-export function intercept(response: ServerResponse, ending: Ending, failed: (error: unknown) => void): void {
+export function intercept(
+  response: ServerResponse,
+  ending: Ending | HeadEnding,
+  failed: (error: unknown) => void,
+): void {
   new Interception(response, ending, failed).begin()
 }
 
@@ -106,7 +116,7 @@ type Methods = Readonly<Record<Method, (...args: Args) => unknown>>
  */
 class Interception {
   readonly #response: ServerResponse
-  readonly #ending: Ending
+  readonly #ending: Ending | HeadEnding
   readonly #failed: (error: unknown) => void
   readonly #original: Methods
   readonly #own: Methods
@@ -118,7 +128,7 @@ class Interception {
   #capture: Capture | undefined
   #waiting: (() => unknown)[] = []
 
-  constructor(response: ServerResponse, ending: Ending, failed: (error: unknown) => void) {
+  constructor(response: ServerResponse, ending: Ending | HeadEnding, failed: (error: unknown) => void) {
     this.#response = response
     this.#ending = ending
     this.#failed = failed
@@ -133,9 +143,11 @@ class Interception {
   }
 
   begin(): void {
+    const ending = this.#ending
     Object.assign(this.#response, this.#own)
-    if (this.#response.destroyed || this.#response.closed) this.#ending.abandon()
-    else this.#response.once('close', () => this.#close())
+    if ('edit' in ending) return
+    if (this.#response.destroyed || this.#response.closed) ending.abandon()
+    else this.#response.once('close', () => this.#close(ending))
   }
 
   #call(method: Method, args: Args): unknown {
@@ -180,20 +192,25 @@ class Interception {
     return this.#state === 'through'
   }
 
-  #close(): void {
+  #close(ending: Ending): void {
     this.#capture?.abort()
-    this.#ending.abandon()
+    ending.abandon()
   }
 
   #decideByWhole(args: Args): void {
+    const ending = this.#ending
+    if ('edit' in ending) {
+      this.#state = 'answered'
+      return this.#edit(ending, () => this.#call('end', args))
+    }
     const head = headOf(this.#response)
     const { statusMessage } = this.#response
     const bytes = bytesOf(args)
     // A copy, because a handler may reuse its buffer after the write.
-    const body = this.#ending.needsBody ? Buffer.from(bytes) : viewOf(bytes)
+    const body = ending.needsBody ? Buffer.from(bytes) : viewOf(bytes)
     this.#state = 'answered'
     this.#decide(
-      () => this.#ending.whole(head, body, this.#ambient()),
+      () => ending.whole(head, body, this.#ambient()),
       (sent, late) => {
         this.#pass()
         this.#setStatus(sent.status, sent.status === head.status ? statusMessage : '')
@@ -205,11 +222,23 @@ class Interception {
     )
   }
 
-  #decideByHead(): void {
-    const head = headOf(this.#response)
-    this.#state = 'deciding'
+  #edit(ending: HeadEnding, then: () => void): void {
     this.#decide(
-      () => this.#ending.streamed(head, this.#ambient()),
+      () => ending.edit(this.#response),
+      () => {
+        this.#pass()
+        then()
+      },
+    )
+  }
+
+  #decideByHead(): void {
+    const ending = this.#ending
+    this.#state = 'deciding'
+    if ('edit' in ending) return this.#edit(ending, () => {})
+    const head = headOf(this.#response)
+    this.#decide(
+      () => ending.streamed(head, this.#ambient()),
       ({ instead, headers, capture }, late) => {
         if (instead !== undefined) return this.#answerInstead(instead)
         this.#changeFields(head.headers, headers, late)
@@ -260,7 +289,7 @@ class Interception {
   }
 
   #ambient(): ReadonlySet<string> {
-    return unchangedFields(this.#response, this.#ending.ambient)
+    return 'edit' in this.#ending ? NONE : unchangedFields(this.#response, this.#ending.ambient)
   }
 
   #endStream(args: Args): void {

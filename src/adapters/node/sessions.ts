@@ -7,8 +7,7 @@ import type { SessionGuard } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { Sessions } from '../../session/sessions.js'
 import type { SessionData } from '../../session/types.js'
-import { type Ending, type Sent, settle } from '../exchange.js'
-import { NO_FIELDS } from '../fields.js'
+import { settle } from '../exchange.js'
 import {
   applySession,
   guardSession,
@@ -18,7 +17,7 @@ import {
   sessionTaken,
 } from '../sessions.js'
 import { unwatched } from './peer-watch.js'
-import { intercept } from './response.js'
+import { type HeadEnding, intercept } from './response.js'
 
 const FORWARDED = /^(forwarded|via|x-forwarded-|x-real-ip)/
 
@@ -72,9 +71,7 @@ export function endWithResponse(session: Session, response: ServerResponse, fail
   })
 }
 
-class SessionEnding implements Ending {
-  readonly ambient = NO_FIELDS
-  readonly needsBody = false
+class SessionEnding implements HeadEnding {
   readonly #session: Session
   readonly #saves: boolean
 
@@ -83,44 +80,22 @@ class SessionEnding implements Ending {
     this.#saves = saves
   }
 
-  whole(head: Parameters<Ending['whole']>[0], body: Buffer | undefined): MaybePromise<Sent> {
-    return chain(this.#headers(head), (headers) => ({ status: head.status, headers, body: body ?? null }))
-  }
-
-  streamed(head: Parameters<Ending['streamed']>[0]): ReturnType<Ending['streamed']> {
-    return chain(this.#headers(head), (headers) => ({ headers, capture: undefined }))
-  }
-
-  abandon(): void {}
-
-  #headers({ status, headers }: Parameters<Ending['whole']>[0]): MaybePromise<readonly string[]> {
-    return chain(this.#saves ? this.#session.commit(status < 400) : undefined, () => {
-      const list = [...headers]
-      applySession(this.#session, listTarget(list))
-      return list.length === headers.length && list.every((part, index) => part === headers[index]) ? headers : list
-    })
+  edit(response: ServerResponse): MaybePromise<void> {
+    const session = this.#session
+    const saving = this.#saves ? session.commit(response.statusCode < 400) : undefined
+    if (isPromise(saving)) return saving.then(() => applySession(session, targetOf(response)))
+    if (session.accessed || session.setCookie !== undefined) applySession(session, targetOf(response))
   }
 }
 
-/** A flat list of fields as a target. */
-function listTarget(list: string[]): SessionFieldTarget {
-  const find = (name: string): number =>
-    list.findIndex((part, index) => index % 2 === 0 && part.toLowerCase() === name.toLowerCase())
+function targetOf(response: ServerResponse): SessionFieldTarget {
   return {
     get(name) {
-      const values = list.filter((_, index) => index % 2 === 1 && list[index - 1]?.toLowerCase() === name)
-      return values.length === 0 ? undefined : values.join(', ')
+      const value = response.getHeader(name)
+      return value === undefined ? undefined : String(value)
     },
-    set(name, value) {
-      const index = find(name)
-      if (index === -1) list.push(name, value)
-      else {
-        list[index + 1] = value
-        for (let next = list.length - 2; next > index; next -= 2)
-          if (list[next]?.toLowerCase() === name.toLowerCase()) list.splice(next, 2)
-      }
-    },
-    add: (name, value) => void list.push(name, value),
+    set: (name, value) => void response.setHeader(name, value),
+    add: (name, value) => void response.appendHeader(name, value),
   }
 }
 
