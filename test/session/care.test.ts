@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { OptionsError, type SessionOptions, ValueError } from '../../src/index.js'
 import { devalueCoder } from '../../src/data/coders/devalue.js'
 import { msgpackrCoder } from '../../src/data/coders/msgpackr.js'
@@ -133,4 +133,46 @@ test('the longest lifetimes are those that the record has room for', async () =>
   const [device] = await redis.sessions.list('ann')
   expect((await jar.load()).subject).toBe('ann')
   expect((device?.expiresAt.getTime() ?? 0) / Date.now()).toBeGreaterThan(1.4)
+})
+
+test.each([
+  ['load', true],
+  ['write', false],
+] as const)('`refresh: %s`: whether requests that change nothing keep a session alive', async (refresh, isAlive) => {
+  let now = 1_700_000_000_000
+  const redis = await handle('memory', { refresh, idleTtl: '1m', absoluteTtl: '1h' }, { now: () => now })
+  const [reads, writes] = [new Jar(redis), new Jar(redis)]
+  for (const jar of [reads, writes]) await jar.visit(({ data }) => void (data.count = 0))
+  for (let turn = 1; turn <= 3; turn += 1) {
+    now += 40_000
+    await reads.visit(({ data }) => data.count)
+    await writes.visit(({ data }) => void (data.count = turn))
+  }
+  expect([(await reads.load()).data.count === 0, (await writes.load()).data.count]).toEqual([isAlive, 3])
+})
+
+test('the variables of sessions are their defaults, and options override them', async () => {
+  const variables = {
+    ...{ COOKIE_NAME: 'sid', COOKIE_PATH: '/shop', COOKIE_DOMAIN: 'example.org', COOKIE_SAME_SITE: 'strict' },
+    ...{ ABSOLUTE_TTL: '7200', PRINCIPAL_KEYS: 'userId,theme' },
+  }
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(`REDIS_SESSION_${name}`, value)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const redis = await handle('memory', { cookie: { path: '/' } })
+  const session = await redis.sessions.load(undefined)
+  session.data.theme = 'dark'
+  await session.save()
+  expect(session.setCookie).toMatch(
+    /^sid=[\w-]{87}; Max-Age=7200; Domain=example\.org; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+  )
+  // Several names are one principal, which has as many parts.
+  const { handle: own, subject } = session
+  expect(subject).toBe('[null,"dark"]')
+  session.data.userId = 'ann'
+  await session.save()
+  expect([session.subject, session.handle]).toEqual(['["ann","dark"]', own])
+  expect([await redis.sessions.list('["ann","dark"]'), await redis.sessions.list(subject ?? '')]).toMatchObject([
+    [{ handle: own }],
+    [],
+  ])
 })

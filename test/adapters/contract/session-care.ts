@@ -57,6 +57,7 @@ export function sessionCare(bed: Bed): void {
       handler: (call) => `home of ${String(dataOf(call)['userId'])}`,
     },
     { method: 'GET', path: '/page', cache: { ttl: 60 }, handler: () => 'page' },
+    { method: 'GET', path: '/open', cache: { ttl: 60, shared: true }, handler: () => 'open' },
     { method: 'GET', path: '/account', session: {}, handler: () => 'account' },
   ]
   const open = async (options: SessionOptions<Call> = {}): Promise<Browser> =>
@@ -118,6 +119,7 @@ export function sessionCare(bed: Bed): void {
       expect((await ann.ask('/home')).text).toBe('home of ann')
       expect(await bob.ask('/home')).toMatchObject({ cache: 'MISS', text: 'home of bob' })
       expect(await ann.ask('/home')).toMatchObject({ cache: 'HIT', text: 'home of ann' })
+      expect([(await ann.ask('/open')).cache, (await bob.ask('/open')).cache]).toEqual(['MISS', 'HIT'])
       // Who has no account is signed in all the same, and shares no page.
       await eve.ask('/login', 'POST', { 'x-user': 'eve' })
       expect((await eve.ask('/account')).status).toBe(200)
