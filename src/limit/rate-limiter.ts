@@ -96,14 +96,14 @@ export class RateLimiter {
     const { cost = 1, rates = this.policy.rates, refundable = false } = options
     checkCost(cost)
     const key = this.#keyOf(identity)
-    const signature = this.#signatureOf(rates)
-    const known = this.#refusals.find(key, signature, cost)
+    // Nearly always: nobody is refused, and neither the rates nor the key have to be read.
+    const known = this.#refusals.size === 0 ? undefined : this.#refusals.find(key, this.#signatureOf(rates), cost)
     const sentAt = performance.now()
     if (known !== undefined) return next(this.#record(known, sentAt)) as MaybePromise<Awaited<T>>
     return this.#run(key, this.#call('hit', cost, rates), (reply, store) => {
       const verdict: ChargedVerdict = this.#verdict(reply, rates, store)
       if (verdict.allowed) verdict[CHARGED] = { key, cost, at: reply.now, rates, store }
-      else if (store === this.#context.store) this.#remember(key, signature, cost, verdict, sentAt, refundable)
+      else if (store === this.#context.store) this.#remember(key, rates, cost, verdict, sentAt, refundable)
       return next(this.#record(verdict, sentAt))
     }) as MaybePromise<Awaited<T>>
   }
@@ -227,7 +227,7 @@ export class RateLimiter {
   /** With `ban`, refusals count, so they are sent to the store until the ban begins. */
   #remember(
     key: string,
-    rates: string,
+    rates: readonly Rate[],
     cost: number,
     verdict: RateLimitVerdict,
     sentAt: number,
@@ -243,7 +243,7 @@ export class RateLimiter {
         forgotten === undefined ? this.#refusals.clear() : this.#refusals.delete(forgotten),
       )
     }
-    this.#refusals.add(key, rates, cost, verdict, sentAt, forMs)
+    this.#refusals.add(key, this.#signatureOf(rates), cost, verdict, sentAt, forMs)
   }
 
   /** @internal Records a request without an identity. */

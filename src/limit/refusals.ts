@@ -11,7 +11,13 @@ interface Refused {
   readonly since: number
   readonly until: number
   readonly verdict: RateLimitVerdict
+  /** The verdict as it was told last, and when. */
+  told: RateLimitVerdict | undefined
+  toldAt: number
 }
+
+/** A verdict is told again for so long: what a flood costs, and nobody comes back too early by a wait that is too long. */
+const TOLD_MS = 100
 
 /**
  * Refusals that are known without asking: the same identity, rates and at least the same cost, until the store would
@@ -31,13 +37,11 @@ export class Refusals {
       this.#old = this.#young
       this.#young = new Map()
     }
-    this.#young.set(key, { cost, rates, since: sentAt, until: sentAt + forMs, verdict })
+    this.#young.set(key, { cost, rates, since: sentAt, until: sentAt + forMs, verdict, told: undefined, toldAt: 0 })
   }
 
   /** The verdict that is still true, with the time that is left. */
   find(key: string, rates: string, cost: number): RateLimitVerdict | undefined {
-    // Nearly always: nobody is refused, and the text of the key need not be hashed.
-    if (this.#young.size === 0 && this.#old.size === 0) return undefined
     const refused = this.#young.get(key) ?? this.#old.get(key)
     if (refused === undefined || refused.rates !== rates || cost < refused.cost) return undefined
     const now = performance.now()
@@ -45,7 +49,11 @@ export class Refusals {
       this.delete(key)
       return undefined
     }
-    return aged(refused.verdict, (now - refused.since) / 1000)
+    if (refused.told === undefined || now - refused.toldAt >= TOLD_MS) {
+      refused.told = aged(refused.verdict, (now - refused.since) / 1000)
+      refused.toldAt = now
+    }
+    return refused.told
   }
 
   delete(key: string): void {

@@ -70,6 +70,8 @@ export interface Admission {
   readonly headers: RateLimitHeaders
   /** Undefined: the request passes. */
   readonly refusal: Refusal | undefined
+  /** Fields of a response that nothing else decided about, once they were made. */
+  fields: readonly Field[] | undefined
   /** Has to be called with the response, where it may give units back. */
   readonly settle: ((response: LimitedResponse) => void) | undefined
 }
@@ -132,6 +134,8 @@ export class RouteLimit<Req> {
   readonly #headers: RateLimitHeaders
   readonly #prefix: string
   readonly #rates: readonly Rate[]
+  /** The last refusal from memory: in a flood the next one is the same. */
+  #repeated: Admission | undefined
 
   constructor(limiter: RateLimiter, options: RateLimitOptions<Req>, { headers, namePrefix }: RouteLimitDefaults) {
     this.#limiter = limiter
@@ -189,11 +193,13 @@ export class RouteLimit<Req> {
   }
 
   #admit(verdict: RateLimitVerdict): Admission {
+    if (verdict === this.#repeated?.verdict) return this.#repeated
     const { countWhen } = this.#options
-    return {
+    const admission: Admission = {
       verdict,
       headers: this.#headers,
       refusal: verdict.allowed ? undefined : refusalOf(verdict),
+      fields: undefined,
       settle:
         countWhen === undefined || !verdict.allowed
           ? undefined
@@ -201,6 +207,8 @@ export class RouteLimit<Req> {
               if (!countWhen(response)) void this.#limiter.refund(verdict)
             },
     }
+    if (verdict.source === 'blocked') this.#repeated = admission
+    return admission
   }
 
   /** Nobody is counted under a placeholder: the limiter is unavailable for this request. */
@@ -229,7 +237,7 @@ export class RouteLimit<Req> {
 /** The fields of a response, from everything that decided about its request: limits of the application first. */
 export function admissionFields(admissions: readonly Admission[], now: number): readonly Field[] {
   const [only] = admissions
-  if (admissions.length === 1 && only) return rateLimitFields([only.verdict], only.headers, now)
+  if (admissions.length === 1 && only) return (only.fields ??= rateLimitFields([only.verdict], only.headers, now))
   const shown = admissions.filter(({ headers }) => headers !== 'none')
   const styles = new Set(shown.map(({ headers }) => headers))
   const style = styles.size === 1 ? ([...styles][0] ?? 'none') : styles.size === 0 ? 'none' : 'both'

@@ -2,6 +2,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
+import type { Field } from '../../limit/fields.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
@@ -44,13 +45,18 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
     if (answer !== undefined) {
       return new Response(answer.body, {
         status: answer.status,
-        headers: [...fields, ...answer.fields].map(([field, value]) => [field, value]),
+        headers: headersOf([...fields, ...answer.fields], declared.options.onLimited !== undefined),
       })
     }
     await next()
     for (const [field, value] of fields) c.res.headers.set(field, value)
     settleLimits(c, c.res.status)
   }
+}
+
+/** An object where no name repeats, because the server of Node sends its fields as they are. */
+function headersOf(fields: readonly Field[], mayRepeat: boolean): Record<string, string> | [string, string][] {
+  return mayRepeat ? fields.map(([name, value]) => [name, value]) : Object.fromEntries(fields)
 }
 
 /** The address of the connection's peer, if the platform reports it. */

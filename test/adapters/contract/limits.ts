@@ -132,7 +132,7 @@ export function limits({ host, store, start }: Bed): void {
       const { client } = await start([
         route({
           rate: '1/hour',
-          onLimited: ({ retryAfter }: RateLimitVerdict) => ({
+          onLimited: async ({ retryAfter }: RateLimitVerdict) => ({
             body: { wait: (retryAfter ?? 0) > 0 },
             headers: { 'x-why': 'limit' },
           }),
