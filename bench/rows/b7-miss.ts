@@ -1,5 +1,5 @@
 import type { Bench, Sample } from '../harness/bench.js'
-import { cpuRatio, figures, interleave, redisCompared } from '../harness/compare.js'
+import { collections, cpuRatio, figures, interleave, redisCompared } from '../harness/compare.js'
 import { checkedSample, get, makeItem, SMALL_BYTES, TTL } from '../harness/items.js'
 import { loop } from '../harness/loop.js'
 import type { Row, Subject } from '../harness/row.js'
@@ -56,6 +56,7 @@ export default {
         id: 'B7',
         what: 'uncontended miss, 2 KB: CPU of a request without its handler, against GET, handler, SET by hand',
         cpu: cpuRatio(samples.ours, samples.base),
+        gc: `${collections(samples.ours)}; ${collections(samples.base)}`,
         figures:
           `without the handler ${cost.median.toFixed(2)} x (${cost.low.toFixed(2)}–${cost.high.toFixed(2)}); ` +
           `${figures(samples.ours)}; by hand ${figures(samples.base)}; handler itself ${figures(samples.own)}`,

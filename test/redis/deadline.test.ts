@@ -60,6 +60,14 @@ test('a command that is answered in time misses nothing, and only the first end 
   expect(missed).toEqual([])
 })
 
+test('a command that has ended keeps none of the others alive', () => {
+  const deadlines = new Deadlines(LIMIT_MS)
+  const commands = Array.from({ length: 3 }, () => new Command(() => {}))
+  for (const command of commands) deadlines.begin(command)
+  for (const command of commands) command.settle()
+  for (const command of commands) expect([command.next, command.previous]).toEqual([command, command])
+})
+
 test('an answer after the deadline does not count', async () => {
   const { add } = setUp()
   const pending = add('a')
