@@ -176,7 +176,7 @@ export class DeclaredCache<Req> {
 
   constructor(declared: Declared<CacheOptions<Req>>) {
     resolvePolicy(declared.where, declared.options, UNBOUND)
-    this.#declared = declared
+    this.#declared = { ...declared, order: declarations.length }
     declarations.push(new WeakRef<Early>(this))
   }
 

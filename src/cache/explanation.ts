@@ -6,7 +6,10 @@ export interface ExplainRequest {
   readonly url: string
   /** Header fields of the request. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Method and template of the route, such as `GET /items/:id`. Default: the first cached one whose template fits. */
+  /**
+   * Method and template of the route, such as `GET /items/:id`. Default: the one that the router takes: in Fastify the
+   * one whose path says more, otherwise the first that was declared and fits.
+   */
   readonly route?: string | undefined
   /** Who asks, as the application's `principal` would return it. Default: an anonymous request. */
   readonly principal?: string | number | bigint | undefined

@@ -3,7 +3,14 @@ import type { ExplainedEntry, ExplainRequest, Explanation } from '../cache/expla
 import type { PathRule } from '../cache/key.js'
 import type { EntryLookup } from '../cache/lookup.js'
 import { OptionsError, UNDEFINED_TTL, UsageError } from '../errors.js'
-import { evaluateReuse, type HttpPolicy, planRequest, type RequestPlan, resolveHttpPolicy } from '../http/index.js'
+import {
+  evaluateReuse,
+  type HttpPolicy,
+  planRequest,
+  type RequestPlan,
+  resolveHttpPolicy,
+  type SelectedField,
+} from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
@@ -26,6 +33,7 @@ import {
 import { RefusalLog } from './refusals.js'
 import { ownerOf, WITHOUT_PRINCIPAL } from './principal.js'
 import type { BypassReason, RequestContext } from './request.js'
+import { compareTemplates, matchTemplate } from './templates.js'
 import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
@@ -46,6 +54,8 @@ export interface RoutesContext {
 export interface Declared<Options> {
   readonly where: string
   readonly options: Options
+  /** Of several that were declared before they were bound. */
+  readonly order?: number | undefined
 }
 
 /** What routes have to know about an adapter's framework. */
@@ -56,6 +66,27 @@ export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   readonly routedBy?: readonly string[] | undefined
   /** Routes are known before the first request: a mistake of theirs stops the start, and is no warning. */
   readonly knowsRoutes?: boolean | undefined
+  /** The router prefers the route whose path says more. Otherwise the first one that matches answers. */
+  readonly bySpecificity?: boolean | undefined
+  /** What the router decides by in addition to the path of this route; the argument is the host. */
+  readonly routed?: ((host: string) => readonly SelectedField[]) | undefined
+}
+
+/** A route that answers a request. */
+interface Answering {
+  readonly name: string
+  /** Undefined: it is not cached. */
+  readonly cache: CachedRoute<never> | undefined
+  readonly params: Readonly<Record<string, string>>
+}
+
+function templateOf(name: string): string {
+  return name.slice(name.indexOf(' ') + 1)
+}
+
+function hasMethod(name: string, method: string): boolean {
+  const methods = name.slice(0, name.indexOf(' ')).split('|')
+  return methods.includes(method) || methods.includes('ALL') || (method === 'HEAD' && methods.includes('GET'))
 }
 
 /** The options of all routes. Throws OptionsError with every problem. */
@@ -79,6 +110,13 @@ export class RouteRegistry {
   readonly #evicted: (readonly [where: string, group: string])[] = []
   /** Declarations with `per: true`. */
   readonly #personal = new Set<string>()
+  /** Names of routes that are not cached, where the framework tells. */
+  readonly #uncached: string[] = []
+  /** When the caches of routes were declared. */
+  readonly #orders = new Map<CachedRoute<never>, number>()
+  /** What routers decide by in addition to the path. */
+  readonly #routed = new Map<CachedRoute<never>, (host: string) => readonly SelectedField[]>()
+  #bySpecificity = false
   readonly #refused = new Map<string, RefusalLog>()
   readonly #context: RoutesContext
   readonly #hosts: HostWatch
@@ -94,7 +132,11 @@ export class RouteRegistry {
   }
 
   /** The cache of a GET route. Throws OptionsError with every problem of its options. `name`: method and template. */
-  cache<Req>(name: string, { where, options }: Declared<CacheOptions<Req>>, traits: HostTraits): CachedRoute<Req> {
+  cache<Req>(
+    name: string,
+    { where, options, order }: Declared<CacheOptions<Req>>,
+    traits: HostTraits,
+  ): CachedRoute<Req> {
     const { scope, logger, onCached } = this.#context
     const policy = resolvePolicy(where, options, { ...this.#defaults(traits.path), routedBy: traits.routedBy })
     const { key, prefix = '' } = policy
@@ -109,6 +151,9 @@ export class RouteRegistry {
     const { paths } = this
     const cache = new CachedRoute(scope, policy, { name, logger, paths, hosts: this.#hosts, keys, ...traits })
     this.#caches.add(cache)
+    this.#orders.set(cache, order ?? this.#caches.size)
+    this.#bySpecificity ||= traits.bySpecificity === true
+    if (traits.routed !== undefined) this.#routed.set(cache, traits.routed)
     scope.cachesRoutes ||= policy.enabled
     this.expectGroup(policy.group)
     if (policy.enabled && key === undefined) onCached?.(`${name}${prefix}`)
@@ -121,27 +166,53 @@ export class RouteRegistry {
     const { origin, pathname, search } = new URL(url, 'http://localhost')
     const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
     if (!fields.has('host')) fields.set('host', new URL(url, 'http://localhost').host)
-    for (const cache of this.#caches) {
-      const template = cache.name.slice(cache.name.indexOf(' ') + 1)
-      const params = route === undefined || route === cache.name ? matchTemplate(template, pathname) : undefined
-      if (params === undefined && route !== cache.name) continue
-      const target = `${pathname}${search}`
-      const query = Object.fromEntries(new URLSearchParams(search))
-      const standIn = { method, url: target, originalUrl: target, headers: Object.fromEntries(fields), params, query }
-      const header = (name: string) => fields.get(name)
-      return explain(cache, {
-        method,
-        target,
-        origin,
-        header,
-        native: (native ?? standIn) as never,
-        principal: () => principal,
-      })
+    const found = this.#answering(method, pathname, route)
+    if (found === undefined) {
+      const known = [...this.#caches].map(({ name }) => name).join(', ')
+      throw new UsageError(
+        `No cached route matches ${method} ${pathname}. Cached routes: ${known === '' ? 'none' : known}.`,
+      )
     }
-    const known = [...this.#caches].map(({ name }) => name).join(', ')
-    throw new UsageError(
-      `No cached route matches ${method} ${pathname}. Cached routes: ${known === '' ? 'none' : known}.`,
-    )
+    if (found.cache === undefined) throw new UsageError(`${found.name} answers ${pathname}, and is not cached.`)
+    const target = `${pathname}${search}`
+    const query = Object.fromEntries(new URLSearchParams(search))
+    const headerFields = Object.fromEntries(fields)
+    const standIn = { method, url: target, originalUrl: target, headers: headerFields, params: found.params, query }
+    const header = (name: string) => fields.get(name)
+    return explain(found.cache, {
+      method,
+      target,
+      origin,
+      header,
+      native: (native ?? standIn) as never,
+      principal: () => principal,
+      routed: this.#routed.get(found.cache)?.(header('host') ?? ''),
+    })
+  }
+
+  /** The route that the router takes, cached or not, as far as this process knows its routes. */
+  #answering(method: string, path: string, route: string | undefined): Answering | undefined {
+    const known = [...this.#caches]
+      .sort((one, other) => (this.#orders.get(one) ?? 0) - (this.#orders.get(other) ?? 0))
+      .map((cache): Pick<Answering, 'name' | 'cache'> => ({ name: cache.name, cache }))
+    if (route !== undefined) {
+      const named = known.find(({ name }) => name === route)
+      return named && { ...named, params: matchTemplate(templateOf(route), path) ?? {} }
+    }
+    const others = this.#uncached.map((name) => ({ name, cache: undefined }))
+    const matching = [...known, ...others].flatMap((one) => {
+      const params = matchTemplate(templateOf(one.name), path)
+      return params === undefined ? [] : [{ ...one, params }]
+    })
+    const ofMethod = matching.filter(({ name }) => hasMethod(name, method))
+    const all = ofMethod.length === 0 ? matching.filter(({ cache }) => cache !== undefined) : ofMethod
+    if (this.#bySpecificity) all.sort((one, other) => compareTemplates(templateOf(one.name), templateOf(other.name)))
+    return all[0]
+  }
+
+  /** A route that answers requests and is not cached. */
+  noteUncached(name: string): void {
+    this.#uncached.push(name)
   }
 
   /** A route will be cached with these options: what invalidates its URIs has to know from the start. */
@@ -304,35 +375,4 @@ function describe(entry: Entry, softened: boolean, now: number): ExplainedEntry 
 /** The route declares entries without an end; that of a default shows when the first of them is stored. */
 function isUnbounded({ ttlMs }: HttpPolicy): boolean {
   return ttlMs === Infinity || (ttlMs instanceof Map && [...ttlMs.values()].includes(Infinity))
-}
-
-/**
- * Whether a path is one of a route's template, and its parameters: `:name`, `:name?`, `{name}`, and `*` for the rest.
- * Patterns of a parameter are not looked at.
- */
-export function matchTemplate(template: string, path: string): Readonly<Record<string, string>> | undefined {
-  const wanted = template.split('/')
-  const given = path.split('/')
-  const params: Record<string, string> = {}
-  for (const [index, part] of wanted.entries()) {
-    if (part.includes('*')) return { ...params, '*': given.slice(index).join('/') }
-    const name = parameterOf(part)
-    const segment = given[index]
-    if (segment === undefined) return part.endsWith('?') ? params : undefined
-    if (name === undefined ? segment !== part : segment === '') return undefined
-    if (name !== undefined) params[name] = decode(segment)
-  }
-  return given.length > wanted.length ? undefined : params
-}
-
-function parameterOf(part: string): string | undefined {
-  return /^(?::|\{)([A-Za-z0-9_]+)/.exec(part)?.[1]
-}
-
-function decode(segment: string): string {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return segment
-  }
 }

@@ -51,6 +51,33 @@ test('routes of an application without the plugin are named in its log', async (
   await app.close()
 })
 
+test('explain takes the route that the router takes', async () => {
+  const app = Fastify()
+  await app.register(redwell, { url: 'memory:' })
+  const config = { cache: { ttl: 60 } }
+  for (const path of ['/*', '/items/:id', '/items/:id.png', '/items/me', '/at/:hour(^\\d{2}$)', '/at/:name'])
+    app.get(path, { config }, async () => path)
+  app.get('/items/free', async () => 'free')
+  for (const version of ['1.0.0', '2.0.0']) app.get('/v', { config, constraints: { version } }, async () => version)
+  await app.ready()
+  const explain = async (url: string, headers = {}) => app.cache.explain({ url, headers })
+  for (const [url, path] of [
+    ['/items/1', '/items/:id'],
+    ['/items/1.png', '/items/:id.png'],
+    ['/items/me', '/items/me'],
+    ['/items/1/2', '/*'],
+    ['/at/12', '/at/:hour(^\\d{2}$)'],
+    ['/at/noon', '/at/:name'],
+  ] as const) {
+    expect((await app.inject(url)).body).toBe(path)
+    expect(await explain(url)).toMatchObject({ route: `GET ${path}`, outcome: 'hit' })
+  }
+  await expect(explain('/items/free')).rejects.toThrow('GET /items/free answers /items/free, and is not cached')
+  await app.inject({ url: '/v', headers: { 'accept-version': '1.x' } })
+  expect(await explain('/v', { 'accept-version': '1.x' })).toMatchObject({ outcome: 'hit' })
+  await app.close()
+})
+
 test('two children have one each', async () => {
   const app = Fastify()
   for (const name of ['a', 'b']) {

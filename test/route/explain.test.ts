@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
-import { matchTemplate } from '../../src/route/registry.js'
+import { compareTemplates, matchTemplate } from '../../src/route/templates.js'
 import { Application } from './application.js'
 
 const open: Application[] = []
@@ -78,6 +78,18 @@ test.each([
   ['/a/:id', '/a/', undefined],
   ['/a/:id', '/a/7/b', undefined],
   ['/a', '/b', undefined],
+  ['/a/:id(\\d+)', '/a/7', { id: '7' }],
+  ['/a/:id(\\d+)', '/a/me', undefined],
+  ['/a/:id{[0-9]+}', '/a/me', undefined],
+  ['/a/:name.png', '/a/b.png', { name: 'b' }],
+  ['/a/:name.png', '/a/b.jpg', undefined],
+  ['/at/:hour-:minute', '/at/12-30', { hour: '12', minute: '30' }],
 ])('the template %s and the path %s', (template, path, params) => {
   expect(matchTemplate(template, path)).toEqual(params)
+})
+
+test('templates that say more come first', () => {
+  const templates = ['*', '/a/*', '/a/:id', '/a/:id.png', '/a/me', '/a/:id/b']
+  const sorted = ['/a/me', '/a/:id.png', '/a/:id', '/a/:id/b', '/a/*', '*']
+  expect(templates.toSorted(compareTemplates)).toEqual(sorted)
 })

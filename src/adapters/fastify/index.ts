@@ -160,7 +160,12 @@ function traitsOf(app: FastifyInstance): HostTraits {
     ...app.initialConfig,
     ...app.initialConfig.routerOptions,
   }
-  return { path: { ignoreTrailingSlash, ignoreDuplicateSlashes }, stripsHead: true, knowsRoutes: true }
+  return {
+    path: { ignoreTrailingSlash, ignoreDuplicateSlashes },
+    stripsHead: true,
+    knowsRoutes: true,
+    bySpecificity: true,
+  }
 }
 
 /** Applies a route's `config.cache`, `config.cachePut` and `config.cacheEvict`. */
@@ -172,12 +177,15 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   const requests = { ...host.requests, ...routed, route: name }
   const declared = <Options>(word: string, options: Options) => ({ where: `config.${word} of ${name}`, options })
   if (cache !== undefined) {
-    const cachedRoute = host.routes.cache(name, declared('cache', cache), { ...host.traits, routedBy: routed.routedBy })
+    const { routedBy } = routed
+    const constrained = routed.routed && ((authority: string) => routed.routed?.({} as FastifyRequest, authority) ?? [])
+    const traits = { ...host.traits, routedBy, routed: constrained }
+    const cachedRoute = host.routes.cache(name, declared('cache', cache), traits)
     if (!methods.every((method) => isCacheable(method, cachedRoute)))
       throw misplaced('cache', `config.cache of ${name}`)
     route.handler = cachedHandler(cachedRoute, route.handler, { ...host, requests: { ...requests, route: undefined } })
     prepend(route, endResponse)
-  }
+  } else host.routes.noteUncached(name)
   if (cachePut !== undefined || cacheEvict !== undefined) {
     const word = cachePut === undefined ? 'cacheEvict' : 'cachePut'
     if (methods.some((method) => isSafe(method))) throw misplaced(word, `config.${word} of ${name}`)

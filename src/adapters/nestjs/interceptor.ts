@@ -169,7 +169,13 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
   get #applicationHost(): Host {
     this.#host ??= {
       routes: routesOf(this.#redis),
-      traits: { path: pathOf(this.#application), stripsHead: false, knowsRoutes: true },
+      traits: {
+        path: pathOf(this.#application),
+        stripsHead: false,
+        knowsRoutes: true,
+        // The router of Fastify.
+        bySpecificity: this.#application.routing !== undefined,
+      },
     }
     return this.#host
   }
