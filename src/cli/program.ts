@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Redis } from '../create-redis.js'
 import { RedwellError, SettingsError, UnavailableError, UsageError } from '../errors.js'
 import { LIMIT_MAX } from '../operate/pages.js'
+import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
 import { visible } from './output.js'
@@ -147,6 +148,10 @@ function addChanges(add: Add): void {
 /** Says what is wrong, and returns the exit code that says it to programs. */
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (isReply(error)) {
+    process.stderr.write(`Redis refuses it: ${visible(error.message)}\n`)
+    return EXIT.no
+  }
   if (!(error instanceof RedwellError)) throw error
   process.stderr.write(`${visible(error.message)}\n`)
   if (error instanceof UnavailableError) {

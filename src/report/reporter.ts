@@ -131,6 +131,7 @@ export class Reporter {
   }
 
   async #report(connection: Connection, everyMs: number): Promise<void> {
+    if (this.#stopped) return
     this.#events.start()
     const { desk, id } = this
     const lifeMs = everyMs + GRACE_MS
