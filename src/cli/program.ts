@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Redis } from '../create-redis.js'
 import { RedwellError, SettingsError, UnavailableError, UsageError } from '../errors.js'
 import { LIMIT_MAX } from '../operate/pages.js'
+import { packageVersion } from '../report/reporter.js'
 import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
@@ -35,6 +36,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok
   const program = new Command('redwell')
     .description("Inspect and manage an application's cache in Redis.")
+    .version(packageVersion())
     .addHelpText('after', AFTER)
     .exitOverride()
     .showHelpAfterError('(see redwell --help)')
