@@ -1,73 +1,40 @@
-import express, { type Express, type NextFunction, type Request, type Response } from 'express'
-import type { Redis } from 'redwell'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from 'redwell/express'
+import compression from 'compression'
+import cors from 'cors'
+import express, { type ErrorRequestHandler, type Express } from 'express'
+import helmet from 'helmet'
+import { cache, type RedwellMiddleware } from 'redwell/express'
+import { ZodError } from 'zod'
+import type { Catalogue } from '../shop/catalogue.js'
+import { startPage } from '../shop/page.js'
+import { accountRoutes, authenticate } from './account.js'
+import { cartRoutes } from './cart.js'
+import { productRoutes } from './products.js'
 
-export interface Product {
-  readonly id: string
-  readonly name: string
-  readonly owner: string
-}
-
-/** A shop of a few products. Tests give a Redis of their own. */
-export function buildApp(redis: Redis): Express {
-  const products = new Map<string, Product>([
-    ['1', { id: '1', name: 'Lamp', owner: 'ann' }],
-    ['2', { id: '2', name: 'Chair', owner: 'bob' }],
-  ])
+/** `connected`: `redwell({ url })`. Whoever made it closes it. */
+export function buildApp(catalogue: Catalogue, connected: RedwellMiddleware): Express {
   const app = express()
-  app.use(redwell({ redis }))
-  app.use(express.json())
+  app.use(connected)
+  // Outside of the cache: what is stored is plain, and these fields are set anew for each response.
+  app.use(helmet(), cors({ origin: 'https://shop.example', credentials: true }), compression(), express.json())
+  // Before the cache, which asks whose session it is.
+  app.use(authenticate())
 
-  app.get('/products', cache({ ttl: '1m', group: 'lists' }), (_req, res) => {
-    res.json([...products.values()])
+  // Each signed-in user has an entry, and all anonymous visitors share one.
+  app.get('/', cache({ ttl: '1m', per: true, group: 'products' }), async (req, res) => {
+    res.send(startPage(req.user?.id, await catalogue.list()))
   })
+  // The shop works without Redis, only slower, so its state is no reason to answer 503.
+  app.get('/health', (_req, res) => void res.json({ redis: res.locals.redis.status }))
 
-  app.get('/products/:id', cache({ ttl: '5m', group: 'products', statuses: [200, 404] }), (req, res) => {
-    const product = products.get(req.params.id)
-    if (product === undefined) return void res.status(404).json({ error: 'no such product' })
-    cacheGroups(res, `owner:${product.owner}`)
-    res.json(product)
-  })
-
-  // The next GET of this path is a HIT with this body, and lists are made anew.
-  app.put(
-    '/products/:id',
-    cachePut({ ttl: '5m', group: (req) => ['products', `owner:${(req.body as Product).owner}`] }),
-    cacheEvict({ group: 'lists' }),
-    (req: Request<{ id: string }, unknown, Pick<Product, 'name' | 'owner'>>, res) => {
-      const product = { id: req.params.id, name: req.body.name, owner: req.body.owner }
-      products.set(product.id, product)
-      res.json(product)
-    },
-  )
-
-  app.delete('/products/:id', cacheEvict({ key: 'path', group: 'lists' }), (req, res) => {
-    products.delete(req.params.id)
-    res.status(204).end()
-  })
-
-  app.delete(
-    '/owners/:owner/products',
-    cacheEvict<{ owner: string }>({ group: (req) => [`owner:${req.params.owner}`, 'lists'] }),
-    (req, res) => {
-      for (const { id, owner } of products.values()) if (owner === req.params.owner) products.delete(id)
-      res.status(204).end()
-    },
-  )
-
-  app.get('/count', async (_req, res) => {
-    res.json(await res.locals.cache.getOrSet('count', () => products.size, { ttl: '1m', group: 'lists' }))
-  })
-
-  app.get('/health', (_req, res) => {
-    const { status } = res.locals.redis
-    res.status(status === 'ready' ? 200 : 503).json({ redis: status })
-  })
-
+  app.use(accountRoutes())
+  app.use('/cart', cartRoutes(catalogue))
+  for (const version of [1, 2] as const) app.use(`/v${version}/products`, productRoutes(catalogue, version))
   return app.use(answerError)
 }
 
-function answerError(error: Error, _req: Request, res: Response, next: NextFunction): void {
+const answerError: ErrorRequestHandler = (error: unknown, _req, res, next) => {
   if (res.headersSent) return next(error)
-  res.status(500).json({ error: error.message })
+  if (error instanceof ZodError) return void res.status(400).json({ message: 'invalid request', issues: error.issues })
+  console.error(error)
+  res.status(500).json({ message: 'something failed on our side' })
 }

@@ -1,69 +1,38 @@
-import { type Context, Hono } from 'hono'
-import { bearerAuth } from 'hono/bearer-auth'
+import { Hono } from 'hono'
 import { compress } from 'hono/compress'
+import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
-import { cache, cacheEvict, cacheGroups, cachePut, type RedwellMiddleware } from 'redwell/hono'
-import type { Book, Library } from './library.js'
+import { secureHeaders } from 'hono/secure-headers'
+import { cache, type RedwellMiddleware } from 'redwell/hono'
+import type { Catalogue } from '../shop/catalogue.js'
+import { startPage } from '../shop/page.js'
+import { accountRoutes, authenticate } from './account.js'
+import { cartRoutes } from './cart.js'
+import { productRoutes } from './products.js'
 
-/** Readers by their tokens; a real application asks its identity provider. */
-const READERS: Readonly<Record<string, string>> = { 'token-of-ann': 'ann', 'token-of-bob': 'bob' }
-
-const signedIn = bearerAuth({ verifyToken: (token: string) => token in READERS })
-const readerOf = (c: Context): string => READERS[(c.req.header('authorization') ?? '').slice('Bearer '.length)] ?? ''
-
-export function buildApp(library: Library, connected: RedwellMiddleware): Hono {
+/** `connected`: `redwell({ url, principal })`. Whoever made it closes it. */
+export function buildApp(catalogue: Catalogue, connected: RedwellMiddleware): Hono {
   const app = new Hono()
-
-  // Outside of the cache: what is stored is plain, and each client gets what it accepts.
-  app.use(compress())
   app.use(connected)
+  // Outside of the cache: what is stored is plain, and these fields are set anew for each response.
+  app.use(secureHeaders(), cors({ origin: 'https://shop.example', credentials: true }), compress())
+  // Before the cache, which asks who is signed in.
+  app.use(authenticate)
 
-  app.get('/books', cache({ ttl: '5m', group: 'books', query: { only: ['author'] } }), async (c) =>
-    c.json(await library.search(c.req.query('author'))),
+  // Each signed-in user has an entry, and all anonymous visitors share one.
+  app.get('/', cache({ ttl: '1m', per: true, group: 'products' }), async (c) =>
+    c.html(startPage(c.var.account, await catalogue.list())),
   )
+  // The shop works without Redis, only slower, so its state is no reason to answer 503.
+  app.get('/health', (c) => c.json({ redis: c.var.redis.status }))
 
-  app.get('/books/:id', cache({ ttl: { 200: '5m', 404: '10s' }, staleIfError: '1h' }), async (c) => {
-    const book = await library.find(c.req.param('id'))
-    if (book === undefined) throw new HTTPException(404, { message: 'no such book' })
-    // Known only now; `POST /authors/:author/refresh` invalidates by it.
-    cacheGroups(c, `author:${book.author}`)
-    return c.json(book)
+  app.route('/', accountRoutes())
+  app.route('/', cartRoutes(catalogue))
+  for (const version of [1, 2] as const) app.route(`/v${version}`, productRoutes(catalogue, version))
+  app.onError((error, c) => {
+    if (error instanceof HTTPException) return c.json({ message: error.message }, error.status)
+    console.error(error)
+    return c.json({ message: 'something failed on our side' }, 500)
   })
-
-  app.put('/books/:id', signedIn, cachePut({ ttl: '5m', auth: 'shared' }), cacheEvict({ group: 'books' }), async (c) =>
-    c.json(await library.save({ ...(await c.req.json<Omit<Book, 'id'>>()), id: c.req.param('id') })),
-  )
-
-  app.delete('/books/:id', signedIn, cacheEvict({ key: 'path', group: 'books' }), async (c) => {
-    const existed = await library.remove(c.req.param('id'))
-    return existed ? c.body(null, 204) : c.json({ error: 'no such book' }, 404)
-  })
-
-  app.post('/authors/:author/refresh', signedIn, cacheEvict({ group: (c) => `author:${c.req.param('author')}` }), (c) =>
-    c.body(null, 204),
-  )
-
-  app.post('/books/:id/loan', signedIn, cacheEvict({ group: (c) => `loans:${readerOf(c)}` }), async (c) =>
-    (await library.lend(c.req.param('id'), readerOf(c))) ? c.body(null, 204) : c.json({ error: 'not available' }, 409),
-  )
-
-  app.get(
-    '/me/loans',
-    signedIn,
-    cache({ ttl: '1m', private: true, per: readerOf, group: (c) => `loans:${readerOf(c)}` }),
-    async (c) => c.json(await library.loansOf(readerOf(c))),
-  )
-
-  app.get('/count', async (c) =>
-    c.json(
-      await c.var.cache.getOrSet('count', async () => (await library.search()).length, { ttl: '1m', group: 'books' }),
-    ),
-  )
-
-  app.get('/health', (c) => {
-    const { status } = c.var.redis
-    return c.json({ redis: status }, status === 'ready' ? 200 : 503)
-  })
-
   return app
 }

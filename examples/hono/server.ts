@@ -1,17 +1,18 @@
-// npx tsx --tsconfig examples/hono/tsconfig.json examples/hono/server.ts
+// npm start -- hono. HOST, PORT and REDIS_URL (default: the embedded store).
 import { once } from 'node:events'
 import { serve } from '@hono/node-server'
 import { redwell } from 'redwell/hono'
+import { Catalogue } from '../shop/catalogue.js'
+import { signedIn } from './account.js'
 import { buildApp } from './app.js'
-import { Library } from './library.js'
 
-// On a real Redis with REDIS_URL=redis://localhost:6379.
-await using connected = redwell({ url: process.env['REDIS_URL'] ?? 'memory:', defaults: { cacheStatus: 'library' } })
+const { HOST = '127.0.0.1', PORT = '3000', REDIS_URL = 'memory:' } = process.env
 
-const app = buildApp(new Library(), connected)
-const server = serve(
-  { fetch: app.fetch, hostname: '127.0.0.1', port: Number(process.env['PORT'] ?? 3000) },
-  ({ port }) => console.log(`a library on http://127.0.0.1:${port}/books`),
+await using connected = redwell({ url: REDIS_URL, principal: signedIn })
+
+const app = buildApp(new Catalogue(), connected)
+const server = serve({ fetch: app.fetch, hostname: HOST, port: Number(PORT) }, ({ port }) =>
+  console.log(`the shop is at http://${HOST}:${port}`),
 )
 
 await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])

@@ -54,7 +54,8 @@ export type GroupOption<Req> =
 export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'shared' | 'vary'> {}
 
 /** Options of all routes of an application, where a route does not set its own. */
-export interface ResponseDefaults extends ResponseOptions, Pick<HttpOptions, 'host' | 'vary'> {}
+export interface ResponseDefaults
+  extends ResponseOptions, Pick<HttpOptions, 'host' | 'vary'>, Pick<EntryOptions<never>, 'enabled'> {}
 
 /** `vary` with functions of the framework's request. A mapped type keeps the comment of the table. */
 type VaryOptions<Req> = { [Name in keyof Pick<HttpOptions, 'vary'>]: VaryOption<Req> | undefined }
@@ -90,7 +91,7 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
   when?: ((request: Req) => MaybePromise<boolean>) | undefined
   /** Function of the response: `false` serves it without storing it. Default: none. */
   storeWhen?: ((response: WriteResult) => boolean) | undefined
-  /** `false`: this route is not cached. Default: `true`. */
+  /** `false`: this route is not cached, or with `defaults` no route is. Writes still invalidate. Default: `true`. */
   enabled?: boolean | undefined
 }
 
@@ -112,8 +113,14 @@ export type CachePutOptions<Req> = Omit<EntryOptions<Req>, 'clientDirectives'> &
 export interface WriteResult {
   /** Status of the response. */
   readonly status: number
-  /** Returns the body parsed as JSON; undefined if it is not JSON, or a stream. */
-  json(): unknown
+  /**
+   * Returns the body parsed as JSON; undefined if it is not JSON, or a stream. `T` is not checked.
+   *
+   * @example
+   * cacheEvict({ group: (request, result) => `product:${result.json<Product>().id}` })
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- asserted by the caller, as with `Body.json()`
+  json<T = unknown>(): T
 }
 
 /** A function of the request and the result, synchronous or not. */
@@ -309,7 +316,8 @@ export function resolvePolicy<Req>(
   checkNames(options, 'entry', problems)
   checkContradictions(options, problems)
   const own = resolveOptions(ROUTE_OPTIONS, options, 'app', problems)
-  const { enabled, earlyRefresh, wait, concurrency, lease, query } = own
+  const { earlyRefresh, wait, concurrency, lease, query } = own
+  const enabled = options.enabled === undefined ? (defaults.defaults.enabled ?? own.enabled) : own.enabled
   if (concurrency !== undefined && wait === 0)
     problems.push('concurrency: excludes `wait: 0`, with which no request waits for its turn')
   const written: HttpOptions & { readonly per?: unknown } = { ...defaults.defaults, ...options }
@@ -382,12 +390,18 @@ export function resolveEvictPolicy<Req>(
 const KNOWN = {
   entry: [...Object.keys(HTTP_OPTIONS), ...Object.keys(ROUTE_OPTIONS)],
   evict: Object.keys(EVICT_OPTIONS),
-  defaults: Object.keys(HTTP_OPTIONS).filter((name) => name !== 'private' && name !== 'shared'),
+  defaults: [...Object.keys(HTTP_OPTIONS).filter((name) => name !== 'private' && name !== 'shared'), 'enabled'],
 }
 
 /** A misspelt option would silently do nothing. */
 export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
   problems.push(...unknownOptions(options, KNOWN[of]))
+}
+
+/** The options of `defaults` that are not HTTP options. */
+export function checkDefaults(defaults: ResponseDefaults, problems: string[]): void {
+  checkNames(defaults, 'defaults', problems)
+  resolveOptions({ enabled: ROUTE_OPTIONS.enabled }, defaults, 'app', problems)
 }
 
 /** A handler that sets HTTP caching fields itself expects its query as it was sent (RFC 9111 section 2). */

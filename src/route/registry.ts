@@ -23,7 +23,7 @@ import {
   type CacheEvictOptions,
   type CacheOptions,
   type CachePutOptions,
-  checkNames,
+  checkDefaults,
   pathRule,
   type ResponseDefaults,
   resolveEvictPolicy,
@@ -95,7 +95,7 @@ export function resolveDefaults(
   context: Pick<RoutesContext, 'defaultTtlMs'> = { defaultTtlMs: 0 },
 ): HttpPolicy {
   const problems: string[] = []
-  checkNames(defaults, 'defaults', problems)
+  checkDefaults(defaults, problems)
   const http = resolveHttpPolicy(defaults, problems, context)
   if (problems.length > 0) throw new OptionsError('defaults', problems)
   return http

@@ -11,9 +11,10 @@ export class Result implements WriteResult {
     this.#body = body
   }
 
-  json(): unknown {
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- see WriteResult
+  json<T = unknown>(): T {
     this.#json ??= { value: parseJson(this.#body) }
-    return this.#json.value
+    return this.#json.value as T
   }
 }
 

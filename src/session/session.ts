@@ -23,6 +23,9 @@ export interface SessionRequest {
 
 type State = SessionFacts['state'] | 'skipped'
 
+/** What was read of a session: anything, the subject alone, or the subject on behalf of the cache. */
+export type SessionRead = 'data' | 'subject' | 'principal'
+
 /**
  * The session of one request: its data, and what becomes of it with the response. There is one for anonymous requests,
  * too, which costs nothing until something is written.
@@ -37,7 +40,7 @@ export class Session {
   #record: LoadedRecord | undefined
   #payload: SessionPayload | undefined
   #accessed = false
-  #onRead: (() => void) | undefined
+  #onRead: ((what: SessionRead) => void) | undefined
   #ended = false
   #rotates = false
   #touches = false
@@ -78,7 +81,7 @@ export class Session {
 
   /** Whose session it is; undefined while nobody is signed in. */
   get subject(): string | undefined {
-    const { data, identity } = this.#read()
+    const { data, identity } = this.#read('subject')
     return identity === undefined ? undefined : this.#context.policy.subject(data)
   }
 
@@ -145,7 +148,7 @@ export class Session {
    * because several may be one subject.
    */
   peekPrincipal(): string | undefined {
-    this.#onRead?.()
+    this.#onRead?.('principal')
     if (this.#payload === undefined && this.#state !== 'loaded') return undefined
     this.#payload ??= this.#makePayload()
     return this.#context.policy.principal(this.#payload.data)
@@ -164,14 +167,14 @@ export class Session {
   }
 
   /** @internal Calls the listener whenever the session is read from now on. */
-  onRead(listener: (() => void) | undefined): void {
+  onRead(listener: ((what: SessionRead) => void) | undefined): void {
     this.#onRead = listener
   }
 
   /** @internal For hosts whose applications hold the data itself. */
-  markRead(): void {
+  markRead(what: SessionRead = 'data'): void {
     this.#accessed = true
-    this.#onRead?.()
+    this.#onRead?.(what)
   }
 
   /** @internal The epoch by which `revokeAll` spares it. */
@@ -261,9 +264,9 @@ export class Session {
     return this.#request.isSent !== undefined
   }
 
-  #read(): SessionPayload {
+  #read(what: SessionRead = 'data'): SessionPayload {
     if (this.#state === 'skipped') throw new UsageError('`skip` has excluded this request from sessions.')
-    this.markRead()
+    this.markRead(what)
     this.#payload ??= this.#makePayload()
     return this.#payload
   }

@@ -1,8 +1,11 @@
 import { test } from 'vitest'
-import { PATIENCE_MS, shopWorks } from './shop.js'
+import { expressShop, fastifyShop, honoShop } from './shop-hosts.js'
+import { compareShops } from './walk.js'
 
-test(
-  'the shop on Express caches and invalidates; shop.long.test.ts has the others',
-  () => shopWorks('express', {}),
-  PATIENCE_MS,
+test.each([
+  ['Fastify', fastifyShop],
+  ['Hono', honoShop],
+  ['Express', expressShop],
+])('the shop on %s answers with the cache as without it; shop.long.test.ts walks longer', (_, host) =>
+  compareShops(host, 200),
 )

@@ -122,7 +122,7 @@ const ADDED = new Set(['etag', 'cache-control', 'last-modified', 'vary', 'conten
 /** Values of these are times or random. */
 const VARYING = new Set(['set-cookie', 'x-ratelimit-reset', 'expires'])
 
-function compare(step: string, plain: Reply, cached: Reply, changes: ReadonlySet<string>): readonly string[] {
+export function compare(step: string, plain: Reply, cached: Reply, changes: ReadonlySet<string>): readonly string[] {
   // With the cache a response has an ETag, which a later request may name.
   if (step === 'GET, conditional' && plain.status === 200 && cached.status === 304) return []
   // A 304 of the cache has the fields of its entry and those that others set for it; how many others leave out differs.
@@ -136,7 +136,9 @@ function compare(step: string, plain: Reply, cached: Reply, changes: ReadonlySet
     const [before, after] = [fieldOf(plain, name), fieldOf(cached, name)]
     if (before === after || OWN.has(name) || OF_CONNECTION.has(name) || changes.has(name)) continue
     if (before === undefined && ADDED.has(name)) continue
-    if (name === 'vary' && listOf(before).every((one) => listOf(after).includes(one))) continue
+    // A lifetime is added to what the application says.
+    if ((name === 'vary' || name === 'cache-control') && listOf(before).every((one) => listOf(after).includes(one)))
+      continue
     // Of a compressed body another length is right as long as the content is.
     if (name === 'content-length' && (after === undefined || plain.headers['content-encoding'] !== undefined)) continue
     found.push(`${name}: ${before}, with the cache ${after}`)

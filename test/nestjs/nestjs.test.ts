@@ -74,7 +74,7 @@ class Items {
   remove(): void {}
 
   @Post()
-  @CacheEvict({ group: (_request, result) => `item:${(result.json() as { id: string }).id}` })
+  @CacheEvict({ group: (_request, result) => `item:${result.json<{ id: string }>().id}` })
   make() {
     return { id: '1' }
   }

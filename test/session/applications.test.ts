@@ -88,7 +88,7 @@ test.each([
       else done(null, false, { message: 'wrong' })
     }),
   )
-  authenticator.serializeUser((user, done) => done(null, (user as { id: string }).id))
+  authenticator.serializeUser((user, done) => done(null, user.id))
   authenticator.deserializeUser((id: string, done) => done(null, { id }))
   app.use(connected, express.json(), sessions({ principal: (session) => session.passport?.user as string | undefined }))
   app.use(authenticator.initialize(), authenticator.session())

@@ -5,6 +5,7 @@ import type { BackgroundRun } from '../../route/request.js'
 import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
 import { backgroundRuns, type Presented, RequestProperty } from '../exchange.js'
+import type { SessionRead } from '../../session/session.js'
 import { sessionOf } from '../sessions.js'
 import { reportPeer, watchPeer } from './peer-watch.js'
 
@@ -104,12 +105,19 @@ export class ReadWatch {
     return this.#selector !== undefined
   }
 
-  /** The data of the session was read. If `per` or `key` reads it, it is part of the key as a whole. */
-  readSession(): void {
+  /**
+   * The session was read. If `per` or `key` reads it, it is part of the key as a whole. If its subject is the principal,
+   * the subject is part of the key of anonymous requests, too: they have none.
+   */
+  readSession(what: SessionRead): void {
     if (!this.active || !this.#run.watched.includes('cookie')) return
     const name = 'request.session'
+    const subject = `${name}.subject`
     if (this.#selector?.isOwner === true) this.#keyed.add(name)
-    else if (this.#selector === undefined && !this.#keyed.has(name)) this.#run.noteRead(name, 'cookie')
+    else if (this.#selector !== undefined) {
+      if (what === 'principal') this.#keyed.add(subject)
+    } else if (!this.#keyed.has(name) && (what === 'data' || !this.#keyed.has(subject)))
+      this.#run.noteRead(what === 'data' ? name : subject, 'cookie')
   }
 
   /** The address or the certificate of the client was read from its connection, or the address as the framework has it. */
@@ -158,7 +166,7 @@ export class ReadWatch {
 
 /** Reports that a handler reads the session, wherever it got that from. */
 export function watchSession(request: object, watch: ReadWatch | undefined): void {
-  sessionOf(request)?.onRead(watch && (() => watch.readSession()))
+  sessionOf(request)?.onRead(watch && ((what) => watch.readSession(what)))
 }
 
 /** Wraps an object so that reads of its members are reported. Its methods act on the object itself. */

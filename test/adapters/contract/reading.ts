@@ -294,6 +294,21 @@ export function reading({ host, start }: Bed): void {
     expect([(await client.get('/x')).cache, (await client.get('/x')).cache]).toEqual(['BYPASS', 'BYPASS'])
   })
 
+  test('`defaults` switch all routes off that do not switch themselves on', async () => {
+    const { client } = await start(
+      [
+        { method: 'GET', path: '/off', cache: { ttl: 60 }, handler: () => 'x' },
+        { method: 'GET', path: '/on', cache: { ttl: 60, enabled: true }, handler: () => 'x' },
+        { method: 'PUT', path: '/off', cachePut: { ttl: 60 }, handler: () => 'y' },
+      ],
+      { redis: { defaults: { enabled: false } } },
+    )
+    await client.ask('/off', { method: 'PUT' })
+    const caches = async (path: string) => [(await client.get(path)).cache, (await client.get(path)).cache]
+    expect(await caches('/off')).toEqual(['BYPASS', 'BYPASS'])
+    expect(await caches('/on')).toEqual(['MISS', 'HIT'])
+  })
+
   test(`${host.name}: a HIT is not the handler's business`, async () => {
     let runs = 0
     const { client } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => `run ${++runs}` }])

@@ -247,6 +247,10 @@ export function sessions(bed: Bed): void {
             return `counted ${(runs += 1)}`
           }),
           cached('/home', (call) => `${String(call.session.subject)} ${(runs += 1)}`, { ttl: 60, per: true }),
+          cached('/cart', (call) => `${String(call.session.subject)} ${String(dataOf(call)['count'])}`, {
+            ttl: 60,
+            per: true,
+          }),
         ],
         { sessions: {} },
       )
@@ -266,6 +270,12 @@ export function sessions(bed: Bed): void {
         expect((await nobody.ask(path)).cache).not.toBe('HIT')
         expect((await ann.ask(path)).cache).not.toBe('HIT')
       }
+      // All anonymous visitors share what was made of the subject alone, whatever is in their sessions.
+      const home = await ann.ask('/home')
+      expect([home.cache, home.text.split(' ')[0]]).toEqual(['MISS', 'undefined'])
+      for (const browser of [other, nobody, ann])
+        expect(await browser.ask('/home')).toMatchObject({ cache: 'HIT', text: home.text })
+      for (const browser of [ann, other, nobody]) expect((await browser.ask('/cart')).cache).toBe('BYPASS')
       // Per subject, who is the session's where nothing else is said.
       await ann.ask('/login', 'POST', { 'x-user': 'ann' })
       await other.ask('/login', 'POST', { 'x-user': 'bob' })
