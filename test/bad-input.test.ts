@@ -1,5 +1,9 @@
 import { afterAll, describe, expect, test } from 'vitest'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
 import Fastify from 'fastify'
+import { Hono } from 'hono'
 import {
   cache,
   cacheEvict,
@@ -395,6 +399,32 @@ const PLACES: Readonly<Record<string, Place>> = {
   },
   dashboard: { rows: DASHBOARD, where: /options of the dashboard/, declare: (options) => dashboard(redis, options) },
 }
+
+describe('used before it is set up, a route says what to write', () => {
+  test('Express', async () => {
+    const app = express()
+    app.get('/x', cache({ ttl: 60 }), (_req, res) => void res.send('x'))
+    app.use(
+      ((error: Error, _req, res, _next) => void res.status(500).send(error.message)) as express.ErrorRequestHandler,
+    )
+    const server = app.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/x`)
+    expect([answer.status, await answer.text()]).toEqual([500, expect.stringContaining('app.use(redwell({ … }))')])
+    server.close()
+  })
+
+  test('Hono', async () => {
+    const app = new Hono()
+    app.get('/x', honoCache({ ttl: 60 }), (c) => c.text('x'))
+    app.onError((error, c) => c.text(error.message, 500))
+    const answer = await app.request('/x')
+    expect([answer.status, await answer.text()]).toEqual([
+      500,
+      expect.stringMatching(/cache of GET \/x.*app\.use\(redwell\(/),
+    ])
+  })
+})
 
 /** What is thrown; undefined: nothing. */
 async function thrownBy(declare: () => unknown): Promise<unknown> {

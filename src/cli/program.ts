@@ -2,6 +2,8 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Redis } from '../create-redis.js'
 import { RedwellError, SettingsError, UnavailableError, UsageError } from '../errors.js'
 import { LIMIT_MAX } from '../operate/pages.js'
+import { packageVersion } from '../report/reporter.js'
+import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
 import { visible } from './output.js'
@@ -34,6 +36,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok
   const program = new Command('redwell')
     .description("Inspect and manage an application's cache in Redis.")
+    .version(packageVersion())
     .addHelpText('after', AFTER)
     .exitOverride()
     .showHelpAfterError('(see redwell --help)')
@@ -147,6 +150,10 @@ function addChanges(add: Add): void {
 /** Says what is wrong, and returns the exit code that says it to programs. */
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (isReply(error)) {
+    process.stderr.write(`Redis refuses it: ${visible(error.message)}\n`)
+    return EXIT.no
+  }
   if (!(error instanceof RedwellError)) throw error
   process.stderr.write(`${visible(error.message)}\n`)
   if (error instanceof UnavailableError) {

@@ -71,7 +71,11 @@ export async function diagnose(
   const missing = await missingPermissions(connection, settings.prefix)
   const tracks = await mayTrack(connection)
   onStep('processes')
-  const [processes, prefixes] = await Promise.all([reportsNow(redis), otherPrefixes(redis, connection)])
+  const [asked, prefixes] = await Promise.all([
+    reportsNow(redis).catch((error: unknown) => refusalOf(error)),
+    otherPrefixes(redis, connection),
+  ])
+  const processes = typeof asked === 'string' ? [] : asked
   const findings = [
     ...connectionFindings(health),
     ...health.servers.flatMap((server) => serverFindings(server, settings)),
@@ -79,7 +83,7 @@ export async function diagnose(
     clockFinding(health),
     permissionFinding(missing, settings),
     trackingFinding(tracks, settings.resp),
-    ...processFindings(processes, settings.prefix),
+    ...(typeof asked === 'string' ? [unaskedFinding(asked)] : processFindings(processes, settings.prefix)),
   ]
   return { findings, health, processes, prefixes, settings: shownSettings(settings) }
 }
@@ -138,11 +142,13 @@ function memoryFinding(about: string, { evictionPolicy, maxMemoryBytes, memoryBy
       'Set maxmemory and maxmemory-policy allkeys-lru: otherwise entries without a lifetime are never removed.',
     )
   const found = `${used} of ${megabytes(maxMemoryBytes)} used, ${evictionPolicy}`
+  // A server that may evict everything is meant to be full.
+  const level = memoryBytes > FULL_PART * maxMemoryBytes ? 'problem' : 'warning'
   if (evictionPolicy === 'noeviction')
-    return finding('warning', about, found, 'Set maxmemory-policy allkeys-lru: a full server stores nothing more.')
+    return finding(level, about, found, 'Set maxmemory-policy allkeys-lru: a full server stores nothing more.')
   if (evictionPolicy.startsWith('volatile'))
     return finding(
-      'warning',
+      level,
       about,
       found,
       'Set maxmemory-policy allkeys-lru: entries without a lifetime are never evicted.',
@@ -255,6 +261,16 @@ function processFindings(processes: readonly ProcessReport[], prefix: string): r
       finding('problem', `${application} ${host}:${pid}`, status, 'See its log: it serves requests without the cache.'),
     ),
   ]
+}
+
+/** A server that is full, or a user who may not write: what else was found says so, and must be shown. */
+function refusalOf(error: unknown): string {
+  if (error instanceof UnavailableError) throw error
+  return error instanceof Error ? error.message : String(error)
+}
+
+function unaskedFinding(message: string): Finding {
+  return finding('problem', 'processes', `could not be asked: ${message}`, 'Make room, or see permissions.')
 }
 
 /** Keys of the server that are looked at for other prefixes. */

@@ -30,8 +30,9 @@ export class LiveView {
   /** Rejects with UnavailableError where Redis cannot be reached. */
   static async open(redis: Redis): Promise<LiveView> {
     const view = new LiveView(redis)
-    redis.reporter.listen()
-    if (redis.connection !== undefined) await view.#request(redis.connection)
+    // With a server every process, this one too, listens when it sees the request.
+    if (redis.connection === undefined) redis.reporter.listen()
+    else await view.#request(redis.connection)
     return view
   }
 

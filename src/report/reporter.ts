@@ -131,6 +131,7 @@ export class Reporter {
   }
 
   async #report(connection: Connection, everyMs: number): Promise<void> {
+    if (this.#stopped) return
     this.#events.start()
     const { desk, id } = this
     const lifeMs = everyMs + GRACE_MS
@@ -271,7 +272,7 @@ function nearestName(script: string | undefined): string | undefined {
 let version: string | undefined
 
 /** A bundle has no package.json of ours. */
-function packageVersion(): string {
+export function packageVersion(): string {
   if (version === undefined) {
     try {
       version = (createRequire(import.meta.url)('redwell/package.json') as { version: string }).version

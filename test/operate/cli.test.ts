@@ -125,6 +125,10 @@ describe('errors', () => {
     expect((await redwell('keys', '--url', server.url, '--prefix', 'a b')).err).toContain('prefix')
   })
 
+  test('--version is that of the package', async () => {
+    expect(await redwell('--version')).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  })
+
   test('help names every command and the exit codes', async () => {
     const { code, out } = await redwell('--help')
     expect(code).toBe(0)

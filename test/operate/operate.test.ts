@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { hasSubscribers } from 'node:diagnostics_channel'
 import { gzipSync } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -225,6 +226,27 @@ test('while no operator looks, a process sends one command on a missing key ever
   expect(sent.slice(0, 3)).toEqual(['ZRANGE', 'SET', 'ZRANGE'])
   const keys = await desk.connection?.execute(['KEYS', `${desk.settings.prefix}:operate*`], undefined)
   expect((keys as readonly unknown[]).map(String)).toEqual([desk.desk.application])
+})
+
+test('between two reports a process listens to its lookups only until it has enough of them', async () => {
+  const { desk, get } = await open('memory')
+  const isHeard = () => hasSubscribers('redwell:lookup')
+  expect(isHeard()).toBe(false)
+  const view = await LiveView.open(desk)
+  for (let id = 0; id < 2; id += 1) {
+    for (let call = 0; call < 20; call += 1) {
+      expect(isHeard()).toBe(true)
+      await get(`/products/${call}`)
+    }
+    expect(isHeard()).toBe(false)
+    await get('/products/1')
+    const [report] = await view.read()
+    expect(report?.events.filter(({ kind }) => kind === 'lookup')).toHaveLength(20)
+  }
+  await get('/products/1')
+  view.close()
+  expect(isHeard()).toBe(false)
+  expect(desk.reporter.report().events).toEqual([])
 })
 
 test('with `operate: false` a process says nothing', async () => {

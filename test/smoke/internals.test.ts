@@ -13,6 +13,8 @@ const LIMITS: Readonly<Record<string, number>> = {
   'A write-through': 10,
   'An eviction': 10,
   'A session': 14,
+  'A command of an operator': 12,
+  'A question of the dashboard': 12,
 }
 
 interface Step {
@@ -58,7 +60,7 @@ function declares(source: string, name: string): boolean {
 
 const walks = walksOf(PAGE)
 
-test('the page walks a hit, a miss, a write-through, an eviction and a session', () => {
+test('the page walks a hit, a miss, a write-through, an eviction, a session, and what operators do', () => {
   expect([...walks.keys()]).toEqual(expect.arrayContaining(Object.keys(LIMITS)))
 })
 

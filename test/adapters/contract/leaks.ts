@@ -135,36 +135,40 @@ export function leaks({ start, store }: Bed): void {
     test.each([
       ['without', false],
       ['with', true],
-    ])('nobody is sent the response of somebody else, in an application %s a principal', async (_, hasPrincipal) => {
-      const cases = casesOf(hasPrincipal).filter((_case, index) => index % STEP === 0)
-      let now = Date.now()
-      const { client, redis } = await start(cases.flatMap(routesOf), {
-        redis: { now: () => now },
-        ...(hasPrincipal && { principal: user }),
-      })
-      const wrong = new Set<string>()
-      let hits = 0
-      const ask = async (one: Case, fields: Readonly<Record<string, string>>, method = 'GET'): Promise<void> => {
-        const { text, cache } = await client.ask(one.path, { method, headers: fields })
-        const own = READINGS[one.read].of({
-          header: (name) => fields[name],
-          names: () => Object.keys(fields),
+    ])(
+      'nobody is sent the response of somebody else, in an application %s a principal',
+      async (_, hasPrincipal) => {
+        const cases = casesOf(hasPrincipal).filter((_case, index) => index % STEP === 0)
+        let now = Date.now()
+        const { client, redis } = await start(cases.flatMap(routesOf), {
+          redis: { now: () => now },
+          ...(hasPrincipal && { principal: user }),
         })
-        if (cache === 'HIT') hits += 1
-        if (text !== (one.streams ? `late ${own}` : own)) wrong.add(`${one.name}: ${own} was sent ${text} (${cache})`)
-      }
-      for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
-      for (const [index, one] of cases.entries()) {
-        const writer = PEOPLE[index % PEOPLE.length] ?? {}
-        await Promise.all([...PEOPLE.map((fields) => ask(one, fields)), ask(one, writer, 'PUT')])
-      }
-      now += 90_000
-      for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
-      await redis.cache.settled()
-      for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
-      expect([...wrong]).toEqual([])
-      expect(hits).toBeGreaterThan(cases.length * 2)
-      // All cases are 4,000 requests.
-    }, 120_000)
+        const wrong = new Set<string>()
+        let hits = 0
+        const ask = async (one: Case, fields: Readonly<Record<string, string>>, method = 'GET'): Promise<void> => {
+          const { text, cache } = await client.ask(one.path, { method, headers: fields })
+          const own = READINGS[one.read].of({
+            header: (name) => fields[name],
+            names: () => Object.keys(fields),
+          })
+          if (cache === 'HIT') hits += 1
+          if (text !== (one.streams ? `late ${own}` : own)) wrong.add(`${one.name}: ${own} was sent ${text} (${cache})`)
+        }
+        for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
+        for (const [index, one] of cases.entries()) {
+          const writer = PEOPLE[index % PEOPLE.length] ?? {}
+          await Promise.all([...PEOPLE.map((fields) => ask(one, fields)), ask(one, writer, 'PUT')])
+        }
+        now += 90_000
+        for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
+        await redis.cache.settled()
+        for (const one of cases) await Promise.all(PEOPLE.map((fields) => ask(one, fields)))
+        expect([...wrong]).toEqual([])
+        expect(hits).toBeGreaterThan(cases.length * 2)
+        // All cases are 4,000 requests.
+      },
+      120_000,
+    )
   })
 }

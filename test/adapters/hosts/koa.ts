@@ -144,7 +144,7 @@ function callOf(ctx: Context): Call {
     },
     names: () => Object.keys(ctx.headers),
     address: (of) => (of === 'framework' ? ctx.ip : ctx.req.socket.remoteAddress),
-    origin: () => ctx.origin,
+    origin: () => `${ctx.protocol}://${ctx.host}`,
     get session() {
       return sessionOf(ctx) as Session
     },
