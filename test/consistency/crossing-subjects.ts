@@ -4,11 +4,12 @@ import type { FillLease } from '../../src/cache/fill-lease.js'
 import type { InvalidationTarget } from '../../src/cache/pending-invalidations.js'
 import type { PendingWrite } from '../../src/cache/write.js'
 import { createRedis, type Redis } from '../../src/create-redis.js'
-import type { CacheOptions } from '../../src/route/options.js'
+import type { CacheEvictOptions, CacheOptions } from '../../src/route/options.js'
+import type { RequestContext } from '../../src/route/request.js'
 import type { Entry } from '../../src/store/entry.js'
 import { pathGroup } from '../../src/store/keyspace.js'
 import type { Store } from '../../src/store/store.js'
-import { type Answer, Application, type Asked, type Reply } from '../route/application.js'
+import { type Answer, Application, type Asked, type Fields, type Reply, type Sent } from '../route/application.js'
 import { makeEntry } from '../support/entries.js'
 import { silentLogger } from '../support/logger.js'
 import type { Change, Host, Kind, OpenSubject, Source, Subject } from './crossings.js'
@@ -159,30 +160,38 @@ class RouteSubject implements Subject {
   readonly #app: Application
   readonly #kind: Kind
   readonly #get: () => Promise<Reply>
+  readonly #write: () => Promise<unknown>
   readonly #changes: Partial<Record<Change, () => Promise<unknown>>>
 
   constructor(store: Store, kind: Kind, source: Source) {
-    this.#app = new Application({ store: () => store })
-    this.#app.now = Date.now()
+    const { options, evicts, reader, changer, more } = routeOf(kind, source)
+    const app = new Application({ store: () => store }, {}, more)
+    app.now = Date.now()
+    this.#app = app
     this.#kind = kind
-    const options = routeOptions(kind)
-    const app = this.#app
     const write = async (): Promise<Answer> => this.#answer(await source.write())
-    this.#get = app.get(options, async () => this.#answer(await source.read()))
+    const evict = (target: CacheEvictOptions<Asked>) => {
+      const evicting = app.evict({ ...evicts, ...target }, write)
+      return () => evicting('/', changer)
+    }
+    const get = app.get(options, async () => this.#answer(await source.read()))
     const put = app.put(options, write)
+    const rewrite = app.rewrite(options, { ...evicts, group: 'g' }, write)
     const refused = app.put(options, async () => ({ ...(await write()), headers: ['Cache-Control', 'no-store'] }))
     const unsafe = app.plain(write)
+    this.#get = () => get('/', reader)
+    this.#write = () => put('/', reader)
     this.#changes = {
-      'evict path': app.evict({ key: 'path' }, write),
-      'evict group': app.evict({ group: 'g' }, write),
-      'evict groups': app.evict({ group: ['other', 'g'] }, write),
-      'evict named group': app.evict({ group: 'named' }, write),
-      'soft by path': app.evict({ key: 'path', mode: 'soft' }, write),
-      'soft by group': app.evict({ group: 'g', mode: 'soft' }, write),
-      'write-through': put,
-      'write-through with its own group': app.rewrite(options, { group: 'g' }, write),
-      'write that stores nothing': refused,
-      automatic: () => unsafe('PUT'),
+      'evict path': evict({ key: 'path' }),
+      'evict group': evict({ group: 'g' }),
+      'evict groups': evict({ group: ['other', 'g'] }),
+      'evict named group': evict({ group: 'named' }),
+      'soft by path': evict({ key: 'path', mode: 'soft' }),
+      'soft by group': evict({ group: 'g', mode: 'soft' }),
+      'write-through': () => put('/', changer),
+      'write-through with its own group': () => rewrite('/', [], changer),
+      'write that stores nothing': () => refused('/', changer),
+      automatic: () => unsafe('PUT', '/', changer),
       'delete path': () => source.write().then(() => app.redis.cache.deletePath('/')),
       clear: () => source.write().then(() => app.redis.cache.clear()),
     }
@@ -204,8 +213,8 @@ class RouteSubject implements Subject {
     return Number(body)
   }
 
-  write(): Promise<void> {
-    return this.change('write-through')
+  async write(): Promise<void> {
+    await this.#write()
   }
 
   async change(change: Change): Promise<void> {
@@ -217,10 +226,56 @@ class RouteSubject implements Subject {
   }
 }
 
-function routeOptions(kind: Kind): CacheOptions<Asked> {
-  const options = { ttl: '5m', group: 'g' } as const
-  if (kind === 'declared vary') return { ...options, vary: ['Accept-Language'] }
-  return kind === 'per principal' ? { ...options, private: true, per: () => 'ann' } : options
+/** How the routes of one kind are declared, and which requests read and change. */
+interface KindOfRoute {
+  readonly options: CacheOptions<Asked>
+  /** Of what evicts. */
+  readonly evicts?: Pick<CacheEvictOptions<Asked>, 'per'>
+  readonly reader?: Fields
+  readonly changer?: Fields
+  /** What the framework and the application say about a request. */
+  readonly more?: (sent: Sent) => Partial<RequestContext<Asked>>
+}
+
+const [ANN, BOB] = [{ 'x-user': 'ann' }, { 'x-user': 'bob' }]
+
+/** Requests have a principal. */
+const principals: NonNullable<KindOfRoute['more']> = ({ headers }) => ({ principal: () => headers['x-user'] })
+
+function routeOf(kind: Kind, source: Source): KindOfRoute {
+  const options = OPTIONS
+  if (kind === 'declared vary') return { options: { ...options, vary: ['Accept-Language'] } }
+  if (kind === 'per principal') return { options: { ...options, private: true, per: () => 'ann' } }
+  if (kind === 'per: true') return { options: { ...options, per: true }, reader: ANN, changer: BOB, more: principals }
+  if (kind === 'per: true, read by nobody')
+    return { options: { ...options, per: true }, changer: BOB, more: principals }
+  if (kind === 'per: function, evicted per principal') {
+    const per = async ({ headers }: Asked): Promise<string | undefined> => headers['x-user']
+    return { options: { ...options, per }, evicts: { per }, reader: ANN, changer: ANN }
+  }
+  if (kind === 'shared: true')
+    return { options: { ...options, shared: true }, reader: ANN, changer: BOB, more: principals }
+  if (kind === 'a version that the router decides by') {
+    const more: NonNullable<KindOfRoute['more']> = ({ headers }) => ({
+      routed: [[':version', headers['accept-version'] ?? '']],
+      routedBy: ['accept-version'],
+    })
+    return { options, reader: { 'accept-version': '1' }, changer: { 'accept-version': '2' }, more }
+  }
+  if (kind === 'vary by a cookie') {
+    const [reader, changer] = [{ cookie: 'lang=en' }, { cookie: 'lang=de' }]
+    return { options: { ...options, vary: { cookie: 'lang' } }, reader, changer }
+  }
+  if (kind === 'vary by a function') {
+    const vary = { plan: async ({ headers }: Asked) => headers['x-plan'] }
+    return { options: { ...options, vary }, reader: { 'x-plan': 'free' }, changer: { 'x-plan': 'paid' } }
+  }
+  if (kind === 'when') {
+    const when = ({ headers }: Asked): boolean => headers['x-preview'] === undefined
+    return { options: { ...options, when }, changer: { 'x-preview': '1' } }
+  }
+  if (kind === 'storeWhen') return { options: { ...options, storeWhen: () => !source.crossed } }
+  return { options }
 }
 
 /** A value of the data cache, or of a namespace of it. */

@@ -21,7 +21,23 @@ export type Host = (typeof HOSTS)[number]
 
 export const KINDS = ['plain', 'named groups', 'declared vary', 'learned vary', 'per principal'] as const
 
-export type Kind = (typeof KINDS)[number]
+/** What routes alone know. The request that changes is of another principal, variant or version than the one that reads. */
+export const ROUTE_KINDS = [
+  'per: true',
+  'per: true, read by nobody',
+  'per: function, evicted per principal',
+  'shared: true',
+  'a version that the router decides by',
+  'vary by a cookie',
+  'vary by a function',
+  'when',
+  'storeWhen',
+] as const
+
+/** What frameworks alone know: the principal comes from a session. */
+export const SESSION_KIND = 'per: true, of a session'
+
+export type Kind = (typeof KINDS | typeof ROUTE_KINDS)[number] | typeof SESSION_KIND
 
 export const CHANGES = [
   'evict path',
@@ -62,7 +78,21 @@ export const WRITE_MOMENTS = [
   ['nowhere', 'after'],
 ] as const
 
-/** A write route does not know which fields its path varies by where handlers name them: it evicts the path. */
+/** A response that `storeWhen` refuses gives the lease back. */
+const REFUSED_MOMENTS = [
+  ['read', 'after'],
+  ['acquireLease', 'before'],
+  ['acquireLease', 'after'],
+  ['handler', 'during'],
+  ['releaseLease', 'before'],
+  ['releaseLease', 'after'],
+  ['nowhere', 'after'],
+] as const
+
+/**
+ * A write evicts the path where its response is refused, and where it cannot know which fields the path varies by,
+ * because handlers name them.
+ */
 const EVICTING_MOMENTS = [
   ['handler', 'during'],
   ['evict', 'before'],
@@ -70,7 +100,12 @@ const EVICTING_MOMENTS = [
   ['nowhere', 'after'],
 ] as const
 
-export type Moment = (typeof FILL_MOMENTS | typeof WRITE_MOMENTS | typeof EVICTING_MOMENTS)[number]
+export type Moment = (
+  | typeof FILL_MOMENTS
+  | typeof WRITE_MOMENTS
+  | typeof REFUSED_MOMENTS
+  | typeof EVICTING_MOMENTS
+)[number]
 
 /** A command that is lost once: on its way to the store or with its reply, in the process that runs or that changes. */
 export interface Loss {
@@ -129,15 +164,18 @@ export function cellsOf(host: Host, kind: Kind, change: Change, losses: 'all' | 
 }
 
 function momentsOf(host: Host, kind: Kind, run: Cell['run']): readonly Moment[] {
+  if (run === 'fill' && kind === 'storeWhen') return REFUSED_MOMENTS
   if (run === 'fill') return FILL_MOMENTS.filter(([verb]) => verb !== 'put' || kind === 'learned vary')
-  return host === 'route' && kind === 'learned vary' ? EVICTING_MOMENTS : WRITE_MOMENTS
+  const evicts = kind === 'storeWhen' || (host === 'route' && kind === 'learned vary')
+  return evicts ? EVICTING_MOMENTS : WRITE_MOMENTS
 }
 
 /** The combinations that there are for one host. */
 export function rowsOf(host: Host): (readonly [Kind, Change])[] {
-  return KINDS.flatMap((kind) => CHANGES.map((change) => [kind, change] as const)).filter(([kind, change]) =>
-    isPossible(host, kind, change),
-  )
+  const kinds: readonly Kind[] = host === 'route' ? [...KINDS, ...ROUTE_KINDS] : KINDS
+  return kinds
+    .flatMap((kind) => CHANGES.map((change) => [kind, change] as const))
+    .filter(([kind, change]) => isPossible(host, kind, change))
 }
 
 function isPossible(host: Host, kind: Kind, change: Change): boolean {
@@ -158,6 +196,8 @@ function isOfUse({ run, change, loss, kind }: Cell & { readonly loss: Loss }): b
     return (verb === 'beginWrite' || verb === 'commitWrite' || verb === 'evict') === (run === 'write')
   }
   if (verb === 'set') return change === 'set'
+  // What `when` leaves out only evicts.
+  if (change.startsWith('write') && kind === 'when') return verb === 'evict'
   if (change.startsWith('write')) return verb === 'beginWrite' || verb === 'commitWrite'
   return verb === (change.endsWith('path') || change === 'automatic' ? 'evict' : 'invalidate')
 }
@@ -166,6 +206,8 @@ function isOfUse({ run, change, loss, kind }: Cell & { readonly loss: Loss }): b
 export class Source {
   version = 1
   runs = 0
+  /** A run is being crossed. */
+  crossed = false
   #held: { readonly reached: () => void; readonly released: Promise<void> } | undefined
 
   /** The next run stands still after it has read or written. */
@@ -255,6 +297,7 @@ async function runCell(cell: Cell, place: Place, openSubject: OpenSubject): Prom
   if (groups === 'warm') await one.subject.change('evict group')
   const before = source.version
   const [at, when] = moment
+  source.crossed = true
   const held = at === 'nowhere' ? undefined : at === 'handler' ? source.hold() : one.store.hold(at, when)
   if (loss?.of === 'runner') one.store.lose(loss.verb, loss.what)
   const running = run === 'fill' ? one.subject.read() : one.subject.write()
@@ -284,6 +327,7 @@ async function runCell(cell: Cell, place: Place, openSubject: OpenSubject): Prom
     if ((confirmed || process === changer) && answer < changed)
       problems.push(`a late request got ${answer} after ${changed}`)
   }
+  source.crossed = false
   for (const process of [one, two]) {
     process.store.behave()
     await confirm(process.subject, turn)

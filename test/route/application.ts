@@ -44,7 +44,15 @@ export class Application {
   /** Whether handlers can run again in the background. */
   dispatches = false
 
-  constructor(where: RedisOptions, options: Pick<RedisOptions, 'defaults'> = {}) {
+  readonly #more: (sent: Sent) => Partial<RequestContext<Asked>>
+
+  /** `more`: what the framework and the application say about a request. */
+  constructor(
+    where: RedisOptions,
+    options: Pick<RedisOptions, 'defaults'> = {},
+    more: (sent: Sent) => Partial<RequestContext<Asked>> = () => ({}),
+  ) {
+    this.#more = more
     const logger = recordingLogger()
     this.warnings = logger.lines
     this.redis = createRedis({
@@ -63,7 +71,7 @@ export class Application {
   ): (target?: string, headers?: Fields, method?: string) => Promise<Reply> {
     const cache = this.route(options, template)
     return (target = '/', headers = {}, method = 'GET') =>
-      serve(cache, { method, target, headers }, handler, this.dispatches)
+      this.#serve(cache, { method, target, headers }, handler, this.dispatches)
   }
 
   /** The cache of a route, for what `get` does not do. */
@@ -77,31 +85,88 @@ export class Application {
     put: CachePutOptions<Asked>,
     evict: CacheEvictOptions<Asked>,
     handler: Handler,
-  ): (target?: string, groups?: readonly string[]) => Promise<Reply> {
+  ): (target?: string, groups?: readonly string[], headers?: Fields) => Promise<Reply> {
     const [where, options] = ['write', put]
     const write = routesOf(this.redis).write<Asked>({ where, options }, { where, options: evict }, { path: {} })
-    return (target = '/', groups = []) => serveWrite(write, { method: 'PUT', target, headers: {} }, handler, groups)
+    return (target = '/', groups = [], headers = {}) =>
+      this.#serveWrite(write, { method: 'PUT', target, headers }, handler, groups)
   }
 
   put(options: CachePutOptions<Asked>, handler: Handler): (target?: string, headers?: Fields) => Promise<Reply> {
     const write = routesOf(this.redis).write<Asked>({ where: 'cachePut', options }, undefined, { path: {} })
-    return (target = '/', headers = {}) => serveWrite(write, { method: 'PUT', target, headers }, handler)
+    return (target = '/', headers = {}) => this.#serveWrite(write, { method: 'PUT', target, headers }, handler)
   }
 
-  evict(options: CacheEvictOptions<Asked>, handler: Handler): (target?: string) => Promise<Reply> {
+  evict(options: CacheEvictOptions<Asked>, handler: Handler): (target?: string, headers?: Fields) => Promise<Reply> {
     const write = routesOf(this.redis).write<Asked>(undefined, { where: 'cacheEvict', options }, { path: {} })
-    return (target = '/') => serveWrite(write, { method: 'DELETE', target, headers: {} }, handler)
+    return (target = '/', headers = {}) => this.#serveWrite(write, { method: 'DELETE', target, headers }, handler)
   }
 
   /** A route that says nothing about caching. */
-  plain(handler: Handler): (method: string, target?: string) => Promise<Reply> {
-    return (method, target = '/') => serveWrite(routesOf(this.redis).unsafe, { method, target, headers: {} }, handler)
+  plain(handler: Handler): (method: string, target?: string, headers?: Fields) => Promise<Reply> {
+    const { unsafe } = routesOf(this.redis)
+    return (method, target = '/', headers = {}) => this.#serveWrite(unsafe, { method, target, headers }, handler)
+  }
+
+  async #serve(
+    cache: CachedRoute<Asked>,
+    sent: Sent,
+    handler: Handler,
+    dispatches: boolean,
+    background?: BackgroundRun,
+  ): Promise<Reply> {
+    const dispatch = (run: BackgroundRun): Promise<Reply> => {
+      const headers = Object.fromEntries(run.keyedFields)
+      return this.#serve(cache, { method: 'GET', target: sent.target, headers }, handler, false, run)
+    }
+    const lookup = await cache.lookup({
+      ...present(sent, this.#more(sent)),
+      ...(background && { background }),
+      ...(dispatches && { dispatch }),
+    })
+    if (lookup.outcome === 'hit') return reply(lookup.response)
+    const { run } = lookup
+    const headers: Record<string, string> = { ...sent.headers }
+    for (const [name, value] of run.requestFields) {
+      if (value === undefined) delete headers[name]
+      else headers[name] = value
+    }
+    const watched = (name: string) => {
+      if (run.watched.includes(name)) run.noteRead(name, name)
+    }
+    try {
+      const answer = await handler(asked({ ...sent, headers }, watched))
+      const head = { status: answer.status ?? 200, headers: answer.headers ?? [] }
+      const outgoing = await run.finish(head, Buffer.from(answer.body ?? ''))
+      await cache.settled()
+      return reply(outgoing)
+    } catch (error) {
+      const instead = run.fail()
+      if (instead === undefined) throw error
+      return reply(instead)
+    }
+  }
+
+  async #serveWrite(
+    write: WriteRoute<Asked> | WriteRoute<unknown>,
+    sent: Sent,
+    handler: Handler,
+    groups: readonly string[] = [],
+  ): Promise<Reply> {
+    const run = await write.begin(present(sent, this.#more(sent)))
+    run.addGroups(groups)
+    const watched = (name: string) => {
+      if (run.watched.includes(name)) run.noteRead(name, name)
+    }
+    const { status = 200, headers = [], body = '' } = await handler(asked(sent, watched))
+    const shown = await run.finish({ status, headers }, Buffer.from(body))
+    return reply({ status, headers: shown, body: Buffer.from(body) })
   }
 }
 
-type Fields = Readonly<Record<string, string>>
+export type Fields = Readonly<Record<string, string>>
 
-interface Sent {
+export interface Sent {
   readonly method: string
   readonly target: string
   readonly headers: Fields
@@ -128,60 +193,6 @@ export function present(sent: Sent, more: Partial<RequestContext<Asked>> = {}): 
     header: (name) => (name === 'host' ? (sent.headers['host'] ?? 'shop.example') : sent.headers[name]),
     ...more,
   }
-}
-
-async function serve(
-  cache: CachedRoute<Asked>,
-  sent: Sent,
-  handler: Handler,
-  dispatches: boolean,
-  background?: BackgroundRun,
-): Promise<Reply> {
-  const dispatch = (run: BackgroundRun): Promise<Reply> => {
-    const headers = Object.fromEntries(run.keyedFields)
-    return serve(cache, { method: 'GET', target: sent.target, headers }, handler, false, run)
-  }
-  const lookup = await cache.lookup(
-    present(sent, { ...(background && { background }), ...(dispatches && { dispatch }) }),
-  )
-  if (lookup.outcome === 'hit') return reply(lookup.response)
-  const { run } = lookup
-  const headers: Record<string, string> = { ...sent.headers }
-  for (const [name, value] of run.requestFields) {
-    if (value === undefined) delete headers[name]
-    else headers[name] = value
-  }
-  const watched = (name: string) => {
-    if (run.watched.includes(name)) run.noteRead(name, name)
-  }
-  try {
-    const answer = await handler(asked({ ...sent, headers }, watched))
-    const head = { status: answer.status ?? 200, headers: answer.headers ?? [] }
-    const outgoing = await run.finish(head, Buffer.from(answer.body ?? ''))
-    await cache.settled()
-    return reply(outgoing)
-  } catch (error) {
-    const instead = run.fail()
-    if (instead === undefined) throw error
-    return reply(instead)
-  }
-}
-
-async function serveWrite(
-  write: WriteRoute<Asked> | WriteRoute<unknown>,
-  sent: Sent,
-  handler: Handler,
-  groups: readonly string[] = [],
-): Promise<Reply> {
-  const request = present(sent)
-  const run = await write.begin(request)
-  run.addGroups(groups)
-  const watched = (name: string) => {
-    if (run.watched.includes(name)) run.noteRead(name, name)
-  }
-  const { status = 200, headers = [], body = '' } = await handler(asked(sent, watched))
-  const shown = await run.finish({ status, headers }, Buffer.from(body))
-  return reply({ status, headers: shown, body: Buffer.from(body) })
 }
 
 function reply({ status, headers, body }: Omit<OutgoingResponse, 'version'>): Reply {
