@@ -222,17 +222,22 @@ export class WriteSession extends HandlerReport {
     // Its own path is what it stores. Where each principal has a resource of its own, others are not affected by it.
     const isOwn = (path: string): boolean =>
       path === location.path || (path === location.uri && typeof put?.per === 'function')
-    const own = put?.per === true ? [location.uri] : NONE
-    const others = { ...all, paths: [...(all.paths ?? NONE), ...own].filter((path) => !isOwn(path)) }
+    const others = { ...all, paths: [...(all.paths ?? NONE), ...this.#uri].filter((path) => !isOwn(path)) }
     const what = { key: ref.key, ...draft }
     const committed = await this.#recorder.put(others, what, () => scope.commit(write, draft, others))
     return committed.published === 'stored'
   }
 
-  /** The entry that the response would have become. */
+  /** The entry that the response would have become, and those that it says something else of. */
   get #own(): InvalidationTarget {
     const { location } = this.#state
-    return location === undefined ? {} : { paths: [location.path] }
+    return location === undefined ? {} : { paths: [location.path, ...this.#uri] }
+  }
+
+  /** With `per: true` one resource is shown to each principal in another way: a write by one changes what all are shown. */
+  get #uri(): readonly string[] {
+    const { location } = this.#state
+    return location !== undefined && this.#rules.put?.per === true ? [location.uri] : NONE
   }
 
   /** With what the route's options name. Where a function of theirs throws, the write has changed its URI all the same. */

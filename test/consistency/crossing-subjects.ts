@@ -12,7 +12,15 @@ import type { Store } from '../../src/store/store.js'
 import { type Answer, Application, type Asked, type Fields, type Reply, type Sent } from '../route/application.js'
 import { makeEntry } from '../support/entries.js'
 import { silentLogger } from '../support/logger.js'
-import type { Change, Host, Kind, OpenSubject, Source, Subject } from './crossings.js'
+import {
+  type Change,
+  hasOwnKey,
+  type Host,
+  type Kind,
+  type OpenSubject,
+  type Source,
+  type Subject,
+} from './crossings.js'
 
 const TTL_MS = 60_000
 
@@ -167,6 +175,7 @@ class RouteSubject implements Subject {
     const { options, evicts, reader, changer, more } = routeOf(kind, source)
     const app = new Application({ store: () => store }, {}, more)
     app.now = Date.now()
+    const key = hasOwnKey(kind) ? ['thing'] : 'path'
     this.#app = app
     this.#kind = kind
     const write = async (): Promise<Answer> => this.#answer(await source.write())
@@ -182,11 +191,11 @@ class RouteSubject implements Subject {
     this.#get = () => get('/', reader)
     this.#write = () => put('/', reader)
     this.#changes = {
-      'evict path': evict({ key: 'path' }),
+      'evict path': evict({ key }),
       'evict group': evict({ group: 'g' }),
       'evict groups': evict({ group: ['other', 'g'] }),
       'evict named group': evict({ group: 'named' }),
-      'soft by path': evict({ key: 'path', mode: 'soft' }),
+      'soft by path': evict({ key, mode: 'soft' }),
       'soft by group': evict({ group: 'g', mode: 'soft' }),
       'write-through': () => put('/', changer),
       'write-through with its own group': () => rewrite('/', [], changer),
@@ -243,7 +252,12 @@ const [ANN, BOB] = [{ 'x-user': 'ann' }, { 'x-user': 'bob' }]
 const principals: NonNullable<KindOfRoute['more']> = ({ headers }) => ({ principal: () => headers['x-user'] })
 
 function routeOf(kind: Kind, source: Source): KindOfRoute {
-  const options = OPTIONS
+  if (!hasOwnKey(kind)) return declarationOf(kind, OPTIONS, source)
+  const plain = kind.slice(0, kind.indexOf(', with a key')) as Kind
+  return declarationOf(plain, { ...OPTIONS, key: () => ['thing'] }, source)
+}
+
+function declarationOf(kind: Kind, options: typeof OPTIONS & { key?: () => string[] }, source: Source): KindOfRoute {
   if (kind === 'declared vary') return { options: { ...options, vary: ['Accept-Language'] } }
   if (kind === 'per principal') return { options: { ...options, private: true, per: () => 'ann' } }
   if (kind === 'per: true') return { options: { ...options, per: true }, reader: ANN, changer: BOB, more: principals }

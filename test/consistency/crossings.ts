@@ -22,7 +22,7 @@ export type Host = (typeof HOSTS)[number]
 export const KINDS = ['plain', 'named groups', 'declared vary', 'learned vary', 'per principal'] as const
 
 /** What routes alone know. The request that changes is of another principal, variant or version than the one that reads. */
-export const ROUTE_KINDS = [
+const ROUTE_OPTIONS = [
   'per: true',
   'per: true, read by nobody',
   'per: function, evicted per principal',
@@ -34,10 +34,24 @@ export const ROUTE_KINDS = [
   'storeWhen',
 ] as const
 
+/** Of a URI, which every write to it invalidates by itself, and of a key function, where the options alone decide. */
+export const ROUTE_KINDS = ROUTE_OPTIONS.flatMap((kind) => [kind, `${kind}, with a key of its own`] as const)
+
 /** What frameworks alone know: the principal comes from a session. */
 export const SESSION_KIND = 'per: true, of a session'
 
-export type Kind = (typeof KINDS | typeof ROUTE_KINDS)[number] | typeof SESSION_KIND
+type RouteKind = (typeof ROUTE_KINDS)[number]
+
+export type Kind = (typeof KINDS)[number] | RouteKind | typeof SESSION_KIND
+
+/** Whether the route has a key function. */
+export function hasOwnKey(kind: Kind): boolean {
+  return kind.endsWith('key of its own')
+}
+
+function refuses(kind: Kind): boolean {
+  return kind.startsWith('storeWhen')
+}
 
 export const CHANGES = [
   'evict path',
@@ -164,9 +178,9 @@ export function cellsOf(host: Host, kind: Kind, change: Change, losses: 'all' | 
 }
 
 function momentsOf(host: Host, kind: Kind, run: Cell['run']): readonly Moment[] {
-  if (run === 'fill' && kind === 'storeWhen') return REFUSED_MOMENTS
+  if (run === 'fill' && refuses(kind)) return REFUSED_MOMENTS
   if (run === 'fill') return FILL_MOMENTS.filter(([verb]) => verb !== 'put' || kind === 'learned vary')
-  const evicts = kind === 'storeWhen' || (host === 'route' && kind === 'learned vary')
+  const evicts = refuses(kind) || (host === 'route' && kind === 'learned vary')
   return evicts ? EVICTING_MOMENTS : WRITE_MOMENTS
 }
 
@@ -183,7 +197,7 @@ function isPossible(host: Host, kind: Kind, change: Change): boolean {
   if (isData && kind !== 'plain' && kind !== 'named groups') return false
   if (change === 'set') return kind === 'plain' && host !== 'route'
   if (change === 'evict named group') return kind === 'named groups'
-  if (change === 'automatic' || change === 'delete path') return host === 'route'
+  if (change === 'automatic' || change === 'delete path') return host === 'route' && !hasOwnKey(kind)
   if (change === 'write-through with its own group' || change === 'write that stores nothing') return !isData
   return true
 }
@@ -197,7 +211,7 @@ function isOfUse({ run, change, loss, kind }: Cell & { readonly loss: Loss }): b
   }
   if (verb === 'set') return change === 'set'
   // What `when` leaves out only evicts.
-  if (change.startsWith('write') && kind === 'when') return verb === 'evict'
+  if (change.startsWith('write') && kind.startsWith('when')) return verb === 'evict'
   if (change.startsWith('write')) return verb === 'beginWrite' || verb === 'commitWrite'
   return verb === (change.endsWith('path') || change === 'automatic' ? 'evict' : 'invalidate')
 }
