@@ -193,12 +193,21 @@ const checkEvictKey: Check<undefined> = (value, problem) => {
       `${describeValue(value)} must be 'path', a list of key parts, or a function of the request and the result`,
     )
   }
-  const [part]: unknown[] = value
-  if (value.length !== 1 || typeof part !== 'string' || !part.startsWith('/')) return
+  const [first]: unknown[] = value
+  if (value.length === 1 && typeof first === 'string' && first.startsWith('/')) {
+    return problem(
+      `['${first}'] matches no entry, because a path is not a key part: write 'path' for the GET of this path, or call cache.deletePath('${first}'). If a route's key function returns it, write a function here as well`,
+    )
+  }
+  const template: unknown = value.find((part) => typeof part === 'string' && TEMPLATE.test(part))
+  if (template === undefined) return
   problem(
-    `['${part}'] matches no entry, because a path is not a key part: write 'path' for the GET of this path, or call cache.deletePath('${part}'). If a route's key function returns it, write a function here as well`,
+    `the part '${String(template)}' is compared as it is written, and is not replaced by a parameter: write a function, such as (request) => ['products', request.params.id]. If a route's key function returns it, write a function here as well`,
   )
 }
+
+/** A parameter of a path, as routers write it. */
+const TEMPLATE = /(?:^|\/)(?::[A-Za-z_]\w*|\{[A-Za-z_]\w*\})(?:\/|$)/
 
 /** Node.js timers that are set for longer (24.8 days) fire at once. */
 const TIMER_MAX_MS = 2 ** 31 - 1

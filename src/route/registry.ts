@@ -16,6 +16,7 @@ import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import { CachedPaths } from './cached-paths.js'
 import { isPath } from './entry-key.js'
+import { EvictedKeys } from './evicted-keys.js'
 import { HostWatch } from './host-watch.js'
 import { KeyWatch } from './key-watch.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
@@ -121,6 +122,7 @@ export class RouteRegistry {
   readonly #context: RoutesContext
   readonly #hosts: HostWatch
   readonly #keys: KeyWatch
+  readonly #evictedKeys: EvictedKeys
   readonly #http: HttpPolicy
   #unsafe: WriteRoute<unknown> | undefined
 
@@ -128,6 +130,7 @@ export class RouteRegistry {
     this.#context = context
     this.#hosts = new HostWatch(context.logger)
     this.#keys = new KeyWatch(context.logger)
+    this.#evictedKeys = new EvictedKeys(context.logger)
     this.#http = resolveDefaults(context.defaults, context)
   }
 
@@ -155,6 +158,7 @@ export class RouteRegistry {
     this.#bySpecificity ||= traits.bySpecificity === true
     if (traits.routed !== undefined) this.#routed.set(cache, traits.routed)
     scope.cachesRoutes ||= policy.enabled
+    if (traits.knowsRoutes === true) this.#evictedKeys.cached(policy, name)
     this.expectGroup(policy.group)
     if (policy.enabled && key === undefined) onCached?.(`${name}${prefix}`)
     return cache
@@ -219,6 +223,7 @@ export class RouteRegistry {
   expect<Req>({ where, options }: Declared<CacheOptions<Req>>, path: PathRule): void {
     const policy = resolvePolicy(where, options, this.#defaults(path))
     if (policy.enabled) this.paths.add(policy)
+    this.#evictedKeys.cached(policy)
     this.expectGroup(policy.group)
   }
 
@@ -247,11 +252,14 @@ export class RouteRegistry {
     this.expectEvicted(group)
     if (evict !== undefined && typeof group !== 'function')
       for (const one of [group].flat()) this.#evicted.push([name ?? evict.where, one])
-    if (!knowsRoutes) this.checkGroups()
+    const evicts = evict && resolveEvictPolicy(evict.where, evict.options, defaults)
+    if (evict !== undefined && evicts !== undefined)
+      this.#evictedKeys.evicting(evicts, { where: evict.where, name, isAtStart: knowsRoutes })
+    if (!knowsRoutes) this.checkEvicted()
     return new WriteRoute({
       ...this.#shared,
       put: put && resolvePolicy(put.where, put.options, defaults),
-      evict: evict && resolveEvictPolicy(evict.where, evict.options, defaults),
+      evict: evicts,
       refusals: (route) => this.#refusals(route),
       name,
     })
@@ -269,8 +277,9 @@ export class RouteRegistry {
     return known
   }
 
-  /** Tells of evicted groups with names that nothing has, when all routes and namespaces are known. */
-  checkGroups(): void {
+  /** Tells of evicted groups and keys that nothing has, when all routes and namespaces are known. */
+  checkEvicted(): void {
+    this.#evictedKeys.check()
     const { logger, scope } = this.#context
     for (const [where, group] of this.#evicted.splice(0)) {
       const meant = scope.groupNames.meant(group)

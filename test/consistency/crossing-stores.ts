@@ -28,6 +28,20 @@ export function inMemory(wrap: (store: Store) => Store = (store) => store): Plac
   }
 }
 
+/** In memory, where hits are found without the store's verbs, and those of usual requests are remembered by their URL. */
+export function withinReach(): Place {
+  const place = inMemory()
+  let stores: ReturnType<Place['open']> | undefined
+  return {
+    ...place,
+    open: () => (stores = place.open()),
+    before: (store, process) =>
+      new Proxy(store, {
+        get: (target, name) => (name === 'local' ? stores?.[process].local : (Reflect.get(target, name) as unknown)),
+      }),
+  }
+}
+
 /** Trips that a request makes after it was started until it waits for another: lookup, lease, listening, lease again. */
 const TRIPS = 5
 

@@ -173,7 +173,8 @@ class RouteSubject implements Subject {
 
   constructor(store: Store, kind: Kind, source: Source) {
     const { options, evicts, reader, changer, more } = routeOf(kind, source)
-    const app = new Application({ store: () => store }, {}, more)
+    // What of a request decides nothing leaves its hits to be remembered.
+    const app = new Application({ store: () => store }, {}, (sent) => ({ onlyCondition: '', ...more?.(sent) }))
     app.now = Date.now()
     const key = hasOwnKey(kind) ? ['thing'] : 'path'
     this.#app = app

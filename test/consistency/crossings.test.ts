@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/store/store.js'
 import { sharedRedis } from '../support/redis-server.js'
-import { inMemory, onRedis } from './crossing-stores.js'
+import { inMemory, onRedis, withinReach } from './crossing-stores.js'
 import { openSubject } from './crossing-subjects.js'
 import {
   type Cell,
@@ -10,6 +10,7 @@ import {
   failures,
   type Host,
   HOSTS,
+  isOfRoutes,
   type Kind,
   type Place,
   rowsOf,
@@ -18,7 +19,9 @@ import {
 /** A host's own cells: what lies below the hosts is shown with `scope`, all of it in the long form. */
 function quickCells(host: Host, kind: Kind, change: Change): readonly Cell[] {
   if (host === 'scope') return cellsOf(host, kind, change, 'some')
-  return cellsOf(host, kind, change, 'none').filter(({ by }) => by === 'other')
+  const cells = cellsOf(host, kind, change, 'none').filter(({ by }) => by === 'other')
+  if (!isOfRoutes(kind)) return cells
+  return cells.filter(({ moment: [at], groups }) => at === 'handler' && groups === 'warm')
 }
 
 test('the matrix has its cells', () => {
@@ -30,6 +33,15 @@ test('the matrix has its cells', () => {
 describe.each(HOSTS)('%s, in memory: at every moment', (host) => {
   test.each(rowsOf(host))('%s: %s', async (kind, change) => {
     expect(await failures(quickCells(host, kind, change), inMemory(), openSubject)).toEqual([])
+  })
+})
+
+describe('route, where hits are remembered: before and after a change', () => {
+  const rows = rowsOf('route').filter(([kind]) => ['plain', 'named groups', 'shared: true'].includes(kind))
+
+  test.each(rows)('%s: %s', async (kind, change) => {
+    const cells = cellsOf('route', kind, change, 'none').filter(({ moment: [at] }) => at === 'nowhere')
+    expect(await failures(cells, withinReach(), openSubject)).toEqual([])
   })
 })
 

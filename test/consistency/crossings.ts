@@ -44,6 +44,10 @@ type RouteKind = (typeof ROUTE_KINDS)[number]
 
 export type Kind = (typeof KINDS)[number] | RouteKind | typeof SESSION_KIND
 
+export function isOfRoutes(kind: Kind): boolean {
+  return (ROUTE_KINDS as readonly Kind[]).includes(kind)
+}
+
 /** Whether the route has a key function. */
 export function hasOwnKey(kind: Kind): boolean {
   return kind.endsWith('key of its own')

@@ -147,7 +147,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     const outside = namesOf(unseen, names)
     if (outside.length > 0) throw new UsageError(outsideMessage(outside))
     host.routes.expectPrincipal(host.requests.principal)
-    host.routes.checkGroups()
+    host.routes.checkEvicted()
     await own.redis.attempted()
   })
   app.addHook('onClose', () => own.close())

@@ -101,7 +101,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
 
   /** Namespaces of other modules are known as well. */
   onApplicationBootstrap(): void {
-    if (this.#host !== undefined) this.#host.routes.checkGroups()
+    if (this.#host !== undefined) this.#host.routes.checkEvicted()
   }
 
   /** A second module would have its own connection, and its routes those of the first. */

@@ -15,6 +15,12 @@ export function mistakes({ host, start }: Bed): void {
       /enabled: 'false' must be true or false/,
     ],
     ['an empty group', { method: 'PUT', cachePut: { ttl: 1, group: '' } }, /non-empty/],
+    [
+      'a parameter in a key to evict',
+      { method: 'DELETE', cacheEvict: { key: ['products', ':id'] } },
+      /':id' is compared as it is written.*request\.params\.id/,
+    ],
+    ['a path as a key to evict', { method: 'DELETE', cacheEvict: { key: ['/x'] } }, /a path is not a key part/],
     ['a prefix that cannot be one', { method: 'GET', cache: { ttl: 1, prefix: 'a{b}' } }, /prefix/],
   ])('told when the route is declared: %s', async (_, route, message) => {
     const wrong = { path: '/x', handler: () => 'x', ...route } as unknown as Route
@@ -50,6 +56,65 @@ export function mistakes({ host, start }: Bed): void {
         expect(said).toHaveLength(prefix === undefined ? 1 : 0)
       },
     )
+  })
+
+  describe('a key to evict that no cached route can have', () => {
+    const evicting = (
+      path: string,
+      cacheEvict: NonNullable<Route['cacheEvict']>,
+      cache: Route['cache'] = {},
+    ): Route[] => [
+      { method: 'GET', path: '/products/:id', cache: { ttl: 60, ...cache }, handler: () => 'x' },
+      { method: 'DELETE', path, cacheEvict, handler: () => 'gone' },
+    ]
+
+    test.runIf(host.traits.knowsMethods).each(['/items/:id', '/products', '/products/:id/reviews'])(
+      'the path %s stops the start, naming the nearest',
+      async (path) => {
+        await expect(start(evicting(path, { key: 'path' }))).rejects.toThrow(
+          `no cached route has a path of ${path}; the nearest is /products/:id`,
+        )
+      },
+    )
+
+    const key = () => ['products', 1]
+
+    test.runIf(host.traits.knowsMethods).each<[string, Route[], RegExp]>([
+      [
+        'a prefix that none has',
+        evicting('/products/:id', { key: 'path', prefix: 'shop' }),
+        /matches no entry with the prefix 'shop': .*has none/,
+      ],
+      [
+        'a prefix that is missing',
+        evicting('/products/:id', { key: 'path' }, { prefix: 'shop' }),
+        /matches no entry without a `prefix`: .*has 'shop'/,
+      ],
+      [
+        'parts, where none has a key function',
+        evicting('/products/:id', { key: ['products', 1] }),
+        /\["products",1\] matches no entry, because no cached route has a `key` function/,
+      ],
+      [
+        'the path, where all have key functions',
+        evicting('/products/:id', { key: 'path' }, { key }),
+        /every cached route has a `key` function/,
+      ],
+    ])('%s stops the start', async (_, routes, message) => {
+      await expect(start(routes)).rejects.toThrow(message)
+    })
+
+    test.each<[string, Route[]]>([
+      ['the path of a cached route', evicting('/products/:name', { key: 'path' })],
+      ['a function', evicting('/products/:id', { key: () => 'path' }, { prefix: 'shop' })],
+      ['the parts of a key function', evicting('/gone', { key: ['products', 1] }, { key })],
+      ['where nothing is cached', evicting('/products/:id', { key: 'path' }).slice(1)],
+    ])('%s is not', async (_, routes) => {
+      const logger = recordingLogger()
+      const { client } = await start(routes, { redis: { logger } })
+      await client.ask('/products/1', { method: 'DELETE' })
+      expect(logger.lines.filter((line) => line.includes('matches no entry'))).toEqual([])
+    })
   })
 
   test('a `ttl` that is undefined and a 200 without a body are told, a 404 is not', async () => {
