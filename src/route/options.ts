@@ -202,7 +202,7 @@ const checkEvictKey: Check<undefined> = (value, problem) => {
   const template: unknown = value.find((part) => typeof part === 'string' && TEMPLATE.test(part))
   if (template === undefined) return
   problem(
-    `the part '${String(template)}' is compared as it is written, and is not replaced by a parameter: write a function, such as (request) => ['products', request.params.id]. If a route's key function returns it, write a function here as well`,
+    `the part '${template as string}' is compared as it is written, and is not replaced by a parameter: write a function, such as (request) => ['products', request.params.id]. If a route's key function returns it, write a function here as well`,
   )
 }
 

@@ -35,7 +35,7 @@ const ROUTE_OPTIONS = [
 ] as const
 
 /** Of a URI, which every write to it invalidates by itself, and of a key function, where the options alone decide. */
-export const ROUTE_KINDS = ROUTE_OPTIONS.flatMap((kind) => [kind, `${kind}, with a key of its own`] as const)
+const ROUTE_KINDS = ROUTE_OPTIONS.flatMap((kind) => [kind, `${kind}, with a key of its own`] as const)
 
 /** What frameworks alone know: the principal comes from a session. */
 export const SESSION_KIND = 'per: true, of a session'

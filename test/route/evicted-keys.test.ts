@@ -10,7 +10,7 @@ let app: Application
 const told = (): readonly string[] => app.warnings.filter((line) => line.includes('matches no entry'))
 
 const declare = (options: Partial<CacheOptions<Asked>> = {}): void =>
-  routesOf(app.redis).expect<Asked>({ where: 'cache', options: { ttl: '5m', ...options } as CacheOptions<Asked> }, {})
+  routesOf(app.redis).expect<Asked>({ where: 'cache', options: { ttl: '5m', ...options } }, {})
 
 const gone = (): object => ({ body: 'gone' })
 
