@@ -18,6 +18,7 @@ import {
   type Host,
   type Kind,
   type OpenSubject,
+  SESSION_KIND,
   type Source,
   type Subject,
 } from './crossings.js'
@@ -172,9 +173,13 @@ class RouteSubject implements Subject {
   readonly #changes: Partial<Record<Change, () => Promise<unknown>>>
 
   constructor(store: Store, kind: Kind, source: Source) {
-    const { options, evicts, reader, changer, more } = routeOf(kind, source)
-    // What of a request decides nothing leaves its hits to be remembered.
-    const app = new Application({ store: () => store }, {}, (sent) => ({ onlyCondition: '', ...more?.(sent) }))
+    const route = kindOfRoute<Asked>(
+      kind,
+      () => source,
+      ({ headers }, name) => headers[name],
+    )
+    const { options, evicts, reader, changer } = route
+    const app = new Application({ store: () => store }, {}, (sent) => contextOf(route, sent))
     app.now = Date.now()
     const key = hasOwnKey(kind) ? ['thing'] : 'path'
     this.#app = app
@@ -182,7 +187,8 @@ class RouteSubject implements Subject {
     const write = async (): Promise<Answer> => this.#answer(await source.write())
     const evict = (target: CacheEvictOptions<Asked>) => {
       const evicting = app.evict({ ...evicts, ...target }, write)
-      return () => evicting('/', changer)
+      // A write of the same path would invalidate it by itself, whatever the group.
+      return () => evicting('key' in target ? '/' : '/other', changer)
     }
     const get = app.get(options, async () => this.#answer(await source.read()))
     const put = app.put(options, write)
@@ -237,60 +243,73 @@ class RouteSubject implements Subject {
 }
 
 /** How the routes of one kind are declared, and which requests read and change. */
-interface KindOfRoute {
-  readonly options: CacheOptions<Asked>
+export interface KindOfRoute<Req> {
+  readonly options: CacheOptions<Req>
   /** Of what evicts. */
-  readonly evicts?: Pick<CacheEvictOptions<Asked>, 'per'>
+  readonly evicts?: Pick<CacheEvictOptions<Req>, 'per'>
   readonly reader?: Fields
   readonly changer?: Fields
-  /** What the framework and the application say about a request. */
-  readonly more?: (sent: Sent) => Partial<RequestContext<Asked>>
+  /** The application says who asks: `x-user`, or the user of the session. */
+  readonly principals?: true
+  /** The router decides by `accept-version`. */
+  readonly versions?: true
 }
 
 const [ANN, BOB] = [{ 'x-user': 'ann' }, { 'x-user': 'bob' }]
 
-/** Requests have a principal. */
-const principals: NonNullable<KindOfRoute['more']> = ({ headers }) => ({ principal: () => headers['x-user'] })
-
-function routeOf(kind: Kind, source: Source): KindOfRoute {
-  if (!hasOwnKey(kind)) return declarationOf(kind, OPTIONS, source)
-  const plain = kind.slice(0, kind.indexOf(', with a key')) as Kind
-  return declarationOf(plain, { ...OPTIONS, key: () => ['thing'] }, source)
+/** `header`: how a framework's request shows a field. */
+export function kindOfRoute<Req>(
+  kind: Kind,
+  source: () => Source,
+  header: (request: Req, name: string) => string | undefined,
+): KindOfRoute<Req> {
+  const base: CacheOptions<Req> = hasOwnKey(kind) ? { ...OPTIONS, key: () => ['thing'] } : OPTIONS
+  const own = kind.indexOf(', with a key')
+  switch (own === -1 ? kind : kind.slice(0, own)) {
+    case 'declared vary':
+      return { options: { ...base, vary: ['Accept-Language'] } }
+    case 'per principal':
+      return { options: { ...base, private: true, per: () => 'ann' } }
+    case 'per: true':
+    case SESSION_KIND:
+      return { options: { ...base, private: undefined, per: true }, reader: ANN, changer: BOB, principals: true }
+    case 'per: true, read by nobody':
+      return { options: { ...base, private: undefined, per: true }, changer: BOB, principals: true }
+    case 'per: function, evicted per principal': {
+      const per = async (request: Req): Promise<string | undefined> => header(request, 'x-user')
+      return { options: { ...base, private: undefined, per }, evicts: { per }, reader: ANN, changer: ANN }
+    }
+    case 'shared: true':
+      return { options: { ...OPTIONS, key: base.key, shared: true }, reader: ANN, changer: BOB, principals: true }
+    case 'a version that the router decides by':
+      return { options: base, reader: { 'accept-version': '1' }, changer: { 'accept-version': '2' }, versions: true }
+    case 'vary by a cookie': {
+      const [reader, changer] = [{ cookie: 'lang=en' }, { cookie: 'lang=de' }]
+      return { options: { ...base, vary: { cookie: 'lang' } }, reader, changer }
+    }
+    case 'vary by a function': {
+      const vary = { plan: async (request: Req) => header(request, 'x-plan') }
+      return { options: { ...base, vary }, reader: { 'x-plan': 'free' }, changer: { 'x-plan': 'paid' } }
+    }
+    case 'when': {
+      const when = (request: Req): boolean => header(request, 'x-preview') === undefined
+      return { options: { ...base, when }, changer: { 'x-preview': '1' } }
+    }
+    case 'storeWhen':
+      return { options: { ...base, storeWhen: () => !source().crossed } }
+    default:
+      return { options: base }
+  }
 }
 
-function declarationOf(kind: Kind, options: typeof OPTIONS & { key?: () => string[] }, source: Source): KindOfRoute {
-  if (kind === 'declared vary') return { options: { ...options, vary: ['Accept-Language'] } }
-  if (kind === 'per principal') return { options: { ...options, private: true, per: () => 'ann' } }
-  if (kind === 'per: true') return { options: { ...options, per: true }, reader: ANN, changer: BOB, more: principals }
-  if (kind === 'per: true, read by nobody')
-    return { options: { ...options, per: true }, changer: BOB, more: principals }
-  if (kind === 'per: function, evicted per principal') {
-    const per = async ({ headers }: Asked): Promise<string | undefined> => headers['x-user']
-    return { options: { ...options, per }, evicts: { per }, reader: ANN, changer: ANN }
+/** What the framework and the application say about a request. */
+function contextOf({ principals, versions }: KindOfRoute<Asked>, { headers }: Sent): Partial<RequestContext<Asked>> {
+  return {
+    // What of a request decides nothing leaves its hits to be remembered.
+    onlyCondition: '',
+    ...(principals && { principal: () => headers['x-user'] }),
+    ...(versions && { routed: [[':version', headers['accept-version'] ?? '']], routedBy: ['accept-version'] }),
   }
-  if (kind === 'shared: true')
-    return { options: { ...options, shared: true }, reader: ANN, changer: BOB, more: principals }
-  if (kind === 'a version that the router decides by') {
-    const more: NonNullable<KindOfRoute['more']> = ({ headers }) => ({
-      routed: [[':version', headers['accept-version'] ?? '']],
-      routedBy: ['accept-version'],
-    })
-    return { options, reader: { 'accept-version': '1' }, changer: { 'accept-version': '2' }, more }
-  }
-  if (kind === 'vary by a cookie') {
-    const [reader, changer] = [{ cookie: 'lang=en' }, { cookie: 'lang=de' }]
-    return { options: { ...options, vary: { cookie: 'lang' } }, reader, changer }
-  }
-  if (kind === 'vary by a function') {
-    const vary = { plan: async ({ headers }: Asked) => headers['x-plan'] }
-    return { options: { ...options, vary }, reader: { 'x-plan': 'free' }, changer: { 'x-plan': 'paid' } }
-  }
-  if (kind === 'when') {
-    const when = ({ headers }: Asked): boolean => headers['x-preview'] === undefined
-    return { options: { ...options, when }, changer: { 'x-preview': '1' } }
-  }
-  if (kind === 'storeWhen') return { options: { ...options, storeWhen: () => !source.crossed } }
-  return { options }
 }
 
 /** A value of the data cache, or of a namespace of it. */

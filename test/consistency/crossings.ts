@@ -188,9 +188,16 @@ function momentsOf(host: Host, kind: Kind, run: Cell['run']): readonly Moment[] 
   return evicts ? EVICTING_MOMENTS : WRITE_MOMENTS
 }
 
+/** The kinds of a framework's routes. None of them decides by versions alone, and what their keys leave out is shown above. */
+export const FRAMEWORK_KINDS: readonly Kind[] = [
+  ...KINDS,
+  ...ROUTE_OPTIONS.filter((kind) => !kind.startsWith('a version')),
+  SESSION_KIND,
+]
+
 /** The combinations that there are for one host. */
-export function rowsOf(host: Host): (readonly [Kind, Change])[] {
-  const kinds: readonly Kind[] = host === 'route' ? [...KINDS, ...ROUTE_KINDS] : KINDS
+export function rowsOf(host: Host, own?: readonly Kind[]): (readonly [Kind, Change])[] {
+  const kinds: readonly Kind[] = own ?? (host === 'route' ? [...KINDS, ...ROUTE_KINDS] : KINDS)
   return kinds
     .flatMap((kind) => CHANGES.map((change) => [kind, change] as const))
     .filter(([kind, change]) => isPossible(host, kind, change))

@@ -11,10 +11,12 @@ import {
   type OpenSubject,
   type Place,
   rowsOf,
+  SESSION_KIND,
   Source,
   type Subject,
 } from '../../consistency/crossings.js'
 import { inMemory } from '../../consistency/crossing-stores.js'
+import { type KindOfRoute, kindOfRoute } from '../../consistency/crossing-subjects.js'
 import { silentLogger } from '../../support/logger.js'
 import { Client } from '../client.js'
 import type { Answer, Call, Host, HostedApp, Route } from '../host.js'
@@ -24,7 +26,8 @@ import type { Answer, Call, Host, HostedApp, Route } from '../host.js'
  * for each kind of entry; each cell has a store and a path of its own.
  */
 export function crossings(host: Host): void {
-  describe.each(KINDS)(`${host.name}, %s: what changes while a handler runs`, (kind) => {
+  const kinds: readonly Kind[] = host.traits.sessions ? [...KINDS, SESSION_KIND] : KINDS
+  describe.each(kinds)(`${host.name}, %s: what changes while a handler runs`, (kind) => {
     const pair = new Pair(host, kind)
 
     beforeAll(() => pair.start())
@@ -40,7 +43,7 @@ export function crossings(host: Host): void {
 
 /** A route has one method for each way to change its path, which leaves none for a soft eviction. */
 export function changesOf(kind: Kind): readonly Change[] {
-  return rowsOf('route').flatMap(([own, change]) => (own === kind && change !== 'soft by path' ? [change] : []))
+  return rowsOf('route', [kind]).flatMap(([own, change]) => (own === kind && change !== 'soft by path' ? [change] : []))
 }
 
 /** The whole matrix runs in test/consistency; a framework matters where its handler or its response stands still. */
@@ -101,6 +104,9 @@ class Process {
   readonly redis: Redis
   readonly #host: Host
   readonly #kind: Kind
+  readonly #route: KindOfRoute<Call>
+  /** Cookies of those who are signed in. */
+  readonly #cookies = new Map<string, string>()
   cell = 0
   sent = 0
   arrived = 0
@@ -111,6 +117,11 @@ class Process {
   constructor(host: Host, kind: Kind) {
     this.#host = host
     this.#kind = kind
+    this.#route = kindOfRoute<Call>(
+      kind,
+      () => this.#source,
+      (call, name) => call.header(name),
+    )
     const store: object = new Proxy({ prefix: 'test' }, { get: (_, name) => this.#verb(name) })
     this.redis = createRedis({ store: () => store as Store, logger: silentLogger })
   }
@@ -131,7 +142,33 @@ class Process {
 
   async start(): Promise<void> {
     this.enter(inMemory().open()[0], this.#source)
-    this.#app = await this.#host.start({ redis: this.redis, routes: this.#routes() })
+    const byField = this.#route.principals === true && !this.#isOfSessions
+    this.#app = await this.#host.start({
+      redis: this.redis,
+      routes: this.#routes(),
+      ...(this.#isOfSessions && { sessions: {} }),
+      ...(byField && { principal: (call: Call) => call.header('x-user') }),
+    })
+    if (this.#isOfSessions) for (const user of ['ann', 'bob']) await this.#login(user)
+  }
+
+  get #isOfSessions(): boolean {
+    return this.#kind === SESSION_KIND
+  }
+
+  async #login(user: string): Promise<void> {
+    const client = new Client(this.#app?.port ?? 0, this.#app?.protocol)
+    const { lines } = await client.ask('/login', { method: 'POST', headers: { 'x-user': user } })
+    const line = lines.find(([name]) => name === 'set-cookie')?.[1]
+    if (line === undefined) throw new Error('no session was begun')
+    this.#cookies.set(user, line.slice(0, line.indexOf(';')))
+  }
+
+  /** The fields of the request that reads, or of one that changes. */
+  #fieldsOf(who: 'reader' | 'changer'): Readonly<Record<string, string>> {
+    const fields = this.#route[who] ?? {}
+    const cookie = this.#isOfSessions ? this.#cookies.get(fields['x-user'] ?? '') : undefined
+    return cookie === undefined ? fields : { cookie }
   }
 
   async close(): Promise<void> {
@@ -139,7 +176,13 @@ class Process {
     await this.redis.close()
   }
 
-  async ask(method: Route['method'], path: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
+  async ask(
+    method: Route['method'],
+    path: string,
+    who: 'reader' | 'changer',
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    const headers = { ...this.#fieldsOf(who), ...more }
     this.sent += 1
     const client = new Client(this.#app?.port ?? 0, this.#app?.protocol)
     const { status, text } = await client.ask(path, { method, headers: { 'accept-language': 'en', ...headers } })
@@ -148,9 +191,7 @@ class Process {
   }
 
   #routes(): Route[] {
-    const vary = this.#kind === 'declared vary' ? { vary: ['Accept-Language'] } : {}
-    const per = this.#kind === 'per principal' ? { private: true as const, per: () => 'ann' } : {}
-    const options = { ttl: '5m', group: 'g', ...vary, ...per } as const
+    const { options, evicts } = this.#route
     const guard = (): undefined => void (this.arrived += 1)
     const route = (method: Route['method'], words: Partial<Route>, path = '/c/:cell'): Route => ({
       method,
@@ -161,12 +202,18 @@ class Process {
     })
     const evict = (name: string, cacheEvict: NonNullable<Route['cacheEvict']>): Route =>
       route('POST', { cacheEvict, handler: async () => (await this.#source.write(), ANSWERED) }, `/evict/${name}`)
+    const login = (call: Call): string => {
+      const data = call.session.data as Record<string, unknown>
+      data['userId'] = call.header('x-user')
+      return 'in'
+    }
     return [
       route('GET', { cache: options, handler: async (call) => this.#answer(call, await this.#source.read()) }),
       route('PUT', { cachePut: options }),
       route('PATCH', { cachePut: options, cacheEvict: { group: 'g' } }),
-      route('DELETE', { cacheEvict: { key: 'path' } }),
+      route('DELETE', { cacheEvict: { ...evicts, key: 'path' } }),
       route('POST', {}),
+      ...(this.#isOfSessions ? [{ method: 'POST', path: '/login', handler: login } as const] : []),
       evict('group', { group: 'g' }),
       evict('groups', { group: ['other', 'g'] }),
       evict('named', { group: 'named' }),
@@ -193,16 +240,16 @@ class HostSubject implements Subject {
     const { cache } = process.redis
     const changed = (): Promise<number> => process.source.write()
     this.#changes = {
-      'evict path': () => process.ask('DELETE', path),
+      'evict path': () => process.ask('DELETE', path, 'changer'),
       'delete path': () => changed().then(() => cache.deletePath(path)),
-      automatic: () => process.ask('POST', path),
-      'evict group': () => process.ask('POST', '/evict/group'),
-      'evict groups': () => process.ask('POST', '/evict/groups'),
-      'evict named group': () => process.ask('POST', '/evict/named'),
-      'soft by group': () => process.ask('POST', '/evict/soft'),
-      'write-through': () => process.ask('PUT', path),
-      'write-through with its own group': () => process.ask('PATCH', path),
-      'write that stores nothing': () => process.ask('PUT', path, { 'x-refuse': '1' }),
+      automatic: () => process.ask('POST', path, 'changer'),
+      'evict group': () => process.ask('POST', '/evict/group', 'changer'),
+      'evict groups': () => process.ask('POST', '/evict/groups', 'changer'),
+      'evict named group': () => process.ask('POST', '/evict/named', 'changer'),
+      'soft by group': () => process.ask('POST', '/evict/soft', 'changer'),
+      'write-through': () => process.ask('PUT', path, 'changer'),
+      'write-through with its own group': () => process.ask('PATCH', path, 'changer'),
+      'write that stores nothing': () => process.ask('PUT', path, 'changer', { 'x-refuse': '1' }),
       clear: () => changed().then(() => cache.clear()),
     }
   }
@@ -212,11 +259,11 @@ class HostSubject implements Subject {
   }
 
   async read(): Promise<number> {
-    return Number(await this.#process.ask('GET', this.#path))
+    return Number(await this.#process.ask('GET', this.#path, 'reader'))
   }
 
-  write(): Promise<void> {
-    return this.change('write-through')
+  async write(): Promise<void> {
+    await this.#process.ask('PUT', this.#path, 'reader')
   }
 
   async change(change: Change): Promise<void> {
