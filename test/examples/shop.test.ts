@@ -6,6 +6,4 @@ test.each([
   ['Fastify', fastifyShop],
   ['Hono', honoShop],
   ['Express', expressShop],
-])('the shop on %s answers with the cache as without it; shop.long.test.ts walks longer', (_, host) =>
-  compareShops(host, 200),
-)
+])('the shop on %s answers with the cache as without it', (_, host) => compareShops(host, 200))
