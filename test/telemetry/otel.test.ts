@@ -401,7 +401,10 @@ describe.each(HOSTS)('$name', (host) => {
       {
         method: 'DELETE',
         path: '/things/:id',
-        cacheEvict: { group: ({ header }) => header('x-group') ?? 'none', key: 'path' },
+        cacheEvict: {
+          group: ({ header }) => header('x-group') ?? 'none',
+          key: ({ params }) => ['things', params['id'] ?? ''],
+        },
         handler: () => ({}),
       },
     ])
