@@ -56,7 +56,7 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
 
 /** An object where no name repeats, because the server of Node sends its fields as they are. */
 function headersOf(fields: readonly Field[], mayRepeat: boolean): Record<string, string> | [string, string][] {
-  return mayRepeat ? fields.map(([name, value]) => [name, value]) : Object.fromEntries(fields)
+  return mayRepeat ? fields.map(([name, value]): [string, string] => [name, value]) : Object.fromEntries(fields)
 }
 
 /** The address of the connection's peer, if the platform reports it. */
