@@ -11,6 +11,7 @@ export type StoredProperty = readonly [name: string, value: string | Uint8Array]
 
 /** What a request says about the session that it wants. */
 export interface SessionKey {
+  /** Public name of the session, from its id: it signs nobody in. */
   readonly handle: string
   /** Names the subject's record; undefined of a session without a subject. */
   readonly tag: string | undefined
@@ -20,22 +21,30 @@ export interface SessionKey {
 
 /** A session that is there. Times are microseconds of the store's clock. */
 export interface LoadedRecord {
+  /** Data as it was stored, property by property. */
   readonly properties: readonly (readonly [name: string, bytes: Buffer])[]
   /** The subject's epoch when the session was bound to it. */
   readonly epoch: string
   /** Changes whenever the session passes to another principal: a write for another one is refused. */
   readonly owner: string
+  /** When the visitor was first given a session. */
   readonly createdAt: number
+  /** When the id was made. */
   readonly issuedAt: number
+  /** When the session ends at the latest. */
   readonly deadlineAt: number
+  /** The time of the load. */
   readonly now: number
 }
 
 /** `moved`: its id was replaced less than a minute ago. */
 export type LoadReply = LoadedRecord | 'absent' | 'moved'
 
+/** What a request changes in the data of a session. */
 export interface Change {
+  /** Properties to store. */
   readonly set: readonly StoredProperty[]
+  /** Names of properties to remove. */
   readonly removed: readonly string[]
   /** Restarts the idle clock where that is due; 0: does not. */
   readonly idleMs: number
@@ -43,20 +52,34 @@ export interface Change {
 
 /** A session that is made. */
 export interface Creation extends Change {
+  /** SHA-256 of the new id, in base64url. */
   readonly digest: string
+  /** The epoch of the subject that the session is bound to; empty without a subject. */
   readonly epoch: string
+  /** A text that stands for the principal: it changes when the session passes to another one. */
   readonly owner: string
+  /** Milliseconds after which the session ends whatever happens. */
   readonly absoluteMs: number
+  /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
 }
 
 /** A session that gets another id. */
 export interface Rotation extends Change {
   /** What was loaded. */
-  readonly from: { readonly digest: string; readonly owner: string }
+  readonly from: {
+    /** SHA-256 of the id that was sent. */
+    readonly digest: string
+    /** Its owner. */
+    readonly owner: string
+  }
+  /** SHA-256 of the new id, in base64url. */
   readonly digest: string
+  /** The epoch of the subject that the session is bound to; empty without a subject. */
   readonly epoch: string
+  /** A text that stands for the principal: it changes when the session passes to another one. */
   readonly owner: string
+  /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
   /** Another request has rotated it for the same owner: only the change is written. */
   readonly orSave: boolean
@@ -65,23 +88,36 @@ export interface Rotation extends Change {
 /** `ended`: the session is not there any more; `moved`: it belongs to another principal, or has another id. */
 export type Refused = 'ended' | 'moved'
 
+/** What the index of a subject says when a session is entered. Times are microseconds of the store's clock. */
 export interface Admission {
+  /** The subject's epoch now: a session of another one has been revoked. */
   readonly epoch: string
   /** Time of the last revocation of everything; 0: none. */
   readonly revokedAt: number
+  /** The time of the admission. */
   readonly now: number
   /** Whether the session was not in the index. */
   readonly isNew: boolean
   /** The subject's sessions, the oldest first, where there are more than allowed; the new one among them. */
-  readonly members: readonly { readonly handle: string; readonly deadlineAt: number }[]
+  readonly members: readonly {
+    /** Public name of the session. */
+    readonly handle: string
+    /** When it ends at the latest. */
+    readonly deadlineAt: number
+  }[]
 }
 
 /** A session as lists show it. Times are microseconds of the store's clock. */
 export interface Described {
+  /** When the visitor was first given a session. */
   readonly createdAt: number
+  /** When the id was made. */
   readonly issuedAt: number
+  /** When the idle clock was last restarted. */
   readonly seenAt: number
+  /** When the session ends if nobody comes. */
   readonly expiresAt: number
+  /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
 }
 
@@ -91,9 +127,11 @@ export interface Described {
  * test/session/store-contract.ts. Rejects with UnavailableError.
  */
 export interface SessionStore {
+  /** Reads a session, and restarts its idle clock where that is due; 0: does not. */
   load(key: SessionKey, idleMs: number, time?: SessionTime): MaybePromise<LoadReply>
   /** False: its handle was ended before it was there. */
   create(handle: string, creation: Creation, time?: SessionTime): MaybePromise<boolean>
+  /** Writes a change if the session is there and its owner is this one. */
   save(handle: string, owner: string, change: Change, time?: SessionTime): MaybePromise<'saved' | Refused>
   /** Microseconds that the session has left, at most. */
   rotate(handle: string, rotation: Rotation, time?: SessionTime): MaybePromise<number | 'saved' | Refused>
@@ -102,11 +140,14 @@ export interface SessionStore {
    * id. Whether there was one.
    */
   end(handle: string, digest: string | undefined, time?: SessionTime): MaybePromise<boolean>
+  /** What lists show of these sessions; undefined for one that has ended. */
   describe(handles: readonly string[]): MaybePromise<readonly (Described | undefined)[]>
 
   /** Enters a session into its subject's index for `lifeMs`, and makes the subject's record where there is none. */
   admit(tag: string, entry: SubjectEntry, time?: SessionTime): MaybePromise<Admission>
+  /** Takes sessions out of the index of their subject. */
   withdraw(tag: string, handles: readonly string[], time?: SessionTime): MaybePromise<void>
+  /** Whether the index of the subject has the session. */
   has(tag: string, handle: string): MaybePromise<boolean>
   /** Handles of the subject's sessions, the oldest first; some may have ended. */
   handles(tag: string): MaybePromise<readonly string[]>
@@ -114,8 +155,11 @@ export interface SessionStore {
   revokeAll(tag: string, revocation: Revocation): MaybePromise<number>
 }
 
+/** A session that is entered into the index of its subject. */
 export interface SubjectEntry {
+  /** Public name of the session, from its id: it signs nobody in. */
   readonly handle: string
+  /** Milliseconds for which the session stays in the index. */
   readonly lifeMs: number
   /** How long the subject's record is kept. */
   readonly keepMs: number
@@ -125,11 +169,21 @@ export interface SubjectEntry {
   readonly max: number
 }
 
+/** How all sessions of a subject end. */
 export interface Revocation {
+  /** The new epoch of the subject: sessions of older ones are over. */
   readonly epoch: string
+  /** Milliseconds for which the subject's record is kept. */
   readonly keepMs: number
   /** Kept if it is valid now. */
-  readonly except: { readonly handle: string; readonly epoch: string } | undefined
+  readonly except:
+    | {
+        /** Public name of the session. */
+        readonly handle: string
+        /** The epoch that it is bound to. */
+        readonly epoch: string
+      }
+    | undefined
 }
 
 /** An id that was replaced less than this long ago does not count as unknown. */
