@@ -199,8 +199,8 @@ function allowsSharing(directives: ResponseDirectives): boolean {
 
 /**
  * A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5), unless that
- * was set for all responses before or after it ran. One that names the field in its own Vary has, too: the response is stored for
- * that value alone.
+ * was set for all responses before or after it ran. One that names the field in its own Vary has, too: the response is
+ * stored for that value alone.
  */
 function readsUnkeyed({ unkeyedReads, directives, varyNames: names, ambient }: Run): boolean {
   if (unkeyedReads === undefined || unkeyedReads.size === 0) return false

@@ -1,6 +1,7 @@
 import { OptionsError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { EvictPolicy, KeyPolicy } from './options.js'
+import { templateOf } from './templates.js'
 
 /** A cached route, as far as keys of `cacheEvict` can name its entries. */
 interface Cached {
@@ -74,8 +75,8 @@ function problemOf({ key, prefix, name }: Evicting, cached: readonly Cached[]): 
     const near = `${other?.name ?? 'another cached route'} ${other?.prefix === undefined ? 'has none' : `has '${other.prefix}'`}`
     return `key: ${written} matches no entry ${own}: ${near}; \`prefix\` must be the same on both. ${ELSEWHERE}`
   }
-  const template = templateOf(name)
-  const templates = below.map((one) => templateOf(one.name))
+  const template = pathOf(name)
+  const templates = below.map((one) => pathOf(one.name))
   if (!isPath || template === undefined || !templates.every((one) => one !== undefined)) return undefined
   if (templates.some((one) => canMeet(one, template))) return undefined
   const nearest = templates.reduce((best, one) => (shared(one, template) > shared(best, template) ? one : best))
@@ -84,8 +85,10 @@ function problemOf({ key, prefix, name }: Evicting, cached: readonly Cached[]): 
 
 const ELSEWHERE = "If another application caches it, write a function: key: () => 'path', or the parts"
 
-function templateOf(name: string | undefined): string | undefined {
-  return name === undefined ? undefined : /^[A-Z,*]+ (\/.*)$/.exec(name)?.[1]
+/** Undefined where the name has none. */
+function pathOf(name: string | undefined): string | undefined {
+  const template = name === undefined ? '' : templateOf(name)
+  return template.startsWith('/') ? template : undefined
 }
 
 /** Whether a path may be one of both templates. What is no plain text may be any text, and an end any end. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../logger.js'
+import { templateOf } from './templates.js'
 
 /** Keys whose routes are remembered. */
 const REMEMBERED_MAX = 1000
@@ -36,8 +37,3 @@ export class KeyWatch {
 
 const ADVICE =
   "so one of them can be answered with an entry of the other: begin the key with a name, such as ['products', id], or write the same `prefix` on both if they share their entries"
-
-/** A route and the HEAD that its framework declares with it have one. */
-function templateOf(route: string): string {
-  return route.slice(route.indexOf(' ') + 1)
-}

@@ -34,7 +34,7 @@ import {
 import { RefusalLog } from './refusals.js'
 import { ownerOf, WITHOUT_PRINCIPAL } from './principal.js'
 import type { BypassReason, RequestContext } from './request.js'
-import { compareTemplates, matchTemplate } from './templates.js'
+import { compareTemplates, matchTemplate, templateOf } from './templates.js'
 import { WriteRoute } from './write-session.js'
 
 /** What the routes of one application share. */
@@ -79,10 +79,6 @@ interface Answering {
   /** Undefined: it is not cached. */
   readonly cache: CachedRoute<never> | undefined
   readonly params: Readonly<Record<string, string>>
-}
-
-function templateOf(name: string): string {
-  return name.slice(name.indexOf(' ') + 1)
 }
 
 function hasMethod(name: string, method: string): boolean {

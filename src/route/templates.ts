@@ -1,6 +1,11 @@
 /** A parameter of a template: `:name`, with a pattern in `()` or `{}`, or `{name}`; `?` makes it optional. */
 const PARAMETER = /:([A-Za-z0-9_]+)(?:\(([^)]*)\)|\{([^}]*)\})?\??|\{([A-Za-z0-9_]+)\}/g
 
+/** The template in the name of a route, which is its method and template. */
+export function templateOf(route: string): string {
+  return route.slice(route.indexOf(' ') + 1)
+}
+
 /** The parameters of a path that a route's template matches; `*` is the rest of the path. Undefined: it does not match. */
 export function matchTemplate(template: string, path: string): Readonly<Record<string, string>> | undefined {
   const wanted = template.split('/')
@@ -28,14 +33,17 @@ function matchSegment(part: string, segment: string): Readonly<Record<string, st
   }
   if (names.length === 0) return part === segment ? {} : undefined
   const values = new RegExp(`^${source}${escaped(part.slice(end))}$`).exec(segment)
-  return values === null ? undefined : Object.fromEntries(names.map((name, at) => [name, decode(values[at + 1] ?? '')]))
+  return values === null
+    ? undefined
+    : Object.fromEntries(names.map((name, at) => [name, decodeSegment(values[at + 1] ?? '')]))
 }
 
 function escaped(text: string): string {
   return text.replaceAll(/[$()*+.?[\\\]^{|}]/g, String.raw`\$&`)
 }
 
-function decode(segment: string): string {
+/** A segment as it was meant, or as it is where it is damaged. */
+export function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment)
   } catch {

@@ -170,8 +170,8 @@ export class WriteSession extends HandlerReport {
 
   /**
    * The handler has answered; `body` is undefined where it is a stream. When this resolves, what it invalidates is invalid
-   * everywhere, or queued where the store could not confirm it. `ambient`: fields that were set before the handler. Returns the fields to send. Rejects only with what the
-   * options' own functions throw.
+   * everywhere, or queued where the store could not confirm it. `ambient`: fields that were set before the handler.
+   * Returns the fields to send. Rejects only with what the options' own functions throw.
    */
   finish(response: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<HeaderList> {
     if (!this.#open) return response.headers

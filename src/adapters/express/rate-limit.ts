@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { UsageError } from '../../errors.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
+import { decodeSegment } from '../../route/templates.js'
 import { applyNodeLimit } from '../node/rate-limit.js'
 import { valueAt } from '../declarations.js'
 import { limitOn } from '../limiting.js'
@@ -64,7 +65,7 @@ function mountPath<P>({ baseUrl, params }: Request<P>, owner: object, path: stri
   const found = known.find((mount) => isUnder(mount, parts))
   if (found !== undefined) return found.join('/')
   if (known.length === MOUNTS_MAX) return '/*'
-  const decoded = parts.map(decode)
+  const decoded = parts.map((part) => decodeSegment(part).toLowerCase())
   for (const [name, value] of Object.entries(params ?? {})) {
     const at = decoded.lastIndexOf(String(value).toLowerCase())
     if (at !== -1 && !path.includes(`:${name}`)) parts[at] = `:${name}`
@@ -75,12 +76,4 @@ function mountPath<P>({ baseUrl, params }: Request<P>, owner: object, path: stri
 
 function isUnder(mount: readonly string[], parts: readonly string[]): boolean {
   return mount.length === parts.length && mount.every((part, at) => part === parts[at] || part.startsWith(':'))
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part).toLowerCase()
-  } catch {
-    return part
-  }
 }
