@@ -7,7 +7,7 @@
 //   PUT /products/1 [cookie: a=b] {"id":"1"} -> 200 HIT lamp
 //   -->
 //
-// After `->` stand the status, the value of X-Redis-Cache, and a text that the body contains; the last two may be left
+// Cookies of the answers are sent with the requests that follow, as by a browser. After `->` stand the status, the value of X-Redis-Cache, and a text that the body contains; the last two may be left
 // out. Without requests the program must end by itself. Faults are reported as page:line.
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -186,7 +186,8 @@ async function run({ page, line, requests }, file) {
     }
     if (!(await answers(port, ended))) return [`${where}: the program does not answer: ${output}`]
     const faults = []
-    for (const wanted of requests) faults.push(...(await ask(port, wanted)).map((fault) => `${where}: ${fault}`))
+    const jar = new Map()
+    for (const wanted of requests) faults.push(...(await ask(port, wanted, jar)).map((fault) => `${where}: ${fault}`))
     return faults
   } finally {
     child.kill('SIGKILL')
@@ -202,9 +203,11 @@ async function answers(port, ended) {
   return false
 }
 
-async function ask(port, wanted) {
-  const answer = await send(port, wanted)
+async function ask(port, wanted, jar) {
+  const cookie = Array.from(jar, ([name, value]) => `${name}=${value}`).join('; ')
+  const answer = await send(port, { ...wanted, headers: cookie === '' ? wanted.headers : { cookie, ...wanted.headers } })
   if (answer === undefined) return [`${wanted.line}: no answer`]
+  for (const field of answer.cookies) jar.set(...field.split(';')[0].split(/=(.*)/s).slice(0, 2))
   const { status, outcome, body } = answer
   const right =
     status === wanted.status &&
@@ -221,7 +224,12 @@ function send(port, { method, path, headers, body }) {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
       response.once('end', () =>
-        resolve({ status: response.statusCode, outcome: response.headers['x-redis-cache'], body: text }),
+        resolve({
+          status: response.statusCode,
+          outcome: response.headers['x-redis-cache'],
+          cookies: response.headers['set-cookie'] ?? [],
+          body: text,
+        }),
       )
     })
     sent.once('error', () => resolve(undefined)).end(body)
