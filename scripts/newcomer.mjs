@@ -85,7 +85,9 @@ if (!ensureBuilt()) stop('the build failed; the messages above say where.')
 if (await isListening()) stop('port 3000 is in use.')
 const packed = mkdtempSync(join(tmpdir(), 'redwell-packed-'))
 try {
-  npm(['pack', '--ignore-scripts', '--silent', '--pack-destination', packed])
+  npm(['pack', '--ignore-scripts', '--silent', '--pack-destination', packed], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   const [tarball] = readdirSync(packed)
   const named = process.argv.slice(2)
   const wanted = readdirSync(PAGES).filter((page) => named.length === 0 || named.includes(basename(page, '.md')))

@@ -1,4 +1,4 @@
-// npm run samples [-- page.md …]: compiles every `ts` block of README.md and docs/ at once against the package as it is
+// npm run samples [-- page.md …] [-- --peers]: compiles every `ts` block of README.md and docs/ at once against the package as it is
 // published, and runs those that are whole programs. An HTML comment above a block says what it is:
 //
 //   <!-- sample: fastify -->     the block may use the names that docs/samples/fastify.ts exports
@@ -6,9 +6,12 @@
 //   <!-- sample: run             the block is a program; each line is a request to port 3000 and what it must answer
 //   PUT /products/1 [cookie: a=b] {"id":"1"} -> 200 HIT lamp
 //   -->
+//   <!-- sample: before -->      the block uses another package: it is compiled with --peers alone, where the bench
+//                                installs what it compares with
 //
-// Cookies of the answers are sent with the requests that follow, as by a browser. After `->` stand the status, the value of X-Redis-Cache, and a text that the body contains; the last two may be left
-// out. Without requests the program must end by itself. Faults are reported as page:line.
+// After `->` stand the status, the value of X-Redis-Cache, and a text that the body contains; the last two may be left
+// out. Cookies are kept and sent back, as by a browser. Without requests the program must end by itself. Faults are
+// reported as page:line.
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
@@ -32,6 +35,8 @@ const COMPILER = {
   experimentalDecorators: true,
   skipLibCheck: true,
 }
+
+const PEERS = join(root, 'node_modules/.cache/bench-peers')
 
 /** Pages with samples, relative to the repository. */
 export function pages() {
@@ -77,8 +82,9 @@ function requestsOf(text, where) {
   })
 }
 
-/** Compiles and runs samples. Resolves with the faults, as texts that begin with page:line. */
-export async function check(samples) {
+/** Compiles and runs samples of redwell. Resolves with the faults, as texts that begin with page:line. */
+export async function check(all) {
+  const samples = all.filter(({ context }) => context !== 'before')
   mkdirSync(join(root, 'node_modules/.cache'), { recursive: true })
   const folder = mkdtempSync(join(root, 'node_modules/.cache/redwell-samples-'))
   try {
@@ -88,6 +94,25 @@ export async function check(samples) {
     const programs = samples.flatMap((sample, index) => (sample.requests === undefined ? [] : [{ sample, index }]))
     for (const { sample, index } of programs) faults.push(...(await run(sample, join(folder, fileOf(index, 'js')))))
     return faults
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Compiles the samples of other packages, against what the bench installs. Returns the faults. */
+function checkPeers(all) {
+  const install = "const { installPeers } = await import('./bench/peers/index.ts'); installPeers()"
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', install], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+  if (status !== 0) stop('the packages of bench/peers cannot be installed.')
+  const folder = mkdtempSync(join(PEERS, 'samples-'))
+  try {
+    return compile(
+      all.filter(({ context }) => context === 'before'),
+      folder,
+    )
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -138,8 +163,9 @@ function compile(samples, folder) {
 function withContext({ code, context }) {
   if (context === undefined || context === 'none') return `${code}\nexport {}\n`
   const own = context === 'common' ? [] : usedOf(context, code)
-  const common = usedOf('common', code).filter((name) => !own.includes(name))
-  const imports = context === 'common' ? { common } : { [context]: own, common }
+  const common = context === 'before' ? [] : usedOf('common', code).filter((name) => !own.includes(name))
+  const imports =
+    context === 'common' ? { common } : context === 'before' ? { before: own } : { [context]: own, common }
   const lines = Object.entries(imports).map(
     ([file, names]) => `import { ${names.join(', ')} } from './contexts/${file}.js'`,
   )
@@ -205,7 +231,10 @@ async function answers(port, ended) {
 
 async function ask(port, wanted, jar) {
   const cookie = Array.from(jar, ([name, value]) => `${name}=${value}`).join('; ')
-  const answer = await send(port, { ...wanted, headers: cookie === '' ? wanted.headers : { cookie, ...wanted.headers } })
+  const answer = await send(port, {
+    ...wanted,
+    headers: cookie === '' ? wanted.headers : { cookie, ...wanted.headers },
+  })
   if (answer === undefined) return [`${wanted.line}: no answer`]
   for (const field of answer.cookies) jar.set(...field.split(';')[0].split(/=(.*)/s).slice(0, 2))
   const { status, outcome, body } = answer
@@ -248,11 +277,11 @@ function freePort() {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   ensureInstalled()
   if (!ensureBuilt()) stop('the build failed; the messages above say where.')
-  const named = process.argv.slice(2)
+  const named = process.argv.slice(2).filter((name) => name !== '--peers')
   const samples = pages()
     .filter((page) => named.length === 0 || named.some((name) => page.includes(name)))
     .flatMap((page) => samplesOf(page, readFileSync(join(root, page), 'utf8')))
-  const faults = await check(samples)
+  const faults = [...(await check(samples)), ...(process.argv.includes('--peers') ? checkPeers(samples) : [])]
   for (const fault of faults) process.stderr.write(`${fault}\n`)
   if (faults.length > 0) stop(`${faults.length} faults in ${samples.length} samples`)
   say(`${samples.length} samples compile, ${samples.filter((sample) => sample.requests).length} of them run`)

@@ -19,6 +19,8 @@ const guide: DefaultTheme.SidebarItem[] = [
       { text: 'Quick start: Hono', link: '/quick-start/hono' },
       { text: 'Quick start: Express', link: '/quick-start/express' },
       { text: 'Quick start: NestJS', link: '/quick-start/nestjs' },
+      { text: 'Quick start: sessions', link: '/quick-start/sessions' },
+      { text: 'Quick start: rate limiting', link: '/quick-start/rate-limiting' },
       { text: 'Concepts', link: '/concepts' },
       { text: 'Why is it not cached?', link: '/troubleshooting' },
     ],
