@@ -115,7 +115,7 @@ function checkLinks() {
     }
   }
   for (const page of PAGES) {
-    const text = readFileSync(join(root, page), 'utf8').replace(/```[^]*?```/g, '')
+    const text = readFileSync(join(root, page), 'utf8').replace(/```[^]*?```|<!--[^]*?-->/g, '')
     for (const [, href] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       const url = new URL(href, `${REPOSITORY}blob/main/${page}`)
       if (!isRight(url, html)) faults.push(`${page}: ${href}`)
@@ -134,7 +134,10 @@ function isRight({ href, hash }, html) {
     if (page === undefined) return path.indexOf('.') === -1 || existsSync(join(dist, path))
     return hash === '' || page.includes(`id="${decodeURIComponent(hash.slice(1))}"`)
   }
-  const file = /^https:\/\/github\.com\/redwell\/redwell\/(?:blob|tree)\/main\/(.+)$/.exec(url)?.[1]
+  const file =
+    /^https:\/\/(?:github\.com\/redwell\/redwell\/(?:blob|tree)|raw\.githubusercontent\.com\/redwell\/redwell)\/main\/(.+)$/.exec(
+      url,
+    )?.[1]
   return file === undefined || existsSync(join(root, decodeURIComponent(file)))
 }
 
