@@ -15,9 +15,9 @@ const FOREIGN = /^(?:ERR_REQUIRE_ESM|Top-level await|Cannot find module|Settings
 
 /** What stands in backquotes in the first column of a section's table. */
 function quoted(section: string): string[] {
-  const text = PAGE.slice(PAGE.indexOf(`\n## ${section}\n`)).split(/\n## /)[1] ?? ''
-  const cells = Array.from(text.matchAll(/^\| ([^|]+)\|/gm), ([, cell = '']) => cell)
-  return cells.flatMap((cell) => Array.from(cell.matchAll(/`([^`]+)`/g), ([, words = '']) => words))
+  const body = PAGE.slice(PAGE.indexOf(`\n## ${section}\n`)).split(/\n## /)[1] ?? ''
+  const cells = Array.from(body.matchAll(/^\| ([^|]+)\|/gm), ([, cell = '']) => cell)
+  return cells.flatMap((cell) => Array.from(cell.matchAll(/`([^`]+)`/g), ([, text = '']) => text))
 }
 
 test('every reason that an operator can see is explained', () => {
