@@ -63,6 +63,14 @@ export class Sessions {
     return this.#options !== undefined
   }
 
+  /**
+   * Where these sessions are kept. As the `store` of another handle's sessions it keeps them on this handle's Redis, while
+   * that handle caches on its own.
+   */
+  get storage(): SessionStore {
+    return this.#store
+  }
+
   /** @internal */
   get policy(): SessionPolicy {
     return this.#shared().policy

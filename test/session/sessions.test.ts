@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { OptionsError, SessionError, UsageError, ValueError } from '../../src/index.js'
+import { OptionsError, SessionError, UnavailableError, UsageError, ValueError } from '../../src/index.js'
 import { handle, Jar } from './bed.js'
 
 describe.each(['memory', 'redis'] as const)('sessions on %s', (store) => {
@@ -297,4 +297,19 @@ describe.each(['memory', 'redis'] as const)('sessions on %s', (store) => {
       )
     expect([jar.cookie, await redis.sessions.list('ann')]).toEqual([undefined, []])
   })
+})
+
+test('sessions can be kept on a Redis of their own, next to a cache on another one', async () => {
+  const kept = await handle('redis')
+  const app = await handle('memory', { store: kept.sessions.storage })
+  const jar = new Jar(app)
+  await jar.visit(({ data }) => void (data.userId = 'ann'))
+  expect(await kept.sessions.list('ann')).toHaveLength(1)
+  expect((await kept.sessions.load(jar.cookie)).subject).toBe('ann')
+  expect(await app.sessions.revokeAll('ann')).toBe(1)
+  expect((await jar.load()).subject).toBeUndefined()
+  await jar.visit(({ data }) => void (data.userId = 'ann'))
+  await kept.close()
+  await expect(app.sessions.list('ann')).rejects.toThrow(UnavailableError)
+  expect((await jar.load()).available).toBe(false)
 })
