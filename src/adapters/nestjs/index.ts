@@ -33,13 +33,7 @@ import { defaultLimit } from '../limiting.js'
 import { getRedisToken, type HttpRequest } from './decorators.js'
 import { PRINCIPAL, RedwellInterceptor } from './interceptor.js'
 import { type NestSessionOptions, RequireSessionGuard, SessionInstaller } from './session.js'
-import {
-  APPLICATION_LIMIT,
-  type NestRateLimit,
-  RateLimitGuard,
-  RateLimitInterceptor,
-  LimitInstaller,
-} from './rate-limit.js'
+import { APPLICATION_LIMIT, type NestRateLimit, RateLimitGuard, Limiter, LimitInstaller } from './rate-limit.js'
 
 export { CacheGroups, Cached, CacheEvict, CachePut, getRedisToken, InjectRedis } from './decorators.js'
 export type { AddGroups, CacheDecorator, HttpRequest } from './decorators.js'
@@ -133,11 +127,10 @@ function moduleOf({ global = true, name }: RedwellModuleExtras, ...options: Prov
         inject: [optionsToken(name)],
       },
       { provide: APPLICATION_LIMIT, useFactory: applicationLimit, inject: [optionsToken(name), Redis] },
+      Limiter,
       LimitInstaller,
       { provide: APP_GUARD, useClass: RateLimitGuard },
       { provide: APP_GUARD, useClass: RequireSessionGuard },
-      // Interceptors run in this order: a rejected request does not reach the cache.
-      { provide: APP_INTERCEPTOR, useClass: RateLimitInterceptor },
       { provide: APP_INTERCEPTOR, useExisting: RedwellInterceptor },
     ],
     exports: [Redis, CacheBackend, Sessions, RedwellHealthIndicator],

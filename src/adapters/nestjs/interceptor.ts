@@ -7,7 +7,6 @@ import {
   type NestInterceptor,
   type OnApplicationBootstrap,
   type OnModuleInit,
-  type Type,
   type VersioningOptions,
 } from '@nestjs/common'
 import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/core'
@@ -15,10 +14,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { NEVER, type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
+import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { HostTraits } from '../../route/registry.js'
-import { type Host, routesOf, valueAt } from '../declarations.js'
+import { type Host, routesOf } from '../declarations.js'
 import { type Ending, Exchange } from '../exchange.js'
 import {
   BODY_FIELDS,
@@ -37,8 +37,8 @@ import { principalOfSession } from '../sessions.js'
 import { routedOf } from '../node/routed.js'
 import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
-import { RateLimitInterceptor } from './rate-limit.js'
-import { declaredHandlers, type Handler, type Plan, planOf } from './plan.js'
+import { Limiter } from './rate-limit.js'
+import { declaredHandlers, PerHandler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
 
@@ -76,17 +76,27 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
   readonly #logger = new Logger('Redwell')
-  readonly #plans = new Map<Type, Map<Handler, Plan>>()
+  readonly #plans = new PerHandler((controller, handler) =>
+    planOf(controller, handler, this.#applicationHost, this.#versioning),
+  )
   readonly #discovery: DiscoveryService
   readonly #principal: PrincipalOf<HttpRequest> | undefined
+  readonly #limiter: Limiter
   #host: Host | undefined
   #container: NestContainer | undefined
 
-  constructor(redis: Redis, adapter: HttpAdapterHost, discovery: DiscoveryService, { principal }: PrincipalOption) {
+  constructor(
+    redis: Redis,
+    adapter: HttpAdapterHost,
+    discovery: DiscoveryService,
+    { principal }: PrincipalOption,
+    limiter: Limiter,
+  ) {
     this.#redis = redis
     this.#adapter = adapter
     this.#discovery = discovery
     this.#principal = principal ?? (redis.sessions.isConfigured ? principalOfSession : undefined)
+    this.#limiter = limiter
   }
 
   /** Reads all decorators, so that mistakes fail the start. Standalone contexts and microservices have no HTTP. */
@@ -95,7 +105,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     // An application context has none, a microservice null.
     if (adapter === undefined || adapter === null) return
     this.#expectOne()
-    for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#planOf(controller, handler)
+    for (const [controller, handler] of declaredHandlers(this.#discovery)) this.#plans.of(controller, handler)
     routesOf(this.#redis).expectPrincipal(this.#principal)
   }
 
@@ -113,14 +123,19 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     )
   }
 
-  intercept(context: ExecutionContext, next: CallHandler): Answer | Promise<Answer> {
+  /** Limits that need what guards found come first: a rejected request does not reach the cache. */
+  intercept(context: ExecutionContext, next: CallHandler): MaybePromise<Answer> {
     if (context.getType() !== 'http') return next.handle()
+    return chain(this.#limiter.apply(context, 'handler'), () => this.#serve(context, next))
+  }
+
+  #serve(context: ExecutionContext, next: CallHandler): MaybePromise<Answer> {
     const http = context.switchToHttp()
     const platformResponse = http.getResponse<PlatformResponse>()
     const response = rawOf(platformResponse) as ServerResponse
     if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const native = http.getRequest<HttpRequest>()
-    const plan = this.#planOf(context.getClass(), context.getHandler() as Handler)
+    const plan = this.#plans.at(context)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
     const application = this.#application.routing ?? this.#application
     const isExpress = platformResponse.raw === undefined
@@ -160,11 +175,6 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     })
   }
 
-  #planOf(controller: Type, handler: Handler): Plan {
-    const plans = valueAt(this.#plans, controller, () => new Map<Handler, Plan>())
-    return valueAt(plans, handler, () => planOf(controller, handler, this.#applicationHost, this.#versioning))
-  }
-
   /** The adapter exists only once the application does. */
   get #applicationHost(): Host {
     this.#host ??= {
@@ -190,7 +200,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     return (
       config !== undefined &&
       config.getGlobalRequestInterceptors().length === 0 &&
-      config.getGlobalInterceptors().every((one) => one === this || one instanceof RateLimitInterceptor)
+      config.getGlobalInterceptors().every((one) => one === this)
     )
   }
 
@@ -226,6 +236,8 @@ Inject(HttpAdapterHost)(RedwellInterceptor, undefined, 1)
 Inject(DiscoveryService)(RedwellInterceptor, undefined, 2)
 
 Inject(PRINCIPAL)(RedwellInterceptor, undefined, 3)
+
+Inject(Limiter)(RedwellInterceptor, undefined, 4)
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error), { cause: error })

@@ -1,4 +1,4 @@
-import { RequestMethod, type Type, type VersioningOptions, VersioningType } from '@nestjs/common'
+import { type ExecutionContext, RequestMethod, type Type, type VersioningOptions, VersioningType } from '@nestjs/common'
 import {
   HEADERS_METADATA,
   HOST_METADATA,
@@ -15,7 +15,7 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import type { SelectedField } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
-import { type DeclaredWrite, type Host, misplaced } from '../declarations.js'
+import { type DeclaredWrite, type Host, misplaced, valueAt } from '../declarations.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
 
 /** A method of a controller. */
@@ -35,6 +35,22 @@ export interface Plan {
   /** What the router uses in addition to the path: see `NodeRequestOptions`. */
   readonly routed: (request: HttpRequest, host: string) => readonly SelectedField[]
   readonly routedBy: readonly string[]
+}
+
+/** What is derived from handlers, once for each. By controller, because a handler may be inherited. */
+export class PerHandler<T extends object> {
+  readonly #known = new WeakMap<Type, Map<Handler, T>>()
+
+  constructor(private readonly make: (controller: Type, handler: Handler) => T) {}
+
+  of(controller: Type, handler: Handler): T {
+    const own = valueAt(this.#known, controller, () => new Map<Handler, T>())
+    return valueAt(own, handler, () => this.make(controller, handler))
+  }
+
+  at(context: ExecutionContext): T {
+    return this.of(context.getClass(), context.getHandler() as Handler)
+  }
 }
 
 /** Reads the decorators of a handler. Throws OptionsError if one is misplaced. */

@@ -1,10 +1,8 @@
 import {
-  type CallHandler,
   type CanActivate,
   type ExecutionContext,
   HttpException,
   Inject,
-  type NestInterceptor,
   type OnModuleInit,
   SetMetadata,
   type Type,
@@ -12,15 +10,15 @@ import {
 import { DiscoveryService, HttpAdapterHost, Reflector } from '@nestjs/core'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Observable } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
+import { chain, type MaybePromise } from '../../maybe-promise.js'
 import type { Answer } from '../answers.js'
-import { applyLimit, isLimited, isPreflight, limitOn } from '../limiting.js'
+import { applyLimit, isLimited, isPreflight, type LimitOutcome, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
 import { unwatched } from '../node/peer-watch.js'
 import { type CacheDecorator, declaring, type HttpRequest, rawOf } from './decorators.js'
-import { declaredHandlers, type Handler, nameOf } from './plan.js'
+import { declaredHandlers, type Handler, nameOf, PerHandler } from './plan.js'
 
 const RATE_LIMIT = 'redwell:rate-limit'
 
@@ -58,13 +56,15 @@ function limitOf(reflector: Reflector, controller: Type, handler: Handler): Decl
   return reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, [handler, controller])
 }
 
-/** Applies the limits of the application and of handlers: in a guard if they need only the request's head. */
-class Limiter {
+/** The part of a request at which a limit is decided: as its head is there, or right before the handler. */
+type Stage = DeclaredLimit<HttpRequest>['at']
+
+/** Applies the limits of the application and of handlers. */
+export class Limiter {
   readonly #redis: Redis
   readonly #reflector: Reflector
   readonly #application: DeclaredLimit<HttpRequest> | undefined
-  /** By controller, because a handler may be inherited. */
-  readonly #stages = new WeakMap<Type, Map<Handler, readonly BoundLimit[]>>()
+  readonly #stages = new PerHandler((controller, handler) => this.#bind(controller, handler))
 
   constructor(redis: Redis, reflector: Reflector, application: DeclaredLimit<HttpRequest> | undefined) {
     this.#redis = redis
@@ -72,37 +72,26 @@ class Limiter {
     this.#application = application
   }
 
-  /** Undefined: nothing limits this handler at this stage. */
-  apply(context: ExecutionContext, stage: 'request' | 'handler'): Promise<void> | undefined {
-    if (context.getType() !== 'http') return undefined
-    const limits = this.#limitsOf(context, stage)
-    return limits.length === 0 ? undefined : this.#check(context, limits)
+  /** Throws what refuses the request. Undefined: nothing had to be asked. */
+  apply(context: ExecutionContext, stage: Stage): MaybePromise<void> {
+    if (context.getType() !== 'http') return
+    const limits = this.#stages.at(context)[stage]
+    if (limits.length > 0) return this.#check(context, limits)
   }
 
-  #limitsOf(context: ExecutionContext, stage: 'request' | 'handler'): readonly BoundLimit[] {
-    const [controller, handler] = [context.getClass(), context.getHandler() as Handler]
-    let known = this.#stages.get(controller)
-    if (known === undefined) this.#stages.set(controller, (known = new Map<Handler, readonly BoundLimit[]>()))
-    let limits = known.get(handler)
-    if (limits === undefined) known.set(handler, (limits = this.#bind(controller, handler, stage)))
-    return limits
-  }
-
-  #bind(controller: Type, handler: Handler, stage: 'request' | 'handler'): readonly BoundLimit[] {
-    const targets = [handler, controller]
-    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, targets) === true) return []
-    const own = limitOf(this.#reflector, controller, handler)
-    const bound: BoundLimit[] = []
+  #bind(controller: Type, handler: Handler): Record<Stage, readonly BoundLimit[]> {
+    const bound: Record<Stage, BoundLimit[]> = { request: [], handler: [] }
+    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP, [handler, controller]) === true) return bound
     for (const [declared, route] of [
       [this.#application, undefined],
-      [own, nameOf(controller, handler)],
+      [limitOf(this.#reflector, controller, handler), nameOf(controller, handler)],
     ] as const) {
-      if (declared?.at === stage) bound.push({ declared, limit: limitOn(this.#redis, declared, route) })
+      if (declared !== undefined) bound[declared.at].push({ declared, limit: limitOn(this.#redis, declared, route) })
     }
     return bound
   }
 
-  async #check(context: ExecutionContext, limits: readonly BoundLimit[]): Promise<void> {
+  #check(context: ExecutionContext, limits: readonly BoundLimit[]): MaybePromise<void> {
     const http = context.switchToHttp()
     const native = http.getRequest<HttpRequest>()
     const response = http.getResponse<HeaderTarget & object>()
@@ -112,16 +101,25 @@ class Limiter {
       address: unwatched(() => native.ip),
       isPreflight: isPreflight(native.method, (name) => native.headers[name]),
     }
-    for (const { declared, limit } of limits) {
-      const outcome = await applyLimit(raw, declared, limit, request)
-      if (outcome === undefined) continue
-      settleWhenSent(raw)
-      for (const [name, value] of outcome.fields) response.header(name, value)
-      for (const [name, value] of outcome.answer?.fields ?? []) response.header(name, value)
-      if (outcome.error !== undefined) throw outcome.error
-      if (outcome.answer !== undefined) throw refusal(outcome.answer)
+    const checkFrom = (index: number): MaybePromise<void> => {
+      const bound = limits[index]
+      if (bound === undefined) return
+      return chain(applyLimit(raw, bound.declared, bound.limit, request), (outcome) => {
+        if (outcome !== undefined) admit(raw, response, outcome)
+        return checkFrom(index + 1)
+      })
     }
+    return checkFrom(0)
   }
+}
+
+/** Sets the fields. Throws the refusal, where it is one. */
+function admit(raw: ServerResponse, response: HeaderTarget, { fields, error, answer }: LimitOutcome): void {
+  settleWhenSent(raw)
+  for (const [name, value] of fields) response.header(name, value)
+  for (const [name, value] of answer?.fields ?? []) response.header(name, value)
+  if (error !== undefined) throw error
+  if (answer !== undefined) throw refusal(answer)
 }
 
 interface BoundLimit {
@@ -136,16 +134,16 @@ export function refusal({ status, body, fields }: Answer): HttpException {
   return new HttpException(isJson ? (JSON.parse(text) as Record<string, unknown>) : text, status)
 }
 
-export class RateLimitGuard extends Limiter implements CanActivate {
-  canActivate(context: ExecutionContext): boolean | Promise<boolean> {
-    return this.apply(context, 'request')?.then(() => true) ?? true
-  }
-}
+/** Applies the limits that need only the request's head; the others wait for all guards: see `RedwellInterceptor`. */
+export class RateLimitGuard implements CanActivate {
+  readonly #limiter: Limiter
 
-/** After all guards, so that options can use the signed-in user; before the cache. */
-export class RateLimitInterceptor extends Limiter implements NestInterceptor {
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
-    return this.apply(context, 'handler')?.then(() => next.handle()) ?? next.handle()
+  constructor(limiter: Limiter) {
+    this.#limiter = limiter
+  }
+
+  canActivate(context: ExecutionContext): MaybePromise<boolean> {
+    return chain(this.#limiter.apply(context, 'request'), () => true)
   }
 }
 
@@ -220,8 +218,8 @@ Inject(APPLICATION_LIMIT)(LimitInstaller, undefined, 2)
 Inject(Reflector)(LimitInstaller, undefined, 3)
 Inject(DiscoveryService)(LimitInstaller, undefined, 4)
 
-for (const limiter of [RateLimitGuard, RateLimitInterceptor]) {
-  Inject(Redis)(limiter, undefined, 0)
-  Inject(Reflector)(limiter, undefined, 1)
-  Inject(APPLICATION_LIMIT)(limiter, undefined, 2)
-}
+Inject(Redis)(Limiter, undefined, 0)
+Inject(Reflector)(Limiter, undefined, 1)
+Inject(APPLICATION_LIMIT)(Limiter, undefined, 2)
+
+Inject(Limiter)(RateLimitGuard, undefined, 0)

@@ -10,6 +10,7 @@ import type { SessionOptions } from '../../session/types.js'
 import { endWithResponse, openFastifySession, serveSession } from '../node/sessions.js'
 import { guardSession, sessionOf } from '../sessions.js'
 import { type CacheDecorator, declaring, type HttpRequest } from './decorators.js'
+import { PerHandler } from './plan.js'
 import { refusal } from './rate-limit.js'
 
 /** Options of the module's `sessions`. */
@@ -36,16 +37,17 @@ interface HeaderTarget {
 
 /** Requirement of `@RequireSession`. */
 export class RequireSessionGuard implements CanActivate {
-  readonly #reflector: Reflector
+  readonly #required: PerHandler<{ readonly guard: SessionGuard<HttpRequest> | undefined }>
 
   constructor(reflector: Reflector) {
-    this.#reflector = reflector
+    this.#required = new PerHandler((controller, handler) => ({
+      guard: reflector.getAllAndOverride<SessionGuard<HttpRequest> | undefined>(REQUIRED, [handler, controller]),
+    }))
   }
 
-  async canActivate(context: ExecutionContext): Promise<boolean> {
+  canActivate(context: ExecutionContext): MaybePromise<boolean> {
     if (context.getType() !== 'http') return true
-    const targets = [context.getHandler(), context.getClass()]
-    const guard = this.#reflector.getAllAndOverride<SessionGuard<HttpRequest> | undefined>(REQUIRED, targets)
+    const { guard } = this.#required.at(context)
     if (guard === undefined) return true
     const http = context.switchToHttp()
     const native = http.getRequest<HttpRequest>()
@@ -53,13 +55,14 @@ export class RequireSessionGuard implements CanActivate {
     if (session === undefined)
       throw new UsageError('@RequireSession needs sessions: call `RedwellModule.forRoot({ sessions: { … } })`.')
     const response = http.getResponse<HeaderTarget>()
-    const answer = await guardSession(guard, session, native)
-    if (answer === undefined) {
-      if (guard.isRecent) response.header('Cache-Control', 'no-store')
-      return true
-    }
-    for (const [name, value] of answer.fields) response.header(name, value)
-    throw refusal(answer)
+    return chain(guardSession(guard, session, native), (answer) => {
+      if (answer === undefined) {
+        if (guard.isRecent) response.header('Cache-Control', 'no-store')
+        return true
+      }
+      for (const [name, value] of answer.fields) response.header(name, value)
+      throw refusal(answer)
+    })
   }
 }
 
