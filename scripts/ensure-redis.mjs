@@ -3,7 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { say, stop } from './prepare.mjs'
 
-const HOW = `redis-server (7.0 or newer, or a Valkey named so) and openssl must be on the path. Install them and run this again:
+/** The server that the tests start. */
+const SERVER = process.env['REDWELL_TEST_REDIS_SERVER'] ?? 'redis-server'
+
+const HOW = `redis-server (7.0 or newer, or another server that REDWELL_TEST_REDIS_SERVER names) and openssl must be on the path. Install them and run this again:
   Debian, Ubuntu   sudo apt-get install redis-server openssl
   Fedora           sudo dnf install redis openssl
   macOS            brew install redis openssl`
@@ -19,7 +22,7 @@ export function ensureRedis() {
 }
 
 function complete() {
-  return works('redis-server', '--version') && works('openssl', 'version')
+  return works(SERVER, '--version') && works('openssl', 'version')
 }
 
 function works(program, ask) {

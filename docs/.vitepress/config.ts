@@ -110,7 +110,7 @@ const apiSidebar: DefaultTheme.SidebarItem[] = existsSync(api)
 
 export default defineConfig({
   title: 'redwell',
-  description: 'Redis for TypeScript web applications: route caching, a data cache and rate limits.',
+  description: 'Redis for TypeScript web applications: route caching, a data cache, sessions and rate limits.',
   lang: 'en',
   base,
   cleanUrls: true,
