@@ -246,9 +246,9 @@ function asError(error: unknown): Error {
 /** What Nest receives instead of the hit. */
 const ANSWERED: Answer = of(undefined)
 
-/** The usual hit, which needs nothing of what Nest and Fastify do about other statuses and bodies. */
+/** The usual hits, which need nothing of what Nest and Fastify do about other statuses and bodies. */
 function canSend({ method }: { readonly method: string }, { status, body }: OutgoingResponse): boolean {
-  return method === 'GET' && status === 200 && body !== null
+  return method === 'GET' && (status === 304 || (status === 200 && body !== null))
 }
 
 /**
@@ -260,10 +260,10 @@ function sendItself(response: ServerResponse, platformResponse: PlatformResponse
   const target = isFastify ? targetOf(platformResponse as FastifyResponse) : response
   for (const name of REPRESENTATION) if (target.getHeader(name) !== undefined) target.removeHeader(name)
   if (!isFastify) sendHit(response, outgoing)
-  else if (outgoing.body !== null) {
+  else {
     ;(platformResponse as FastifyResponse).code(outgoing.status)
     setFields(target, fieldsOf(outgoing))
-    platformResponse.send(outgoing.body)
+    platformResponse.send(outgoing.body ?? undefined)
   }
   return NEVER
 }
