@@ -18,7 +18,7 @@ const nest11 = {
   replacement: new URL('test/peers/nest11/node_modules/@nestjs/$1', import.meta.url).pathname,
 }
 
-const NEST_11 = 'test/adapters/nest11*.test.ts'
+const NEST_11 = 'test/**/nest11*.test.ts'
 
 /** Soaks and full matrices: `npm run test:long`. */
 const LONG = 'test/**/*.long.test.ts'

@@ -5,106 +5,120 @@ import {
   Get,
   HttpCode,
   Inject,
-  Injectable,
-  Module,
   NotFoundException,
   Param,
+  Post,
   Put,
+  Query,
+  UseGuards,
 } from '@nestjs/common'
-import { CacheBackend } from 'redwell'
-import { type AddGroups, Cached, CacheEvict, CacheGroups, CachePut, type HttpRequest } from 'redwell/nestjs'
+import { IsIn, IsInt, IsOptional, Length, Matches, Min } from 'class-validator'
+import { Cached, CacheEvict, CachePut, type HttpRequest, RequireSession } from 'redwell/nestjs'
+import { Catalogue, CATEGORIES, type Category, inVersion2, type Product } from '../shop/catalogue.js'
+import { StaffGuard } from './account.js'
+import { valid } from './validation.js'
 
-interface Product {
-  readonly id: string
-  readonly name: string
-  readonly owner: string
+export class ProductId {
+  @Matches(/^[0-9]{1,9}$/)
+  readonly id!: string
 }
 
-@Injectable()
-class Products {
-  readonly #cache: CacheBackend
-  readonly #all = new Map<string, Product>([
-    ['1', { id: '1', name: 'Lamp', owner: 'ann' }],
-    ['2', { id: '2', name: 'Chair', owner: 'bob' }],
-  ])
+class ListQuery {
+  @IsOptional()
+  @IsIn(CATEGORIES)
+  readonly category?: Category
+}
 
-  // Named by a decorator: this compiles without `emitDecoratorMetadata`, as with tsx, esbuild and vitest.
-  constructor(@Inject(CacheBackend) cache: CacheBackend) {
-    this.#cache = cache
+class ProductBody {
+  @Length(1, 100)
+  readonly name!: string
+
+  @IsIn(CATEGORIES)
+  readonly category!: Category
+
+  @IsInt()
+  @Min(0)
+  readonly cents!: number
+}
+
+/** Entries that show a product carry this group. */
+export const productGroup = (id: string) => `product:${id}`
+
+const groupOf = ({ params }: HttpRequest) => productGroup((params as ProductId).id)
+
+/** Signed-in users see the same products as everybody: `shared`. */
+const LIST = { ttl: '1m', group: 'products', shared: true, query: { only: ['category'] } } as const
+
+const ITEM = { ttl: { 200: '5m', 404: '10s' }, group: groupOf, shared: true, query: { only: [] } } as const
+
+/** Both versions of a product carry its group, so a write evicts both. */
+const CHANGED = { group: (request: HttpRequest) => ['products', groupOf(request)] }
+
+/** The products in one version of the interface. */
+abstract class ProductRoutes {
+  protected readonly catalogue: Catalogue
+
+  // Named by a decorator: this compiles without `emitDecoratorMetadata`.
+  constructor(@Inject(Catalogue) catalogue: Catalogue) {
+    this.catalogue = catalogue
   }
 
-  all(): Product[] {
-    return [...this.#all.values()]
+  protected abstract shown(product: Product): object
+
+  @Get()
+  @Cached(LIST)
+  async list(@Query(valid(ListQuery)) { category }: ListQuery) {
+    const list = await this.catalogue.list(category)
+    return list.map((one) => this.shown(one))
   }
 
-  find(id: string): Product | undefined {
-    return this.#all.get(id)
+  @Get(':id')
+  @Cached(ITEM)
+  async find(@Param(valid(ProductId)) { id }: ProductId) {
+    const found = await this.catalogue.find(id)
+    if (found === undefined) throw new NotFoundException('no such product')
+    return this.shown(found)
   }
 
-  save(product: Product): Product {
-    this.#all.set(product.id, product)
+  @Post()
+  @RequireSession()
+  @UseGuards(StaffGuard)
+  // "No such product" may be cached for the new id, so it is evicted as well.
+  @CacheEvict({ group: (_request, result) => ['products', productGroup(result.json<Product>().id)] })
+  async create(@Body(valid(ProductBody)) body: ProductBody) {
+    return this.shown(await this.catalogue.create(body))
+  }
+
+  // The next GET of this path is a HIT with this response. Lists, carts and the other version are evicted.
+  @Put(':id')
+  @RequireSession()
+  @UseGuards(StaffGuard)
+  @CachePut(ITEM)
+  @CacheEvict(CHANGED)
+  async save(@Param(valid(ProductId)) { id }: ProductId, @Body(valid(ProductBody)) body: ProductBody) {
+    return this.shown(await this.catalogue.save(Object.assign(body, { id })))
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  @RequireSession()
+  @UseGuards(StaffGuard)
+  @CacheEvict(CHANGED)
+  async remove(@Param(valid(ProductId)) { id }: ProductId): Promise<void> {
+    if (!(await this.catalogue.remove(id))) throw new NotFoundException('no such product')
+  }
+}
+
+@Controller({ path: 'products', version: '1' })
+export class ProductsController extends ProductRoutes {
+  protected shown(product: Product): object {
     return product
   }
-
-  remove(matches: (product: Product) => boolean): void {
-    for (const product of this.all()) if (matches(product)) this.#all.delete(product.id)
-  }
-
-  async count(): Promise<number | undefined> {
-    return this.#cache.getOrSet('count', () => this.#all.size, { ttl: '1m', group: 'lists' })
-  }
 }
 
-@Controller()
-class ProductsController {
-  readonly #products: Products
-
-  constructor(@Inject(Products) products: Products) {
-    this.#products = products
-  }
-
-  @Get('products')
-  @Cached({ ttl: '1m', group: 'lists' })
-  list() {
-    return this.#products.all()
-  }
-
-  @Get('products/:id')
-  @Cached({ ttl: '5m', group: 'products' })
-  find(@Param('id') id: string, @CacheGroups() addGroups: AddGroups) {
-    const product = this.#products.find(id)
-    if (product === undefined) throw new NotFoundException('no such product')
-    addGroups(`owner:${product.owner}`)
-    return product
-  }
-
-  // The next GET of this path is a HIT with this body, and lists are made anew.
-  @Put('products/:id')
-  @CachePut({ ttl: '5m', group: ({ body }: HttpRequest) => ['products', `owner:${(body as Product).owner}`] })
-  @CacheEvict({ group: 'lists' })
-  save(@Param('id') id: string, @Body() { name, owner }: Pick<Product, 'name' | 'owner'>) {
-    return this.#products.save({ id, name, owner })
-  }
-
-  @Delete('products/:id')
-  @HttpCode(204)
-  @CacheEvict({ key: 'path', group: 'lists' })
-  remove(@Param('id') id: string): void {
-    this.#products.remove((product) => product.id === id)
-  }
-
-  @Delete('owners/:owner/products')
-  @HttpCode(204)
-  @CacheEvict({ group: ({ params }: HttpRequest) => [`owner:${(params as { owner: string }).owner}`, 'lists'] })
-  removeOf(@Param('owner') owner: string): void {
-    this.#products.remove((product) => product.owner === owner)
-  }
-
-  @Get('count')
-  count() {
-    return this.#products.count()
+@Controller({ path: 'products', version: '2' })
+export class ProductsControllerV2 extends ProductRoutes {
+  protected shown(product: Product): object {
+    return inVersion2(product)
   }
 }
-
-@Module({ controllers: [ProductsController], providers: [Products] })
-export class ProductsModule {}

@@ -1,20 +1,15 @@
-// A shop on NestJS: `npx tsx examples/nestjs/server.ts`. HOST, PORT, REDIS_URL (default: the embedded store), and
-// PLATFORM, `express` or `fastify`.
-import type { INestApplication } from '@nestjs/common'
-import { NestFactory } from '@nestjs/core'
-import { FastifyAdapter } from '@nestjs/platform-fastify'
-import { AppModule } from './app.js'
+// npm start -- nestjs. HOST, PORT, REDIS_URL (default: the embedded store), and PLATFORM, `express` or `fastify`.
+import { Catalogue } from '../shop/catalogue.js'
+import { buildApp } from './app.js'
 
-const { HOST = '127.0.0.1', PORT = '3000', PLATFORM = 'express' } = process.env
+const { HOST = '127.0.0.1', PORT = '3000', REDIS_URL = 'memory:', PLATFORM = 'express' } = process.env
 
-const logger = ['warn', 'error'] as const
-const app: INestApplication =
-  PLATFORM === 'fastify'
-    ? await NestFactory.create(AppModule, new FastifyAdapter(), { logger: [...logger] })
-    : await NestFactory.create(AppModule, { logger: [...logger] })
-
-// On SIGTERM the server is closed, and then the connection.
-app.enableShutdownHooks()
+const app = await buildApp({
+  catalogue: new Catalogue(),
+  redis: { url: REDIS_URL },
+  platform: PLATFORM === 'fastify' ? 'fastify' : 'express',
+})
+// On SIGTERM the server is closed, then the connection, and the process ends with 0.
+app.enableShutdownHooks([], { useProcessExit: true })
 await app.listen(Number(PORT), HOST)
-const url = await app.getUrl()
-console.log(`listening on ${url}; try curl -i ${url}/products/1 twice`)
+console.log(`the shop is at ${await app.getUrl()}`)

@@ -6,6 +6,7 @@ import { buildApp as buildExpress } from '../../examples/express/app.js'
 import { buildApp as buildFastify } from '../../examples/fastify/app.js'
 import { signedIn } from '../../examples/hono/account.js'
 import { buildApp as buildHono } from '../../examples/hono/app.js'
+import { buildApp as buildNest } from '../../examples/nestjs/app.js'
 import { Catalogue } from '../../examples/shop/catalogue.js'
 import { redwell as redwellExpress } from '../../src/adapters/express/index.js'
 import { redwell as redwellHono } from '../../src/adapters/hono/index.js'
@@ -50,6 +51,16 @@ export const honoShop: ShopHost = {
     return running(serve({ fetch, port: 0, hostname: '127.0.0.1' }) as Server, connected)
   },
 }
+
+export const nestShop = (platform: 'express' | 'fastify'): ShopHost => ({
+  at: (version, path) => ({ path: `/api/v${version}${path}` }),
+  prefix: '/api',
+  async start(withCache) {
+    const app = await buildNest({ catalogue: catalogue(), redis: settings(withCache), platform })
+    await app.listen(0, '127.0.0.1')
+    return { port: Number(new URL(await app.getUrl()).port), close: () => app.close() }
+  },
+})
 
 async function running(server: Server, connected: { close(): Promise<void> }) {
   if (!server.listening) await once(server, 'listening')

@@ -1,8 +1,14 @@
 import { test } from 'vitest'
-import { PATIENCE_MS, shopWorks } from './shop.js'
+import { PATIENCE_MS, shopRuns } from './shop-process.js'
 
-test.each(['express', 'fastify'])(
-  'the shop on Nest with %s caches and invalidates',
-  (platform) => shopWorks('nestjs', { PLATFORM: platform }),
+test.each([
+  ['fastify', '/products', {}],
+  ['hono', '/v1/products', {}],
+  ['express', '/v1/products', {}],
+  ['nestjs', '/api/v1/products', {}],
+  ['nestjs', '/api/v1/products', { PLATFORM: 'fastify' }],
+])(
+  'the shop in examples/%s starts, caches %s and ends on SIGTERM %j',
+  (folder, path, env) => shopRuns(folder, path, env),
   PATIENCE_MS,
 )

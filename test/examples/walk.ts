@@ -8,6 +8,8 @@ export interface ShopHost {
   start(withCache: boolean): Promise<{ readonly port: number; close(): Promise<void> }>
   /** Path and fields of a route in a version of the interface. */
   at(version: 1 | 2, path: string): { readonly path: string; readonly headers?: Record<string, string> }
+  /** Before the paths of account and cart. Default: nothing. */
+  readonly prefix?: string
   /** Fields that differ with the cache, for the reason that docs/compatibility.md gives. */
   readonly changes?: readonly string[]
 }
@@ -35,8 +37,8 @@ class Side {
     const fields = { ...headers, ...this.#credentials.get(visitor), ...(tag !== undefined && { 'if-none-match': tag }) }
     const reply = await this.#client.ask(path, { ...ask, headers: fields })
     if (reply.cache === 'HIT') this.hits += 1
-    if (path === '/sign-in' && reply.status < 300) this.#credentials.set(visitor, credentialsOf(reply))
-    if (path === '/sign-out') this.#credentials.delete(visitor)
+    if (path.endsWith('/sign-in') && reply.status < 300) this.#credentials.set(visitor, credentialsOf(reply))
+    if (path.endsWith('/sign-out')) this.#credentials.delete(visitor)
     // A browser shows what it has.
     if (reply.status === 304 && seen !== undefined) return seen
     if (reply.status === 200 && ask.method === undefined) this.#seen.set(page, reply)
@@ -64,7 +66,10 @@ const VISITORS = ['nobody', 'ada', 'bob'] as const
 const PRODUCT = { name: 'Eden', category: 'books', cents: 990 }
 
 /** A step that somebody takes in a shop: mostly reading, sometimes buying, and staff changes products. */
-function nextStep(pick: <T>(list: readonly T[]) => T, at: ShopHost['at']): Step & { isConditional?: boolean } {
+function nextStep(
+  pick: <T>(list: readonly T[]) => T,
+  { at, prefix = '' }: ShopHost,
+): Step & { isConditional?: boolean } {
   const id = pick(['1', '2', '3', '4', '99'])
   const read = (version: 1 | 2, path: string, more: object = {}) => {
     const { path: to, headers } = at(version, path)
@@ -85,8 +90,8 @@ function nextStep(pick: <T>(list: readonly T[]) => T, at: ShopHost['at']): Step 
     'head of a product': () => read(1, `/products/${id}`, { method: 'HEAD', isConditional: false }),
     'not an id': () => read(1, '/products/kite'),
     'start page': () => ({ ...read(1, '/'), path: '/', headers: {} }),
-    cart: () => ({ ...read(1, '/cart'), path: '/cart', headers: {} }),
-    'put into the cart': () => ({ method: 'PUT', path: `/cart/${id}`, json: { count: pick([1, 2, -1]) } }),
+    cart: () => ({ ...read(1, '/cart'), path: `${prefix}/cart`, headers: {} }),
+    'put into the cart': () => ({ method: 'PUT', path: `${prefix}/cart/${id}`, json: { count: pick([1, 2, -1]) } }),
     change: () =>
       write(
         'PUT',
@@ -110,10 +115,10 @@ function nextStep(pick: <T>(list: readonly T[]) => T, at: ShopHost['at']): Step 
   return { name, ...steps[name]() }
 }
 
-const signIn = (visitor: string, password = `${visitor}-secret`): Step => ({
+const signIn = ({ prefix = '' }: ShopHost, visitor: string, password = `${visitor}-secret`): Step => ({
   name: `${visitor} signs in`,
   method: 'POST',
-  path: '/sign-in',
+  path: `${prefix}/sign-in`,
   json: { name: visitor, password },
 })
 
@@ -140,18 +145,18 @@ export async function compareShops(host: ShopHost, steps: number, seed = 1): Pro
       return after.status
     }
     const pick = randomFrom(seed)
-    await take('ada', signIn('ada'))
-    await take('bob', signIn('bob', 'wrong'))
+    await take('ada', signIn(host, 'ada'))
+    await take('bob', signIn(host, 'bob', 'wrong'))
     for (let step = 0; step < steps; step += 1) {
-      if (step === Math.trunc(steps / 4)) await take('bob', signIn('bob'))
+      if (step === Math.trunc(steps / 4)) await take('bob', signIn(host, 'bob'))
       if (step === Math.trunc(steps / 2))
-        await take('ada', { name: 'ada signs out', method: 'POST', path: '/sign-out' })
-      if (step === Math.trunc((steps * 3) / 4)) await take('ada', signIn('ada'))
-      await take(pick(VISITORS), nextStep(pick, host.at))
+        await take('ada', { name: 'ada signs out', method: 'POST', path: `${host.prefix ?? ''}/sign-out` })
+      if (step === Math.trunc((steps * 3) / 4)) await take('ada', signIn(host, 'ada'))
+      await take(pick(VISITORS), nextStep(pick, host))
       if (differs.length > 0) break
     }
     let last = 0
-    for (let attempt = 0; attempt < 10; attempt += 1) last = await take('nobody', signIn('eve'))
+    for (let attempt = 0; attempt < 10; attempt += 1) last = await take('nobody', signIn(host, 'eve'))
     expect(differs).toEqual([])
     expect(last).toBe(429)
     expect([...statuses]).toEqual(expect.arrayContaining([200, 201, 204, 400, 401, 403, 404]))
