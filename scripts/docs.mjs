@@ -2,7 +2,7 @@
 // a word that is not in the dictionaries, a faulty workflow, an export without a comment, a dead link or anchor.
 // `npm run docs -- dev` serves the pages while they are written.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, posix } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -26,6 +26,7 @@ if (process.argv.includes('dev')) {
   say('API reference')
   tool('typedoc/bin/typedoc', ...entryPoints().flatMap((file) => ['--entryPoints', file]))
   repairAnchors()
+  moveMainPage()
   say('site')
   tool('vitepress/bin/vitepress.js', 'build', '.')
   checkLinks()
@@ -83,7 +84,9 @@ function repairAnchors() {
     const text = readFileSync(join(folder, file), 'utf8')
     const target = (link) => readFileSync(join(folder, posix.dirname(file), link), 'utf8')
     const headings = (page) => new Set(Array.from(page.matchAll(/^#+ (.+)$/gm), ([, title]) => slugOf(title)))
-    const repaired = text.replace(/\]\(([^)#\s]*)#([\w-]+)-(\d+)\)/g, (all, page, name, number) =>
+    // What is inherited from the language has no source here.
+    const own = text.replace(/^Defined in: \[(?:docs|node)\\?[/_][^]*?\n\n/gm, '')
+    const repaired = own.replace(/\]\(([^)#\s]*)#([\w-]+)-(\d+)\)/g, (all, page, name, number) =>
       headings(page === '' ? text : target(page)).has(`${name}-${number}`) || count(page, name) > Number(number)
         ? all
         : `](${page}#${name})`,
@@ -94,6 +97,22 @@ function repairAnchors() {
     }
     writeFileSync(join(folder, file), repaired)
   }
+}
+
+/** A page `redwell` next to a folder of that name: hosts of static files disagree on which of the two is meant. */
+function moveMainPage() {
+  const folder = join(docs, 'api')
+  for (const file of [...filesOf(folder, '.md'), 'typedoc-sidebar.json']) {
+    const text = readFileSync(join(folder, file), 'utf8')
+    const [from, to] =
+      file === 'redwell.md'
+        ? [/\]\(redwell\//g, '](']
+        : file.startsWith('redwell/')
+          ? [/\]\(\.\.\/redwell\.md/g, '](index.md']
+          : [/(\]\(|\/api\/)redwell\.md/g, '$1redwell/index.md']
+    writeFileSync(join(folder, file), text.replace(from, to))
+  }
+  renameSync(join(folder, 'redwell.md'), join(folder, 'redwell/index.md'))
 }
 
 function slugOf(title) {

@@ -102,10 +102,23 @@ const unwritten = guide
   .flatMap(({ items = [] }) => items.map(({ link = '' }) => link))
   .filter((link) => link !== '/api/' && !existsSync(`${docs}${link}.md`))
 
+/** Of the parts of a table. */
+const ROLES: Readonly<Record<string, string>> = {
+  table_open: 'table',
+  thead_open: 'rowgroup',
+  tbody_open: 'rowgroup',
+  tr_open: 'row',
+  th_open: 'columnheader',
+  td_open: 'cell',
+}
+
 /** typedoc writes it; without it the site has no API pages. */
 const api = `${docs}/api/typedoc-sidebar.json`
 const apiSidebar: DefaultTheme.SidebarItem[] = existsSync(api)
-  ? (JSON.parse(readFileSync(api, 'utf8')) as DefaultTheme.SidebarItem[])
+  ? (JSON.parse(readFileSync(api, 'utf8')) as DefaultTheme.SidebarItem[]).map((entry) => ({
+      ...entry,
+      collapsed: false,
+    }))
   : []
 
 export default defineConfig({
@@ -117,6 +130,11 @@ export default defineConfig({
   lastUpdated: true,
   ignoreDeadLinks: unwritten.map((link) => `.${link}`),
   srcExclude: ['decisions/**'],
+  transformPageData: ({ relativePath, frontmatter }) => {
+    // Pages of the API are made, so there is nothing to edit; a quick start has room for its program instead of an outline.
+    if (relativePath.startsWith('api/')) Object.assign(frontmatter, { editLink: false, prev: false, next: false })
+    if (relativePath.startsWith('quick-start/')) frontmatter['aside'] = false
+  },
   head: [['link', { rel: 'icon', type: 'image/svg+xml', href: `${base}logo.svg` }]],
   sitemap: { hostname: 'https://redwell.github.io/redwell/' },
   themeConfig: {
@@ -145,6 +163,20 @@ export default defineConfig({
   markdown: {
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
     config: (md) => {
+      // On a phone each row of a table is a card, whose cells have the name of their column (see style.css). Roles keep it
+      // a table for screen readers.
+      md.core.ruler.push('cells', ({ tokens }) => {
+        let labels: string[] = []
+        let column = 0
+        for (const [index, token] of tokens.entries()) {
+          const role = ROLES[token.type]
+          if (role !== undefined) token.attrSet('role', role)
+          if (token.type === 'thead_open') labels = []
+          if (token.type === 'tr_open') column = 0
+          if (token.type === 'th_open') labels.push(tokens[index + 1]?.content.replaceAll('`', '') ?? '')
+          if (token.type === 'td_open') token.attrSet('data-label', labels[column++] ?? '')
+        }
+      })
       // Pages also link to files of the repository: those links work on GitHub, and here lead to GitHub.
       md.core.ruler.push('repository', ({ tokens, env }) => {
         const page = (env as { relativePath?: string }).relativePath ?? ''
