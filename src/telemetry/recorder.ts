@@ -51,8 +51,9 @@ export class Recorder {
   /** Begins a lookup that its caller ends: for paths that cannot afford a wrapper. */
   start(operation: string): LookupTimer {
     const scope = this.#begin(operation)
-    const weight = this.#nextWeight(scope)
-    return new LookupTimer(this, operation, scope, weight, weight === 0 ? 0 : performance.now())
+    const weight = this.#nextWeight()
+    const isTimed = weight !== 0 || scope !== undefined || channels.lookup.hasSubscribers
+    return new LookupTimer(this, operation, scope, weight, isTimed ? performance.now() : 0)
   }
 
   /** Runs a lookup; `describe` turns its result into what is recorded. */
@@ -153,10 +154,10 @@ export class Recorder {
     return tracer?.(this.origin.kind === 'route' ? operation : `backend.${operation}`, this.origin)
   }
 
-  /** Count of lookups that the time of the next one stands for; 0: it is not timed. */
-  #nextWeight(scope: Scope | undefined): number {
+  /** Count of lookups that the time of the next one stands for; 0: its time is in no histogram. */
+  #nextWeight(): number {
     this.#lookups += 1
-    if (scope !== undefined || this.#lookups <= TIMED_FIRST || channels.lookup.hasSubscribers) return 1
+    if (this.#lookups <= TIMED_FIRST) return 1
     return this.#lookups % TIMED_EVERY === 0 ? TIMED_EVERY : 0
   }
 
@@ -165,9 +166,10 @@ export class Recorder {
     const { outcome, reason, entry, place } = result
     const served = outcome === 'hit' || outcome === 'stale'
     const bytes = result.bytes ?? (served ? (entry?.body.length ?? 0) : 0)
-    const durationMs = weight === 0 ? 0 : performance.now() - startedAt
+    const durationMs = startedAt === 0 ? 0 : performance.now() - startedAt
     this.#counts.lookup(outcome, reason, bytes)
     if (weight !== 0) this.#counts.time('get', durationMs, weight)
+    meter?.(this.origin, outcome, reason, bytes, weight === 0 ? undefined : durationMs)
     if (scope === undefined && !channels.lookup.hasSubscribers) return
     const common = this.#common()
     const event: LookupEvent = {
@@ -219,7 +221,7 @@ export class Recorder {
 
 /** A lookup that is under way. */
 export class LookupTimer {
-  /** `weight`: count of lookups that this one's time stands for; 0: it is not timed. */
+  /** `weight`: count of lookups that this one's time stands for in histograms, or 0. `startedAt`: 0 if it is not timed. */
   constructor(
     private readonly recorder: Recorder,
     readonly operation: string,
@@ -327,6 +329,25 @@ let tracer: Tracer | undefined
 
 export function setTracer(next: Tracer | undefined): void {
   tracer = next
+}
+
+/**
+ * Adds a lookup to metrics. Must not throw. `durationMs` is undefined for those that are not timed.
+ *
+ * Not a channel: to make an event for each lookup, and to record each in a histogram, costs as much as a hit from memory.
+ */
+export type Meter = (
+  origin: Origin,
+  outcome: Outcome,
+  reason: string,
+  bytes: number,
+  durationMs: number | undefined,
+) => void
+
+let meter: Meter | undefined
+
+export function setMeter(next: Meter | undefined): void {
+  meter = next
 }
 
 /** Work that throws before it returns a promise still ends its scope. */

@@ -4,7 +4,7 @@ import { context, SpanKind, trace } from '@opentelemetry/api'
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { RedisOptions } from '../../src/index.js'
+import { createRedis, type RedisOptions } from '../../src/index.js'
 import { ATTRIBUTE, METRIC, otel, type Otel, type OtelOptions } from '../../src/telemetry/otel/index.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { silentLogger } from '../support/logger.js'
@@ -427,6 +427,18 @@ describe.each(HOSTS)('$name', (host) => {
     expect(points.length).toBeLessThan(40)
     expect(new Set(told).size).toBeLessThan(30)
   })
+})
+
+test('every lookup is counted; of a busy namespace the first 1,024 are timed, and then one in 16', async () => {
+  await sdk.reset()
+  using _ = otel({ spans: false })
+  const redis = createRedis({ url: 'memory:', logger: silentLogger })
+  await redis.cache.set('key', 1, { ttl: '1h' })
+  for (let n = 0; n < 1024 + 160; n += 1) await redis.cache.get('key')
+  await redis.close()
+  const ofGet = (await sdk.points(METRIC.latency)).filter(({ attributes }) => attributes[ATTRIBUTE.operation] === 'get')
+  expect(sumOf(await sdk.points(METRIC.requests))).toBe(1024 + 160)
+  expect(ofGet.map(({ value }) => (value as { count: number }).count)).toEqual([1024 + 10])
 })
 
 function sumOf(points: readonly { readonly value: unknown }[]): number {

@@ -4,14 +4,15 @@ import {
   type CacheEvents,
   type ConnectionEvent,
   type EvictionEvent,
-  type LookupEvent,
   type Origin,
+  type Outcome,
   type RateLimitEvent,
   type SessionEvent,
   type RetryEvent,
   type StoreEvent,
   subscribe,
 } from '../events.js'
+import { setMeter } from '../recorder.js'
 import { type Api, ATTRIBUTE, LATENCY_BOUNDARIES, METRIC, SCOPE } from './names.js'
 
 const { reason: REASON, result: RESULT, write: WRITE } = ATTRIBUTE
@@ -35,7 +36,14 @@ export class Metrics {
       }
       this.#stop.push(subscribe(name, guarded))
     }
-    listen('redwell:lookup', (event) => this.#lookup(event))
+    setMeter((origin, outcome, reason, bytes, durationMs) => {
+      try {
+        this.#lookup(origin, outcome, reason, bytes, durationMs)
+      } catch (error) {
+        onError(error)
+      }
+    })
+    this.#stop.push(() => setMeter(undefined))
     listen('redwell:store', (event) => this.#store(event))
     listen('redwell:eviction', (event) => this.#evict(event))
     listen('redwell:refusal', ({ origin, reason }) => this.#of(origin).add('refusals', { [REASON]: reason }))
@@ -64,12 +72,11 @@ export class Metrics {
     this.#instruments.close()
   }
 
-  #lookup({ origin, outcome, reason, bytes, durationMs }: LookupEvent): void {
+  #lookup(origin: Origin, outcome: Outcome, reason: string, bytes: number, durationMs: number | undefined): void {
     const { counts, served, latency } = this.#of(origin).lookup(outcome, reason)
-    const histogram = this.#instruments.latency
     for (const point of counts) point.value += 1
     if (served !== undefined) served.value += bytes
-    if (outcome !== 'bypass') histogram?.record(durationMs / 1000, latency)
+    if (durationMs !== undefined && outcome !== 'bypass') this.#instruments.latency?.record(durationMs / 1000, latency)
   }
 
   #store({ origin, write, result, bytes, durationMs }: StoreEvent): void {
@@ -262,14 +269,14 @@ interface LookupPoints {
 class OriginMetrics {
   readonly #attributes: Attributes
   readonly #instruments: Instruments
-  readonly #lookups = new Map<LookupEvent['outcome'], Map<string, LookupPoints>>()
+  readonly #lookups = new Map<Outcome, Map<string, LookupPoints>>()
 
   constructor({ kind, name }: Origin, instruments: Instruments) {
     this.#attributes = { [kind === 'route' ? ATTRIBUTE.route : ATTRIBUTE.namespace]: name }
     this.#instruments = instruments
   }
 
-  lookup(outcome: LookupEvent['outcome'], reason: string): LookupPoints {
+  lookup(outcome: Outcome, reason: string): LookupPoints {
     let byReason = this.#lookups.get(outcome)
     if (byReason === undefined) this.#lookups.set(outcome, (byReason = new Map()))
     let points = byReason.get(reason)
@@ -277,7 +284,7 @@ class OriginMetrics {
     return points
   }
 
-  #lookupPoints(outcome: LookupEvent['outcome'], reason: string): LookupPoints {
+  #lookupPoints(outcome: Outcome, reason: string): LookupPoints {
     const counts = [this.#point('requests', { [ATTRIBUTE.outcome]: outcome, [REASON]: reason })]
     if (outcome === 'stale') counts.push(this.#point('stale', { [REASON]: reason }))
     if (reason === 'collapsed') counts.push(this.#point('collapsed', {}))
