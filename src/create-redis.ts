@@ -218,8 +218,8 @@ export class Redis implements AsyncDisposable {
   }
 
   /**
-   * A limiter of calls by identity, counted over all processes. The same name counts together; the same options give the
-   * same limiter. Throws OptionsError with every problem of the options.
+   * A limiter of calls by identity, counted across all processes. The same name counts together; the same options give
+   * the same limiter. Throws OptionsError with every problem of the options.
    *
    * @example
    * const logins = redis.rateLimiter('logins', { rate: ['5/minute', '30/hour'] })
@@ -288,7 +288,7 @@ function checkOptions(options: unknown): void {
 /** A class or a handle in place of a function that returns a store would fail at the first request. */
 function checkedStore(made: Store): Store {
   if (Object(made) === made && typeof made.prefix === 'string') return made
-  throw new SettingsError([`store: the function returned ${describeValue(made)}, which is no store`])
+  throw new SettingsError([`store: the function returned ${describeValue(made)}, which is not a store`])
 }
 
 function isLogger(value: unknown): boolean {

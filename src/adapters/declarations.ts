@@ -19,9 +19,9 @@ export interface AdapterOptions<Req> extends RedisOptions {
   /** Uses this handle instead of creating one; you remain responsible for closing it. */
   readonly redis?: Redis | undefined
   /**
-   * Function of the request that returns its principal, such as the id of the signed-in user; `undefined` for an anonymous
-   * request. If it is set, requests with a principal do not share entries unless the route has `per` or `shared`. Called
-   * for each lookup, and again after the handler of a request without a principal. Default: none.
+   * Function of the request that returns its principal, such as the id of the signed-in user; `undefined` for an
+   * anonymous request. If it is set, requests with a principal do not share entries unless the route has `per` or
+   * `shared`. Called for each lookup, and again after the handler of a request without a principal. Default: none.
    */
   readonly principal?: PrincipalOf<Req> | undefined
 }
@@ -34,7 +34,7 @@ export interface AdapterRedis extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Refuses what is no object of options, and names that are none of them. `more`: what the framework has in addition. */
+/** Rejects values that are not an options object, and unknown names. `more`: options of the framework. */
 export function checkedOptions<Options extends object>(options: Options, more: readonly string[] = []): Options {
   if (!isOptionsObject(options))
     throw new OptionsError('options of redwell', [
@@ -62,7 +62,7 @@ export function openRedis<Req>({ redis: given, principal, ...settings }: Adapter
   return { redis, close, [Symbol.asyncDispose]: close }
 }
 
-/** Throws OptionsError for the text 'false' and other values that are no flag. */
+/** Throws OptionsError for values that are not booleans, such as the string 'false'. */
 export function checkFlags(flags: Readonly<Record<string, unknown>>): void {
   const wrong = Object.entries(flags).filter(([, value]) => value !== undefined && typeof value !== 'boolean')
   const problems = wrong.map(([name, value]) => `${name}: ${describeValue(value)} must be true or false`)
@@ -89,8 +89,8 @@ export function valueAt<K, V>(
 const registries = new WeakMap<Redis, RouteRegistry>()
 
 /**
- * The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. `early`: of a framework whose
- * routes are declared before their Redis is known.
+ * The routes of an application. Kept apart from `Redis`, so that the data cache loads no HTTP. `early`: of a framework
+ * whose routes are declared before their Redis is known.
  */
 export function routesOf(redis: Redis, early?: HostTraits): RouteRegistry {
   return valueAt(registries, redis, () => {
@@ -119,7 +119,7 @@ const places = new Map<string, Map<string, WeakRef<Redis>>>()
 
 const told = new WeakSet<Redis>()
 
-/** Tells once of two handles whose routes have the same entries: one answers with what the other has stored. */
+/** Logs once that two handles' routes have the same entries: each answers with what the other has stored. */
 function noteShared(redis: Redis, route: string): void {
   const place = placeOf(redis)
   if (place === undefined) return
@@ -223,8 +223,8 @@ export class DeclaredWrite<Req> {
   }
 
   /**
-   * Combines a `cachePut` and a `cacheEvict` on the same route into one write, which can store an entry in a group that it
-   * invalidates. Undefined: they cannot be combined.
+   * Combines a `cachePut` and a `cacheEvict` on the same route into one write, which can store an entry in a group that
+   * it invalidates. Undefined: they cannot be combined.
    */
   join(other: DeclaredWrite<Req>): DeclaredWrite<Req> | undefined {
     if (this.#put !== undefined && other.#put !== undefined) return undefined

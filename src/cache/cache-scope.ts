@@ -132,7 +132,7 @@ export class CacheScope {
     return refs.map(() => ({ state: 'outage', error }))
   }
 
-  /** Begins a write-through, before its handler. Undefined when the store is away: then the path is evicted afterwards. */
+  /** Begins a write-through, before its handler. Undefined if the store is unavailable: then the path is evicted afterwards. */
   async beginWrite(ref: EntryRef, options: BeginWriteOptions = {}): Promise<PendingWrite | undefined> {
     const { groups = [], groupTtlMs = 0, budget } = options
     const { key, path } = ref
@@ -243,7 +243,7 @@ export class CacheScope {
     return this.#store.heads(keys)
   }
 
-  /** Entries and the stamps of groups as they are stored, whatever they are worth. */
+  /** Entries and the stamps of groups as they are stored, valid or not. */
   async stored(keys: readonly string[], groups: readonly string[]): Promise<ReadResult> {
     return this.#store.read(keys, groups)
   }
@@ -321,8 +321,9 @@ class Background {
   }
 
   /**
-   * Starts the work in the next turn of the event loop, and ignores its errors. By then the end of a run of this process
-   * whose reply has come is known, and its key does not count as busy. False: too much is running, so it is not started.
+   * Starts the work in the next turn of the event loop, and ignores its errors. By then the end of a run of this
+   * process whose reply has come is known, and its key does not count as busy. False: too much is running, so it is not
+   * started.
    */
   run(work: () => Promise<unknown>): boolean {
     if (this.full) return false

@@ -6,7 +6,7 @@ import type { EntryRef } from './lookup.js'
 import type { SingleFlight } from './single-flight.js'
 import { type EntryDraft, stamped } from './write.js'
 
-/** How long requests of a key run side by side after its response could not be stored (hit-for-pass). */
+/** How long requests of a key run in parallel after its response could not be stored (hit-for-pass). */
 const NOTE_MS = 5000
 
 interface LeaseControls {

@@ -18,7 +18,7 @@ export const DEFAULT_LEASE_MS = 3000
 /** How long a caller waits for another's run before it runs the handler itself and stores nothing. */
 export const DEFAULT_WAIT_MS = 10_000
 
-/** A handler that has not answered after this is taken for hung: its run gives the key back. */
+/** A handler that has not answered after this time is considered stuck: its run releases the key. */
 const DEFAULT_HOLD_MS = 300_000
 
 /** How often a waiter checks that another process's lease still exists: its end may go unheard (FLUSHALL, a failover). */
@@ -62,7 +62,7 @@ export type AloneReason =
 export type Acquired =
   /** Another run has stored it meanwhile. */
   | { readonly state: 'found'; readonly entry: Entry }
-  /** The caller's to fill: the lease has to be ended whatever happens. */
+  /** The caller fills the key, and must end the lease in every case. */
   | { readonly state: 'fill'; readonly fill: FillLease }
   /** The caller runs the handler and stores nothing. */
   | { readonly state: 'alone'; readonly reason: AloneReason }
@@ -72,7 +72,7 @@ export interface TakeTurnOptions extends Pick<
   AcquireOptions,
   'accept' | 'waitMs' | 'holdMs' | 'signal' | 'recorder' | 'budget'
 > {
-  /** Runs of the key beside each other. */
+  /** Parallel runs of the key. */
   readonly max: number
 }
 
@@ -84,14 +84,14 @@ export interface FillOptions {
   readonly lookup: (ref: EntryRef, budget: CommandBudget | undefined) => MaybePromise<EntryLookup>
   readonly leaseMs: number
   readonly waitMs: number
-  /** A run asked for its own result. */
+  /** A run requested its own result. */
   readonly onNested: (key: string) => void
 }
 
 /**
- * Decides which request runs a handler: at most one run per key at any moment over all processes, while its lease is healthy.
- * A request waits at most once, for the run that is under way when it comes; after that it runs at once, without a
- * lease.
+ * Decides which request runs a handler: at most one run per key at any moment across all processes, while its lease is
+ * held. A request waits at most once, for the run that is under way when it comes; after that it runs at once, without
+ * a lease.
  */
 export class FillCoordinator {
   readonly #store: Store
@@ -121,8 +121,8 @@ export class FillCoordinator {
   }
 
   /**
-   * A turn among the runs of a key that store nothing; at once where one is free. Who had to wait for it looks the entry
-   * up once more.
+   * A turn among the runs of a key that store nothing; at once if one is free. A caller that had to wait looks the
+   * entry up once more.
    */
   takeTurn(ref: EntryRef, options: TakeTurnOptions): MaybePromise<TakenTurn> {
     const { max, waitMs = this.#options.waitMs, holdMs = DEFAULT_HOLD_MS, signal } = options
@@ -228,8 +228,8 @@ export class FillCoordinator {
   }
 
   /**
-   * What a run of this process left for a request that waited for it. Its entry is as new as the waiter's own would be, stored
-   * or fenced, where the clock that the waiter read when it joined is not newer than the run's stamp.
+   * What a run of this process left for a request that waited for it. Its entry is as new as the waiter's own would be,
+   * stored or fenced, where the clock that the waiter read when it joined is not newer than the run's stamp.
    */
   async #afterWait(
     end: WaitEnd,

@@ -1,12 +1,12 @@
 import { nearestName } from '../errors.js'
 import { encodeGroup } from './key.js'
 
-/** Groups with a name of their own for each entry would fill the memory. */
+/** Bounds memory: an application may have a separate group for each entry. */
 const REMEMBERED_MAX = 1000
 
 /**
- * The groups that an application names on its entries. An eviction of another one is often a misspelt name: it succeeds,
- * and nothing is evicted.
+ * The groups that an application names on its entries. An eviction of another one is often a misspelt name: it
+ * succeeds, and nothing is evicted.
  */
 export class GroupNames {
   readonly #declared = new Set<string>()
@@ -15,7 +15,7 @@ export class GroupNames {
   /** Evicted, and on no entry so far. Encoded. */
   readonly #unknown = new Set<string>()
 
-  /** Entries are going to be in this group, or in these. A function tells its groups when an entry is stored. */
+  /** Entries will be in this group, or in these. The groups of a function are known when an entry is stored. */
   declare(group: unknown): void {
     for (const name of namesOf(group)) {
       this.#declared.add(name)
@@ -37,7 +37,7 @@ export class GroupNames {
     }
   }
 
-  /** The declared name that was meant by one that nothing has; undefined once it was told. */
+  /** The declared name that an unknown one probably means; undefined once it was reported. */
   meant(name: string): string | undefined {
     if (!this.#unknown.has(encodeGroup(name))) return undefined
     const near = nearestName(name, [...this.#declared])
@@ -45,7 +45,7 @@ export class GroupNames {
     return near
   }
 
-  /** Whether no entry is known that this eviction could end; true once. */
+  /** Whether no known entry is in this group; true once per group. */
   missed(name: string): boolean {
     return this.#unknown.size > 0 && this.#unknown.delete(encodeGroup(name))
   }

@@ -33,7 +33,7 @@ export interface PathRule {
   readonly ignoreDuplicateSlashes?: boolean | undefined
 }
 
-/** What tells equal request targets apart. */
+/** What distinguishes requests with equal targets. */
 export interface KeyContext {
   /** The route's own prefix. */
   readonly prefix?: string | undefined

@@ -38,7 +38,7 @@ class ValidEntry {
   ) {}
 }
 
-/** For a fill that replaces whatever is there. */
+/** For a fill that replaces any entry. */
 export function unseen(groups: readonly string[]): Absent {
   return { state: 'absent', seen: 'any', absentGroups: groups }
 }

@@ -112,7 +112,7 @@ export class PendingInvalidations {
     try {
       await this.#flush()
     } catch {
-      // Still away; the next try is scheduled below.
+      // Still unavailable; the next attempt is scheduled below.
     }
     this.#running = false
     publishRetry(this.#store.prefix, this.#size)

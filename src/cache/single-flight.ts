@@ -16,7 +16,7 @@ export type WaitEnd = FlightEnd | { readonly state: 'wait-limit' | 'aborted' }
 
 /** What the requests of one process share while one of them fills a key, or another process does. */
 export class SingleFlight {
-  /** Newcomers begin a run of their own from here on. */
+  /** New requests start a run of their own from here on. */
   readonly leave: () => void
   readonly #ended: Promise<FlightEnd>
   #resolve: (end: FlightEnd) => void = () => {}
@@ -34,7 +34,7 @@ export class SingleFlight {
     })
   }
 
-  /** Releases the waiters. `stays`: newcomers get this end as well. Returns whether it was the first end. */
+  /** Releases the waiters. `stays`: later requests get this result as well. Returns whether it was the first call. */
   end(end: FlightEnd, stays = false): boolean {
     if (!stays) this.leave()
     const first = this.#open
@@ -76,7 +76,7 @@ export function withLimit<T>(
 
 /**
  * Which fills the current asynchronous context holds, so that a loader that needs its own value (or A needs B needs A)
- * does not wait for itself. Switched off while no loader runs: on Node 20 it makes every promise of the process dearer.
+ * does not wait for itself. Disabled while no loader runs: on Node 20 it slows down every promise of the process.
  */
 export class HeldFlights {
   readonly #storage = new AsyncLocalStorage<readonly SingleFlight[]>()

@@ -6,12 +6,12 @@ export interface TurnOptions {
   readonly max: number
   /** The longest wait for one; after it the caller gets its turn over the limit. */
   readonly waitMs: number
-  /** A turn that was not ended after this ends by itself: its handler hangs. */
+  /** A turn that was not ended after this time ends by itself, because its handler hangs. */
   readonly holdMs: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** The right to run a handler beside other runs of its key. To be ended when the handler is. */
+/** The right to run a handler in parallel with other runs of its key. Must be ended when the handler has. */
 export class Turn {
   /** Whether the caller had to wait for it: an entry may have been stored meanwhile. */
   readonly waited: boolean
@@ -46,7 +46,7 @@ interface Queue {
   readonly waiting: Set<Waiter>
 }
 
-/** Bounds the handler runs of one key that this process has under way beside each other. */
+/** Bounds the parallel handler runs of one key in this process. */
 export class Turns {
   readonly #queues = new Map<string, Queue>()
 
@@ -77,7 +77,7 @@ export class Turns {
     const waiter = { max, wake }
     queue.waiting.add(waiter)
     await withLimit(woken, waitMs, signal)
-    // Whoever ends a turn hands it on; at the limit nobody has.
+    // A turn that ends is passed on to the next caller; one that hits its limit is not.
     if (queue.waiting.delete(waiter)) queue.running += 1
     return new Turn(true, holdMs, () => this.#leave(key, queue))
   }

@@ -36,7 +36,7 @@ export interface StoredEntry {
   readonly ttlMs: number
 }
 
-/** A write-through whose handler may run. It holds nothing in the store, so one that fails is simply dropped. */
+/** A write-through whose handler may run. It holds nothing in the store, so a failed one is just dropped. */
 export interface PendingWrite extends Pick<EntryRef, 'key' | 'path'> {
   /** The clock before the handler ran: what is written is refused where anything of it was invalidated since. */
   readonly stamp: Stamp

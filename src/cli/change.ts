@@ -31,7 +31,7 @@ function nameOf({ url, key, group, namespace, all }: EvictTarget): string | unde
 /** Keys that one step of a sweep looks at. */
 const SWEEP_COUNT = 500
 
-/** `redwell sweep`: removes what no reader can accept; asks nobody, because nobody misses it. */
+/** `redwell sweep`: removes entries that no reader can use; asks for no confirmation. */
 export async function sweep(redis: Redis, { json }: GlobalOptions): Promise<number> {
   const progress = new Progress()
   const total = await keyCount(redis)

@@ -14,12 +14,13 @@ export interface GlobalOptions {
   readonly yes?: boolean
 }
 
-/** What redwell has to say about its connection is said by the error of the command. */
+/** Warnings about the connection are dropped, because the command's own error reports them. */
 const QUIET: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 
 /**
  * The connection of one command, from options and the `REDIS_*` variables. More patient than an application's: nobody
- * waits for a page. Believes what a restarted server has, so that a look at it invalidates nothing, and does not report.
+ * waits for a page. Believes what a restarted server has, so that a look at it invalidates nothing, and does not
+ * report.
  */
 export async function withRedis<T>(options: GlobalOptions, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = createRedis({

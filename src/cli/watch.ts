@@ -41,7 +41,7 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
   return EXIT.ok
 }
 
-/** Redis may go away and come back while one looks. */
+/** Redis may become unavailable and return while the command runs. */
 function onlyIfAway(error: unknown): undefined {
   if (!(error instanceof UnavailableError)) throw error
 }

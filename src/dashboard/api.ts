@@ -102,7 +102,7 @@ function textOf(content: Readonly<Record<string, unknown>>, name: string): strin
 /** An error as the page shows it. Errors that are not redwell's own say nothing about themselves. */
 export function problemOf(error: unknown): { readonly status: number; readonly problem: string } {
   if (!(error instanceof RedwellError))
-    return { status: 500, problem: 'Something failed; the log of the application has it.' }
+    return { status: 500, problem: 'Something failed; see the log of the application.' }
   const status = error.code === 'ERR_REDWELL_UNAVAILABLE' ? 503 : 400
   return { status, problem: error.message }
 }

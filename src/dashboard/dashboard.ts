@@ -102,13 +102,13 @@ export class Dashboard<Native = unknown> {
   }
 
   /**
-   * Ends the event streams of all open pages for good, so that the server can close. Called by Fastify's `close` itself.
+   * Ends the event streams of all open pages, so that the server can close. Fastify's `close` calls it.
    */
   close(): void {
     this.#feed.close()
   }
 
-  /** Pages that look now. While there are none, the dashboard does nothing. */
+  /** Number of open pages. While there are none, the dashboard does nothing. */
   get viewers(): number {
     return this.#feed.size
   }
@@ -130,11 +130,11 @@ export class Dashboard<Native = unknown> {
     const [, folder = '', file = ''] = /\/(api\/)?([^/]*)$/.exec(path) ?? []
     if (folder !== '' && file !== '') return this.#answerApi(request, file, verdict)
     if (request.method !== 'GET' && request.method !== 'HEAD')
-      return json({ problem: 'Only GET.' }, 405, { allow: 'GET, HEAD' })
+      return json({ problem: 'Only GET is allowed.' }, 405, { allow: 'GET, HEAD' })
     const name = file === '' ? 'index.html' : file
     const asset = Object.hasOwn(assets, name) ? assets[name] : undefined
     if (asset === undefined)
-      return file.includes('.') ? json({ problem: 'There is no such file.' }, 404) : withSlash(file)
+      return file.includes('.') ? json({ problem: 'Not found.' }, 404) : withSlash(file)
     const fields = { ...HEADERS, 'content-type': asset.type, 'cache-control': 'no-cache', etag: asset.etag }
     if (request.headers.get('if-none-match') === asset.etag) return new Response(null, { status: 304, headers: fields })
     return new Response(asset.text, { headers: fields })
@@ -165,7 +165,7 @@ export class Dashboard<Native = unknown> {
     }
     const read = Object.hasOwn(READS, name) ? READS[name] : undefined
     const found = read === undefined ? undefined : await read(this.#redis, new URL(request.url).searchParams)
-    if (found === undefined) return json({ problem: 'There is no such thing.' }, 404)
+    if (found === undefined) return json({ problem: 'Not found.' }, 404)
     return json(name === 'about' ? { ...found, mayChange: verdict === 'write' } : found)
   }
 
@@ -174,7 +174,7 @@ export class Dashboard<Native = unknown> {
     if (problem !== undefined) return json({ problem }, 403)
     if (verdict !== 'write') return json({ problem: 'You may look, and not change.' }, 403)
     const change = Object.hasOwn(CHANGES, name) ? CHANGES[name] : undefined
-    if (change === undefined) return json({ problem: 'There is no such thing.' }, 404)
+    if (change === undefined) return json({ problem: 'Not found.' }, 404)
     const content: unknown = await request.json().catch(() => undefined)
     if (typeof content !== 'object' || content === null) return json({ problem: 'The content is no JSON object.' }, 400)
     const done = await change(this.#redis, content as Readonly<Record<string, unknown>>)
@@ -196,8 +196,8 @@ function withSlash(segment: string): Response {
 }
 
 /**
- * The operator's page: hit ratio, latency, reasons, entries, groups, rate limits, sessions and the health of Redis, live
- * over all processes. Throws OptionsError without a guard.
+ * The operator's page: hit ratio, latency, reasons, entries, groups, rate limits, sessions and the health of Redis,
+ * live across all processes. Throws OptionsError without a guard.
  *
  * @example
  * const panel = dashboard(app.redis, { guard: (request, native: FastifyRequest) => native.user?.role === 'operator' })

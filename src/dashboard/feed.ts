@@ -5,10 +5,10 @@ import { LiveView } from '../operate/live.js'
 import { totalsOf } from '../operate/totals.js'
 import type { ProcessReport } from '../report/types.js'
 
-/** Pages that may look at once; each costs a connection and some kB a second. */
+/** Most pages that may be open at once; each costs a connection and a few kB per second. */
 const LISTENERS_MAX = 100
 
-/** INFO is asked once in so many reports. */
+/** INFO is requested once in this many reports. */
 const HEALTH_EVERY = 5
 
 /** Routes and namespaces that are sent, the busiest first. */
@@ -17,7 +17,7 @@ const ORIGINS_SENT = 100
 /** Pause before Redis is asked again when it did not answer. */
 const AWAY_PAUSE_MS = 1000
 
-/** A stream ends after so long, and its page opens the next one: so the guard is asked again. */
+/** A stream ends after this time and its page opens the next one, so that the guard runs again. */
 const STREAM_MS = 5 * 60_000
 
 /** Pause before a page opens another stream: after its end, and after a failure. */
@@ -25,7 +25,7 @@ const RETRY_MS = { end: 50, failure: 2000 }
 
 type Listener = (event: string, data: unknown) => void
 
-/** What happens in all processes, once for all pages that look. Runs only while there are any. */
+/** Collects the reports of all processes, once for all open pages. Runs only while there are any. */
 export class Feed {
   readonly #listeners = new Set<Listener>()
   #running: AbortController | undefined
@@ -38,7 +38,7 @@ export class Feed {
     return this.#listeners.size >= LISTENERS_MAX
   }
 
-  /** Pages that look now. */
+  /** Number of open pages. */
   get size(): number {
     return this.#listeners.size
   }

@@ -104,7 +104,7 @@ export class CacheBackend extends Namespace {
   }
 
   /**
-   * The same function, cached: calls with equal arguments return one result, over all processes.
+   * Returns the function with caching: calls with equal arguments return one result, across all processes.
    *
    * @example
    * const userById = redis.cache.memoize((id: number) => db.user(id), { name: 'userById', ttl: '5m' })

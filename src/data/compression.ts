@@ -16,7 +16,7 @@ export interface CompressionOptions {
   readonly level?: number | undefined
 }
 
-/** Bytes and how they are compressed, so that any process can read them whatever it compresses with itself. */
+/** Bytes and their codec, so that any process can read them regardless of its own codec. */
 export interface Packed {
   readonly body: Buffer
   /** 0: not compressed; otherwise the codec's number. */

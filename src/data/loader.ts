@@ -111,7 +111,7 @@ type Claim =
 
 const OUTAGE: Acquired = { state: 'alone', reason: 'outage' }
 
-/** Callers that cannot wait for a turn: for their own load, or not any more. */
+/** Callers that cannot wait for a turn: it would be for their own load, or they have waited already. */
 const UNBOUNDED: ReadonlySet<AloneReason> = new Set<AloneReason>(['busy', 'nested', 'aborted'])
 
 /** The longest wait for another load; undefined: the default of all waits. */
@@ -220,7 +220,7 @@ export class ValueLoader {
     return timer.run(() => (atOnce ? throttle.run(acquire) : acquire()))
   }
 
-  /** One refresh over all processes: if the lease is taken, its holder refreshes. */
+  /** One refresh across all processes: if the lease is taken, its holder refreshes. */
   async #refresh({ wanted, stale, absent }: Plan, batch: LoadBatch): Promise<void> {
     const acquired = absent && (await this.#acquire(wanted, absent, batch, true))
     if (acquired?.state !== 'fill') return batch.skip()

@@ -110,7 +110,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return entry.outcome === 'hit' ? entry.value : options.default
   }
 
-  /** The value with its outcome, age and remaining lifetime, which tell a miss from an outage. */
+  /** The value with its outcome, age and remaining lifetime; distinguishes a miss from an outage. */
   async getEntry<T extends Out = Out>(key: K, options?: ReadOptions): Promise<ValueEntry<T>>
   async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<ValueEntry<unknown>> {
     return this.#entry('getEntry', key, options)
@@ -206,8 +206,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   /**
-   * Takes a stamp before a write whose result is to be stored with `set(key, value, { ifUnchangedSince })`. Name here the
-   * groups that the value will have.
+   * Takes a stamp before a write whose result is to be stored with `set(key, value, { ifUnchangedSince })`. Name here
+   * the groups that the value will have.
    */
   async beginWrite(key: K, options: ValueOptions = NO_OPTIONS): Promise<WriteStamp> {
     const { ref, options: resolved } = this.#place('beginWrite', key, this.#resolve('beginWrite', options))
@@ -218,8 +218,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
 
   /**
    * The value of a key, loaded if there is none: by one caller of all processes, while the others wait for its result.
-   * The loader's errors go to its own caller (within `staleIfError` the stale value is returned instead). `undefined` is
-   * not stored (see `negativeTtl`), and for a short time after it callers of the key load in parallel.
+   * The loader's errors go to its own caller (within `staleIfError` the stale value is returned instead). `undefined`
+   * is not stored (see `negativeTtl`), and for a short time after it callers of the key load in parallel.
    */
   getOrSet<T extends In = In>(
     key: K,

@@ -31,8 +31,8 @@ export interface LoadOptions extends ValueOptions {
   wait?: Duration | undefined
   /**
    * Maximum number of parallel loads of one key in each process, for callers that cannot share a load: after
-   * a failure, for a result that is not stored, while Redis is away. The next wait for their turn for up to `wait`, and
-   * then load all the same. Excludes `wait: 0`. Default: no limit.
+   * a failure, for a result that is not stored, while Redis is unavailable. Further callers wait for up to `wait`, and
+   * then load as well. Cannot be combined with `wait: 0`. Default: no limit.
    */
   concurrency?: number | undefined
 }
@@ -54,8 +54,8 @@ export interface GetOptions extends ReadOptions {
 /** Options of `set`. */
 export interface SetOptions extends ValueOptions {
   /**
-   * The stamp of `beginWrite(key)`, taken before the value was made. The value is stored only if neither the key nor one
-   * of its groups was written or invalidated since; otherwise the key is left empty and the next reader loads it.
+   * The stamp of `beginWrite(key)`, taken before the value was made. The value is stored only if neither the key nor
+   * one of its groups was written or invalidated since; otherwise the key is left empty and the next reader loads it.
    */
   readonly ifUnchangedSince?: WriteStamp | undefined
 }

@@ -15,7 +15,7 @@ const DIRECTIVE = /([^=,]*)(?:=("[^"\\]*(?:\\[^][^"\\]*)*"[^,]*|[^,]*))?(?:,|$)/
 
 const QUOTED = /^"([^"\\]*(?:\\[^][^"\\]*)*)"$/
 
-/** Parses Cache-Control (RFC 9111 section 5.2). Never throws; one pass, whatever the input. */
+/** Parses Cache-Control (RFC 9111 section 5.2). Never throws; always one pass. */
 function parseDirectives(field: string): Directives {
   const directives: Directives = new Map()
   for (const [, name = '', value] of field.matchAll(DIRECTIVE)) {

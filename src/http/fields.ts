@@ -101,7 +101,7 @@ export function fieldBytes(headers: HeaderList): number {
 }
 
 /**
- * Fields by which servers tell people apart: credentials, keys of APIs, and identities that proxies in front forward. The
+ * Fields by which servers identify users: credentials, API keys, and identities that proxies forward. The
  * response of a handler that reads one is for one client.
  */
 export const CREDENTIALS: readonly string[] = [

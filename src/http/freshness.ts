@@ -74,7 +74,7 @@ const OVERRIDDEN = {
   mustUnderstand: false,
 }
 
-/** Whether a response is never served stale, whatever route or client ask for (RFC 9111 section 4.2.4). */
+/** Whether a response is never served stale, even if the route or client allow it (RFC 9111 section 4.2.4). */
 export function neverStale(directives: ResponseDirectives, policy: HttpPolicy): boolean {
   if (policy.override === 'all') return false
   return directives.mustRevalidate || directives.proxyRevalidate || directives.sMaxage !== undefined
@@ -220,8 +220,8 @@ export class TimedValue {
 
 /**
  * The fields of a hit, with its age in one of two forms, never both, or the age would count twice: a stored Date with
- * Age (RFC 9111 section 5.1), or a new Date with a lifetime that counts down (section 6). Values that count are added to
- * `timed`.
+ * Age (RFC 9111 section 5.1), or a new Date with a lifetime that counts down (section 6). Values that count are added
+ * to `timed`.
  */
 export function withFreshness(
   stored: StoredResponse,

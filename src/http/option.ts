@@ -164,7 +164,7 @@ export const checkFieldNames: Check<readonly string[]> = (value, problem) => {
 export const checkCacheName: Check<string | false> = (value, problem) =>
   value === false || (typeof value === 'string' && SF_TOKEN.test(value))
     ? value
-    : problem(`${describeValue(value)} is no name for a cache; write a token such as 'redwell', or false`)
+    : problem(`${describeValue(value)} is not a name for a cache; write a token such as 'redwell', or false`)
 
 /** `'a, b'`, a list of names, or an object: see `VaryBy`. */
 export const checkVary: Check<DeclaredVary> = (value, problem, name) => {

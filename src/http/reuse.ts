@@ -157,7 +157,7 @@ export function evaluateReuse(
   return decide('validate', softened ? 'softened' : 'stale')
 }
 
-/** The response is not for this request, however fresh. */
+/** The response cannot answer this request, even if it is fresh. */
 function whyUnusable(stored: StoredResponse, plan: RequestPlan, now: number): ReuseReason | undefined {
   if (plan.refusal === 'precondition') return 'precondition'
   if (plan.authorized && !hasFlag(stored.flags, Flag.sharedAuth)) return 'authorization'

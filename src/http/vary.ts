@@ -14,7 +14,7 @@ export type VaryResult = string | number | bigint | boolean | null | undefined
 /** A function of the request that returns a value by which responses differ, such as a tenant or a kind of device. */
 export type VaryFunction<Req> = (request: Req) => MaybePromise<VaryResult>
 
-/** A function of `vary`, and what other caches are told about it. */
+/** A function of `vary`, and the fields that `Vary` names for it. */
 export interface VaryFrom<Req> {
   /** Returns the value. */
   readonly value: VaryFunction<Req>

@@ -124,7 +124,7 @@ interface Counted {
 /** Identities counted in this process; the oldest are forgotten beyond it. */
 const KEYS_MAX = 100_000
 
-/** Counts in this process: the embedded store, and the stand-in while Redis is away. */
+/** Counts in this process: the embedded store, and the fallback while Redis is unavailable. */
 export class MemoryLimitStore implements LimitStore {
   /** Milliseconds, with fractions where the clock has them. */
   readonly #now: () => number

@@ -113,7 +113,7 @@ export class Limits {
 
 type Listener = (key: string | undefined) => void
 
-/** What processes tell each other: that a remembered refusal is over. Opened by the first that remembers one. */
+/** Channel by which processes end remembered refusals of each other. Opened by the first refusal that is remembered. */
 class Messages {
   readonly #connection: Connection
   readonly #channel: string
@@ -127,7 +127,7 @@ class Messages {
   }
 
   forget(key: string): void {
-    // A lost message costs others nothing but the rest of a refusal.
+    // A lost message only means that other processes refuse for the rest of that time.
     this.#connection.execute(['PUBLISH', this.#channel, key], undefined).catch(() => {})
   }
 

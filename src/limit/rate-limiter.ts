@@ -96,7 +96,7 @@ export class RateLimiter {
     const { cost = 1, rates = this.policy.rates, refundable = false } = options
     checkCost(cost)
     const key = this.#keyOf(identity)
-    // Nearly always: nobody is refused, and neither the rates nor the key have to be read.
+    // The usual case: there is no remembered refusal, so neither the rates nor the key have to be read.
     const known = this.#refusals.size === 0 ? undefined : this.#refusals.find(key, this.#signatureOf(rates), cost)
     const sentAt = performance.now()
     if (known !== undefined) return next(this.#record(known, sentAt)) as MaybePromise<Awaited<T>>

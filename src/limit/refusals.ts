@@ -11,12 +11,12 @@ interface Refused {
   readonly since: number
   readonly until: number
   readonly verdict: RateLimitVerdict
-  /** The verdict as it was told last, and when. */
+  /** The verdict as it was last returned, and when. */
   told: RateLimitVerdict | undefined
   toldAt: number
 }
 
-/** A verdict is told again for so long: what a flood costs, and nobody comes back too early by a wait that is too long. */
+/** A verdict is repeated for this long, which keeps floods cheap; a `retryAfter` that is slightly too long does no harm. */
 const TOLD_MS = 100
 
 /**

@@ -32,8 +32,8 @@ export interface RateLimitOptions<Req> extends Omit<RateLimiterOptions, 'rate'> 
   /** Units of a request: a whole number, or a function of the request. Default 1. */
   cost?: number | ((request: Req) => MaybePromise<number>) | undefined
   /**
-   * Whether a response counts, such as `({ status }) => status === 401`: units are reserved before the handler and given
-   * back where it does not. So it also limits the attempts that are under way.
+   * Whether a response counts, such as `({ status }) => status === 401`: units are reserved before the handler and
+   * given back where it does not. So it also limits the attempts that are under way.
    */
   countWhen?: ((response: LimitedResponse) => boolean) | undefined
   /** Requests that are not limited at all. CORS preflights never are. */
@@ -146,8 +146,8 @@ export class RouteLimit<Req> {
   }
 
   /**
-   * Calls `next` with the admission; undefined: the request is not limited. Fails only with what `next` and the options' own
-   * functions throw.
+   * Calls `next` with the admission; undefined: the request is not limited. Fails only with what `next` and the
+   * options' own functions throw.
    */
   check<T>(
     request: LimitedRequest<Req>,
@@ -211,7 +211,7 @@ export class RouteLimit<Req> {
     return admission
   }
 
-  /** Nobody is counted under a placeholder: the limiter is unavailable for this request. */
+  /** Requests without an identity do not share a bucket: the limiter counts as unavailable for them. */
   #unidentified(rates: readonly Rate[]): Admission | undefined {
     this.#limiter.unidentified()
     if (this.#limiter.policy.whenUnavailable !== 'deny') return undefined
@@ -257,10 +257,10 @@ export const ROUTE_LIMIT_NAMES = NAMES
 
 /** `app.get('/a', rateLimit, handler)` hands a request to the function that makes the middleware. */
 function inputProblem(input: unknown): string | undefined {
-  if (typeof input === 'function') return "a function is no rate; write { rate: (request) => '100/minute' }"
+  if (typeof input === 'function') return "a function is not a rate; write { rate: (request) => '100/minute' }"
   if (isOptionsObject(input) && !('rate' in input) && ['headers', 'req', 'raw'].some((name) => name in input))
-    return "a request is no rate: call the function where the route is declared, such as rateLimit('100/minute')"
-  return input instanceof Promise ? 'a promise is no rate; await it first' : undefined
+    return "a request is not a rate: call the function where the route is declared, such as rateLimit('100/minute')"
+  return input instanceof Promise ? 'a promise is not a rate; await it first' : undefined
 }
 
 function isOptions<Req>(input: RateLimitInput<Req>): input is RateLimitOptions<Req> {

@@ -15,7 +15,7 @@ const EXACT_MAX = 16
 /** Records that a window is divided into above that. */
 export const SLOTS = 16
 
-/** What one rate says after a call. Milliseconds from now. */
+/** The state of one rate after a call. Milliseconds from now. */
 export interface RateOutcome {
   readonly remaining: number
   /** Until every unit is back. */
@@ -67,7 +67,7 @@ export function charge(sections: Sections, { algorithm, rates, cost }: WindowCal
   return windows.map((window) => window.outcome(0))
 }
 
-/** What `charge` would say, without charging. */
+/** What `charge` would return, without charging. */
 export function inspect(
   sections: Sections,
   { algorithm, rates, cost }: WindowCall,
@@ -89,7 +89,7 @@ export function refund(
   }
 }
 
-/** When the last section has nothing to say any more, in ms of the store's clock. */
+/** When the last section expires, in ms of the store's clock. */
 export function expiresAt(sections: Sections): number {
   let last = 0
   for (const [windowMs, section] of sections) {

@@ -12,10 +12,10 @@ import { mayTrack, missingPermissions } from './permissions.js'
 /** - `warning`: works, and should be looked at; `problem`: something does not work */
 export type Level = 'ok' | 'warning' | 'problem'
 
-/** One thing that was looked at. */
+/** One finding. */
 export interface Finding {
   readonly level: Level
-  /** What was looked at. */
+  /** What was checked. */
   readonly about: string
   /** What was found. */
   readonly found: string
@@ -23,7 +23,7 @@ export interface Finding {
   readonly advice: string
 }
 
-/** What a look at everything has found. */
+/** The result of all checks. */
 export interface Diagnosis {
   readonly findings: readonly Finding[]
   readonly health: RedisHealth
@@ -46,7 +46,7 @@ const CLOCK_MS = 1000
 /** Part of maxmemory, and of maxclients, from which on a server counts as nearly full. */
 const FULL_PART = 0.9
 
-/** Replicas further behind than this lose what redwell was told is confirmed. */
+/** A replica that lags more than this may lack invalidations that were confirmed. */
 const LAG_SECONDS = 2
 
 export interface DiagnoseOptions {
@@ -55,7 +55,7 @@ export interface DiagnoseOptions {
   readonly settings?: ResolvedSettings | undefined
 }
 
-/** Looks at everything. Rejects with UnavailableError where Redis cannot be reached. */
+/** Runs all checks. Rejects with UnavailableError if Redis cannot be reached. */
 export async function diagnose(
   redis: Redis,
   { onStep = () => {}, settings = redis.settings }: DiagnoseOptions = {},
@@ -263,7 +263,7 @@ function processFindings(processes: readonly ProcessReport[], prefix: string): r
   ]
 }
 
-/** A server that is full, or a user who may not write: what else was found says so, and must be shown. */
+/** The server may be full, or the user may lack permissions: other findings say so and must be shown. */
 function refusalOf(error: unknown): string {
   if (error instanceof UnavailableError) throw error
   return error instanceof Error ? error.message : String(error)
@@ -276,7 +276,7 @@ function unaskedFinding(message: string): Finding {
 /** Keys of the server that are looked at for other prefixes. */
 const PREFIX_KEYS_MAX = 200_000
 
-/** The clock of each prefix tells that it is used. */
+/** A prefix that is in use has a clock. */
 async function otherPrefixes(redis: Redis, connection: Connection): Promise<readonly string[]> {
   const found = new Set<string>()
   let [cursor, examined]: [string | null, number] = ['0', 0]

@@ -7,7 +7,7 @@ import { ask } from './live.js'
 export interface EvictTarget {
   /** A path with query, or an absolute URL: the entries of all routes that cache it, all variants and principals. */
   readonly url?: string | undefined
-  /** The entry with this key, as lists show it, and what is told apart below it. */
+  /** The entry with this key, as lists show it, and its variants. */
   readonly key?: string | undefined
   readonly group?: string | undefined
   readonly namespace?: string | undefined

@@ -38,10 +38,10 @@ export interface RedisHealth {
   readonly servers: readonly ServerHealth[]
 }
 
-/** A server that hangs is not waited for longer. */
+/** Longest wait for a server that hangs. */
 const INFO_LIMIT_MS = 2000
 
-/** The connection and every server behind it. Never rejects: what cannot be asked is said in `state`. */
+/** The connection and every server behind it. Never rejects: `state` reports servers that do not answer. */
 export async function healthOf(redis: Redis): Promise<RedisHealth> {
   const { connection, status, counters } = redis
   const topology = connection?.topology ?? 'memory'

@@ -51,7 +51,7 @@ export class LiveView {
     return reports
   }
 
-  /** Processes stop to report within some seconds. */
+  /** Processes stop reporting within a few seconds. */
   close(): void {
     this.#open = false
     if (this.redis.connection === undefined) this.redis.reporter.unlisten()
@@ -65,7 +65,7 @@ export class LiveView {
   }
 }
 
-/** Puts a request where processes find it, until then. Requests that are over go. */
+/** Leaves a request where processes find it, until its expiry; removes expired requests. */
 async function request(connection: Connection, key: string, text: string, until: number): Promise<void> {
   const now = Date.now() + connection.clockOffsetMs
   await Promise.all([

@@ -10,7 +10,7 @@ export interface GroupName {
   /**
    * - `group`: a name that routes and namespaces declare
    * - `namespace`: all values of a namespace
-   * - `path`: everything that is told apart below one path
+   * - `path`: all entries of one path
    * - `prefix`: everything under the prefix
    */
   readonly kind: 'group' | 'namespace' | 'path' | 'prefix'

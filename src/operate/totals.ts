@@ -3,7 +3,7 @@ import type { ProcessReport, ReportedOrigin } from '../report/types.js'
 import type { RateLimitStats } from '../telemetry/limits.js'
 import { type ByReason, Histogram, type Latency, type OriginStats } from '../telemetry/stats.js'
 
-/** One route or namespace over all processes. */
+/** One route or namespace across all processes. */
 export interface OriginTotals extends Omit<OriginStats, 'latency'> {
   readonly kind: 'route' | 'namespace'
   readonly name: string
@@ -11,7 +11,7 @@ export interface OriginTotals extends Omit<OriginStats, 'latency'> {
   readonly lookups: number
   /** Share of lookups that were answered from the cache, 0 to 1; null: there were none. Bypasses do not count. */
   readonly hitRatio: number | null
-  /** Latency of decisions, exact over all processes; null: none were timed. */
+  /** Latency of decisions, merged exactly across all processes; null: none were timed. */
   readonly latency: Latency | null
 }
 

@@ -4,13 +4,13 @@ export type CommandArgument = string | Buffer
 
 export type Reply = null | number | string | Buffer | readonly Reply[]
 
-/** Who waits for a reply. It is told once, at the latest at the deadline, and must not throw. */
+/** Receives a reply. Called exactly once, at the latest at the deadline; must not throw. */
 export interface Receiver {
   readonly onReply: (reply: Reply) => void
   readonly onError: (error: Error) => void
 }
 
-/** A reply as a promise, for those to whom one more turn of the microtasks makes no difference. */
+/** A reply as a promise, for callers that can afford one more microtask. */
 export function promised(ask: (receiver: Receiver) => void): Promise<Reply> {
   return new Promise((onReply, onError) => ask({ onReply, onError }))
 }

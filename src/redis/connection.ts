@@ -52,7 +52,7 @@ export interface ConnectionOptions {
 /** The connection to Redis: never queues while there is no server, never waits longer than a command's budget. */
 export class Connection {
   readonly topology: Topology
-  /** The client as applications use it, with its driver's own reply types and rules; where it was given, the very one. */
+  /** The client as applications use it, with its driver's own reply types; the given client, if there is one. */
   readonly client: NodeRedis | IoRedis
   readonly #port: ClientPort
   /**
@@ -133,7 +133,7 @@ export class Connection {
     return this.#watch.lives
   }
 
-  /** The life of the server that has a key; empty where it is not known. Whatever `trustRestarts` says. */
+  /** The life of the server that has a key, regardless of `trustRestarts`; empty where it is not known. */
   serverOf(key: string): string {
     return this.#nodes.of(key)?.life ?? ''
   }
@@ -160,8 +160,8 @@ export class Connection {
   }
 
   /**
-   * Sends a command to the node that has `key`; any node where it is undefined. The receiver gets an UnavailableError when
-   * Redis does not answer within `budget` (without one: within the command timeout), at once where that is known.
+   * Sends a command to the node that has `key`; any node where it is undefined. The receiver gets an UnavailableError
+   * when Redis does not answer within `budget` (without one: within the command timeout), at once where that is known.
    */
   ask(
     args: readonly CommandArgument[],
@@ -204,8 +204,8 @@ export class Connection {
   }
 
   /**
-   * Tells the listener of changes of the keys below a prefix, over a connection of its own to each server. They stop with
-   * this connection.
+   * Calls the listener with changes of the keys below a prefix, over a separate connection to each server. They stop
+   * with this connection.
    */
   track(prefix: string, listener: TrackingListener): Tracking {
     // `portOf` refuses a near cache on any other.
@@ -249,7 +249,7 @@ export class Connection {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Finishes what is under way and leaves no socket and no timer. A given client stays open. */
+  /** Finishes pending commands and closes all sockets and timers. A given client stays open. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -276,7 +276,7 @@ export class Connection {
     } while (this.#deadlines.busy && performance.now() < limitAt)
   }
 
-  /** The driver retries a single server for ever by itself; a cluster or sentinels it gives up when none answers. */
+  /** The driver retries a single server indefinitely, but gives up on a cluster or sentinels when none answers. */
   async #connectClient(): Promise<void> {
     while (this.#status !== 'closed') {
       try {

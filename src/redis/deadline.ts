@@ -1,7 +1,7 @@
 /** Ticks in one time limit: a missed deadline is noticed up to a quarter of the limit late. */
 const TICKS_PER_LIMIT = 4
 
-/** The timer fired so many ticks late that the event loop hardly turned; then only a part of a tick is counted. */
+/** The timer fired so many ticks late that the event loop was blocked; then only part of a tick is counted. */
 const LATE_TICKS = 2
 
 const LATE_PART = 1 / 4
@@ -50,8 +50,8 @@ class Due {
 }
 
 /**
- * One command under way. It is a link of the list of its tick itself, so that to begin and to end one costs no entry of a
- * map and no closure.
+ * One command under way. It is a link of the list of its tick itself, so that to begin and to end one costs no entry of
+ * a map and no closure.
  */
 export abstract class Pending extends Due {
   /** @internal Undefined while it is not under way. */
@@ -59,7 +59,7 @@ export abstract class Pending extends Due {
   /** @internal */
   budget: CommandBudget | undefined = undefined
 
-  /** It was not settled in time. */
+  /** Called when it was not settled in time. */
   abstract miss(): void
 
   /** Ends the command. False where its deadline had ended it before. */

@@ -6,7 +6,7 @@ import { type CommandArgument, type CommandChannel, type Reply, slotOf } from '.
 import { messageOf, within } from './port.js'
 import { type NodeRedis, type ResolvedSentinel, type ResolvedSettings, withoutUndefined } from './settings.js'
 
-/** The only file that knows @redis/client: how it is loaded, how clients are made, and the members that we reach into. */
+/** The only file that uses @redis/client: how it is loaded, how clients are created, and which members we access. */
 type Driver = typeof RedisClient
 
 let loaded: Driver | undefined
@@ -96,7 +96,7 @@ function commonOptions(settings: ResolvedSettings): Options {
           },
         }
   return {
-    // Typed 3 whatever it is: the driver's types differ by protocol, its runtime does not for what we use.
+    // Always typed as 3: the driver's types differ by protocol, but not the parts of its runtime that we use.
     RESP: settings.resp as 3,
     disableOfflineQueue: true,
     commandsQueueMaxLength: COMMANDS_QUEUE_MAX,
@@ -125,7 +125,7 @@ function makeCluster(settings: ResolvedSettings): RedisClusterType {
     rootNodes: settings.nodes.map(({ host, port }) => ({ socket: { host, port } })),
     defaults: { ...commonOptions(settings), socket: socketOptions(settings) },
     topologyRefreshOnReconnectionAttemptStrategy: 1,
-    // Otherwise the driver waits for every node before it goes on, and one that is away would hold up all others.
+    // Otherwise the driver waits for every node, and one that is unreachable would hold up all others.
     minimizeConnections: true,
   })
 }

@@ -12,7 +12,7 @@ import {
 } from './port.js'
 import type { IoRedis } from './settings.js'
 
-/** The only file that knows ioredis, which is never loaded here: an application hands over a client that it made. */
+/** The only file that uses ioredis, which is never loaded here: the application passes in a client that it created. */
 
 /** The longest a graceful close waits for replies. */
 const CLOSE_LIMIT_MS = 1000
@@ -91,8 +91,8 @@ function senderOf(client: Client): (args: readonly CommandArgument[]) => Promise
 const CHANGES = ['connect', 'close', 'end', 'reconnecting'] as const
 
 /**
- * The commands under way, which the driver keeps when their connection is lost: it sends them once more over the next one,
- * or never settles them where `autoResendUnfulfilledCommands` is off. Requests must not wait for that.
+ * The commands under way, which the driver keeps when their connection is lost: it sends them once more over the next
+ * one, or never settles them where `autoResendUnfulfilledCommands` is off. Requests must not wait for that.
  */
 class UnderWay {
   readonly #lose = new Set<(error: Error) => void>()
@@ -194,7 +194,7 @@ function listening(client: Client, listeners: readonly Listener[]): () => void {
   }
 }
 
-/** A cluster tells which nodes it has; what becomes of their connections they tell themselves. */
+/** A cluster reports which nodes it has; each node reports the state of its own connection. */
 function listeningToCluster(cluster: Cluster, events: ClientEvents): () => void {
   const stops = new Map<Client, () => void>()
   const changed = (): void => events.changed()
@@ -310,7 +310,7 @@ class Messages implements MessageConnection {
     try {
       await client.connect()
     } catch (error) {
-      // It would go on trying, beside the one that is opened in its place.
+      // It would keep trying to connect, next to the one that replaces it.
       client.disconnect()
       throw error
     }

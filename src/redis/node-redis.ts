@@ -37,8 +37,8 @@ const LIFE_EVENTS = [
 ] as const
 
 /**
- * After any of these a sentinel's own subscription connection may have moved to another node. A reset too many is
- * harmless: a waiter that was woken for nothing looks up once more.
+ * After any of these events a sentinel client's subscription connection may have moved to another node. A superfluous
+ * reset is harmless: a waiter that was woken for nothing looks up once more.
  */
 const MOVE_EVENTS = ['ready', 'topology-change'] as const
 

@@ -5,7 +5,7 @@ export type Topology = 'standalone' | 'cluster' | 'sentinel'
 /** A client of a Redis driver as the connection uses it. Each driver that can be used has one of these. */
 export interface ClientPort {
   readonly topology: Topology
-  /** Whether somebody has told it to connect. */
+  /** Whether it was asked to connect. */
   readonly isOpen: boolean
   /** Where it has one server, or sentinels that know the master. `where` names it in messages. */
   readonly channel: (where: string) => CommandChannel

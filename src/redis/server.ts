@@ -154,7 +154,7 @@ export class ServerWatch {
  * - `degraded`: connected, but the server does not answer in time, or not yet; on a cluster, some primaries are away.
  *   Commands are sent only where they will be answered
  * - `unavailable`: not connected
- * - `closed`: for good
+ * - `closed`: closed by the application
  */
 export type ConnectionStatus = 'ready' | 'degraded' | 'unavailable' | 'closed'
 

@@ -74,9 +74,9 @@ export interface ClusterOptions {
   nodes: string | readonly string[]
 }
 
-/** Memory in front of Redis. */
+/** A cache in this process's memory, in front of Redis. */
 export interface NearOptions {
-  /** Bytes of this process's memory that it may use; at least 1 MiB. Those who are asked for least go first. */
+  /** Bytes of this process's memory that it may use, at least 1 MiB. The least requested entries are evicted first. */
   maxBytes: number
 }
 
@@ -88,7 +88,7 @@ export interface Credentials {
   password: string
 }
 
-/** Where Redis is and how it is used. Whatever is left out comes from the `REDIS_*` variables. */
+/** Where Redis is and how it is used. Fields that are left out come from the `REDIS_*` variables. */
 export interface RedisSettings {
   /** `redis://`, `rediss://` (TLS), several nodes separated by commas for a cluster, or `memory:` for the embedded store. */
   url?: string | undefined
@@ -126,22 +126,22 @@ export interface RedisSettings {
    */
   waitForReplicas?: number | undefined
   /**
-   * Whether entries that were there before Redis was restarted or failed over are believed. Such a server may have lost
+   * Whether entries from before a restart or failover of Redis are used. Such a server may have lost
    * the last invalidations. Default false: the first process that meets it invalidates everything under the prefix.
    */
   trustRestarts?: boolean | undefined
   /** Redis protocol. 2 for servers without HELLO. Default 3. */
   resp?: 2 | 3 | undefined
   /**
-   * A near cache: entries in this process's memory in front of Redis, kept true by Redis itself. Its hits ask Redis
+   * A near cache: entries in this process's memory in front of Redis, kept current by Redis. Its hits send Redis
    * nothing. Default: none. See docs/near-cache.md.
    */
   near?: NearOptions | undefined
   /** First part of every key. Letters, digits, `_ . - :`. Default `redwell`. */
   prefix?: string | undefined
   /**
-   * Name of the application, as operators see it. Applications of different names that cache routes under one prefix are
-   * reported in the log. Default: the name in its package.json.
+   * Name of the application, as operators see it. Applications of different names that cache routes under one prefix
+   * are reported in the log. Default: the name in its package.json.
    */
   application?: string | undefined
   /** Lifetime of entries that name none; 0 keeps them until they are evicted. Default 0. */
@@ -248,7 +248,7 @@ export interface ResolvedSettings {
   readonly application: string | undefined
   /** Lifetime of entries that name none, in milliseconds; 0: until evicted. */
   readonly defaultTtlMs: number
-  /** Whether entries without expiry are warned of on a server that cannot evict them. */
+  /** Whether entries without expiry cause a warning on a server that cannot evict them. */
   readonly warnUnboundedCache: boolean
   /** Whether spans and metrics are recorded. */
   readonly otel: boolean
@@ -381,7 +381,7 @@ export function masked(text: string): string {
 
 const NEAR_MIN_BYTES = 1024 * 1024
 
-/** Commands, wake-ups, and what Redis tells near caches. */
+/** One each for commands, wake-ups, and changes that Redis reports to a near cache. */
 const NEAR_CONNECTIONS = 3
 
 /** Bytes of the near cache. */

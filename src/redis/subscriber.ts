@@ -66,7 +66,7 @@ export class Subscriber {
   async #leave(subscription: Subscription, connection: MessageConnection): Promise<void> {
     this.#subscriptions.delete(subscription)
     const current = this.#opened ?? connection
-    // A connection that is away has no subscription to end, and nothing would answer before it is back.
+    // A lost connection has no subscription to end, and nothing would reply before it is back.
     const left = current.unsubscribe(subscription.channel, subscription.listener).catch(() => {})
     if (current.isReady) await limited(left).catch(() => {})
   }

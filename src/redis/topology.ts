@@ -39,7 +39,7 @@ function singleNode(node: NodeConnection): NodeConnections {
   }
 }
 
-/** A connection for each primary, so that one that hangs costs nothing to keys that live elsewhere. */
+/** A connection for each primary, so that one that hangs does not affect keys of the others. */
 class ClusterNodes implements NodeConnections {
   readonly #connections = new Map<ClusterNode, NodeConnection>()
   #next = 0
@@ -76,7 +76,7 @@ class ClusterNodes implements NodeConnections {
     for (const connection of this.#connections.values()) connection.stop()
   }
 
-  /** Takes turns, so that keyless commands are spread over the primaries. */
+  /** Round robin, so that commands without a key are spread over the primaries. */
   #any(): NodeConnection | undefined {
     const connections = this.all()
     this.#next += 1

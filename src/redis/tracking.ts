@@ -4,13 +4,13 @@ import { closeClient, connectNode, isCluster, isSentinel, masterOf, primariesOf,
 import { messageOf, within } from './port.js'
 import type { NodeRedis } from './settings.js'
 
-/** How often each connection is asked whether it still lives, and all of them whether they are those that are needed. */
+/** How often each connection is probed, and the set of connections compared with the servers that have the keys. */
 const BEAT_MS = 250
 
-/** A connection whose last answered question is older than this is given up. */
+/** A connection whose last answered probe is older than this is abandoned. */
 const SILENCE_MAX_MS = 750
 
-/** A connection that is lost unnoticed is noticed after this time: what a near cache may lag behind at worst. */
+/** A silently lost connection is noticed after this time, which is the longest a near cache can lag behind. */
 export const TRACKING_LAG_MS = BEAT_MS + SILENCE_MAX_MS
 
 export interface TrackingListener {
@@ -18,14 +18,14 @@ export interface TrackingListener {
   changed(keys: readonly string[]): void
   /** Any key may have been. */
   changedAll(): void
-  /** From now on every change is told, or it is not. */
+  /** Reporting of changes has begun, or ended. */
   trust(trusted: boolean): void
 }
 
 /**
- * Changes of the keys below one prefix, as servers tell them: `CLIENT TRACKING` in broadcast mode, on a connection of its
- * own to the server, or to each primary of a cluster. The driver restores only plain tracking after a reconnect, so a
- * connection that is lost is replaced by a new one.
+ * Changes of the keys below one prefix, as servers report them: `CLIENT TRACKING` in broadcast mode, on a connection of
+ * its own to the server, or to each primary of a cluster. The driver restores only plain tracking after a reconnect, so
+ * a connection that is lost is replaced by a new one.
  */
 export class Tracking {
   readonly #nodes = new Map<string, TrackedNode>()
@@ -46,7 +46,7 @@ export class Tracking {
     this.#check()
   }
 
-  /** Resolves when all changes that were made before the call have been told. */
+  /** Resolves when all changes that were made before the call have been reported. */
   async caughtUp(): Promise<void> {
     await Promise.all([...this.#nodes.values()].map((node) => node.ask()))
   }
@@ -129,13 +129,13 @@ async function serversOf(main: NodeRedis): Promise<readonly TrackedServer[]> {
   return known.length === primaries.length ? known : []
 }
 
-/** The connection to one server. It lives once: what replaces it is another one. */
+/** The connection to one server. It is used once: a lost one is replaced by a new object. */
 class TrackedNode {
   isArmed = false
   isLost = false
-  /** Why the server does not tell of changes, in its own words. */
+  /** Why the server does not report changes, in its own words. */
   problem: string | undefined
-  /** When the last question that was answered had been asked. */
+  /** When the last answered probe was sent. */
   #heardAt = performance.now()
   #asking = false
 
@@ -148,14 +148,14 @@ class TrackedNode {
     client.on('error', () => this.#lose())
     client.on('end', () => this.#lose())
     client.on('invalidate', (key: Buffer | string | null) => {
-      // Of keys that were told before the broadcast was asked for there are none: nothing is read here.
+      // Nothing can have been reported before the broadcast mode was on, because this connection reads no keys.
       if (key === null) listener.changedAll()
       else listener.changed([String(key)])
     })
     void this.#arm(prefix)
   }
 
-  /** Asks whether it lives; gives it up where that was not answered for too long. */
+  /** Probes the connection; abandons it if probes have gone unanswered for too long. */
   beat(): void {
     if (this.isLost) return
     if (performance.now() - this.#heardAt > SILENCE_MAX_MS) return this.#lose()

@@ -1,5 +1,5 @@
 /**
- * Names in Redis of what operators and processes say to each other. All of it expires by itself; while no operator looks,
+ * Keys by which operators and processes communicate. All of them expire; while no operator is watching,
  * there is nothing but the history and the name of the application.
  */
 export class Desk {
@@ -32,7 +32,7 @@ export class Desk {
 /** First word of a request to report. */
 export const WATCH = 'watch '
 
-/** A process looks this often whether an operator wants something: one command on a key that is not there. */
+/** How often a process checks for requests of operators: one command on a key that is usually absent. */
 export const QUIET_MS = 2000
 
 /** A report, an answer and the place in the list of processes live this much longer than the pause between reports. */

@@ -2,7 +2,7 @@ import { type CacheEvents, subscribe } from '../telemetry/events.js'
 import type { Telemetry } from '../telemetry/telemetry.js'
 import type { ReportedEvent } from './types.js'
 
-/** Events of each kind between two reports: as many as somebody can look at. */
+/** Events of each kind between two reports: as many as a person can read. */
 const SAMPLE_MAX = 20
 
 const KEY_SHOWN_MAX = 200
@@ -11,7 +11,7 @@ type Kind = ReportedEvent['kind']
 
 /**
  * The first events of one handle after each report, kept while an operator looks. With enough of one kind it stops to
- * listen for them until the next report, because a request whose event nobody hears is cheaper.
+ * listen for them until the next report, because events without a listener cost requests less.
  */
 export class EventSample {
   readonly #stops = new Map<Kind, () => void>()
@@ -73,7 +73,7 @@ export class EventSample {
     const stop = subscribe(channel, (event) => {
       if (sample.length >= SAMPLE_MAX || !this.telemetry.owns(event.origin)) return
       sample.push({ ...describe(event), kind, at: this.now(), origin: event.origin.name })
-      // Not within the event: whoever hears it next would miss it.
+      // Not within the event: the listener after this one would miss it.
       if (sample.length >= SAMPLE_MAX) queueMicrotask(() => this.#leave(kind))
     })
     this.#stops.set(kind, stop)

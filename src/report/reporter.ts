@@ -24,7 +24,7 @@ const ORIGINS_MAX = 200
 /** Questions that a process remembers to have answered. */
 const ANSWERED_MAX = 1000
 
-/** What a report tells about one handle. */
+/** The part of a report about one handle. */
 export interface Reported {
   readonly telemetry: Telemetry
   readonly status: () => ConnectionStatus
@@ -44,8 +44,8 @@ export interface Reported {
 }
 
 /**
- * What a process says of itself to operators. While none looks it asks Redis every two seconds whether one does, and
- * adds its counts to the history once a minute. While one looks it reports in the pauses that he asks for.
+ * Reports a process to operators. While none is watching, it asks Redis every two seconds whether one is, and
+ * adds its counts to the history once a minute. While one is watching, it reports at the interval that was requested.
  */
 export class Reporter {
   readonly id = randomBytes(9).toString('base64url')
@@ -86,7 +86,7 @@ export class Reporter {
   }
 
   async #turn(): Promise<void> {
-    // Nobody waits for what fails here; the next turn tries again.
+    // No request waits for this; the next turn tries again.
     const everyMs = await this.#look().catch(() => undefined)
     await this.#name().catch(() => {})
     if (performance.now() - this.#writtenAt >= HISTORY_PAUSE_MS) await this.write().catch(() => {})
@@ -112,7 +112,7 @@ export class Reporter {
     return everyMs
   }
 
-  /** Leaves the name of the application under the prefix, and tells of another one: their routes share entries. */
+  /** Stores the application's name under the prefix, and logs another one that is there: their routes share entries. */
   async #name(): Promise<void> {
     const { connection, desk, reported } = this
     if (connection === undefined || this.#isNamed || !reported.cachesRoutes() || reported.status() !== 'ready') return

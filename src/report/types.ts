@@ -34,7 +34,7 @@ export interface ReportedEvent {
   readonly ms?: number | undefined
 }
 
-/** What one process says of itself while an operator looks. */
+/** The report of one process while an operator is watching. */
 export interface ProcessReport {
   readonly id: string
   /** Name in the application's package.json, or its script. */
@@ -60,7 +60,7 @@ export interface ProcessReport {
   readonly events: readonly ReportedEvent[]
 }
 
-/** What an operator asks the processes that know the routes. */
+/** A question of an operator to the processes that know the routes. */
 export type Question = { readonly id: string } & (
   | { readonly kind: 'explain'; readonly request: ExplainRequest }
   | {

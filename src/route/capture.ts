@@ -1,15 +1,15 @@
 import type { MaybePromise } from '../maybe-promise.js'
 
-/** How long other requests wait for a body that is still on its way. Longer than a handler takes that writes all at once. */
+/** How long other requests wait for a body that is still being sent: longer than a handler takes that writes it at once. */
 const WAIT_FOR_BODY_MS = 250
 
-/** What becomes of a captured body. */
+/** The result of capturing a body. */
 export interface CaptureTarget {
   /** A promise where the last byte has to wait. */
   complete(body: Buffer): MaybePromise<unknown>
   /** It ended early, or is over the limit. */
   abort(reason: 'truncated' | 'body-too-large'): void
-  /** It takes its time: others must not wait for its end. */
+  /** It is slow: other requests must not wait for its end. */
   releaseWaiters(): void
 }
 

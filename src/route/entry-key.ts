@@ -138,7 +138,7 @@ export class EntryLocator<Req> {
 
 const NO_VALUES: readonly SelectedField[] = []
 
-/** The values by which `vary` tells requests apart. Throws OptionsError for what a function must not return. */
+/** The values by which `vary` distinguishes requests. Throws OptionsError for results that are not allowed. */
 function valuesOf<Req>(
   request: KeyedRequest<Req>,
   values: readonly VaryValue[],
@@ -248,8 +248,8 @@ const LEARNED_MAX = 10_000
 const RECORD_MIN_MS = 3_600_000
 
 /**
- * Variants of one path and principal that are kept: a request field with endless values would fill the store. Principals
- * are not counted, because there are as many entries as people.
+ * Variants of one path and principal that are kept: a request field with endless values would fill the store.
+ * Principals are not counted, because there are as many entries as people.
  */
 export const VARIANTS_MAX = 32
 
@@ -336,8 +336,8 @@ export class Variants {
   }
 
   /**
-   * The variant is stored before the record that leads to it: the record ends the lease, so that requests that waited find
-   * the variant.
+   * The variant is stored before the record that leads to it: the record ends the lease, so that requests that waited
+   * find the variant.
    */
   async #storeLearned(
     location: Location,

@@ -18,7 +18,7 @@ interface Evicting {
   readonly name: string | undefined
   readonly prefix: string | undefined
   readonly key: 'path' | readonly unknown[]
-  /** A mistake stops the start. If not, it is told: the first request is there already. */
+  /** A mistake stops the start. Otherwise it is logged, because requests are already being served. */
   readonly isAtStart: boolean
 }
 

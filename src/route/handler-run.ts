@@ -121,8 +121,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * The handler threw or timed out. Returns what is sent instead: a stale entry within its stale-if-error window, or 504
-   * where the entry must be validated (RFC 9111 section 5.2.2.2).
+   * The handler threw or timed out. Returns what is sent instead: a stale entry within its stale-if-error window, or
+   * 504 where the entry must be validated (RFC 9111 section 5.2.2.2).
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
@@ -137,7 +137,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     void this.state.lease?.release()
   }
 
-  /** The handler has answered. The one place where a lease ends whatever is thrown. */
+  /** The handler has answered. The one place where a lease ends even if something throws. */
   #guarded<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     this.state.turn?.end()
     try {
@@ -211,8 +211,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of ours,
-   * so a hit has none either (I6).
+   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of
+   * ours, so a hit has none either (I6).
    */
   #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
     const late = this.unkeyedReads.size === 0 ? decision : this.#decide(response, undefined, this.#requestedAt)
@@ -225,8 +225,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * Stores what the response becomes, and for an unsafe request invalidates what it changes. Whether it was stored, or is
-   * on its way to the store. A promise where the answer has to wait.
+   * Stores what the response becomes, and for an unsafe request invalidates what it changes. Whether it was stored, or
+   * is on its way to the store. A promise where the answer has to wait.
    */
   #settle(response: ResponseHead, decision: StoreDecision, body?: Buffer, validated?: Entry): MaybePromise<boolean> {
     if (this.#settled) return false
@@ -264,8 +264,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * Only a stored response replaces a handler's 5xx: it is of more use than a 504 of ours. A 502 means that an origin behind the
-   * handler could not be asked, as if the handler had thrown.
+   * Only a stored response replaces a handler's 5xx: it is of more use than a 504 of ours. A 502 means that an origin
+   * behind the handler could not be asked, as if the handler had thrown.
    */
   #insteadOf({ status }: ResponseHead): OutgoingResponse | undefined {
     const { servableOnError = false, mustRevalidate = false } = this.state.previous?.decision ?? {}
@@ -293,7 +293,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
     const { location } = this.state
     const decision = decideStore(response, this.#context(now, body))
-    // A failure is no reason for others not to wait for one another.
+    // After a failure, other requests still collapse.
     if (!decision.store) return this.#logged(isFailure(response.status) ? { ...decision, forKey: false } : decision)
     if (body !== undefined && !this.#wants(response, body)) return this.#logged(NOT_WANTED)
     if (isWorse(this.state, decision, now)) return { store: false, reason: 'partial', forKey: false }

@@ -282,7 +282,7 @@ export interface KeyPolicy<Req> {
   readonly key: KeyOptions<Req>['key']
   readonly per: KeyOptions<Req>['per']
   readonly when: EntryOptions<Req>['when']
-  /** Requests share an entry whoever asks. */
+  /** All requests share an entry, regardless of their principal. */
   readonly shared: boolean
   readonly prefix: string | undefined
   readonly host: boolean
@@ -351,7 +351,7 @@ export function resolvePolicy<Req>(
   return { ...key, ...run, when, storeWhen, hostUndeclared, group, http, personal }
 }
 
-/** The options of a route with `per: true` as they are for the entry of everybody who is anonymous. */
+/** The options of a route with `per: true` for the entry that anonymous requests share. */
 function anonymous(options: HttpOptions): Parameters<typeof resolveHttpPolicy>[0] {
   return { ...options, per: undefined, private: undefined, auth: options.auth === 'keyed' ? undefined : options.auth }
 }

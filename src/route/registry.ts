@@ -47,7 +47,7 @@ export interface RoutesContext {
   readonly defaults: ResponseDefaults
   /** Why a text cannot be a prefix. */
   readonly prefixProblem: RouteDefaults['prefixProblem']
-  /** Told of each cached route: method, template, and its own prefix. */
+  /** Called for each cached route with method, template, and its own prefix. */
   readonly onCached?: ((route: string) => void) | undefined
 }
 
@@ -61,7 +61,7 @@ export interface Declared<Options> {
 
 /** What routes have to know about an adapter's framework. */
 export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
-  /** How the framework tells paths apart. */
+  /** How the framework distinguishes paths. */
   readonly path: PathRule
   /** Request fields that the router decides by; `*`: it is not known which. */
   readonly routedBy?: readonly string[] | undefined
@@ -107,7 +107,7 @@ export class RouteRegistry {
   readonly #evicted: (readonly [where: string, group: string])[] = []
   /** Declarations with `per: true`. */
   readonly #personal = new Set<string>()
-  /** Names of routes that are not cached, where the framework tells. */
+  /** Names of routes that are not cached, if the framework reports them. */
   readonly #uncached: string[] = []
   /** When the caches of routes were declared. */
   readonly #orders = new Map<CachedRoute<never>, number>()
@@ -273,7 +273,7 @@ export class RouteRegistry {
     return known
   }
 
-  /** Tells of evicted groups and keys that nothing has, when all routes and namespaces are known. */
+  /** Logs evicted groups and keys that nothing has, once all routes and namespaces are known. */
   checkEvicted(): void {
     this.#evictedKeys.check()
     const { logger, scope } = this.#context

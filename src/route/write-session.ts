@@ -47,7 +47,7 @@ export interface WriteRules<Req> {
   readonly evict?: EvictPolicy<Req> | undefined
   /** Method and template of the route, for telemetry. */
   readonly name?: string | undefined
-  /** Tells why what a named route writes is not stored. */
+  /** Logs why the response of a named route is not stored. */
   readonly refusals?: ((route: string) => RefusalLog) | undefined
   /** Of the GET whose entry is written. Default: those that `put` declares. */
   readonly variants?: Variants | undefined
@@ -68,8 +68,8 @@ export class WriteRoute<Req> {
   }
 
   /**
-   * Called before the handler runs: a write-through reads the clock here, so that what happens until its end is noticed.
-   * `before`: a session of the same request that this one takes the place of.
+   * Called before the handler runs: a write-through reads the clock here, so that what happens until its end is
+   * noticed. `before`: a session of the same request that this one takes the place of.
    */
   begin(request: RequestContext<Req>, before?: WriteSession): MaybePromise<WriteSession> {
     const { put, http } = this.#rules
@@ -169,9 +169,9 @@ export class WriteSession extends HandlerReport {
   }
 
   /**
-   * The handler has answered; `body` is undefined where it is a stream. When this resolves, what it invalidates is invalid
-   * everywhere, or queued where the store could not confirm it. `ambient`: fields that were set before the handler.
-   * Returns the fields to send. Rejects only with what the options' own functions throw.
+   * The handler has answered; `body` is undefined where it is a stream. When this resolves, what it invalidates is
+   * invalid everywhere, or queued where the store could not confirm it. `ambient`: fields that were set before the
+   * handler. Returns the fields to send. Rejects only with what the options' own functions throw.
    */
   finish(response: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<HeaderList> {
     if (!this.#open) return response.headers
@@ -277,7 +277,7 @@ export class WriteSession extends HandlerReport {
     }
   }
 
-  /** Tells of groups that no entry of this application is known to be in. */
+  /** Logs groups that no entry of this application is known to be in. */
   #noteMissed(group: string | readonly string[] = NONE): void {
     const { scope, refusals, name = UNNAMED } = this.#rules
     if (!scope.cachesRoutes) return

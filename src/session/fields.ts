@@ -32,7 +32,7 @@ export function sessionFields(
 
 const NONE: readonly FieldChange[] = []
 
-/** `Cache-Control` for one client: what shared caches were told goes. */
+/** `Cache-Control` for one client, without the directives for shared caches. */
 function privately(value: string | undefined): string {
   if (value === undefined || value.trim() === '') return 'private'
   const members = value.split(',').map((member) => member.trim())

@@ -4,13 +4,13 @@ import type { Session } from './session.js'
 
 /**
  * Why a request is refused.
- * - `anonymous`: nobody is signed in
+ * - `anonymous`: no user is signed in
  * - `old`: the sign-in, or the last rotation, was too long ago
- * - `unavailable`: Redis could not say
+ * - `unavailable`: Redis did not answer
  */
 export type SessionRejection = 'anonymous' | 'old' | 'unavailable'
 
-/** What a route asks of the session; on its own: somebody is signed in. */
+/** What a route requires of the session. Without options: a signed-in user. */
 export interface SessionRequirement<Req> {
   /** The id was issued, by a sign-in or `rotate()`, within this time. Such a response is `no-store`. */
   issuedWithin?: Duration | undefined

@@ -21,7 +21,7 @@ export interface SessionId {
   readonly text: string
   /** Names the session: its key, and its place in device lists. */
   readonly handle: string
-  /** Names the subject's record; undefined while nobody has signed in. */
+  /** Names the subject's record; undefined if no user has signed in. */
   readonly tag: string | undefined
   /** SHA-256 of `text` in base64url, which is stored in its place. A text: buffers in commands cost a write each. */
   readonly digest: string

@@ -173,7 +173,7 @@ function principalOf(options: SessionOptions, settings: SessionSettings): Sessio
   })
 }
 
-/** A subject that is not said is the principal: a session that nobody can revoke would not end with the others. */
+/** Without a subject the principal counts: otherwise the session could not be revoked with the others. */
 function whoOf(
   principal: SessionPolicy['principal'],
   { subject: own }: SessionOptions,
@@ -218,7 +218,7 @@ function valueOf(data: SessionData, name: string): SessionPrincipal {
   return (data as Readonly<Record<string, SessionPrincipal>>)[name]
 }
 
-/** Nobody is the principal `[object Object]`. */
+/** Rejects objects, which would all become the principal `[object Object]`. */
 function textOf(
   where: string,
   ask: (data: SessionData) => SessionPrincipal,
@@ -228,7 +228,7 @@ function textOf(
     if (value === undefined || value === null || value === '' || Number.isNaN(value)) return undefined
     if (typeof value === 'string') return value
     if (typeof value === 'number' || typeof value === 'bigint') return String(value)
-    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} names no user; it must be a string or a number`])
+    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} does not identify a user; it must be a string or a number`])
   }
 }
 

@@ -2,9 +2,9 @@
 export interface SessionFacts {
   /**
    * - `none`: no cookie, or the session was ended by this request
-   * - `absent`: the cookie's session is not there
+   * - `absent`: the cookie's session does not exist
    * - `moved`: the cookie's id was replaced less than a minute ago
-   * - `unavailable`: Redis could not say
+   * - `unavailable`: Redis did not answer
    * - `loaded`
    */
   readonly state: 'none' | 'absent' | 'moved' | 'unavailable' | 'loaded'
@@ -25,7 +25,7 @@ export interface SessionFacts {
 }
 
 /**
- * What becomes of a session with a response.
+ * What happens to a session with a response.
  * - `suppress`: the principal has changed, and the response failed: nothing is written
  * - `moved`, `unavailable`: the change is refused
  */

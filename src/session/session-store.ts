@@ -11,7 +11,7 @@ export type StoredProperty = readonly [name: string, value: string | Uint8Array]
 
 /** What a request says about the session that it wants. */
 export interface SessionKey {
-  /** Public name of the session, from its id: it signs nobody in. */
+  /** Public name of the session, from its id; it cannot be used to sign in. */
   readonly handle: string
   /** Names the subject's record; undefined of a session without a subject. */
   readonly tag: string | undefined
@@ -58,7 +58,7 @@ export interface Creation extends Change {
   readonly epoch: string
   /** A text that stands for the principal: it changes when the session passes to another one. */
   readonly owner: string
-  /** Milliseconds after which the session ends whatever happens. */
+  /** Milliseconds after which the session ends, used or not. */
   readonly absoluteMs: number
   /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
@@ -85,7 +85,7 @@ export interface Rotation extends Change {
   readonly orSave: boolean
 }
 
-/** `ended`: the session is not there any more; `moved`: it belongs to another principal, or has another id. */
+/** `ended`: the session no longer exists; `moved`: it belongs to another principal, or has another id. */
 export type Refused = 'ended' | 'moved'
 
 /** What the index of a subject says when a session is entered. Times are microseconds of the store's clock. */
@@ -115,7 +115,7 @@ export interface Described {
   readonly issuedAt: number
   /** When the idle clock was last restarted. */
   readonly seenAt: number
-  /** When the session ends if nobody comes. */
+  /** When the session ends unless it is used again. */
   readonly expiresAt: number
   /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
@@ -157,7 +157,7 @@ export interface SessionStore {
 
 /** A session that is entered into the index of its subject. */
 export interface SubjectEntry {
-  /** Public name of the session, from its id: it signs nobody in. */
+  /** Public name of the session, from its id; it cannot be used to sign in. */
   readonly handle: string
   /** Milliseconds for which the session stays in the index. */
   readonly lifeMs: number
@@ -190,8 +190,8 @@ export interface Revocation {
 export const MOVED_US = 60_000_000
 
 /**
- * How much of the idle time may pass before a visit restarts the clock, in parts of it: until then a load writes nothing.
- * A session lives that much longer, and never beyond its absolute deadline.
+ * How much of the idle time may pass before a visit restarts the clock, in parts of it: until then a load writes
+ * nothing. A session lives that much longer, and never beyond its absolute deadline.
  */
 export const IDLE_PARTS = 60
 

@@ -74,12 +74,12 @@ export class Session {
     return this.#read().data
   }
 
-  /** Names the session in lists of devices; it opens nothing. Undefined before the first save. */
+  /** Identifies the session in lists of devices; it cannot be used to sign in. Undefined before the first save. */
   get handle(): string | undefined {
     return this.#state === 'loaded' ? this.#id?.handle : undefined
   }
 
-  /** Whose session it is; undefined while nobody is signed in. */
+  /** The signed-in user, or the owner from `subject`; undefined if no user is signed in. */
   get subject(): string | undefined {
     const { data, identity } = this.#read('subject')
     return identity === undefined ? undefined : this.#context.policy.subject(data)
@@ -121,7 +121,7 @@ export class Session {
   }
 
   /**
-   * Saves now, whatever the response will be. Rejects with SessionError where the session has ended, belongs to another
+   * Saves now, regardless of the response. Rejects with SessionError if the session has ended, belongs to another
    * principal now, or Redis does not answer.
    */
   save(): Promise<void> {
@@ -368,7 +368,7 @@ export class Session {
   }
 
   #reset(): void {
-    // Whoever still holds the data is told that it is saved no more.
+    // Later changes of the old data throw, because they would not be saved.
     if (this.#payload !== undefined && this.#request.holder === undefined) Object.freeze(this.#payload.data)
     this.#payload = undefined
     this.#record = undefined
@@ -382,7 +382,7 @@ export class Session {
     return [this.#id, this.#record]
   }
 
-  /** What Redis does not answer is one error, whatever it was asked. */
+  /** One error for every command that Redis does not answer. */
   async #timed(operation: 'commit' | 'end', work: () => Promise<void>, outcome = 'ended'): Promise<void> {
     const { telemetry } = this.#context
     const since = performance.now()

@@ -34,7 +34,7 @@ export type Subject = string | number | bigint
 const WARNINGS_MAX = 100
 
 /**
- * The sessions of an application: whose they are, and what ends them. Adapters put the session of a request on the
+ * The sessions of an application: lists and ends them. Adapters put the session of a request on the
  * request.
  *
  * @example
@@ -64,8 +64,8 @@ export class Sessions {
   }
 
   /**
-   * Where these sessions are kept. As the `store` of another handle's sessions it keeps them on this handle's Redis, while
-   * that handle caches on its own.
+   * Where these sessions are kept. As the `store` of another handle's sessions it keeps them on this handle's Redis,
+   * while that handle caches on its own.
    */
   get storage(): SessionStore {
     return this.#store
@@ -87,8 +87,8 @@ export class Sessions {
   }
 
   /**
-   * The session that a `Cookie` field names, an anonymous one where it names none; for WebSocket upgrades and wherever no
-   * adapter is. Save changes with `save()`. Rejects with SessionError where Redis does not answer and
+   * The session that a `Cookie` field names, an anonymous one where it names none; for WebSocket upgrades and wherever
+   * no adapter is. Save changes with `save()`. Rejects with SessionError where Redis does not answer and
    * `whenUnavailable` is `fail`.
    */
   async load(cookieHeader: string | undefined): Promise<Session> {
@@ -152,7 +152,7 @@ export class Sessions {
 
   /**
    * Ends every session of a subject, sign-ins under way included. Returns how many there were. `except`: a session that
-   * is kept, usually the one of this request; where nobody has signed in to it yet, this request may do so afterwards.
+   * is kept, usually the one of this request. If it has no user yet, this request may still sign in afterwards.
    * Rejects with UnavailableError where Redis did not confirm it.
    *
    * @example

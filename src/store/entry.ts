@@ -195,15 +195,15 @@ export function decodeEntry(bytes: Buffer): Entry | undefined {
   return bodyStart + bytes.readUInt32LE(76) === bytes.length ? decodeAt(bytes, bodyStart) : undefined
 }
 
-/** An entry without its body, for those who look at many. */
+/** An entry without its body, for listings. */
 export type EntryHead = Omit<Entry, 'body' | 'memo'> & { readonly bodyBytes: number }
 
 /** Bytes that hold the head of nearly every entry. */
 export const HEAD_GUESS_BYTES = 4096
 
 /**
- * The head of an entry from its first bytes. `more`: they end within it, so ask again for this many. Undefined where they
- * are no entry. That the body is complete is not known.
+ * The head of an entry from its first bytes. `more`: they end within it, so ask again for this many. Undefined where
+ * they are no entry. That the body is complete is not known.
  */
 export function decodeHead(bytes: Buffer): { readonly head: EntryHead } | { readonly more: number } | undefined {
   if (bytes.length < HEAD_BYTES || bytes[0] !== ENTRY_FORMAT) return undefined
@@ -285,8 +285,8 @@ interface KnownHead {
 }
 
 /**
- * Decodes entries that are read again and again. Most of that work is in texts that are the same each time, so it is not
- * repeated where the bytes of the head are those of the last time. The body is never remembered.
+ * Decodes entries that are read again and again. Most of that work is in texts that are the same each time, so it is
+ * not repeated where the bytes of the head are those of the last time. The body is never remembered.
  */
 export class EntryDecoder {
   #young = new Map<string, KnownHead>()

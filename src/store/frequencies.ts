@@ -3,7 +3,7 @@ import type { Kept } from './entry-tier.js'
 /** Counters for each key, in different places: the least of them is the count, or a little more. */
 const ROWS = 4
 
-/** The highest count. More tells nothing: all such keys are hot. */
+/** The highest count: higher ones would carry no information, because all such keys are hot. */
 const COUNT_MAX = 15
 
 /** A counter for each so many bytes of the budget, so that there are several for each entry. */

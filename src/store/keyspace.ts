@@ -5,7 +5,7 @@ import type { MatchKind, MatchStep } from './store.js'
 /** First character of the group of a path in `Entry.groups`. Encoded group names do not have it. */
 const PATH_MARK = '='
 
-/** The implicit group of everything that is told apart below one path. */
+/** The implicit group of all entries of one path. */
 export function pathGroup(path: string): string {
   return PATH_MARK + path
 }
@@ -85,7 +85,7 @@ export class Keyspace {
     return [this.entry(key), this.lease(key), ...more]
   }
 
-  /** What wakes those who wait for a key. */
+  /** Channel of the wake-ups for requests that wait for a key. */
   wakeFor(key: string): [channel: string, key: string] {
     return [this.wake, key]
   }

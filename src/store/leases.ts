@@ -1,6 +1,6 @@
 import type { RedisConnection } from './redis-commands.js'
 
-/** Between attempts to give a lease back while the server is away. */
+/** Pause between attempts to release a lease while the server is unavailable. */
 const RETRY_MS = 50
 
 /** A lease that is not renewed has ended by then. */
@@ -49,7 +49,7 @@ export class OrphanedLeases {
   }
 }
 
-/** Callbacks of those that wait for a lease, by key. */
+/** Callbacks of the waiters for a lease, by key. */
 export class Waiters {
   readonly #waiting = new Map<string, Set<() => void>>()
 

@@ -11,23 +11,23 @@ const STAMPS_PART = 1 / 8
 /** Changes remembered one by one while reads are in flight; beyond that all of these reads are given and not kept. */
 const CHANGES_MAX = 10_000
 
-/** A moment of the near cache, which tells what changed since. */
+/** A moment of the near cache, from which later changes can be determined. */
 export type Moment = number
 
 /** No moment: what is read now is not kept. */
 const NEVER: Moment = -1
 
 /**
- * Entries and stamps of groups that this process has read from Redis. True only while Redis tells of every write of a
+ * Entries and stamps of groups that this process has read from Redis. Valid only while Redis reports every write of a
  * group's key, so it is empty while `trusted` is false.
  *
- * A reply that was under way when a change of the same group was told may be older than the change. Such a reply is given
+ * A reply in flight when a change of the same group is reported may be older than the change. Such a reply is returned
  * to its reader, who began before, and not kept.
  */
 export class NearCache implements LocalReader, NearStats {
   hits = 0
   bumps = 0
-  /** Entries that were offered and not kept, because those that would have to go are asked for more often. */
+  /** Entries that were read and not kept, because those they would replace are requested more often. */
   refused = 0
   /** How often trust ended. */
   losses = 0
@@ -41,9 +41,9 @@ export class NearCache implements LocalReader, NearStats {
   #reading = 0
   /** Counts changes. */
   #moment: Moment = 0
-  /** When each name was changed last, while somebody reads. */
+  /** When each name was changed last, while reads are in flight. */
   readonly #changes = new Map<string, Moment>()
-  /** What was read before this moment is not kept, whatever it is. */
+  /** Nothing that was read before this moment is kept. */
   #doubtUntil: Moment = 0
 
   constructor(maxBytes: number, now: () => number) {
@@ -53,7 +53,7 @@ export class NearCache implements LocalReader, NearStats {
     this.#frequencies = new Frequencies(this.#budget.maxBytes)
   }
 
-  /** Whether Redis tells of every change. */
+  /** Whether Redis reports every change. */
   get trusted(): boolean {
     return this.#trusted
   }
@@ -75,7 +75,7 @@ export class NearCache implements LocalReader, NearStats {
     return this.#stamps.get(group)
   }
 
-  /** From now on changes are told, or they are not: what is here is forgotten either way. */
+  /** Reporting of changes has begun or ended; in both cases everything here is dropped. */
   trust(trusted: boolean): void {
     if (this.#trusted && !trusted) this.losses += 1
     this.#trusted = trusted
@@ -146,7 +146,7 @@ export class NearCache implements LocalReader, NearStats {
     this.bumps += 1
   }
 
-  /** A record of variants is not kept: another process' fill may replace it, and fills are not told. */
+  /** A record of variants is not kept: a fill of another process may replace it, and fills are not reported. */
   #keepEntry(since: Moment, key: string, entry: Entry | undefined): void {
     if (entry === undefined || entry.kind === 'variants' || !this.#isUnchanged(since, pathGroup(key))) return
     if (this.#tier.at(key) === undefined && !this.#admits(key, entry)) this.refused += 1

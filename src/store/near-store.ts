@@ -38,7 +38,7 @@ export class NearStore implements Store {
     this.prefix = store.prefix
   }
 
-  /** A near cache that Redis keeps true, in front of a store on the same connection. */
+  /** A near cache in front of a store, kept current over the store's connection. */
   static over(store: Store, connection: Pick<Connection, 'track'>, near: NearCache): NearStore {
     const keys = new Keyspace(store.prefix)
     connection.track(keys.groups, NearStore.listener(near, keys))

@@ -133,7 +133,7 @@ export class TurnShared<T> {
   }
 }
 
-/** Who waits for the value of a key, which is one of several: `index` is the one that it gave itself. */
+/** A waiter for the value of one of several keys; `index` is the waiter's own number for it. */
 export interface Taker<T> {
   take(index: number, value: T | undefined): void
   fail(error: Error): void
@@ -143,7 +143,7 @@ export interface Taker<T> {
 class SharedGet<T> implements Receiver {
   readonly #takers: Taker<T>[] = []
   readonly #indices: number[] = []
-  /** What those who come later get at once. */
+  /** The value, for readers that arrive after it. */
   #end: { readonly value: T | undefined } | Error | undefined = undefined
 
   constructor(

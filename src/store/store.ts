@@ -60,7 +60,7 @@ export type InvalidationMode = 'hard' | 'soft'
 
 /** The end of a successful write-through: what it invalidates, and what it stores in place of that. */
 export interface WriteCommit {
-  /** Key below which the variants of the written resource are told apart. */
+  /** Key of the path of which the written resource may be a variant. */
   readonly path: string
   /** Key of the entry: the path itself, or one of its variants. */
   readonly key: string

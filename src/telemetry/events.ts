@@ -155,13 +155,13 @@ export interface RetryEvent {
   readonly pending: number
 }
 
-/** Redis tells a near cache of changes from now on, or it does not, and the near cache is empty and left out. */
+/** Redis has begun, or ceased, to report changes to a near cache, which is empty and bypassed without them. */
 export interface NearEvent {
   /** Milliseconds since the epoch. */
   readonly at: number
   /** Prefix of the keys. */
   readonly prefix: string
-  /** Whether changes are told. */
+  /** Whether changes are reported. */
   readonly trusted: boolean
 }
 
@@ -172,7 +172,7 @@ export interface NearEvent {
  */
 export type RateLimitOutcome = 'allowed' | 'limited' | 'blocked' | 'local' | 'bypass'
 
-/** A rate limiter has decided about a call. */
+/** A rate limiter has decided on a call. */
 export interface RateLimitEvent {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -222,7 +222,7 @@ export interface CacheEvents {
   'redwell:connection': ConnectionEvent
   /** Unconfirmed invalidations were retried. */
   'redwell:retry': RetryEvent
-  /** Redis tells a near cache of changes from now on, or it does not. */
+  /** Redis has begun, or ceased, to report changes to a near cache. */
   'redwell:near': NearEvent
   /** A rate limiter has decided. */
   'redwell:ratelimit': RateLimitEvent

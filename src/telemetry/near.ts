@@ -1,8 +1,8 @@
 /** What the near cache of one application does. */
 export interface NearStats {
-  /** Whether Redis tells of every change at the moment; while it does not, the near cache is empty and left out. */
+  /** Whether Redis currently reports every change; while it does not, the near cache is empty and bypassed. */
   readonly trusted: boolean
-  /** How often that ended since the start: a lost connection, a failover. */
+  /** How often that ended since the start, such as by a lost connection or a failover. */
   readonly losses: number
   /** Lookups that it answered; they count as hits of their routes and namespaces as well. */
   readonly hits: number
@@ -10,7 +10,7 @@ export interface NearStats {
   readonly entries: number
   /** Bytes that entries and stamps of groups take. */
   readonly bytes: number
-  /** Entries that were read and not kept, because those that would have to go are asked for more often. */
+  /** Entries that were read and not kept, because those they would replace are requested more often. */
   readonly refused: number
 }
 

@@ -376,7 +376,7 @@ export function publishRetry(prefix: string, pending: number): void {
   channels.retry.publish({ at: Date.now(), prefix, result: pending === 0 ? 'confirmed' : 'failed', pending })
 }
 
-/** Redis tells a near cache of changes from now on, or it does not. */
+/** Redis has begun, or ceased, to report changes to a near cache. */
 export function publishNear(prefix: string, trusted: boolean): void {
   if (channels.near.hasSubscribers) channels.near.publish({ at: Date.now(), prefix, trusted })
 }

@@ -3,7 +3,7 @@ import { channels } from './events.js'
 /** Operations of sessions by outcome. */
 export type SessionStats = Readonly<Record<string, Readonly<Record<string, number>>>>
 
-/** Counts what becomes of sessions, and publishes it. Neither ids nor handles nor subjects reach it. */
+/** Counts the outcomes of session operations and publishes them. Neither ids nor handles nor subjects reach it. */
 export class SessionRecorder {
   #counts = new Map<string, Map<string, number>>()
 

@@ -198,7 +198,7 @@ const STEPS = 16
 /** From 1 µs to 2^27 µs, over two minutes; longer times count as that. */
 const POWERS = 28
 
-/** Latency quantiles in 4 kB, whatever is recorded. */
+/** Latency quantiles in 4 kB, however many events are recorded. */
 export class Histogram {
   /** Doubles: a busy process overflows 32 bits in a day. */
   readonly #counts = new Float64Array(STEPS * POWERS)

@@ -6,8 +6,8 @@ import { SessionRecorder } from './sessions.js'
 import type { CacheStats, OriginStats } from './stats.js'
 
 /**
- * Origins of one kind that are told apart. Further ones are counted as one, because some names are made from requests
- * (a mounted router's path) and must not grow without bound.
+ * Origins of one kind that are counted separately. Further ones are counted as one, because some names are made from
+ * requests (a mounted router's path) and must not grow without bound.
  */
 const ORIGINS_MAX = 1000
 

@@ -161,7 +161,7 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     expect(await reason('/products/1')).toBe('stale-while-revalidate')
     await page.getByRole('button', { name: 'Evict' }).click()
     await confirm(page, 'Evict')
-    await page.getByText('There is no such thing.').waitFor()
+    await page.getByText('Not found.').waitFor()
     expect(await reason('/products/1')).toBe('absent')
 
     await page.getByRole('link', { name: 'Groups' }).click()

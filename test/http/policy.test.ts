@@ -97,7 +97,7 @@ describe('options of a route', () => {
     ['private', { private: true }, 'private: needs `per`'],
     ['auth', { auth: 'keyed' }, "auth: 'keyed' needs `per`"],
     ['override', { override: 'all' }, 'override: needs `ttl`'],
-    ['cacheStatus', { cacheStatus: 'a b' }, "cacheStatus: 'a b' is no name for a cache"],
+    ['cacheStatus', { cacheStatus: 'a b' }, "cacheStatus: 'a b' is not a name for a cache"],
     ['etag', { etag: 'yes' }, "etag: 'yes' must be true or false"],
     ['targets', { targets: ['x y'] }, "targets: 'x y' is not the name of a header field"],
     ['preset', { preset: 'cdn' }, "preset: 'cdn' must be one of 'app', 'rfc9111'"],

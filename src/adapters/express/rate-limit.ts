@@ -14,8 +14,8 @@ type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unk
 export type ExpressRateLimit<P = Request['params']> = RateLimitInput<Request<P>>
 
 /**
- * Middleware that limits the requests of a route, or of everything after `app.use(rateLimit(…))`. Needs `redwell()` before
- * it. Throws OptionsError with every problem of the options.
+ * Middleware that limits the requests of a route, or of everything after `app.use(rateLimit(…))`. Needs `redwell()`
+ * before it. Throws OptionsError with every problem of the options.
  *
  * @example
  * app.post('/login', rateLimit({ rate: ['5/minute', '30/hour'], per: (req) => req.body.email }), handler)
@@ -40,7 +40,7 @@ export function rateLimit<P = Request['params']>(input: ExpressRateLimit<P>): Mi
   }
 }
 
-/** Mount paths of one router that are told apart. Beyond them its path has parameters that Express does not report. */
+/** Mount paths of one router that are distinguished. Beyond this number its path has parameters that Express does not report. */
 const MOUNTS_MAX = 8
 
 /** Mount paths by route, or by declaration for middleware. */

@@ -176,7 +176,7 @@ export class LimitInstaller implements OnModuleInit {
     const adapter: HttpAdapterHost['httpAdapter'] | null | undefined = this.#host.httpAdapter
     // An application context has none, a microservice null.
     if (adapter === undefined || adapter === null) return
-    // In one order, because limits of one route are told apart by it, and all processes have to agree.
+    // In a fixed order, because it distinguishes limits of one route, and all processes must agree.
     for (const [controller, handler] of declaredHandlers(this.#discovery)) {
       const own = limitOf(this.#reflector, controller, handler)
       if (own !== undefined) limitOn(this.#redis, own, nameOf(controller, handler))

@@ -1,6 +1,6 @@
 import { valueAt } from '../declarations.js'
 
-/** Told when something of the other end of a connection was read. */
+/** Called when the address or certificate of the connection's peer is read. */
 interface PeerReader {
   readPeer(member: string, value: unknown): void
 }
@@ -22,7 +22,7 @@ export function reportPeer(watch: PeerReader, member: string, value: unknown): v
   if (!isMuted) watch.readPeer(member, value)
 }
 
-/** What a connection tells of the client at its other end. */
+/** Properties of a connection that identify the client. */
 const MEMBERS = ['remoteAddress', 'authorized', 'getPeerCertificate', 'getPeerX509Certificate'] as const
 
 type Member = (typeof MEMBERS)[number]

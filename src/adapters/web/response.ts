@@ -158,8 +158,9 @@ interface Rest {
 }
 
 /**
- * The body of a response, if it is complete. A Response does not tell whether its body is a string or a stream, and the
- * cache must not wait for a stream: a body that cannot be read to its end within this turn of the event loop is one.
+ * The body of a response, if it is complete. A Response does not reveal whether its body is a string or a stream, and
+ * the cache must not wait for a stream: a body that cannot be read to its end within this turn of the event loop is
+ * one.
  */
 async function readBody({ body, headers }: Response): Promise<Buffer | Rest> {
   if (body === null) return Buffer.alloc(0)

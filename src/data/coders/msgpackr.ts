@@ -9,7 +9,7 @@ import type { Coder } from '../coder.js'
 
 /**
  * Records are defined in each message and shared with none: what is shared lives in the packer's memory, and another
- * process could not read what it was used for. Bytes are copied, because the entry belongs to everybody.
+ * process could not decode values that use it. Bytes are copied, because all readers share the entry.
  */
 const packr = new Packr({ useRecords: true, moreTypes: true, copyBuffers: true })
 
