@@ -27,12 +27,16 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
   const endAt = performance.now() + seconds * 1000
   const view = await LiveView.open(redis)
   const rates = new Rates()
+  let isAway = false
   try {
     while (!stopped.signal.aborted && performance.now() < endAt) {
       await pause(view.pauseMs, undefined, { signal: stopped.signal }).catch(() => {})
       const reports = await view.read().catch(onlyIfAway)
-      if (reports === undefined) note('Redis does not answer; waiting for it.', json)
-      else show(reports, rates.next(reports), json)
+      if (isAway !== (reports === undefined)) {
+        isAway = reports === undefined
+        process.stderr.write(isAway ? 'Redis does not answer; waiting for it.\n' : 'Redis answers again.\n')
+      }
+      if (reports !== undefined) show(reports, rates.next(reports), json)
     }
   } finally {
     view.close()
@@ -44,10 +48,6 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
 /** Redis may become unavailable and return while the command runs. */
 function onlyIfAway(error: unknown): undefined {
   if (!(error instanceof UnavailableError)) throw error
-}
-
-function note(text: string, json: boolean | undefined): void {
-  if (json !== true) process.stderr.write(`${text}\n`)
 }
 
 /** Lookups of a second, and the events that were not shown yet. */

@@ -29,7 +29,8 @@ type Listener = (event: string, data: unknown) => void
 export class Feed {
   readonly #listeners = new Set<Listener>()
   #running: AbortController | undefined
-  #last: unknown
+  /** What a page is shown when it opens. */
+  readonly #last = new Map<string, unknown>()
   #closed = false
 
   constructor(private readonly redis: Redis) {}
@@ -50,7 +51,7 @@ export class Feed {
       return () => {}
     }
     this.#listeners.add(listener)
-    if (this.#last !== undefined) listener('state', this.#last)
+    for (const [event, data] of this.#last) listener(event, data)
     this.#running ??= this.#start()
     return () => {
       this.#listeners.delete(listener)
@@ -69,7 +70,7 @@ export class Feed {
   #stop(): void {
     this.#running?.abort()
     this.#running = undefined
-    this.#last = undefined
+    this.#last.clear()
   }
 
   #start(): AbortController {
@@ -86,16 +87,26 @@ export class Feed {
         view ??= await LiveView.open(this.redis)
         const reports = await view.read()
         if (signal.aborted) break
-        this.#last = stateOf(reports)
-        this.#tell('state', this.#last)
+        this.#last.delete('away')
+        this.#keep('state', stateOf(reports))
         waitMs = view.pauseMs
       } catch (error) {
-        this.#tell('away', { message: error instanceof Error ? error.message : String(error) })
+        if (signal.aborted) break
+        this.#keep('away', { message: error instanceof Error ? error.message : String(error) })
       }
-      if (turn % HEALTH_EVERY === 0) this.#tell('health', await healthOf(this.redis))
+      if (turn % HEALTH_EVERY === 0) {
+        const health = await healthOf(this.redis)
+        if (!signal.aborted) this.#keep('health', health)
+      }
       await pause(waitMs, undefined, { signal, ref: false }).catch(() => {})
     }
     view?.close()
+  }
+
+  #keep(event: string, data: unknown): void {
+    this.#last.delete(event)
+    this.#last.set(event, data)
+    this.#tell(event, data)
   }
 
   #tell(event: string, data: unknown): void {

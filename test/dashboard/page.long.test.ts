@@ -53,9 +53,10 @@ interface Scene {
 
 let scenes = 0
 
-async function open(guard: DashboardOptions['guard'] = basicAuth(OPERATOR)): Promise<Scene> {
+async function open(guard: DashboardOptions['guard'] = basicAuth(OPERATOR), name?: string): Promise<Scene> {
   scenes += 1
-  const options = { url: server.url, prefix: `page-${scenes}`, logger: silentLogger, commandTimeout: '5s' } as const
+  const prefix = name ?? `page-${scenes}`
+  const options = { url: server.url, prefix, application: name, logger: silentLogger, commandTimeout: '5s' } as const
   const app = await buildShop({ ...options, trustRestarts: true, sessions: {} })
   onTestFinished(() => app.close())
   const panel = dashboard(app.redis, { guard })
@@ -74,24 +75,37 @@ async function traffic({ app }: Scene): Promise<void> {
   await app.redis.reporter.write()
 }
 
-/** A day of an application that warms up in the morning, and loses its cache at noon. */
+/** A day of an application that is busy in the evening, and whose cache an operator evicts in the afternoon. */
 async function yesterday({ app }: Scene): Promise<void> {
   const now = Date.now()
   const bucket = 300_000
-  for (let ago = 287; ago > 0; ago -= 1) {
-    const busy = 1 + Math.sin((Math.PI * (ago % 144)) / 144)
-    const lookups = Math.round(900 * busy + 40 * Math.sin(ago))
-    const share = ago > 140 ? 0.93 - 0.0002 * ago : Math.min(0.95, 0.4 + 0.012 * (140 - ago))
-    const hits = Math.round(share * lookups)
-    const name = 'GET /products/:id'
-    const counts = { hits, stale: Math.round(0.02 * lookups), misses: lookups - hits, bypasses: 3 }
-    await app.redis.history.add(now - ago * bucket, [{ kind: 'route', name, ...counts }])
+  const noise = (of: number): number => (Math.sin(12.9898 * of) * 43758.5453) % 1
+  for (let ago = 287; ago >= 0; ago -= 1) {
+    const busy = 1.1 + Math.sin((2 * Math.PI * (ago - 90)) / 288)
+    const lookups = Math.round(9000 * busy * (1 + 0.06 * noise(ago)))
+    const lost = ago > 110 ? 0 : 0.6 * 0.8 ** (110 - ago)
+    const hits = Math.round((0.945 - 0.02 * busy + 0.012 * noise(ago + 500) - lost) * lookups)
+    const stale = Math.round(0.02 * lookups)
+    const counts = { hits, stale, misses: lookups - hits - stale, bypasses: 3 }
+    await app.redis.history.add(now - ago * bucket, [{ kind: 'route', name: 'GET /products/:id', ...counts }])
   }
+}
+
+/** Requests for as long as the test runs. */
+function busy({ app }: Scene): void {
+  const seldom = [() => app.inject({ url: '/basket', headers: { cookie: 'a=1' } }), () => app.inject('/users/1')]
+  let turn = 0
+  const timer = setInterval(() => {
+    turn += 1
+    void app.inject(`/products/${(turn * turn) % 57}`)
+    if (turn % 9 === 0) void seldom[turn % 2]?.()
+  }, 40)
+  onTestFinished(() => clearInterval(timer))
 }
 
 async function visit(scene: Scene, page: Page, panel = 'overview'): Promise<void> {
   await page.goto(`${scene.origin}/admin/ops/#/${panel}`)
-  await page.getByText(/prefix page-\d+, live/).waitFor()
+  await page.getByText(/prefix (page-\d+|shop), live/).waitFor()
 }
 
 const confirm = (page: Page, action: string) =>
@@ -99,17 +113,27 @@ const confirm = (page: Page, action: string) =>
 
 const withOperator = { httpCredentials: OPERATOR, viewport: { width: 1200, height: 900 } }
 
+const FORMS = [
+  { name: 'light', ...withOperator },
+  { name: 'dark', ...withOperator, colorScheme: 'dark' as const },
+  { name: 'narrow', ...withOperator, viewport: { width: 360, height: 780 }, isMobile: true, hasTouch: true },
+]
+
+/** No violation of axe-core, and nothing that has to be scrolled sideways. */
+async function flawless(page: Page, where: string): Promise<void> {
+  const sideways = Number(await page.evaluate('document.documentElement.scrollWidth - innerWidth'))
+  expect({ where, violations: await violations(page), sideways: Math.max(0, sideways) }).toEqual({
+    ...{ where, violations: [], sideways: 0 },
+  })
+}
+
 describe.skipIf(noBrowser !== undefined)('the page', () => {
   test('every panel, in light and dark and on a phone, without a violation of axe-core or of its own policy', async () => {
-    const scene = await open()
+    const scene = await open(undefined, 'shop')
     await traffic(scene)
     await yesterday(scene)
-    const forms = [
-      { name: 'light', ...withOperator },
-      { name: 'dark', ...withOperator, colorScheme: 'dark' as const },
-      { name: 'narrow', ...withOperator, viewport: { width: 360, height: 780 }, isMobile: true, hasTouch: true },
-    ]
-    for (const { name, ...options } of forms) {
+    busy(scene)
+    for (const { name, ...options } of FORMS) {
       const { page, errors } = await openPage(browser, options)
       await visit(scene, page)
       for (const [title, panel] of Object.entries(PANELS)) {
@@ -121,14 +145,56 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
           await page.getByRole('button', { name: 'Look at everything' }).click()
           await page.getByRole('table', { name: 'Findings' }).waitFor()
         }
-        await scene.app.inject('/products/1')
-        expect(await violations(page)).toEqual([])
-        const sideways = Number(await page.evaluate('document.documentElement.scrollWidth - innerWidth'))
-        expect(`${name} ${title}: ${Math.max(0, sideways)}`).toBe(`${name} ${title}: 0`)
+        await flawless(page, `${name} ${title}`)
         await screenshot(page, `${title.toLowerCase().replace(' ', '-')}-${name}`)
       }
       expect(errors).toEqual([])
     }
+  }, 180_000)
+
+  test('so are its empty panels, its questions, what a reader sees, and all of it while Redis is away', async () => {
+    const scene = await open()
+    const reader = await open(() => 'read')
+    await traffic(reader)
+    const pages: { name: string; page: Page }[] = []
+    for (const { name, ...options } of FORMS) {
+      const { page } = await openPage(browser, options)
+      pages.push({ name, page })
+      for (const panel of Object.keys(PANELS).map((title) => title.toLowerCase().replace('rate ', ''))) {
+        await visit(scene, page, panel)
+        await expect.poll(() => page.locator('main').innerText()).not.toMatch(/Looking|Reading|Asking|Waiting/)
+        await flawless(page, `${name} empty ${panel}`)
+      }
+      await visit(scene, page, 'groups')
+      await page.getByRole('button', { name: 'Evict everything' }).click()
+      await page.locator('dialog').waitFor()
+      await flawless(page, `${name} question`)
+      await screenshot(page, `question-${name}`)
+      await visit(reader, page, 'groups')
+      await page.getByText('You may look, and not change.').waitFor()
+      await flawless(page, `${name} reader`)
+    }
+    const panels = ['overview', 'routes', 'entries', 'groups', 'limits', 'sessions?subject=ann', 'health']
+    await server.kill()
+    try {
+      for (const { name, page } of pages)
+        for (const panel of panels) {
+          await page.evaluate(`location.hash = '#/${panel}'`)
+          await page.getByText('Redis does not answer').waitFor({ timeout: 20_000 })
+          await expect.poll(() => page.locator('main').innerText()).not.toMatch(/Looking|Reading|Asking/)
+          expect(await page.getByText(/^No (entries|groups|sessions)\.$/).count()).toBe(0)
+          await flawless(page, `${name} away ${panel}`)
+          await screenshot(page, `away-${panel.replace(/\?.*/, '')}-${name}`)
+        }
+      // What could not be asked for is there by itself when Redis is.
+      for (const { page } of pages) {
+        await page.evaluate(`location.hash = '#/entries'`)
+        await page.getByText('Not known.').waitFor()
+      }
+    } finally {
+      await server.start()
+    }
+    for (const { page } of pages) await page.getByRole('link', { name: '/products/1', exact: true }).waitFor()
   }, 180_000)
 
   test('every button does what it says', async () => {
@@ -226,7 +292,10 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
   test('what happens is shown as it happens', async () => {
     const scene = await open()
     const { page } = await openPage(browser, withOperator)
-    await visit(scene, page)
+    await visit(scene, page, 'health')
+    // It listens from its first report on.
+    await page.getByRole('table', { name: 'Processes' }).waitFor()
+    await page.getByRole('link', { name: 'Overview' }).click()
     await scene.app.inject('/products/77')
     await page.getByRole('link', { name: '/products/77' }).waitFor()
     await scene.app.redis.cache.deleteGroup('products')
@@ -282,13 +351,26 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     await page.keyboard.press('Enter')
     await page.getByRole('button', { name: 'Evict products' }).waitFor()
     expect(await page.evaluate('document.activeElement?.tagName')).toBe('MAIN')
+    const reason = async () => (await scene.app.redis.cache.explain({ url: '/products/1' })).reason
+    const label = () => page.evaluate('document.activeElement?.getAttribute("aria-label")')
     await page.getByRole('button', { name: 'Evict products' }).focus()
+    // Whoever presses Enter twice has evicted nothing.
+    for (const key of ['Enter', 'Escape']) {
+      await page.keyboard.press('Enter')
+      await page.locator('dialog').waitFor()
+      expect(await focused()).toBe('Cancel')
+      await page.keyboard.press(key)
+      await page.locator('dialog').waitFor({ state: 'hidden' })
+      expect(await label()).toBe('Evict products')
+    }
+    expect(await reason()).toBe('fresh')
     await page.keyboard.press('Enter')
     await page.locator('dialog').waitFor()
     await tabTo('Evict')
     await page.keyboard.press('Enter')
     await page.getByText('Evict: done.').waitFor()
-    expect((await scene.app.redis.cache.explain({ url: '/products/1' })).reason).toBe('absent')
+    expect(await reason()).toBe('absent')
+    expect(await label()).toBe('Evict products')
   })
 
   test('who may only look has no buttons that change', async () => {

@@ -1,7 +1,7 @@
 import { html, render, useEffect, useRef, useState } from './htm-preact.js'
 import { ask } from './api.js'
 import { short } from './format.js'
-import { Confirm, Problem, useAnswer } from './parts.js'
+import { Confirm, Problem, Returns, useAnswer } from './parts.js'
 import { Entries, Groups, Overview, Routes } from './panels.js'
 import { Explain, Health, Limits, Sessions } from './more-panels.js'
 
@@ -24,7 +24,7 @@ const RECONNECT_MS = 3000
 function useLive() {
   const [live, set] = useState({
     ...{ totals: null, processes: null, health: null, events: [], rate: null, rates: new Map(), minute: 0 },
-    ...{ connected: false, away: null },
+    ...{ connected: false, away: null, returns: 0 },
   })
   useEffect(() => {
     let [source, timer] = []
@@ -60,6 +60,7 @@ function stateAfter(before, { at, totals, processes, events }) {
   const news = events.filter((event) => event.at > (before.newest ?? 0))
   return {
     ...{ at, totals, processes, away: null, connected: true },
+    returns: before.away === null ? before.returns : before.returns + 1,
     minute: Math.floor(at / 60_000),
     rate: before.totals === null ? null : rateOf(totals.all.lookups, before.totals.all.lookups),
     rates: new Map(totals.origins.map((origin) => [origin.name, rateOf(origin.lookups, known.get(origin.name))])),
@@ -123,28 +124,35 @@ function Page() {
           (error) => say(short(error.message)),
         ),
     })
-  const names = Object.keys(PANELS).filter(
-    (name) => name !== 'sessions' || about.value?.sessions !== false || panel === 'sessions',
-  )
   return html`<a class="skip" href="#page" onClick=${(event) => (event.preventDefault(), main.current.focus())}
       >Skip to content</a
     >
-    <header>
-      <strong>redwell</strong>
-      <nav aria-label="Panels">
-        ${names.map((name) => html`<a href=${`#/${name}`} aria-current=${name === panel ? 'page' : undefined}>${PANELS[name][0]}</a>`)}
-      </nav>
-      <span class="live" role="status">${statusOf(live, about.value)}</span>
-    </header>
+    <${Header} live=${live} panel=${panel} about=${about.value} />
     <main ref=${main} tabindex="-1">
       <h1>${title}</h1>
       <${Problem} text=${about.problem} />
       ${live.away !== null && html`<p class="note problem" role="alert">Redis does not answer: ${short(live.away)} The numbers below are the last known.</p>`}
       ${about.value !== null && !about.value.mayChange && html`<p class="note">You may look, and not change.</p>`}
-      ${about.value !== null && html`<${Panel} ...${{ live, query, go, act, about: about.value }} />`}
+      <${Returns.Provider} value=${live.returns}>
+        ${about.value !== null && html`<${Panel} ...${{ live, query, go, act, about: about.value }} />`}
+      <//>
     </main>
     <${Confirm} question=${question} onClose=${() => askFirst(null)} />
     <div class="toast" role="status">${toast}</div>`
+}
+
+function Header({ live, panel, about }) {
+  const names = Object.keys(PANELS).filter(
+    (name) => name !== 'sessions' || about?.sessions !== false || panel === 'sessions',
+  )
+  const isLive = live.connected && live.away === null
+  return html`<header>
+    <strong>redwell</strong>
+    <nav aria-label="Panels">
+      ${names.map((name) => html`<a href=${`#/${name}`} aria-current=${name === panel ? 'page' : undefined}>${PANELS[name][0]}</a>`)}
+    </nav>
+    <span class=${`live ${isLive ? '' : 'off'}`} role="status">${statusOf(live, about)}</span>
+  </header>`
 }
 
 function statusOf({ connected, away }, about) {

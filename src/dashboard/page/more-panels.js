@@ -1,7 +1,7 @@
 import { html, useState } from './htm-preact.js'
 import { ask, change } from './api.js'
 import { bytes, count, duration, millis, short, time, visible } from './format.js'
-import { Grid, More, Problem, Search, Words, useAnswer, useList } from './parts.js'
+import { Grid, More, Problem, Search, UNKNOWN, Words, emptyOf, useAnswer, useList } from './parts.js'
 
 /** What rate limits have counted. */
 export function Limits({ query, go, act, about, live }) {
@@ -53,10 +53,10 @@ export function Limits({ query, go, act, about, live }) {
       <${Grid}
         label="What is counted"
         rows=${list.items}
-        empty=${list.busy ? 'Looking …' : 'Nothing is counted.'}
+        empty=${emptyOf(list, 'Nothing is counted.')}
         columns=${about.mayChange ? [...columns, button] : columns}
       />
-      <${More} list=${list} what="identities" />
+      <${More} list=${list} what=${['identity', 'identities']} />
     </section>`
 }
 
@@ -142,7 +142,7 @@ export function Sessions({ query, go, act, about }) {
         <${Grid}
           label="Sessions"
           rows=${items}
-          empty="No sessions."
+          empty=${found.problem === null ? 'No sessions.' : UNKNOWN}
           columns=${about.mayChange ? [...SESSION_COLUMNS, button] : SESSION_COLUMNS}
         />
         ${about.mayChange && items.length > 0 && html`<div class="buttons"><button type="button" onClick=${all}>End all …</button></div>`}

@@ -1,19 +1,18 @@
 import { html, useState } from './htm-preact.js'
 import { ask, change } from './api.js'
 import { bytes, count, duration, millis, percent, short, sumOf, time, visible } from './format.js'
-import { Chart, Grid, More, Problem, Reasons, Search, useAnswer, useList } from './parts.js'
+import { Grid, History, More, Problem, Reasons, Search, emptyOf, useAnswer, useList } from './parts.js'
 
 const STALE_CLASS = 'dim'
 
 /** Numbers of the whole application, its day, and what happens now. */
 export function Overview({ live, about }) {
-  const history = useAnswer(() => ask('history'), live.minute)
+  const history = useAnswer(() => ask('history'), '', live.minute)
   const { totals, events, health } = live
   return html`<${Tiles} totals=${totals} live=${live} health=${health} />
     <section class="card">
       <h2>Answers from the cache, last 24 hours</h2>
-      <${Problem} text=${history.problem} />
-      <${Chart} history=${history.value} title="Share of lookups answered from the cache, last 24 hours" />
+      <${History} answer=${history} title="Share of lookups answered from the cache, last 24 hours" />
     </section>
     ${
       totals !== null &&
@@ -50,7 +49,7 @@ function Tiles({ totals, live, health }) {
   const all = totals?.all
   const tiles = [
     ['From the cache', all === undefined ? '…' : percent(all.hitRatio)],
-    ['Lookups a second', live.rate === null ? '…' : live.rate.toFixed(1)],
+    ['Lookups/s', live.rate === null ? '…' : live.rate.toFixed(1)],
     ['p99 of decisions', all === undefined || all.latency === null ? '-' : millis(all.latency.p99Ms)],
     ['Processes', totals === null ? '…' : totals.processes],
     ['Redis', health === null ? '…' : html`<span class=${health.status}>${health.status}</span>`],
@@ -84,7 +83,7 @@ export function Routes({ live, about, query }) {
               html`<a class="long" href=${`#/routes?name=${encodeURIComponent(name)}`}>${short(name)}</a>`,
           },
           { name: 'Lookups', number: true, cell: ({ lookups }) => count(lookups) },
-          { name: 'A second', number: true, cell: (origin) => (live.rates.get(origin.name) ?? 0).toFixed(1) },
+          { name: 'Lookups/s', number: true, cell: (origin) => (live.rates.get(origin.name) ?? 0).toFixed(1) },
           { name: 'From cache', number: true, cell: ({ hitRatio }) => percent(hitRatio) },
           { name: 'Stale', number: true, cell: ({ stale }) => count(stale) },
           { name: 'Misses', number: true, cell: ({ misses }) => count(sumOf(misses)) },
@@ -102,14 +101,14 @@ export function Routes({ live, about, query }) {
 }
 
 function Route({ origin, words, minute }) {
-  const history = useAnswer(() => ask('history', { origin: origin.name }), `${origin.name} ${minute}`)
+  const history = useAnswer(() => ask('history', { origin: origin.name }), origin.name, minute)
   const { stores, fenced, failedStores, collapsed, waits, refreshes, staleIfError } = origin
   const numbers = {
     stored: count(stores),
-    'not stored: invalidated meanwhile': count(fenced),
+    'invalidated meanwhile': count(fenced),
     'failed to store': count(failedStores),
     collapsed: count(collapsed),
-    'waited for another run': count(waits),
+    waited: count(waits),
     refreshed: count(refreshes),
     'stale on error': count(staleIfError),
     'bytes served': bytes(origin.bytes.served),
@@ -117,8 +116,7 @@ function Route({ origin, words, minute }) {
   }
   return html`<section class="card">
       <h2>${visible(origin.name)}</h2>
-      <${Problem} text=${history.problem} />
-      <${Chart} history=${history.value} title=${`Share answered from the cache, ${short(origin.name)}`} />
+      <${History} answer=${history} title=${`Share answered from the cache, ${short(origin.name)}`} />
       <dl class="numbers">
         ${Object.entries(numbers).map(
           ([name, value]) =>
@@ -155,7 +153,7 @@ export function Entries({ query, go, act, about }) {
       <${Grid}
         label="Entries"
         rows=${list.items}
-        empty=${list.busy ? 'Looking …' : 'No entries.'}
+        empty=${emptyOf(list, 'No entries.')}
         columns=${[
           {
             name: 'Key',
@@ -180,7 +178,7 @@ export function Entries({ query, go, act, about }) {
           },
         ]}
       />
-      <${More} list=${list} what="entries" />
+      <${More} list=${list} what=${['entry', 'entries']} />
     </section>`
 }
 
@@ -311,10 +309,10 @@ export function Groups({ query, go, act, about }) {
       <${Grid}
         label="Groups and namespaces"
         rows=${list.items}
-        empty=${list.busy ? 'Looking …' : 'No groups.'}
+        empty=${emptyOf(list, 'No groups.')}
         columns=${about.mayChange ? [...columns, buttons] : columns}
       />
-      <${More} list=${list} what="groups" />
+      <${More} list=${list} what=${['group', 'groups']} />
       ${about.mayChange && html`<${EvictAll} act=${act} prefix=${about.prefix} />`}
     </section>
     <p class=${STALE_CLASS}>

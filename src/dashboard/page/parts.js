@@ -1,4 +1,4 @@
-import { html, useEffect, useRef, useState } from './htm-preact.js'
+import { createContext, html, useContext, useEffect, useRef, useState } from './htm-preact.js'
 import { clock, count, percent, short, sumOf, visible } from './format.js'
 
 /** Characters of a cell from which on it may break within a word. */
@@ -74,9 +74,15 @@ function wordsOf(text = '') {
 /** The least that a chart shows. */
 const CHART_LEAST_MS = 3_600_000
 
+/** A history as it was last read, and why there is no newer one. */
+export function History({ answer: { value, problem }, title }) {
+  return html`<${Problem} text=${problem} />
+    ${value === null && problem === null && html`<p class="dim">Reading the history …</p>`}
+    ${value !== null && html`<${Chart} history=${value} title=${title} />`}`
+}
+
 /** Hit ratio as a line and lookups as bars, with the same numbers as a table. */
-export function Chart({ history, title }) {
-  if (history === null) return html`<p class="dim">Reading the history …</p>`
+function Chart({ history, title }) {
   const { to, stepMs, points } = history
   if (points.length === 0)
     return html`<p class="dim">No lookups in the last 24 hours. Processes add theirs once a minute.</p>`
@@ -103,16 +109,17 @@ export function Chart({ history, title }) {
     />`
   }
   return html`<figure>
-    <div class="plot" aria-hidden="true"><span>100 %</span><span>50 %</span><span>0 %</span></div>
-    <svg class="chart" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=${title}>
-      ${[0, 50, 100].map((y) => html`<line class="rule" x1="0" x2="1000" y1=${y} y2=${y} />`)} ${points.map(bar)}
-      <polyline class="line" points=${line.join(' ')} />
-    </svg>
-    <div class="scale">
-      <span>${clock(from)}</span
-      ><span class="legend">line: from the cache; bars: lookups, at most ${count(most)} in five minutes</span
-      ><span>${clock(to)}</span>
+    <div class="plot">
+      <div class="axis" aria-hidden="true"><span>100 %</span><span>50 %</span><span>0 %</span></div>
+      <svg class="chart" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=${title}>
+        ${[0, 50, 100].map((y) => html`<line class="rule" x1="0" x2="1000" y1=${y} y2=${y} />`)} ${points.map(bar)}
+        <polyline class="line" points=${line.join(' ')} />
+      </svg>
+      <div class="scale">
+        ${[0, 0.25, 0.5, 0.75, 1].map((part) => html`<span>${clock(from + part * (to - from))}</span>`)}
+      </div>
     </div>
+    <figcaption>Line: share from the cache. Bars: lookups, at most ${count(most)} in five minutes.</figcaption>
     <details>
       <summary>The same as a table</summary>
       <${Grid}
@@ -136,21 +143,37 @@ function countsOf({ hits, stale, misses, bypasses }) {
   return { hits, stale, misses, bypasses }
 }
 
-/** What asking returns; asks again when `key` changes. `again` asks once more. */
-export function useAnswer(askIt, key) {
-  const [answer, set] = useState({ value: null, problem: null })
+/** How often Redis has come back: what failed meanwhile is asked once more. */
+export const Returns = createContext(0)
+
+/** Runs `again` when Redis has come back, where there is a problem. */
+function useReturn(problem, again) {
+  const returns = useContext(Returns)
+  useEffect(() => {
+    if (problem !== null) again()
+  }, [returns])
+}
+
+/**
+ * What asking returns; asks again when `key` or `time` changes. `again` asks once more. A problem leaves the last answer
+ * to the same question.
+ */
+export function useAnswer(askIt, key, time) {
+  const [answer, set] = useState({ value: null, problem: null, key })
   const [turn, again] = useState(0)
   useEffect(() => {
     let live = true
     askIt().then(
-      (value) => live && set({ value, problem: null }),
-      (error) => live && set({ value: null, problem: error.message }),
+      (value) => live && set({ value, problem: null, key }),
+      ({ message }) => live && set((last) => ({ value: last.key === key ? last.value : null, problem: message, key })),
     )
     return () => {
       live = false
     }
-  }, [key, turn])
-  return { ...answer, again: () => again((before) => before + 1) }
+  }, [key, time, turn])
+  const once = () => again((before) => before + 1)
+  useReturn(answer.problem, once)
+  return { ...answer, again: once }
 }
 
 /** A problem that keeps a part of the page from being shown. */
@@ -158,7 +181,7 @@ export function Problem({ text }) {
   return text === null ? null : html`<p class="note problem" role="alert">${short(text)}</p>`
 }
 
-/** A dialog that asks before something is destroyed: `{ text, action, run }`. Escape and Cancel close it. */
+/** A dialog that asks before something is destroyed: `{ text, action, run }`. Escape and Cancel, which has the focus, close it. */
 export function Confirm({ question, onClose }) {
   const dialog = useRef(null)
   useEffect(() => {
@@ -173,9 +196,17 @@ export function Confirm({ question, onClose }) {
     <h2 id="question">${question === null ? '' : short(question.text)}</h2>
     <div class="buttons">
       <button type="button" class="main" onClick=${act}>${question?.action ?? ''}</button>
-      <button type="button" onClick=${onClose}>Cancel</button>
+      <button type="button" autofocus onClick=${onClose}>Cancel</button>
     </div>
   </dialog>`
+}
+
+/** In the place of rows that could not be asked for. */
+export const UNKNOWN = 'Not known.'
+
+/** What a list without rows says. */
+export function emptyOf({ busy, problem }, none) {
+  return busy ? 'Looking …' : problem === null ? none : UNKNOWN
 }
 
 /** Items that a button for more adds, at least: a search through many keys goes on until it has so many, or is stopped. */
@@ -185,8 +216,10 @@ const STEP = 50
 export function useList(askPage, search, idOf) {
   const [state, set] = useState({ items: [], cursor: undefined, examined: 0, problem: null, busy: true })
   const current = useRef(0)
-  const read = async (before, id) => {
-    set({ ...before, busy: true })
+  const read = async (before) => {
+    const id = (current.current += 1)
+    // A list that begins anew shows its old rows until there are others: what has the focus stays.
+    set((shown) => ({ ...shown, busy: true }))
     try {
       let next = before
       do {
@@ -205,13 +238,10 @@ export function useList(askPage, search, idOf) {
       } while (next.items.length < before.items.length + STEP && next.cursor !== null)
       set({ ...next, busy: false })
     } catch (error) {
-      if (current.current === id) set({ ...before, problem: error.message, busy: false })
+      if (current.current === id) set((shown) => ({ ...shown, problem: error.message, busy: false }))
     }
   }
-  const restart = () => {
-    current.current += 1
-    void read({ items: [], cursor: undefined, examined: 0, problem: null, busy: true }, current.current)
-  }
+  const restart = () => void read({ items: [], cursor: undefined, examined: 0 })
   const stop = () => {
     current.current += 1
     set((now) => ({ ...now, busy: false }))
@@ -222,16 +252,19 @@ export function useList(askPage, search, idOf) {
       current.current += 1
     }
   }, [search])
-  return { ...state, restart, stop, more: () => void read(state, (current.current += 1)) }
+  useReturn(state.problem, restart)
+  return { ...state, restart, stop, more: () => void read(state) }
 }
 
-export function More({ list, what }) {
-  const found = `${count(list.items.length)} ${what}, ${count(list.examined)} keys looked at`
+/** `what`: the word for one item, and for several. SCAN says how many keys a step looks at only roughly. */
+export function More({ list, what: [one, several] }) {
+  const found = `${count(list.items.length)} ${list.items.length === 1 ? one : several}`
+  const looked = `${found}, about ${count(list.examined)} keys looked at`
   return html`<div class="buttons">
     ${list.busy && list.examined > 0 && html`<button type="button" onClick=${list.stop}>Stop</button>`}
     ${!list.busy && list.cursor !== null && list.cursor !== undefined && html`<button type="button" onClick=${list.more}>More</button>`}
     <span class="dim" role="status"
-      >${list.busy ? `Looking: ${found} …` : list.cursor === null ? `${found}: all` : found}</span
+      >${list.busy ? `Looking: ${looked} …` : list.cursor === null ? `${found}: all` : looked}</span
     >
   </div>`
 }
