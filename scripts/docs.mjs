@@ -20,7 +20,7 @@ if (process.argv.includes('dev')) {
   tool('vitepress/bin/vitepress.js', 'dev', '.')
 } else {
   say('spelling')
-  tool('cspell/bin.mjs', '--no-progress', '--no-summary', '--config', 'cspell.json', '..')
+  tool('cspell/bin.mjs', '--no-progress', '--no-summary', '--config', 'cspell.json')
   say('workflows')
   await lintWorkflows()
   say('API reference')

@@ -180,7 +180,7 @@ export const HTTP_OPTIONS = {
    */
   cacheStatus: new Option<string | false, string | false>(checkCacheName, false, 'redwell'),
   /**
-   * The longest lifetime that clients and other caches are told, where the route's own `ttl` is sent. `0` sends
+   * The longest lifetime that clients and other caches receive, where the route's own `ttl` is sent. `0` sends
    * `max-age=0, must-revalidate`: they keep the response and ask each time whether its `ETag` still holds. Default: the
    * lifetime.
    */

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-const PAGE = readFileSync(join(ROOT, 'docs/decisions/0011-sessions.md'), 'utf8')
+const PAGE = readFileSync(join(ROOT, 'docs/decisions/0013-sessions.md'), 'utf8')
 
 /** Files of tests in the table, each followed by what their tests are called. */
 const REFERENCES = Array.from(
