@@ -133,8 +133,7 @@ export class Dashboard<Native = unknown> {
       return json({ problem: 'Only GET is allowed.' }, 405, { allow: 'GET, HEAD' })
     const name = file === '' ? 'index.html' : file
     const asset = Object.hasOwn(assets, name) ? assets[name] : undefined
-    if (asset === undefined)
-      return file.includes('.') ? json({ problem: 'Not found.' }, 404) : withSlash(file)
+    if (asset === undefined) return file.includes('.') ? json({ problem: 'Not found.' }, 404) : withSlash(file)
     const fields = { ...HEADERS, 'content-type': asset.type, 'cache-control': 'no-cache', etag: asset.etag }
     if (request.headers.get('if-none-match') === asset.etag) return new Response(null, { status: 304, headers: fields })
     return new Response(asset.text, { headers: fields })

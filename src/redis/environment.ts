@@ -46,7 +46,9 @@ export function ownVariables(env: Environment, warnings: string[]): Environment 
 export function misspelt(env: Environment, asked: ReadonlySet<string>): readonly string[] {
   return Object.keys(env).flatMap((name) => {
     const meant = name.startsWith('REDIS_') && !asked.has(name) ? nearestName(name, [...asked]) : undefined
-    return meant === undefined ? [] : [`redwell: ${name} is ignored, because it is not a setting; did you mean ${meant}?`]
+    return meant === undefined
+      ? []
+      : [`redwell: ${name} is ignored, because it is not a setting; did you mean ${meant}?`]
   })
 }
 

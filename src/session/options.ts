@@ -228,7 +228,9 @@ function textOf(
     if (value === undefined || value === null || value === '' || Number.isNaN(value)) return undefined
     if (typeof value === 'string') return value
     if (typeof value === 'number' || typeof value === 'bigint') return String(value)
-    throw new OptionsError(WHERE, [`${where}: ${describeValue(value)} does not identify a user; it must be a string or a number`])
+    throw new OptionsError(WHERE, [
+      `${where}: ${describeValue(value)} does not identify a user; it must be a string or a number`,
+    ])
   }
 }
 
