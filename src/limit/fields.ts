@@ -44,7 +44,8 @@ export function rateLimitFields(
     for (const { name, limit, window, remaining, nextAfter } of policies) {
       const separator = quotas === '' ? '' : ', '
       quotas += `${separator}"${name}";q=${limit};w=${seconds(window)}`
-      states += `${separator}"${name}";r=${remaining};t=${seconds(nextAfter)}`
+      // A window is closed at both ends, so that its first unit is back a millisecond after its length.
+      states += `${separator}"${name}";r=${remaining};t=${Math.min(seconds(nextAfter), seconds(window))}`
     }
     fields.push(['RateLimit-Policy', quotas], ['RateLimit', states])
   }

@@ -3,9 +3,15 @@ import { isIP } from 'node:net'
 /** One customer of an IPv6 network usually has a whole /64, so single addresses would be no limit at all (RFC 6177). */
 export const IPV6_SUBNET = 64
 
+/** Some proxies add the port to the address that they forward: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
+const WITH_PORT = /^(?:(\d+\.\d+\.\d+\.\d+):\d+|\[([^\]]+)\](?::\d+)?)$/
+
 /** The identity of a client's address: IPv4 as it is, IPv6 by its subnet. Undefined where it is no address. */
-export function addressIdentity(address: string | undefined, subnet: number = IPV6_SUBNET): string | undefined {
-  if (address === undefined) return undefined
+export function addressIdentity(given: string | undefined, subnet: number = IPV6_SUBNET): string | undefined {
+  if (given === undefined) return undefined
+  if (isIP(given) === 4) return given
+  const [, ipv4, ipv6] = WITH_PORT.exec(given) ?? []
+  const address = ipv4 ?? ipv6 ?? given
   if (isIP(address) === 4) return address
   const plain = address.replace(/%.*$/, '')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]

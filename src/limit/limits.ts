@@ -1,3 +1,4 @@
+import { OptionsError } from '../errors.js'
 import { type Logger } from '../logger.js'
 import type { Connection } from '../redis/connection.js'
 import type { RateLimitHeaders } from './fields.js'
@@ -7,6 +8,7 @@ import type { LimitState } from './limit-state.js'
 import { type LimiterPolicy, type RateLimiterOptions, resolveLimiter } from './options.js'
 import { type LimiterContext, RateLimiter } from './rate-limiter.js'
 import { type DeclaredLimit, limiterOptions, ROUTE_LIMIT_NAMES, type RouteLimit } from './route-limit.js'
+import type { Algorithm } from './window.js'
 
 /** What limiters take from the settings (`REDIS_RATE_LIMIT_…`). */
 export interface LimitDefaults {
@@ -43,6 +45,7 @@ export class Limits {
       prefix: defaults.prefix,
       store: connection === undefined ? new MemoryLimitStore(now) : new RedisLimitStore(connection),
       telemetry,
+      warn: (message) => logger.warn(message),
       forget: (key) => messages.forget(key),
       onForget: (listener) => messages.onForget(listener),
     }
@@ -71,7 +74,8 @@ export class Limits {
 
   /** Throws OptionsError with every problem. The same name and options are the same limiter. */
   limiter(name: string, options: RateLimiterOptions): RateLimiter {
-    return this.#limiter(name, resolveLimiter(`options of rateLimiter('${name}')`, options, this.#defaults.failClosed))
+    const where = `options of rateLimiter('${name}')`
+    return this.#limiter(where, name, resolveLimiter(where, options, this.#defaults.failClosed))
   }
 
   /** The limit of a route. `route`: method and template, the default scope. */
@@ -91,14 +95,28 @@ export class Limits {
       this.#defaults.failClosed,
       ROUTE_LIMIT_NAMES,
     )
-    return declared.bind(this.#limiter(scope, policy), { headers: this.#defaults.headers, namePrefix })
+    return declared.bind(this.#limiter(declared.where, scope, policy), { headers: this.#defaults.headers, namePrefix })
   }
 
-  #limiter(name: string, policy: LimiterPolicy): RateLimiter {
+  #limiter(where: string, name: string, policy: LimiterPolicy): RateLimiter {
     const id = JSON.stringify([name, policy])
-    let limiter = this.#limiters.get(id)
-    if (limiter === undefined) this.#limiters.set(id, (limiter = new RateLimiter(this.#context, name, policy)))
+    const known = this.#limiters.get(id)
+    if (known !== undefined) return known
+    this.#expectAlgorithm(where, name, policy.algorithm)
+    const limiter = new RateLimiter(this.#context, name, policy)
+    this.#limiters.set(id, limiter)
     return limiter
+  }
+
+  /** Counts of one algorithm say nothing to another, which would begin anew with each change. */
+  #expectAlgorithm(where: string, name: string, algorithm: Algorithm): void {
+    const other = [...this.#limiters.values()].find(
+      ({ name: own, policy }) => own === name && policy.algorithm !== algorithm,
+    )
+    if (other === undefined) return
+    throw new OptionsError(where, [
+      `algorithm: what is counted as '${name}' is counted by '${other.policy.algorithm}' elsewhere; use the same one, or another scope`,
+    ])
   }
 
   #scopeOf(declared: DeclaredLimit<never>, route: string): string {

@@ -8,7 +8,7 @@ import { type LimitCall, type LimitReply, type LimitStore, MemoryLimitStore } fr
 import { costProblem, type LimiterPolicy } from './options.js'
 import type { Rate } from './rate.js'
 import { Refusals } from './refusals.js'
-import { type RateLimitVerdict, verdictOf } from './verdict.js'
+import { bannedFor, type RateLimitVerdict, verdictOf } from './verdict.js'
 
 /** Whom a limiter counts: a user's id, an API key, an address. The number 1 and the string '1' are the same identity. */
 export type Identity = string | number | bigint
@@ -28,6 +28,7 @@ export interface LimiterContext {
   readonly prefix: string
   readonly store: LimitStore
   readonly telemetry: LimitRecorder
+  readonly warn: (message: string) => void
   /** Makes other processes discard what they remember of a key. */
   readonly forget: (key: string) => void
   /** Calls the listener when another process discards a key, or with undefined when such a message may have been lost. */
@@ -74,6 +75,7 @@ export class RateLimiter {
   readonly #nameHead: string
   readonly #signature: string
   #listens = false
+  readonly #told = new Set<string>()
 
   /** @internal Use `redis.rateLimiter`. */
   constructor(context: LimiterContext, name: string, policy: LimiterPolicy) {
@@ -221,7 +223,7 @@ export class RateLimiter {
     if (reply.allowed) return verdictOf(used, reply.outcomes, undefined, source)
     const banMs = reply.bannedUntil - reply.now
     if (banMs <= 0) return verdictOf(used, reply.outcomes, 'limited', source)
-    return { ...verdictOf(used, reply.outcomes, 'banned', away ? 'local' : 'blocked'), retryAfter: banMs / 1000 }
+    return bannedFor(banMs / 1000, verdictOf(used, reply.outcomes, 'banned', away ? 'local' : 'blocked'))
   }
 
   /** With `ban`, refusals count, so they are sent to the store until the ban begins. */
@@ -246,9 +248,35 @@ export class RateLimiter {
     this.#refusals.add(key, this.#signatureOf(rates), cost, verdict, sentAt, forMs)
   }
 
-  /** @internal Records a request without an identity. */
-  unidentified(): void {
-    this.#context.telemetry.record(this.name, 'bypass', 0, performance.now())
+  /**
+   * @internal A request of which nobody knows whom to count: as if Redis were unavailable, and with `local` by its address,
+   * so that a client cannot escape by leaving out what names it. Undefined: it passes.
+   */
+  unidentified(
+    address: string | undefined,
+    { cost = 1, rates = this.policy.rates }: HitOptions,
+  ): RateLimitVerdict | undefined {
+    const since = performance.now()
+    const { whenUnavailable } = this.policy
+    this.warnOnce(
+      `got a request without an identity: \`per\` returned nothing, or the client's address is no IP address. Such requests are treated as if Redis were unavailable (whenUnavailable: '${whenUnavailable}').`,
+    )
+    if (whenUnavailable === 'allow' || (whenUnavailable === 'local' && address === undefined)) {
+      this.#context.telemetry.record(this.name, 'bypass', 0, since)
+      return undefined
+    }
+    const key = this.#keyOf(`?${address}`)
+    const call = this.#call('hit', cost, this.#shareOf(rates))
+    const verdict: ChargedVerdict = this.#verdict(this.#local.run(key, call), rates, this.#local)
+    if (verdict.allowed) verdict[CHARGED] = { key, cost, at: undefined, rates, store: this.#local }
+    return this.#record(verdict, since)
+  }
+
+  /** @internal Warns once of each cause. */
+  warnOnce(problem: string): void {
+    if (this.#told.has(problem)) return
+    this.#told.add(problem)
+    this.#context.warn(`redwell: the rate limit of ${this.name} ${problem}`)
   }
 
   /** @internal An operator has reset a key, of this limiter or another. */

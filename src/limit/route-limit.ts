@@ -4,8 +4,8 @@ import { rateLimitFields, type Field, type RateLimitHeaders, type Refusal, refus
 import { addressIdentity, IPV6_SUBNET } from './identity.js'
 import { costProblem, type RateLimiterOptions, resolveLimiter } from './options.js'
 import { parseRates, type Rate, type RateInput } from './rate.js'
-import type { Identity, RateLimiter } from './rate-limiter.js'
-import { type RateLimitVerdict, verdictOf } from './verdict.js'
+import type { HitOptions, Identity, RateLimiter } from './rate-limiter.js'
+import type { RateLimitVerdict } from './verdict.js'
 
 /** The response, as `countWhen` receives it. */
 export interface LimitedResponse {
@@ -22,7 +22,8 @@ export interface RateLimitOptions<Req> extends Omit<RateLimiterOptions, 'rate'> 
     | ((request: Req) => MaybePromise<RateInput | readonly RateInput[] | undefined>)
   /**
    * Who is counted. Default: the client's address as the framework reports it (its own trusted proxies apply), IPv6 by
-   * `ipv6Subnet`. `undefined` counts as an unavailable limiter (`whenUnavailable`), never as one shared bucket.
+   * `ipv6Subnet`. `undefined` is treated as if Redis were unavailable (`whenUnavailable`; with `local` this process counts
+   * the client's address), never as one shared bucket.
    */
   per?: ((request: Req) => MaybePromise<Identity | undefined>) | undefined
   /** Bits of an IPv6 address that are one client: 1 to 128. Default 64. */
@@ -35,7 +36,7 @@ export interface RateLimitOptions<Req> extends Omit<RateLimiterOptions, 'rate'> 
    * Whether a response counts, such as `({ status }) => status === 401`: units are reserved before the handler and
    * given back where it does not. So it also limits the attempts that are under way.
    */
-  countWhen?: ((response: LimitedResponse) => boolean) | undefined
+  countWhen?: ((response: LimitedResponse) => MaybePromise<boolean>) | undefined
   /** Requests that are not limited at all. CORS preflights never are. */
   skip?: ((request: Req) => MaybePromise<boolean>) | undefined
   /** Fields of every response. Default `draft`. */
@@ -156,7 +157,8 @@ export class RouteLimit<Req> {
     const { skip, per, rate, cost = 1 } = this.#options
     if (request.isPreflight) return undefined
     if (skip === undefined && per === undefined && typeof rate !== 'function' && typeof cost === 'number') {
-      return this.#hit(this.#address(request), this.#rates, cost, next)
+      const address = this.#address(request)
+      return this.#hit(address, address, { rates: this.#rates, cost }, next)
     }
     return this.#checkLater(request, next)
   }
@@ -170,26 +172,27 @@ export class RouteLimit<Req> {
     const given = typeof rate === 'function' ? await rate(native) : undefined
     if (typeof rate === 'function' && given === undefined) return undefined
     const rates = given === undefined ? this.#rates : this.#named(this.#parse(given))
-    const identity = per === undefined ? this.#address({ native, ...request }) : await per(native)
+    const address = this.#address({ native, ...request })
+    const identity = per === undefined ? address : await per(native)
     const units = typeof cost === 'function' ? await cost(native) : cost
     const problem = costProblem(units)
     if (problem !== undefined)
       throw new OptionsError(`result of a function of rateLimit (${this.#limiter.name})`, [problem])
-    return this.#hit(identity, rates, units, next)
+    return this.#hit(identity, address, { rates, cost: units }, next)
   }
 
   #hit<T>(
     identity: Identity | undefined,
-    rates: readonly Rate[],
-    cost: number,
+    address: string | undefined,
+    hit: HitOptions,
     next: (admission: Admission) => MaybePromise<T>,
   ): MaybePromise<Awaited<T> | undefined> {
     if (identity === undefined || identity === '') {
-      const unidentified = this.#unidentified(rates)
-      return unidentified && (next(unidentified) as MaybePromise<Awaited<T>>)
+      const verdict = this.#limiter.unidentified(address, hit)
+      return verdict && (next(this.#admit(verdict)) as MaybePromise<Awaited<T>>)
     }
     const refundable = this.#options.countWhen !== undefined
-    return this.#limiter.decide(identity, { cost, rates, refundable }, (verdict) => next(this.#admit(verdict)))
+    return this.#limiter.decide(identity, { ...hit, refundable }, (verdict) => next(this.#admit(verdict)))
   }
 
   #admit(verdict: RateLimitVerdict): Admission {
@@ -203,19 +206,19 @@ export class RouteLimit<Req> {
       settle:
         countWhen === undefined || !verdict.allowed
           ? undefined
-          : (response) => {
-              if (!countWhen(response)) void this.#limiter.refund(verdict)
-            },
+          : (response) => void this.#settle(async () => countWhen(response), verdict),
     }
     if (verdict.source === 'blocked') this.#repeated = admission
     return admission
   }
 
-  /** Requests without an identity do not share a bucket: the limiter counts as unavailable for them. */
-  #unidentified(rates: readonly Rate[]): Admission | undefined {
-    this.#limiter.unidentified()
-    if (this.#limiter.policy.whenUnavailable !== 'deny') return undefined
-    return this.#admit({ ...verdictOf(rates, [], 'unavailable', 'local'), retryAfter: 1 })
+  async #settle(counts: () => Promise<boolean>, verdict: RateLimitVerdict): Promise<void> {
+    // The response has been sent. Where nobody can say, it counts.
+    const isCounted = await counts().catch((error: unknown) => {
+      this.#limiter.warnOnce(`counts every response, because \`countWhen\` failed: ${String(error)}`)
+      return true
+    })
+    if (!isCounted) await this.#limiter.refund(verdict)
   }
 
   #address({ address }: LimitedRequest<Req>): string | undefined {

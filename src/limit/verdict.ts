@@ -92,6 +92,20 @@ export function verdictOf(
   }
 }
 
+/** The verdict while a ban lasts, whatever is left of the rates. */
+export function bannedFor(seconds: number, { policies, ...verdict }: RateLimitVerdict): RateLimitVerdict {
+  const banned = <T extends { readonly resetAfter: number }>(of: T) => ({
+    ...of,
+    remaining: 0,
+    resetAfter: Math.max(of.resetAfter, seconds),
+  })
+  return {
+    ...banned(verdict),
+    retryAfter: seconds,
+    policies: policies.map((policy) => ({ ...banned(policy), nextAfter: seconds })),
+  }
+}
+
 function policyOf({ name, limit, windowMs }: Rate, outcome: RateOutcome | undefined): RateLimitPolicy {
   return {
     name,

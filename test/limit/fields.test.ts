@@ -23,7 +23,7 @@ test('the fields of the draft name all policies once; those before them are of t
   const fields = Object.fromEntries(rateLimitFields(verdicts, 'both', 1_000_000))
   expect(fields).toEqual({
     'RateLimit-Policy': '"minute";q=9;w=60, "minute-2";q=3;w=60, "hour";q=50;w=3600',
-    RateLimit: '"minute";r=6;t=61, "minute-2";r=1;t=61, "hour";r=48;t=3601',
+    RateLimit: '"minute";r=6;t=60, "minute-2";r=1;t=60, "hour";r=48;t=3600',
     'X-RateLimit-Limit': '3',
     'X-RateLimit-Remaining': '1',
     'X-RateLimit-Reset': '1061',
@@ -36,7 +36,7 @@ test('`t` is when the first unit is back, by each algorithm', () => {
   const states = (['sliding-window', 'fixed-window', 'token-bucket'] as const).map(
     (algorithm) => Object.fromEntries(rateLimitFields([after(2, '10/minute', algorithm)], 'draft', 0))['RateLimit'],
   )
-  expect(states).toEqual(['"minute";r=8;t=61', '"minute";r=8;t=60', '"minute";r=8;t=6'])
+  expect(states).toEqual(['"minute";r=8;t=60', '"minute";r=8;t=60', '"minute";r=8;t=6'])
 })
 
 test('a refusal says after how long, unless it is for good', () => {

@@ -1,3 +1,5 @@
+import { createRedis } from '../../src/index.js'
+import { addressIdentity } from '../../src/limit/identity.js'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { UnavailableError } from '../../src/errors.js'
 import { type LimitCall, type LimitStore, MemoryLimitStore } from '../../src/limit/limit-store.js'
@@ -36,6 +38,7 @@ function limiters(options: RateLimiterOptions, count = 1) {
           prefix: 'redwell',
           store,
           telemetry,
+          warn: () => {},
           forget: (key) => {
             for (const listener of listeners) listener(key)
           },
@@ -176,7 +179,7 @@ test('identities and scopes never share a key, and bring no brace into it', asyn
     reset: () => {},
   }
   const telemetry = new LimitRecorder()
-  const context = { prefix: 'redwell', store, telemetry, forget: () => {}, onForget: () => {} }
+  const context = { prefix: 'redwell', store, telemetry, warn: () => {}, forget: () => {}, onForget: () => {} }
   const policy = resolveLimiter('test', { rate: '1/minute' }, false)
   for (const name of ['a', 'a:b', 'GET /items/{id}']) {
     for (const identity of ['x', 'b:x', '{x}', 'x'.repeat(5000), `${'x'.repeat(5000)}y`, 'é', 7, '7 ']) {
@@ -200,4 +203,25 @@ test('wrong options are refused where they are declared, all at once', () => {
     /tll(?:.|\n)*'5\/ms'(?:.|\n)*algorithm(?:.|\n)*whenUnavailable(?:.|\n)*localShare(?:.|\n)*ban\.for/,
   )
   onTestFinished(() => {})
+})
+
+test('one name is counted by one algorithm: each would begin anew where the other has counted', async () => {
+  const redis = createRedis({ url: 'memory:' })
+  redis.rateLimiter('heavy', { rate: '3/hour' })
+  redis.rateLimiter('heavy', { rate: '5/minute' })
+  expect(() => redis.rateLimiter('heavy', { rate: '3/hour', algorithm: 'token-bucket' })).toThrow(
+    /rateLimiter\('heavy'\)(?:.|\n)*algorithm.*'heavy'.*'sliding-window'/,
+  )
+  await redis.close()
+})
+
+test.each([
+  ['192.0.2.1:4711', '192.0.2.1'],
+  ['[2001:db8::1]:4711', '2001:db8:0:0:0:0:0:0/64'],
+  ['[2001:db8::1]', '2001:db8:0:0:0:0:0:0/64'],
+  ['::ffff:192.0.2.1', '192.0.2.1'],
+  ['192.0.2.1:', undefined],
+  ['unknown', undefined],
+])('the address %s is the client %s', (address, client) => {
+  expect(addressIdentity(address)).toBe(client)
 })

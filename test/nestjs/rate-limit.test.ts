@@ -78,3 +78,17 @@ test('limits of routes that have one name are told apart by the order of their d
       .map(({ scope }) => scope),
   ).toEqual(['GET /twice', 'GET /twice#2'])
 })
+
+test('a decorator that stands twice is refused, because one of the two would not count', () => {
+  const twice = (): void => {
+    class Twice {
+      @RateLimit('100/minute')
+      @RateLimit('2/hour')
+      find(): string {
+        return 'found'
+      }
+    }
+    void Twice
+  }
+  expect(twice).toThrow(/@RateLimit of Twice\.find.*twice/s)
+})

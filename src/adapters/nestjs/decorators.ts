@@ -60,6 +60,10 @@ export function declaring(
   if (isTarget) throw new OptionsError(`${word} of ${nameOf(given as object)}`, [`it is not called; write ${sample}`])
   return (target: object, method?: string | symbol, descriptor?: PropertyDescriptor): void => {
     const where = `${word} of ${method === undefined ? nameOf(target) : `${nameOf(target)}.${String(method)}`}`
+    if (Reflect.hasOwnMetadata(key, (descriptor?.value as object | undefined) ?? target))
+      throw new OptionsError(where, [
+        `it stands there twice, and only one would count: ${sample} takes everything at once`,
+      ])
     const decorators = [SetMetadata(key, declare(where)), UseFilters(presenceOf(where))]
     for (const decorator of decorators)
       if (method === undefined || descriptor === undefined) (decorator as ClassDecorator)(target as never)
