@@ -45,6 +45,9 @@ import { WriteRoute, type WriteSession } from './write-session.js'
 /** A refresh that failed is not tried again for this long. */
 const REFRESH_PAUSE_MS = 1000
 
+/** Paused keys of one route that are remembered; a forgotten one is refreshed sooner. */
+const PAUSED_MAX = 1000
+
 /** Reads of a request, each of which may find that its variant has another key. */
 const LOOKUPS_MAX = 4
 
@@ -78,7 +81,8 @@ export class CachedRoute<Req> implements RunRoute {
   readonly #ready: ReadyHits<Req> | undefined
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
-  readonly #paused = new LRUCache<string, true>({ max: 1000, ttl: REFRESH_PAUSE_MS })
+  /** Keys that are not refreshed at once again. Made at the first refresh: it reserves its whole length. */
+  #paused: LRUCache<string, true> | undefined
   /** Whether a background request finds the entry by what it carries. False once one came to another key. */
   #refreshes: boolean
 
@@ -141,7 +145,7 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** The entry is new: its refreshes need no pause. */
   onStored(key: string): void {
-    this.#paused.delete(key)
+    this.#paused?.delete(key)
     this.refusals.forget(key)
   }
 
@@ -285,13 +289,13 @@ export class CachedRoute<Req> implements RunRoute {
 
   /** Serves no request: the handler runs again for a copy of this one. */
   #refreshLater(state: RequestState<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
-    if (this.#paused.has(ref.key)) return
+    if (this.#paused?.has(ref.key) === true) return
     this.scope.background.run(async () => {
       const run = await this.#refresh(state, ref, previous, why, undefined)
       if (run === undefined) return
       await this.#dispatch(state, run)
       if (run.stored) return
-      this.#paused.set(ref.key, true)
+      this.#pause(ref.key)
       this.refusals.add('refresh-failed', this.scope.now(), ref.key)
     })
   }
@@ -315,11 +319,16 @@ export class CachedRoute<Req> implements RunRoute {
     why: 'stale' | 'early',
     budget: RequestState<Req>['budget'],
   ): Promise<HandlerRun | undefined> {
-    if (this.#paused.has(ref.key)) return undefined
-    this.#paused.set(ref.key, true)
+    if (this.#paused?.has(ref.key) === true) return undefined
+    this.#pause(ref.key)
     const run = await this.#startRun(first.again(budget, previous), ref, replacing(previous.entry))
     if (run !== undefined) this.recorder.refreshes(why)
     return run
+  }
+
+  #pause(key: string): void {
+    this.#paused ??= new LRUCache({ max: PAUSED_MAX, ttl: REFRESH_PAUSE_MS })
+    this.#paused.set(key, true)
   }
 
   /** Runs the handler again in the background, where its first answer could not be stored. */

@@ -271,7 +271,8 @@ export interface Stored {
 export class Variants {
   readonly #scope: CacheScope
   readonly #http: HttpPolicy
-  readonly #learned = new LRUCache<string, readonly string[]>({ max: LEARNED_MAX })
+  /** Made when a response names the first field: it reserves its whole length, and most routes need none. */
+  #learned: LRUCache<string, readonly string[]> | undefined
   #unkeyed: { http: HttpPolicy; names: readonly string[]; fields: readonly string[] } | undefined
 
   constructor(scope: CacheScope, http: HttpPolicy) {
@@ -281,7 +282,7 @@ export class Variants {
 
   /** Names of the selecting fields of a URI, lower case and sorted. */
   names({ uri }: Location): readonly string[] {
-    return this.#learned.size === 0 ? this.#http.vary : (this.#learned.get(uri) ?? this.#http.vary)
+    return this.#learned?.get(uri) ?? this.#http.vary
   }
 
   /** Fields whose reading makes a response one client's: see `unkeyedFields`. The list is the same for nearly every run. */
@@ -303,7 +304,7 @@ export class Variants {
     if (record === undefined || record === 'any' || record.kind !== 'variants') return false
     const list = record.headers[1] ?? ''
     if (list === this.names(location).join(',')) return false
-    this.#learned.set(location.uri, list === '' ? NONE : list.split(','))
+    this.#remember(location.uri, list === '' ? NONE : list.split(','))
     return true
   }
 
@@ -328,7 +329,7 @@ export class Variants {
     const work: Promise<unknown>[] = [lease.publish(draft.entry, draft.ttlMs)]
     if (target.key !== target.path) work.push(this.#scope.addVariant(target, draft.ttlMs, VARIANTS_MAX))
     // The record that leads to a variant lives as long as the variant.
-    if (this.#learned.has(location.uri)) {
+    if (this.#learned?.has(location.uri) === true) {
       const record = refOf(request, location, this.#http.vary, this.#http)
       work.push(this.#scope.extend(record.key, recordTtlMs(draft.ttlMs)))
     }
@@ -351,7 +352,12 @@ export class Variants {
       this.#scope.addVariant(target, ttlMs, VARIANTS_MAX),
     ])
     await lease.publish(recordOf(names, lease.ref.groups, this.#scope.now()), recordTtlMs(ttlMs))
-    this.#learned.set(location.uri, names)
+    this.#remember(location.uri, names)
+  }
+
+  #remember(uri: string, names: readonly string[]): void {
+    this.#learned ??= new LRUCache({ max: LEARNED_MAX })
+    this.#learned.set(uri, names)
   }
 }
 
