@@ -11,15 +11,17 @@ import { pathGroup } from '../../src/store/keyspace.js'
 import type { Store } from '../../src/store/store.js'
 import { type Answer, Application, type Asked, type Fields, type Reply, type Sent } from '../route/application.js'
 import { makeEntry } from '../support/entries.js'
+import { StoreSlot } from '../support/controlled-store.js'
 import { silentLogger } from '../support/logger.js'
 import {
+  type Cell,
   type Change,
   hasOwnKey,
   type Host,
   type Kind,
   type OpenSubject,
   SESSION_KIND,
-  type Source,
+  Source,
   type Subject,
 } from './crossings.js'
 
@@ -164,39 +166,51 @@ function versionOf({ body }: Entry): number {
   return Number(body.toString())
 }
 
+/**
+ * One process that takes part in cell after cell, because a handle and its routes cost more to make than a cell does to
+ * run. Each cell has a store, a source and a path of its own.
+ */
+interface Participant extends Subject {
+  readonly isIdle: boolean
+  enter(store: Store, source: Source, cell: number): void
+}
+
 /** A GET route and the write routes of its path. */
-class RouteSubject implements Subject {
+class RouteSubject implements Participant {
   readonly #app: Application
   readonly #kind: Kind
+  readonly #slot = new StoreSlot()
+  isIdle = true
   readonly #get: () => Promise<Reply>
   readonly #write: () => Promise<unknown>
   readonly #changes: Partial<Record<Change, () => Promise<unknown>>>
+  #source = new Source()
+  #path = '/'
 
-  constructor(store: Store, kind: Kind, source: Source) {
+  constructor(kind: Kind) {
     const route = kindOfRoute<Asked>(
       kind,
-      () => source,
+      () => this.#source,
       ({ headers }, name) => headers[name],
     )
     const { options, evicts, reader, changer } = route
-    const app = new Application({ store: () => store }, {}, (sent) => contextOf(route, sent))
-    app.now = Date.now()
+    const app = new Application({ store: () => this.#slot.store }, {}, (sent) => contextOf(route, sent))
     const key = hasOwnKey(kind) ? ['thing'] : 'path'
     this.#app = app
     this.#kind = kind
-    const write = async (): Promise<Answer> => this.#answer(await source.write())
+    const write = async (): Promise<Answer> => this.#answer(await this.#source.write())
     const evict = (target: CacheEvictOptions<Asked>) => {
       const evicting = app.evict({ ...evicts, ...target }, write)
       // A write of the same path would invalidate it by itself, whatever the group.
-      return () => evicting('key' in target ? '/' : '/other', changer)
+      return () => evicting('key' in target ? this.#path : '/other', changer)
     }
-    const get = app.get(options, async () => this.#answer(await source.read()))
+    const get = app.get(options, async () => this.#answer(await this.#source.read()))
     const put = app.put(options, write)
     const rewrite = app.rewrite(options, { ...evicts, group: 'g' }, write)
     const refused = app.put(options, async () => ({ ...(await write()), headers: ['Cache-Control', 'no-store'] }))
     const unsafe = app.plain(write)
-    this.#get = () => get('/', reader)
-    this.#write = () => put('/', reader)
+    this.#get = () => get(this.#path, reader)
+    this.#write = () => put(this.#path, reader)
     this.#changes = {
       'evict path': evict({ key }),
       'evict group': evict({ group: 'g' }),
@@ -204,13 +218,21 @@ class RouteSubject implements Subject {
       'evict named group': evict({ group: 'named' }),
       'soft by path': evict({ key, mode: 'soft' }),
       'soft by group': evict({ group: 'g', mode: 'soft' }),
-      'write-through': () => put('/', changer),
-      'write-through with its own group': () => rewrite('/', [], changer),
-      'write that stores nothing': () => refused('/', changer),
-      automatic: () => unsafe('PUT', '/', changer),
-      'delete path': () => source.write().then(() => app.redis.cache.deletePath('/')),
-      clear: () => source.write().then(() => app.redis.cache.clear()),
+      'write-through': () => put(this.#path, changer),
+      'write-through with its own group': () => rewrite(this.#path, [], changer),
+      'write that stores nothing': () => refused(this.#path, changer),
+      automatic: () => unsafe('PUT', this.#path, changer),
+      'delete path': () => this.#source.write().then(() => app.redis.cache.deletePath(this.#path)),
+      clear: () => this.#source.write().then(() => app.redis.cache.clear()),
     }
+  }
+
+  enter(store: Store, source: Source, cell: number): void {
+    this.#slot.enter(store)
+    this.isIdle = false
+    this.#source = source
+    this.#path = `/${cell}`
+    this.#app.now = Date.now()
   }
 
   get scope(): CacheScope {
@@ -237,8 +259,8 @@ class RouteSubject implements Subject {
     await this.#changes[change]?.()
   }
 
-  close(): Promise<void> {
-    return this.#app.redis.close()
+  async close(): Promise<void> {
+    this.isIdle = true
   }
 }
 
@@ -313,16 +335,23 @@ function contextOf({ principals, versions }: KindOfRoute<Asked>, { headers }: Se
 }
 
 /** A value of the data cache, or of a namespace of it. */
-class DataSubject implements Subject {
+class DataSubject implements Participant {
   readonly #redis: Redis
   readonly #cache: Pick<Redis['cache'], 'getOrSet' | 'beginWrite' | 'set' | 'clear' | 'delete' | 'expire'>
   readonly #kind: Kind
-  readonly #source: Source
+  readonly #slot = new StoreSlot()
+  isIdle = true
+  #source = new Source()
 
-  constructor(store: Store, host: Host, kind: Kind, source: Source) {
-    this.#redis = createRedis({ store: () => store, logger: silentLogger })
+  constructor(host: Host, kind: Kind) {
+    this.#redis = createRedis({ store: () => this.#slot.store, logger: silentLogger })
     this.#cache = host === 'data' ? this.#redis.cache : this.#redis.cache.namespace('things')
     this.#kind = kind
+  }
+
+  enter(store: Store, source: Source): void {
+    this.#slot.enter(store)
+    this.isIdle = false
     this.#source = source
   }
 
@@ -365,19 +394,49 @@ class DataSubject implements Subject {
       )
   }
 
-  close(): Promise<void> {
-    return this.#redis.close()
+  async close(): Promise<void> {
+    this.isIdle = true
   }
 }
 
 const OPTIONS = { ttl: '5m', group: 'g' } as const
 
-export const openSubject: OpenSubject = ({ host, kind }, store, source) => {
+/** The two processes of one host and kind of entry, and the cell that they are in. */
+interface Participants {
+  readonly two: readonly [Participant, Participant]
+  cell?: Cell
+}
+
+const participants = new Map<string, Participants>()
+
+/** Those of a cell that did not come to its end are not used again: something of it may still be under way. */
+function participantsOf(cell: Cell): Participants {
+  const { host, kind } = cell
+  const name = `${host} ${kind}`
+  const known = participants.get(name)
+  if (known !== undefined && (known.cell === cell || known.two.every(({ isIdle }) => isIdle))) return known
+  const make = (): Participant => (host === 'route' ? new RouteSubject(kind) : new DataSubject(host, kind))
+  const made: Participants = { two: [make(), make()] }
+  participants.set(name, made)
+  return made
+}
+
+let cells = 0
+
+export const openSubject: OpenSubject = (cell, store, source) => {
+  const { host, kind } = cell
   if (host === 'scope') {
     // No lease ends by itself here, and no wait does: one that is forgotten shows.
     const [leaseMs, waitMs] = [600_000, 600_000]
     const scope = new CacheScope(store, { now: Date.now, logger: silentLogger, leaseMs, waitMs })
     return new ScopeSubject(scope, kind, source)
   }
-  return host === 'route' ? new RouteSubject(store, kind, source) : new DataSubject(store, host, kind, source)
+  const of = participantsOf(cell)
+  // The first of a cell is the process whose run is crossed, the second the other one.
+  const isFirst = of.cell !== cell
+  if (isFirst) cells += 1
+  of.cell = cell
+  const participant = of.two[isFirst ? 0 : 1]
+  participant.enter(store, source, cells)
+  return participant
 }

@@ -107,6 +107,23 @@ export function controlled(store: Store): ControlledStore {
   }) as ControlledStore
 }
 
+/** Stands for one store after the other, for a handle that outlives them. */
+export class StoreSlot {
+  #current: Store | undefined
+
+  readonly store: Store = new Proxy({ prefix: 'test' } as Store, {
+    get: (target, name) => {
+      const from = this.#current ?? target
+      const value: unknown = Reflect.get(from, name)
+      return typeof value === 'function' ? value.bind(from) : value
+    },
+  })
+
+  enter(store: Store): void {
+    this.#current = store
+  }
+}
+
 export interface Signal {
   readonly promise: Promise<void>
   readonly resolve: () => void

@@ -17,6 +17,7 @@ import {
 } from '../../consistency/crossings.js'
 import { inMemory } from '../../consistency/crossing-stores.js'
 import { type KindOfRoute, kindOfRoute } from '../../consistency/crossing-subjects.js'
+import { StoreSlot } from '../../support/controlled-store.js'
 import { silentLogger } from '../../support/logger.js'
 import { Client } from '../client.js'
 import type { Answer, Call, Host, HostedApp, Route } from '../host.js'
@@ -110,7 +111,7 @@ class Process {
   cell = 0
   sent = 0
   arrived = 0
-  #store: Store | undefined
+  readonly #slot = new StoreSlot()
   #source = new Source()
   #app: HostedApp | undefined
 
@@ -122,17 +123,11 @@ class Process {
       () => this.#source,
       (call, name) => call.header(name),
     )
-    const store: object = new Proxy({ prefix: 'test' }, { get: (_, name) => this.#verb(name) })
-    this.redis = createRedis({ store: () => store as Store, logger: silentLogger })
-  }
-
-  #verb(name: string | symbol): unknown {
-    const value: unknown = this.#store === undefined ? undefined : Reflect.get(this.#store, name)
-    return typeof value === 'function' ? value.bind(this.#store) : (value ?? (name === 'prefix' ? 'test' : undefined))
+    this.redis = createRedis({ store: () => this.#slot.store, logger: silentLogger })
   }
 
   enter(store: Store, source: Source): void {
-    this.#store = store
+    this.#slot.enter(store)
     this.#source = source
   }
 
