@@ -25,6 +25,7 @@ if (process.argv.includes('--size')) {
   checkSize()
   checkCore()
   checkCoders()
+  checkOperate()
   checkFastify()
   checkHono()
   checkExpress()
@@ -127,6 +128,12 @@ function checkCoders() {
     await redis.close()`,
   )
   say('redwell/testing works, and with their packages redwell/devalue and redwell/msgpackr')
+}
+
+function checkOperate() {
+  cpSync(join(root, 'test/smoke/operate.mjs'), join(core, 'operate.mjs'))
+  run(core, ['operate.mjs'], 'the redwell command or the dashboard does not work')
+  say('the redwell command looks, evicts and sweeps, and the dashboard opens')
 }
 
 function checkFastify() {

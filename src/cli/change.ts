@@ -34,7 +34,7 @@ const SWEEP_COUNT = 500
 /** `redwell sweep`: removes entries that no reader can use; asks for no confirmation. */
 export async function sweep(redis: Redis, { json }: GlobalOptions): Promise<number> {
   const progress = new Progress()
-  const total = await keyCount(redis)
+  const total = await progress.totalOf(redis)
   let [cursor, steps, entries, removed] = ['0', 0, 0, 0]
   do {
     const step = await redis.scope.sweep(cursor, SWEEP_COUNT)
@@ -48,14 +48,6 @@ export async function sweep(redis: Redis, { json }: GlobalOptions): Promise<numb
   if (json === true) printJson({ entries, removed })
   else print(`Removed ${removed} of ${entries} entries.`)
   return EXIT.ok
-}
-
-/** Keys of all servers; 0 where the user may not ask. For a progress bar only. */
-async function keyCount({ connection }: Redis): Promise<number> {
-  const counts = await Promise.all(
-    (connection?.servers ?? []).map((server) => server.inspect(['DBSIZE']).catch(() => 0)),
-  )
-  return counts.reduce<number>((sum, count) => sum + Number(count), 0)
 }
 
 /** `redwell limits`: what is counted; `--reset` forgets one. */

@@ -3,6 +3,7 @@ import { diagnose, type Diagnosis, type Level } from '../operate/doctor.js'
 import { type EntryDetail, type EntrySummary, listEntries, showBody, showEntry } from '../operate/entries.js'
 import { explain, type Explained } from '../operate/explain.js'
 import { listGroups } from '../operate/groups.js'
+import { LIMIT_MAX } from '../operate/pages.js'
 import { reportsNow } from '../operate/live.js'
 import { fixOf, meaningOf } from '../operate/reasons.js'
 import { countOf, historyOf, type OriginTotals, totalsOf } from '../operate/totals.js'
@@ -128,17 +129,20 @@ export interface ListOptions {
 /** `redwell keys`: one page, or with `--all` every entry as it is found. */
 export async function keys(redis: Redis, search: string, options: ListOptions & { all?: boolean }): Promise<number> {
   let { cursor } = options
-  let count = 0
+  let [count, examined] = [0, 0]
   const rows: EntrySummary[] = []
+  const limit = options.all === true ? LIMIT_MAX : options.limit
   const progress = new Progress()
+  const total = await progress.totalOf(redis)
   do {
-    const page = await listEntries(redis, { search, cursor, limit: options.limit })
+    const page = await listEntries(redis, { search, cursor, limit })
     progress.end()
     count += page.items.length
+    examined += page.examined
     cursor = page.cursor ?? undefined
     if (options.all !== true) rows.push(...page.items)
     else for (const item of page.items) print(options.json === true ? JSON.stringify(item) : entryLine(item))
-    progress.show(`${count} entries …`)
+    progress.show(`Looking: ${count} entries`, examined, total)
   } while (cursor !== undefined && (options.all === true || rows.length < options.limit))
   progress.end()
   if (options.all === true) return EXIT.ok

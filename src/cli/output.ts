@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import type { Redis } from '../create-redis.js'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -87,6 +88,14 @@ const BAR_WIDTH = 24
 export class Progress {
   readonly #out = process.stderr
   #shown = false
+
+  /** Keys of all servers, for a bar; 0 where none is shown, or where the user may not ask. */
+  async totalOf({ connection }: Redis): Promise<number> {
+    if (!this.#out.isTTY) return 0
+    const servers = connection?.servers ?? []
+    const counts = await Promise.all(servers.map((server) => server.inspect(['DBSIZE']).catch(() => 0)))
+    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  }
 
   /** `total` 0: not known. */
   show(label: string, done = 0, total = 0): void {

@@ -83,7 +83,7 @@ export function allows(entry: Judged, group: string, stamp: GroupStamp | undefin
 
 /** Whether the entry is of use at `now` and all of these groups allow it; `stamps` are in the order of `groups`. */
 export function isValid(
-  entry: Entry,
+  entry: Judged & Pick<Entry, 'freshUntil' | 'staleUntil' | 'errorUntil'>,
   groups: readonly string[],
   stamps: readonly (GroupStamp | undefined)[],
   now: number,

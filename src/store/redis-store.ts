@@ -278,17 +278,15 @@ export class RedisStore implements Store {
 
   async sweep(cursor: string, count: number, now: number): Promise<SweepStep> {
     const step = await this.#scan.match('entries', '*', cursor, count)
-    const names = step.keys.map((key) => this.#keys.entry(key))
-    const entries = await this.#entries.getMany(names)
-    const dead = await Promise.all(
-      entries.map(async (entry, index) => {
-        if (entry === undefined) return false
-        return !isValid(entry, entry.groups, await this.#stamps.read(entry.groups, step.keys[index] ?? ''), now)
-      }),
+    const found = await this.heads(step.keys)
+    const isDead = (one: StoredHead | undefined): boolean =>
+      one !== undefined && !isValid(one.head, one.head.groups, one.stamps, now)
+    const removed = step.keys.filter((_, index) => isDead(found[index])).map((key) => this.#keys.entry(key))
+    const budget = this.connection.bulkBudget()
+    await inChunks(removed, (part) =>
+      Promise.all(part.map((name) => this.connection.execute(['UNLINK', name], name, budget))),
     )
-    const removed = names.filter((_, index) => dead[index])
-    for (const name of removed) await this.connection.execute(['UNLINK', name], name)
-    return { cursor: step.cursor, scanned: names.length, removed: removed.length }
+    return { cursor: step.cursor, scanned: step.keys.length, removed: removed.length }
   }
 
   async heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
@@ -296,8 +294,16 @@ export class RedisStore implements Store {
       this.connection,
       keys.map((key) => this.#keys.entry(key)),
     )
+    // Most entries of a list have the same groups: each list of stamps is read once, after the heads.
+    const known = new Map<string, Promise<readonly (GroupStamp | undefined)[]>>()
+    const stampsOf = (groups: readonly string[], key: string): Promise<readonly (GroupStamp | undefined)[]> => {
+      const id = this.#keys.groupsOf(groups, key).join('\n')
+      const stamps = known.get(id) ?? this.#stamps.read(groups, key)
+      known.set(id, stamps)
+      return stamps
+    }
     const withStamps = async (head: EntryHead | undefined, index: number): Promise<StoredHead | undefined> =>
-      head && { head, stamps: await this.#stamps.read(head.groups, keys[index] ?? '') }
+      head && { head, stamps: await stampsOf(head.groups, keys[index] ?? '') }
     return Promise.all(heads.map(withStamps))
   }
 

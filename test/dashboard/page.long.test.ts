@@ -92,7 +92,7 @@ async function yesterday({ app }: Scene): Promise<void> {
 }
 
 /** Requests for as long as the test runs. */
-function busy({ app }: Scene): void {
+function serveOn({ app }: Scene): void {
   const seldom = [() => app.inject({ url: '/basket', headers: { cookie: 'a=1' } }), () => app.inject('/users/1')]
   let turn = 0
   const timer = setInterval(() => {
@@ -132,7 +132,7 @@ describe.skipIf(noBrowser !== undefined)('the page', () => {
     const scene = await open(undefined, 'shop')
     await traffic(scene)
     await yesterday(scene)
-    busy(scene)
+    serveOn(scene)
     for (const { name, ...options } of FORMS) {
       const { page, errors } = await openPage(browser, options)
       await visit(scene, page)
