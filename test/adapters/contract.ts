@@ -20,6 +20,7 @@ import { sessionCare } from './contract/session-care.js'
 import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
 import { stale } from './contract/stale.js'
+import { twice } from './contract/twice.js'
 import { variants } from './contract/variants.js'
 import { waiting } from './contract/waiting.js'
 import { writing } from './contract/writing.js'
@@ -66,6 +67,7 @@ const PARTS = {
   limits,
   sessions,
   sessionCare,
+  twice,
 }
 
 /** What is run of the contract. */

@@ -57,6 +57,8 @@ export interface Traits {
   readonly limitsBehindCache: boolean
   /** The adapter has sessions. */
   readonly sessions: boolean
+  /** A handler sends its answer itself, so it can send another one after it. */
+  readonly answersTwice: boolean
 }
 
 export interface AppSpec {
@@ -141,6 +143,8 @@ export interface Answer {
   readonly json?: unknown
   readonly bytes?: Buffer
   readonly stream?: AsyncIterable<string | Buffer>
+  /** A handler that goes on after this answer: it sends another one, or throws. */
+  readonly again?: Answer | Error
 }
 
 type CallFunction = (call: Call, ...rest: unknown[]) => unknown

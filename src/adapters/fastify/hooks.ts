@@ -27,6 +27,7 @@ import {
   snapshotFields,
   unchangedFields,
 } from '../fields.js'
+import { chainHeld } from '../node/hold.js'
 import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
 
 export interface FastifyHost extends Host {
@@ -254,7 +255,7 @@ function end(
   const isBodiless = request.method === 'HEAD' || head.status === 304 || head.status === 204
   const body = bytesOf(payload) ?? (isBodiless ? Buffer.alloc(0) : undefined)
   if (body !== undefined) {
-    return chain(ending.whole(head, body, ambient), (sent) => {
+    return chainHeld(reply, ending.whole(head, body, ambient), (sent) => {
       apply(sent)
       return sent.body === body ? payload : sent.body
     })

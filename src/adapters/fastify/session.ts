@@ -62,7 +62,11 @@ function endSession(
 ): void {
   const next: Done = (error) => (error === undefined ? done(null, payload) : done(error))
   if (sessionOf(request) === undefined) next()
-  else finish(() => endFastifySession(request, reply), next)
+  else finish(() => endFastifySession(request, reply, isWhole(payload)), next)
+}
+
+function isWhole(payload: unknown): boolean {
+  return payload === undefined || payload === null || typeof payload === 'string' || payload instanceof Uint8Array
 }
 
 /** Guards a route by its `config.session`. `name`: its method and template. */

@@ -1,5 +1,5 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { HeaderList, OutgoingResponse, ResponseHead } from '../../http/index.js'
+import type { ServerResponse } from 'node:http'
+import type { OutgoingResponse, ResponseHead } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
@@ -16,6 +16,8 @@ import {
   snapshotFields,
   unchangedFields,
 } from '../fields.js'
+import { type Args, bytesOf, isFunction, setHead, viewOf } from './arguments.js'
+import { Hold, refuse } from './hold.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
 
 /** A request in a framework that answers through a `ServerResponse`. */
@@ -85,8 +87,10 @@ export function sendHit(response: ServerResponse, outgoing: OutgoingResponse): v
 
 /** Decides about a response by its head alone, and changes that in place: nothing is copied. */
 export interface HeadEnding {
-  /** Called once, before the head leaves. */
-  edit(response: ServerResponse): MaybePromise<void>
+  /** Called once, when the response is written or its head is. */
+  settle(status: number): MaybePromise<void>
+  /** Called then, before the head leaves. */
+  edit(response: ServerResponse): void
 }
 
 /** From here on, the ending decides about what is written to the response. */
@@ -101,9 +105,6 @@ export function intercept(
 const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'] as const
 
 type Method = (typeof METHODS)[number]
-
-/** Arguments of `write` and `end`: chunk, encoding and callback, each optional. */
-type Args = readonly unknown[]
 
 /** How a response is written, as plain functions. */
 type Methods = Record<Method, (...args: Args) => unknown>
@@ -122,9 +123,12 @@ class Interception {
   readonly #own: Methods
   /**
    * `open`: nothing was written. `deciding`: a decision about the head of a stream is pending, and its pieces wait.
-   * `answered`: ended, with a decision pending; later writes are ignored. `through`: decided.
+   * `answered`: ended, with a decision pending; what comes later is told so, after it. `replaced`: another response was
+   * sent instead; later writes are ignored. `through`: decided.
    */
-  #state: 'open' | 'deciding' | 'answered' | 'through' = 'open'
+  #state: 'open' | 'deciding' | 'answered' | 'replaced' | 'through' = 'open'
+  /** While a decision is pending. */
+  #hold: Hold | undefined
   #capture: Capture | undefined
   #waiting: (() => unknown)[] = []
 
@@ -166,6 +170,8 @@ class Interception {
   #writeHead(args: Args): ServerResponse {
     if (this.#state === 'through') this.#call('writeHead', args)
     if (this.#state === 'open') setHead(this.#response, args)
+    // Those who call it for Node, as compression does, only repeat the status.
+    else if (this.#hold !== undefined && args.length > 1) refuse(this.#response, 'write')
     return this.#response
   }
 
@@ -191,13 +197,14 @@ class Interception {
   #end(args: Args): ServerResponse {
     if (this.#state === 'open') this.#decideByWhole(args)
     else if (this.#passes('end', args)) this.#endStream(args)
+    else if (this.#hold !== undefined) this.#hold.ended = true
     return this.#response
   }
 
   /** Whether a call goes to Node now. The first one starts a stream; calls during the decision about its head wait. */
   #passes(method: Method, args: Args): boolean {
     if (this.#state === 'open') this.#decideByHead()
-    if (this.#state === 'deciding') this.#waiting.push(() => this.#own[method](...args))
+    if (this.#state === 'deciding' || this.#state === 'answered') this.#waiting.push(() => this.#own[method](...args))
     return this.#state === 'through'
   }
 
@@ -220,24 +227,25 @@ class Interception {
     this.#state = 'answered'
     this.#decide(
       () => ending.whole(head, body, this.#ambient()),
-      (sent, late) => {
-        this.#pass()
-        this.#setStatus(sent.status, sent.status === head.status ? statusMessage : '')
-        if (sent.body !== body) return this.#endWith(sent, args.find(isFunction))
-        this.#changeFields(head.headers, sent.headers, late)
-        moveLengthLast(this.#response)
-        this.#call('end', args)
-      },
+      (sent) =>
+        this.#pass(() => {
+          this.#setStatus(sent.status, sent.status === head.status ? statusMessage : '')
+          if (sent.body !== body) return this.#endWith(sent, args.find(isFunction))
+          changeFields(this.#response, head.headers, sent.headers, this.#ambient())
+          moveLengthLast(this.#response)
+          this.#call('end', args)
+        }),
     )
   }
 
   #edit(ending: HeadEnding, then: () => void): void {
     this.#decide(
-      () => ending.edit(this.#response),
-      () => {
-        this.#pass()
-        then()
-      },
+      () => ending.settle(this.#response.statusCode),
+      () =>
+        this.#pass(() => {
+          ending.edit(this.#response)
+          then()
+        }),
     )
   }
 
@@ -248,9 +256,9 @@ class Interception {
     const head = headOf(this.#response)
     this.#decide(
       () => ending.streamed(head, this.#ambient()),
-      ({ instead, headers, capture }, late) => {
+      ({ instead, headers, capture }) => {
         if (instead !== undefined) return this.#answerInstead(instead)
-        this.#changeFields(head.headers, headers, late)
+        changeFields(this.#response, head.headers, headers, this.#ambient())
         this.#capture = capture
         this.#pass()
       },
@@ -263,7 +271,7 @@ class Interception {
     this.#restore()
     this.#setStatus(instead.status, '')
     this.#endWith(instead)
-    this.#state = 'answered'
+    this.#state = 'replaced'
     this.#put(this.#own)
   }
 
@@ -274,21 +282,34 @@ class Interception {
     this.#call('end', [body, callback])
   }
 
-  /** `late`: the handler has continued in the meantime. */
-  #decide<T>(step: () => MaybePromise<T>, act: (decided: T, late: boolean) => void): void {
+  /** While the decision is pending, the response is held. */
+  #decide<T>(step: () => MaybePromise<T>, act: (decided: T) => void): void {
     let decided: MaybePromise<T>
     try {
       decided = step()
     } catch (error) {
       return this.#fail(error)
     }
-    if (!isPromise(decided)) return act(decided, false)
-    decided.then((value) => act(value, true)).catch((error: unknown) => this.#fail(error))
-  }
-
-  #changeFields(before: HeaderList, after: HeaderList, late: boolean): void {
-    if (late && listFields(this.#response).join('\n') !== before.join('\n')) replaceFields(this.#response, after, NONE)
-    else changeFields(this.#response, before, after, late ? NONE : this.#ambient())
+    if (!isPromise(decided)) return act(decided)
+    const hold = new Hold(this.#response, this.#state === 'answered')
+    this.#hold = hold
+    const settled = (): void => {
+      this.#hold = undefined
+      hold.release()
+    }
+    // At once, so that nothing comes between.
+    decided
+      .then(
+        (value) => {
+          settled()
+          act(value)
+        },
+        (error: unknown) => {
+          settled()
+          throw error
+        },
+      )
+      .catch((error: unknown) => this.#fail(error))
   }
 
   /** HTTP/2 has no reason phrase and warns about one. */
@@ -313,11 +334,13 @@ class Interception {
     else end()
   }
 
-  #pass(): void {
+  /** `first`: what goes out before all that waits. */
+  #pass(first?: () => void): void {
     this.#state = 'through'
     if (this.#capture === undefined) this.#restore()
     const waiting = this.#waiting
     this.#waiting = []
+    first?.()
     for (const act of waiting) act()
     // Emits `drain` for writers that wait; if Node's own buffer is full, Node does.
     if (waiting.length > 0 && !this.#response.writableEnded && !this.#response.writableNeedDrain) {
@@ -355,37 +378,4 @@ function moveLengthLast(response: ServerResponse): void {
   if (length === undefined) return
   response.removeHeader('content-length')
   response.setHeader('Content-Length', length)
-}
-
-/** Like Node's `writeHead`, with its three forms of fields, but without sending. */
-function setHead(response: ServerResponse, [status, reason, third]: Args): void {
-  const fields = typeof reason === 'string' ? third : reason
-  response.statusCode = Number(status)
-  if (typeof reason === 'string') response.statusMessage = reason
-  if (!Array.isArray(fields)) {
-    const lines = Object.entries((fields ?? {}) as OutgoingHttpHeaders)
-    for (const [name, value] of lines) if (value !== undefined) response.setHeader(name, value)
-    return
-  }
-  // A list may contain a field several times; it overrides earlier values.
-  const list: readonly unknown[] = Array.isArray(fields[0]) ? fields.flat() : fields
-  for (let index = 0; index < list.length; index += 2) response.removeHeader(String(list[index]))
-  for (let index = 0; index < list.length; index += 2) {
-    response.appendHeader(String(list[index]), String(list[index + 1]))
-  }
-}
-
-/** Undefined if the first argument is a callback or missing. */
-function bytesOf([chunk, encoding]: Args): Uint8Array {
-  if (chunk instanceof Uint8Array) return chunk
-  if (typeof chunk !== 'string') return Buffer.alloc(0)
-  return Buffer.from(chunk, typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8')
-}
-
-function viewOf(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function isFunction(value: unknown): boolean {
-  return typeof value === 'function'
 }

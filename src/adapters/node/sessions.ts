@@ -16,6 +16,7 @@ import {
   sessionOf,
   sessionTaken,
 } from '../sessions.js'
+import { chainHeld, hasLeft, type HeldReply } from './hold.js'
 import { unwatched } from './peer-watch.js'
 import { type HeadEnding, intercept } from './response.js'
 
@@ -50,7 +51,7 @@ export function serveSession({ sessions, native, message, response, holder, load
   if (sessionOf(native) !== undefined) return proceed()
   // Handlers would take another middleware's session for ours.
   if (loaded !== undefined && 'session' in message) return proceed(sessionTaken('req.session'))
-  const isSent = (): boolean => response.headersSent
+  const isSent = (): boolean => hasLeft(response)
   settle(
     () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder, isSent }),
     (session) => {
@@ -80,10 +81,12 @@ class SessionEnding implements HeadEnding {
     this.#saves = saves
   }
 
-  edit(response: ServerResponse): MaybePromise<void> {
+  settle(status: number): MaybePromise<void> {
+    return this.#saves ? this.#session.commit(status < 400) : undefined
+  }
+
+  edit(response: ServerResponse): void {
     const session = this.#session
-    const saving = this.#saves ? session.commit(response.statusCode < 400) : undefined
-    if (isPromise(saving)) return saving.then(() => applySession(session, targetOf(response)))
     if (session.accessed || session.setCookie !== undefined) applySession(session, targetOf(response))
   }
 }
@@ -100,13 +103,10 @@ function targetOf(response: ServerResponse): SessionFieldTarget {
 }
 
 /** The members of Fastify replies that are used here. */
-interface FastifyReplyLike {
+interface FastifyReplyLike extends HeldReply {
   readonly statusCode: number
   /** Also where a WebSocket or the application has taken over. */
   readonly sent: boolean
-  readonly raw: { readonly headersSent: boolean }
-  getHeader(name: string): number | string | string[] | undefined
-  header(name: string, value: string): unknown
 }
 
 /** Loads a session in an onRequest hook. */
@@ -117,13 +117,16 @@ export function openFastifySession(
   reply: FastifyReplyLike,
 ): MaybePromise<Session> {
   const { cookie: cookieHeader } = message.headers
-  const isSent = (): boolean => reply.sent || reply.raw.headersSent
+  const isSent = (): boolean => hasLeft(reply.raw, reply.sent)
   const opened = sessions.open({ native, cookieHeader, peer: () => peerOf(message), isSent })
   return chain(opened, (session) => keepSession(native, session))
 }
 
-/** The onSend hook: commits once, and sets the fields of this response and of an error response that replaces it. */
-export function endFastifySession(native: object, reply: FastifyReplyLike): MaybePromise<void> {
+/**
+ * The onSend hook: commits once, and sets the fields of this response and of an error response that replaces it.
+ * `isWhole`: the response is no stream.
+ */
+export function endFastifySession(native: object, reply: FastifyReplyLike, isWhole: boolean): MaybePromise<void> {
   const session = sessionOf(native)
   if (session === undefined) return undefined
   const apply = (): void =>
@@ -138,7 +141,8 @@ export function endFastifySession(native: object, reply: FastifyReplyLike): Mayb
   if (failed.has(session)) return apply()
   try {
     const committing = session.commit(reply.statusCode < 400)
-    return isPromise(committing) ? committing.then(apply, (error: unknown) => fail(session, error)) : apply()
+    const ended = isWhole ? chainHeld(reply, committing, apply) : chain(committing, apply)
+    return isPromise(ended) ? ended.catch((error: unknown) => fail(session, error)) : undefined
   } catch (error) {
     return fail(session, error)
   }

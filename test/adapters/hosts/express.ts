@@ -56,6 +56,7 @@ export function expressOf(name: string, framework: typeof express): Host {
       trustsProxies: true,
       limitsBehindCache: true,
       sessions: true,
+      answersTwice: true,
     },
     async start(spec) {
       const app = framework()
@@ -129,7 +130,7 @@ function declare(app: Express, route: Route, compressed: boolean): void {
   const method = route.method.toLowerCase() as 'get' | 'put' | 'post' | 'patch' | 'delete'
   app[method](route.path, ...handlers, (req, res, next) => {
     // Express 4 does not know promises.
-    const answer = async (): Promise<void> => send(res, toAnswer(await route.handler(callOf(req, res))))
+    const answer = async (): Promise<void> => sendAll(res, toAnswer(await route.handler(callOf(req, res))))
     answer().catch(next)
   })
 }
@@ -160,6 +161,13 @@ function callOf(req: Request, res?: Response): Call {
       if (res !== undefined) cacheGroups(res, ...names)
     },
   }
+}
+
+async function sendAll(res: Response, answer: Answer): Promise<void> {
+  const sent = send(res, answer)
+  if (answer.again instanceof Error) throw answer.again
+  if (answer.again !== undefined) await sendAll(res, answer.again)
+  return sent
 }
 
 async function send(res: Response, { status = 200, headers, text, json, bytes, stream }: Answer): Promise<void> {

@@ -38,6 +38,7 @@ export function fastifyOver(protocol: Protocol): Host {
       trustsProxies: true,
       limitsBehindCache: false,
       sessions: true,
+      answersTwice: true,
     },
     async start(spec) {
       const app = create(protocol, spec.trustsProxy)
@@ -137,8 +138,10 @@ function callOf(request: FastifyRequest, reply?: FastifyReply): Call {
   }
 }
 
-function send(reply: FastifyReply, { status = 200, headers, text, json, bytes, stream }: Answer): FastifyReply {
+function send(reply: FastifyReply, { status = 200, headers, text, json, bytes, stream, again }: Answer): FastifyReply {
   reply.code(status).headers(toFields(headers))
-  if (stream !== undefined) return reply.send(Readable.from(toBytes(stream)))
-  return reply.send(text ?? json ?? bytes)
+  if (stream !== undefined) reply.send(Readable.from(toBytes(stream)))
+  else reply.send(text ?? json ?? bytes)
+  if (again instanceof Error) throw again
+  return again === undefined ? reply : send(reply, again)
 }

@@ -55,6 +55,7 @@ export function honoOver(protocol: Protocol): Host {
       trustsProxies: false,
       limitsBehindCache: true,
       sessions: true,
+      answersTwice: false,
     },
     async start(spec) {
       const app = new Hono()

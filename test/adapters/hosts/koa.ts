@@ -36,6 +36,7 @@ export const koaHost: Host = {
     trustsProxies: true,
     limitsBehindCache: false,
     sessions: true,
+    answersTwice: false,
   },
   async start(spec) {
     const app = new Koa()

@@ -63,6 +63,7 @@ type Platform = 'express' | 'fastify'
 /** The response of either platform, as far as handlers here use it. */
 interface NestResponse {
   status(code: number): unknown
+  send(body: unknown): unknown
   readonly raw?: ServerResponse
 }
 
@@ -82,6 +83,7 @@ export const nestHost = (platform: Platform, protocol: Protocol = 'http/1.1', ve
     trustsProxies: true,
     limitsBehindCache: false,
     sessions: true,
+    answersTwice: true,
   },
   async start(spec) {
     const app = await create(platform, protocol, spec)
@@ -272,13 +274,18 @@ function callOf(request: HttpRequest, addGroups?: AddGroups): Call {
   }
 }
 
-function send(response: NestResponse, { status = 200, headers, text, json, bytes, stream }: Answer): unknown {
+function send(response: NestResponse, { status = 200, headers, text, json, bytes, stream, again }: Answer): unknown {
   response.status(status)
   const fields = toFields(headers)
   if (text !== undefined && !Object.keys(fields).includes('content-type')) fields['content-type'] = 'text/plain'
   for (const [name, value] of Object.entries(fields)) {
     if (response.raw === undefined) (response as ServerResponse & NestResponse).setHeader(name, value)
     else (response as FastifyReply).header(name, value)
+  }
+  if (again !== undefined) {
+    response.send(text ?? json)
+    if (again instanceof Error) throw again
+    return send(response, again)
   }
   if (stream !== undefined) return new StreamableFile(Readable.from(toBytes(stream)))
   if (bytes !== undefined) return new StreamableFile(bytes)

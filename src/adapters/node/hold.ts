@@ -1,0 +1,138 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { RequestProperty } from '../exchange.js'
+
+const holds = new RequestProperty<Hold | undefined>()
+
+/** Whether a head can no longer change because it has left, and not because its response is held. */
+export function hasLeft(response: ServerResponse, isSent: boolean = response.headersSent): boolean {
+  return holds.get(response) === undefined && (isSent || response.headersSent)
+}
+
+/** The members of Fastify replies that are used here. */
+export interface HeldReply {
+  readonly raw: ServerResponse
+  getHeader(name: string): number | string | string[] | undefined
+  getHeaders(): Readonly<Record<string, unknown>>
+  header(name: string, value: string): unknown
+  removeHeader(name: string): unknown
+}
+
+/** What follows a wait of a reply's onSend hook. Meanwhile Fastify takes the reply for sent. */
+export function chainHeld<T, U>(reply: HeldReply, waiting: MaybePromise<T>, next: (value: T) => U): MaybePromise<U> {
+  if (!isPromise(waiting)) return next(waiting)
+  const before = reply.getHeaders()
+  const hold = new Hold(reply.raw, true)
+  const release = (): void => {
+    hold.release()
+    putBack(reply, before)
+  }
+  return waiting.then(
+    (value) => {
+      release()
+      return next(value)
+    },
+    (error: unknown) => {
+      release()
+      throw error
+    },
+  )
+}
+
+/** Fields that a second answer has set go. */
+function putBack(reply: HeldReply, before: Readonly<Record<string, unknown>>): void {
+  for (const name of Object.keys({ ...before, ...reply.getHeaders() })) {
+    const value = before[name]
+    if (reply.getHeader(name) === value) continue
+    reply.removeHeader(name)
+    if (value !== undefined) reply.header(name, value as string)
+  }
+}
+
+/**
+ * An answered response that waits, for its session or its invalidations: whoever comes later finds what `node:http` shows
+ * once a response has been written. A second answer is refused, and changes nothing of the first.
+ */
+export class Hold {
+  /** Whether the answer is complete, as after `end()`. */
+  ended: boolean
+  readonly #response: ServerResponse
+  readonly #status: number
+  readonly #message: string
+  readonly #before: readonly (readonly [name: string, own: PropertyDescriptor | undefined])[]
+  readonly #releaseSocket: () => void
+
+  constructor(response: ServerResponse, ended: boolean) {
+    this.ended = ended
+    this.#response = response
+    this.#status = response.statusCode
+    this.#message = response.statusMessage
+    holds.set(response, this)
+    const shown = this.#shown()
+    this.#before = Object.keys(shown).map((name) => [name, Object.getOwnPropertyDescriptor(response, name)])
+    Object.defineProperties(response, shown)
+    this.#releaseSocket = keepSocket(response)
+  }
+
+  /** The response is itself again, with the status of its answer. */
+  release(): void {
+    const response = this.#response
+    holds.set(response, undefined)
+    for (const [name, own] of this.#before) {
+      Reflect.deleteProperty(response, name)
+      if (own !== undefined) Object.defineProperty(response, name, own)
+    }
+    if (response.statusCode !== this.#status) response.statusCode = this.#status
+    if (response.req.httpVersionMajor < 2 && response.statusMessage !== this.#message)
+      response.statusMessage = this.#message
+    this.#releaseSocket()
+  }
+
+  #shown(): PropertyDescriptorMap {
+    const refusing = (verb: string): PropertyDescriptor => ({
+      configurable: true,
+      writable: true,
+      value: (): never => refuse(this.#response, verb),
+    })
+    return {
+      headersSent: { configurable: true, get: () => true },
+      writableEnded: { configurable: true, get: () => this.ended },
+      setHeader: refusing('set'),
+      setHeaders: refusing('set'),
+      appendHeader: refusing('append'),
+      removeHeader: refusing('remove'),
+    }
+  }
+}
+
+/** Throws what Node throws where a head has left. */
+export function refuse(response: ServerResponse, verb: string): never {
+  const error = new Error(`Cannot ${verb} headers after they are sent to the client`)
+  const code = response.req.httpVersionMajor < 2 ? 'ERR_HTTP_HEADERS_SENT' : 'ERR_HTTP2_HEADERS_SENT'
+  throw Object.assign(error, { code })
+}
+
+/**
+ * Express destroys the socket where it finds an error after the answer. Node has the answer on its way by then, so here
+ * that waits until it is. A socket that fails is not kept. Returns what ends this.
+ */
+function keepSocket(response: ServerResponse): () => void {
+  const { socket } = response
+  // Injected requests may have none.
+  if (!socket || response.req.httpVersionMajor >= 2) return () => {}
+  const { destroy } = socket as { readonly destroy: (this: Socket, error?: Error) => Socket }
+  let isKept = true
+  let isWanted = false
+  const later = (error?: Error): Socket => {
+    if (!isKept || error !== undefined || response.destroyed) return destroy.call(socket, error)
+    if (!isWanted) response.once('finish', () => socket.destroy())
+    isWanted = true
+    return socket
+  }
+  socket.destroy = later
+  return () => {
+    isKept = false
+    if (socket.destroy === later) socket.destroy = destroy
+  }
+}
