@@ -69,7 +69,7 @@ export interface SessionFieldTarget {
 
 /** Sets the header fields that the session requires. */
 export function applySession(session: Session, target: SessionFieldTarget): void {
-  for (const { name, value, adds } of sessionFields(session, (field) => target.get(field))) {
+  for (const { name, value, adds } of sessionFields(session.effects, (field) => target.get(field))) {
     // Hooks may run again for an error response.
     if (adds && target.get(name.toLowerCase())?.includes(value) !== true) target.add(name, value)
     else if (!adds) target.set(name, value)

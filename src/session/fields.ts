@@ -1,5 +1,3 @@
-import type { Session } from './session.js'
-
 /** A field to set, or to add a line of. */
 export interface FieldChange {
   readonly name: string
@@ -7,14 +5,22 @@ export interface FieldChange {
   readonly adds: boolean
 }
 
-type Effects = Pick<Session, 'setCookie' | 'accessed' | 'available'>
+/** What a response owes to its session. */
+export interface SessionEffects {
+  /** The line that is to be sent. */
+  readonly setCookie: string | undefined
+  /** Whether the response depends on the session. */
+  readonly accessed: boolean
+  /** Whether Redis could be asked about it. */
+  readonly available: boolean
+}
 
 /**
  * Fields that a response owes to its session: the cookie, and that it depends on who asks. `get`: the fields that are
  * set, by lower-case name.
  */
 export function sessionFields(
-  { setCookie, accessed, available }: Effects,
+  { setCookie, accessed, available }: SessionEffects,
   get: (name: string) => string | undefined,
 ): readonly FieldChange[] {
   if (!accessed && setCookie === undefined) return NONE

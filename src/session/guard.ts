@@ -65,7 +65,7 @@ export class SessionGuard<Req> {
 
   /** Undefined: the request passes. */
   check(session: Session): Rejection | undefined {
-    if (!session.available) return this.#reject('unavailable')
+    if (!session.effects.available) return this.#reject('unavailable')
     if (session.subject === undefined) return this.#reject('anonymous')
     return (session.issuedForSeconds ?? Infinity) * 1000 > this.#withinMs ? this.#reject('old') : undefined
   }

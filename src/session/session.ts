@@ -3,6 +3,7 @@ import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import { clearingLine, cookieLine, type CookiePolicy, isLostOnPlainHttp, type Peer } from './cookie.js'
 import { Ending } from './ending.js'
 import { keyOf, nonce, type SessionId } from './id.js'
+import type { SessionEffects } from './fields.js'
 import { decideOutcome, type SessionFacts, type SessionOutcome } from './outcome.js'
 import { emptyData, type PayloadChange, SessionPayload, UnreadableError } from './payload.js'
 import type { LoadedRecord, LoadReply } from './session-store.js'
@@ -76,6 +77,7 @@ export class Session {
 
   /** Identifies the session in lists of devices; it cannot be used to sign in. Undefined before the first save. */
   get handle(): string | undefined {
+    this.markRead()
     return this.#state === 'loaded' ? this.#id?.handle : undefined
   }
 
@@ -87,26 +89,28 @@ export class Session {
 
   /** When the session was created; undefined before the first save. */
   get createdAt(): Date | undefined {
-    return dateOf(this.#record?.createdAt)
+    return dateOf(this.#seen()?.createdAt)
   }
 
   /** The last sign-in or rotation; undefined before the first save. */
   get issuedAt(): Date | undefined {
-    return dateOf(this.#record?.issuedAt)
+    return dateOf(this.#seen()?.issuedAt)
   }
 
   /** When it ends even if it is used; undefined before the first save. */
   get expiresAt(): Date | undefined {
-    return dateOf(this.#record?.deadlineAt)
+    return dateOf(this.#seen()?.deadlineAt)
   }
 
   /** False: Redis could not be asked about this session; its data is that of an anonymous request. */
   get available(): boolean {
-    return this.#state !== 'unavailable'
+    this.markRead()
+    return this.effects.available
   }
 
   /** The `Set-Cookie` line to send, where there is one. Adapters send it; elsewhere it is yours to send. */
   get setCookie(): string | undefined {
+    this.markRead()
     return this.#setCookie
   }
 
@@ -161,9 +165,9 @@ export class Session {
     return (record.now - record.issuedAt) / SECOND_US + (performance.now() - this.#writer.startedAt) / 1000
   }
 
-  /** @internal Whether the response depends on the session. */
-  get accessed(): boolean {
-    return this.#accessed
+  /** @internal What the response owes to the session. Nobody has read that for its sake. */
+  get effects(): SessionEffects {
+    return { setCookie: this.#setCookie, accessed: this.#accessed, available: this.#state !== 'unavailable' }
   }
 
   /** @internal Calls the listener whenever the session is read from now on. */
@@ -269,6 +273,11 @@ export class Session {
     this.markRead(what)
     this.#payload ??= this.#makePayload()
     return this.#payload
+  }
+
+  #seen(): LoadedRecord | undefined {
+    this.markRead()
+    return this.#record
   }
 
   #makePayload(): SessionPayload {

@@ -86,8 +86,7 @@ class SessionEnding implements HeadEnding {
   }
 
   edit(response: ServerResponse): void {
-    const session = this.#session
-    if (session.accessed || session.setCookie !== undefined) applySession(session, targetOf(response))
+    applySession(this.#session, targetOf(response))
   }
 }
 

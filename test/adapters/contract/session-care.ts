@@ -165,6 +165,41 @@ export function sessionCare(bed: Bed): void {
       expect([(await browser.ask('/account')).status, browser.cookie]).toEqual([200, before])
     })
 
+    test('a response that depends on any member of the session is private and nobody else gets it', async () => {
+      const members = {
+        handle: ({ handle }) => handle,
+        createdAt: ({ createdAt }) => createdAt,
+        issuedAt: ({ issuedAt }) => issuedAt,
+        expiresAt: ({ expiresAt }) => expiresAt,
+        available: ({ available }) => available,
+        subject: ({ subject }) => subject,
+        data: ({ data }) => JSON.stringify(data),
+        setCookie: (session) => session.setCookie,
+      } satisfies Record<string, (session: Session) => unknown>
+      // Whoever adds a member says here how it is read.
+      type Readable = { [Name in keyof Session]: Session[Name] extends (...args: never) => unknown ? never : Name }
+      const all: Record<Exclude<Readable[keyof Session], Internal>, unknown> = members
+      const cached = Object.entries(members).flatMap(([name, read]) =>
+        [undefined, true].map((shared): Route => ({
+          ...{ method: 'GET', path: `/${name}/${shared === true ? 'shared' : 'plain'}` },
+          cache: shared === true ? { ttl: 60, shared } : { ttl: 60 },
+          handler: ({ session }) => `${name} ${String(read(session))}`,
+        })),
+      )
+      const app = await start([...routes, ...cached], { sessions: {} })
+      const [ann, bob] = [new Browser(app), new Browser(app)]
+      await ann.ask('/login', 'POST')
+      await bob.ask('/login', 'POST', { 'x-user': 'bob' })
+      expect(Object.keys(all)).toHaveLength(cached.length / 2)
+      for (const { path } of cached)
+        for (const browser of [ann, bob]) {
+          const { cache, headers } = await browser.ask(path)
+          expect([path, cache === 'HIT', headers['cache-control'], headers['vary']]).toEqual([
+            ...[path, false, expect.stringMatching(/private|no-store/), expect.stringMatching(/cookie/i)],
+          ])
+        }
+    })
+
     test('after the response changes are saved by save(), and nothing that needs a cookie is', async () => {
       const browser = await open()
       const later = async (change: Record<string, unknown>): Promise<unknown> => {
@@ -201,6 +236,9 @@ export function sessionCare(bed: Bed): void {
     })
   })
 }
+
+/** Members that are no part of the declarations. */
+type Internal = 'issuedForSeconds' | 'effects' | 'binding'
 
 /** A store that does the same after the watcher has seen what it is asked. */
 function verbsOf(store: SessionStore, watch: (verb: string, args: readonly unknown[]) => unknown): SessionStore {
