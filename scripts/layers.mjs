@@ -21,10 +21,10 @@ const FLOORS = [
   ['store', 'http'],
   ['redis', 'telemetry/otel'],
   ['telemetry'],
-  ['logger.ts', 'errors.ts', 'duration.ts', 'losses.ts', 'maybe-promise.ts'],
+  ['logger.ts', 'errors.ts', 'duration.ts', 'losses.ts', 'maybe-promise.ts', 'request-function.ts'],
 ]
 /** These rooms are pure: of what is below they import only this. */
-const PURE = { http: ['errors.ts', 'duration.ts', 'maybe-promise.ts'] }
+const PURE = { http: ['errors.ts', 'duration.ts', 'maybe-promise.ts', 'request-function.ts'] }
 /** The only rooms that may import a package other than Node's own and these. */
 const PACKAGES = [/^node:/, /^lru-cache$/, /^structured-headers$/]
 const OWN_PACKAGES = {

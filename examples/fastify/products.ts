@@ -31,7 +31,7 @@ const product = {
 /** Entries that show a product carry this group. */
 export const productGroup = (id: string) => `product:${id}`
 
-const groupOf = ({ params }: FastifyRequest) => productGroup((params as One['Params']).id)
+const groupOf = ({ params }: FastifyRequest<One>) => productGroup(params.id)
 
 /** Signed-in users see the same products as everybody: `shared`. */
 const LIST: FastifyCacheOptions = { ttl: '1m', group: 'products', shared: true, query: { only: ['category'] } }
@@ -78,7 +78,7 @@ export async function productRoutes(app: FastifyInstance, { catalogue }: { catal
   )
 
   // The next GET of this path is a HIT with this response. Lists, carts and version 2 are evicted.
-  const changed = { group: (request: FastifyRequest) => ['products', groupOf(request)] }
+  const changed = { group: (request: FastifyRequest<One>) => ['products', groupOf(request)] }
   app.put<One & { Body: NewProduct }>(
     '/products/:id',
     {

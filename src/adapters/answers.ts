@@ -10,7 +10,7 @@ export interface Answer {
 /** A response as functions in options may return it; a web Response works in every framework. */
 export interface MadeAnswer {
   readonly status?: number | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly headers?: Readonly<Record<string, string | readonly string[]>> | undefined
   /** Strings and bytes are sent unchanged, anything else as JSON. */
   readonly body?: unknown
 }
@@ -28,9 +28,22 @@ export async function answerOf(made: unknown, status: number, own: readonly Fiel
   const named = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
   return {
     status: other,
-    fields: [...kept, ...(named ? [] : [type]), ...Object.entries(headers)],
+    fields: [...kept, ...(named ? [] : [type]), ...Object.entries(headers).flatMap(linesOf)],
     body: isText ? body : JSON.stringify(body ?? null),
   }
+}
+
+function linesOf([name, value]: readonly [string, string | readonly string[]]): Field[] {
+  return [value].flat().map((line): Field => [name, line])
+}
+
+/** Sets the fields of an answer. Each cookie has a line of its own, beside those of others. */
+export function setAnswerFields(
+  fields: readonly Field[],
+  set: (name: string, value: string) => unknown,
+  add: (name: string, value: string) => unknown,
+): void {
+  for (const [name, value] of fields) (name.toLowerCase() === 'set-cookie' ? add : set)(name, value)
 }
 
 function isAnswer(made: unknown): made is MadeAnswer {

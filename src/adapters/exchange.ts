@@ -138,7 +138,7 @@ export class Exchange {
     request: AdaptedRequest<Req>,
   ): MaybePromise<WriteEnding | undefined> {
     const outer = this.#write
-    const joint = outer?.declared && declared.join(outer.declared as DeclaredWrite<Req>)
+    const joint = outer?.declared && declared.join(outer.declared)
     const all = joint ?? declared
     return chain(all.on(host, request.route).begin(request, joint && outer?.session), (session) => {
       exchanges.set(this.#response, this)

@@ -1,4 +1,5 @@
 import type { MaybePromise } from '../maybe-promise.js'
+import type { RequestFunction } from '../request-function.js'
 import { appendMembers, dateOf, type HeaderList, joinedField, keepFields, listMembers, memoise } from './fields.js'
 
 /**
@@ -12,7 +13,7 @@ export type VaryRule = 'list' | 'exact' | 'language'
 export type VaryResult = string | number | bigint | boolean | null | undefined
 
 /** A function of the request that returns a value by which responses differ, such as a tenant or a kind of device. */
-export type VaryFunction<Req> = (request: Req) => MaybePromise<VaryResult>
+export type VaryFunction<Req> = RequestFunction<Req, MaybePromise<VaryResult>>
 
 /** A function of `vary`, and the fields that `Vary` names for it. */
 export interface VaryFrom<Req> {

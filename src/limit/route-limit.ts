@@ -1,5 +1,6 @@
 import { describeValue, isOptionsObject, OptionsError } from '../errors.js'
 import type { MaybePromise } from '../maybe-promise.js'
+import type { RequestFunction } from '../request-function.js'
 import { rateLimitFields, type Field, type RateLimitHeaders, type Refusal, refusalOf } from './fields.js'
 import { addressIdentity, IPV6_SUBNET } from './identity.js'
 import { costProblem, type RateLimiterOptions, resolveLimiter } from './options.js'
@@ -19,33 +20,33 @@ export interface RateLimitOptions<Req> extends Omit<RateLimiterOptions, 'rate'> 
   rate:
     | RateInput
     | readonly RateInput[]
-    | ((request: Req) => MaybePromise<RateInput | readonly RateInput[] | undefined>)
+    | RequestFunction<Req, MaybePromise<RateInput | readonly RateInput[] | undefined>>
   /**
    * Who is counted. Default: the client's address as the framework reports it (its own trusted proxies apply), IPv6 by
    * `ipv6Subnet`. `undefined` is treated as if Redis were unavailable (`whenUnavailable`; with `local` this process counts
    * the client's address), never as one shared bucket.
    */
-  per?: ((request: Req) => MaybePromise<Identity | undefined>) | undefined
+  per?: RequestFunction<Req, MaybePromise<Identity | undefined>> | undefined
   /** Bits of an IPv6 address that are one client: 1 to 128. Default 64. */
   ipv6Subnet?: number | undefined
   /** What is counted together: routes that name the same scope share a budget. Default: method and template of the route. */
   scope?: string | undefined
   /** Units of a request: a whole number, or a function of the request. Default 1. */
-  cost?: number | ((request: Req) => MaybePromise<number>) | undefined
+  cost?: number | RequestFunction<Req, MaybePromise<number>> | undefined
   /**
    * Whether a response counts, such as `({ status }) => status === 401`: units are reserved before the handler and
    * given back where it does not. So it also limits the attempts that are under way.
    */
   countWhen?: ((response: LimitedResponse) => MaybePromise<boolean>) | undefined
   /** Requests that are not limited at all. CORS preflights never are. */
-  skip?: ((request: Req) => MaybePromise<boolean>) | undefined
+  skip?: RequestFunction<Req, MaybePromise<boolean>> | undefined
   /** Fields of every response. Default `draft`. */
   headers?: RateLimitHeaders | undefined
   /**
    * Instead of the refusal of redwell: a function that makes the response (status 429 and the fields are set already),
    * or `throw` for a RateLimitError in the framework's own error handling.
    */
-  onLimited?: 'throw' | ((verdict: RateLimitVerdict, request: Req) => unknown) | undefined
+  onLimited?: 'throw' | { of(verdict: RateLimitVerdict, request: Req): unknown }['of'] | undefined
   /**
    * `request`: before the body is read. `handler`: after authentication and validation, before the cache. Default:
    * `request`, or `handler` where `per`, `rate`, `cost` or `skip` is a function.

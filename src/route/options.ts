@@ -16,17 +16,18 @@ import {
   type VaryOption,
 } from '../http/index.js'
 import type { MaybePromise } from '../maybe-promise.js'
+import type { RequestFunction } from '../request-function.js'
 
 /** Who asks, such as a user's id. Numbers count by their text. */
 export type Principal = string | number | bigint
 
 /** A function of the request that returns its principal; none for an anonymous request. */
-export type PrincipalOf<Req> = (request: Req) => MaybePromise<Principal | null | undefined>
+export type PrincipalOf<Req> = RequestFunction<Req, MaybePromise<Principal | null | undefined>>
 
 /** What selects the entry of a route. The same on the GET, the PUT and the DELETE of a path. */
 export interface KeyOptions<Req> extends Pick<HttpOptions, 'host'> {
   /** Function of the request that returns key parts, in place of its path and query. Default: path and sorted query. */
-  key?: ((request: Req) => MaybePromise<Key>) | undefined
+  key?: RequestFunction<Req, MaybePromise<Key>> | undefined
   /**
    * Each principal has its own entry, and its responses are `private`. `true`: the application's `principal`; anonymous
    * requests share one public entry. Or a function of the request that returns the principal, such as a tenant's id;
@@ -48,7 +49,7 @@ export interface KeyOptions<Req> extends Pick<HttpOptions, 'host'> {
 export type GroupOption<Req> =
   | string
   | readonly string[]
-  | ((request: Req) => MaybePromise<string | readonly string[] | undefined>)
+  | RequestFunction<Req, MaybePromise<string | readonly string[] | undefined>>
 
 /** Options about a route's responses; see docs/http.md. */
 export interface ResponseOptions extends Omit<HttpOptions, 'host' | 'private' | 'shared' | 'vary'> {}
@@ -88,7 +89,7 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
    */
   lease?: Duration | undefined
   /** Function of the request: `false` bypasses the cache, for example for a preview. Default: none. */
-  when?: ((request: Req) => MaybePromise<boolean>) | undefined
+  when?: RequestFunction<Req, MaybePromise<boolean>> | undefined
   /** Function of the response: `false` serves it without storing it. Default: none. */
   storeWhen?: ((response: WriteResult) => boolean) | undefined
   /** `false`: this route is not cached, or with `defaults` no route is. Writes still invalidate. Default: `true`. */
@@ -98,10 +99,11 @@ export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, Var
 /** Who shares an entry: the requests of one principal (`per`), or all requests (`shared`). `private` needs one of the two. */
 export type Privacy<Req> =
   | { private?: false | undefined; shared?: false | undefined }
-  | { private: true; per: true | PrincipalOf<Req>; shared?: false | undefined }
+  | { private?: false | undefined; shared: true; per?: undefined }
   /** All clients share the entry; with `private` other caches may not. */
   | { private: true; shared: true; per?: undefined }
-  | { private?: false | undefined; shared: true; per?: undefined }
+  // Last, because this is what the compiler misses where `private` stands alone.
+  | { private: true; per: true | PrincipalOf<Req>; shared?: false | undefined }
 
 /** Options of `cache`: what a GET route may keep, and for how long. */
 export type CacheOptions<Req> = EntryOptions<Req> & Privacy<Req>
@@ -124,7 +126,7 @@ export interface WriteResult {
 }
 
 /** A function of the request and the result, synchronous or not. */
-export type FromResult<Req, T> = (request: Req, result: WriteResult) => MaybePromise<T>
+export type FromResult<Req, T> = { of(request: Req, result: WriteResult): MaybePromise<T> }['of']
 
 /** Which entries `cacheEvict` invalidates, and how. */
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {

@@ -17,7 +17,7 @@ export interface SessionRequirement<Req> {
   /** `WWW-Authenticate` of the 401; never `Basic`, for which browsers ask in a window of their own. Default `Session`. */
   challenge?: string | undefined
   /** Makes the response in place of redwell's 401 or 503. */
-  onReject?: ((reason: SessionRejection, request: Req) => unknown) | undefined
+  onReject?: { of(reason: SessionRejection, request: Req): unknown }['of'] | undefined
 }
 
 export interface Rejection {

@@ -1,5 +1,6 @@
 import type { Duration } from '../duration.js'
 import type { MaybePromise } from '../maybe-promise.js'
+import type { RequestFunction } from '../request-function.js'
 import type { SessionStore } from './session-store.js'
 
 /**
@@ -107,7 +108,7 @@ export interface SessionOptions<Req = never> {
   /** Returns the owner whose sessions are listed and revoked together, such as the account of several users. Default: the principal, also where it returns `undefined`. */
   subject?: ((data: SessionData) => SessionPrincipal) | undefined
   /** Returns what device lists show for a session, called when it is created or gets a new id; at most 512 characters are stored. Must be synchronous. Default: nothing. */
-  describe?: ((request: Req) => string | undefined) | undefined
+  describe?: RequestFunction<Req, string | undefined> | undefined
   /** Maximum number of sessions of a subject; a further sign-in ends the oldest. Default: no limit. */
   maxPerSubject?: number | undefined
   /** Returns the data of a new session; it is stored with the first change. Must be synchronous. Default: `{}`. */
@@ -124,7 +125,7 @@ export interface SessionOptions<Req = never> {
   /** Encoding of stored values. Default: JSON. */
   coder?: SessionCoder | undefined
   /** Returns true for requests without a session: nothing is read, and access to `data` throws. Must be synchronous. Default: none. */
-  skip?: ((request: Req) => boolean) | undefined
+  skip?: RequestFunction<Req, boolean> | undefined
   /**
    * What happens to a request whose session cannot be read: it is `anonymous`, or fails with 503 (`fail`). Changes fail with
    * 503 in both cases.

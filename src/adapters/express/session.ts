@@ -46,8 +46,15 @@ export type ExpressSession = SessionData & ExpressSessionMethods
 /** What `sessions()` adds to requests. */
 export interface RequestWithSession {
   /** Session of this request; anonymous requests have one as well. Needs `sessions()`. */
-  session: ExpressSession
+  session: SessionBeside<Express.Request>
 }
+
+/**
+ * The type of `req.session`, unless express-session declares one, which then has precedence: ours must fit it, or the
+ * compiler refuses both.
+ */
+// oxlint-disable-next-line typescript/no-explicit-any -- only `any` fits what another package declares
+export type SessionBeside<Req> = Req extends { sessionID: string } ? any : ExpressSession
 
 declare global {
   // The way @types/express lets packages add to requests.

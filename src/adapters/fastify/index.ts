@@ -3,7 +3,7 @@
  *
  * @module redwell/fastify
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteGenericInterface, RouteOptions } from 'fastify'
 import { subscribe } from 'node:diagnostics_channel'
 import fp from 'fastify-plugin'
 import type { Redis } from '../../create-redis.js'
@@ -53,14 +53,20 @@ export interface RedwellFastifyOptions extends Omit<AdapterOptions<FastifyReques
 }
 
 // Declared here because the compiler drops an import that only the augmentation below uses.
-/** Options of `cache` whose functions get the Fastify request. */
-export type FastifyCacheOptions = CacheOptions<FastifyRequest>
+/** Options of `cache` whose functions get the Fastify request. `Route`: types of its parameters, such as `{ Params: { id: string } }`. */
+export type FastifyCacheOptions<Route extends RouteGenericInterface = RouteGenericInterface> = CacheOptions<
+  FastifyRequest<Route>
+>
 
-/** Options of `cachePut` whose functions get the Fastify request. */
-export type FastifyCachePutOptions = CachePutOptions<FastifyRequest>
+/** Options of `cachePut` whose functions get the Fastify request. `Route`: types of its parameters, such as `{ Params: { id: string } }`. */
+export type FastifyCachePutOptions<Route extends RouteGenericInterface = RouteGenericInterface> = CachePutOptions<
+  FastifyRequest<Route>
+>
 
-/** Options of `cacheEvict` whose functions get the Fastify request. */
-export type FastifyCacheEvictOptions = CacheEvictOptions<FastifyRequest>
+/** Options of `cacheEvict` whose functions get the Fastify request. `Route`: types of its parameters, such as `{ Params: { id: string } }`. */
+export type FastifyCacheEvictOptions<Route extends RouteGenericInterface = RouteGenericInterface> = CacheEvictOptions<
+  FastifyRequest<Route>
+>
 
 /** Properties that the plugin adds to an application. */
 export interface RedwellInstance {

@@ -13,7 +13,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
-import type { Answer } from '../answers.js'
+import { type Answer, setAnswerFields } from '../answers.js'
 import { applyLimit, isLimited, isPreflight, type LimitOutcome, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
 import { unwatched } from '../node/peer-watch.js'
@@ -47,8 +47,20 @@ export function SkipRateLimit(): CacheDecorator {
   return SetMetadata(SKIP, true)
 }
 
-interface HeaderTarget {
+/** A response of either platform. */
+export interface HeaderTarget {
   header(name: string, value: string): unknown
+  /** Of Express; `header` of Fastify adds a cookie to those that are set. */
+  append?(name: string, value: string): unknown
+}
+
+/** Sets the fields of a refusal. */
+export function setRefusalFields(response: HeaderTarget, { fields }: Answer): void {
+  setAnswerFields(
+    fields,
+    (name, value) => response.header(name, value),
+    (name, value) => (response.append === undefined ? response.header(name, value) : response.append(name, value)),
+  )
 }
 
 /** The limit of a handler, or that of its controller. */
@@ -117,9 +129,10 @@ export class Limiter {
 function admit(raw: ServerResponse, response: HeaderTarget, { fields, error, answer }: LimitOutcome): void {
   settleWhenSent(raw)
   for (const [name, value] of fields) response.header(name, value)
-  for (const [name, value] of answer?.fields ?? []) response.header(name, value)
   if (error !== undefined) throw error
-  if (answer !== undefined) throw refusal(answer)
+  if (answer === undefined) return
+  setRefusalFields(response, answer)
+  throw refusal(answer)
 }
 
 interface BoundLimit {

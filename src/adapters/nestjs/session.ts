@@ -11,7 +11,7 @@ import { endWithResponse, openFastifySession, serveSession } from '../node/sessi
 import { guardSession, sessionOf } from '../sessions.js'
 import { type CacheDecorator, declaring, type HttpRequest } from './decorators.js'
 import { PerHandler } from './plan.js'
-import { refusal } from './rate-limit.js'
+import { type HeaderTarget, refusal, setRefusalFields } from './rate-limit.js'
 
 /** Options of the module's `sessions`. */
 export type NestSessionOptions<Req = HttpRequest> = SessionOptions<Req>
@@ -29,10 +29,6 @@ const REQUIRED = 'redwell:require-session'
 export function RequireSession<Req = HttpRequest>(requirement?: SessionRequirement<Req>): CacheDecorator {
   const declare = (where: string) => new SessionGuard<Req>(where, requirement)
   return declaring('@RequireSession', REQUIRED, '@RequireSession()', requirement, declare)
-}
-
-interface HeaderTarget {
-  header(name: string, value: string): unknown
 }
 
 /** Requirement of `@RequireSession`. */
@@ -60,7 +56,7 @@ export class RequireSessionGuard implements CanActivate {
         if (guard.isRecent) response.header('Cache-Control', 'no-store')
         return true
       }
-      for (const [name, value] of answer.fields) response.header(name, value)
+      setRefusalFields(response, answer)
       throw refusal(answer)
     })
   }

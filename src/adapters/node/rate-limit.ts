@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DeclaredLimit, RouteLimit } from '../../limit/route-limit.js'
 import { isPromise } from '../../maybe-promise.js'
+import { setNodeFields } from './answer.js'
 import { applyLimit, hasToSettle, isPreflight, type LimitOutcome, settleLimits } from '../limiting.js'
 
 /** Decides about a request of a framework on `node:http`, and answers it or calls `next`. */
@@ -41,7 +42,7 @@ function settleOnFinish(this: ServerResponse): void {
 
 function sendRefusal(res: ServerResponse, { status, fields, body }: NonNullable<LimitOutcome['answer']>): void {
   res.statusCode = status
-  for (const [name, value] of fields) res.setHeader(name, value)
+  setNodeFields(res, fields)
   res.setHeader('Content-Length', Buffer.byteLength(body))
   res.end(body)
 }

@@ -17,6 +17,7 @@ import {
   sessionTaken,
 } from '../sessions.js'
 import { chainHeld, hasLeft, type HeldReply } from './hold.js'
+import { setNodeFields } from './answer.js'
 import { unwatched } from './peer-watch.js'
 import { type HeadEnding, intercept } from './response.js'
 
@@ -171,7 +172,7 @@ export function guardNodeSession<Req extends object>(
       if (guard.isRecent && answer === undefined) response.setHeader('Cache-Control', 'no-store')
       if (answer === undefined) return proceed()
       response.statusCode = answer.status
-      for (const [name, value] of answer.fields) response.setHeader(name, value)
+      setNodeFields(response, answer.fields)
       response.setHeader('Content-Length', Buffer.byteLength(answer.body))
       response.end(answer.body)
     },

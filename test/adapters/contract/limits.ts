@@ -170,6 +170,19 @@ export function limits({ host, store, start }: Bed): void {
       ])
     })
 
+    test('cookies of the response that `onLimited` makes are all sent', async () => {
+      const made = new Headers([
+        ['set-cookie', 'a=1'],
+        ['set-cookie', 'b=2; Path=/'],
+      ])
+      const onLimited = () => new Response('{}', { status: 429, headers: made })
+      const { client } = await start([route({ rate: '1/hour', onLimited })])
+      await client.get('/x')
+      const { status, lines } = await client.get('/x')
+      const cookies = lines.filter(([name]) => name === 'set-cookie').map(([, value]) => value)
+      expect([status, cookies]).toEqual([429, ['a=1', 'b=2; Path=/']])
+    })
+
     test('the fields of a limit are sent with errors, and are never stored', async () => {
       const { client } = await start([
         route({ rate: '9/hour' }, { path: '/error', handler: () => ({ status: 500, text: 'oh' }) }),
