@@ -110,6 +110,12 @@ export class CacheScope {
     return error === undefined ? lookupEntry(this.#store, ref, now, budget) : { state: 'outage', error }
   }
 
+  /** Why invalidations are not confirmed; undefined while all are. */
+  get problem(): string | undefined {
+    const { suspended } = this.#pending
+    return suspended?.cause instanceof Error ? suspended.cause.message : suspended?.message
+  }
+
   /** Whether entries may be found in this process's memory. */
   get isLocal(): boolean {
     return this.#store.local !== undefined

@@ -2,7 +2,7 @@ import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
 import { evict, type EvictTarget } from '../operate/evict.js'
 import { listLimits, resetLimit } from '../operate/limits.js'
-import { duration, paint, print, printJson, Progress, table, time } from './output.js'
+import { duration, oneLine, paint, print, printJson, Progress, table, time } from './output.js'
 import { confirmed, EXIT, type GlobalOptions } from './session.js'
 import type { ListOptions } from './look.js'
 
@@ -15,8 +15,8 @@ export async function evictTarget(redis: Redis, target: EvictTarget, options: Gl
   if (options.json === true) printJson(result)
   else {
     const soft = target.soft === true ? 'softly ' : ''
-    print(result.confirmed ? `Evicted ${soft}${what}.` : 'Redis did not confirm it. Try again.')
-    for (const key of result.keys) print(paint('dim', `  ${key}`))
+    if (!result.confirmed) print(`Redis did not confirm it: ${oneLine(result.problem ?? 'no answer')}. Try again.`)
+    else print([`Evicted ${soft}${what}.`, ...result.keys.map((key) => paint('dim', `  ${key}`))].join('\n'))
   }
   return result.confirmed ? EXIT.ok : EXIT.no
 }

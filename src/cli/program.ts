@@ -157,7 +157,9 @@ function failed(error: unknown): number {
   if (!(error instanceof RedwellError)) throw error
   process.stderr.write(`${visible(error.message)}\n`)
   if (error instanceof UnavailableError) {
-    process.stderr.write('Check REDIS_URL or --url, the network, and whether the server is running.\n')
+    process.stderr.write(
+      'Check REDIS_URL or --url, whether it is a cluster (--cluster), the network, and whether the server is running.\n',
+    )
     return EXIT.unavailable
   }
   return error instanceof SettingsError || error instanceof UsageError ? EXIT.usage : EXIT.no

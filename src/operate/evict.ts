@@ -1,6 +1,7 @@
 import type { Evicted } from '../cache/cache-scope.js'
 import { encodeGroup, namespaceGroup, pathKey, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
 import { ask } from './live.js'
 
 /** What to evict. */
@@ -24,10 +25,14 @@ export interface EvictTarget {
 export interface EvictResult extends Evicted {
   /** Keys that were evicted; those of a URL are what its routes answer to it. */
   readonly keys: readonly string[]
+  /** Why it is not confirmed. */
+  readonly problem?: string | undefined
 }
 
-/** Evicts what a target names. */
+/** Evicts what a target names. Rejects with UsageError where a name is empty. */
 export async function evict(redis: Redis, target: EvictTarget): Promise<EvictResult> {
+  const empty = (['url', 'key', 'group', 'namespace'] as const).find((name) => target[name] === '')
+  if (empty !== undefined) throw new UsageError(`${empty}: is empty`)
   const groups = [
     ...(target.group === undefined ? [] : [encodeGroup(target.group)]),
     ...(target.namespace === undefined ? [] : [namespaceGroup(target.namespace)]),
@@ -38,7 +43,7 @@ export async function evict(redis: Redis, target: EvictTarget): Promise<EvictRes
     ...(target.url === undefined ? [] : await pathsOf(redis, target.url, target)),
   ]
   const evicted = await redis.scope.evict({ paths: keys, groups, mode: target.soft === true ? 'soft' : 'hard' })
-  return { ...evicted, keys }
+  return { ...evicted, keys, problem: evicted.confirmed ? undefined : redis.scope.problem }
 }
 
 /** The keys under which running processes cache a URL, and the one of a route without options. */

@@ -1,5 +1,6 @@
 import type { Redis } from '../create-redis.js'
 import { decodeLimitState, type LimitState } from '../limit/limit-state.js'
+import { absentIfForeign } from '../store/redis-commands.js'
 import { decodePart } from './names.js'
 import { LIMIT_MAX, type Page, type PageRequest, scanNames } from './pages.js'
 
@@ -27,7 +28,7 @@ export async function listLimits(redis: Redis, request: PageRequest): Promise<Pa
   const { items: names, ...page } = await scanNames(redis, connection, head, request)
   const items = await Promise.all(
     names.map(async (name) => {
-      const bytes = await connection.execute(['GET', name], name, connection.bulkBudget())
+      const bytes = await connection.execute(['GET', name], name, connection.bulkBudget()).catch(absentIfForeign)
       const state = Buffer.isBuffer(bytes) ? decodeLimitState(bytes, now) : undefined
       return state === undefined ? [] : [summaryOf(name.slice(head.length), state, now)]
     }),

@@ -1,4 +1,5 @@
 import type { Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
 import type { Connection } from '../redis/connection.js'
 import { Keyspace, Scan } from '../store/keyspace.js'
 import type { MatchKind, MatchStep } from '../store/store.js'
@@ -56,11 +57,15 @@ function patternOf(start: string): string {
   return `${start.replaceAll(/[\\*?[\]]/g, '\\$&')}*`
 }
 
+/** That of a server, on a cluster after the number of a slot. */
+const CURSOR = /^\d{1,20}(\.\d{1,20})?$/
+
 async function collect(
   step: (cursor: string, count: number) => Promise<MatchStep>,
   from: string,
   limit: number,
 ): Promise<Page<string>> {
+  if (!CURSOR.test(from)) throw new UsageError(`cursor: '${from}' is none of a page before`)
   const endAt = performance.now() + PAGE_MS
   const found = new Set<string>()
   let [cursor, examined, count] = [from, 0, STEP_FIRST]

@@ -77,6 +77,8 @@ test('limits are listed, and forgotten with --reset', async () => {
   const { items } = JSON.parse((await here('limits', '--json')).out) as { items: { key: string; identity: string }[] }
   expect(items).toMatchObject([{ identity: '127.0.0.1' }])
   expect((await here('limits', '--reset', items[0]?.key ?? '', '--yes')).code).toBe(0)
+  // Somebody else's key among them is none.
+  await app.redis.connection?.execute(['LPUSH', `${prefix}:limit:foreign`, '1'], `${prefix}:limit:foreign`)
   expect((await here('limits')).out).toBe('There are no counts.\n')
 })
 
@@ -121,6 +123,11 @@ describe('errors', () => {
   test('wrong arguments and settings are exit code 2', async () => {
     for (const args of [['nothing'], ['keys', '--limit', 'x'], ['show'], ['keys', '--bogus'], ['explain', 'GET']])
       expect((await redwell(...args)).code).toBe(2)
+    for (const args of [
+      ['keys', '--cursor', 'abc'],
+      ['evict', '', '--yes'],
+    ])
+      expect(await here(args[0] ?? '', ...args.slice(1))).toMatchObject({ code: 2, out: '' })
     for (const url of ['http://x', 'memory:']) expect((await redwell('keys', '--url', url)).code).toBe(2)
     expect((await redwell('keys', '--url', server.url, '--prefix', 'a b')).err).toContain('prefix')
   })
@@ -156,6 +163,18 @@ test('a look from the command line invalidates nothing and leaves nothing behind
   for (const [command, ...args] of [['keys'], ['show', '/products/3'], ['groups']] as const)
     await here(command, ...args)
   expect(await hits()).toBe('hit')
+})
+
+test('a user that may only read lists, and is told why nothing was evicted', async () => {
+  const admin = (...command: string[]) => app.redis.connection?.servers[0]?.inspect(command)
+  await admin('ACL', 'SETUSER', prefix, 'on', '>pw', '~*', '+@read', '+@connection', '+info', '+time')
+  onTestFinished(async () => void (await admin('ACL', 'DELUSER', prefix)))
+  const url = server.url.replace('//', `//${prefix}:pw@`)
+  const reader = (...args: string[]) => redwell(...args, '--url', url, '--prefix', prefix)
+  expect((await reader('keys', '/products/1')).out).toContain('fresh')
+  const said = await reader('evict', '--key', '/products/1', '--yes')
+  expect(said).toMatchObject({ code: 1, out: expect.stringContaining('NOPERM') })
+  expect((await reader('stats')).err).toMatch(/^Redis refuses it: NOPERM/)
 })
 
 test('text of others cannot steer the terminal, and is JSON where JSON is asked for', async () => {
