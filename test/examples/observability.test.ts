@@ -8,6 +8,7 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { channels } from '../../src/telemetry/events.js'
 import { METRIC, otel } from '../../src/telemetry/otel/index.js'
+import { Recorder } from '../../src/telemetry/recorder.js'
 import { freePort } from '../support/redis-server.js'
 
 const FOLDER = fileURLToPath(new URL('../../examples/observability/', import.meta.url))
@@ -15,7 +16,7 @@ const FOLDER = fileURLToPath(new URL('../../examples/observability/', import.met
 /** Metric to the labels it has. */
 type Emitted = Map<string, Set<string>>
 
-/** One event of every kind on every channel, through the exporter whose names dashboards see. */
+/** One lookup of every kind and one event on every channel, through the exporter whose names dashboards see. */
 async function emitAll(): Promise<string> {
   const exporter = new PrometheusExporter({ preventServerStart: true })
   const meterProvider = new MeterProvider({ readers: [exporter] })
@@ -36,10 +37,10 @@ async function emitAll(): Promise<string> {
 
 function publishAll(origin: { kind: 'route' | 'namespace'; name: string }): void {
   const common = { origin, at: 0, durationMs: 1, key: 'k', groups: ['g'] }
-  const lookup = { ...common, operation: 'get', ttlMs: 1, ageMs: 1, bytes: 1 }
-  channels.lookup.publish({ ...lookup, outcome: 'hit', reason: 'collapsed' })
-  channels.lookup.publish({ ...lookup, outcome: 'stale', reason: 'stale-while-revalidate' })
-  channels.lookup.publish({ ...lookup, outcome: 'miss', reason: 'outage' })
+  const recorder = new Recorder(origin, () => 0)
+  recorder.start('get').found({ outcome: 'hit', reason: 'collapsed', bytes: 1 })
+  recorder.start('get').found({ outcome: 'stale', reason: 'stale-while-revalidate', bytes: 1 })
+  recorder.start('get').found({ outcome: 'miss', reason: 'outage' })
   channels.store.publish({ ...common, write: 'fill', result: 'stored', ttlMs: 1, bytes: 1 })
   channels.eviction.publish({ ...common, operation: 'evict', keys: ['k'], mode: 'hard', confirmed: true, entries: 1 })
   channels.refusal.publish({ origin, at: 0, reason: 'status' })
