@@ -12,14 +12,18 @@ const PAGE = 'docs/options.md'
 const { HTTP_OPTIONS } = await tsImport('../src/http/options.ts', import.meta.url)
 const { EVICT_OPTIONS, ROUTE_OPTIONS } = await tsImport('../src/route/options.ts', import.meta.url)
 const rows = { ...EVICT_OPTIONS, ...HTTP_OPTIONS, ...ROUTE_OPTIONS }
-/** Options that no other declaration has. */
-const EVICT_ONLY = Object.fromEntries(
-  Object.entries(EVICT_OPTIONS).filter(([name]) => !(name in HTTP_OPTIONS) && !(name in ROUTE_OPTIONS)),
-)
+/** What `cacheEvict` has alone, or with another meaning. */
+const EVICT_ONLY = ['group', 'key', 'mode']
+/** From here on, comments are those of `cacheEvict`. */
+const EVICT_START = 'export type CacheEvictOptions'
 
 const stale = []
 for (const path of SOURCES) update(path, withDefaults)
-const texts = commentsOf(SOURCES.map((path) => readFileSync(join(root, path), 'utf8')).join('\n'))
+const [before, after] = SOURCES.map((path) => readFileSync(join(root, path), 'utf8'))
+  .join('\n')
+  .split(EVICT_START)
+const texts = commentsOf(before)
+const evictTexts = new Map([...texts, ...commentsOf(after)])
 update(PAGE, withOptions)
 if (stale.length > 0 && process.argv.includes('--check'))
   stop(`${stale.join(', ')}: not what the tables of options say; run node scripts/option-tables.mjs`)
@@ -40,9 +44,11 @@ function comments() {
 
 /** Comments of options with their last sentence made from the row. */
 function withDefaults(source) {
-  return source.replace(comments(), (all, indent, comment, name) => {
-    if (rows[name] === undefined) return all
-    const text = `${plain(comment)} Default: ${defaultOf(rows[name])}.`
+  const evictStart = source.indexOf(EVICT_START)
+  return source.replace(comments(), (all, indent, comment, name, offset) => {
+    const row = evictStart !== -1 && offset > evictStart ? EVICT_OPTIONS[name] : rows[name]
+    if (row === undefined) return all
+    const text = `${plain(comment)} Default: ${defaultOf(row)}.`
     const end = all.slice(all.indexOf('*/') + 2)
     const single = `${indent}/** ${text} */`
     if (single.length <= 120) return single + end
@@ -107,7 +113,7 @@ function literal(value) {
 /** The page with its options made anew. `http`: one section for each of the source; `route`: what only routes have. */
 function withOptions(page) {
   return page.replace(/(<!-- options: (\w+) -->\n)[^]*?(<!-- \/options -->)/g, (_, start, what, end) => {
-    const text = what === 'http' ? sections() : entries(Object.keys(what === 'evict' ? EVICT_ONLY : ROUTE_OPTIONS))
+    const text = what === 'http' ? sections() : what === 'evict' ? evictEntries() : entries(Object.keys(ROUTE_OPTIONS))
     return `${start}\n${text}${end}`
   })
 }
@@ -126,9 +132,17 @@ function sections() {
 }
 
 function entries(names) {
-  return names.map((name) => `### \`${name}\`\n\n${textOf(name)}\n\nDefault: ${defaultOf(rows[name])}.\n\n`).join('')
+  return names.map((name) => entry(`\`${name}\``, texts.get(name), rows[name])).join('')
 }
 
-function textOf(name) {
-  return texts.get(name) ?? stop(`${name} has no comment`)
+function evictEntries() {
+  return EVICT_ONLY.map((name) => {
+    const title = name in ROUTE_OPTIONS ? `\`${name}\` of \`cacheEvict\`` : `\`${name}\``
+    return entry(title, evictTexts.get(name), EVICT_OPTIONS[name])
+  }).join('')
+}
+
+function entry(title, text, option) {
+  if (text === undefined) stop(`${title} has no comment`)
+  return `### ${title}\n\n${text}\n\nDefault: ${defaultOf(option)}.\n\n`
 }

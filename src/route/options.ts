@@ -64,8 +64,8 @@ type VaryOptions<Req> = { [Name in keyof Pick<HttpOptions, 'vary'>]: VaryOption<
 /** Options that describe the entry of a route. */
 export interface EntryOptions<Req> extends ResponseOptions, KeyOptions<Req>, VaryOptions<Req> {
   /**
-   * One name, several, or a function of the request. `cacheEvict` and `deleteGroup` invalidate entries by group.
-   * Default: none.
+   * Groups of the entry: one name, several, or a function of the request. `cacheEvict` and `deleteGroup` invalidate
+   * entries by group. Default: none.
    */
   group?: GroupOption<Req> | undefined
   /**
@@ -144,15 +144,21 @@ export type EvictGroup<Req> = string | readonly string[] | FromResult<Req, strin
 export type CacheEvictOptions<Req> = EvictKeyOptions<Req> &
   (
     | {
-        /** Groups to invalidate. Default: none. */
+        /** Groups to invalidate: names, or a function of the request and the result. Default: none. */
         group: EvictGroup<Req>
-        /** Key to invalidate: `'path'`, or parts of a key. Default: path and sorted query. */
+        /**
+         * Key to invalidate: `'path'`, for the GET of this path; the parts that a route's `key` function returns; or a
+         * function of the request and the result that returns one of the two. Default: none.
+         */
         key?: EvictKey<Req> | undefined
       }
     | {
-        /** Groups to invalidate. Default: none. */
+        /** Groups to invalidate: names, or a function of the request and the result. Default: none. */
         group?: EvictGroup<Req> | undefined
-        /** Key to invalidate: `'path'`, or parts of a key. Default: path and sorted query. */
+        /**
+         * Key to invalidate: `'path'`, for the GET of this path; the parts that a route's `key` function returns; or a
+         * function of the request and the result that returns one of the two. Default: none.
+         */
         key: EvictKey<Req>
       }
   )
