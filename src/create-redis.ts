@@ -95,17 +95,17 @@ export class Redis implements AsyncDisposable {
   readonly defaults: ResponseDefaults
   /** @internal Everything that is cached through this handle. */
   readonly scope: CacheScope
-  /** Whose sessions there are, and what ends them. */
+  /** Lists and ends sessions, and loads one by its cookie. */
   readonly sessions: Sessions
   /** @internal The rate limiters of this handle. */
   readonly limits: Limits
   /** @internal Undefined with the embedded store. */
   readonly connection: Connection | undefined
-  /** @internal Names of what operators and processes say to each other. */
+  /** @internal Names of the keys by which operators and processes communicate. */
   readonly desk: Desk
   /** @internal Lookups of all processes over the last day. */
   readonly history: History
-  /** @internal What this process says of itself to operators. */
+  /** @internal Reports this process to operators. */
   readonly reporter: Reporter
   /** For invalidations that wait for replicas. */
   readonly #replicated: Connection | undefined

@@ -11,7 +11,8 @@ import { EXIT, type GlobalOptions, withRedis } from './session.js'
 import { watch } from './watch.js'
 
 const AFTER = `
-Settings come from the REDIS_* variables of the application (docs/settings.md); --url and --prefix win over them.
+Settings come from the REDIS_* variables of the application; --url, --prefix and --cluster win over them.
+Every command: https://redwell.github.io/redwell/command-line
 Exit codes: 0 all is well; 1 a problem, nothing found, or not confirmed; 2 wrong arguments or settings; 3 no Redis.`
 
 function wholeNumber(text: string): number {

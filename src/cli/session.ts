@@ -18,9 +18,9 @@ export interface GlobalOptions {
 const QUIET: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 
 /**
- * The connection of one command, from options and the `REDIS_*` variables. More patient than an application's: nobody
- * waits for a page. Believes what a restarted server has, so that a look at it invalidates nothing, and does not
- * report.
+ * The connection of one command, from options and the `REDIS_*` variables. Its timeouts are longer than an
+ * application's, because no request waits for it. It accepts the data of a restarted server, so that looking at it
+ * invalidates nothing, and does not report to operators.
  */
 export async function withRedis<T>(options: GlobalOptions, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = createRedis({

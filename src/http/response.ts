@@ -69,8 +69,8 @@ export function buildFreshHit(
 }
 
 /**
- * Facts about a stored object, derived once, and the answer to its hits. What tells the time in that is changed in place,
- * because to make it anew for every second costs more than a hit.
+ * Facts about a stored object, derived once, and the answer to its hits. Fields that depend on the time are changed in
+ * place, because making the answer anew each second costs more than a hit.
  */
 class Facts {
   readonly etag: string | undefined

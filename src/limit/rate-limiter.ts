@@ -249,8 +249,8 @@ export class RateLimiter {
   }
 
   /**
-   * @internal A request of which nobody knows whom to count: as if Redis were unavailable, and with `local` by its address,
-   * so that a client cannot escape by leaving out what names it. Undefined: it passes.
+   * @internal Decides about a request without an identity as if Redis were unavailable, and with `local` counts its
+   * address, so that a client cannot escape by leaving out what names it. Undefined: it passes.
    */
   unidentified(
     address: string | undefined,

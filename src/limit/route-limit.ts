@@ -214,7 +214,7 @@ export class RouteLimit<Req> {
   }
 
   async #settle(counts: () => Promise<boolean>, verdict: RateLimitVerdict): Promise<void> {
-    // The response has been sent. Where nobody can say, it counts.
+    // The response has been sent. If `countWhen` fails, it counts.
     const isCounted = await counts().catch((error: unknown) => {
       this.#limiter.warnOnce(`counts every response, because \`countWhen\` failed: ${String(error)}`)
       return true

@@ -69,7 +69,7 @@ export abstract class Pending extends Due {
     this.deadlines = undefined
     this.previous.next = this.next
     this.next.previous = this.previous
-    // A command that was moved to old space would keep those beside it alive, and these their neighbours.
+    // A command that was moved to old space would keep its neighbours in the list alive, and these theirs.
     this.next = this
     this.previous = this
     deadlines.ended(this.budget)

@@ -263,7 +263,7 @@ export function duplicateOnce(client: RedisClientType): RedisClientType {
   return client.duplicate({ socket: { ...client.options.socket, reconnectStrategy: false } })
 }
 
-/** A second connection to the same server that hears which keys were changed, and ends when it is lost. */
+/** A second connection to the same server that receives the names of changed keys. It does not reconnect. */
 export function trackingClient(client: RedisClientType): RedisClientType {
   return client.duplicate({
     RESP: 3,

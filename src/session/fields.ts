@@ -5,7 +5,7 @@ export interface FieldChange {
   readonly adds: boolean
 }
 
-/** What a response owes to its session. */
+/** What a session changes in a response. */
 export interface SessionEffects {
   /** The line that is to be sent. */
   readonly setCookie: string | undefined
@@ -16,7 +16,7 @@ export interface SessionEffects {
 }
 
 /**
- * Fields that a response owes to its session: the cookie, and that it depends on who asks. `get`: the fields that are
+ * Fields that a session adds to a response: the cookie, and that it depends on the client. `get`: the fields that are
  * set, by lower-case name.
  */
 export function sessionFields(

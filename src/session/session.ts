@@ -165,7 +165,7 @@ export class Session {
     return (record.now - record.issuedAt) / SECOND_US + (performance.now() - this.#writer.startedAt) / 1000
   }
 
-  /** @internal What the response owes to the session. Nobody has read that for its sake. */
+  /** @internal What the session changes in the response. Reading this does not count as reading the session. */
   get effects(): SessionEffects {
     return { setCookie: this.#setCookie, accessed: this.#accessed, available: this.#state !== 'unavailable' }
   }

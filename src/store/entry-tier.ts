@@ -156,8 +156,8 @@ export class EntryTier {
   }
 
   /**
-   * Keeps an entry until this instant, with a body of its own: whoever gave it may use its buffer again, and a small slice
-   * would keep a whole slab alive. An entry that exceeds the whole budget is not kept, and what stood there before is gone.
+   * Keeps an entry until this instant, with a copy of its body: the caller may reuse its buffer, and a small slice would
+   * keep a whole slab alive. An entry that exceeds the whole budget is not kept, and what stood there before is gone.
    */
   keep(key: string, entry: Entry, expiresAt: number): void {
     const { budget } = this

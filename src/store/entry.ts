@@ -177,7 +177,7 @@ export function entryIdentity(entry: Entry | undefined): Buffer {
   return bytes
 }
 
-/** The last byte of what tells which fill or write an entry is. */
+/** The last byte of what identifies the fill or write of an entry. */
 export const IDENTITY_END = String(IDENTITY_OFFSET + IDENTITY_BYTES - 1)
 
 /** The same from the first bytes of what is stored, up to that byte; empty where they are no entry. */

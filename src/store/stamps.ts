@@ -56,8 +56,8 @@ export class Stamps {
   }
 
   /**
-   * Reads the clock, once for all that ask in one turn: a plain GET, and a script where the clock has to be made or knows
-   * another life of its server.
+   * Reads the clock, once for all callers of one turn of the event loop: a plain GET, and a script if the clock does not
+   * exist yet or was written under another identity of its server.
    */
   async clock(budget?: CommandBudget): Promise<Stamp> {
     const known = await this.#clocks.get(this.keys.clock, budget)

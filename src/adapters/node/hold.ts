@@ -51,8 +51,8 @@ function putBack(reply: HeldReply, before: Readonly<Record<string, unknown>>): v
 }
 
 /**
- * An answered response that waits, for its session or its invalidations: whoever comes later finds what `node:http` shows
- * once a response has been written. A second answer is refused, and changes nothing of the first.
+ * An answered response that waits for its session or its invalidations. Later code sees what `node:http` shows once a
+ * response has been written. A second answer is refused, and changes nothing of the first.
  */
 export class Hold {
   /** Whether the answer is complete, as after `end()`. */

@@ -33,8 +33,8 @@ type Connection = object & { [Name in Member]?: unknown }
 const watches = new WeakMap<Connection, Set<PeerReader>>()
 
 /**
- * Reports reads of the client's address and certificate, by whichever object of the request somebody gets to the
- * connection. Returns a function that ends it. The connection keeps its properties, which do nothing without a watch.
+ * Reports reads of the client's address and certificate, through whichever object of the request the connection is
+ * reached. Returns a function that ends it. The connection keeps its properties, which do nothing without a watch.
  */
 export function watchPeer(message: object, watch: PeerReader): () => void {
   const connection = connectionOf(message)
