@@ -126,9 +126,9 @@ export class Dashboard<Native = unknown> {
     const verdict = await this.#verdictOf(request, native)
     if (verdict instanceof Response) return verdict
     const path = new URL(request.url).pathname
-    // By its end, whatever the mount path before it is.
+    // By its end, whatever the mount path before it is. That may end in `/api` as well: names of files have a dot.
     const [, folder = '', file = ''] = /\/(api\/)?([^/]*)$/.exec(path) ?? []
-    if (folder !== '' && file !== '') return this.#answerApi(request, file, verdict)
+    if (folder !== '' && file !== '' && !file.includes('.')) return this.#answerApi(request, file, verdict)
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return json({ problem: 'Only GET is allowed.' }, 405, { allow: 'GET, HEAD' })
     const name = file === '' ? 'index.html' : file

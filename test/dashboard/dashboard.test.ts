@@ -153,6 +153,17 @@ describe('files', () => {
       expect((await panel.fetch(new Request(`${ORIGIN}/${path}`))).headers.get('content-type')).toContain('text/html')
   })
 
+  test('it can be mounted below a path that ends in /api', async () => {
+    const panel = dashboard(open(), EVERYBODY)
+    const typeOf = async (path: string): Promise<string | null> =>
+      (await panel.fetch(new Request(`${ORIGIN}/ops${path}`))).headers.get('content-type')
+    for (const mount of ['/api', '/api/api']) {
+      expect(await typeOf(`${mount}/`)).toContain('text/html')
+      expect(await typeOf(`${mount}/main.js`)).toContain('text/javascript')
+      expect(await typeOf(`${mount}/api/about`)).toContain('application/json')
+    }
+  })
+
   test('a mount path without its slash leads to the one with it', async () => {
     const moved = await dashboard(open(), EVERYBODY).fetch(new Request(`${ORIGIN}/admin/ops`))
     expect([moved.status, moved.headers.get('location')]).toEqual([302, './ops/'])
