@@ -151,7 +151,7 @@ export type ValueEntry<T> =
       readonly value: T
       /** Milliseconds since it was stored. */
       readonly ageMs: number
-      /** Remaining lifetime in milliseconds, negative when stale; Infinity: until evicted. */
+      /** Remaining lifetime in milliseconds, 0 when stale; Infinity: until evicted. */
       readonly ttlMs: number
     }
   | {
