@@ -36,7 +36,6 @@ const guide: DefaultTheme.SidebarItem[] = [
       { text: 'Hono', link: '/hono' },
       { text: 'Express', link: '/express' },
       { text: 'NestJS', link: '/nestjs' },
-      { text: 'Neighbours', link: '/neighbours' },
       { text: 'Testing', link: '/testing' },
     ],
   },
@@ -90,18 +89,6 @@ const guide: DefaultTheme.SidebarItem[] = [
   },
 ]
 
-/** Pages of capabilities that are written next to them appear as soon as they are there. */
-function existing(items: DefaultTheme.SidebarItem[]): DefaultTheme.SidebarItem[] {
-  return items
-    .map((item) => (item.items === undefined ? item : { ...item, items: existing(item.items) }))
-    .filter(({ link, items: below }) => below !== undefined || link === '/api/' || existsSync(`${docs}${link}.md`))
-}
-
-/** Links to pages of the sidebar that are not written yet are no fault. */
-const unwritten = guide
-  .flatMap(({ items = [] }) => items.map(({ link = '' }) => link))
-  .filter((link) => link !== '/api/' && !existsSync(`${docs}${link}.md`))
-
 /** Of the parts of a table. */
 const ROLES: Readonly<Record<string, string>> = {
   table_open: 'table',
@@ -128,7 +115,6 @@ export default defineConfig({
   base,
   cleanUrls: true,
   lastUpdated: true,
-  ignoreDeadLinks: unwritten.map((link) => `.${link}`),
   srcExclude: ['decisions/**'],
   transformPageData: ({ relativePath, frontmatter }) => {
     // Pages of the API are made, so there is nothing to edit; a quick start has room for its program instead of an outline.
@@ -145,7 +131,7 @@ export default defineConfig({
       { text: 'Options', link: '/options' },
       { text: 'API', link: '/api/', activeMatch: '/api/' },
     ],
-    sidebar: { '/': existing(guide), '/api/': [{ text: 'Guides', link: '/concepts' }, ...apiSidebar] },
+    sidebar: { '/': guide, '/api/': [{ text: 'Guides', link: '/concepts' }, ...apiSidebar] },
     outline: { level: [2, 3] },
     socialLinks: [{ icon: 'github', link: REPOSITORY }],
     editLink: { pattern: `${REPOSITORY}/edit/main/docs/:path`, text: 'Edit this page' },
