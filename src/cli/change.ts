@@ -50,7 +50,7 @@ export async function sweep(redis: Redis, { json }: GlobalOptions): Promise<numb
   return EXIT.ok
 }
 
-/** `redwell limits`: what is counted; `--reset` forgets one. */
+/** `redwell limits`: what is counted; `--reset` forgets one, with exit code 1 where there is none. */
 export async function limits(
   redis: Redis,
   search: string,
@@ -59,10 +59,13 @@ export async function limits(
   const { reset, json } = options
   if (reset !== undefined) {
     if (!(await confirmed(options, `Reset the count of ${reset}`))) return EXIT.no
-    await resetLimit(redis, reset)
-    if (json === true) printJson({ reset })
-    else print(`Forgotten: ${reset}`)
-    return EXIT.ok
+    const wasCounted = await resetLimit(redis, reset)
+    if (json === true) printJson({ reset: wasCounted ? reset : null })
+    else
+      print(
+        wasCounted ? `Forgotten: ${reset}` : `Nothing is counted under ${reset}. List the keys with: redwell limits`,
+      )
+    return wasCounted ? EXIT.ok : EXIT.no
   }
   const page = await listLimits(redis, { search, ...options })
   if (json === true) printJson(page)

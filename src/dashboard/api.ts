@@ -56,8 +56,7 @@ export const READS: Readonly<Record<string, Read>> = {
 export const CHANGES: Readonly<Record<string, Change>> = {
   evict: (redis, content) => evict(redis, targetOf(content)),
   async 'reset-limit'(redis, content) {
-    await resetLimit(redis, textOf(content, 'key'))
-    return { done: true }
+    return { done: await resetLimit(redis, textOf(content, 'key')) }
   },
   async 'revoke-session'(redis, content) {
     return { done: await redis.sessions.revoke(textOf(content, 'subject'), textOf(content, 'handle')) }

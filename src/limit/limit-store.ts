@@ -31,7 +31,8 @@ export interface LimitReply {
 /** Where counts live. Both implementations pass test/limit/store.test.ts. Rejects with UnavailableError. */
 export interface LimitStore {
   run(key: string, call: LimitCall): MaybePromise<LimitReply>
-  reset(key: string): MaybePromise<void>
+  /** Returns whether anything was counted. */
+  reset(key: string): MaybePromise<boolean>
 }
 
 const FORMATS: Readonly<Record<Algorithm, string>> = { 'sliding-window': '1', 'fixed-window': '2', 'token-bucket': '3' }
@@ -57,8 +58,8 @@ export class RedisLimitStore implements LimitStore {
     })
   }
 
-  async reset(key: string): Promise<void> {
-    await this.#connection.execute(['UNLINK', key], key)
+  async reset(key: string): Promise<boolean> {
+    return Number(await this.#connection.execute(['UNLINK', key], key)) > 0
   }
 
   /** Most calls are hits of one unit, and each argument costs as much as a rate. */
@@ -156,8 +157,8 @@ export class MemoryLimitStore implements LimitStore {
     return reply
   }
 
-  reset(key: string): void {
-    this.#counts.delete(key)
+  reset(key: string): boolean {
+    return this.#counts.delete(key)
   }
 
   /** What is counted now, by key. */

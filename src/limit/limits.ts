@@ -65,11 +65,12 @@ export class Limits {
     return store instanceof MemoryLimitStore ? store.states() : new Map<string, LimitState>()
   }
 
-  /** Forgets what is counted under a key, and a ban, in all processes. */
-  async resetKey(key: string): Promise<void> {
-    await this.#context.store.reset(key)
+  /** Forgets what is counted under a key, and a ban, in all processes. Resolves to false if there was nothing. */
+  async resetKey(key: string): Promise<boolean> {
+    const wasCounted = await this.#context.store.reset(key)
     for (const limiter of this.#limiters.values()) limiter.forgetKey(key)
     this.#context.forget(key)
+    return wasCounted
   }
 
   /** Throws OptionsError with every problem. The same name and options are the same limiter. */

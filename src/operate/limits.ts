@@ -43,7 +43,10 @@ function summaryOf(key: string, state: LimitState, now: number): LimitSummary {
   return { ...state, key, scope: decodePart(scope), identity: decodePart(identity), bannedForMs }
 }
 
-/** Forgets what is counted under a key of `listLimits`, and a ban, in all processes. */
-export async function resetLimit(redis: Redis, key: string): Promise<void> {
-  await redis.limits.resetKey(`${redis.settings.prefix}:limit:${key}`)
+/**
+ * Forgets what is counted under a key of `listLimits`, and a ban, in all processes. Resolves to false if there was
+ * nothing.
+ */
+export async function resetLimit(redis: Redis, key: string): Promise<boolean> {
+  return redis.limits.resetKey(`${redis.settings.prefix}:limit:${key}`)
 }

@@ -19,9 +19,9 @@ class Counting implements LimitStore {
     return this.#store.run(key, call)
   }
 
-  reset(key: string): void {
+  reset(key: string): boolean {
     if (this.away) throw new UnavailableError('breaker-open', 'away')
-    this.#store.reset(key)
+    return this.#store.reset(key)
   }
 }
 
@@ -176,7 +176,7 @@ test('identities and scopes never share a key, and bring no brace into it', asyn
       keys.add(key)
       throw new UnavailableError('closed', 'away')
     },
-    reset: () => {},
+    reset: () => false,
   }
   const telemetry = new LimitRecorder()
   const context = { prefix: 'redwell', store, telemetry, warn: () => {}, forget: () => {}, onForget: () => {} }

@@ -77,6 +77,8 @@ test('limits are listed, and forgotten with --reset', async () => {
   const { items } = JSON.parse((await here('limits', '--json')).out) as { items: { key: string; identity: string }[] }
   expect(items).toMatchObject([{ identity: '127.0.0.1' }])
   expect((await here('limits', '--reset', items[0]?.key ?? '', '--yes')).code).toBe(0)
+  const again = await here('limits', '--reset', items[0]?.key ?? '', '--yes')
+  expect([again.code, again.out]).toEqual([1, expect.stringMatching(/^Nothing is counted under .* redwell limits\n$/)])
   // Somebody else's key among them is none.
   await app.redis.connection?.execute(['LPUSH', `${prefix}:limit:foreign`, '1'], `${prefix}:limit:foreign`)
   expect((await here('limits')).out).toBe('There are no counts.\n')
