@@ -15,8 +15,18 @@ import { silentLogger } from '../support/logger.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'
 import { noBrowser, openBrowser, openPage, violations } from './browser.js'
 
-/** Where to put the screenshots of the docs; none are made without it. */
+/** Where to put screenshots of every state, to be looked at; none are made without it. */
 const SCREENSHOTS = process.env['REDWELL_TEST_SCREENSHOTS']
+
+/** `REDWELL_SCREENSHOTS=docs/screenshots` takes those of the docs anew. */
+const DOCS_SCREENSHOTS = process.env['REDWELL_SCREENSHOTS']
+
+/** Names in the docs. */
+const IN_DOCS: Readonly<Record<string, string>> = {
+  'overview-light': 'dashboard-light',
+  'routes-dark': 'dashboard-dark',
+  'overview-narrow': 'dashboard-narrow',
+}
 
 const OPERATOR = { username: 'ops', password: 'secret' }
 
@@ -676,6 +686,9 @@ describe.skipIf(noBrowser !== undefined)('many keys', () => {
 })
 
 async function screenshot(page: Page, name: string): Promise<void> {
+  const inDocs = IN_DOCS[name]
+  if (DOCS_SCREENSHOTS !== undefined && inDocs !== undefined)
+    await page.screenshot({ path: join(DOCS_SCREENSHOTS, `${inDocs}.png`) })
   if (SCREENSHOTS === undefined) return
   mkdirSync(SCREENSHOTS, { recursive: true })
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) })
