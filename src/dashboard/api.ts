@@ -69,7 +69,7 @@ export const CHANGES: Readonly<Record<string, Change>> = {
 function pageOf(query: URLSearchParams): PageRequest {
   const limit = Number(query.get('limit') ?? 50)
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX)
-    throw new UsageError(`limit: is not a whole number from 1 to ${LIMIT_MAX}`)
+    throw new UsageError(`limit: must be a whole number from 1 to ${LIMIT_MAX}`)
   return { search: query.get('search') ?? '', cursor: query.get('cursor') ?? undefined, limit }
 }
 
@@ -94,7 +94,7 @@ function targetOf(content: Readonly<Record<string, unknown>>): EvictTarget {
 
 function textOf(content: Readonly<Record<string, unknown>>, name: string): string {
   const value = content[name]
-  if (typeof value !== 'string' || value === '') throw new UsageError(`${name}: is not a text`)
+  if (typeof value !== 'string' || value === '') throw new UsageError(`${name}: must be a non-empty string`)
   return value
 }
 

@@ -175,7 +175,8 @@ export class Dashboard<Native = unknown> {
     const change = Object.hasOwn(CHANGES, name) ? CHANGES[name] : undefined
     if (change === undefined) return json({ problem: 'Not found.' }, 404)
     const content: unknown = await request.json().catch(() => undefined)
-    if (typeof content !== 'object' || content === null) return json({ problem: 'The content is no JSON object.' }, 400)
+    if (typeof content !== 'object' || content === null)
+      return json({ problem: 'The content must be a JSON object.' }, 400)
     const done = await change(this.#redis, content as Readonly<Record<string, unknown>>)
     this.#redis.logger.info(
       `redwell: an operator changed something on the dashboard: ${name} ${JSON.stringify(content)}`,

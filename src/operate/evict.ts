@@ -32,7 +32,7 @@ export interface EvictResult extends Evicted {
 /** Evicts what a target names. Rejects with UsageError where a name is empty. */
 export async function evict(redis: Redis, target: EvictTarget): Promise<EvictResult> {
   const empty = (['url', 'key', 'group', 'namespace'] as const).find((name) => target[name] === '')
-  if (empty !== undefined) throw new UsageError(`${empty}: is empty`)
+  if (empty !== undefined) throw new UsageError(`${empty}: must not be empty`)
   const groups = [
     ...(target.group === undefined ? [] : [encodeGroup(target.group)]),
     ...(target.namespace === undefined ? [] : [namespaceGroup(target.namespace)]),

@@ -65,7 +65,7 @@ async function collect(
   from: string,
   limit: number,
 ): Promise<Page<string>> {
-  if (!CURSOR.test(from)) throw new UsageError(`cursor: '${from}' is none of a page before`)
+  if (!CURSOR.test(from)) throw new UsageError(`cursor: '${from}' is not from an earlier page`)
   const endAt = performance.now() + PAGE_MS
   const found = new Set<string>()
   let [cursor, examined, count] = [from, 0, STEP_FIRST]

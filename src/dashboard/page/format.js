@@ -5,7 +5,7 @@ const UNITS = [
   ['s', 1000],
 ]
 
-/** `3m 20s`; `-` for none. The two largest units. */
+/** `3m 20s`, the two largest units; `no end` for none. */
 export function duration(ms) {
   if (ms === null || ms === undefined) return 'no end'
   const sign = ms < 0 ? '-' : ''
