@@ -19,11 +19,11 @@ const EVICT_START = 'export type CacheEvictOptions'
 
 const stale = []
 for (const path of SOURCES) update(path, withDefaults)
-const [before, after] = SOURCES.map((path) => readFileSync(join(root, path), 'utf8'))
+const [ofRoutes, ofEvict] = SOURCES.map((path) => readFileSync(join(root, path), 'utf8'))
   .join('\n')
   .split(EVICT_START)
-const texts = commentsOf(before)
-const evictTexts = new Map([...texts, ...commentsOf(after)])
+const texts = commentsOf(ofRoutes)
+const evictTexts = new Map([...texts, ...commentsOf(ofEvict)])
 update(PAGE, withOptions)
 if (stale.length > 0 && process.argv.includes('--check'))
   stop(`${stale.join(', ')}: not what the tables of options say; run node scripts/option-tables.mjs`)
