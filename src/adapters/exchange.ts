@@ -40,7 +40,9 @@ export interface Ending {
   whole(head: ResponseHead, body: Buffer | undefined, ambient: ReadonlySet<string>): MaybePromise<Sent>
   /** The head is complete, and the body comes in pieces. */
   streamed(head: ResponseHead, ambient: ReadonlySet<string>): MaybePromise<Streamed>
-  /** The client disconnected, or the handler failed. */
+  /** The client has left before the handler has answered; the handler goes on. */
+  clientLeft(): void
+  /** The handler failed, or the client left in the middle of the response. */
   abandon(): void
 }
 
@@ -203,6 +205,10 @@ export class RunEnding implements Ending {
     return this.#gaveWay ? undefined : this.run.fail()
   }
 
+  clientLeft(): void {
+    this.run.clientLeft()
+  }
+
   abandon(): void {
     this.#request.restore()
     this.run.abandon()
@@ -232,6 +238,9 @@ export class WriteEnding implements Ending {
   streamed(head: ResponseHead): MaybePromise<Streamed> {
     return chain(this.#finish(head, undefined), (headers) => ({ headers, capture: undefined }))
   }
+
+  /** What the handler changes, it changes all the same. */
+  clientLeft(): void {}
 
   abandon(): void {
     this.#request.restore()

@@ -27,7 +27,7 @@ export class FillLease {
   readonly ref: EntryRef
   readonly #store: Store
   readonly #controls: LeaseControls
-  readonly #startedAt = performance.now()
+  #heldUntil: number
   #renewal: NodeJS.Timeout | undefined
   #open = true
 
@@ -35,6 +35,7 @@ export class FillLease {
     this.#store = store
     this.ref = ref
     this.#controls = controls
+    this.#heldUntil = performance.now() + controls.holdMs
     this.#scheduleRenewal()
   }
 
@@ -88,6 +89,14 @@ export class FillLease {
       this.#store.wake(this.ref.key, this.#controls.token).catch(ignore)
   }
 
+  /** Its client has left, and nobody knows whether its handler goes on: like the lease of a process that may be dead. */
+  clientLeft(): void {
+    if (!this.#open) return
+    this.#heldUntil = Math.min(this.#heldUntil, performance.now() + this.#controls.leaseMs)
+    clearTimeout(this.#renewal)
+    this.#scheduleRenewal()
+  }
+
   async #release(state: 'failed' | 'hit-for-pass', noteMs?: number): Promise<void> {
     if (!this.#close()) return
     const { flight, token } = this.#controls
@@ -103,8 +112,8 @@ export class FillLease {
   }
 
   #scheduleRenewal(): void {
-    const { leaseMs, holdMs } = this.#controls
-    const leftMs = holdMs - (performance.now() - this.#startedAt)
+    const { leaseMs } = this.#controls
+    const leftMs = this.#heldUntil - performance.now()
     const next = leftMs > leaseMs / 3 ? () => void this.#renew() : () => void this.release()
     this.#renewal = setTimeout(next, Math.min(leftMs, leaseMs / 3))
     this.#renewal.unref()

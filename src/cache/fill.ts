@@ -115,6 +115,11 @@ export class FillCoordinator {
     return flight === undefined ? this.#lead(ref, absent, options) : this.#join(flight, ref, options)
   }
 
+  /** How long a process that died holds a key. */
+  get leaseMs(): number {
+    return this.#options.leaseMs
+  }
+
   /** A turn among the runs of a key, if one is free. */
   takeFreeTurn(key: string, max: number, holdMs = DEFAULT_HOLD_MS): Turn | undefined {
     return this.#turns.takeFree(key, { max, holdMs })

@@ -15,13 +15,23 @@ export interface TurnOptions {
 export class Turn {
   /** Whether the caller had to wait for it: an entry may have been stored meanwhile. */
   readonly waited: boolean
-  readonly #timer: NodeJS.Timeout
+  #endsAt = Infinity
+  #timer: NodeJS.Timeout | undefined
   #leave: (() => void) | undefined
 
   constructor(waited: boolean, holdMs: number, leave: () => void) {
     this.waited = waited
     this.#leave = leave
-    this.#timer = setTimeout(() => this.end(), holdMs)
+    this.endWithin(holdMs)
+  }
+
+  /** It ends by itself after this time, or earlier. */
+  endWithin(ms: number): void {
+    const endsAt = performance.now() + ms
+    if (this.#leave === undefined || endsAt >= this.#endsAt) return
+    this.#endsAt = endsAt
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.end(), ms)
     this.#timer.unref()
   }
 

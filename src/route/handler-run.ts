@@ -129,7 +129,14 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     return this.#instead()
   }
 
-  /** Nothing will be stored: the handler failed or its client went away. The next request may try. */
+  /** The client has left before the handler has answered: it may go on, and its response counts, for a while. */
+  clientLeft(): void {
+    const { lease, turn } = this.state
+    lease?.clientLeft()
+    turn?.endWithin(this.route.scope.fills.leaseMs)
+  }
+
+  /** Nothing will be stored: the handler failed, or the client of its stream left. The next request may try. */
   abandon(): void {
     this.state.turn?.end()
     if (this.#settled) return

@@ -10,6 +10,7 @@ import { bodies } from './contract/bodies.js'
 import { conditions } from './contract/conditions.js'
 import { crossings } from './contract/crossings.js'
 import { leaks } from './contract/leaks.js'
+import { leaving } from './contract/leaving.js'
 import { limits } from './contract/limits.js'
 import { mistakes } from './contract/mistakes.js'
 import { outage } from './contract/outage.js'
@@ -60,6 +61,7 @@ const PARTS = {
   writing,
   stale,
   waiting,
+  leaving,
   outage,
   protocol,
   applications,

@@ -357,6 +357,33 @@ describe('a lease', () => {
     expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
   })
 
+  test.each([
+    ['for 3 seconds, as if its process had died', undefined, 3000],
+    ['no longer than it was to', 1500, 1000],
+  ])('whose client has left holds its key %s', async (_, holdMs, limitMs) => {
+    const fill = await one.lead({ holdMs })
+    await vi.advanceTimersByTimeAsync(500)
+    fill.clientLeft()
+    await vi.advanceTimersByTimeAsync(limitMs - 1)
+    expect(await two.store.isLeased('/a')).toBe(true)
+    const waiting = [one.acquire({ waitMs: 600_000 }), two.acquire({ waitMs: 600_000 })]
+    await settle()
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await ends(waiting)).toEqual({ failed: 1, unusable: 1 })
+    expectNothingLeft()
+    expect(await fill.publish(makeEntry(), 60_000)).toBe('fenced')
+  })
+
+  test('whose client has left is stored if its handler answers soon', async () => {
+    const fill = await one.lead()
+    fill.clientLeft()
+    await vi.advanceTimersByTimeAsync(2900)
+    expect(await fill.publish(makeEntry(), 60_000)).toBe('stored')
+    fill.clientLeft()
+    await vi.advanceTimersByTimeAsync(10_000)
+    expectNothingLeft()
+  })
+
   test('that was taken away makes no newcomer wait for a run whose result it cannot have', async () => {
     const fill = await one.lead()
     await two.store.evict(['/a'], 'hard')
@@ -510,6 +537,20 @@ describe('turns of runs beside each other', () => {
     const next = take(1)
     await vi.advanceTimersByTimeAsync(2000)
     ;(await turnOf(next)).end()
+    expectNothingLeft()
+  })
+
+  test('of a handler whose client has left end soon, or when they would have', async () => {
+    const turn = await turnOf(take(1, { holdMs: 2000 }))
+    const next = take(1)
+    turn.endWithin(3000)
+    await vi.advanceTimersByTimeAsync(1999)
+    turn.endWithin(3000)
+    await vi.advanceTimersByTimeAsync(1)
+    const last = take(1)
+    ;(await turnOf(next)).endWithin(100)
+    await vi.advanceTimersByTimeAsync(100)
+    ;(await turnOf(last)).end()
     expectNothingLeft()
   })
 

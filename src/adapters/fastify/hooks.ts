@@ -13,7 +13,7 @@ import {
   type RunEnding,
   type Sent,
   settle,
-  type WriteEnding,
+  WriteEnding,
 } from '../exchange.js'
 import {
   changeFields,
@@ -43,6 +43,8 @@ type Fields = Readonly<Record<string, unknown>>
 /** State of a reply for its onSend hook. */
 interface Pending {
   readonly ending?: Ending | undefined
+  /** Its onSend hook has begun. */
+  isAnswered?: boolean
   /** The body of a hit to which Fastify would add a media type that the miss did not have. */
   readonly hit?: Buffer | undefined
   /** The fields as the handler set them, and as they were sent. */
@@ -111,9 +113,10 @@ function run(
 function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<FastifyRequest>): void {
   const state: Pending = { ending }
   pending.set(reply, state)
-  // A hijacked reply never reaches onSend; its lease must not outlive the connection.
   reply.raw.once('close', () => {
-    if (reply.sent) ending.abandon()
+    if (state.isAnswered === true) return
+    if (reply.sent) endHijacked(reply, ending, request)
+    else ending.clientLeft()
   })
   if (!request.watching) return
   const cookies = watchCookies(reply)
@@ -128,6 +131,17 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
     return send(payload)
   }
   Object.assign(reply, { send: answer })
+}
+
+/** A hijacked reply never reaches onSend: a write takes effect with its end, and nothing is stored. */
+function endHijacked({ raw }: FastifyReply, ending: Ending, { native }: NodeRequest<FastifyRequest>): void {
+  if (!(ending instanceof WriteEnding) || !raw.headersSent) return ending.abandon()
+  const head = { status: raw.statusCode, headers: listFields(raw) }
+  settle(
+    () => ending.streamed(head),
+    () => {},
+    (error) => native.log.error(error),
+  )
 }
 
 /** Whether a handler that has answered with this has set a cookie. `before`: fields that were there before it ran. */
@@ -199,6 +213,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     return done(null, payload)
   }
   const { ending } = state
+  state.isAnswered = true
   settle(
     () => {
       const body = unwrapResponse(reply, payload)

@@ -334,6 +334,7 @@ function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot,
     },
     // Another interceptor has replaced the hit by a stream.
     streamed: ({ headers }) => ({ headers, capture: undefined }),
+    clientLeft() {},
     abandon() {},
   }
 }

@@ -130,6 +130,7 @@ class Interception {
   /** While a decision is pending. */
   #hold: Hold | undefined
   #capture: Capture | undefined
+  #isClosed = false
   #waiting: (() => unknown)[] = []
 
   constructor(response: ServerResponse, ending: Ending | HeadEnding, failed: (error: unknown) => void) {
@@ -150,7 +151,7 @@ class Interception {
     const ending = this.#ending
     this.#put(this.#own)
     if ('edit' in ending) return
-    if (this.#response.destroyed || this.#response.closed) ending.abandon()
+    if (this.#response.destroyed || this.#response.closed) this.#close(ending)
     else this.#response.once('close', () => this.#close(ending))
   }
 
@@ -208,9 +209,12 @@ class Interception {
     return this.#state === 'through'
   }
 
+  /** Sent, or the client has left. A decision that is pending is about a whole response, or finds the stream's end. */
   #close(ending: Ending): void {
+    this.#isClosed = true
+    if (this.#state === 'open') return ending.clientLeft()
     this.#capture?.abort()
-    ending.abandon()
+    if (this.#hold === undefined) ending.abandon()
   }
 
   #decideByWhole(args: Args): void {
@@ -260,6 +264,7 @@ class Interception {
         if (instead !== undefined) return this.#answerInstead(instead)
         changeFields(this.#response, head.headers, headers, this.#ambient())
         this.#capture = capture
+        if (this.#isClosed) capture?.abort()
         this.#pass()
       },
     )
