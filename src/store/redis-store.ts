@@ -125,12 +125,50 @@ export class RedisStore implements Store {
     return this.#stamps.ensure([...new Set([...groups, pathGroup(path)])], path, ttlMs, budget)
   }
 
+  /** One script where all is on one server; further paths to evict are rare enough for the longer way. */
+  async commitWrite(commit: WriteCommit): Promise<CommitReply> {
+    const isAlone = commit.paths.every((path) => path === commit.path)
+    const stored = this.#isCluster || !isAlone ? null : await this.#writeAtOnce(commit)
+    return stored === null ? this.#writeInSteps(commit) : { stored, entries: 0 }
+  }
+
+  /** Null: the server is full, and has changed nothing. */
+  async #writeAtOnce({ path, key, stamp, mode, entry, ttlMs = 0, ...commit }: WriteCommit): Promise<boolean | null> {
+    const own = pathGroup(path)
+    const groups = [...new Set(commit.groups)].filter((group) => group !== own)
+    const carried = (entry?.groups ?? []).filter((group) => group !== own)
+    // Its write stamp is filled in by the script.
+    const written = entry && stampWritten(entry, stamp, stamp, [own, ...groups])
+    const names = [
+      this.#keys.clock,
+      this.#keys.pathGroup(path),
+      ...this.#keys.entryAndLease(path),
+      ...this.#keys.entryAndLease(key),
+      ...this.#keys.groupsOf([...groups, ...carried], key),
+    ]
+    const args = [
+      ...this.#stamps.clockArguments,
+      mode,
+      String(groups.length),
+      String(stamp.incarnation),
+      String(stamp.at),
+      written === undefined ? '' : bytesOf(written, key),
+      lifeArgument(ttlMs),
+      ...this.#keys.wakeFor(path),
+      key,
+    ]
+    if (ttlMs === Infinity) this.expectUnbounded()
+    const budget = this.connection.invalidationBudget()
+    const reply = await this.#runner.replicate(scripts.write, names, args, budget).catch(noneIfFull)
+    return reply === null ? null : reply === 1
+  }
+
   /**
    * Clock, then the groups and the other paths, then the path itself: what the write invalidates, it invalidates at one
    * point `own` of the clock. The entry is compared there with `own`, and with the stamp of the beginning elsewhere. It
    * is stored only if none of its groups was invalidated since the beginning.
    */
-  async commitWrite(commit: WriteCommit): Promise<CommitReply> {
+  async #writeInSteps(commit: WriteCommit): Promise<CommitReply> {
     const { path, key, stamp, mode, entry } = commit
     const budget = this.connection.invalidationBudget()
     const paths = [...new Set(commit.paths)].filter((other) => other !== path)

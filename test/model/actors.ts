@@ -504,11 +504,30 @@ export function write(topology: Topology, options: WriteOptions): Program {
         })),
     ],
   }
+  const isBumping = without !== 'bump of the path'
+  // One server: all in one script.
+  const writeAtOnce = single('write', (memory, { server }) => {
+    const { stamp } = memory
+    if (stamp === undefined) return
+    const lease = server.leases[path]
+    // With one stamp, of the end, there is nothing to compare.
+    const compared = without === 'two stamps' ? [] : [...groups, script.pathGroup(path)]
+    for (const group of compared) taint(memory, script.stampOf(server.groups[group], stamp.incarnation))
+    memory.own = script.invalidate(server, isBumping ? bumped : evicts, 'hard')
+    if (memory.own.incarnation !== stamp.incarnation) memory.isTainted = true
+    for (const gone of isBumping ? [path, key] : [key]) {
+      delete server.entries[gone]
+      delete server.leases[gone]
+    }
+    const stored = entry(memory)
+    if (stored !== undefined) server.entries[key] = stored
+    if (without === 'end of the lease' && lease !== undefined) server.leases[path] = lease
+  })
   const commit = single('commit', (memory, { server }) => {
     const { stamp, own } = memory
     if (stamp === undefined || own === undefined) return
     const plain = isPlain ? entry(memory) : undefined
-    if (without === 'bump of the path') {
+    if (!isBumping) {
       if (plain !== undefined) server.entries[path] = plain
       return
     }
@@ -537,18 +556,19 @@ export function write(topology: Topology, options: WriteOptions): Program {
       if (groups.includes(group)) taint(memory, before)
     },
   )
+  const inSteps = [
+    advance,
+    ...bumping,
+    commit,
+    ...when(({ behind }) => (behind ?? []).length > 0, evictPath(topology, path, 'hard')),
+    commitVariant,
+  ]
   return {
     name: `write of ${key}`,
     stages: [
       ...unlessLost(without === 'groups before the handler' ? [readClock('stamp')] : ensure(topology, needed)),
       change,
-      ...unlessLost([
-        advance,
-        ...bumping,
-        commit,
-        ...when(({ behind }) => (behind ?? []).length > 0, evictPath(topology, path, 'hard')),
-        commitVariant,
-      ]),
+      ...unlessLost(topology === 'server' ? [writeAtOnce] : inSteps),
       // It could not be confirmed: the path and the groups are queued, and evicted before it is acknowledged.
       ...ifLost([
         ...evictPath(topology, path, 'hard'),

@@ -96,11 +96,12 @@ export function bump(server: Server, group: string, { incarnation, at }: Stamp, 
   return before
 }
 
-export function invalidate(server: Server, groups: readonly string[], mode: Mode): void {
+export function invalidate(server: Server, groups: readonly string[], mode: Mode): Stamp {
   const values = groups.map((group) => server.groups[group])
-  const floor = Math.max(...values.map((value) => (value === undefined || 'mark' in value ? 0 : newestOf(value))))
+  const floor = Math.max(0, ...values.map((value) => (value === undefined || 'mark' in value ? 0 : newestOf(value))))
   const stamp = clock(server, floor)
   for (const group of groups) bump(server, group, stamp, mode)
+  return stamp
 }
 
 export type Acquired = { readonly granted: Stamp | null } | { readonly refused: string }
