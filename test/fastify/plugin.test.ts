@@ -247,6 +247,27 @@ test('a cookie that a hook sets after the handler is of its response, and never 
   expect(new Set(cookies).size).toBe(3)
 })
 
+test.each([
+  ['succeeds', 200, 'new'],
+  ['fails', 500, 'old'],
+])('a write that hijacks its reply and %s: its eviction', async (_, status, then) => {
+  let value = 'old'
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: 'memory:' })
+  app.get('/x', { config: { cache: { ttl: 60 } } }, async () => value)
+  app.put('/x', { config: { cacheEvict: { key: 'path' } } }, (_request, reply) => {
+    reply.hijack()
+    value = 'new'
+    reply.raw.writeHead(status).end('written')
+  })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const get = async () => (await fetch(`${url}/x`)).text()
+  expect(await get()).toBe('old')
+  expect(await (await fetch(`${url}/x`, { method: 'PUT' })).text()).toBe('written')
+  await expect.poll(get).toBe(then)
+})
+
 /** An application whose session plugin sets a cookie on every response. */
 async function withSessions(): Promise<FastifyInstance> {
   const load = createRequire(import.meta.url)

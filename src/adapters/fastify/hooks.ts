@@ -6,15 +6,7 @@ import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import {
-  type Ending,
-  Exchange,
-  RequestProperty,
-  type RunEnding,
-  type Sent,
-  settle,
-  WriteEnding,
-} from '../exchange.js'
+import { type Ending, Exchange, RequestProperty, type RunEnding, type Sent, settle, WriteEnding } from '../exchange.js'
 import {
   changeFields,
   type FieldSnapshot,
