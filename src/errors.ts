@@ -8,6 +8,16 @@ function bulleted(heading: string, problems: readonly string[]): string {
   return `${heading}\n${problems.map((problem) => `  - ${problem}`).join('\n')}`
 }
 
+/** What went wrong, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** What was thrown as an error, for those who accept nothing else. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error })
+}
+
 /** Options of a route, a namespace or a call are invalid. Thrown where they are declared; lists every problem. */
 export class OptionsError extends RedwellError {
   /** Name of the class. */

@@ -10,3 +10,18 @@ export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T>
 export function chain<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(value) ? value.then(next) : next(value)
 }
+
+/** Runs a step that may be asynchronous, and passes its result or its error on. */
+export function settle<T>(
+  step: () => MaybePromise<T>,
+  act: (value: T) => void,
+  failed: (error: unknown) => void,
+): void {
+  try {
+    const value = step()
+    if (isPromise(value)) value.then(act).catch(failed)
+    else act(value)
+  } catch (error) {
+    failed(error)
+  }
+}

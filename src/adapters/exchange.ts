@@ -258,18 +258,3 @@ export class WriteEnding implements Ending {
 }
 
 const NO_BODY = Buffer.alloc(0)
-
-/** Runs a step that may be asynchronous, and passes its result or error on. */
-export function settle<T>(
-  step: () => MaybePromise<T>,
-  act: (value: T) => void,
-  failed: (error: unknown) => void,
-): void {
-  try {
-    const value = step()
-    if (isPromise(value)) value.then(act).catch(failed)
-    else act(value)
-  } catch (error) {
-    failed(error)
-  }
-}

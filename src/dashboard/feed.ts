@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { messageOf } from '../errors.js'
 import type { Redis } from '../create-redis.js'
 import { healthOf } from '../operate/health.js'
 import { LiveView } from '../operate/live.js'
@@ -92,7 +93,7 @@ export class Feed {
         waitMs = view.pauseMs
       } catch (error) {
         if (signal.aborted) break
-        this.#keep('away', { message: error instanceof Error ? error.message : String(error) })
+        this.#keep('away', { message: messageOf(error) })
       }
       if (turn % HEALTH_EVERY === 0) {
         const health = await healthOf(this.redis)

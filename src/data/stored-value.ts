@@ -8,7 +8,7 @@ import {
   valueKeyUnder,
   valuePattern,
 } from '../cache/key.js'
-import { ValueError } from '../errors.js'
+import { messageOf, ValueError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { EntryDraft } from '../cache/write.js'
@@ -176,7 +176,7 @@ export class ValueCodec {
     try {
       bytes = asBuffer(isBytes ? value : this.#coder.encode(value))
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       throw new ValueError(`${what()} cannot be encoded by the ${this.#coder.name} coder: ${reason}.`, { cause: error })
     }
     return chain(this.#format.compressor.pack(bytes), ({ body, codec }: Packed) => ({

@@ -1,5 +1,5 @@
 import type { Redis } from '../create-redis.js'
-import { UnavailableError } from '../errors.js'
+import { messageOf, UnavailableError } from '../errors.js'
 import type { Connection } from '../redis/connection.js'
 import { warningsAbout } from '../redis/server.js'
 import type { ResolvedSettings } from '../redis/settings.js'
@@ -266,7 +266,7 @@ function processFindings(processes: readonly ProcessReport[], prefix: string): r
 /** The server may be full, or the user may lack permissions: other findings say so and must be shown. */
 function refusalOf(error: unknown): string {
   if (error instanceof UnavailableError) throw error
-  return error instanceof Error ? error.message : String(error)
+  return messageOf(error)
 }
 
 function unaskedFinding(message: string): Finding {

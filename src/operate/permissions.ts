@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { messageOf } from '../errors.js'
 import type { Connection } from '../redis/connection.js'
 
 /** Harmless forms of every command that redwell sends, on a key of its own that is removed again. */
@@ -42,10 +43,7 @@ export async function missingPermissions(connection: Connection, prefix: string)
   const missing = new Set<string>()
   for (const command of probes(name, `${prefix}:wake`)) {
     const isKeyed = command.includes(name)
-    const said = await connection.inspect(command, isKeyed ? name : undefined).then(
-      () => '',
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
-    )
+    const said = await connection.inspect(command, isKeyed ? name : undefined).then(() => '', messageOf)
     if (said.startsWith('NOPERM')) missing.add((command[0] ?? '').toLowerCase())
   }
   if (!(await canSubscribe(connection, `${prefix}:operate:probe`))) missing.add('subscribe')

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { SettingsError, UnavailableError } from '../errors.js'
+import { asError, SettingsError, UnavailableError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { publishStatus } from '../telemetry/recorder.js'
 import { type CommandArgument, promised, type Receiver, type Reply } from './command.js'
@@ -299,7 +299,7 @@ export class Connection {
   }
 
   readonly #fail = (error: unknown): void => {
-    this.#lastError = error instanceof Error ? error : new Error(String(error))
+    this.#lastError = asError(error)
     this.#failed.abort()
     this.#refresh()
     if (this.#status === 'unavailable' && !this.#everReady) this.#log.neverConnected(this.#reason())

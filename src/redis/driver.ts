@@ -1,9 +1,9 @@
 import type * as RedisClient from '@redis/client'
 import type { RedisClientOptions, RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
 import { createRequire } from 'node:module'
-import { SettingsError } from '../errors.js'
+import { messageOf, SettingsError } from '../errors.js'
 import { type CommandArgument, type CommandChannel, type Reply, slotOf } from './command.js'
-import { messageOf, within } from './port.js'
+import { within } from './port.js'
 import { type NodeRedis, type ResolvedSentinel, type ResolvedSettings, withoutUndefined } from './settings.js'
 
 /** The only file that uses @redis/client: how it is loaded, how clients are created, and which members we access. */

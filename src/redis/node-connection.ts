@@ -1,8 +1,8 @@
-import { UnavailableError } from '../errors.js'
+import { messageOf, UnavailableError } from '../errors.js'
 import { publishBreaker } from '../telemetry/recorder.js'
 import { type CommandArgument, type CommandChannel, type Receiver, type Reply } from './command.js'
 import { type CommandBudget, type Deadlines, Pending } from './deadline.js'
-import { codeOf, isReply, messageOf } from './port.js'
+import { codeOf, isReply } from './port.js'
 import { type Counting, factsOf, HEALTH_INFO, INFO, type NodeState, ServerClock, type ServerFacts } from './server.js'
 
 /** Pause before a server that is loading its data, or is a replica, is asked again. */

@@ -93,7 +93,3 @@ export function codeOf(error: Error): string {
   const end = error.message.indexOf(' ')
   return end === -1 ? error.message : error.message.slice(0, end)
 }
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

@@ -1,7 +1,8 @@
 import type { RedisClientType } from '@redis/client'
+import { messageOf } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { closeClient, connectNode, isCluster, isSentinel, masterOf, primariesOf, trackingClient } from './driver.js'
-import { messageOf, within } from './port.js'
+import { within } from './port.js'
 import type { NodeRedis } from './settings.js'
 
 /** How often each connection is probed, and the set of connections compared with the servers that have the keys. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { messageOf, UsageError } from '../errors.js'
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { Connection } from '../redis/connection.js'
 import { type ConnectionCounters, type ConnectionStatus, noCounts } from '../redis/server.js'
@@ -164,7 +164,7 @@ export class Reporter {
       const paths = reported.pathsOf(url, options)
       return paths === undefined ? { process, none: 'It has no cached routes.' } : { process, paths }
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       return { process, none: error instanceof UsageError ? message : `The route's own options failed: ${message}` }
     }
   }

@@ -4,6 +4,7 @@
  * @module redwell/diagnostics
  */
 import { type Channel, channel, subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
+import { messageOf } from '../errors.js'
 import { isPromise } from '../maybe-promise.js'
 
 /** The route or namespace that an event belongs to. */
@@ -291,7 +292,7 @@ export function subscribe<Name extends keyof CacheEvents>(
   const warn = (error: unknown): void => {
     if (warned) return
     warned = true
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     const message = `redwell: a listener of ${name} failed: ${reason}. Further errors of this listener are not reported.`
     process.emitWarning(message, { code: 'REDWELL_LISTENER' })
   }

@@ -2,11 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { LATE_CACHE_CONTROL, OutgoingResponse } from '../../http/index.js'
-import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { asError } from '../../errors.js'
+import { chain, isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RequestProperty, type RunEnding, type Sent, settle, WriteEnding } from '../exchange.js'
+import { type Ending, Exchange, RequestProperty, type RunEnding, type Sent, WriteEnding } from '../exchange.js'
 import {
   changeFields,
   type FieldSnapshot,
@@ -218,7 +219,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     (sent) => done(null, sent),
     (error) => {
       ending.abandon()
-      done(error instanceof Error ? error : new Error(String(error)))
+      done(asError(error))
     },
   )
 }

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
-import { isPromise } from '../../maybe-promise.js'
+import { asError } from '../../errors.js'
+import { settle } from '../../maybe-promise.js'
 import { valueAt } from '../declarations.js'
 import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
@@ -85,17 +86,12 @@ function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<Fasti
       for (const [name, value] of fields) reply.header(name, value)
       reply.code(status).send(body)
     }
-    try {
-      const outcome = applyLimit(reply.raw, declared, limit, {
+    const check = () =>
+      applyLimit(reply.raw, declared, limit, {
         native: request,
         address: unwatched(() => request.ip),
         isPreflight: isPreflight(request.method, (name) => request.headers[name]),
       })
-      if (isPromise(outcome)) outcome.then(proceed).catch(done)
-      else proceed(outcome)
-    } catch (error) {
-      // Thrown by an option's function, or the RateLimitError of `onLimited: 'throw'`.
-      done(error instanceof Error ? error : new Error(String(error)))
-    }
+    settle(check, proceed, (error) => done(asError(error)))
   }
 }

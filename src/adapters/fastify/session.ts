@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Redis } from '../../create-redis.js'
-import { UsageError } from '../../errors.js'
-import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { asError, UsageError } from '../../errors.js'
+import { type MaybePromise, settle } from '../../maybe-promise.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
@@ -95,13 +95,11 @@ export function guardRoute(route: RouteOptions, redis: Redis, name: string): voi
 }
 
 function finish(work: () => MaybePromise<unknown>, done: Done): void {
-  try {
-    const working = work()
-    if (isPromise(working)) working.then(() => done(), done)
-    else done()
-  } catch (error) {
-    done(error instanceof Error ? error : new Error(String(error)))
-  }
+  settle(
+    work,
+    () => done(),
+    (error) => done(asError(error)),
+  )
 }
 
 function missing(request: FastifyRequest): never {

@@ -13,7 +13,7 @@ import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/c
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { NEVER, type Observable, of, tap } from 'rxjs'
 import { Redis } from '../../create-redis.js'
-import { UsageError } from '../../errors.js'
+import { asError, UsageError } from '../../errors.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { PrincipalOf } from '../../route/options.js'
@@ -238,10 +238,6 @@ Inject(DiscoveryService)(RedwellInterceptor, undefined, 2)
 Inject(PRINCIPAL)(RedwellInterceptor, undefined, 3)
 
 Inject(Limiter)(RedwellInterceptor, undefined, 4)
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error), { cause: error })
-}
 
 /** What Nest receives instead of the hit. */
 const ANSWERED: Answer = of(undefined)

@@ -3,8 +3,8 @@ import { HttpAdapterHost, Reflector } from '@nestjs/core'
 import type { FastifyInstance } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Redis } from '../../create-redis.js'
-import { SessionError, UsageError } from '../../errors.js'
-import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { asError, SessionError, UsageError } from '../../errors.js'
+import { chain, type MaybePromise, settle } from '../../maybe-promise.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { SessionOptions } from '../../session/types.js'
 import { endWithResponse, openFastifySession, serveSession } from '../node/sessions.js'
@@ -99,13 +99,14 @@ export class SessionInstaller {
       },
     })
     app.addHook('onRequest', (request, reply, done) => {
-      finish(
-        () =>
-          chain(openFastifySession(sessions, request, request.raw, reply), (session) =>
-            // Not in a hook: the cache runs after hooks, and must not see the fields of this client's session.
-            endWithResponse(session, reply.raw, (error) => fail(reply.raw, error)),
-          ),
-        done,
+      settle(
+        () => openFastifySession(sessions, request, request.raw, reply),
+        (session) => {
+          // Not in a hook: the cache runs after hooks, and must not see the fields of this client's session.
+          endWithResponse(session, reply.raw, (error) => fail(reply.raw, error))
+          done()
+        },
+        (error) => done(asError(error)),
       )
     })
   }
@@ -133,14 +134,4 @@ const EXPOSED: PropertyDescriptor & ThisType<object> = {
   get() {
     return sessionOf(this)
   },
-}
-
-function finish(work: () => MaybePromise<unknown>, done: (error?: Error) => void): void {
-  try {
-    const working = work()
-    if (isPromise(working)) working.then(() => done(), done)
-    else done()
-  } catch (error) {
-    done(error instanceof Error ? error : new Error(String(error)))
-  }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DeclaredLimit, RouteLimit } from '../../limit/route-limit.js'
-import { isPromise } from '../../maybe-promise.js'
+import { settle } from '../../maybe-promise.js'
 import { setNodeFields } from './answer.js'
 import { applyLimit, hasToSettle, isPreflight, type LimitOutcome, settleLimits } from '../limiting.js'
 
@@ -21,14 +21,11 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
     settleWhenSent(res)
     next()
   }
-  try {
+  const check = () => {
     const request = { native, address, isPreflight: isPreflight(native.method, (name) => native.headers[name]) }
-    const outcome = applyLimit(res, declared, limit, request)
-    if (isPromise(outcome)) outcome.then(proceed).catch(next)
-    else proceed(outcome)
-  } catch (error) {
-    next(error)
+    return applyLimit(res, declared, limit, request)
   }
+  settle(check, proceed, next)
 }
 
 /** Refunds what does not count once the response is known. */

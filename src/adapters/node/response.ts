@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { OutgoingResponse, ResponseHead } from '../../http/index.js'
-import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RunEnding, type Sent, settle } from '../exchange.js'
+import { type Ending, Exchange, RunEnding, type Sent } from '../exchange.js'
 import {
   BODY_FIELDS,
   changeFields,

@@ -1,13 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { UsageError } from '../../errors.js'
-import { chain, isPromise, type MaybePromise } from '../../maybe-promise.js'
+import { chain, isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { Peer } from '../../session/cookie.js'
 import type { SessionGuard } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { Sessions } from '../../session/sessions.js'
 import type { SessionData } from '../../session/types.js'
-import { settle } from '../exchange.js'
 import {
   applySession,
   guardSession,
