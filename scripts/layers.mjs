@@ -13,7 +13,7 @@ const FLOORS = [
   ['adapters/node'],
   ['adapters/exchange.ts'],
   ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts', 'adapters/sessions.ts'],
-  ['adapters/answers.ts'],
+  ['adapters/answers.ts', 'adapters/request-property.ts'],
   ['create-redis.ts'],
   ['report'],
   ['route', 'data', 'limit', 'session'],

@@ -7,6 +7,7 @@ import type { RouteLookup } from '../route/route-lookup.js'
 import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, NO_FIELDS } from './fields.js'
+import { RequestProperty } from './request-property.js'
 
 /** What a handler run or a write needs from the request: fields to show, and reads to report. */
 export type Presented = Pick<HandlerRun, 'watched' | 'noteRead' | 'selectors'> &
@@ -48,27 +49,6 @@ export interface Ending {
 
 /** Background runs, by the platform's request that was made for them. */
 export const backgroundRuns = new WeakMap<object, BackgroundRun>()
-
-/**
- * What is kept about an object that lives for one request. A property, not a WeakMap: entries for each request cost more in
- * collections than all else about it.
- */
-export class RequestProperty<T> {
-  readonly #name = Symbol('redwell')
-
-  get(owner: object): T | undefined {
-    return (owner as Record<symbol, T | undefined>)[this.#name]
-  }
-
-  /** Whether this very object has it, and not one that it was derived from. */
-  has(owner: object): boolean {
-    return Object.hasOwn(owner, this.#name)
-  }
-
-  set(owner: object, value: T): void {
-    ;(owner as Record<symbol, T | undefined>)[this.#name] = value
-  }
-}
 
 const exchanges = new RequestProperty<Exchange>()
 

@@ -11,6 +11,7 @@ import {
 } from '../limit/route-limit.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import { type Answer, answerOf, isNotBody } from './answers.js'
+import { RequestProperty } from './request-property.js'
 
 /** What an adapter does with a request after its limits were checked. */
 export interface LimitOutcome {
@@ -22,15 +23,8 @@ export interface LimitOutcome {
   readonly answer: Answer | undefined
 }
 
-/** A property, not a WeakMap, whose entries cost more garbage collection than the rest of a refusal. */
-const ADMISSIONS = Symbol('redwell.admissions')
-
-interface Owner {
-  [ADMISSIONS]?: readonly Admission[] | undefined
-}
-function owned(owner: object): Owner {
-  return owner
-}
+/** What limits have decided about a request so far. */
+const admissions = new RequestProperty<readonly Admission[]>()
 
 /** The limit of a declaration on a route; `undefined` as route is the whole application. */
 export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: string | undefined): RouteLimit<Req> {
@@ -54,9 +48,9 @@ export function applyLimit<Req>(
   request: LimitedRequest<Req>,
 ): MaybePromise<LimitOutcome | undefined> {
   return limit.check<LimitOutcome>(request, (admission) => {
-    const before = owned(owner)[ADMISSIONS]
+    const before = admissions.get(owner)
     const all = before === undefined ? [admission] : [...before, admission]
-    owned(owner)[ADMISSIONS] = all
+    admissions.set(owner, all)
     const fields = admissionFields(all, Date.now())
     if (admission.refusal === undefined) return { fields, answer: undefined }
     const { status, fields: own, body } = admission.refusal
@@ -80,19 +74,19 @@ export function applyLimit<Req>(
 
 /** Whether a limit has decided about the request. */
 export function isLimited(owner: object): boolean {
-  return owned(owner)[ADMISSIONS] !== undefined
+  return admissions.get(owner) !== undefined
 }
 
 /** Whether the response decides about units. */
 export function hasToSettle(owner: object): boolean {
-  return owned(owner)[ADMISSIONS]?.some(({ settle }) => settle !== undefined) ?? false
+  return admissions.get(owner)?.some(({ settle }) => settle !== undefined) ?? false
 }
 
 /** Called when the response is known: refunds what does not count. */
 export function settleLimits(owner: object, status: number): void {
-  const all = owned(owner)[ADMISSIONS]
+  const all = admissions.get(owner)
   if (all === undefined) return
-  owned(owner)[ADMISSIONS] = undefined
+  admissions.set(owner, undefined)
   for (const { settle } of all) settle?.({ status })
 }
 

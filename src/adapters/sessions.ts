@@ -7,25 +7,18 @@ import type { SessionGuard } from '../session/guard.js'
 import type { Session } from '../session/session.js'
 import type { SessionOptions } from '../session/types.js'
 import { type Answer, answerOf } from './answers.js'
+import { RequestProperty } from './request-property.js'
 
 /** Sessions, by the object that represents the request: the framework's request or context. */
-const SESSION = Symbol('redwell.session')
-
-interface Owner {
-  [SESSION]?: Session | undefined
-}
-
-function owned(owner: object): Owner {
-  return owner
-}
+const kept = new RequestProperty<Session>()
 
 /** Returns the session of a request; undefined if sessions are off or not loaded yet. */
 export function sessionOf(owner: object): Session | undefined {
-  return owned(owner)[SESSION]
+  return kept.get(owner)
 }
 
 export function keepSession(owner: object, session: Session): Session {
-  owned(owner)[SESSION] = session
+  kept.set(owner, session)
   return session
 }
 

@@ -7,7 +7,7 @@ import { chain, isPromise, type MaybePromise, settle } from '../../maybe-promise
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RequestProperty, type RunEnding, type Sent, WriteEnding } from '../exchange.js'
+import { type Ending, Exchange, type RunEnding, type Sent, WriteEnding } from '../exchange.js'
 import {
   changeFields,
   type FieldSnapshot,
@@ -22,6 +22,7 @@ import {
 } from '../fields.js'
 import { chainHeld } from '../node/hold.js'
 import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
+import { RequestProperty } from '../request-property.js'
 
 export interface FastifyHost extends Host {
   readonly requests: NodeRequestOptions<FastifyRequest>

@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
-import { RequestProperty } from '../exchange.js'
+import { RequestProperty } from '../request-property.js'
 
-const holds = new RequestProperty<Hold | undefined>()
+const holds = new RequestProperty<Hold>()
 
 /** Whether a head can no longer change because it has left, and not because its response is held. */
 export function hasLeft(response: ServerResponse, isSent: boolean = response.headersSent): boolean {
