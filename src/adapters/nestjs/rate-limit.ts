@@ -54,15 +54,6 @@ export interface HeaderTarget {
   append?(name: string, value: string): unknown
 }
 
-/** Sets the fields of a refusal. */
-export function setRefusalFields(response: HeaderTarget, { fields }: Answer): void {
-  setAnswerFields(
-    fields,
-    (name, value) => response.header(name, value),
-    (name, value) => (response.append === undefined ? response.header(name, value) : response.append(name, value)),
-  )
-}
-
 /** The limit of a handler, or that of its controller. */
 function limitOf(reflector: Reflector, controller: Type, handler: Handler): DeclaredLimit<HttpRequest> | undefined {
   return reflector.getAllAndOverride<DeclaredLimit<HttpRequest> | undefined>(RATE_LIMIT, [handler, controller])
@@ -130,9 +121,7 @@ function admit(raw: ServerResponse, response: HeaderTarget, { fields, error, ans
   settleWhenSent(raw)
   for (const [name, value] of fields) response.header(name, value)
   if (error !== undefined) throw error
-  if (answer === undefined) return
-  setRefusalFields(response, answer)
-  throw refusal(answer)
+  if (answer !== undefined) refuse(response, answer)
 }
 
 interface BoundLimit {
@@ -141,10 +130,15 @@ interface BoundLimit {
 }
 
 /** Nest sends a refusal through its exception filters. A JSON body reaches them as an object. */
-export function refusal({ status, body, fields }: Answer): HttpException {
+export function refuse(response: HeaderTarget, { status, body, fields }: Answer): never {
+  setAnswerFields(
+    fields,
+    (name, value) => response.header(name, value),
+    (name, value) => (response.append === undefined ? response.header(name, value) : response.append(name, value)),
+  )
   const isJson = fields.some(([name, value]) => name.toLowerCase() === 'content-type' && value.includes('json'))
   const text = typeof body === 'string' ? body : Buffer.from(body).toString()
-  return new HttpException(isJson ? (JSON.parse(text) as Record<string, unknown>) : text, status)
+  throw new HttpException(isJson ? (JSON.parse(text) as Record<string, unknown>) : text, status)
 }
 
 /** Applies the limits that need only the request's head; the others wait for all guards: see `RedwellInterceptor`. */

@@ -11,7 +11,7 @@ import { endWithResponse, openFastifySession, serveSession } from '../node/sessi
 import { guardSession, sessionOf } from '../sessions.js'
 import { type CacheDecorator, declaring, type HttpRequest } from './decorators.js'
 import { PerHandler } from './plan.js'
-import { type HeaderTarget, refusal, setRefusalFields } from './rate-limit.js'
+import { type HeaderTarget, refuse } from './rate-limit.js'
 
 /** Options of the module's `sessions`. */
 export type NestSessionOptions<Req = HttpRequest> = SessionOptions<Req>
@@ -52,12 +52,9 @@ export class RequireSessionGuard implements CanActivate {
       throw new UsageError('@RequireSession needs sessions: call `RedwellModule.forRoot({ sessions: { … } })`.')
     const response = http.getResponse<HeaderTarget>()
     return chain(guardSession(guard, session, native), (answer) => {
-      if (answer === undefined) {
-        if (guard.isRecent) response.header('Cache-Control', 'no-store')
-        return true
-      }
-      setRefusalFields(response, answer)
-      throw refusal(answer)
+      if (answer !== undefined) refuse(response, answer)
+      if (guard.isRecent) response.header('Cache-Control', 'no-store')
+      return true
     })
   }
 }

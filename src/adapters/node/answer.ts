@@ -1,11 +1,14 @@
 import type { ServerResponse } from 'node:http'
-import { type Field, setAnswerFields } from '../answers.js'
+import { type Answer, setAnswerFields } from '../answers.js'
 
-/** Sets the fields of an answer that is sent instead of the handler's. */
-export function setNodeFields(response: ServerResponse, fields: readonly Field[]): void {
+/** Sends an answer in place of the handler's. */
+export function sendAnswer(response: ServerResponse, { status, fields, body }: Answer): void {
+  response.statusCode = status
   setAnswerFields(
     fields,
     (name, value) => response.setHeader(name, value),
     (name, value) => response.appendHeader(name, value),
   )
+  response.setHeader('Content-Length', Buffer.byteLength(body))
+  response.end(body)
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DeclaredLimit, RouteLimit } from '../../limit/route-limit.js'
 import { settle } from '../../maybe-promise.js'
-import { setNodeFields } from './answer.js'
+import { sendAnswer } from './answer.js'
 import { applyLimit, hasToSettle, isPreflight, type LimitOutcome, settleLimits } from '../limiting.js'
 
 /** Decides about a request of a framework on `node:http`, and answers it or calls `next`. */
@@ -17,7 +17,7 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
     if (outcome === undefined) return next()
     for (const [name, value] of outcome.fields) res.setHeader(name, value)
     if (outcome.error !== undefined) return next(outcome.error)
-    if (outcome.answer !== undefined) return sendRefusal(res, outcome.answer)
+    if (outcome.answer !== undefined) return sendAnswer(res, outcome.answer)
     settleWhenSent(res)
     next()
   }
@@ -35,11 +35,4 @@ export function settleWhenSent(res: ServerResponse): void {
 
 function settleOnFinish(this: ServerResponse): void {
   settleLimits(this, this.statusCode)
-}
-
-function sendRefusal(res: ServerResponse, { status, fields, body }: NonNullable<LimitOutcome['answer']>): void {
-  res.statusCode = status
-  setNodeFields(res, fields)
-  res.setHeader('Content-Length', Buffer.byteLength(body))
-  res.end(body)
 }

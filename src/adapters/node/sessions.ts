@@ -16,7 +16,7 @@ import {
   sessionTaken,
 } from '../sessions.js'
 import { chainHeld, hasLeft, type HeldReply } from './hold.js'
-import { setNodeFields } from './answer.js'
+import { sendAnswer } from './answer.js'
 import { unwatched } from './peer-watch.js'
 import { type HeadEnding, intercept } from './response.js'
 
@@ -169,11 +169,8 @@ export function guardNodeSession<Req extends object>(
     () => guardSession(guard, session, native),
     (answer) => {
       if (guard.isRecent && answer === undefined) response.setHeader('Cache-Control', 'no-store')
-      if (answer === undefined) return proceed()
-      response.statusCode = answer.status
-      setNodeFields(response, answer.fields)
-      response.setHeader('Content-Length', Buffer.byteLength(answer.body))
-      response.end(answer.body)
+      if (answer === undefined) proceed()
+      else sendAnswer(response, answer)
     },
     proceed,
   )
