@@ -27,7 +27,7 @@ import {
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
 import { sessionOf, principalOfSession } from '../sessions.js'
-import { routedOf } from '../node/routed.js'
+import { EXPRESS_PATH, routedOf } from '../node/routed.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 
 export { rateLimit } from './rate-limit.js'
@@ -214,8 +214,7 @@ function hostOf(res: Response): Host {
     )
   }
   return valueAt(hosts, redis, () => {
-    // A write to /items also affects /items/, which has its own entry. Keys are case-sensitive, as parameters are.
-    const traits = { path: { ignoreTrailingSlash: true }, stripsHead: false }
+    const traits = { path: EXPRESS_PATH, stripsHead: false }
     return { routes: routesOf(redis, traits), traits }
   })
 }

@@ -11,7 +11,6 @@ import type { CacheBackend } from '../../data/backend.js'
 import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
-import type { HostTraits } from '../../route/registry.js'
 import {
   type AdapterOptions,
   checkedOptions,
@@ -27,6 +26,7 @@ import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { principalOfSession } from '../sessions.js'
 import type { NodeRequestOptions } from '../node/request.js'
+import { fastifyPath } from '../node/routed.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
 import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
@@ -135,7 +135,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   })
   const host: FastifyHost = {
     routes: routesOf(own.redis),
-    traits: traitsOf(app),
+    traits: { path: fastifyPath(app.initialConfig), stripsHead: true, knowsRoutes: true, bySpecificity: true },
     requests: { application: (message, response) => app.routing(message, response), principal, fieldsAsSent: true },
   }
   const limit = rateLimit ?? defaultLimit(own.redis.settings)
@@ -159,19 +159,6 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   app.addHook('onClose', () => own.close())
   await own.redis.telemetryReady()
   if (connect) await own.redis.connect()
-}
-
-function traitsOf(app: FastifyInstance): HostTraits {
-  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = {
-    ...app.initialConfig,
-    ...app.initialConfig.routerOptions,
-  }
-  return {
-    path: { ignoreTrailingSlash, ignoreDuplicateSlashes },
-    stripsHead: true,
-    knowsRoutes: true,
-    bySpecificity: true,
-  }
 }
 
 /** Applies a route's `config.cache`, `config.cachePut` and `config.cacheEvict`. */

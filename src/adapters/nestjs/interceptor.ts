@@ -3,7 +3,6 @@ import {
   type ExecutionContext,
   Inject,
   Injectable,
-  Logger,
   type NestInterceptor,
   type OnApplicationBootstrap,
   type OnModuleInit,
@@ -17,7 +16,6 @@ import { asError, UsageError } from '../../errors.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { PrincipalOf } from '../../route/options.js'
-import type { HostTraits } from '../../route/registry.js'
 import { type Host, routesOf } from '../declarations.js'
 import { type Ending, Exchange } from '../exchange.js'
 import {
@@ -34,10 +32,11 @@ import {
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
 import { principalOfSession } from '../sessions.js'
-import { routedOf } from '../node/routed.js'
+import { EXPRESS_PATH, type FastifyConfig, fastifyPath, routedOf } from '../node/routed.js'
 import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { Limiter } from './rate-limit.js'
+import { failLate } from './session.js'
 import { declaredHandlers, PerHandler, type Plan, planOf } from './plan.js'
 
 type Answer = Observable<unknown>
@@ -60,7 +59,7 @@ interface FastifyResponse extends PlatformResponse {
 /** The members of both platforms' applications that are used here. */
 interface Application extends Dispatch {
   enabled?(setting: string): boolean
-  readonly initialConfig?: HostTraits['path'] & { readonly routerOptions?: HostTraits['path'] }
+  readonly initialConfig?: FastifyConfig
   readonly routing?: Dispatch
 }
 
@@ -75,7 +74,6 @@ interface PrincipalOption {
 export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnApplicationBootstrap {
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
-  readonly #logger = new Logger('Redwell')
   readonly #plans = new PerHandler((controller, handler) =>
     planOf(controller, handler, this.#applicationHost, this.#versioning),
   )
@@ -158,7 +156,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
         response,
         // Hooks of the platform that run after the handler may read anything.
         proceed: () => answer(next.handle().pipe(tap({ complete: () => (request.watching = false) }))),
-        failed: (error) => (begun ? this.#fail(response, error) : reject(asError(error))),
+        failed: (error) => (begun ? failLate(response, error) : reject(asError(error))),
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
       const ambient = (): FieldSnapshot => snapshotFields(platformResponse.getHeaders(), plan.ownFields)
@@ -177,17 +175,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
 
   /** The adapter exists only once the application does. */
   get #applicationHost(): Host {
-    this.#host ??= {
-      routes: routesOf(this.#redis),
-      traits: {
-        path: pathOf(this.#application),
-        stripsHead: false,
-        knowsRoutes: true,
-        // The router of Fastify.
-        bySpecificity: this.#application.routing !== undefined,
-      },
-    }
-    return this.#host
+    return (this.#host ??= { routes: routesOf(this.#redis), traits: traitsOf(this.#application) })
   }
 
   get #versioning(): VersioningOptions | undefined {
@@ -215,15 +203,6 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
   get #application(): Application {
     return this.#adapter.httpAdapter.getInstance<Application>()
   }
-
-  /** The handler has responded, but something failed before the response was sent: too late for exception filters. */
-  #fail(response: ServerResponse, error: unknown): void {
-    this.#logger.error(error)
-    if (response.headersSent) return void response.destroy()
-    response.statusCode = 500
-    response.setHeader('Content-Type', 'application/json; charset=utf-8')
-    response.end(JSON.stringify({ statusCode: 500, message: 'Internal server error' }))
-  }
 }
 
 // Called explicitly, because parameter decorators need a compiler option.
@@ -238,6 +217,12 @@ Inject(DiscoveryService)(RedwellInterceptor, undefined, 2)
 Inject(PRINCIPAL)(RedwellInterceptor, undefined, 3)
 
 Inject(Limiter)(RedwellInterceptor, undefined, 4)
+
+/** `routing`: the router of Fastify. */
+function traitsOf({ initialConfig, routing }: Application): Host['traits'] {
+  const path = initialConfig === undefined ? EXPRESS_PATH : fastifyPath(initialConfig)
+  return { path, stripsHead: false, knowsRoutes: true, bySpecificity: routing !== undefined }
+}
 
 /** What Nest receives instead of the hit. */
 const ANSWERED: Answer = of(undefined)
@@ -333,12 +318,4 @@ function hitEnding(hit: OutgoingResponse, status: number, before: FieldSnapshot,
     clientLeft() {},
     abandon() {},
   }
-}
-
-/** How the platform distinguishes paths. Keys are case-sensitive, because parameters keep their case. */
-function pathOf(application: Application): HostTraits['path'] {
-  const { initialConfig } = application
-  if (initialConfig === undefined) return { ignoreTrailingSlash: true }
-  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = { ...initialConfig, ...initialConfig.routerOptions }
-  return { ignoreTrailingSlash, ignoreDuplicateSlashes }
 }

@@ -100,7 +100,7 @@ export class SessionInstaller {
         () => openFastifySession(sessions, request, request.raw, reply),
         (session) => {
           // Not in a hook: the cache runs after hooks, and must not see the fields of this client's session.
-          endWithResponse(session, reply.raw, (error) => fail(reply.raw, error))
+          endWithResponse(session, reply.raw, (error) => failLate(reply.raw, error))
           done()
         },
         (error) => done(asError(error)),
@@ -109,12 +109,12 @@ export class SessionInstaller {
   }
 }
 
-/** The handler has responded, but its session cannot be saved: too late for exception filters. */
-function fail(response: ServerResponse, error: unknown): void {
-  if (response.headersSent) return void response.destroy()
+/** The handler has responded, but something failed before that was sent: too late for exception filters. */
+export function failLate(response: ServerResponse, error: unknown): void {
   const isKnown = error instanceof SessionError
-  const statusCode = isKnown ? error.statusCode : 500
   if (!isKnown) new Logger('Redwell').error(error)
+  if (response.headersSent) return void response.destroy()
+  const statusCode = isKnown ? error.statusCode : 500
   response.statusCode = statusCode
   response.setHeader('Content-Type', 'application/json; charset=utf-8')
   response.end(JSON.stringify({ statusCode, message: isKnown ? error.message : 'Internal server error' }))

@@ -1,4 +1,21 @@
 import type { SelectedField } from '../../http/index.js'
+import type { HostTraits } from '../../route/registry.js'
+
+type PathRule = HostTraits['path']
+
+/**
+ * How Express distinguishes paths: a write to /items also affects /items/, which has its own entry. Keys are
+ * case-sensitive, because parameters keep their case.
+ */
+export const EXPRESS_PATH: PathRule = { ignoreTrailingSlash: true }
+
+/** The options of an application of Fastify that say how its router distinguishes paths. */
+export type FastifyConfig = PathRule & { readonly routerOptions?: PathRule }
+
+export function fastifyPath(config: FastifyConfig): PathRule {
+  const { ignoreTrailingSlash, ignoreDuplicateSlashes } = { ...config, ...config.routerOptions }
+  return { ignoreTrailingSlash, ignoreDuplicateSlashes }
+}
 
 /** A request of Express. */
 interface RoutedRequest {
