@@ -7,7 +7,7 @@ import type { Application, Request, Response } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
-import { type OptionsError, UsageError } from '../../errors.js'
+import type { OptionsError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../../route/options.js'
 import {
@@ -29,6 +29,9 @@ import { NodeRequest } from '../node/request.js'
 import { sessionOf, principalOfSession } from '../sessions.js'
 import { EXPRESS_PATH, routedOf } from '../node/routed.js'
 import { sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
+import { type Middleware, redisOf } from './locals.js'
+
+export type { Middleware } from './locals.js'
 
 export { rateLimit } from './rate-limit.js'
 
@@ -49,12 +52,6 @@ declare global {
     }
   }
 }
-
-/**
- * A middleware that does not affect the types of parameters, body or locals. It is typed by `node:http`, so that Express
- * still infers `req.params` of the route's handlers.
- */
-export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** Options of `cache` whose functions get the Express request. */
 export type ExpressCacheOptions<P = Request['params']> = CacheOptions<Request<P>>
@@ -203,20 +200,14 @@ function hostAndPort({ headers, hostname }: Pick<Request, 'headers' | 'hostname'
 /** The `principal` of the application, by its requests. */
 const principals = new WeakMap<IncomingMessage, PrincipalOf<Request>>()
 
+const TRAITS: Host['traits'] = { path: EXPRESS_PATH, stripsHead: false }
+
 const hosts = new WeakMap<Redis, Host>()
 
 /** The application's Redis as its routes use it. */
 function hostOf(res: Response): Host {
-  const redis: Redis | undefined = res.locals.redis
-  if (redis === undefined) {
-    throw new UsageError(
-      'res.locals.redis is missing: call `app.use(redwell({ … }))` before the routes that use the cache.',
-    )
-  }
-  return valueAt(hosts, redis, () => {
-    const traits = { path: EXPRESS_PATH, stripsHead: false }
-    return { routes: routesOf(redis, traits), traits }
-  })
+  const redis = redisOf(res, 'the routes that use the cache')
+  return valueAt(hosts, redis, () => ({ routes: routesOf(redis, TRAITS), traits: TRAITS }))
 }
 
 /** The outermost application, which receives the requests. */

@@ -1,14 +1,11 @@
-import type { Request, Response } from 'express'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { UsageError } from '../../errors.js'
+import type { Request } from 'express'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { decodeSegment } from '../../route/templates.js'
 import { applyNodeLimit } from '../node/rate-limit.js'
 import { valueAt } from '../declarations.js'
 import { limitOn } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
-
-type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+import { type Middleware, redisOf } from './locals.js'
 
 /** Rates or options of `rateLimit`. */
 export type ExpressRateLimit<P = Request['params']> = RateLimitInput<Request<P>>
@@ -24,11 +21,7 @@ export function rateLimit<P = Request['params']>(input: ExpressRateLimit<P>): Mi
   const declared = new DeclaredLimit<Request<P>>('options of rateLimit', input)
   return function redwellRateLimit(req, res, next) {
     const native = req as Request<P>
-    const { locals } = res as Response
-    if (locals.redis === undefined) {
-      return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before rateLimit.'))
-    }
-    const limit = limitOn(locals.redis, declared, routeName(native, declared))
+    const limit = limitOn(redisOf(res, 'rateLimit'), declared, routeName(native, declared))
     applyNodeLimit(
       res,
       declared,

@@ -1,13 +1,12 @@
-import type { Request, Response } from 'express'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Request } from 'express'
+import type { IncomingMessage } from 'node:http'
 import { UsageError } from '../../errors.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionData, SessionOptions } from '../../session/types.js'
 import { guardNodeSession, serveSession } from '../node/sessions.js'
 import { DeclaredSessions, sessionOf } from '../sessions.js'
-
-type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+import { type Middleware, redisOf } from './locals.js'
 
 type Callback = (error?: unknown) => void
 
@@ -82,12 +81,9 @@ interface Holder {
 export function sessions(options?: ExpressSessionOptions): Middleware {
   const declared = new DeclaredSessions(options)
   return function redwellSessions(req, res, next) {
-    const [request, response] = [req as Request, res as Response]
-    if (response.locals.redis === undefined) {
-      return next(new UsageError('res.locals.redis is missing: call `app.use(redwell({ … }))` before sessions.'))
-    }
+    const request = req as Request
     serveSession({
-      sessions: declared.on(response.locals.redis),
+      sessions: declared.on(redisOf(res, 'sessions')),
       native: request,
       message: req,
       response: res,

@@ -4,12 +4,8 @@
  * @module redwell/hono
  */
 import type { Context, ExecutionContext, MiddlewareHandler, Next } from 'hono'
-import { matchedRoutes } from 'hono/route'
-import type { RouterRoute } from 'hono/types'
-import type { IncomingMessage } from 'node:http'
 import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
-import { UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../../route/options.js'
 import {
@@ -30,6 +26,7 @@ import { Exchange } from '../exchange.js'
 import { sessionOf, principalOfSession } from '../sessions.js'
 import { WebRequest } from '../web/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/response.js'
+import { messageOf, nameOf, redisOf, routeOf } from './context.js'
 
 export { rateLimit } from './rate-limit.js'
 
@@ -179,15 +176,8 @@ function answer(c: Context, response: Response | undefined): void {
 const TRAITS: Host['traits'] = { path: {}, stripsHead: false }
 
 function visitOf(c: Context, next: Next, word: string): Visit<Context> {
-  const redis: Redis | undefined = c.get('redis')
-  const route = routeOf(c)
-  if (redis === undefined) {
-    throw new UsageError(
-      `c.var.redis is missing for ${word} of ${nameOf(route)}: call \`app.use(redwell({ … }))\` before the routes that use it.`,
-    )
-  }
+  const host = hostOf(redisOf(c, word))
   const fetch = applications.get(c)
-  const host = hostOf(redis)
   // A write may affect routes that this process has not served yet.
   if (!isSafe(c.req.method)) expectDeclared(host)
   const { raw, path } = c.req
@@ -196,7 +186,7 @@ function visitOf(c: Context, next: Next, word: string): Visit<Context> {
     native: c,
     request: raw,
     path,
-    route: word === 'redwell' || word === 'cache' ? undefined : nameOf(route),
+    route: word === 'redwell' || word === 'cache' ? undefined : nameOf(routeOf(c)),
     message,
     principal: principals.get(c) ?? (sessionOf(c) && principalOfSession),
     application: fetch && ((own) => dispatch(c, fetch, own)),
@@ -231,11 +221,7 @@ class HonoVisit implements Visit<Context> {
 const hosts = new WeakMap<Redis, Host>()
 
 function hostOf(redis: Redis): Host {
-  const known = hosts.get(redis)
-  if (known !== undefined) return known
-  const host: Host = { routes: routesOf(redis, TRAITS), traits: TRAITS }
-  hosts.set(redis, host)
-  return host
+  return valueAt(hosts, redis, () => ({ routes: routesOf(redis, TRAITS), traits: TRAITS }))
 }
 
 /** With @hono/node-server the environment is the connection of the client, which a refresh must not see. */
@@ -259,11 +245,6 @@ async function run(c: Context, next: Next, shown: Request): Promise<Response | u
   return isSent || (c.error !== undefined && c.res.status < 400) ? undefined : c.res
 }
 
-/** Node's message, if @hono/node-server provides it. */
-function messageOf({ env }: Context): IncomingMessage | undefined {
-  return (env as { incoming?: IncomingMessage } | undefined)?.incoming
-}
-
 /** Hono throws if there is none, and an error costs as much as the rest of a miss; on Node there is none. */
 function executionContext(c: Context): ExecutionContext | undefined {
   if (messageOf(c) !== undefined) return undefined
@@ -272,16 +253,4 @@ function executionContext(c: Context): ExecutionContext | undefined {
   } catch {
     return undefined
   }
-}
-
-/** The route that a middleware was declared on. */
-function routeOf(c: Context): RouterRoute {
-  return matchedRoutes(c)[c.req.routeIndex] as RouterRoute
-}
-
-const names = new WeakMap<RouterRoute, string>()
-
-/** Method and template of a route; the method is `ALL` for `app.use`. */
-function nameOf(route: RouterRoute): string {
-  return valueAt(names, route, () => `${route.method} ${route.path}`)
 }

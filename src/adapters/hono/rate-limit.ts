@@ -1,11 +1,9 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { matchedRoutes } from 'hono/route'
-import type { Redis } from '../../create-redis.js'
-import { UsageError } from '../../errors.js'
 import type { Field } from '../../limit/fields.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
+import { messageOf, nameOf, redisOf, routeOf } from './context.js'
 
 /** Rates or options of `rateLimit`. */
 export type HonoRateLimit = RateLimitInput<Context>
@@ -23,17 +21,11 @@ export type HonoRateLimit = RateLimitInput<Context>
 export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
   const declared = new DeclaredLimit<Context>('options of rateLimit', input)
   return async function redwellRateLimit(c, next) {
-    const redis = c.get('redis') as Redis | undefined
-    const route = matchedRoutes(c)[c.req.routeIndex]
-    const name = route === undefined ? 'ALL /' : `${route.method} ${route.path}`
-    if (redis === undefined) {
-      throw new UsageError(
-        `c.var.redis is missing for rateLimit of ${name}: call \`app.use(redwell({ … }))\` before it.`,
-      )
-    }
-    const outcome = await applyLimit(c, declared, limitOn(redis, declared, name), {
+    const limit = limitOn(redisOf(c, 'rateLimit'), declared, nameOf(routeOf(c)))
+    const outcome = await applyLimit(c, declared, limit, {
       native: c,
-      address: addressOf(c),
+      // The address of the connection's peer, if the platform reports it.
+      address: unwatched(() => messageOf(c)?.socket?.remoteAddress),
       isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
     })
     if (outcome === undefined) return next()
@@ -57,10 +49,4 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
 /** An object where no name repeats, because the server of Node sends its fields as they are. */
 function headersOf(fields: readonly Field[], mayRepeat: boolean): Record<string, string> | [string, string][] {
   return mayRepeat ? fields.map(([name, value]): [string, string] => [name, value]) : Object.fromEntries(fields)
-}
-
-/** The address of the connection's peer, if the platform reports it. */
-function addressOf({ env }: Context): string | undefined {
-  const { incoming } = (env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
-  return unwatched(() => incoming?.socket?.remoteAddress)
 }

@@ -1,13 +1,12 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
-import type { IncomingMessage } from 'node:http'
-import type { Redis } from '../../create-redis.js'
 import { SessionError, UsageError } from '../../errors.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
 import { peerOf } from '../node/sessions.js'
 import { applySession, DeclaredSessions, guardSession, keepSession, sessionOf, sessionTaken } from '../sessions.js'
+import { messageOf, redisOf } from './context.js'
 
 /** Options of `sessions`. */
 export type HonoSessionOptions = SessionOptions<Context>
@@ -30,18 +29,18 @@ declare module 'hono' {
 export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
   const declared = new DeclaredSessions(options)
   return async function redwellSessions(c, next) {
-    const redis = c.get('redis') as Redis | undefined
-    if (redis === undefined)
-      throw new UsageError('c.var.redis is missing: call `app.use(redwell({ … }))` before sessions.')
+    const redis = redisOf(c, 'sessions')
     if (sessionOf(c) !== undefined) return next()
     if ((c.get('session') as Session | undefined) !== undefined) throw sessionTaken('c.var.session')
+    const message = messageOf(c)
     let isSent = false
     let session: Session | undefined
     try {
       session = await declared.on(redis).open({
         native: c,
         cookieHeader: c.req.header('cookie'),
-        peer: peerOfContext(c),
+        // How the request arrived. Elsewhere than on Node it is unknown, and the cookie is Secure.
+        peer: message && (() => peerOf(message)),
         isSent: () => isSent,
       })
       c.set('session', keepSession(c, session))
@@ -91,10 +90,4 @@ function setFields(c: Context, session: Session): void {
 function asHttp(error: unknown): unknown {
   if (!(error instanceof SessionError)) return error
   return new HTTPException(error.statusCode, { message: error.message, cause: error })
-}
-
-/** How the request arrived, with @hono/node-server. Elsewhere it is unknown, and the cookie is Secure. */
-function peerOfContext({ env }: Context): (() => ReturnType<typeof peerOf>) | undefined {
-  const message = (env as { incoming?: IncomingMessage } | undefined)?.incoming
-  return message === undefined ? undefined : () => peerOf(message)
 }
