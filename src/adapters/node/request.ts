@@ -56,7 +56,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     this.method = message.method ?? 'GET'
     this.target = native.originalUrl
     const { principal } = options
-    this.principal = principal && principalOf(this, principal)
+    this.principal = principal && this.asking(principal, native)
     this.#options = options
     this.#sentCondition = options.fieldsAsSent === true ? onlyConditionSent(message) : undefined
   }
@@ -101,14 +101,6 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     watchSession(this.native, this.watch)
     return this.watch?.observe(run.selectors)
   }
-}
-
-/** A function of its own: a closure in the constructor would cost the requests without a principal as well. */
-function principalOf<Req extends PlatformRequest>(
-  request: NodeRequest<Req>,
-  principal: PrincipalOf<Req>,
-): AdaptedRequest<Req>['principal'] {
-  return () => request.unobserved(() => principal(request.native))
 }
 
 /** Fields that affect the lookup: caching, conditions, ranges and credentials. */

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { CLIENT_ADDRESS } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
+import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import type { Selector } from '../../route/selector.js'
 import { valueAt } from '../declarations.js'
@@ -215,6 +216,11 @@ export abstract class WatchedRequest {
 
   set watching(active: boolean) {
     if (this.watch !== undefined) this.watch.active = active
+  }
+
+  /** Asks who sends the request, unwatched. Apart from constructors, whose closures requests without `principal` would pay as well. */
+  protected asking<Req>(principal: PrincipalOf<Req>, native: Req): () => ReturnType<PrincipalOf<Req>> {
+    return () => this.unobserved(() => principal(native))
   }
 
   /** Returns the result of a read on behalf of the cache, which is not reported. */

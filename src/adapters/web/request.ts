@@ -50,7 +50,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   constructor({ native, request, path, route, message, application, principal }: WebRequestOptions<Native>) {
     super()
     this.native = native
-    this.principal = principal && principalOf(this, principal)
+    this.principal = principal && this.asking(principal, native)
     this.message = originals.get(request) ?? request
     this.shown = this.message
     this.method = request.method
@@ -135,14 +135,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
   }
 }
 
-/** Functions of their own: closures in the constructor would cost the requests without them as well. */
-function principalOf<Native>(
-  request: WebRequest<Native>,
-  principal: PrincipalOf<Native>,
-): AdaptedRequest<Native>['principal'] {
-  return () => request.unobserved(() => principal(request.native))
-}
-
+/** A function of its own: a closure in the constructor would cost the requests without it as well. */
 function dispatchOf<Native>(request: WebRequest<Native>, application: Dispatch): (run: BackgroundRun) => Promise<void> {
   return (run) => request.refresh(application, run)
 }
