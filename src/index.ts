@@ -54,9 +54,7 @@ export type {
   TlsOptions,
 } from './redis/settings.js'
 export type { Duration } from './duration.js'
-export type { ByReason, Latency, OriginStats } from './telemetry/stats.js'
-export type { CacheStats } from './telemetry/stats.js'
-export type { NearStats } from './telemetry/near.js'
+export type { ByReason, CacheStats, Latency, NearStats, OriginStats, RateLimitStats } from './telemetry/stats.js'
 export {
   OptionsError,
   RateLimitError,
@@ -131,4 +129,3 @@ export type {
 export type { HttpOptions } from './http/index.js'
 export type { VaryBy, VaryFrom, VaryFunction, VaryOption, VaryResult, VaryRule } from './http/vary.js'
 export type { MaybePromise } from './maybe-promise.js'
-export type { RateLimitStats } from './telemetry/limits.js'

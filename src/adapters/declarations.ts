@@ -13,6 +13,7 @@ import {
 } from '../route/options.js'
 import { type Declared, type HostTraits, resolveDefaults, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
+import { valueAt } from '../value-at.js'
 
 /** Options of an adapter: the settings of `createRedis`, or an existing handle. */
 export interface AdapterOptions<Req> extends RedisOptions {
@@ -73,17 +74,6 @@ export function checkFlags(flags: Readonly<Record<string, unknown>>): void {
 export interface Host {
   readonly routes: RouteRegistry
   readonly traits: HostTraits
-}
-
-/** Returns the value of a key, creating it on first use. */
-export function valueAt<K, V>(
-  map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
-  key: K,
-  make: () => V,
-): V {
-  let value = map.get(key)
-  if (value === undefined) map.set(key, (value = make()))
-  return value
 }
 
 const registries = new WeakMap<Redis, RouteRegistry>()

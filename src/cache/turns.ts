@@ -1,4 +1,5 @@
 import type { MaybePromise } from '../maybe-promise.js'
+import { valueAt } from '../value-at.js'
 import { withLimit } from './single-flight.js'
 
 export interface TurnOptions {
@@ -93,9 +94,7 @@ export class Turns {
   }
 
   #queue(key: string): Queue {
-    let queue = this.#queues.get(key)
-    if (queue === undefined) this.#queues.set(key, (queue = { running: 0, waiting: new Set() }))
-    return queue
+    return valueAt(this.#queues, key, () => ({ running: 0, waiting: new Set() }))
   }
 
   #leave(key: string, queue: Queue): void {

@@ -7,6 +7,7 @@ import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { usefulUntil } from '../store/entry.js'
 import type { LookupTimer, Recorder } from '../telemetry/recorder.js'
+import { valueAt } from '../value-at.js'
 import type { ResolvedValueOptions } from './options.js'
 import type { ScanOptions, SetResult, ValueEntry, ValueMissReason } from './types.js'
 import {
@@ -238,8 +239,7 @@ export class RequestMemo {
 
   /** `question` distinguishes what is asked about one key. */
   answer<T>(owner: object, question: string, key: string, ask: () => Promise<T>): Promise<unknown> {
-    let answers = this.#answers.get(owner)
-    if (answers === undefined) this.#answers.set(owner, (answers = new Map<string, Remembered>()))
+    const answers = valueAt(this.#answers, owner, () => new Map<string, Remembered>())
     const id = `${question} ${key}`
     const known = answers.get(id)
     if (known !== undefined && !this.#changes.since(known.at, key)) return known.answer

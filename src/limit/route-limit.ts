@@ -1,6 +1,7 @@
 import { describeValue, isOptionsObject, OptionsError } from '../errors.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { RequestFunction } from '../request-function.js'
+import { valueAt } from '../value-at.js'
 import { rateLimitFields, type Field, type RateLimitHeaders, type Refusal, refusalOf } from './fields.js'
 import { addressIdentity, IPV6_SUBNET } from './identity.js'
 import { costProblem, type RateLimiterOptions, resolveLimiter } from './options.js'
@@ -110,11 +111,8 @@ export class DeclaredLimit<Req> {
 
   /** The limit on a route of an application, made at its first request. */
   on(application: object, route: string, make: () => RouteLimit<Req>): RouteLimit<Req> {
-    let limits = this.#bound.get(application)
-    if (limits === undefined) this.#bound.set(application, (limits = new Map<string, RouteLimit<Req>>()))
-    let limit = limits.get(route)
-    if (limit === undefined) limits.set(route, (limit = make()))
-    return limit
+    const limits = valueAt(this.#bound, application, () => new Map<string, RouteLimit<Req>>())
+    return valueAt(limits, route, make)
   }
 
   /** Binds it to a limiter of the application. */

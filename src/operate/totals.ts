@@ -1,7 +1,6 @@
 import { type Bucket, addCounts, emptyCounts, type OriginCounts } from '../report/history.js'
 import type { ProcessReport, ReportedOrigin } from '../report/types.js'
-import type { RateLimitStats } from '../telemetry/limits.js'
-import { type ByReason, Histogram, type Latency, type OriginStats } from '../telemetry/stats.js'
+import { type ByReason, Histogram, type Latency, type OriginStats, type RateLimitStats } from '../telemetry/stats.js'
 
 /** One route or namespace across all processes. */
 export interface OriginTotals extends Omit<OriginStats, 'latency'> {

@@ -1,7 +1,6 @@
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { ConnectionCounters, ConnectionStatus } from '../redis/server.js'
-import type { RateLimitStats } from '../telemetry/limits.js'
-import type { OriginStats, Times } from '../telemetry/stats.js'
+import type { OriginStats, RateLimitStats, Times } from '../telemetry/stats.js'
 
 /** One route or namespace in the report of a process. */
 export interface ReportedOrigin {

@@ -2,7 +2,7 @@ import type { Entry, GroupStamp } from './entry.js'
 import { bytesOfKept, bytesOfStamp, EntryBudget, EntryTier } from './entry-tier.js'
 import { Frequencies } from './frequencies.js'
 import { isPathGroup, pathGroup, pathOfGroup } from './keyspace.js'
-import type { NearStats } from '../telemetry/near.js'
+import type { NearStats } from '../telemetry/stats.js'
 import type { KeySlot, LocalReader, ReadResult } from './store.js'
 
 /** The part of the bytes that stamps of groups may take. */

@@ -1,7 +1,4 @@
-import type { NearStats } from './near.js'
-import type { RateLimitStats } from './limits.js'
-import type { SessionStats } from './sessions.js'
-import type { Outcome, StoreResult } from './events.js'
+import type { Outcome, RateLimitOutcome, StoreResult } from './events.js'
 
 /** Counts by reason. */
 export type ByReason = Readonly<Record<string, number>>
@@ -73,6 +70,25 @@ export interface OriginStats {
   }
 }
 
+/** Calls of rate limiters by scope and outcome. */
+export type RateLimitStats = Readonly<Record<string, Readonly<Partial<Record<RateLimitOutcome, number>>>>>
+
+/** What the near cache of one application does. */
+export interface NearStats {
+  /** Whether Redis currently reports every change; while it does not, the near cache is empty and bypassed. */
+  readonly trusted: boolean
+  /** How often that ended since the start, such as by a lost connection or a failover. */
+  readonly losses: number
+  /** Lookups that it answered; they count as hits of their routes and namespaces as well. */
+  readonly hits: number
+  /** Entries that are kept. */
+  readonly entries: number
+  /** Bytes that entries and stamps of groups take. */
+  readonly bytes: number
+  /** Entries that were read and not kept, because those they would replace are requested more often. */
+  readonly refused: number
+}
+
 /** Counts of the cache since `since`. */
 export interface CacheStats {
   /** Milliseconds since the epoch: the start, or the last reset. */
@@ -86,7 +102,7 @@ export interface CacheStats {
   /** By name of the limiter, or method and template of the route. */
   readonly rateLimits: RateLimitStats
   /** By operation and outcome. */
-  readonly sessions: SessionStats
+  readonly sessions: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
 /** Lookups by outcome. */

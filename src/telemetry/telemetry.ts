@@ -1,9 +1,8 @@
+import { valueAt } from '../value-at.js'
 import type { Origin } from './events.js'
-import { LimitRecorder } from './limits.js'
-import { type NearStats, nearStats } from './near.js'
+import { LimitRecorder, SessionRecorder } from './outcomes.js'
 import { Recorder } from './recorder.js'
-import { SessionRecorder } from './sessions.js'
-import type { CacheStats, OriginStats } from './stats.js'
+import type { CacheStats, NearStats, OriginStats } from './stats.js'
 
 /**
  * Origins of one kind that are counted separately. Further ones are counted as one, because some names are made from
@@ -43,10 +42,14 @@ export class Telemetry {
 
   stats(): CacheStats {
     const { route, namespace } = this.#recorders
-    const near = this.near && nearStats(this.near)
-    const rateLimits = this.limits.read()
-    const sessions = this.sessions.read()
-    return { since: this.#since, routes: readAll(route), namespaces: readAll(namespace), near, rateLimits, sessions }
+    return {
+      since: this.#since,
+      routes: readAll(route),
+      namespaces: readAll(namespace),
+      near: this.near && asOfNow(this.near),
+      rateLimits: this.limits.read(),
+      sessions: this.sessions.read(),
+    }
   }
 
   /** The recorders of all routes and namespaces. */
@@ -74,10 +77,13 @@ export class Telemetry {
   #recorder(kind: Origin['kind'], name: string): Recorder {
     const recorders = this.#recorders[kind]
     const bounded = recorders.has(name) || recorders.size < ORIGINS_MAX ? name : OTHER
-    let recorder = recorders.get(bounded)
-    if (recorder === undefined) recorders.set(bounded, (recorder = new Recorder({ kind, name: bounded }, this.#now)))
-    return recorder
+    return valueAt(recorders, bounded, () => new Recorder({ kind, name: bounded }, this.#now))
   }
+}
+
+/** A near cache has its figures as properties that go on. */
+function asOfNow({ trusted, losses, hits, entries, bytes, refused }: NearStats): NearStats {
+  return { trusted, losses, hits, entries, bytes, refused }
 }
 
 function readAll(recorders: ReadonlyMap<string, Recorder>): Record<string, OriginStats> {

@@ -5,7 +5,7 @@ import { UnavailableError } from '../../src/errors.js'
 import { type LimitCall, type LimitStore, MemoryLimitStore } from '../../src/limit/limit-store.js'
 import { type RateLimiterOptions, resolveLimiter } from '../../src/limit/options.js'
 import { RateLimiter } from '../../src/limit/rate-limiter.js'
-import { LimitRecorder } from '../../src/telemetry/limits.js'
+import { LimitRecorder } from '../../src/telemetry/outcomes.js'
 
 /** A store that can be away, and counts what it is asked. */
 class Counting implements LimitStore {

@@ -2,7 +2,7 @@
 import { Limits } from '../../src/limit/limits.js'
 import type { Algorithm } from '../../src/limit/window.js'
 import { Connection } from '../../src/redis/connection.js'
-import { LimitRecorder } from '../../src/telemetry/limits.js'
+import { LimitRecorder } from '../../src/telemetry/outcomes.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 
 export interface HitOrder {

@@ -1,7 +1,7 @@
 import type { SessionStore } from '../../src/session/session-store.js'
 import { Sessions } from '../../src/session/sessions.js'
 import type { Session, SessionOptions } from '../../src/index.js'
-import { SessionRecorder } from '../../src/telemetry/sessions.js'
+import { SessionRecorder } from '../../src/telemetry/outcomes.js'
 import { silentLogger } from '../support/logger.js'
 
 /**

@@ -3,7 +3,7 @@ import { RedisSessionStore } from '../../src/session/redis-session-store.js'
 import { Connection } from '../../src/redis/connection.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import { Sessions } from '../../src/session/sessions.js'
-import { SessionRecorder } from '../../src/telemetry/sessions.js'
+import { SessionRecorder } from '../../src/telemetry/outcomes.js'
 import { silentLogger } from '../support/logger.js'
 import { stepped } from './orders.js'
 

@@ -22,8 +22,8 @@ import {
   misplaced,
   openRedis,
   routesOf,
-  valueAt,
 } from '../declarations.js'
+import { valueAt } from '../../value-at.js'
 import { Exchange } from '../exchange.js'
 import { NodeRequest } from '../node/request.js'
 import { sessionOf, principalOfSession } from '../sessions.js'

@@ -4,7 +4,7 @@ import type { RouterRoute } from 'hono/types'
 import type { IncomingMessage } from 'node:http'
 import type { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
-import { valueAt } from '../declarations.js'
+import { valueAt } from '../../value-at.js'
 
 /** The application's Redis. `word`: the middleware that needs it. */
 export function redisOf(c: Context, word: string): Redis {

@@ -20,8 +20,8 @@ import {
   misplaced,
   openRedis,
   routesOf,
-  valueAt,
 } from '../declarations.js'
+import { valueAt } from '../../value-at.js'
 import { Exchange } from '../exchange.js'
 import { sessionOf, principalOfSession } from '../sessions.js'
 import { WebRequest } from '../web/request.js'

@@ -15,7 +15,8 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import type { SelectedField } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
-import { type DeclaredWrite, type Host, misplaced, valueAt } from '../declarations.js'
+import { valueAt } from '../../value-at.js'
+import { type DeclaredWrite, type Host, misplaced } from '../declarations.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
 
 /** A method of a controller. */

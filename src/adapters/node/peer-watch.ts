@@ -1,4 +1,4 @@
-import { valueAt } from '../declarations.js'
+import { valueAt } from '../../value-at.js'
 
 /** Called when the address or certificate of the connection's peer is read. */
 interface PeerReader {

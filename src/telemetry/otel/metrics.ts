@@ -12,6 +12,7 @@ import {
   type StoreEvent,
   subscribe,
 } from '../events.js'
+import { valueAt } from '../../value-at.js'
 import { setMeter } from '../recorder.js'
 import { type Api, ATTRIBUTE, LATENCY_BOUNDARIES, METRIC, SCOPE } from './names.js'
 
@@ -127,9 +128,7 @@ export class Metrics {
   }
 
   #of(origin: Origin): OriginMetrics {
-    let own = this.#origins.get(origin)
-    if (own === undefined) this.#origins.set(origin, (own = new OriginMetrics(origin, this.#instruments)))
-    return own
+    return valueAt(this.#origins, origin, () => new OriginMetrics(origin, this.#instruments))
   }
 }
 
