@@ -5,7 +5,8 @@ import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun, RequestContext } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
-import { ReadWatch, watchDerived, WatchedRequest, watchSession } from './watch.js'
+import { ReadWatch, watchSession } from './read-watch.js'
+import { watchDerived, WatchedRequest } from './watch.js'
 
 /** Handles requests: an application of a framework, or a router. */
 export type Dispatch = (message: IncomingMessage, response: ServerResponse) => void

@@ -4,7 +4,8 @@ import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
 import { JUDGED, onlyConditionSent } from '../node/request.js'
-import { ReadWatch, WatchedRequest, watchOf, watchPrototype, watchSession } from '../node/watch.js'
+import { ReadWatch, watchSession } from '../node/read-watch.js'
+import { WatchedRequest, watchOf, watchPrototype } from '../node/watch.js'
 
 /** Index at which the authority of a URL has begun: after `http://` or `https://`. */
 const AUTHORITY = 8
