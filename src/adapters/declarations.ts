@@ -2,15 +2,8 @@ import { createRedis, OPTION_NAMES, type Redis, type RedisOptions } from '../cre
 import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
 import { prefixProblem } from '../redis/prefix.js'
 import type { CachedRoute } from '../route/cached-route.js'
-import {
-  type CacheEvictOptions,
-  type CacheOptions,
-  type CachePutOptions,
-  type PrincipalOf,
-  resolveEvictPolicy,
-  resolvePolicy,
-  type RouteDefaults,
-} from '../route/options.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../route/options.js'
+import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'
 import { type Declared, type HostTraits, resolveDefaults, RouteRegistry } from '../route/registry.js'
 import type { WriteRoute } from '../route/write-session.js'
 import { valueAt } from '../value-at.js'

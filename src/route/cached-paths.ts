@@ -3,7 +3,7 @@ import { type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
 import { hostOf, responseGroups, uriPath } from './entry-key.js'
-import type { KeyPolicy } from './options.js'
+import type { KeyPolicy } from './policy.js'
 import type { RequestContext } from './request.js'
 
 /** Routes whose keys of a URI are made alike. */

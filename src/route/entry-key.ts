@@ -33,7 +33,7 @@ import {
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { usefulUntil } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
-import type { EvictPolicy, KeyPolicy, RoutePolicy } from './options.js'
+import type { EvictPolicy, KeyPolicy, RoutePolicy } from './policy.js'
 
 /** What a key is made from. */
 interface KeyedRequest<Req> extends RequestHead {

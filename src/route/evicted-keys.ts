@@ -1,6 +1,6 @@
 import { OptionsError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import type { EvictPolicy, KeyPolicy } from './options.js'
+import type { EvictPolicy, KeyPolicy } from './policy.js'
 import { templateOf } from './templates.js'
 
 /** A cached route, as far as keys of `cacheEvict` can name its entries. */

@@ -1,6 +1,7 @@
 import { describeValue, OptionsError, UsageError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
-import type { KeyPolicy, Principal } from './options.js'
+import type { Principal } from './options.js'
+import type { KeyPolicy } from './policy.js'
 
 /** A request, and who its application says is asking. */
 export interface AskedRequest<Req> {

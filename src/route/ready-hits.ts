@@ -4,7 +4,7 @@ import { buildFreshHit } from '../http/index.js'
 import { isPromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
 import { hostOf, type Location } from './entry-key.js'
-import type { RoutePolicy } from './options.js'
+import type { RoutePolicy } from './policy.js'
 import { earlyRefreshFrom, type RequestContext } from './request.js'
 import { Hit } from './route-lookup.js'
 

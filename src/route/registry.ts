@@ -20,17 +20,8 @@ import { EvictedKeys } from './evicted-keys.js'
 import { HostWatch } from './host-watch.js'
 import { KeyWatch } from './key-watch.js'
 import { CachedRoute, type RouteOptions } from './cached-route.js'
-import {
-  type CacheEvictOptions,
-  type CacheOptions,
-  type CachePutOptions,
-  checkDefaults,
-  pathRule,
-  type ResponseDefaults,
-  resolveEvictPolicy,
-  resolvePolicy,
-  type RouteDefaults,
-} from './options.js'
+import type { CacheEvictOptions, CacheOptions, CachePutOptions, ResponseDefaults } from './options.js'
+import { checkDefaults, pathRule, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from './policy.js'
 import { RefusalLog } from './refusals.js'
 import { ownerOf, WITHOUT_PRINCIPAL } from './principal.js'
 import type { BypassReason, RequestContext } from './request.js'

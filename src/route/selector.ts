@@ -1,5 +1,5 @@
 import type { MaybePromise } from '../maybe-promise.js'
-import type { RoutePolicy } from './options.js'
+import type { RoutePolicy } from './policy.js'
 import type { AskedRequest } from './principal.js'
 
 /** A function of the request that has selected its entry: what it reads is part of the key. */

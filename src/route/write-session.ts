@@ -28,7 +28,8 @@ import { gainedPrincipal, ownerOf } from './principal.js'
 import { Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
-import { type EvictPolicy, longestLifeMs, type RoutePolicy, type WriteResult } from './options.js'
+import type { WriteResult } from './options.js'
+import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
