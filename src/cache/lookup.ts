@@ -4,14 +4,17 @@ import { allows, type Entry, type GroupStamp, isSoftened, isValid, stampFor } fr
 import type { LocalReader, ReadResult, Store } from '../store/store.js'
 
 /** The place of one entry. */
-export interface EntryRef {
-  readonly key: string
-  /** The key of the path that the entry is a variant of; the same as `key` for a plain entry or a value. */
-  readonly path: string
-  /** Encoded groups that the entry must carry: the prefix's first. A variant carries its path's group. */
-  readonly groups: readonly string[]
+export class EntryRef {
   /** Kept by the store: where it found the entry last. */
-  slot?: unknown
+  slot?: unknown = undefined
+
+  constructor(
+    readonly key: string,
+    /** The key of the path that the entry is a variant of; the same as `key` for a plain entry or a value. */
+    readonly path: string,
+    /** Encoded groups that the entry must carry: the prefix's first. A variant carries its path's group. */
+    readonly groups: readonly string[],
+  ) {}
 }
 
 export type EntryLookup =

@@ -1,4 +1,4 @@
-import type { EntryRef } from '../cache/lookup.js'
+import { EntryRef } from '../cache/lookup.js'
 import {
   entryGroups,
   namespaceGroup,
@@ -46,7 +46,7 @@ export class ValueRefs {
   ref(key: Key, groups: readonly string[]): EntryRef {
     if (typeof key === 'string' && groups.length === 0) return this.#refs.get(key) ?? this.#remember(key)
     const encoded = this.key(key)
-    return { key: encoded, path: encoded, groups: this.groups(groups), slot: undefined }
+    return new EntryRef(encoded, encoded, this.groups(groups))
   }
 
   key(key: Key): string {
@@ -74,7 +74,7 @@ export class ValueRefs {
 
   #remember(key: string): EntryRef {
     const encoded = valueKeyUnder(this.#head, key)
-    const ref: EntryRef = { key: encoded, path: encoded, groups: this.#groups, slot: undefined }
+    const ref = new EntryRef(encoded, encoded, this.#groups)
     if (this.#refs.size >= REFS_MAX) this.#refs.clear()
     if (key.length <= REMEMBERED_LENGTH_MAX) this.#refs.set(key, ref)
     return ref

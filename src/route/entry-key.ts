@@ -14,7 +14,7 @@ import {
   pathKey,
   variantKey,
 } from '../cache/key.js'
-import type { EntryLookup, EntryRef } from '../cache/lookup.js'
+import { type EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { describeValue, OptionsError } from '../errors.js'
 import {
@@ -42,53 +42,35 @@ interface KeyedRequest<Req> extends RequestHead {
   readonly routed?: readonly SelectedField[] | undefined
 }
 
-/** Where a request's entry is, before the request fields of Vary are looked at. */
-export interface Location {
-  /** The key of its URI, with the host where the route asks for it. */
-  readonly uri: string
-  /** The key below which variants by request fields live: that of the URI, or of one principal below it. */
-  readonly path: string
-  /** Whose entry it is; undefined where requests share it. */
-  readonly principal: string | undefined
-  /** What the router has decided by, other than the path. */
-  readonly routed: readonly SelectedField[]
-  /** The values of `vary` that are no whole fields. */
-  readonly values: readonly SelectedField[]
-  /** Encoded; with those of the paths above its own. */
-  readonly groups: readonly string[]
-  /** The route's groups as the route names them. */
-  readonly names: readonly string[]
-}
-
-/** Classes where a hit makes one: V8 moves literals of a busy place to old space. */
-class FoundLocation implements Location {
+/**
+ * Where a request's entry is, before the request fields of Vary are looked at. A class, as all that a hit makes: V8 moves
+ * literals of a busy place to old space.
+ */
+export class Location {
   constructor(
+    /** The key of its URI, with the host where the route asks for it. */
     readonly uri: string,
+    /** The key below which variants by request fields live: that of the URI, or of one principal below it. */
     readonly path: string,
+    /** Whose entry it is; undefined where requests share it. */
     readonly principal: string | undefined,
+    /** What the router has decided by, other than the path. */
     readonly routed: readonly SelectedField[],
+    /** The values of `vary` that are no whole fields. */
     readonly values: readonly SelectedField[],
+    /** Encoded; with those of the paths above its own. */
     readonly groups: readonly string[],
+    /** The route's groups as the route names them. */
     readonly names: readonly string[],
-  ) {}
-}
-
-class FoundRef implements EntryRef {
-  slot: unknown = undefined
-
-  constructor(
-    readonly key: string,
-    readonly path: string,
-    readonly groups: readonly string[],
   ) {}
 }
 
 /** The entry of the variant that the request's fields select. A variant is in the group of its path, a plain entry is not. */
 function refOf(request: RequestHead, location: Location, names: readonly string[], http: HttpPolicy): EntryRef {
   const { path, groups, routed, values } = location
-  if (names.length + routed.length + values.length === 0) return new FoundRef(path, path, groups)
+  if (names.length + routed.length + values.length === 0) return new EntryRef(path, path, groups)
   const key = variantKey(path, { fields: [...routed, ...values, ...selectedFields(request, names, http)] })
-  return new FoundRef(key, path, [...groups, pathGroup(path)])
+  return new EntryRef(key, path, [...groups, pathGroup(path)])
 }
 
 /** Finds the entries of one route's requests. */
@@ -129,10 +111,10 @@ export class EntryLocator<Req> {
     const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
     if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
-      return new FoundLocation(uri, uri, principal, routed, values, groups, names)
+      return new Location(uri, uri, principal, routed, values, groups, names)
     }
     const groups = [...own.encoded, ...upper, pathGroup(uri)]
-    return new FoundLocation(uri, variantKey(uri, { principal }), principal, routed, values, groups, names)
+    return new Location(uri, variantKey(uri, { principal }), principal, routed, values, groups, names)
   }
 }
 
