@@ -4,21 +4,11 @@ import type { MaybePromise } from '../maybe-promise.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { Entry, Stamp } from '../store/entry.js'
 import { Keyspace } from '../store/keyspace.js'
-import type {
-  InvalidationMode,
-  MatchKind,
-  MatchStep,
-  Published,
-  ReadResult,
-  Store,
-  StoredHead,
-  SweepStep,
-} from '../store/store.js'
+import type { Published, Store, SweepStep } from '../store/store.js'
 import { Telemetry } from '../telemetry/telemetry.js'
 import { type EntryLookup, type EntryRef, lookupEntries, lookupEntry, RememberedEntry } from './lookup.js'
 import { DEFAULT_LEASE_MS, DEFAULT_WAIT_MS, FillCoordinator } from './fill.js'
 import { GroupNames } from './group-names.js'
-import { PREFIX_GROUP } from './key.js'
 import { type InvalidationTarget, PendingInvalidations } from './pending-invalidations.js'
 import { withLimit } from './single-flight.js'
 import { type EntryDraft, type PendingWrite, stamped, type StoredEntry } from './write.js'
@@ -71,6 +61,8 @@ export class CacheScope {
   readonly changes = new Changes()
   /** The right to fill an entry: one run of a handler or loader at a time. */
   readonly fills: FillCoordinator
+  /** What is stored, valid or not: for those who look at it and decide nothing by it. */
+  readonly inspect: Pick<Store, 'read' | 'heads' | 'match' | 'isLeased'>
   readonly #store: Store
   readonly #options: CacheScopeOptions
   readonly #pending: PendingInvalidations
@@ -80,6 +72,7 @@ export class CacheScope {
     this.now = options.now
     this.telemetry = options.telemetry ?? new Telemetry(options.now)
     this.#store = store
+    this.inspect = store
     this.#options = options
     this.#pending = new PendingInvalidations(store, options.logger)
     this.fills = new FillCoordinator(store, {
@@ -229,34 +222,9 @@ export class CacheScope {
       : { entries: 0, groups: 0, confirmed }
   }
 
-  /** Invalidates everything under the prefix, at the cost of one group. */
-  clear(mode: InvalidationMode = 'hard'): Promise<Evicted> {
-    return this.evict({ groups: [PREFIX_GROUP], mode })
-  }
-
   /** Examines a bounded number of entries and removes those that no reader can accept. */
   sweep(cursor: string, count: number): Promise<SweepStep> {
     return this.#store.sweep(cursor, count, this.now())
-  }
-
-  /** Examines a bounded number of keys against a glob pattern of Redis. */
-  match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep> {
-    return this.#store.match(kind, pattern, cursor, count)
-  }
-
-  /** Entries without their bodies, and the stamps of their groups, as they are stored, valid or not. */
-  heads(keys: readonly string[]): Promise<readonly (StoredHead | undefined)[]> {
-    return this.#store.heads(keys)
-  }
-
-  /** Entries and the stamps of groups as they are stored, valid or not. */
-  async stored(keys: readonly string[], groups: readonly string[]): Promise<ReadResult> {
-    return this.#store.read(keys, groups)
-  }
-
-  /** Whether a fill of this key is under way that others wait for. */
-  isLeased(key: string): Promise<boolean> {
-    return this.#store.isLeased(key)
   }
 
   /** Retries unconfirmed invalidations at once: the store has come back. */

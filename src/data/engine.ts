@@ -175,7 +175,7 @@ export class ValueEngine {
     // Keys that are being loaded first: what is stored between the two scans is found by the second.
     for (const kind of ['leases', 'entries'] as const) {
       removed += await scan(options, async (from, count) => {
-        const { keys, cursor } = await this.scope.match(kind, pattern, from, count)
+        const { keys, cursor } = await this.scope.inspect.match(kind, pattern, from, count)
         const { entries } = await this.scope.evict({ paths: keys })
         return { removed: entries, cursor }
       })

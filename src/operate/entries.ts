@@ -75,7 +75,7 @@ const BODY_SHOWN_MAX = 256 * 1024
 /** A page of the entries whose keys begin with a text. */
 export async function listEntries(redis: Redis, request: PageRequest): Promise<Page<EntrySummary>> {
   const { items: keys, ...page } = await scanPage(redis, 'entries', request)
-  const stored = await redis.scope.heads(keys)
+  const stored = await redis.scope.inspect.heads(keys)
   const now = redis.scope.now()
   const items = keys.flatMap((key, index) => {
     const one = stored[index]
@@ -137,12 +137,12 @@ function problemOf(head: EntryHead, group: string, stamp: GroupStamp | undefined
 /** One entry; undefined where there is none. */
 export async function showEntry(redis: Redis, key: string): Promise<EntryDetail | undefined> {
   const { scope } = redis
-  const entry = (await scope.stored([key], [])).entries[0]
+  const entry = (await scope.inspect.read([key], [])).entries[0]
   if (entry === undefined) return undefined
   const head = headOf(entry)
   const [{ stamps: found }, filling] = await Promise.all([
-    scope.stored([key], entry.groups),
-    scope.isLeased(key).catch(() => false),
+    scope.inspect.read([key], entry.groups),
+    scope.inspect.isLeased(key).catch(() => false),
   ])
   const stamps = stampsOf(entry, found)
   const now = scope.now()
@@ -172,7 +172,7 @@ function pairsOf(headers: readonly string[]): readonly (readonly [string, string
 
 /** The body of an entry; undefined where there is none. */
 export async function showBody(redis: Redis, key: string): Promise<EntryBody | undefined> {
-  const entry = (await redis.scope.stored([key], [])).entries[0]
+  const entry = (await redis.scope.inspect.read([key], [])).entries[0]
   if (entry === undefined) return undefined
   if (entry.kind === 'value') return bodyOf(await storedBytes(entry), isNegative(entry) ? 'nothing' : 'value', entry)
   return bodyOf(entry.body, fieldOf(entry, 'content-type') ?? 'application/octet-stream', entry)

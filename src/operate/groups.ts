@@ -18,7 +18,7 @@ export async function listGroups(redis: Redis, request: PageRequest): Promise<Pa
   const encoded = { ...request, search: search.startsWith(':') ? search : encodePart(search) }
   const { items: found, ...page } = await scanPage(redis, 'groups', encoded)
   const names = found.filter((name) => groupName(name).kind === 'group' || groupName(name).kind === 'namespace')
-  const { stamps } = await redis.scope.stored([], names)
+  const { stamps } = await redis.scope.inspect.read([], names)
   const items = names.flatMap((name, index) => {
     const stamp = stamps[index]
     if (stamp === undefined) return []

@@ -39,7 +39,7 @@ const PAGE_MS = 500
 export async function scanPage(redis: Redis, kind: MatchKind, request: PageRequest): Promise<Page<string>> {
   const { search = '', cursor = '0', limit = LIMIT_DEFAULT } = request
   if (redis.connection === undefined) return memoryPage(redis, kind, search, cursor, limit)
-  return collect((from, count) => redis.scope.match(kind, patternOf(search), from, count), cursor, limit)
+  return collect((from, count) => redis.scope.inspect.match(kind, patternOf(search), from, count), cursor, limit)
 }
 
 /** One page of the keys of Redis that begin with `head` and then what is searched for, and end with `suffix`. */
@@ -87,7 +87,7 @@ async function memoryPage(
   from: string,
   limit: number,
 ): Promise<Page<string>> {
-  const { keys } = await redis.scope.match(kind, '*', '0', LIMIT_MAX)
+  const { keys } = await redis.scope.inspect.match(kind, '*', '0', LIMIT_MAX)
   const after = from === '0' ? '' : from
   const rest = keys.filter((key) => key.startsWith(search) && key > after).toSorted()
   const items = rest.slice(0, limit)

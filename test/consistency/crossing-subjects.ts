@@ -142,7 +142,7 @@ export class ScopeSubject implements Subject {
     const version = await this.#source.write()
     const { key, groups } = this.#ref
     if (change === 'set') await this.scope.set(key, entryOf(version, groups), TTL_MS).catch(() => {})
-    else if (change === 'clear') await this.scope.clear()
+    else if (change === 'clear') await this.scope.evict({ groups: [''] })
     else await this.scope.evict(targetOf(change, this.#path))
   }
 

@@ -366,7 +366,7 @@ async function runCell(cell: Cell, place: Place, openSubject: OpenSubject): Prom
   await one.subject.read()
   await two.subject.read()
   if (source.runs !== runs) problems.push('nothing is cached any more')
-  const { keys } = await one.subject.scope.match('leases', '*', '0', 1000)
+  const { keys } = await one.subject.scope.inspect.match('leases', '*', '0', 1000)
   if (keys.length > 0) problems.push(`leases are left: ${keys.join(', ')}`)
   if (one.subject.scope.fills.size + two.subject.scope.fills.size > 0) problems.push('a fill is left')
   await Promise.all([one.subject.close(), two.subject.close()])

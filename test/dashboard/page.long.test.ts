@@ -645,7 +645,7 @@ interface Listed {
 async function fill({ app }: Scene, count: number): Promise<void> {
   const { connection, settings, scope } = app.redis
   await app.inject('/products/1')
-  const stamp = (await scope.stored(['/products/1'], [])).entries[0]
+  const stamp = (await scope.inspect.read(['/products/1'], [])).entries[0]
   const bytes = encodeEntry(makeEntry({ ...stamp, body: Buffer.from('{}') }))
   if (connection === undefined || bytes === undefined) throw new Error('no Redis')
   const script = `for i = ARGV[3], ARGV[4] do redis.call('SET', ARGV[1] .. i, ARGV[2], 'PX', 600000) end`

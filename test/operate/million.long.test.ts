@@ -44,7 +44,7 @@ const admin = (...command: string[]): Promise<unknown> =>
 
 /** Half of the keys, written by the server itself: encoded once, copied. */
 async function copies(key: string, start: string): Promise<void> {
-  const entry = (await app.redis.scope.stored([key], [])).entries[0]
+  const entry = (await app.redis.scope.inspect.read([key], [])).entries[0]
   const bytes = entry === undefined ? undefined : encodeEntry({ ...entry, freshUntil: Infinity })
   if (bytes === undefined) throw new Error(`no entry ${key}`)
   const script = `for i = ARGV[1], ARGV[2] do redis.call('SET', KEYS[1] .. i, ARGV[3]) end`
