@@ -11,8 +11,10 @@ import { Connection } from './redis/connection.js'
 import { Desk } from './report/desk.js'
 import { type History, MemoryHistory, RedisHistory } from './report/history.js'
 import { Reporter } from './report/reporter.js'
+import { masked } from './redis/address.js'
+import { SETTING_NAMES } from './redis/given-settings.js'
 import { resolveSettings } from './redis/resolve-settings.js'
-import { masked, type NodeRedis, type RedisSettings, type ResolvedSettings } from './redis/settings.js'
+import type { NodeRedis, RedisSettings, ResolvedSettings } from './redis/settings.js'
 import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redis/server.js'
 import type { ResponseDefaults } from './route/options.js'
 import { Sessions } from './session/sessions.js'
@@ -39,40 +41,8 @@ export interface RedisOptions extends RedisSettings {
   now?: (() => number) | undefined
 }
 
-/** The names of all options; a name that is missing here does not compile. */
-const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
-  url: true,
-  host: true,
-  port: true,
-  db: true,
-  username: true,
-  password: true,
-  credentials: true,
-  tls: true,
-  cluster: true,
-  sentinel: true,
-  maxConnections: true,
-  socketTimeout: true,
-  connectTimeout: true,
-  commandTimeout: true,
-  invalidationTimeout: true,
-  waitForReplicas: true,
-  trustRestarts: true,
-  resp: true,
-  near: true,
-  prefix: true,
-  application: true,
-  defaultTtl: true,
-  warnUnboundedCache: true,
-  otel: true,
-  otelRedis: true,
-  rateLimitDefaultLimit: true,
-  rateLimitDefaultWindow: true,
-  rateLimitFailClosed: true,
-  rateLimitEmitHeaders: true,
-  rateLimitIetfHeaders: true,
-  operate: true,
-  client: true,
+/** Options that are no settings; one that is missing here does not compile. */
+const OWN_OPTIONS: Readonly<Record<Exclude<keyof RedisOptions, keyof RedisSettings>, true>> = {
   logger: true,
   store: true,
   defaults: true,
@@ -81,7 +51,7 @@ const OPTIONS: Readonly<Record<keyof RedisOptions, true>> = {
 }
 
 /** @internal For adapters, which have more. */
-export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS)
+export const OPTION_NAMES: readonly string[] = [...SETTING_NAMES, ...Object.keys(OWN_OPTIONS)]
 
 /** One application's handle: the connection to Redis and the cache on it. */
 export class Redis implements AsyncDisposable {

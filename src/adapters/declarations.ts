@@ -1,6 +1,6 @@
 import { createRedis, OPTION_NAMES, type Redis, type RedisOptions } from '../create-redis.js'
 import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
-import { prefixProblem } from '../redis/prefix.js'
+import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../route/options.js'
 import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../route/policy.js'

@@ -1,24 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { type Duration, durationMs, durationProblem } from '../duration.js'
-import { describeValue, isOptionsObject, SettingsError, unknownOptions } from '../errors.js'
-import { type Environment, environmentReaders, misspelt, ownVariables, readSessionSettings } from './environment.js'
-import { prefixProblem } from './prefix.js'
+import { describeValue, SettingsError } from '../errors.js'
+import { DEFAULT_PORT, parseAddresses, type ParsedUrl, parseUrl } from './address.js'
+import { type Environment, misspelt, ownVariables, readSessionSettings } from './environment.js'
+import { type GivenSettings, givenSettings, shown } from './given-settings.js'
 import {
-  type ClusterOptions,
-  DEFAULT_PORT,
-  parseAddresses,
-  type ParsedUrl,
-  parseUrl,
   type Pem,
   type RedisSettings,
   type ResolvedSentinel,
   type ResolvedSettings,
   type ResolvedTls,
-  resolveNear,
   Secret,
   type SentinelOptions,
   type TlsOptions,
-  withoutUndefined,
 } from './settings.js'
 
 const DEFAULT_SENTINEL_PORT = 26_379
@@ -40,59 +34,13 @@ const REPLICAS_MAX = 100
 
 const RATE_LIMIT_MAX = 1e9 // See src/limit/rate.ts.
 
-/** `duration`: checked where it is used. `switch`: true, false or an object of options. `options`: such an object, or false. */
-type Kind = 'string' | 'number' | 'boolean' | 'function' | 'duration' | 'object' | 'switch' | 'options'
-
-/** Each setting: its type in code, for callers without a type checker, and its variable. */
-const SETTINGS: Readonly<Record<keyof RedisSettings, readonly [kind: Kind, variable?: string]>> = {
-  url: ['string', 'REDIS_URL'],
-  host: ['string', 'REDIS_HOST'],
-  port: ['number', 'REDIS_PORT'],
-  db: ['number', 'REDIS_DB'],
-  username: ['string', 'REDIS_USERNAME'],
-  password: ['string', 'REDIS_PASSWORD'],
-  credentials: ['function'],
-  tls: ['switch'],
-  cluster: ['switch'],
-  sentinel: ['options'],
-  maxConnections: ['number', 'REDIS_MAX_CONNECTIONS'],
-  socketTimeout: ['duration', 'REDIS_SOCKET_TIMEOUT'],
-  connectTimeout: ['duration', 'REDIS_SOCKET_CONNECT_TIMEOUT'],
-  commandTimeout: ['duration'],
-  invalidationTimeout: ['duration', 'REDIS_INVALIDATION_TIMEOUT'],
-  waitForReplicas: ['number'],
-  trustRestarts: ['boolean'],
-  resp: ['number'],
-  near: ['object'],
-  prefix: ['string', 'REDIS_PREFIX'],
-  application: ['string', 'REDIS_APPLICATION'],
-  defaultTtl: ['duration', 'REDIS_DEFAULT_TTL'],
-  warnUnboundedCache: ['boolean', 'REDIS_WARN_UNBOUNDED_CACHE'],
-  otel: ['boolean', 'REDIS_OTEL_ENABLED'],
-  otelRedis: ['boolean', 'REDIS_OTEL_REDIS_ENABLED'],
-  rateLimitDefaultLimit: ['number', 'REDIS_RATE_LIMIT_DEFAULT_LIMIT'],
-  rateLimitDefaultWindow: ['duration', 'REDIS_RATE_LIMIT_DEFAULT_WINDOW'],
-  rateLimitFailClosed: ['boolean', 'REDIS_RATE_LIMIT_FAIL_CLOSED'],
-  rateLimitEmitHeaders: ['boolean', 'REDIS_RATE_LIMIT_EMIT_HEADERS'],
-  rateLimitIetfHeaders: ['boolean', 'REDIS_RATE_LIMIT_IETF_HEADERS'],
-  operate: ['boolean', 'REDIS_OPERATE_ENABLED'],
-  client: ['object'],
-}
-
-const MEMBERS = new Map([
-  ['tls', ['cert', 'key', 'ca', 'checkHostname']],
-  ['sentinel', ['nodes', 'masterName', 'username', 'password']],
-  ['cluster', ['nodes']],
-  ['near', ['maxBytes']],
-])
-
 /** Settings of code and environment together, code first. Throws SettingsError with every problem. */
 export function resolveSettings(given: RedisSettings = {}, variables: Environment = process.env): ResolvedSettings {
   const problems: string[] = []
   const warnings: string[] = []
   const asked = new Set<string>()
   const env = ownVariables(variables, warnings)
-  const settings = merge(checkTypes(given, problems), readEnvironment(env, problems, asked))
+  const settings = givenSettings(given, env, problems, asked)
   const read = readersOf(settings, problems, warnings)
   const isMemory = settings.url === 'memory:' || settings.url === 'memory://'
   const url =
@@ -142,117 +90,10 @@ export function resolveSettings(given: RedisSettings = {}, variables: Environmen
   return resolved
 }
 
-/** Settings without those of a wrong type or an unknown name. Shows no value but numbers: another may be a secret. */
-function checkTypes(settings: RedisSettings, problems: string[]): RedisSettings {
-  if (Object.keys(settings).some((name) => /^\d+$/.test(name)))
-    throw new SettingsError(["settings must be an object, such as { url: 'redis://…' }, not a string"])
-  problems.push(...unknownOptions(settings, Object.keys(SETTINGS), false))
-  for (const [name, members] of MEMBERS) {
-    const given: unknown = Reflect.get(settings, name)
-    if (typeof given !== 'object' || given === null) continue
-    problems.push(...unknownOptions(given, members, false).map((problem) => `${name}.${problem}`))
-  }
-  const valid = Object.entries(SETTINGS).flatMap(([name, [kind]]) => {
-    const value: unknown = Reflect.get(settings, name)
-    const problem = value === undefined ? undefined : typeProblem(kind, value)
-    if (problem !== undefined) problems.push(`${name}: ${problem}`)
-    return problem === undefined ? [[name, value]] : []
-  })
-  return Object.fromEntries(valid)
-}
-
-function typeProblem(kind: Kind, value: unknown): string | undefined {
-  if (kind === 'duration') return undefined
-  if (kind === 'object' || kind === 'switch' || kind === 'options') return objectProblem(kind, value)
-  if (typeof value === kind) return undefined
-  return kind === 'number' ? `${shown(value)} is not a number` : `is not a ${kind}`
-}
-
-function objectProblem(kind: 'object' | 'switch' | 'options', value: unknown): string | undefined {
-  if (isOptionsObject(value) || (kind !== 'object' && value === false) || (kind === 'switch' && value === true))
-    return undefined
-  const rule = { object: 'an object', switch: 'true, false or an object', options: 'an object or false' }[kind]
-  const given = typeof value === 'object' ? describeValue(value) : shown(value)
-  return `${given} must be ${rule}${given === 'a promise' ? '; await it first' : ''}`
-}
-
-/** A number in quotes, with its quotes; any other text may be a secret in the wrong place. */
-function shown(value: unknown): string {
-  return typeof value === 'string' && /^\s*[\d.]*\s*$/.test(value) ? `the string '${value}'` : `a ${typeof value}`
-}
-
-/**
- * What the `REDIS_*` variables set. TLS files and sentinels count only where TLS and Sentinel are switched on. An empty
- * variable counts as one that is not set.
- */
-function readEnvironment(env: Environment, problems: string[], asked: Set<string>) {
-  const { text, number, duration, flag } = environmentReaders(env, problems, asked)
-  const others = { function: text, object: text, switch: text, options: text }
-  const readers = { string: text, number, duration, boolean: flag, ...others }
-  const read = Object.entries(SETTINGS).flatMap(([name, [kind, variable]]) =>
-    variable === undefined ? [] : [[name, readers[kind](variable)]],
-  )
-  const settings: Omit<RedisSettings, 'tls' | 'sentinel'> = Object.fromEntries(read)
-  return {
-    settings,
-    cluster: flag('REDIS_CLUSTER'),
-    tlsOn: flag('REDIS_SSL'),
-    tls: {
-      cert: text('REDIS_SSL_CERTFILE'),
-      key: text('REDIS_SSL_KEYFILE'),
-      ca: text('REDIS_SSL_CA_CERTS'),
-      checkHostname: flag('REDIS_SSL_CHECK_HOSTNAME'),
-    },
-    sentinelOn: flag('REDIS_SENTINEL'),
-    sentinel: {
-      nodes: text('REDIS_SENTINEL_NODES'),
-      masterName: text('REDIS_SENTINEL_MASTER_NAME'),
-      username: text('REDIS_SENTINEL_USERNAME'),
-      password: text('REDIS_SENTINEL_PASSWORD'),
-    },
-  }
-}
-
-/** Settings of code and environment. `tls` and `sentinel` are there only where they are on. */
-interface Merged extends Omit<RedisSettings, 'tls' | 'sentinel' | 'cluster'> {
-  readonly tls: TlsOptions | undefined
-  /** The environment's TLS files, for a URL that switches TLS on. */
-  readonly tlsFiles: TlsOptions
-  readonly sentinel: SentinelOptions | undefined
-  readonly cluster: boolean
-  readonly clusterNodes: ClusterOptions['nodes'] | undefined
-  /** What a problem calls a setting: its variable where its value came from there. */
-  readonly nameOf: (name: keyof RedisSettings) => string
-}
-
-/** A URL in code also outranks the address fields of the environment, and an address in code the environment's URL. */
-function merge(given: RedisSettings, env: ReturnType<typeof readEnvironment>): Merged {
-  const { tls, sentinel, cluster, ...code } = withoutUndefined(given)
-  const clusterNodes = typeof cluster === 'object' ? cluster.nodes : undefined
-  const address = code.client ?? code.host ?? code.port ?? clusterNodes
-  const base = code.url === undefined && address !== undefined ? { ...env.settings, url: undefined } : env.settings
-  return {
-    ...base,
-    ...code,
-    tls: either(tls, env.tlsOn, env.tls),
-    tlsFiles: env.tls,
-    sentinel: either(sentinel, env.sentinelOn, env.sentinel),
-    cluster: cluster === undefined ? env.cluster === true : cluster !== false,
-    clusterNodes,
-    nameOf: (name) => (given[name] === undefined ? (SETTINGS[name][1] ?? name) : name),
-  }
-}
-
-/** Options that code or the environment switches on; those that code leaves out are the environment's. */
-function either<T extends object>(code: boolean | T | undefined, on: boolean | undefined, env: T): T | undefined {
-  if (typeof code === 'object') return { ...env, ...withoutUndefined(code) }
-  return (code ?? on) === true ? env : undefined
-}
-
 const URL_FIELDS = ['host', 'port', 'db', 'username', 'password'] as const
 
 /** One line for all fields that do not count. */
-function warnIgnored(settings: Merged, isMemory: boolean, warnings: string[]): void {
+function warnIgnored(settings: GivenSettings, isMemory: boolean, warnings: string[]): void {
   const nodes = settings.clusterNodes === undefined ? [] : ['cluster.nodes']
   const given = (names: readonly (typeof URL_FIELDS)[number][]) => names.filter((name) => settings[name] !== undefined)
   if (settings.url !== undefined && !isMemory) {
@@ -266,7 +107,7 @@ function warnIgnored(settings: Merged, isMemory: boolean, warnings: string[]): v
 }
 
 function resolveKind(
-  settings: Merged,
+  settings: GivenSettings,
   url: ParsedUrl | undefined,
   isMemory: boolean,
   problems: string[],
@@ -283,7 +124,7 @@ function resolveKind(
   return cluster ? 'cluster' : sentinel === undefined ? 'standalone' : 'sentinel'
 }
 
-function resolveNodes(settings: Merged, read: Readers, problems: string[]): ResolvedSettings['nodes'] {
+function resolveNodes(settings: GivenSettings, read: Readers, problems: string[]): ResolvedSettings['nodes'] {
   const { url, host = 'localhost', clusterNodes } = settings
   const port = url === undefined ? (read.integer('port', 1, 65_535) ?? DEFAULT_PORT) : DEFAULT_PORT
   if (url !== undefined) return [{ host, port }]
@@ -293,7 +134,7 @@ function resolveNodes(settings: Merged, read: Readers, problems: string[]): Reso
 }
 
 function resolveIdentity(
-  settings: Merged,
+  settings: GivenSettings,
   url: ParsedUrl | undefined,
   read: Readers,
   problems: string[],
@@ -310,7 +151,7 @@ function secretOf(text: string | undefined): Secret | undefined {
   return text === undefined ? undefined : new Secret(text)
 }
 
-function resolveRateLimit(settings: Merged, read: Readers): ResolvedSettings['rateLimit'] {
+function resolveRateLimit(settings: GivenSettings, read: Readers): ResolvedSettings['rateLimit'] {
   const limit = read.integer('rateLimitDefaultLimit', 0, RATE_LIMIT_MAX) ?? 0
   const windowMs = read.positive('rateLimitDefaultWindow')
   const { rateLimitFailClosed = false, rateLimitEmitHeaders = true, rateLimitIetfHeaders = true } = settings
@@ -319,6 +160,29 @@ function resolveRateLimit(settings: Merged, read: Readers): ResolvedSettings['ra
     failClosed: rateLimitFailClosed,
     headers: rateLimitEmitHeaders ? (rateLimitIetfHeaders ? 'draft' : 'legacy') : 'none',
   }
+}
+
+const NEAR_MIN_BYTES = 1024 * 1024
+
+/** One each for commands, wake-ups, and changes that Redis reports to a near cache. */
+const NEAR_CONNECTIONS = 3
+
+/** Bytes of the near cache. */
+function resolveNear(
+  { near, resp, maxConnections }: Pick<RedisSettings, 'near' | 'resp' | 'maxConnections'>,
+  isMemory: boolean,
+  problems: string[],
+  warnings: string[],
+): number | undefined {
+  if (near === undefined) return undefined
+  const { maxBytes } = near
+  if (!Number.isInteger(maxBytes) || maxBytes < NEAR_MIN_BYTES)
+    problems.push(`near.maxBytes: ${describeValue(maxBytes)} is not a whole number of at least ${NEAR_MIN_BYTES} bytes`)
+  if (resp === 2) problems.push('near: Redis reports changes with RESP 3 only; remove resp: 2')
+  if (maxConnections !== undefined && maxConnections < NEAR_CONNECTIONS)
+    problems.push(`near: needs a separate connection; maxConnections must be at least ${NEAR_CONNECTIONS}`)
+  if (isMemory) warnings.push('redwell: near is ignored, because the embedded store is already in memory')
+  return isMemory ? undefined : maxBytes
 }
 
 function resolveSentinel(sentinel: SentinelOptions, problems: string[]): ResolvedSentinel {
@@ -363,7 +227,7 @@ type PositiveName = Exclude<keyof typeof DEFAULT_MS, 'socketTimeoutOfCluster'>
 type Readers = ReturnType<typeof readersOf>
 
 /** Reads settings within their limits; a problem names the variable or the field that the value came from. */
-function readersOf(settings: Merged, problems: string[], warnings: string[]) {
+function readersOf(settings: GivenSettings, problems: string[], warnings: string[]) {
   const refuse = (name: keyof RedisSettings, why: string): void =>
     void problems.push(`${settings.nameOf(name)}: ${why}`)
   const duration = (name: PositiveName | 'defaultTtl', defaultMs: number): number => {
@@ -399,7 +263,7 @@ function readersOf(settings: Merged, problems: string[], warnings: string[]) {
 const MANY_TIMES = 200
 
 /** Whether a setting was written in code, where it has the unit of a duration. */
-function inCode(settings: Merged, name: keyof RedisSettings): boolean {
+function inCode(settings: GivenSettings, name: keyof RedisSettings): boolean {
   return settings.nameOf(name) === name
 }
 
@@ -408,4 +272,33 @@ function shownDuration(value: unknown): string {
   return typeof value === 'number' || (typeof value === 'string' && /^\s*-?\d/.test(value))
     ? `'${value}'`
     : shown(value)
+}
+
+const PREFIX_MAX = 64
+
+/** Parts of redwell's own key names: a prefix with one of them could imitate another prefix's keys. */
+const RESERVED_SEGMENTS = new Set([
+  'entry',
+  'lease',
+  'group',
+  'clock',
+  'wake',
+  'lives',
+  'variants',
+  'limit',
+  'session',
+  'subject',
+  'operate',
+  'history',
+])
+
+/** Why a text cannot be a prefix of keys, or undefined. */
+export function prefixProblem(prefix: unknown): string | undefined {
+  if (typeof prefix !== 'string' || !/^[A-Za-z0-9_.:-]+$/.test(prefix) || prefix.length > PREFIX_MAX) {
+    return `'${String(prefix)}' is not 1 to ${PREFIX_MAX} of letters, digits, _ . - and :`
+  }
+  const segments = prefix.split(':')
+  if (segments.includes('')) return `'${prefix}' has an empty part between colons`
+  const reserved = segments.find((segment) => RESERVED_SEGMENTS.has(segment))
+  return reserved === undefined ? undefined : `'${prefix}' has the part '${reserved}', which is reserved`
 }
