@@ -97,27 +97,27 @@ export function misplaced(word: string, where: string): OptionsError {
   return new OptionsError(where, [problem])
 }
 
-/** Handles of this process by the place of their entries and the routes that they cache. */
-const places = new Map<string, Map<string, WeakRef<Redis>>>()
+/** Handles of this process by where their entries are, and by the routes that they cache. */
+const handles = new Map<string, Map<string, WeakRef<Redis>>>()
 
-const told = new WeakSet<Redis>()
+const warned = new WeakSet<Redis>()
 
 /** Logs once that two handles' routes have the same entries: each answers with what the other has stored. */
 function noteShared(redis: Redis, route: string): void {
-  const place = placeOf(redis)
-  if (place === undefined) return
-  const routes = valueAt(places, place, () => new Map<string, WeakRef<Redis>>())
+  const server = serverAndPrefix(redis)
+  if (server === undefined) return
+  const routes = valueAt(handles, server, () => new Map<string, WeakRef<Redis>>())
   const other = routes.get(route)?.deref()
   routes.set(route, new WeakRef(redis))
-  if (other === undefined || other === redis || other.status === 'closed' || told.has(other)) return
-  told.add(other).add(redis)
+  if (other === undefined || other === redis || other.status === 'closed' || warned.has(other)) return
+  warned.add(other).add(redis)
   redis.logger.warn(
     `redwell: ${route} is cached by two applications of this process under the prefix '${redis.settings.prefix}', so each answers with what the other has stored: give each a \`prefix\` (REDIS_PREFIX) of its own, or both the same handle (\`redis\`) where they are one application`,
   )
 }
 
-/** Server and prefix. Undefined: no other handle reaches its entries, or it is not known which server it is. */
-function placeOf({ settings }: Redis): string | undefined {
+/** Undefined: no other handle reaches its entries, or it is not known which server it is. */
+function serverAndPrefix({ settings }: Redis): string | undefined {
   const { kind, nodes, sentinel, db, prefix, client } = settings
   return kind === 'memory' || client !== undefined ? undefined : JSON.stringify([nodes, sentinel?.nodes, db, prefix])
 }

@@ -3,7 +3,7 @@ import type { CommandBudget } from '../redis/deadline.js'
 import { allows, type Entry, type GroupStamp, isSoftened, isValid, stampFor } from '../store/entry.js'
 import type { LocalReader, ReadResult, Store } from '../store/store.js'
 
-/** The place of one entry. */
+/** Where one entry is. */
 export class EntryRef {
   /** Kept by the store: where it found the entry last. */
   slot?: unknown = undefined
@@ -192,7 +192,7 @@ export function lookupEntries(
   }
 }
 
-/** The groups of all places, each once. The usual case is that they have the same list. */
+/** The groups of all references, each once. The usual case is that they have the same list. */
 function groupsOf(refs: readonly EntryRef[]): readonly string[] {
   const first = refs[0]?.groups ?? NONE
   if (refs.every(({ groups }) => groups === first)) return first

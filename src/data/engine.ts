@@ -94,25 +94,24 @@ export class ValueEngine {
     return chain(looking, (lookup) => this.#entry({ ref, lookup, timer }, shared))
   }
 
-  #entry({ ref: place, lookup, timer }: Read<{ ref: EntryRef }>, shared: boolean): MaybePromise<ValueEntry<unknown>> {
-    if (lookup.state !== 'valid') return missOf(lookup.state, timer, place)
+  #entry({ ref, lookup, timer }: Read<{ ref: EntryRef }>, shared: boolean): MaybePromise<ValueEntry<unknown>> {
+    if (lookup.state !== 'valid') return missOf(lookup.state, timer, ref)
     return chain(this.codec.decode(lookup.entry, shared), (decoded: Decoded) => {
-      if (!isKnown(decoded)) return missOf(decoded.state, timer, place)
+      if (!isKnown(decoded)) return missOf(decoded.state, timer, ref)
       const { entry, softened } = lookup
       const now = this.scope.now()
       const ageMs = now - entry.storedAt
       const ttlMs = softened ? 0 : Math.max(entry.freshUntil - now, 0)
       if (decoded.state === 'negative') {
         // Known not to exist, which saves a loader as well.
-        timer.found({ outcome: 'hit', reason: 'negative', entry, place })
+        timer.found({ outcome: 'hit', reason: 'negative', entry, ref })
         return { outcome: 'negative', value: undefined, ageMs, ttlMs }
       }
       const outcome = ttlMs > 0 ? 'hit' : 'stale'
-      if (outcome === 'hit') timer.found({ outcome, reason: 'fresh', entry, place })
+      if (outcome === 'hit') timer.found({ outcome, reason: 'fresh', entry, ref })
       // `get` does not return a stale value.
-      else if (timer.operation === 'get')
-        timer.found({ outcome: 'miss', reason: softened ? 'softened' : outcome, place })
-      else timer.found({ outcome, reason: outcome, entry, place })
+      else if (timer.operation === 'get') timer.found({ outcome: 'miss', reason: softened ? 'softened' : outcome, ref })
+      else timer.found({ outcome, reason: outcome, entry, ref })
       return { outcome, value: decoded.value, ageMs, ttlMs }
     })
   }
@@ -184,8 +183,8 @@ export class ValueEngine {
   }
 }
 
-function missOf(reason: ValueMissReason, timer: LookupTimer, place: EntryRef): ValueEntry<unknown> {
-  timer.found({ outcome: 'miss', reason, place })
+function missOf(reason: ValueMissReason, timer: LookupTimer, ref: EntryRef): ValueEntry<unknown> {
+  timer.found({ outcome: 'miss', reason, ref })
   return { outcome: 'miss', reason, value: undefined }
 }
 

@@ -141,11 +141,11 @@ export class ValueLoader {
   }
 
   async #plan(wanted: Wanted): Promise<Plan> {
-    const { lookup, shared, options, ref: place } = wanted
+    const { lookup, shared, options, ref } = wanted
     const missed = (reason: string): Pick<Plan, 'do' | 'wanted' | 'result'> => ({
       do: 'load',
       wanted,
-      result: { outcome: 'miss', reason, place },
+      result: { outcome: 'miss', reason, ref },
     })
     if (lookup.state === 'outage') return missed('outage')
     if (lookup.state === 'absent') return { ...missed('absent'), absent: lookup }
@@ -156,11 +156,11 @@ export class ValueLoader {
     const now = this.engine.scope.now()
     const { value } = decoded
     if (now < entry.freshUntil && !softened)
-      return { do: 'return', wanted, value, result: { outcome: 'hit', reason: 'fresh', entry, place } }
+      return { do: 'return', wanted, value, result: { outcome: 'hit', reason: 'fresh', entry, ref } }
     const stale = { entry, value, ageMs: now - entry.storedAt, servableOnError: now < entry.errorUntil }
     if (now >= entry.staleUntil || options.staleWhileRevalidateMs === 0)
       return { ...missed(softened ? 'softened' : 'stale'), absent, stale }
-    const result: LookupResult = { outcome: 'stale', reason: 'stale-while-revalidate', entry, place }
+    const result: LookupResult = { outcome: 'stale', reason: 'stale-while-revalidate', entry, ref }
     // The caller has its value: that it goes away does not end the refresh.
     return { do: 'refresh', wanted: { ...wanted, signal: undefined }, value, absent, stale, result }
   }
@@ -240,7 +240,7 @@ export class ValueLoader {
     } catch (error) {
       if (wanted.signal?.aborted === true) throw error
     }
-    this.engine.recorder.standsIn()
+    this.engine.recorder.staleIfError()
     return stale.value
   }
 

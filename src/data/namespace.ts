@@ -127,7 +127,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     options: ReadOptions & { readonly default?: unknown } = NO_OPTIONS,
   ): Promise<unknown[]> {
     const base = this.#resolve('getMany', options)
-    const refs = keys.map((key) => this.#place('getMany', key, base).ref)
+    const refs = keys.map((key) => this.#item('getMany', key, base).ref)
     const entries = await this.#engine.entries('getMany', refs, this.#isShared(options))
     return entries.map((entry) => (entry.outcome === 'hit' ? entry.value : options.default))
   }
@@ -148,9 +148,9 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * value cannot be encoded or the schema rejects it.
    */
   async set(key: K, value: In, options: SetOptions = NO_OPTIONS): Promise<SetResult> {
-    const place = this.#place('set', key, this.#resolve('set', options))
-    const encoded = await this.#encode(place, value)
-    return this.#engine.set(place.ref, encoded, place.options, options.ifUnchangedSince)
+    const item = this.#item('set', key, this.#resolve('set', options))
+    const encoded = await this.#encode(item, value)
+    return this.#engine.set(item.ref, encoded, item.options, options.ifUnchangedSince)
   }
 
   /** Stores many values, or none if one of them cannot be encoded. Results are in the order of the items. */
@@ -158,8 +158,8 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     const base = this.#resolve('setMany', options)
     const encoding = Array.from(items, async ([key, value, ownOptions]) => {
       const all = ownOptions === undefined ? base : resolveOptions('options of setMany', ownOptions, base)
-      const place = this.#place('setMany', key, all)
-      return { ...place, encoded: await this.#encode(place, value) }
+      const item = this.#item('setMany', key, all)
+      return { ...item, encoded: await this.#encode(item, value) }
     })
     const throttle = new Throttle()
     const stores = await Promise.all(encoding)
@@ -210,7 +210,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
    * the groups that the value will have.
    */
   async beginWrite(key: K, options: ValueOptions = NO_OPTIONS): Promise<WriteStamp> {
-    const { ref, options: resolved } = this.#place('beginWrite', key, this.#resolve('beginWrite', options))
+    const { ref, options: resolved } = this.#item('beginWrite', key, this.#resolve('beginWrite', options))
     const { scope, budget } = this.#context
     const write = await scope.beginWrite(ref, { groupTtlMs: lifetimeOf(resolved), budget: budget?.() })
     return new WriteStamp(ref.key, write)
@@ -252,9 +252,9 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   ): Promise<PromiseSettledResult<unknown>[]> {
     checkLoader('getOrSetMany', loader)
     const base = this.#resolve('getOrSetMany', options)
-    const places = keys.map((key) => this.#place('getOrSetMany', key, base))
-    const distinct = new Map<string, Place>()
-    for (const place of places) if (!distinct.has(place.ref.key)) distinct.set(place.ref.key, place)
+    const items = keys.map((key) => this.#item('getOrSetMany', key, base))
+    const distinct = new Map<string, Item>()
+    for (const item of items) if (!distinct.has(item.ref.key)) distinct.set(item.ref.key, item)
     const read = await this.#engine.lookup('getOrSetMany', [...distinct.values()])
     const run: RunLoader = async (wanted, contexts, controller) => {
       const context: BatchContext = {
@@ -280,7 +280,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     )
     const settled = await Promise.allSettled(loads)
     const results = new Map(read.map(({ ref }, index) => [ref.key, settled[index]]))
-    return places.flatMap(({ ref }) => results.get(ref.key) ?? [])
+    return items.flatMap(({ ref }) => results.get(ref.key) ?? [])
   }
 
   /** A hit from memory takes no turn of the event loop: nothing is awaited that is there already. */
@@ -300,7 +300,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
       const decoded = isPromise(decoding) ? await decoding : decoding
       if (isKnown(decoded)) {
         const reason = decoded.state === 'value' ? 'fresh' : 'negative'
-        timer.found({ outcome: 'hit', reason, entry: lookup.entry, place: ref })
+        timer.found({ outcome: 'hit', reason, entry: lookup.entry, ref })
         return decoded.value
       }
     }
@@ -335,7 +335,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
     return this.#groups === undefined ? base : withGroups(`groups of ${operation}`, base, this.#groups(key))
   }
 
-  #place(operation: string, name: K, base: ResolvedValueOptions): Place {
+  #item(operation: string, name: K, base: ResolvedValueOptions): Item {
     const options = this.#resolveFor(operation, name, base)
     const key = this.#key(name)
     return { name, key, ref: this.#engine.refs.ref(key, options.groups), options }
@@ -346,7 +346,7 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   /** The stored form of a value. Throws ValueError if the schema or the coder rejects it. */
-  async #encode({ key }: Place, value: unknown): Promise<EncodedValue> {
+  async #encode({ key }: Item, value: unknown): Promise<EncodedValue> {
     return this.#engine.codec.encode(key, await this.#engine.codec.check(key, value))
   }
 
@@ -376,12 +376,12 @@ export class Namespace<K = Key, In = unknown, Out = In> {
   }
 
   async #entry(operation: string, key: K, options: ReadOptions): Promise<ValueEntry<unknown>> {
-    const { ref } = this.#place(operation, key, this.#resolve(operation, options))
+    const { ref } = this.#item(operation, key, this.#resolve(operation, options))
     return this.#engine.entry(operation, ref, this.#isShared(options))
   }
 }
 
 /** One of the keys of a call. */
-type Place = Pick<Wanted, 'name' | 'key' | 'ref' | 'options'>
+type Item = Pick<Wanted, 'name' | 'key' | 'ref' | 'options'>
 
 const NOT_FOUND = Symbol('not found')

@@ -284,7 +284,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const { previous } = this.state
     if (previous?.decision.servableOnError !== true)
       return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
-    this.route.recorder.standsIn()
+    this.route.recorder.staleIfError()
     return this.#replay(previous.entry, 'error', false)
   }
 

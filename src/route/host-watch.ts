@@ -11,7 +11,7 @@ export class HostWatch {
   readonly #logger: Logger
   #seen: string | undefined
   #count = 0
-  #told = false
+  #warned = false
 
   constructor(logger: Logger) {
     this.#logger = logger
@@ -19,7 +19,7 @@ export class HostWatch {
 
   /** `route`: method and template of a route without the option `host`. */
   note(route: string, request: { header(name: string): string | undefined }): void {
-    if (this.#told) return
+    if (this.#warned) return
     this.#count += 1
     if (this.#count > FIRST && this.#count % SAMPLE !== 0) return
     const host = request.header('host')?.toLowerCase()
@@ -28,7 +28,7 @@ export class HostWatch {
     if (host === undefined || name === undefined || name === '' || name === 'localhost' || isAddress(name)) return
     this.#seen ??= host
     if (this.#seen === host) return
-    this.#told = true
+    this.#warned = true
     this.#logger.warn(
       `redwell: ${route} answers requests for ${this.#seen} and ${host} from the same entries. Set \`host: true\` on the route, or in \`defaults\`, if hosts have different responses; otherwise \`host: false\``,
     )

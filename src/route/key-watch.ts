@@ -10,7 +10,7 @@ export class KeyWatch {
   readonly #logger: Logger
   readonly #routes = new LRUCache<string, string>({ max: REMEMBERED_MAX })
   readonly #functions = new Map<unknown, string>()
-  #told = false
+  #warned = false
 
   constructor(logger: Logger) {
     this.#logger = logger
@@ -26,11 +26,11 @@ export class KeyWatch {
 
   /** A request of the route has this key. */
   note(key: string, route: string): void {
-    if (this.#told) return
+    if (this.#warned) return
     const other = this.#routes.get(key)
     if (other === undefined) this.#routes.set(key, route)
     if (other === undefined || templateOf(other) === templateOf(route)) return
-    this.#told = true
+    this.#warned = true
     this.#logger.warn(`redwell: the key functions of ${other} and ${route} have made the same key, ${ADVICE}`)
   }
 }

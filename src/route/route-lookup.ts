@@ -16,7 +16,7 @@ export class Hit implements LookupResult {
     readonly reason: HitReason,
     readonly response: OutgoingResponse,
     /** Undefined where there is no entry. */
-    readonly place: EntryRef | undefined,
+    readonly ref: EntryRef | undefined,
     readonly entry: Entry | undefined,
   ) {}
 
@@ -48,9 +48,9 @@ const STALE: ReadonlySet<HitReason> = new Set<HitReason>(['max-stale', 'stale-wh
 export function resultOf(lookup: RouteLookup): LookupResult {
   const { outcome, reason } = lookup
   if (lookup.outcome === 'bypass') return { outcome, reason }
-  if (lookup.outcome === 'miss') return { outcome, reason, place: lookup.ref }
-  if (lookup.reason === 'only-if-cached') return { outcome: 'miss', reason, place: undefined }
+  if (lookup.outcome === 'miss') return { outcome, reason, ref: lookup.ref }
+  if (lookup.reason === 'only-if-cached') return { outcome: 'miss', reason, ref: undefined }
   if (!STALE.has(lookup.reason)) return lookup
-  const { place, entry, bytes } = lookup
-  return { outcome: 'stale', reason, entry, place, bytes }
+  const { ref, entry, bytes } = lookup
+  return { outcome: 'stale', reason, entry, ref, bytes }
 }

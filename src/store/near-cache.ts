@@ -44,7 +44,7 @@ export class NearCache implements LocalReader, NearStats {
   /** When each name was changed last, while reads are in flight. */
   readonly #changes = new Map<string, Moment>()
   /** Nothing that was read before this moment is kept. */
-  #doubtUntil: Moment = 0
+  #ignoredUntil: Moment = 0
 
   constructor(maxBytes: number, now: () => number) {
     this.#stampsMax = Math.floor(maxBytes * STAMPS_PART)
@@ -85,7 +85,7 @@ export class NearCache implements LocalReader, NearStats {
   /** Anything may have changed. */
   clear(): void {
     this.#moment += 1
-    this.#doubtUntil = this.#moment
+    this.#ignoredUntil = this.#moment
     this.#changes.clear()
     this.#tier.clear()
     this.#stamps.clear()
@@ -102,7 +102,7 @@ export class NearCache implements LocalReader, NearStats {
       if (isPathGroup(group)) this.#tier.drop(pathOfGroup(group))
     }
     if (this.#changes.size <= CHANGES_MAX) return
-    this.#doubtUntil = this.#moment
+    this.#ignoredUntil = this.#moment
     this.#changes.clear()
   }
 
@@ -119,7 +119,7 @@ export class NearCache implements LocalReader, NearStats {
 
   /** A read that began at this moment has its reply. */
   keep(since: Moment, keys: readonly string[], groups: readonly string[], { entries, stamps }: ReadResult): void {
-    if (since >= this.#doubtUntil) {
+    if (since >= this.#ignoredUntil) {
       for (const [index, group] of groups.entries()) this.#keepStamp(since, group, stamps[index])
       for (const [index, key] of keys.entries()) this.#keepEntry(since, key, entries[index])
     }

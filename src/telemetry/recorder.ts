@@ -48,17 +48,12 @@ export class Recorder {
     this.#lookups = 0
   }
 
-  /** Begins a lookup that its caller ends: for paths that cannot afford a wrapper. */
+  /** Begins a lookup, which its caller ends. */
   start(operation: string): LookupTimer {
     const scope = this.#begin(operation)
     const weight = this.#nextWeight()
     const isTimed = weight !== 0 || scope !== undefined || channels.lookup.hasSubscribers
     return new LookupTimer(this, operation, scope, weight, isTimed ? performance.now() : 0)
-  }
-
-  /** Runs a lookup; `describe` turns its result into what is recorded. */
-  lookup<T>(operation: string, run: () => MaybePromise<T>, describe: (result: T) => LookupResult): MaybePromise<T> {
-    return this.start(operation).follow(run, describe)
   }
 
   /** Runs `run`, which stores an entry. */
@@ -141,7 +136,7 @@ export class Recorder {
   }
 
   /** A stale entry was served because the handler or the loader failed. */
-  standsIn(): void {
+  staleIfError(): void {
     this.#counts.totals.staleIfError += 1
     if (channels.staleIfError.hasSubscribers) channels.staleIfError.publish(this.#common())
   }
@@ -163,7 +158,7 @@ export class Recorder {
 
   /** @internal Called by the timer. */
   ended({ operation, scope, weight, startedAt }: LookupTimer, result: LookupResult): void {
-    const { outcome, reason, entry, place } = result
+    const { outcome, reason, entry, ref } = result
     const served = outcome === 'hit' || outcome === 'stale'
     const bytes = result.bytes ?? (served ? (entry?.body.length ?? 0) : 0)
     const durationMs = startedAt === 0 ? 0 : performance.now() - startedAt
@@ -173,10 +168,10 @@ export class Recorder {
     if (scope === undefined && !channels.lookup.hasSubscribers) return
     const common = this.#common()
     const event: LookupEvent = {
-      ...{ ...common, operation, outcome, reason, durationMs, bytes, key: place?.key },
+      ...{ ...common, operation, outcome, reason, durationMs, bytes, key: ref?.key },
       ttlMs: entry && Math.max(entry.freshUntil - common.at, 0),
       ageMs: entry && common.at - entry.storedAt,
-      groups: entry?.groups ?? place?.groups ?? [],
+      groups: entry?.groups ?? ref?.groups ?? [],
     }
     channels.lookup.publish(event)
     scope?.end(event)
@@ -284,7 +279,7 @@ export interface LookupResult {
   readonly reason: string
   readonly entry?: RecordedEntry | undefined
   /** Key and groups that were looked up. */
-  readonly place?: { readonly key: string; readonly groups: readonly string[] } | undefined
+  readonly ref?: { readonly key: string; readonly groups: readonly string[] } | undefined
   /** Size of the body that is served. Default: that of the entry of a hit. */
   readonly bytes?: number | undefined
 }

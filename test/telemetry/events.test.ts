@@ -329,14 +329,13 @@ test('no event is built without subscribers', async () => {
     },
   }
   now.mockClear()
-  void recorder.lookup(
-    'get',
+  void recorder.start('get').follow(
     () => 1,
     () => ({ outcome: 'hit', reason: 'fresh', entry: watched }),
   )
   recorder.refused('status')
   recorder.refreshes('stale')
-  recorder.standsIn()
+  recorder.staleIfError()
   await recorder.wait('process', Promise.resolve())
   const stored = { key: 'k', entry: watched, ttlMs: 1 }
   const committed = { entries: 1, confirmed: true, published: 'fenced' } as const
@@ -346,8 +345,7 @@ test('no event is built without subscribers', async () => {
   expect(groups).not.toHaveBeenCalled()
   expect(now).not.toHaveBeenCalled()
   stops.push(subscribe('redwell:lookup', () => {}))
-  void recorder.lookup(
-    'get',
+  void recorder.start('get').follow(
     () => 1,
     () => ({ outcome: 'hit', reason: 'fresh', entry: watched }),
   )

@@ -132,8 +132,7 @@ describe('bounds', () => {
   test('a busy route is timed now and then, and its count is still about right', () => {
     const recorder = new Telemetry().route('GET /busy')
     for (let n = 0; n < 20_000; n += 1)
-      void recorder.lookup(
-        'get',
+      void recorder.start('get').follow(
         () => n,
         () => ({ outcome: 'hit', reason: 'fresh' }),
       )
