@@ -1,6 +1,7 @@
 import type { Redis } from '../create-redis.js'
 import type { Connection } from '../redis/connection.js'
-import { type ConnectionCounters, type ConnectionStatus, factsOf } from '../redis/server.js'
+import { within } from '../redis/port.js'
+import { type ConnectionCounters, type ConnectionStatus, factsOf, infoFields } from '../redis/server.js'
 
 /** One server as an operator sees it. Undefined fields: it does not report them. */
 export interface ServerHealth {
@@ -53,7 +54,7 @@ export async function healthOf(redis: Redis): Promise<RedisHealth> {
 async function serverHealth(server: Connection['servers'][number]): Promise<ServerHealth> {
   const { where, state, reason } = server
   const text = state === 'ready' ? await limited(server.inspect(['INFO'])) : undefined
-  const info = fieldsOf(text ?? '')
+  const info = infoFields(text ?? '')
   const number = (name: string): number => Number(info.get(name) ?? 0)
   const { version, isReplica, maxMemory, evictionPolicy } = factsOf(text ?? '')
   const valkey = info.get('valkey_version')
@@ -76,17 +77,7 @@ async function serverHealth(server: Connection['servers'][number]): Promise<Serv
 }
 
 async function limited(asking: Promise<unknown>): Promise<string | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), INFO_LIMIT_MS)
-  })
-  const text = asking.then(String, () => undefined)
-  return Promise.race([text, limit]).finally(() => clearTimeout(timer))
-}
-
-function fieldsOf(info: string): ReadonlyMap<string, string> {
-  const lines = info.split('\n').map((line) => line.trim().split(':'))
-  return new Map(lines.map(([name = '', ...value]) => [name, value.join(':')]))
+  return within(INFO_LIMIT_MS, asking, () => new Error('late')).then(String, () => undefined)
 }
 
 /** `slave0:ip=10.0.0.2,port=6379,state=online,offset=1,lag=0`. */

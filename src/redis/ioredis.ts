@@ -1,6 +1,8 @@
-import { SettingsError, UnavailableError } from '../errors.js'
+import { SettingsError } from '../errors.js'
+import { valueAt } from '../value-at.js'
 import { type CommandArgument, type CommandChannel, type Reply, slotOf } from './command.js'
 import {
+  anyOf,
   type ClientEvents,
   type ClientPort,
   type ClusterNode,
@@ -162,9 +164,7 @@ function clusterPort(cluster: Cluster): ClientPort {
     duplicate: () => clusterPort(cluster.duplicate(undefined, { lazyConnect: true })),
     messages(events) {
       const ready = cluster.nodes('master').filter(({ status }) => status === 'ready')
-      const node = ready[Math.floor(Math.random() * ready.length)]
-      if (node === undefined) throw new UnavailableError('not-ready', 'No node of the cluster is ready.')
-      return new Messages(node, false, events)
+      return new Messages(anyOf(ready), false, events)
     },
   }
 }
@@ -254,19 +254,19 @@ class Nodes implements ClusterPort {
   }
 
   #nodeOf(client: Client): ClusterNode {
-    const known = this.#nodes.get(client)
-    if (known !== undefined) return known
-    const address = addressOf(client)
-    const sendTo = senderOf(client)
-    const isReady = (): boolean => client.status === 'ready'
-    const node: ClusterNode = {
-      address,
-      isReady,
-      connect: () => void connect(client).catch(() => {}),
-      send: (args) => (isReady() ? sendTo(args) : offline(address)),
-    }
-    this.#nodes.set(client, node)
-    return node
+    return valueAt(this.#nodes, client, () => nodeOf(client))
+  }
+}
+
+function nodeOf(client: Client): ClusterNode {
+  const address = addressOf(client)
+  const sendTo = senderOf(client)
+  const isReady = (): boolean => client.status === 'ready'
+  return {
+    address,
+    isReady,
+    connect: () => void connect(client).catch(() => {}),
+    send: (args) => (isReady() ? sendTo(args) : offline(address)),
   }
 }
 
@@ -318,8 +318,7 @@ class Messages implements MessageConnection {
   }
 
   async subscribe(channel: string, listener: OnMessage): Promise<unknown> {
-    const listeners = this.#listeners.get(channel) ?? new Set()
-    this.#listeners.set(channel, listeners.add(listener))
+    valueAt(this.#listeners, channel, () => new Set<OnMessage>()).add(listener)
     try {
       return await this.#client.subscribe(channel)
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { RedisClientType, RedisClusterType, RedisSentinelType } from '@redis/client'
-import { UnavailableError } from '../errors.js'
+import { valueAt } from '../value-at.js'
 import type { CommandArgument, CommandChannel, Reply } from './command.js'
 import {
   closeClient,
@@ -16,6 +16,7 @@ import {
   sender,
 } from './driver.js'
 import {
+  anyOf,
   type ClientPort,
   type ClusterNode,
   type ClusterPort,
@@ -135,11 +136,7 @@ class Nodes implements ClusterPort {
   }
 
   #nodeOf(node: DriverNode): ClusterNode {
-    const known = this.#nodes.get(node)
-    if (known !== undefined) return known
-    const made = nodeOf(this.cluster, node)
-    this.#nodes.set(node, made)
-    return made
+    return valueAt(this.#nodes, node, () => nodeOf(this.cluster, node))
   }
 }
 
@@ -211,8 +208,5 @@ function messagesOf(
 }
 
 function readyNode(cluster: RedisClusterType): RedisClientType {
-  const ready = primariesOf(cluster).flatMap(({ client }) => (client?.isReady === true ? [client] : []))
-  const node = ready[Math.floor(Math.random() * ready.length)]
-  if (node === undefined) throw new UnavailableError('not-ready', 'No node of the cluster is ready.')
-  return node
+  return anyOf(primariesOf(cluster).flatMap(({ client }) => (client?.isReady === true ? [client] : [])))
 }

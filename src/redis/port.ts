@@ -1,3 +1,4 @@
+import { UnavailableError } from '../errors.js'
 import type { CommandArgument, CommandChannel, Reply } from './command.js'
 
 export type Topology = 'standalone' | 'cluster' | 'sentinel'
@@ -69,6 +70,13 @@ export interface MessageConnection {
 /** The driver may hold a command back while it looks for a server; ours are sent now or not at all. */
 export function offline(where: string): Promise<never> {
   return Promise.reject(new Error(`Redis at ${where} is not connected.`))
+}
+
+/** One of these nodes, for what any of them can answer. */
+export function anyOf<Node>(ready: readonly Node[]): Node {
+  const node = ready[Math.floor(Math.random() * ready.length)]
+  if (node === undefined) throw new UnavailableError('not-ready', 'No node of the cluster is ready.')
+  return node
 }
 
 /** Rejects with `late()` where a promise takes longer than this. */

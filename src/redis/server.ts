@@ -21,13 +21,18 @@ export const INFO = ['INFO']
 /** The part that a health check reads each second. Servers before 7.0 refuse several sections. */
 export const HEALTH_INFO = ['INFO', 'server', 'replication']
 
-/** Parses INFO's `name:value` lines. */
-export function factsOf(info: string): ServerFacts {
+/** INFO's `name:value` lines. */
+export function infoFields(info: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>()
   for (const line of info.split('\n')) {
     const colon = line.indexOf(':')
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1).trim())
   }
+  return fields
+}
+
+export function factsOf(info: string): ServerFacts {
+  const fields = infoFields(info)
   const field = (name: string): string => fields.get(name) ?? ''
   return {
     life: `${field('run_id')}-${field('master_replid')}`,
