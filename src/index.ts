@@ -21,7 +21,6 @@ export type {
   LoaderContext,
   LoadOptions,
   NamespaceOptions,
-  PathOptions,
   Previous,
   ReadOptions,
   ScanOptions,
@@ -38,7 +37,7 @@ export type {
 } from './data/types.js'
 export type { ExplainedEntry, ExplainRequest, Explanation, Refusal } from './cache/explanation.js'
 export { valueKey } from './cache/key.js'
-export type { Key, KeyParams, KeyPart, QueryRule } from './cache/key.js'
+export type { Key, KeyParams, KeyPart, PathOptions, QueryRule } from './cache/key.js'
 export type { Evicted } from './cache/cache-scope.js'
 export type { WriteStamp } from './cache/write.js'
 export type { NodeRedis } from './redis/settings.js'

@@ -18,3 +18,6 @@ export const consoleLogger: Logger = {
     console.error(message)
   },
 }
+
+/** Writes nothing. */
+export const silentLogger: Logger = { info: () => {}, warn: () => {}, error: () => {} }

@@ -54,6 +54,22 @@ export function pathKey(target: string, rule: PathRule = {}, context: KeyContext
   return bounded(inContext(bare ? path : `${path}?${query}`, context))
 }
 
+/** Selects the entries of one URL. */
+export interface PathOptions {
+  /** Host of the URL, for routes whose key includes it. Default: that of an absolute URL. */
+  readonly host?: string | undefined
+  /** Only the entries of this principal. Default: all variants of the URL. */
+  readonly per?: string | number | bigint | undefined
+  /** `prefix` option of the routes. Default: none. */
+  readonly prefix?: string | undefined
+}
+
+/** The key of a URL on a route whose other options do not matter, where no routes are known. */
+export function plainPathKey(url: string, { prefix, host, per }: PathOptions): string {
+  const path = pathKey(url, {}, { prefix, host })
+  return per === undefined ? path : variantKey(path, { principal: String(per) })
+}
+
 /** `|` and `:` are in no encoded part, so neither prefix nor suffix can be imitated by a path. */
 function inContext(key: string, { prefix, host }: KeyContext): string {
   const before = prefix === undefined ? '' : `prefix:${encodePart(prefix)}:`

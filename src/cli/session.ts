@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { createRedis, type Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
-import type { Logger } from '../logger.js'
+import { silentLogger } from '../logger.js'
 import type { RedisSettings } from '../redis/settings.js'
 import { oneLine } from './output.js'
 
@@ -14,9 +14,6 @@ export interface GlobalOptions {
   readonly yes?: boolean
 }
 
-/** Warnings about the connection are dropped, because the command's own error reports them. */
-const QUIET: Logger = { info: () => {}, warn: () => {}, error: () => {} }
-
 /**
  * The connection of one command, from options and the `REDIS_*` variables. Its timeouts are longer than an
  * application's, because no request waits for it. It accepts the data of a restarted server, so that looking at it
@@ -26,7 +23,8 @@ export async function withRedis<T>(options: GlobalOptions, work: (redis: Redis) 
   const redis = createRedis({
     ...settingsOf(options),
     ...{ commandTimeout: '5s', invalidationTimeout: '5s', connectTimeout: '3s', trustRestarts: true },
-    ...{ operate: false, otel: false, otelRedis: false, logger: QUIET },
+    // The command's own error reports what is wrong with the connection.
+    ...{ operate: false, otel: false, otelRedis: false, logger: silentLogger },
   })
   try {
     if (redis.settings.kind === 'memory')

@@ -1,21 +1,13 @@
 import type { CacheScope, Evicted } from '../cache/cache-scope.js'
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
-import { type Key, type KeyPart, NO_PARTS, pathKey, variantKey } from '../cache/key.js'
+import { type Key, type KeyPart, NO_PARTS, type PathOptions, plainPathKey } from '../cache/key.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { CacheStats } from '../telemetry/stats.js'
 import { type Budgets, RequestMemo, scan } from './engine.js'
 import { type DataContext, Namespace } from './namespace.js'
 import { defaultOptions, encodedGroups } from './options.js'
-import type {
-  Frozen,
-  NamespaceOptions,
-  PathOptions,
-  ScanOptions,
-  SchemaInput,
-  SchemaOutput,
-  StandardSchema,
-} from './types.js'
+import type { Frozen, NamespaceOptions, ScanOptions, SchemaInput, SchemaOutput, StandardSchema } from './types.js'
 
 const NO_BUDGETS: Budgets = { budget: undefined, bulkBudget: undefined }
 
@@ -156,9 +148,7 @@ export class CacheBackend extends Namespace {
     const problems = unknownOptions(options, ['host', 'per', 'prefix'])
     if (problems.length > 0) throw new OptionsError('options of deletePath', problems)
     if (this.#pathsOf !== undefined) return this.#context.scope.evict({ paths: this.#pathsOf(url, options) })
-    const { prefix, host, per } = options
-    const path = pathKey(url, {}, { prefix, host })
-    return this.evict('deletePath', { paths: [per === undefined ? path : variantKey(path, { principal: per })] })
+    return this.evict('deletePath', { paths: [plainPathKey(url, options)] })
   }
 
   /**

@@ -192,16 +192,6 @@ export interface SetResult {
 /** A value for `setMany`, with its own options if it needs any. */
 export type SetItem<K = Key, T = unknown> = readonly [key: K, value: T, options?: ValueOptions | undefined]
 
-/** Selects the entries of one URL. */
-export interface PathOptions {
-  /** Host of the URL, for routes whose key includes it. Default: that of an absolute URL. */
-  readonly host?: string | undefined
-  /** Only the entries of this principal. Default: all variants of the URL. */
-  readonly per?: string | undefined
-  /** `prefix` option of the routes. Default: none. */
-  readonly prefix?: string | undefined
-}
-
 /** Options of methods that walk all keys. */
 export interface ScanOptions {
   /** Keys that the server examines in one step. Default 100, which takes it well under a millisecond. */

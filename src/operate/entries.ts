@@ -2,7 +2,7 @@ import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Redis } from '../create-redis.js'
 import { isNegative, storedBytes } from '../data/stored-value.js'
 import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isSoftened, usefulUntil } from '../store/entry.js'
-import { clockTime } from './clock.js'
+import { clockTime } from './groups.js'
 import { groupName, type GroupName, showGroup } from './names.js'
 import { type Page, type PageRequest, scanPage } from './pages.js'
 

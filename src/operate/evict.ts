@@ -1,5 +1,5 @@
 import type { Evicted } from '../cache/cache-scope.js'
-import { encodeGroup, namespaceGroup, pathKey, PREFIX_GROUP, variantKey } from '../cache/key.js'
+import { encodeGroup, namespaceGroup, plainPathKey, PREFIX_GROUP } from '../cache/key.js'
 import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
 import { ask } from './live.js'
@@ -57,7 +57,5 @@ async function pathsOf(redis: Redis, url: string, { host, per, prefix }: EvictTa
   const known = redis.cache.pathsOf(url, options)
   if (known !== undefined) return known
   const answers = await ask(redis, { kind: 'paths', url, ...options })
-  const plain = pathKey(url, {}, { prefix, host })
-  const own = per === undefined ? plain : variantKey(plain, { principal: per })
-  return [...new Set([own, ...answers.flatMap(({ paths }) => paths ?? [])])]
+  return [...new Set([plainPathKey(url, options), ...answers.flatMap(({ paths }) => paths ?? [])])]
 }

@@ -1,6 +1,5 @@
 import { encodePart } from '../cache/key.js'
 import type { Redis } from '../create-redis.js'
-import { clockTime } from './clock.js'
 import { groupName, type GroupName } from './names.js'
 import { type Page, type PageRequest, scanPage } from './pages.js'
 
@@ -10,6 +9,11 @@ export interface GroupSummary extends GroupName {
   readonly invalidatedAt: number | null
   /** Entries loaded before are stale; null: never evicted softly. */
   readonly softenedAt: number | null
+}
+
+/** A point of the logical clock as a time: microseconds that never go back, so at most a little ahead of the real time. */
+export function clockTime(at: number): number {
+  return Math.floor(at / 1000)
 }
 
 /** A page of the groups whose names begin with a text. The groups of paths, one for each path, are left out. */

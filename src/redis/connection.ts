@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { asError, SettingsError, UnavailableError } from '../errors.js'
-import type { Logger } from '../logger.js'
+import { type Logger, silentLogger } from '../logger.js'
 import { publishStatus } from '../telemetry/recorder.js'
 import { type CommandArgument, promised, type Receiver, type Reply } from './command.js'
 import { CommandBudget, Deadlines } from './deadline.js'
@@ -151,7 +151,8 @@ export class Connection {
 
   /** A connection of its own for invalidations, where the settings ask for replicas to acknowledge them. */
   replicated(): Connection | undefined {
-    return this.settings.waitForReplicas === 0 ? undefined : new Connection(this.settings, SILENT, { main: this })
+    // Silent, because the main one logs about the same servers.
+    return this.settings.waitForReplicas === 0 ? undefined : new Connection(this.settings, silentLogger, { main: this })
   }
 
   /** An entry without expiry is stored; logged once where the server cannot evict it. */
@@ -379,6 +380,3 @@ function portOf(client: NodeRedis | IoRedis, { client: given, nearBytes }: Resol
   if (given !== undefined) checkClient(client)
   return nodeRedisPort(client)
 }
-
-/** For the connection that confirms invalidations: the main one logs about the same servers. */
-const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }

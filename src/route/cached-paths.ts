@@ -1,5 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
+import { type PathOptions, type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
 import { hostOf, responseGroups, uriPath } from './entry-key.js'
@@ -12,16 +12,6 @@ interface PathKind {
   readonly host: boolean
   /** Undefined: its routes have key functions, so a URI does not determine the key. */
   readonly path: PathRule | undefined
-}
-
-/** Which of the entries of a URI. */
-export interface PathOptions {
-  /** Host and port, where routes keep hosts apart. Default: that of an absolute URL, otherwise all hosts. */
-  readonly host?: string | undefined
-  /** Only the entries of this principal. Default: those of all. */
-  readonly per?: string | number | bigint | undefined
-  /** Only routes with this prefix. Default: all routes. */
-  readonly prefix?: string | undefined
 }
 
 /** Under which keys the routes of one application cache a URI: what a change of it invalidates. */
