@@ -153,7 +153,7 @@ const KNOWN = {
 }
 
 /** A misspelt option would silently do nothing. */
-function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
+export function checkNames(options: object, of: keyof typeof KNOWN, problems: string[]): void {
   problems.push(...unknownOptions(options, KNOWN[of]))
 }
 

@@ -17,10 +17,10 @@ class OutcomeCounts<Outcome extends string> {
     return name
   }
 
-  read(): Readonly<Record<string, Readonly<Partial<Record<Outcome, number>>>>> {
-    return Object.fromEntries(
-      Array.from(this.#counts, ([name, counts]) => [name, Object.fromEntries(counts) as Record<Outcome, number>]),
-    )
+  /** Outcomes that have not come are left out. */
+  read(): Readonly<Record<string, Readonly<Record<Outcome, number>>>> {
+    const read = Array.from(this.#counts, ([name, counts]) => [name, Object.fromEntries(counts)] as const)
+    return Object.fromEntries(read) as Record<string, Record<Outcome, number>>
   }
 
   reset(): void {

@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { OptionsError } from '../../src/errors.js'
 import { HTTP_OPTIONS, resolveOptions } from '../../src/http/index.js'
 import { principalText } from '../../src/route/principal.js'
-import { type CacheEvictOptions, type CacheOptions, checkNames, ROUTE_OPTIONS } from '../../src/route/options.js'
-import { resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../../src/route/policy.js'
+import { type CacheEvictOptions, type CacheOptions, ROUTE_OPTIONS } from '../../src/route/options.js'
+import { checkNames, resolveEvictPolicy, resolvePolicy, type RouteDefaults } from '../../src/route/policy.js'
 
 const DEFAULTS: RouteDefaults = { defaultTtlMs: 0, defaults: {}, host: false, path: {}, prefixProblem: () => undefined }
 
