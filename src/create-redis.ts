@@ -19,9 +19,10 @@ import { type ConnectionCounters, type ConnectionStatus, noCounts } from './redi
 import type { ResponseDefaults } from './route/options.js'
 import { Sessions } from './session/sessions.js'
 import type { SessionOptions } from './session/types.js'
+import { Keyspace } from './store/keyspace.js'
 import { Memory, MemoryStore } from './store/memory-store.js'
 import { NearCache } from './store/near-cache.js'
-import { NearStore } from './store/near-store.js'
+import { nearStore, trackingOf } from './store/near-store.js'
 import { RedisStore } from './store/redis-store.js'
 import type { Store } from './store/store.js'
 import type { Otel } from './telemetry/otel/index.js'
@@ -116,7 +117,10 @@ export class Redis implements AsyncDisposable {
     const makeStore = (): Store => {
       if (connection === undefined) return new MemoryStore(new Memory({ now }), prefix)
       const redis = new RedisStore(connection, prefix, replicated)
-      return near === undefined ? redis : NearStore.over(redis, connection, near)
+      if (near === undefined) return redis
+      const keys = new Keyspace(prefix)
+      connection.track(keys.groups, trackingOf(near, keys))
+      return nearStore(redis, near)
     }
     this.scope = new CacheScope(store === undefined ? makeStore() : checkedStore(store(prefix)), {
       now: redisNow,

@@ -183,3 +183,26 @@ export interface Store {
   /** Keys that match a glob pattern (`*` only); a bounded number of keys is examined in one step. */
   match(kind: MatchKind, pattern: string, cursor: string, count: number): Promise<MatchStep>
 }
+
+/** The verbs of a store that can fail. */
+export const STORE_VERBS = [
+  ...(['read', 'clock', 'acquireLease', 'publish', 'renewLease', 'releaseLease', 'isLeased', 'wake'] as const),
+  ...(['beginWrite', 'commitWrite', 'put', 'set', 'evict', 'invalidate'] as const),
+  ...(['addVariant', 'variants', 'extend', 'listen', 'sweep', 'heads', 'match'] as const),
+] as const satisfies readonly (keyof Store)[]
+
+/** A store as an object of functions, some of which whoever stands in front of it can replace. */
+export function storeWith(store: Store, replaced: Partial<Store>): Store {
+  const call = (verb: Verb) => (store[verb] as (...args: unknown[]) => unknown).bind(store)
+  const verbs = Object.fromEntries(STORE_VERBS.map((verb) => [verb, call(verb)])) as unknown as Pick<Store, Verb>
+  return {
+    ...verbs,
+    prefix: store.prefix,
+    onWake: (key, callback) => store.onWake(key, callback),
+    expectUnbounded: () => store.expectUnbounded?.(),
+    ...replaced,
+  }
+}
+
+/** Operations of a store that can be made to fail. */
+export type Verb = (typeof STORE_VERBS)[number]

@@ -1,33 +1,6 @@
 import { UnavailableError } from '../errors.js'
 import { Memory, type MemoryOptions, MemoryStore } from '../store/memory-store.js'
-import type { Store } from '../store/store.js'
-
-const VERBS = [
-  'read',
-  'clock',
-  'acquireLease',
-  'publish',
-  'renewLease',
-  'releaseLease',
-  'isLeased',
-  'wake',
-  'beginWrite',
-  'commitWrite',
-  'put',
-  'set',
-  'evict',
-  'invalidate',
-  'addVariant',
-  'variants',
-  'extend',
-  'listen',
-  'sweep',
-  'heads',
-  'match',
-] as const satisfies readonly (keyof Store)[]
-
-/** Operations of a store that can be made to fail. */
-export type Verb = (typeof VERBS)[number]
+import { type Store, STORE_VERBS, type Verb } from '../store/store.js'
 
 /** A store that fails on demand; each call returns the same store, so that a test reads as a sentence. */
 export interface ChaosStore extends Store {
@@ -57,9 +30,9 @@ const HEALTHY: Fault = { fails: NONE, loses: NONE, slows: NONE, slowMs: 0 }
 /** Wraps a store, so that a test can make it fail, slow down or lose replies. */
 export function chaos(store: Store): ChaosStore {
   let fault = HEALTHY
-  const calls = Object.fromEntries(VERBS.map((verb) => [verb, 0])) as Record<Verb, number>
+  const calls = Object.fromEntries(STORE_VERBS.map((verb) => [verb, 0])) as Record<Verb, number>
   const wrapped = Object.fromEntries(
-    VERBS.map((verb) => [
+    STORE_VERBS.map((verb) => [
       verb,
       (...args: unknown[]): unknown => {
         calls[verb] += 1
@@ -88,7 +61,7 @@ export function chaos(store: Store): ChaosStore {
 }
 
 function chosen(verbs: readonly Verb[]): ReadonlySet<Verb> {
-  return new Set(verbs.length === 0 ? VERBS : verbs)
+  return new Set(verbs.length === 0 ? STORE_VERBS : verbs)
 }
 
 async function callWithFault(fault: Fault, verb: Verb, call: () => unknown): Promise<unknown> {

@@ -6,6 +6,6 @@
 export { assertCached, assertCacheOutcome, assertNotCached, assertStale, cacheMatchers } from './assertions.js'
 export type { CacheMatchers, CacheOutcome, Readable, ResponseLike } from './assertions.js'
 export { chaos, memoryStores, testClock } from './doubles.js'
-export type { ChaosStore, TestClock, Verb } from './doubles.js'
+export type { ChaosStore, TestClock } from './doubles.js'
 export type { MemoryOptions } from '../store/memory-store.js'
-export type { Store } from '../store/store.js'
+export type { Store, Verb } from '../store/store.js'

@@ -5,7 +5,7 @@ import type { TrackingListener } from '../../src/redis/tracking.js'
 import { Keyspace } from '../../src/store/keyspace.js'
 import { Memory, MemoryStore } from '../../src/store/memory-store.js'
 import { NearCache } from '../../src/store/near-cache.js'
-import { NearStore } from '../../src/store/near-store.js'
+import { nearStore, trackingOf } from '../../src/store/near-store.js'
 import { RedisStore } from '../../src/store/redis-store.js'
 import type { Store } from '../../src/store/store.js'
 import { signal } from '../support/controlled-store.js'
@@ -96,9 +96,9 @@ async function nearFront(connection: Connection): Promise<NearFront> {
   return {
     before(store) {
       const near = new NearCache(NEAR_BYTES, Date.now)
-      current = NearStore.listener(near, new Keyspace(store.prefix))
+      current = trackingOf(near, new Keyspace(store.prefix))
       near.trust(true)
-      return new NearStore(store, near)
+      return nearStore(store, near)
     },
     told: () => tracking.caughtUp(),
   }

@@ -7,12 +7,13 @@ import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import type { Entry, GroupStamp } from '../../src/store/entry.js'
 import { Keyspace, pathGroup } from '../../src/store/keyspace.js'
 import { NearCache } from '../../src/store/near-cache.js'
-import { NearStore } from '../../src/store/near-store.js'
+import { nearStore, trackingOf } from '../../src/store/near-store.js'
 import { RedisStore } from '../../src/store/redis-store.js'
 import { makeEntry } from '../support/entries.js'
 import { controlled } from '../support/controlled-store.js'
 import { silentLogger } from '../support/logger.js'
 import { type RedisServer, sharedRedis, startRedis } from '../support/redis-server.js'
+import type { Store } from '../../src/store/store.js'
 import { Steps, storeContract, under } from './contract.js'
 
 const MIB = 1024 * 1024
@@ -43,10 +44,10 @@ afterAll(async () => {
 async function nearOn(line: Connection, prefix: string, maxBytes = 4 * MIB) {
   const near = new NearCache(maxBytes, Date.now)
   const keys = new Keyspace(prefix)
-  const tracking = line.track(keys.groups, NearStore.listener(near, keys))
+  const tracking = line.track(keys.groups, trackingOf(near, keys))
   onTestFinished(() => tracking.close())
   await expect.poll(() => near.trusted).toBe(true)
-  return { near, tracking, store: new NearStore(new RedisStore(line, prefix), near) }
+  return { near, tracking, store: nearStore(new RedisStore(line, prefix), near) }
 }
 
 storeContract('near', async () => {
@@ -87,12 +88,12 @@ describe('two processes', () => {
   })
 
   test.each([
-    ['its group is invalidated', (store: NearStore) => store.invalidate([''], 'hard')],
-    ['its path is evicted', (store: NearStore) => store.evict(['/a'], 'hard')],
-    ['another value is set', (store: NearStore) => store.set('/a', makeEntry({ status: 202 }), 60_000)],
+    ['its group is invalidated', (store: Store) => store.invalidate([''], 'hard')],
+    ['its path is evicted', (store: Store) => store.evict(['/a'], 'hard')],
+    ['another value is set', (store: Store) => store.set('/a', makeEntry({ status: 202 }), 60_000)],
     [
       'it is written through',
-      async (store: NearStore) => {
+      async (store: Store) => {
         const stamp = await store.beginWrite('/a', [''], 60_000)
         const entry = makeEntry({ status: 202, ...under(stamp) })
         return store.commitWrite({
@@ -119,14 +120,14 @@ describe('two processes', () => {
   })
 
   test.each([
-    ['its group is invalidated', (store: NearStore) => store.invalidate([''], 'hard')],
-    ['its path is evicted', (store: NearStore) => store.evict(['/a'], 'hard')],
-    ['another value is set', (store: NearStore) => store.set('/a', makeEntry({ status: 202 }), 60_000)],
+    ['its group is invalidated', (store: Store) => store.invalidate([''], 'hard')],
+    ['its path is evicted', (store: Store) => store.evict(['/a'], 'hard')],
+    ['another value is set', (store: Store) => store.set('/a', makeEntry({ status: 202 }), 60_000)],
   ])('a reply that is under way when %s is given to its reader and not kept', async (_, change) => {
     const { prefix, one, two, status } = await processes()
     await new Steps(one.store).fill('/a', { status: 201 })
     const slow = controlled(new RedisStore(lines[0], prefix))
-    const reader = { ...one, store: new NearStore(slow, one.near) }
+    const reader = { ...one, store: nearStore(slow, one.near) }
     const held = slow.hold('read', 'after')
     const reading = status(reader)
     await held.reached
