@@ -261,6 +261,24 @@ export function withFreshness(
 
 const LIFETIME = /\b(max-age|s-maxage)="?(\d{1,15})"?/gi
 
+/**
+ * A response that was invalidated softly, as clients are sent it: its freshness has ended, so that no other cache keeps it
+ * as fresh. A lifetime of the handler's ends as well, except next to the route's own, where it is that of each answer.
+ */
+export function withoutFreshness<T extends StoredResponse>(stored: T, now: number): T {
+  const freshUntil = Math.min(stored.freshUntil, now)
+  if (hasFlag(stored.flags, Flag.routeGoverned)) return { ...stored, freshUntil, memo: undefined }
+  let ended = false
+  const headers = stored.headers.map((text, index) => {
+    if (index % 2 === 0 || !isField(stored.headers[index - 1] ?? '', 'cache-control')) return text
+    ended ||= /\bmax-age=/i.test(text)
+    return text.replace(LIFETIME, '$1=0')
+  })
+  // It outranks Expires, and a lifetime that other caches would guess.
+  if (!ended) headers.push('Cache-Control', 'max-age=0')
+  return { ...stored, freshUntil, headers, memo: undefined }
+}
+
 function countedDown(cacheControl: string, stored: StoredResponse, now: number): string {
   const age = ageSeconds(stored, now)
   const rest = (_: string, directive: string, seconds: string) => `${directive}=${Math.max(0, Number(seconds) - age)}`

@@ -7,6 +7,7 @@ export {
   handlerValidators,
   headUpdate,
 } from './conditions.js'
+export { withoutFreshness } from './freshness.js'
 export { ADDRESSES, CLIENT_ADDRESS, CREDENTIALS, type HeaderList } from './fields.js'
 export { type InvalidationPolicy, invalidationOf, isSafe, isSuccess } from './invalidation.js'
 export { type Check, checkDuration, choice, flag, fraction, Option, resolveOptions } from './option.js'

@@ -138,7 +138,7 @@ export function evaluateReuse(
   const decide = (action: ReuseDecision['action'], reason: ReuseReason): ReuseDecision => ({
     action,
     reason,
-    servableOnError: action !== 'unusable' && isServableOnError(stored, plan, policy, now),
+    servableOnError: action !== 'unusable' && isServableOnError(stored, plan, policy, now, softened),
     conditional: action !== 'unusable' && policy.revalidate && hasFlag(stored.flags, Flag.validators),
     mustRevalidate: hasFlag(stored.flags, Flag.noStale | Flag.validate),
   })
@@ -175,14 +175,22 @@ function whyValidate(stored: StoredResponse, plan: RequestPlan, now: number, fre
     if (maxAge === 0) return 'request-no-cache'
     if (currentAge(stored, now) > maxAge * 1000) return 'request-max-age'
   }
-  return minFresh !== undefined && stored.freshUntil - now < minFresh * 1000 ? 'request-min-fresh' : undefined
+  const remainingMs = fresh ? stored.freshUntil - now : -1
+  return minFresh !== undefined && remainingMs < minFresh * 1000 ? 'request-min-fresh' : undefined
 }
 
 /** RFC 5861 section 4: the response's window, or the client's own. */
-function isServableOnError(stored: StoredResponse, plan: RequestPlan, policy: HttpPolicy, now: number): boolean {
+function isServableOnError(
+  stored: StoredResponse,
+  plan: RequestPlan,
+  policy: HttpPolicy,
+  now: number,
+  softened: boolean,
+): boolean {
   if (hasFlag(stored.flags, Flag.noStale | Flag.validate)) return false
   const end = errorWindowEnd(stored, policy)
   if (end > stored.freshUntil && now < end) return true
   const client = plan.directives.staleIfError
-  return client !== undefined && now < stored.freshUntil + client * 1000
+  // As for max-stale: since when a softly invalidated response is stale is not known.
+  return client !== undefined && !softened && now < stored.freshUntil + client * 1000
 }

@@ -192,20 +192,20 @@ function standsForGet(run: Run): boolean {
   return same && explicitLifetime(response, run, run.now) !== undefined
 }
 
-/** Whether a shared cache may use the response for requests with Authorization (RFC 9111 section 3.5). */
+/** Whether a shared cache may store the response to a request with Authorization (RFC 9111 section 3.5). */
 function allowsSharing(directives: ResponseDirectives): boolean {
   return directives.public || directives.mustRevalidate || directives.sMaxage !== undefined
 }
 
 /**
- * A handler that reads Authorization and then allows sharing has taken it into account (RFC 9111 section 3.5), unless that
- * was set for all responses before or after it ran. One that names the field in its own Vary has, too: the response is
- * stored for that value alone.
+ * A handler that reads Authorization and then says `public` has taken it into account (RFC 9111 section 3.5), unless that
+ * was set for all responses before or after it ran. `s-maxage` and `must-revalidate` say how long a response is kept and
+ * not who may have it. One that names the field in its own Vary has, too: the response is stored for that value alone.
  */
 function readsUnkeyed({ unkeyedReads, directives, varyNames: names, ambient }: Run): boolean {
   if (unkeyedReads === undefined || unkeyedReads.size === 0) return false
   const isOwn = ambient?.has('cache-control') !== true && ambient?.has(LATE_CACHE_CONTROL) !== true
-  const allows = isOwn && allowsSharing(directives)
+  const allows = isOwn && directives.public
   return [...unkeyedReads.values()].some((field) => {
     if (field === undefined) return true
     return !(field === 'authorization' && allows) && !names.includes(field)

@@ -12,6 +12,7 @@ import {
   planRequest,
   type RequestHead,
   type StoredResponseContext,
+  withoutFreshness,
 } from '../http/index.js'
 import { OptionsError } from '../errors.js'
 import type { Logger } from '../logger.js'
@@ -251,26 +252,27 @@ export class CachedRoute<Req> implements RunRoute {
     const { plan, request } = state
     const decision = evaluateReuse(entry, plan, state.http, now, softened)
     const { action, reason } = decision
+    const shown = softened ? withoutFreshness(entry, now) : entry
     if (action === 'validate' || action === 'unusable') {
-      state.previous = { entry, decision }
+      state.previous = { entry, shown, decision }
       return this.#fill(state, ref, replacing(entry), reason)
     }
     const early = reason === 'fresh' && isDueEarly(entry, now, this.policy.earlyRefresh)
     const kind = reason === 'fresh' ? 'hit' : 'stale'
     if (plan.plain && reason === 'fresh' && state.location !== undefined)
       this.#ready?.note(request, state.location, ref, entry)
-    if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, entry, kind, reason)
-    const previous = { entry, decision }
+    if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, shown, kind, reason)
+    const previous = { entry, shown, decision }
     const why = early ? 'early' : 'stale'
     if (this.#canDispatch(state) && request.dispatch !== undefined) {
       this.#refreshLater(state, ref, previous, why)
-      return this.#hit(state, entry, kind, reason)
+      return this.#hit(state, shown, kind, reason)
     }
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
     return this.#refresh(state, ref, previous, why, state.budget)
       .catch(() => undefined)
       .then((run) =>
-        run === undefined ? this.#hit(state, entry, kind, reason) : { outcome: 'miss', reason, run, ref },
+        run === undefined ? this.#hit(state, shown, kind, reason) : { outcome: 'miss', reason, run, ref },
       )
   }
 

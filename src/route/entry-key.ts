@@ -174,7 +174,8 @@ export function uriPath(
   { prefix, path }: Pick<KeyPolicy<never>, 'prefix' | 'path'>,
   host?: string,
 ): string {
-  return pathKey(target, path, { prefix, host })
+  const fragment = target.indexOf('#')
+  return pathKey(fragment === -1 ? target : target.slice(0, fragment), path, { prefix, host })
 }
 
 /** The key of the request's URI, or of the parts that the route's own function returns. */
@@ -211,16 +212,19 @@ export function checkedNames(names: readonly string[]): readonly string[] {
   return names
 }
 
-/** Groups to evict, encoded. */
+/** Groups to evict, encoded: any number of them. */
 export function encodedNames(group: string | readonly string[] | undefined): readonly string[] {
   const names = typeof group === 'string' ? [group] : (group ?? NONE)
-  refuse('groups to evict', groupProblems(names))
+  refuse('groups to evict', [...new Set(names.map(groupProblem))])
   return names.map(encodeGroup)
 }
 
-/** Origin-form (RFC 9112 section 3.2.1): the only one that a route and its handler understand alike. */
+/**
+ * Origin-form (RFC 9112 section 3.2.1): the only one that a route and its handler understand alike. It has no fragment, which
+ * some routers take for a query.
+ */
 export function isPath(target: string): boolean {
-  return target.charCodeAt(0) === 0x2f
+  return target.charCodeAt(0) === 0x2f && !target.includes('#')
 }
 
 /** URIs whose learned Vary this process remembers; a forgotten one costs one more round trip. */

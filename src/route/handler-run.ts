@@ -28,7 +28,7 @@ import { type Entry, usefulUntil } from '../store/entry.js'
 import { Capture, type CaptureTarget } from './capture.js'
 import type { Stored } from './entry-key.js'
 import { gainedPrincipal } from './principal.js'
-import { Result } from './result.js'
+import { isWanted, Result } from './result.js'
 import type { RunRoute } from './run-route.js'
 import type { Selector } from './selector.js'
 import {
@@ -285,7 +285,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (previous?.decision.servableOnError !== true)
       return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
     this.route.recorder.staleIfError()
-    return this.#replay(previous.entry, 'error', false)
+    return this.#replay(previous.shown, 'error', false)
   }
 
   /** The answer that a stored response is to this request. */
@@ -310,7 +310,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   #wants({ status }: ResponseHead, body: Buffer): boolean {
-    return this.route.policy.storeWhen?.(new Result(status, body)) !== false
+    return isWanted(this.route.policy, new Result(status, body), this.route.refusals)
   }
 
   /** The run, and what is known about it in addition to its response. */
@@ -392,7 +392,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (ref !== undefined) await this.route.scope.evict({ paths: [ref.key] })
     const again = await this.route.rerun(this.state)
     if (again === undefined && previous?.decision.mustRevalidate === false)
-      return this.#replay(previous.entry, 'error', false)
+      return this.#replay(previous.shown, 'error', false)
     return again ?? gatewayTimeout()
   }
 

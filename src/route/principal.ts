@@ -1,5 +1,5 @@
 import { describeValue, OptionsError, UsageError } from '../errors.js'
-import { chain, type MaybePromise } from '../maybe-promise.js'
+import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { Principal } from './options.js'
 import type { KeyPolicy } from './policy.js'
 
@@ -63,8 +63,8 @@ export const WITHOUT_PRINCIPAL =
   "`per: true` needs the application's `principal`: use `redwell({ principal: (request) => … })`, or make `per` a function."
 
 /**
- * Whether a request that had no principal at its lookup has one by now: where the application authenticates behind the
- * cache, its response must not be shared.
+ * Whether a request that had no principal at its lookup has one by now, or may have: where the application authenticates
+ * behind the cache, its response must not be shared. The handler has answered, so this never fails.
  */
 export function gainedPrincipal(
   request: AskedRequest<unknown>,
@@ -72,15 +72,28 @@ export function gainedPrincipal(
   shared: boolean,
 ): MaybePromise<boolean> {
   if (owner !== undefined || shared || request.principal === undefined) return false
-  return chain(request.principal(), (principal) => principalText(principal, 'principal') !== undefined)
+  try {
+    const asked = request.principal()
+    return isPromise(asked) ? asked.then((principal) => !isNone(principal), isUnknown) : !isNone(asked)
+  } catch {
+    return true
+  }
 }
 
-/** Undefined: there is none. A number without a value, such as the id of a missing user, is none. */
+function isUnknown(): boolean {
+  return true
+}
+
+/** There is no principal. A number without a value, such as the id of a missing user, is none. */
+function isNone(principal: Principal | null | undefined): principal is null | undefined {
+  return principal === undefined || principal === null || principal === '' || Number.isNaN(principal)
+}
+
+/** Undefined: there is none. */
 export function principalText(principal: Principal | null | undefined, name: string): string | undefined {
-  if (principal === undefined || principal === null || principal === '') return undefined
+  if (isNone(principal)) return undefined
   if (typeof principal === 'string') return principal
-  if (typeof principal === 'number') return Number.isNaN(principal) ? undefined : String(principal)
-  if (typeof principal === 'bigint') return String(principal)
+  if (typeof principal === 'number' || typeof principal === 'bigint') return String(principal)
   throw new OptionsError(`result of \`${name}\``, [
     `${describeValue(principal)} must be a string, a number or a bigint; undefined for an anonymous request`,
   ])

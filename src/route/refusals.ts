@@ -100,6 +100,18 @@ export class RefusalLog {
     )
   }
 
+  /** The `storeWhen` threw. */
+  cannotTell(error: unknown): void {
+    this.#once(`redwell: the storeWhen of ${this.#route} threw, so the response was not stored: ${String(error)}`)
+  }
+
+  /** A function of `cacheEvict` threw, or named what cannot be a group or a key. */
+  evictsAll(): void {
+    this.#once(
+      `redwell: a function in the cacheEvict of ${this.#route} failed after the handler had written. What it names is not known, so everything under the prefix was invalidated`,
+    )
+  }
+
   /** A function of the route's options returned what cannot be used, so its request bypasses the cache. */
   mistake({ message }: OptionsError): void {
     this.#once(`redwell: a request of ${this.#route} bypassed the cache. ${message}`)

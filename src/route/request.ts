@@ -101,6 +101,8 @@ export type HitReason =
 /** An entry that could not answer the request as it is, and why. */
 export interface Previous {
   readonly entry: Entry
+  /** What clients are sent of it. */
+  readonly shown: Entry
   readonly decision: ReuseDecision
 }
 
@@ -160,7 +162,7 @@ const NO_ENTRIES: readonly Entry[] = []
 
 /** Whether the response to a client that asked for a new one is of less use than the fresh entry that there is. */
 export function isWorse({ forced, previous }: RequestState<unknown>, response: Storable, now: number): boolean {
-  if (!forced || previous === undefined || now >= previous.entry.freshUntil) return false
+  if (!forced || previous === undefined || now >= previous.shown.freshUntil) return false
   const isPart = (flags: number): boolean => (flags & Flag.partial) !== 0
   return isFailure(response.entry.status) || (isPart(response.entry.flags) && !isPart(previous.entry.flags))
 }

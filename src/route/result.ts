@@ -1,4 +1,5 @@
-import type { WriteResult } from './options.js'
+import type { RoutePolicy, WriteResult } from './options.js'
+import type { RefusalLog } from './refusals.js'
 
 /** What the functions of the options are given of a response. */
 export class Result implements WriteResult {
@@ -23,5 +24,19 @@ function parseJson(body: Buffer | undefined): unknown {
     return body && JSON.parse(body.toString())
   } catch {
     return undefined
+  }
+}
+
+/** Whether the route's `storeWhen` lets a response be stored. The handler has answered, so one that throws fails no request. */
+export function isWanted(
+  { storeWhen }: Pick<RoutePolicy<never>, 'storeWhen'>,
+  result: Result,
+  refusals: RefusalLog | undefined,
+): boolean {
+  try {
+    return storeWhen?.(result) !== false
+  } catch (error) {
+    refusals?.cannotTell(error)
+    return false
   }
 }

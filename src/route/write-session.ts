@@ -1,5 +1,5 @@
 import type { CacheScope } from '../cache/cache-scope.js'
-import { groupProblems } from '../cache/key.js'
+import { groupProblems, PREFIX_GROUP } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import {
   buildMissResponse,
@@ -19,13 +19,14 @@ import {
   EntryLocator,
   evictedPath,
   hostOf,
+  isPath,
   type Location,
   type Stored,
   toDraft,
   Variants,
 } from './entry-key.js'
 import { gainedPrincipal, ownerOf } from './principal.js'
-import { Result } from './result.js'
+import { isWanted, Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
 import type { WriteResult } from './options.js'
@@ -107,10 +108,10 @@ export class WriteRoute<Req> {
     const { refusals, name = UNNAMED } = this.#rules
     try {
       const owner = await ownerOf(request, put)
-      const owned = !('bypass' in owner)
-      if (!owned && owner.bypass === 'principal') refusals?.(request.route ?? name).bypassesPrincipals()
-      const location = await this.#locator?.locate(request, owned ? owner.principal : undefined)
-      return location && { location, owned }
+      const isOwned = !('bypass' in owner)
+      if (!isOwned && owner.bypass === 'principal') refusals?.(request.route ?? name).bypassesPrincipals()
+      const location = await this.#locator?.locate(request, isOwned ? owner.principal : undefined)
+      return location && { location, owned: isOwned && isPath(request.target) }
     } catch (error) {
       if (!(error instanceof OptionsError)) throw error
       refusals?.(request.route ?? name).mistake(error)
@@ -220,10 +221,8 @@ export class WriteSession extends HandlerReport {
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
     scope.groupNames.stored(draft.entry.groups)
-    // Its own path is what it stores. Where each principal has a resource of its own, others are not affected by it.
-    const isOwn = (path: string): boolean =>
-      path === location.path || (path === location.uri && typeof put?.per === 'function')
-    const others = { ...all, paths: [...(all.paths ?? NONE), ...this.#uri].filter((path) => !isOwn(path)) }
+    // Its own path is what it stores.
+    const others = { ...all, paths: [...(all.paths ?? NONE), ...this.#uri].filter((path) => path !== location.path) }
     const what = { key: ref.key, ...draft }
     const committed = await this.#recorder.put(others, what, () => scope.commit(write, draft, others))
     return committed.published === 'stored'
@@ -235,13 +234,13 @@ export class WriteSession extends HandlerReport {
     return location === undefined ? {} : { paths: [location.path, ...this.#uri] }
   }
 
-  /** With `per: true` one resource is shown to each principal in another way: a write by one changes what all are shown. */
+  /** Each principal is shown the resource in another way: a write by one changes what all are shown. */
   get #uri(): readonly string[] {
     const { location } = this.#state
-    return location !== undefined && this.#rules.put?.per === true ? [location.uri] : NONE
+    return location !== undefined && this.#rules.put?.per !== undefined ? [location.uri] : NONE
   }
 
-  /** With what the route's options name. Where a function of theirs throws, the write has changed its URI all the same. */
+  /** With what the route's options name. Where a function of theirs throws, it is not known what, so everything ends. */
   async #settleNamed(
     response: ResponseHead,
     stored: Stored | undefined,
@@ -252,7 +251,8 @@ export class WriteSession extends HandlerReport {
     try {
       named = await naming
     } catch (error) {
-      await this.settle(response, undefined, this.#own)
+      this.#refusals?.evictsAll()
+      await this.settle(response, undefined, { groups: [PREFIX_GROUP], mode: this.#rules.evict?.mode })
       throw error
     }
     return this.settle(response, stored, union(named, own))
@@ -280,10 +280,9 @@ export class WriteSession extends HandlerReport {
 
   /** Logs groups that no entry of this application is known to be in. */
   #noteMissed(group: string | readonly string[] = NONE): void {
-    const { scope, refusals, name = UNNAMED } = this.#rules
+    const { scope } = this.#rules
     if (!scope.cachesRoutes) return
-    for (const one of [group].flat())
-      if (scope.groupNames.missed(one)) refusals?.(this.#state.request.route ?? name).evictsNothing(one)
+    for (const one of [group].flat()) if (scope.groupNames.missed(one)) this.#refusals?.evictsNothing(one)
   }
 
   /** The response as the GET of the path; undefined where it is not what a GET would return. */
@@ -294,7 +293,8 @@ export class WriteSession extends HandlerReport {
     const read = { body, unkeyedReads: this.unkeyedReads, ambient: this.#ambient }
     const run = { request, plan, policy: http, now, requestedAt: now, ...read }
     const decision = decideStore(response, run)
-    if (!decision.store || this.#rules.put?.storeWhen?.(new Result(response.status, body)) === false) return undefined
+    if (!decision.store || this.#rules.put === undefined) return undefined
+    if (!isWanted(this.#rules.put, new Result(response.status, body), this.#refusals)) return undefined
     const groups = [...this.groups, ...decision.groups]
     return groupProblems(groups).length === 0 ? { decision, body, groups } : undefined
   }
@@ -306,6 +306,11 @@ export class WriteSession extends HandlerReport {
     if (put === undefined) return response.headers
     const decision = { store: false, reason: 'method', forKey: false } as const
     return buildMissResponse(plan, response, undefined, decision, http, scope.now(), { stored }).headers
+  }
+
+  get #refusals(): RefusalLog | undefined {
+    const { refusals, name = UNNAMED } = this.#rules
+    return refusals?.(this.#state.request.route ?? name)
   }
 
   get #recorder(): Recorder {

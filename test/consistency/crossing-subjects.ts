@@ -291,7 +291,11 @@ export function kindOfRoute<Req>(
     case 'declared vary':
       return { options: { ...base, vary: ['Accept-Language'] } }
     case 'per principal':
-      return { options: { ...base, private: true, per: () => 'ann' } }
+      return {
+        options: { ...base, private: true, per: (request) => header(request, 'x-user') },
+        reader: ANN,
+        changer: BOB,
+      }
     case 'per: true':
     case SESSION_KIND:
       return { options: { ...base, private: undefined, per: true }, reader: ANN, changer: BOB, principals: true }

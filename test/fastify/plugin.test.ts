@@ -185,6 +185,26 @@ test('app.inject goes through the cache as a request from outside does', async (
   await app.close()
 })
 
+test('what an error handler answers counts by its status, as its client sees it', async () => {
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: 'memory:' })
+  app.setErrorHandler((_, __, reply) => reply.code(200).send('made good'))
+  const fail = async (): Promise<string> => {
+    throw new Error('hidden')
+  }
+  app.get('/x', { config: { cache: { ttl: 60, group: 'g' } } }, async () => 'x')
+  app.get('/failing', { config: { cache: { ttl: 60 } } }, fail)
+  app.put('/x', { config: { cacheEvict: { group: 'g' } } }, fail)
+  for (const cache of ['MISS', 'HIT']) {
+    const { body, headers } = await app.inject('/failing')
+    expect([body, headers['x-redis-cache']]).toEqual(['made good', cache])
+  }
+  await app.inject('/x')
+  expect((await app.inject({ method: 'PUT', url: '/x' })).body).toBe('made good')
+  expect((await app.inject('/x')).headers['x-redis-cache']).toBe('MISS')
+})
+
 test('a stored answer that stands in for a failure keeps the fields that were set before the handler ran', async () => {
   const app = Fastify()
   let now = Date.now()

@@ -222,6 +222,31 @@ describe('paths as Hono routes them', () => {
     expect((await ask(app, '/items/')).cache).toBe('HIT')
   })
 
+  test.each(['/a%20b', '/caf%C3%A9', '/a%2Fb', '/100%25', '/a%2520b', '/a%25%20b'])(
+    'with strict: false, %s with and without a last slash is one entry, and a write to either ends it',
+    async (path) => {
+      const app = new Hono({ strict: false })
+      const connected = redwell(MEMORY)
+      app.use(connected)
+      app.get('/:name', cache({ ttl: 60 }), (c) => c.text(c.req.param('name')))
+      app.delete('/:name', cacheEvict({ key: 'path' }), (c) => c.text('gone'))
+      app.post('/:name', (c) => c.text('done'))
+      const client = await serve(app)
+      const change = [
+        () => client.ask(path, { method: 'DELETE' }),
+        () => client.ask(`${path}/`, { method: 'DELETE' }),
+        () => client.ask(path, { method: 'POST' }),
+        () => client.ask(`${path}/`, { method: 'POST' }),
+        () => connected.redis.cache.deletePath(path),
+      ]
+      for (const write of change) {
+        expect((await client.get(path)).cache).toBe('MISS')
+        expect((await client.get(`${path}/`)).cache).toBe('HIT')
+        await write()
+      }
+    },
+  )
+
   test('a getPath that routes by host keeps hosts apart', async () => {
     const app = new Hono({ getPath: (request) => `/${request.headers.get('host')}${new URL(request.url).pathname}` })
     app.use('*', redwell(MEMORY))
@@ -341,6 +366,23 @@ describe("beside Hono's own middlewares", () => {
     const client = await serve(app as unknown as Hono)
     for (let round = 0; round < 2; round += 1) expect(await client.get('/raw')).toMatchObject({ text: 'raw' })
     expect(connected.redis.scope.fills.size).toBe(0)
+  })
+
+  test('a write that answers past Hono invalidates nothing by itself', async () => {
+    const app = new Hono<{ Bindings: HttpBindings }>()
+    app.use(redwell(MEMORY))
+    app.get('/x', cache({ ttl: 60 }), (c) => c.text('x'))
+    app.put('/x', cacheEvict({ key: 'path' }), async (c) => {
+      if (c.req.query('told') === '1') await c.var.cache.deletePath('/x')
+      c.env.outgoing.end('raw')
+      return RESPONSE_ALREADY_SENT
+    })
+    const client = await serve(app as unknown as Hono)
+    await client.get('/x')
+    expect((await client.ask('/x', { method: 'PUT' })).text).toBe('raw')
+    expect((await client.get('/x')).cache).toBe('HIT')
+    await client.ask('/x?told=1', { method: 'PUT' })
+    expect((await client.get('/x')).cache).toBe('MISS')
   })
 
   test('the stream helper: what it wrote is what a hit gives', async () => {

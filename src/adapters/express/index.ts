@@ -238,12 +238,16 @@ function routeName<P>(req: Request<P>): string {
   const route = req.route as Route | undefined
   if (route === undefined) return 'ALL /*'
   const method = req.method === 'HEAD' ? 'GET' : req.method
-  return valueAt(names, route, () => `${method} ${mountPath(req)}${route.path.toString()}`)
+  return valueAt(names, route, () => {
+    const own = route.path.toString()
+    return `${method} ${mountPath(req, own)}${own}`
+  })
 }
 
-/** The path of the router, with parameter names instead of their values as far as they are known. */
-function mountPath<P>({ baseUrl, params }: Request<P>): string {
-  const named = new Map(Object.entries(params ?? {}).map(([name, value]) => [value, name]))
+/** The path of the router, with parameter names instead of their values as far as they are known: those of its own are not. */
+function mountPath<P>({ baseUrl, params }: Request<P>, own: string): string {
+  const outer = Object.entries(params ?? {}).filter(([name]) => !own.includes(name))
+  const named = new Map(outer.map(([name, value]) => [value, name]))
   return baseUrl
     .split('/')
     .map((part) => (named.has(part) ? `:${named.get(part)}` : part))

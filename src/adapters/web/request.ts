@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { MaybePromise } from '../../maybe-promise.js'
+import { isPath } from '../../route/entry-key.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
@@ -75,13 +76,20 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     const target = this.#routedPath(pathOf(url)) + query
     const sent = this.#incoming?.url
     if (sent === undefined || sent === target) return target
-    return sent.startsWith('/') ? mountPath(sent, url) + target : sent
+    return isPath(sent) ? mountPath(sent, url) + target : sent
   }
 
-  /** As sent, if the framework has only decoded it, because invalidations use the form as sent. */
+  /**
+   * As sent, if the framework has only decoded it or left out the last slash, because invalidations use the form as sent.
+   * Another path is encoded as one that is sent.
+   */
   #routedPath(sent: string): string {
     const routed = this.#path
-    return routed === undefined || routed === decoded(sent) ? sent : routed
+    if (routed === undefined || routed === sent) return sent
+    const meant = decoded(routed)
+    if (meant === decoded(sent)) return sent
+    if (sent.endsWith('/') && meant === decoded(sent.slice(0, -1))) return sent.slice(0, -1)
+    return encoded(routed)
   }
 
   get origin(): string {
@@ -161,6 +169,15 @@ function mountPath(sent: string, url: string): string {
   const routed = pathOf(url)
   if (whole.length > routed.length && whole.endsWith(routed)) return whole.slice(0, -routed.length)
   return routed === '/' && whole !== '/' ? whole : ''
+}
+
+/** Percent-encoded octets stay as they are. */
+function encoded(path: string): string {
+  try {
+    return encodeURI(path).replaceAll('%25', '%')
+  } catch {
+    return path
+  }
 }
 
 function decoded(path: string): string {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { recordingLogger } from '../../support/logger.js'
 import type { Bed } from '../contract.js'
@@ -245,4 +246,134 @@ export function mistakes({ host, start }: Bed): void {
     )
     expect((await client.get('/x')).status).toBe(418)
   })
+
+  test.each(['group', 'key', 'per'] as const)(
+    'a %s function that throws after the write fails its request, and nothing old is served',
+    async (name) => {
+      const logger = recordingLogger()
+      const fail = (): never => {
+        throw new Error(`no ${name}`)
+      }
+      const { client } = await start(
+        [
+          { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'x' },
+          { method: 'GET', path: '/list', cache: { ttl: 60, group: 'list' }, handler: () => 'list' },
+          {
+            method: 'PUT',
+            path: '/x',
+            cachePut: { ttl: 60 },
+            cacheEvict: name === 'per' ? { key: 'path', per: fail } : { group: 'other', [name]: fail },
+            handler: () => 'y',
+          },
+        ],
+        { redis: { logger } },
+      )
+      for (const path of ['/x', '/list']) await client.get(path)
+      expect((await client.ask('/x', { method: 'PUT' })).status).toBe(500)
+      for (const path of ['/x', '/list'])
+        expect([(await client.get(path)).cache, (await client.get(path)).cache]).toEqual(['MISS', 'HIT'])
+      expect(
+        logger.lines.filter((line) => /PUT \/x.*everything under the prefix was invalidated/.test(line)),
+      ).toHaveLength(1)
+    },
+  )
+
+  test('a storeWhen or a principal that throws after the handler fails no request: its response is sent and not stored', async () => {
+    const logger = recordingLogger()
+    const answered = new Set<string | undefined>()
+    const storeWhen = (): never => {
+      throw new Error('no answer')
+    }
+    const answer =
+      (text: string) =>
+      (call: Call): string => {
+        answered.add(call.header('x-id'))
+        return text
+      }
+    const { client, redis } = await start(
+      [
+        { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'x' },
+        { method: 'GET', path: '/y', cache: { ttl: 60 }, handler: answer('y') },
+        { method: 'GET', path: '/list', cache: { ttl: 60, group: 'list' }, handler: () => 'list' },
+        { method: 'GET', path: '/whole', cache: { ttl: 60, storeWhen }, handler: () => 'whole' },
+        {
+          method: 'GET',
+          path: '/stream',
+          cache: { ttl: 60, storeWhen },
+          handler: () => ({ stream: Readable.from(['a ', 'stream']) }),
+        },
+        {
+          method: 'PUT',
+          path: '/x',
+          cachePut: { ttl: 60, storeWhen },
+          cacheEvict: { group: 'list' },
+          handler: () => 'put',
+        },
+        { method: 'PUT', path: '/y', cachePut: { ttl: 60 }, cacheEvict: { group: 'list' }, handler: answer('put') },
+      ],
+      {
+        redis: { logger },
+        principal: (call) => {
+          if (answered.has(call.header('x-id') ?? '')) throw new Error('no principal')
+          return undefined
+        },
+      },
+    )
+    for (let round = 0; round < 2; round += 1) {
+      expect(await client.get('/whole')).toMatchObject({ status: 200, text: 'whole', cache: 'BYPASS' })
+      expect(await client.get('/stream')).toMatchObject({ status: 200, text: 'a stream' })
+      await expect.poll(() => redis.scope.fills.size).toBe(0)
+      expect((await client.get('/y', { 'x-id': `read ${round}` })).text).toBe('y')
+    }
+    expect((await client.get('/stream')).cache).not.toBe('HIT')
+    for (const path of ['/x', '/y']) {
+      for (const read of ['/x', '/list']) await client.get(read)
+      const put = await client.ask(path, { method: 'PUT', headers: { 'x-id': `write ${path}` } })
+      expect([put.status, put.text, put.cache]).toEqual([200, 'put', 'BYPASS'])
+      expect([(await client.get(path)).cache, (await client.get('/list')).cache]).toEqual(['MISS', 'MISS'])
+    }
+    expect(logger.lines.filter((line) => /storeWhen of GET \/whole.*no answer/.test(line))).toHaveLength(1)
+  })
+
+  test.each(['when', 'vary', 'group'] as const)(
+    'a %s function that throws fails its read with the error, and the next one is not held up',
+    async (name) => {
+      let fails = true
+      const fail = (): string => {
+        if (fails) throw new Error(`no ${name}`)
+        return 'a'
+      }
+      const option = name === 'vary' ? { vary: { v: fail } } : { [name]: fail }
+      const { client, redis } = await start([
+        { method: 'GET', path: '/x', cache: { ttl: 60, ...option }, handler: () => 'x' },
+      ])
+      for (let round = 0; round < 2; round += 1) expect((await client.get('/x')).status).toBe(500)
+      await expect.poll(() => redis.scope.fills.size).toBe(0)
+      fails = false
+      expect([(await client.get('/x')).cache, (await client.get('/x')).cache]).toEqual(['MISS', 'HIT'])
+    },
+  )
+
+  test.each(['when', 'vary', 'group'] as const)(
+    'a %s function of a write-through that throws fails its request before the handler runs',
+    async (name) => {
+      let writes = 0
+      const fail = (): never => {
+        throw new Error(`no ${name}`)
+      }
+      const option = name === 'vary' ? { vary: { v: fail } } : { [name]: fail }
+      const { client } = await start([
+        { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'x' },
+        {
+          method: 'PUT',
+          path: '/x',
+          cachePut: { ttl: 60, ...option },
+          handler: () => `${++writes}`,
+        },
+      ])
+      await client.get('/x')
+      expect([(await client.ask('/x', { method: 'PUT' })).status, writes]).toEqual([500, 0])
+      expect((await client.get('/x')).cache).toBe('HIT')
+    },
+  )
 }

@@ -173,6 +173,27 @@ export function principals({ host, start }: Bed): void {
     }
   })
 
+  test('with per as a function a write through by one principal is seen by all', async () => {
+    let stock = 0
+    const per = (call: Call): string | undefined => call.header('x-user')
+    const key = (): string[] => ['stock']
+    for (const options of [
+      { ttl: 60, per },
+      { ttl: 60, per, key },
+    ]) {
+      const { client } = await start([
+        { method: 'GET', path: '/x', cache: options, handler: () => `${stock}` },
+        { method: 'PUT', path: '/x', cachePut: options, handler: () => `${++stock}` },
+      ])
+      for (const writer of ['ann', 'bob']) {
+        for (const user of ['ann', 'bob']) await client.get('/x', as(user))
+        const { text } = await client.ask('/x', { method: 'PUT', headers: as(writer) })
+        expect((await client.get('/x', as(writer))).cache).toBe('HIT')
+        for (const user of ['ann', 'bob']) expect((await client.get('/x', as(user))).text).toBe(text)
+      }
+    }
+  })
+
   describe('the watch exempts only what has selected the entry', () => {
     const read = (cache: Route['cache'], name: string): Route[] => [
       { method: 'GET', path: '/x', ...(cache && { cache }), handler: (call) => `${name} ${call.header(name)}` },
@@ -262,6 +283,32 @@ export function principals({ host, start }: Bed): void {
       await client.get('/x', { authorization: 'ann' })
       expect((await client.get('/x', { authorization: 'bob' })).cache).toBe('HIT')
     })
+
+    test.each(['max-age=60, s-maxage=60', 'max-age=60, must-revalidate'])(
+      '%s of a handler that reads it says how long, and not who may have it',
+      async (control) => {
+        const handler = (call: Call) => ({ text: who(call), headers: [['cache-control', control]] as const })
+        const { client } = await start([
+          { method: 'GET', path: '/x', cache: { ttl: 60 }, handler },
+          { method: 'PUT', path: '/x', cachePut: { ttl: 60 }, handler },
+        ])
+        for (const authorization of ['ann', 'bob']) {
+          expect(await client.get('/x', { authorization })).toMatchObject({ cache: 'BYPASS', text: authorization })
+          await client.ask('/x', { method: 'PUT', headers: { authorization: 'eve' } })
+          expect(await client.get('/x', { authorization })).toMatchObject({ cache: 'BYPASS', text: authorization })
+        }
+      },
+    )
+
+    test.each(['s-maxage=60', 'must-revalidate, max-age=60'])(
+      '%s of a handler that does not read it opens its response',
+      async (control) => {
+        const handler = () => ({ text: 'for all', headers: [['cache-control', control]] as const })
+        const { client } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler }])
+        await client.get('/x', { authorization: 'ann' })
+        expect((await client.get('/x', { authorization: 'bob' })).cache).toBe('HIT')
+      },
+    )
 
     test('with a principal of the application it opens nothing to signed-in users', async () => {
       const { client } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'page' }], {

@@ -175,4 +175,21 @@ export function protocol({ start }: Bed): void {
       expect((await client.get(path, { 'x-user': '2' })).cache).toBe('HIT')
     }
   })
+
+  test('a target with a fragment is never answered from the cache, and a write to it is one to its path', async () => {
+    let runs = 0
+    const { client } = await start([
+      { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => `run ${++runs}` },
+      { method: 'PUT', path: '/x', cachePut: { ttl: 60 }, handler: () => 'put' },
+      { method: 'DELETE', path: '/x', cacheEvict: { key: 'path' }, handler: () => 'gone' },
+      { method: 'POST', path: '/x', handler: () => 'done' },
+    ])
+    for (const cache of ['BYPASS', 'BYPASS']) expect((await client.get('/x#q=1')).cache).toBe(cache)
+    for (const method of ['PUT', 'DELETE', 'POST']) {
+      await client.get('/x')
+      expect((await client.get('/x')).cache).toBe('HIT')
+      expect((await client.ask('/x#q=1', { method })).status).toBe(200)
+      expect(await client.get('/x')).toMatchObject({ cache: 'MISS', text: `run ${runs}` })
+    }
+  })
 }

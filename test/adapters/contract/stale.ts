@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Bed } from '../contract.js'
-import type { Route } from '../host.js'
+import type { Line, Route } from '../host.js'
 
 export function stale({ host, start }: Bed): void {
   function refreshing(): { readonly seen: string[]; readonly route: Route } {
@@ -194,5 +194,41 @@ export function stale({ host, start }: Bed): void {
     )
     for (let round = 0; round < 2; round += 1)
       expect(await client.get('/x')).toMatchObject({ status: 418, text: 'teapot' })
+  })
+
+  /** No other cache may keep as fresh what was invalidated softly. */
+  test.each<[string, readonly Line[], string]>([
+    ['the route', [], 'max-age=0'],
+    ['the handler, by max-age', [['cache-control', 'public, max-age=60']], 'public, max-age=0'],
+    ['the handler, by Expires', [['expires', new Date(Date.now() + 60_000).toUTCString()]], 'max-age=0'],
+  ])('what was evicted softly is sent as stale: the lifetime is set by %s', async (by, headers, control) => {
+    const lifetime = by === 'the route' ? { ttl: 60 } : {}
+    let runs = 0
+    const { client, redis } = await start([
+      {
+        method: 'GET',
+        path: '/x',
+        cache: { ...lifetime, group: 'g', staleWhileRevalidate: 60, staleIfError: 60 },
+        handler: () => {
+          runs += 1
+          if (runs > 1) throw new Error('the origin is away')
+          return { text: 'run 1', headers }
+        },
+      },
+      { method: 'POST', path: '/touch', cacheEvict: { group: 'g', mode: 'soft' }, handler: () => 'ok' },
+    ])
+    await client.get('/x')
+    await redis.cache.settled()
+    expect((await client.get('/x')).cache).toBe('HIT')
+    await client.ask('/touch', { method: 'POST' })
+    const sent = await client.get('/x')
+    expect([sent.text, sent.cache, sent.headers['cache-control']]).toEqual(['run 1', 'HIT', control])
+    await redis.cache.settled()
+    expect(runs).toBe(2)
+    const head = await client.ask('/x', { method: 'HEAD' })
+    expect([head.status, head.cache, head.headers['cache-control']]).toEqual([200, 'HIT', control])
+    // The client wants what is fresh for a second; the handler fails, so it is given the same in its place.
+    const insisting = await client.get('/x', { 'cache-control': 'min-fresh=1' })
+    expect([insisting.text, insisting.headers['cache-control'], runs]).toEqual(['run 1', control, 3])
   })
 }
