@@ -1,4 +1,5 @@
-import type { RoutePolicy, WriteResult } from './options.js'
+import type { WriteResult } from './options.js'
+import type { RoutePolicy } from './policy.js'
 import type { RefusalLog } from './refusals.js'
 
 /** What the functions of the options are given of a response. */
