@@ -114,15 +114,11 @@ export class Redis implements AsyncDisposable {
     )
     const budget = connection === undefined ? undefined : () => connection.commandBudget()
     const bulkBudget = connection === undefined ? undefined : () => connection.bulkBudget()
-    const makeStore = (): Store => {
-      if (connection === undefined) return new MemoryStore(new Memory({ now }), prefix)
-      const redis = new RedisStore(connection, prefix, replicated)
-      if (near === undefined) return redis
-      const keys = new Keyspace(prefix)
-      connection.track(keys.groups, trackingOf(near, keys))
-      return nearStore(redis, near)
-    }
-    this.scope = new CacheScope(store === undefined ? makeStore() : checkedStore(store(prefix)), {
+    const own = (): Store =>
+      connection === undefined
+        ? new MemoryStore(new Memory({ now }), prefix)
+        : redisStore(connection, prefix, replicated, near)
+    this.scope = new CacheScope(store === undefined ? own() : checkedStore(store(prefix)), {
       now: redisNow,
       logger,
       telemetry,
@@ -236,6 +232,14 @@ export class Redis implements AsyncDisposable {
   async telemetryReady(): Promise<void> {
     await this.#otel
   }
+}
+
+function redisStore(connection: Connection, prefix: string, replicated?: Connection, near?: NearCache): Store {
+  const redis = new RedisStore(connection, prefix, replicated)
+  if (near === undefined) return redis
+  const keys = new Keyspace(prefix)
+  connection.track(keys.groups, trackingOf(near, keys))
+  return nearStore(redis, near)
 }
 
 /** Values are not shown: a misspelt name may be that of a password. */
