@@ -126,6 +126,7 @@ export class Exchange {
       exchanges.set(this.#response, this)
       const isNew = outer === undefined || joint === undefined
       const write = isNew ? new WriteEnding(request) : outer
+      if (!isNew) write.showOnly(request)
       write.session = session
       write.declared = all
       write.needsBody ||= all.readsBody
@@ -201,13 +202,19 @@ export class WriteEnding implements Ending {
   needsBody = false
   session: WriteSession | undefined
   declared: DeclaredWrite<never> | undefined
-  readonly #request: ShownRequest
+  #request: ShownRequest
   readonly #begin: () => MaybePromise<WriteSession> | undefined
 
   /** `begin`: starts the session of a request whose session starts with its response; it returns undefined if nothing changes. */
   constructor(request: ShownRequest, begin: () => MaybePromise<WriteSession> | undefined = () => this.session) {
     this.#request = request
     this.#begin = begin
+  }
+
+  /** A declaration has joined: its request is presented now, and this one's reads no longer count as the handler's. */
+  showOnly(request: ShownRequest): void {
+    this.#request.restore()
+    this.#request = request
   }
 
   whole(head: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<Sent> {

@@ -59,6 +59,14 @@ export function sessionCare(bed: Bed): void {
     { method: 'GET', path: '/page', cache: { ttl: 60 }, handler: () => 'page' },
     { method: 'GET', path: '/open', cache: { ttl: 60, shared: true }, handler: () => 'open' },
     { method: 'GET', path: '/account', session: {}, handler: () => 'account' },
+    { method: 'GET', path: '/written', cache: { ttl: 60, group: 'written' }, handler: () => 'old' },
+    {
+      method: 'PUT',
+      path: '/written',
+      cachePut: { ttl: 60, group: 'written' },
+      cacheEvict: { group: 'written' },
+      handler: () => 'new',
+    },
   ]
   const open = async (options: SessionOptions<Call> = {}): Promise<Browser> =>
     new Browser(await start(routes, { sessions: options }))
@@ -82,6 +90,15 @@ export function sessionCare(bed: Bed): void {
       for (const cookie of browser.issued) expect(seen.join()).not.toContain(cookie.slice(-43))
       const pattern = `${redis.settings.prefix}:s[eu]*`
       expect(store === 'redis' ? await command(redis, 'KEYS', pattern) : []).toEqual([])
+    })
+
+    test('a write-through that also evicts is stored for anonymous visitors, and for nobody who is signed in', async () => {
+      const browser = await open()
+      expect((await browser.ask('/written')).text).toBe('old')
+      expect((await browser.ask('/written', 'PUT')).cache).toBe('MISS')
+      expect(await browser.ask('/written')).toMatchObject({ cache: 'HIT', text: 'new' })
+      await browser.ask('/login', 'POST')
+      expect((await browser.ask('/written', 'PUT')).cache).toBe('BYPASS')
     })
 
     test('counts and events say what became of each session, and not whose it is', async () => {
