@@ -60,6 +60,8 @@ export type HostTraits = Pick<RouteOptions, 'stripsHead'> & {
   readonly knowsRoutes?: boolean | undefined
   /** The router prefers the route whose path says more. Otherwise the first one that matches answers. */
   readonly bySpecificity?: boolean | undefined
+  /** Templates of the route, where it is served under several paths. Default: that of its name. */
+  readonly templates?: readonly string[] | undefined
   /** What the router decides by in addition to the path of this route; the argument is the host. */
   readonly routed?: ((host: string) => readonly SelectedField[]) | undefined
 }
@@ -69,6 +71,7 @@ interface Answering {
   readonly name: string
   /** Undefined: it is not cached. */
   readonly cache: CachedRoute<never> | undefined
+  readonly template: string
   readonly params: Readonly<Record<string, string>>
 }
 
@@ -102,6 +105,8 @@ export class RouteRegistry {
   readonly #uncached: string[] = []
   /** When the caches of routes were declared. */
   readonly #orders = new Map<CachedRoute<never>, number>()
+  /** Those of routes with several paths. */
+  readonly #templates = new Map<CachedRoute<never>, readonly string[]>()
   /** What routers decide by in addition to the path. */
   readonly #routed = new Map<CachedRoute<never>, (host: string) => readonly SelectedField[]>()
   #bySpecificity = false
@@ -144,6 +149,7 @@ export class RouteRegistry {
     this.#orders.set(cache, order ?? this.#caches.size)
     this.#bySpecificity ||= traits.bySpecificity === true
     if (traits.routed !== undefined) this.#routed.set(cache, traits.routed)
+    if (traits.templates !== undefined) this.#templates.set(cache, traits.templates)
     scope.cachesRoutes ||= policy.enabled
     if (traits.knowsRoutes === true) this.#evictedKeys.cached(policy, name)
     this.expectGroup(policy.group)
@@ -185,19 +191,23 @@ export class RouteRegistry {
   #answering(method: string, path: string, route: string | undefined): Answering | undefined {
     const known = [...this.#caches]
       .sort((one, other) => (this.#orders.get(one) ?? 0) - (this.#orders.get(other) ?? 0))
-      .map((cache): Pick<Answering, 'name' | 'cache'> => ({ name: cache.name, cache }))
-    if (route !== undefined) {
-      const named = known.find(({ name }) => name === route)
-      return named && { ...named, params: matchTemplate(templateOf(route), path) ?? {} }
-    }
-    const others = this.#uncached.map((name) => ({ name, cache: undefined }))
+      .flatMap((cache): Omit<Answering, 'params'>[] => {
+        const { name } = cache
+        return (this.#templates.get(cache) ?? [templateOf(name)]).map((template) => ({ name, cache, template }))
+      })
+    const others = this.#uncached.map((name) => ({ name, cache: undefined, template: templateOf(name) }))
     const matching = [...known, ...others].flatMap((one) => {
-      const params = matchTemplate(templateOf(one.name), path)
+      const params = matchTemplate(one.template, path)
       return params === undefined ? [] : [{ ...one, params }]
     })
+    if (route !== undefined) {
+      const named = (one: Pick<Answering, 'name' | 'cache'>): boolean => one.name === route && one.cache !== undefined
+      const unmatched = known.find(named)
+      return matching.find(named) ?? (unmatched && { ...unmatched, params: {} })
+    }
     const ofMethod = matching.filter(({ name }) => hasMethod(name, method))
     const all = ofMethod.length === 0 ? matching.filter(({ cache }) => cache !== undefined) : ofMethod
-    if (this.#bySpecificity) all.sort((one, other) => compareTemplates(templateOf(one.name), templateOf(other.name)))
+    if (this.#bySpecificity) all.sort((one, other) => compareTemplates(one.template, other.template))
     return all[0]
   }
 

@@ -1,5 +1,6 @@
-import { Controller, Get, Inject, Injectable, Module } from '@nestjs/common'
-import { NestFactory } from '@nestjs/core'
+import { Controller, Get, Inject, Injectable, Module, Param, VersioningType } from '@nestjs/common'
+import { NestFactory, RouterModule } from '@nestjs/core'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus'
 import { Test } from '@nestjs/testing'
 import { describe, expect, test } from 'vitest'
@@ -275,3 +276,55 @@ describe('health', () => {
     ])
   })
 })
+
+test.each(['express', 'fastify'])(
+  '%s: a request is explained by its whole path: global prefix, version, path of the module',
+  async (platform) => {
+    @Controller({ path: 'products', version: ['1', '2'] })
+    class Products {
+      @Get(':id')
+      @Cached({ ttl: '1m', group: (request) => `product:${(request.params as { id: string }).id}` })
+      find(@Param('id') id: string) {
+        return { id }
+      }
+    }
+    @Controller('health')
+    class Health {
+      @Get()
+      @Cached({ ttl: 1 })
+      read() {
+        return 'well'
+      }
+    }
+    @Module({ controllers: [Products, Health] })
+    class Catalog {}
+    @Module({
+      imports: [RedwellModule.forRoot(MEMORY), Catalog, RouterModule.register([{ path: 'shop', module: Catalog }])],
+    })
+    class App {}
+    const app =
+      platform === 'express'
+        ? await NestFactory.create(App, { logger: false })
+        : await NestFactory.create(App, new FastifyAdapter(), { logger: false })
+    app.setGlobalPrefix('api', { exclude: ['shop/health'] })
+    app.enableVersioning({ type: VersioningType.URI })
+    await app.listen(0, '127.0.0.1')
+    const { cache } = app.get(Redis)
+    const origin = await app.getUrl()
+    for (const url of ['api/v1/shop/products/7', 'api/v2/shop/products/7', 'shop/health']) {
+      const answer = await fetch(new URL(url, origin))
+      expect([url, answer.status]).toEqual([url, 200])
+      await answer.text()
+      await cache.settled()
+      expect(await cache.explain({ url: `/${url}` })).toMatchObject({
+        route: url.startsWith('api') ? 'GET /api/v1/shop/products/:id' : 'GET /shop/health',
+        outcome: 'hit',
+        key: expect.stringContaining(url) as string,
+      })
+    }
+    expect(Object.keys(cache.stats().routes)).toEqual(['GET /api/v1/shop/products/:id', 'GET /shop/health'])
+    for (const url of ['/products/7', '/shop/products/7', '/api/v3/shop/products/7', '/api/shop/health'])
+      await expect(cache.explain({ url })).rejects.toThrow('No cached route matches')
+    await app.close()
+  },
+)

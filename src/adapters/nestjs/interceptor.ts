@@ -6,8 +6,9 @@ import {
   type NestInterceptor,
   type OnApplicationBootstrap,
   type OnModuleInit,
-  type VersioningOptions,
+  type Type,
 } from '@nestjs/common'
+import { MODULE_PATH } from '@nestjs/common/constants.js'
 import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { NEVER, type Observable, of, tap } from 'rxjs'
@@ -37,7 +38,7 @@ import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } 
 import { type HttpRequest, rawOf } from './decorators.js'
 import { Limiter } from './rate-limit.js'
 import { failLate } from './session.js'
-import { declaredHandlers, PerHandler, type Plan, planOf } from './plan.js'
+import { declaredHandlers, PerHandler, type Plan, planOf, type Routing } from './plan.js'
 
 type Answer = Observable<unknown>
 
@@ -75,7 +76,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
   readonly #redis: Redis
   readonly #adapter: HttpAdapterHost
   readonly #plans = new PerHandler((controller, handler) =>
-    planOf(controller, handler, this.#applicationHost, this.#versioning),
+    planOf(controller, handler, this.#applicationHost, this.#routingOf(controller)),
   )
   readonly #discovery: DiscoveryService
   readonly #principal: PrincipalOf<HttpRequest> | undefined
@@ -178,8 +179,15 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
     return (this.#host ??= { routes: routesOf(this.#redis), traits: traitsOf(this.#application) })
   }
 
-  get #versioning(): VersioningOptions | undefined {
-    return this.#config?.getVersioning()
+  #routingOf(controller: Type): Routing | undefined {
+    const config = this.#config
+    const container = this.#container
+    if (config === undefined || container === undefined) return undefined
+    const host = this.#discovery.getControllers().find(({ metatype }) => metatype === controller)?.host
+    const ofModule = (key: string): string | undefined =>
+      host && (Reflect.getMetadata(key, host.metatype) as string | undefined)
+    const modulePath = ofModule(MODULE_PATH + container.getModules().applicationId) ?? ofModule(MODULE_PATH)
+    return { config, modulePath }
   }
 
   /** Whether no interceptor of the application is around this one. Those of controllers and methods are inside it. */

@@ -10,7 +10,9 @@ import {
   SSE_METADATA,
   VERSION_METADATA,
 } from '@nestjs/common/constants.js'
-import { type DiscoveryService, MetadataScanner } from '@nestjs/core'
+import { type ApplicationConfig, type DiscoveryService, MetadataScanner } from '@nestjs/core'
+import type { RoutePathMetadata } from '@nestjs/core/router/interfaces/route-path-metadata.interface.js'
+import { RoutePathFactory } from '@nestjs/core/router/route-path-factory.js'
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js'
 import { OptionsError, UsageError } from '../../errors.js'
 import type { SelectedField } from '../../http/index.js'
@@ -54,12 +56,20 @@ export class PerHandler<T extends object> {
   }
 }
 
+/** What the application decides about the paths of a controller. */
+export interface Routing {
+  readonly config: ApplicationConfig
+  /** Path of the controller's module, by `RouterModule`. */
+  readonly modulePath: string | undefined
+}
+
 /** Reads the decorators of a handler. Throws OptionsError if one is misplaced. */
-export function planOf(controller: Type, handler: Handler, application: Host, versioning?: VersioningOptions): Plan {
-  const router = routerOf(controller, handler, versioning)
-  const host: Host = { ...application, traits: { ...application.traits, routedBy: router.routedBy } }
+export function planOf(controller: Type, handler: Handler, application: Host, routing: Routing | undefined): Plan {
+  const router = routerOf(controller, handler, routing?.config.getVersioning())
+  const templates = routing && templatesOf(controller, handler, routing)
+  const host: Host = { ...application, traits: { ...application.traits, routedBy: router.routedBy, templates } }
   const method = methodOf(handler)
-  const name = nameOf(controller, handler)
+  const name = nameOf(controller, handler, templates?.[0])
   const put = metadata(handler, CACHE_PUT)
   const evict = metadata(handler, CACHE_EVICT)
   if ((put ?? evict) !== undefined && (method === RequestMethod.GET || method === RequestMethod.HEAD)) {
@@ -167,12 +177,35 @@ function methodOf(handler: Handler): RequestMethod | undefined {
   return Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined
 }
 
-/** Method and template of a handler. */
-export function nameOf(controller: Type, handler: Handler): string {
+/** Method and template of a handler. Without `template` that of its decorators: prefix and version are left out. */
+export function nameOf(controller: Type, handler: Handler, template?: string): string {
   const method = methodOf(handler)
-  const paths = [controller, handler].map((target) => [Reflect.getMetadata(PATH_METADATA, target) ?? ''].flat()[0])
+  const paths = [controller, handler].map((target) => pathsIn(target)[0])
   const parts = paths.flatMap((path) => String(path).split('/')).filter((part) => part !== '')
-  return `${method === undefined ? 'ALL' : RequestMethod[method]} /${parts.join('/')}`
+  return `${method === undefined ? 'ALL' : RequestMethod[method]} ${template ?? `/${parts.join('/')}`}`
+}
+
+function pathsIn(target: Type | Handler): string[] {
+  return [(Reflect.getMetadata(PATH_METADATA, target) as string | string[] | undefined) ?? ''].flat()
+}
+
+/** The paths at which Nest's router serves a handler: with the global prefix, and versions in the path. */
+function templatesOf(controller: Type, handler: Handler, { config, modulePath }: Routing): readonly string[] {
+  const versioningOptions = config.getVersioning()
+  const factory = new RoutePathFactory(config)
+  const common = {
+    modulePath,
+    globalPrefix: config.getGlobalPrefix(),
+    methodVersion: Reflect.getMetadata(VERSION_METADATA, handler) as unknown,
+    controllerVersion:
+      (Reflect.getMetadata(VERSION_METADATA, controller) as unknown) ?? versioningOptions?.defaultVersion,
+    versioningOptions,
+  }
+  return pathsIn(controller).flatMap((ctrlPath) =>
+    pathsIn(handler).flatMap((methodPath) =>
+      factory.create({ ...common, ctrlPath, methodPath } as RoutePathMetadata, methodOf(handler)),
+    ),
+  )
 }
 
 function answersItself(controller: Type, handler: Handler): boolean {
