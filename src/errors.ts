@@ -4,6 +4,35 @@ export abstract class RedwellError extends Error {
   abstract readonly code: `ERR_REDWELL_${string}`
 }
 
+/**
+ * An error that asks for a status. The error handling of Express, Fastify, Koa and NestJS uses `statusCode`, `status` and
+ * `expose`, and that of Hono `getResponse()`.
+ */
+export abstract class StatusError<Status extends number = number> extends RedwellError {
+  /** Status of the response if the application does not handle the error. */
+  readonly statusCode: Status
+  /** The same as `statusCode`. */
+  readonly status: Status
+
+  constructor(
+    message: string,
+    status: Status,
+    /** Whether clients may see the message. */
+    readonly expose: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+    this.statusCode = status
+    this.status = status
+  }
+
+  /** The response that Hono sends if `app.onError` does not. */
+  getResponse(): Response {
+    const { status, headers } = this as { readonly status: number; readonly headers?: Readonly<Record<string, string>> }
+    return new Response(this.expose ? this.message : 'Service Unavailable', { status, headers: { ...headers } })
+  }
+}
+
 function bulleted(heading: string, problems: readonly string[]): string {
   return `${heading}\n${problems.map((problem) => `  - ${problem}`).join('\n')}`
 }
@@ -65,8 +94,11 @@ export class UsageError extends RedwellError {
  */
 export type UnavailableReason = 'not-ready' | 'deadline' | 'breaker-open' | 'closed' | 'error'
 
-/** Redis did not answer a command in time. The cache treats it as an outage, so request handlers do not see it. */
-export class UnavailableError extends RedwellError {
+/**
+ * Redis did not answer a command in time. The cache treats it as an outage, so request handlers do not see it; what reaches
+ * the framework, such as that of `sessions.list`, is a 503.
+ */
+export class UnavailableError extends StatusError<503> {
   /** Name of the class. */
   override readonly name = 'UnavailableError'
   /** Stable code. */
@@ -77,7 +109,7 @@ export class UnavailableError extends RedwellError {
     message: string,
     options?: ErrorOptions,
   ) {
-    super(message, options)
+    super(message, 503, false, options)
   }
 }
 
@@ -162,16 +194,14 @@ function plain(name: string): string {
 }
 
 /**
- * A rate limit with `onLimited: 'throw'` rejected a request. It has no stack trace, so that many rejections stay cheap.
- * The error handling of Express, Fastify and Hono uses `statusCode`, `status` and `headers`.
+ * A rate limit with `onLimited: 'throw'` rejected a request. It has no stack trace, so that many rejections stay cheap. The
+ * status is 429, or 503 if Redis did not answer.
  */
-export class RateLimitError extends RedwellError {
+export class RateLimitError extends StatusError {
   /** Name of the class. */
   override readonly name = 'RateLimitError'
   /** Stable code. */
   readonly code = 'ERR_REDWELL_RATE_LIMIT'
-  /** Status of the response: 429, or 503 if Redis did not answer. */
-  readonly status: number
 
   constructor(
     /** Decision of the limiter. */
@@ -179,8 +209,7 @@ export class RateLimitError extends RedwellError {
       /** Seconds until the call may be repeated. */
       readonly retryAfter: number | undefined
     },
-    /** The same as `status`. */
-    readonly statusCode: number,
+    status: number,
     /** `Retry-After` and the rate limit header fields. */
     readonly headers: Readonly<Record<string, string>>,
   ) {
@@ -190,49 +219,50 @@ export class RateLimitError extends RedwellError {
       verdict.retryAfter === undefined
         ? 'Too many requests.'
         : `Too many requests. Try again in ${Math.ceil(verdict.retryAfter)} s.`,
+      status,
+      true,
     )
     Error.stackTraceLimit = stackTraceLimit
-    this.status = statusCode
   }
 }
 
 /**
- * - `ended`: another request ended the session
+ * - `ended`: the session was ended, revoked, or has expired
  * - `moved`: the session has a new id or another principal since this request read it
  * - `revoked`: all sessions of the subject were ended during the sign-in
- * - `unavailable`: Redis did not answer
+ * - `unavailable`: Redis did not answer, or refused the command
  */
 export type SessionProblem = 'ended' | 'moved' | 'revoked' | 'unavailable'
 
-const SESSION_PROBLEMS: Readonly<Record<SessionProblem, string>> = {
-  ended: 'Another request ended the session, so the change was not saved. Load the session again.',
+const SESSION_PROBLEMS: Readonly<Record<Exclude<SessionProblem, 'unavailable'>, string>> = {
+  ended: 'The session has ended meanwhile, so the change was not saved. Load the session again.',
   moved:
     'Another request signed the session in or out or renewed its id, so the change was not saved. Load the session again.',
   revoked: 'All sessions of this subject were ended during the sign-in. Sign in again.',
-  unavailable: 'The session could not be read or saved because Redis did not answer.',
 }
 
 /**
- * A session could not be changed. The error handling of frameworks uses `statusCode` and `status`. The error does not
- * contain the id of the session.
+ * A session could not be read or changed. The status is 409, or 503 if Redis did not answer. The error does not contain the
+ * id of the session.
  */
-export class SessionError extends RedwellError {
+export class SessionError extends StatusError<409 | 503> {
   /** Name of the class. */
   override readonly name = 'SessionError'
   /** Stable code. */
   readonly code = 'ERR_REDWELL_SESSION'
-  /** Status of the response: 409, or 503 if Redis did not answer. */
-  readonly statusCode: 409 | 503
-  /** The same as `statusCode`. */
-  readonly status: 409 | 503
 
   constructor(
     /** Why the session could not be changed. */
     readonly reason: SessionProblem,
-    options?: ErrorOptions,
+    /** `because`: what kept Redis from it. */
+    { because = 'Redis did not answer', ...options }: ErrorOptions & { readonly because?: string | undefined } = {},
   ) {
-    super(SESSION_PROBLEMS[reason], options)
-    this.statusCode = reason === 'unavailable' ? 503 : 409
-    this.status = this.statusCode
+    const unavailable = `The session could not be read or saved because ${because}.`
+    super(
+      reason === 'unavailable' ? unavailable : SESSION_PROBLEMS[reason],
+      reason === 'unavailable' ? 503 : 409,
+      true,
+      options,
+    )
   }
 }

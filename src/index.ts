@@ -58,6 +58,7 @@ export {
   OptionsError,
   RateLimitError,
   RedwellError,
+  StatusError,
   SessionError,
   SettingsError,
   TimeoutError,
@@ -84,6 +85,7 @@ export type {
   Creation as SessionCreation,
   Described as SessionDescription,
   LoadedRecord as LoadedSession,
+  Owned as OwnedSession,
   Revocation as SessionRevocation,
   Rotation as SessionRotation,
   SessionKey,
@@ -91,6 +93,7 @@ export type {
   SessionTime,
   StoredProperty,
   SubjectEntry as SessionSubjectEntry,
+  SubjectEpoch as SessionSubjectEpoch,
 } from './session/session-store.js'
 export type {
   SessionCoder,

@@ -12,6 +12,7 @@ declare global {
 
 export declare const app: Express
 export declare const handler: RequestHandler
+export declare const passport: { session(): RequestHandler }
 export declare const search: RequestHandler
 export declare const login: RequestHandler
 export declare function buildApp(redis: Redis): Express

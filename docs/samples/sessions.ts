@@ -14,6 +14,8 @@ export declare const handler: RouteHandlerMethod
 export declare const userId: string
 export declare const handle: string
 export declare const server: Server
+export declare const session: Session
+export declare const socket: { close(): void; on(event: 'close', listener: () => void): void }
 export declare function verify(body: unknown): Promise<{ id: string }>
 export declare function serve(socket: unknown, session: Session): void
 export declare const wss: {

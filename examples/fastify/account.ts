@@ -29,7 +29,8 @@ export async function accountRoutes(app: FastifyInstance): Promise<void> {
     async ({ body, session }, reply) => {
       const user = verify(body.name, body.password)
       if (user === undefined) return reply.code(401).send({ message: 'wrong name or password' })
-      session.data.userId = user.name // signs in: the session gets a new id with this response
+      session.data.userId = user.name // signs in
+      session.rotate() // under a new id, also if the same user was signed in
       return reply.code(204).send()
     },
   )

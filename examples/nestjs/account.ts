@@ -47,7 +47,8 @@ export class AccountController {
   signIn(@Body(valid(SignIn)) { name, password }: SignIn, @NestSession() session: Session): void {
     const user = verify(name, password)
     if (user === undefined) throw new UnauthorizedException('wrong name or password')
-    session.data.userId = user.name // signs in: the session gets a new id with this response
+    session.data.userId = user.name // signs in
+    session.rotate() // under a new id, also if the same user was signed in
   }
 
   @Post('sign-out')

@@ -7,7 +7,7 @@ import type { ProcessReport } from '../report/types.js'
 import { healthOf, type RedisHealth, type ServerHealth } from './health.js'
 import { reportsNow } from './live.js'
 import { scanNames } from './pages.js'
-import { mayTrack, missingPermissions } from './permissions.js'
+import { mayTrack, missingForSessions, missingPermissions } from './permissions.js'
 
 /** - `warning`: works, and should be looked at; `problem`: something does not work */
 export type Level = 'ok' | 'warning' | 'problem'
@@ -69,6 +69,7 @@ export async function diagnose(
   const latency = await latencyFinding(redis, settings.commandTimeoutMs)
   onStep('permissions')
   const missing = await missingPermissions(connection, settings.prefix)
+  const ofSessions = await missingForSessions(connection, settings.prefix)
   const tracks = await mayTrack(connection)
   onStep('processes')
   const [asked, prefixes] = await Promise.all([
@@ -82,6 +83,7 @@ export async function diagnose(
     latency,
     clockFinding(health),
     permissionFinding(missing, settings),
+    ...(ofSessions.length === 0 ? [] : [sessionPermissionFinding(ofSessions, settings)]),
     trackingFinding(tracks, settings.resp),
     ...(typeof asked === 'string' ? [unaskedFinding(asked)] : processFindings(processes, settings.prefix)),
   ]
@@ -223,9 +225,17 @@ function clockFinding({ clockOffsetMs }: RedisHealth): Finding {
 
 function permissionFinding(missing: readonly string[], settings: ResolvedSettings): Finding {
   if (missing.length === 0) return finding('ok', 'permissions', 'all commands that redwell sends are allowed')
-  const rule = missing.map((name) => `+${name}`).join(' ')
-  const advice = `ACL SETUSER ${settings.username ?? 'default'} ${rule}`
-  return finding('problem', 'permissions', `refused: ${missing.join(', ')}`, advice)
+  return finding('problem', 'permissions', `refused: ${missing.join(', ')}`, ruleFor(missing, settings))
+}
+
+/** A user for the cache alone is right without them. */
+function sessionPermissionFinding(missing: readonly string[], settings: ResolvedSettings): Finding {
+  const advice = `If the application has sessions: ${ruleFor(missing, settings)}`
+  return finding('warning', 'permissions of sessions', `refused: ${missing.join(', ')}`, advice)
+}
+
+function ruleFor(missing: readonly string[], { username = 'default' }: ResolvedSettings): string {
+  return `ACL SETUSER ${username} ${missing.map((name) => `+${name}`).join(' ')}`
 }
 
 function trackingFinding(tracks: boolean, resp: number): Finding {

@@ -37,16 +37,43 @@ function probes(key: string, channel: string): readonly (readonly string[])[] {
   ]
 }
 
+/** The same for those that only sessions send. */
+function sessionProbes(key: string): readonly (readonly string[])[] {
+  return [
+    ['EXISTS', key],
+    ['HGET', key, 'f'],
+    ['HSET', key, 'f', '1'],
+    ['HDEL', key, 'f'],
+    ['PEXPIREAT', key, '1'],
+    ['PEXPIRETIME', key],
+    ['ZSCORE', key, '1'],
+    ['UNLINK', key],
+  ]
+}
+
 /** Commands that the user of a connection lacks, in lower case, in the order of docs/operations.md. */
 export async function missingPermissions(connection: Connection, prefix: string): Promise<readonly string[]> {
+  const missing = await refusedOf(connection, prefix, (name) => probes(name, `${prefix}:wake`))
+  return (await canSubscribe(connection, `${prefix}:operate:probe`)) ? missing : [...missing, 'subscribe']
+}
+
+/** Those that sessions need in addition. */
+export function missingForSessions(connection: Connection, prefix: string): Promise<readonly string[]> {
+  return refusedOf(connection, prefix, sessionProbes)
+}
+
+async function refusedOf(
+  connection: Connection,
+  prefix: string,
+  commands: (key: string) => readonly (readonly string[])[],
+): Promise<readonly string[]> {
   const name = `${prefix}:operate:probe:${randomBytes(6).toString('hex')}`
   const missing = new Set<string>()
-  for (const command of probes(name, `${prefix}:wake`)) {
+  for (const command of commands(name)) {
     const isKeyed = command.includes(name)
     const said = await connection.inspect(command, isKeyed ? name : undefined).then(() => '', messageOf)
     if (said.startsWith('NOPERM')) missing.add((command[0] ?? '').toLowerCase())
   }
-  if (!(await canSubscribe(connection, `${prefix}:operate:probe`))) missing.add('subscribe')
   return [...missing]
 }
 

@@ -2,7 +2,7 @@ import { messageOf, UnavailableError } from '../errors.js'
 import { publishBreaker } from '../telemetry/recorder.js'
 import { type CommandArgument, type CommandChannel, type Receiver, type Reply } from './command.js'
 import { type CommandBudget, type Deadlines, Pending } from './deadline.js'
-import { codeOf, isReply } from './port.js'
+import { codeOf, isForbidden, isReply } from './port.js'
 import { type Counting, factsOf, HEALTH_INFO, INFO, type NodeState, ServerClock, type ServerFacts } from './server.js'
 
 /** Pause before a server that is loading its data, or is a replica, is asked again. */
@@ -214,7 +214,7 @@ export class NodeConnection {
     try {
       return await this.channel.send(args, key)
     } catch (error) {
-      if (isReply(error) && codeOf(error) === 'NOPERM') this.options.onForbidden(error.message)
+      if (isReply(error) && isForbidden(error)) this.options.onForbidden(error.message)
       throw error
     }
   }
@@ -285,7 +285,7 @@ export class NodeConnection {
   #onError(error: unknown): Error {
     if (error instanceof UnavailableError || (isReply(error) && !isAway(error))) {
       this.#breaker.onSuccess()
-      if (codeOf(error) === 'NOPERM') this.options.onForbidden(error.message)
+      if (isForbidden(error)) this.options.onForbidden(error.message)
       return error
     }
     this.options.counters.lost += 1

@@ -101,3 +101,11 @@ export function codeOf(error: Error): string {
   const end = error.message.indexOf(' ')
   return end === -1 ? error.message : error.message.slice(0, end)
 }
+
+/** Whether the user may not run a command, or one that a script calls: that has no code of its own. */
+export function isForbidden(error: Error): boolean {
+  return (
+    codeOf(error) === 'NOPERM' ||
+    /^ERR (ACL failure in script|The user executing the script can't run)/.test(error.message)
+  )
+}

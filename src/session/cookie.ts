@@ -27,10 +27,24 @@ const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/i
 
 /**
  * The attributes for a request. A developer's own machine (`NODE_ENV` is `development` or `test`) speaks plain HTTP to
- * itself, where browsers treat Secure cookies differently; everywhere else the policy counts.
+ * itself, where browsers treat Secure cookies differently; everywhere else the policy counts. Where it is not known how
+ * the request came, it is seen by the cookie that it has.
  */
-export function cookieFor(policy: CookiePolicy, local: CookiePolicy | undefined, peer: Peer | undefined): CookiePolicy {
-  if (local === undefined || peer === undefined || peer.encrypted || peer.forwarded) return policy
+export function cookieFor(
+  policy: CookiePolicy,
+  local: CookiePolicy | undefined,
+  {
+    cookieHeader,
+    peer: peerOf,
+  }: { readonly cookieHeader: string | undefined; readonly peer?: (() => Peer) | undefined },
+): CookiePolicy {
+  if (local === undefined) return policy
+  const peer = peerOf?.()
+  if (peer === undefined) {
+    const has = ({ name }: CookiePolicy): boolean => typeof readCookie(cookieHeader, name) === 'object'
+    return !has(policy) && has(local) ? local : policy
+  }
+  if (peer.encrypted || peer.forwarded) return policy
   return LOOPBACK.test(peer.remoteAddress ?? '') && LOOPBACK.test(peer.localAddress ?? '') ? local : policy
 }
 
@@ -40,6 +54,9 @@ export function localCookie(policy: CookiePolicy, env: string | undefined): Cook
   if (!policy.secure || policy.sameSite === 'none' || policy.partitioned) return undefined
   return { ...policy, name: policy.name.replace(PREFIX, ''), secure: false }
 }
+
+export const LOST_ON_PLAIN_HTTP =
+  'redwell: a Secure session cookie was sent over plain HTTP, where browsers ignore it. Use HTTPS, make the HTTPS proxy set X-Forwarded-Proto, or set NODE_ENV=development on your machine.'
 
 /** Whether a Secure cookie is about to leave on plain HTTP: some browsers drop it. */
 export function isLostOnPlainHttp({ secure }: CookiePolicy, peer: Peer | undefined): boolean {

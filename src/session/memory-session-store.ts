@@ -1,5 +1,6 @@
 import {
   type Admission,
+  type Owned,
   type Change,
   type Creation,
   type Described,
@@ -67,16 +68,17 @@ export class MemorySessionStore implements SessionStore {
     if (record.digest !== digest) {
       return record.issuedAt > record.createdAt && now - record.issuedAt < MOVED_US ? 'moved' : 'absent'
     }
-    if (tag !== undefined && !isCurrent(this.#subject(tag, now), handle, record.epoch)) return 'absent'
+    if (this.#isRevoked(tag, handle, record.epoch, now)) return 'absent'
     touch(record, now, idleMs)
     const { epoch, owner, createdAt, issuedAt, deadlineAt, properties } = record
     return { properties: [...properties], epoch, owner, createdAt, issuedAt, deadlineAt, now }
   }
 
-  create(handle: string, creation: Creation): boolean {
+  create(handle: string, creation: Creation): 'created' | Refused {
     const now = this.#now()
     this.#sweep(now)
-    if (this.#find(handle, now) !== undefined || (this.#marks.get(handle) ?? 0) > now) return false
+    if (this.#find(handle, now) !== undefined || (this.#marks.get(handle) ?? 0) > now) return 'ended'
+    if (this.#isRevoked(creation.tag, handle, creation.epoch, now)) return 'revoked'
     const { digest, epoch, owner, descriptor, absoluteMs, idleMs } = creation
     const deadlineAt = now + absoluteMs * 1000
     const times = { createdAt: now, issuedAt: now, deadlineAt, seenAt: now, idleMs, expiresAt: deadlineAt }
@@ -84,14 +86,15 @@ export class MemorySessionStore implements SessionStore {
     apply(record, creation, now)
     restart(record, now, idleMs)
     this.#sessions.set(handle, record)
-    return true
+    return 'created'
   }
 
-  save(handle: string, owner: string, change: Change): 'saved' | Refused {
+  save(handle: string, { owner, tag }: Owned, change: Change): 'saved' | Refused {
     const now = this.#now()
     const record = this.#find(handle, now)
     if (record === undefined) return 'ended'
     if (record.owner !== owner) return 'moved'
+    if (this.#isRevoked(tag, handle, record.epoch, now)) return 'ended'
     apply(record, change, now)
     return 'saved'
   }
@@ -104,6 +107,8 @@ export class MemorySessionStore implements SessionStore {
     if (record.owner !== from.owner) return 'moved'
     const isOther = record.digest !== from.digest
     if (isOther && !orSave) return 'moved'
+    if (this.#isRevoked(from.tag, handle, record.epoch, now)) return 'ended'
+    if (!isOther && this.#isRevoked(rotation.tag, handle, epoch, now)) return 'revoked'
     apply(record, rotation, now)
     if (isOther) return 'saved'
     restart(record, now, rotation.idleMs)
@@ -173,6 +178,10 @@ export class MemorySessionStore implements SessionStore {
   #subject(tag: string, now: number): SubjectRecord | undefined {
     const subject = this.#subjects.get(tag)
     return subject !== undefined && subject.expiresAt > now ? subject : undefined
+  }
+
+  #isRevoked(tag: string | undefined, handle: string, epoch: string, now: number): boolean {
+    return tag !== undefined && !isCurrent(this.#subject(tag, now), handle, epoch)
   }
 
   #sweep(now: number): void {

@@ -67,7 +67,10 @@ const OPTIONS: Readonly<Record<keyof SessionOptions, ((value: unknown) => string
   describe: isFunction,
   maxPerSubject: (value) =>
     Number.isInteger(value) && Number(value) >= 1 ? undefined : 'must be a whole number of sessions, at least 1',
-  initial: isFunction,
+  initial: (value) =>
+    typeof value === 'function'
+      ? undefined
+      : 'must be a function that returns the data of a new session, such as () => ({ cart: [] })',
   schema: (value) =>
     Object(value) === value && '~standard' in (value as object) ? undefined : 'is not a Standard Schema',
   // Its own check names the secret by its place: a message must not show it.

@@ -1,6 +1,7 @@
 import { UsageError, ValueError } from '../errors.js'
 import { isPromise } from '../maybe-promise.js'
 import type { SessionPolicy } from './options.js'
+import type { SessionFacts } from './outcome.js'
 import type { SessionSealer } from './secrets.js'
 import type { StoredProperty } from './session-store.js'
 import type { SessionData, SessionSchema } from './types.js'
@@ -101,6 +102,26 @@ export class SessionPayload {
       this.#known.set(name, { text, value: constant(value), stored: true, isInitial: false })
     for (const name of removed) this.#known.delete(name)
     this.identity = this.#policy.identity(this.data)
+  }
+
+  /** All properties as they are now, to compare; also those that cannot be saved. */
+  texts(): readonly (readonly [name: string, text: string | undefined])[] {
+    return Object.entries(this.data).map(([name, value]) => {
+      try {
+        return [name, this.#write(name, value)]
+      } catch (error) {
+        return [name, String(error)]
+      }
+    })
+  }
+
+  /** What becomes of the principal with the next commit. */
+  principalChange(): SessionFacts['principal'] {
+    const before = this.identity
+    const after = this.#policy.identity(this.data)
+    if (before === after) return 'same'
+    if (before === undefined) return 'signed-in'
+    return after === undefined ? 'signed-out' : 'switched'
   }
 
   /** Other data in the place of what is stored. */

@@ -1,10 +1,11 @@
-import type { CommandArgument, Reply } from '../redis/command.js'
+import type { CommandArgument, Reply, Script } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { inChunks, ScriptRunner } from '../store/redis-commands.js'
 import { scripts } from './scripts.js'
 import {
   type Admission,
+  type Owned,
   type Change,
   type Creation,
   type Described,
@@ -21,8 +22,10 @@ import {
 /** Where the fields of a head begin; lua/include/head.lua has its form. */
 const HEAD = { epoch: 43, owner: 65, created: 81, issued: 97, deadline: 113, seen: 129, idle: 145, descriptor: 157 }
 
+const EPOCH_BYTES = 22
+
 /** A record of a subject: epoch, time of the last revocation, the session that it spared. */
-const SUBJECT = { epoch: 22, spared: 38 }
+const SUBJECT = { epoch: EPOCH_BYTES, spared: 38 }
 
 /** Sessions in Redis: a hash for each, whose slot is its own; a record and an index for each subject, in one slot. */
 export class RedisSessionStore implements SessionStore {
@@ -45,31 +48,42 @@ export class RedisSessionStore implements SessionStore {
     const name = this.#session(handle)
     const args = [digest, String(idleMs)]
     if (tag === undefined) return this.#scripts.run(scripts.load, [name], args, budget).then(loaded)
-    const subject = this.#subject(tag)
-    if (!this.#isSpread) return this.#scripts.run(scripts.load, [name, subject], args, budget).then(loaded)
-    return Promise.all([
-      this.#scripts.run(scripts.load, [name], args, budget),
-      this.#connection.execute(['GET', subject], subject, budget),
-    ]).then(([reply, record]) => ofSubject(loaded(reply), handle, record))
+    if (!this.#isSpread) return this.#scripts.run(scripts.load, [name, this.#subject(tag)], args, budget).then(loaded)
+    return Promise.all([this.#scripts.run(scripts.load, [name], args, budget), this.#record(tag, budget)]).then(
+      ([reply, record]) => ofSubject(loaded(reply), handle, record),
+    )
   }
 
-  async create(handle: string, creation: Creation, budget?: CommandBudget): Promise<boolean> {
-    const { digest, epoch, owner, absoluteMs, idleMs, descriptor } = creation
+  async create(handle: string, creation: Creation, budget?: CommandBudget): Promise<'created' | Refused> {
+    const { tag, digest, epoch, owner, absoluteMs, idleMs, descriptor } = creation
     const args = [digest, epoch + owner, String(absoluteMs), String(idleMs), descriptor, ...changeArguments(creation)]
-    return (await this.#scripts.run(scripts.create, [this.#session(handle)], args, budget)) === 1
+    const [reply, isRevoked] = await this.#bound(scripts.create, handle, [tag], args, budget)
+    if (reply !== 1) return refusalOf(reply)
+    return isRevoked(tag, epoch) ? 'revoked' : 'created'
   }
 
-  async save(handle: string, owner: string, change: Change, budget?: CommandBudget): Promise<'saved' | Refused> {
+  async save(
+    handle: string,
+    { owner, tag }: Owned,
+    change: Change,
+    budget?: CommandBudget,
+  ): Promise<'saved' | Refused> {
     const args = [owner, String(change.idleMs), ...changeArguments(change)]
-    return resultOf(await this.#scripts.run(scripts.save, [this.#session(handle)], args, budget))
+    const [reply, isRevoked] = await this.#bound(scripts.save, handle, [tag], args, budget)
+    if (!Buffer.isBuffer(reply)) return refusalOf(reply)
+    return isRevoked(tag, reply.toString()) ? 'ended' : 'saved'
   }
 
   async rotate(handle: string, rotation: Rotation, budget?: CommandBudget): Promise<number | 'saved' | Refused> {
-    const { from, digest, epoch, owner, idleMs, descriptor, orSave } = rotation
+    const { from, tag, digest, epoch, owner, idleMs, descriptor, orSave } = rotation
     const own = [digest, epoch + owner, String(idleMs), descriptor, orSave ? '1' : '0']
     const args = [from.digest, from.owner, ...own, ...changeArguments(rotation)]
-    const reply = await this.#scripts.run(scripts.rotate, [this.#session(handle)], args, budget)
-    return Buffer.isBuffer(reply) ? Number(reply.toString()) : resultOf(reply)
+    const [reply, isRevoked] = await this.#bound(scripts.rotate, handle, [from.tag, tag], args, budget)
+    if (!Buffer.isBuffer(reply)) return refusalOf(reply)
+    const text = reply.toString()
+    if (isRevoked(from.tag, text.slice(0, EPOCH_BYTES))) return 'ended'
+    if (text.length === EPOCH_BYTES) return 'saved'
+    return isRevoked(tag, epoch) ? 'revoked' : Number(text.slice(EPOCH_BYTES))
   }
 
   async end(handle: string, digest: string | undefined, budget?: CommandBudget): Promise<boolean> {
@@ -121,6 +135,37 @@ export class RedisSessionStore implements SessionStore {
     return Number(await this.#scripts.replicate(scripts.revokeAll, keys, args, budget))
   }
 
+  /**
+   * Runs a script on a session and the records of these subjects. Where they may be on other nodes the records are read
+   * side by side with it, and what was revoked is known afterwards: what was written then is a record that nobody loads.
+   */
+  async #bound(
+    script: Script,
+    handle: string,
+    tags: readonly (string | undefined)[],
+    args: readonly CommandArgument[],
+    budget: CommandBudget | undefined,
+  ): Promise<readonly [Reply, (tag: string | undefined, epoch: string) => boolean]> {
+    const name = this.#session(handle)
+    if (!this.#isSpread) {
+      const subjects = tags.map((tag) => (tag === undefined ? name : this.#subject(tag)))
+      return [await this.#scripts.run(script, [name, ...subjects], args, budget), () => false]
+    }
+    const named = [...new Set(tags)].filter((tag) => tag !== undefined)
+    const [reply, ...records] = await Promise.all([
+      this.#scripts.run(script, [name], args, budget),
+      ...named.map((tag) => this.#record(tag, budget)),
+    ])
+    const isRevoked = (tag: string | undefined, epoch: string): boolean =>
+      tag !== undefined && !isCurrent(records[named.indexOf(tag)] ?? null, handle, epoch)
+    return [reply, isRevoked]
+  }
+
+  #record(tag: string, budget: CommandBudget | undefined): Promise<Reply> {
+    const subject = this.#subject(tag)
+    return this.#connection.execute(['GET', subject], subject, budget)
+  }
+
   #session(handle: string): string {
     return `${this.#prefix}:session:${handle}`
   }
@@ -145,10 +190,11 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-const RESULTS = ['ended', 'saved', 'moved'] as const
+/** Replies of scripts: 1 is none of them. */
+const REFUSALS: readonly (Refused | undefined)[] = ['ended', undefined, 'moved', 'revoked']
 
-function resultOf(reply: Reply): 'saved' | Refused {
-  return RESULTS[Number(reply)] ?? 'ended'
+function refusalOf(reply: Reply): Refused {
+  return REFUSALS[Number(reply)] ?? 'ended'
 }
 
 function textsOf(reply: Reply): string[] {
@@ -177,13 +223,15 @@ function loaded(reply: Reply): LoadReply {
   }
 }
 
-/** What the script decides where session and subject are on one node. */
 function ofSubject(reply: LoadReply, handle: string, record: Reply): LoadReply {
   if (typeof reply === 'string') return reply
+  return isCurrent(record, handle, reply.epoch) ? reply : 'absent'
+}
+
+/** What scripts decide by themselves where session and subject are on one node; lua/include/subject.lua. */
+function isCurrent(record: Reply, handle: string, epoch: string): boolean {
   const subject = record === null ? '' : String(record)
-  const isCurrent =
-    subject.slice(0, SUBJECT.epoch) === reply.epoch || subject.slice(SUBJECT.spared) === handle + reply.epoch
-  return isCurrent ? reply : 'absent'
+  return subject.slice(0, SUBJECT.epoch) === epoch || subject.slice(SUBJECT.spared) === handle + epoch
 }
 
 function described(reply: Reply): Described | undefined {

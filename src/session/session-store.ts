@@ -50,12 +50,26 @@ export interface Change {
   readonly idleMs: number
 }
 
+/** The session that a request has read. */
+export interface Owned {
+  /** Its owner. */
+  readonly owner: string
+  /** Names its subject's record; undefined without a subject. */
+  readonly tag: string | undefined
+}
+
+/** The subject that a session is bound to by its creation or rotation. */
+export interface SubjectEpoch {
+  /** Names the subject's record; undefined without a subject. */
+  readonly tag: string | undefined
+  /** The epoch of the subject that the admission has returned; of a session without a subject any text of 22 characters. */
+  readonly epoch: string
+}
+
 /** A session that is made. */
-export interface Creation extends Change {
+export interface Creation extends Change, SubjectEpoch {
   /** SHA-256 of the new id, in base64url. */
   readonly digest: string
-  /** The epoch of the subject that the session is bound to; empty without a subject. */
-  readonly epoch: string
   /** A text that stands for the principal: it changes when the session passes to another one. */
   readonly owner: string
   /** Milliseconds after which the session ends, used or not. */
@@ -65,18 +79,14 @@ export interface Creation extends Change {
 }
 
 /** A session that gets another id. */
-export interface Rotation extends Change {
-  /** What was loaded. */
-  readonly from: {
-    /** SHA-256 of the id that was sent. */
+export interface Rotation extends Change, SubjectEpoch {
+  /** What was loaded, with the SHA-256 of the id that was sent. */
+  readonly from: Owned & {
+    /** In base64url. */
     readonly digest: string
-    /** Its owner. */
-    readonly owner: string
   }
   /** SHA-256 of the new id, in base64url. */
   readonly digest: string
-  /** The epoch of the subject that the session is bound to; empty without a subject. */
-  readonly epoch: string
   /** A text that stands for the principal: it changes when the session passes to another one. */
   readonly owner: string
   /** What lists show of the session, as text; empty: nothing. */
@@ -85,8 +95,12 @@ export interface Rotation extends Change {
   readonly orSave: boolean
 }
 
-/** `ended`: the session no longer exists; `moved`: it belongs to another principal, or has another id. */
-export type Refused = 'ended' | 'moved'
+/**
+ * - `ended`: the session no longer exists, or all sessions of the subject that it had were revoked
+ * - `moved`: it belongs to another principal, or has another id
+ * - `revoked`: all sessions of the subject that it would get were revoked since the admission
+ */
+export type Refused = 'ended' | 'moved' | 'revoked'
 
 /** What the index of a subject says when a session is entered. Times are microseconds of the store's clock. */
 export interface Admission {
@@ -122,17 +136,18 @@ export interface Described {
 }
 
 /**
- * Where sessions live: a record for each session, a record and an index for each subject. Each verb is atomic; no verb
- * needs a session and a subject in one place, except `load`, which only reads the subject. Both implementations pass
- * test/session/store-contract.ts. Rejects with UnavailableError.
+ * Where sessions live: a record for each session, a record and an index for each subject. Each verb is atomic. `load`,
+ * `create`, `save` and `rotate` read the record of the subject, too: a session whose epoch is not the subject's, and that
+ * its last revocation has not spared, is as good as ended. Where sessions and subjects are in different places, the two
+ * may be asked side by side. Both implementations pass test/session/store-contract.ts. Rejects with UnavailableError.
  */
 export interface SessionStore {
   /** Reads a session, and restarts its idle clock where that is due; 0: does not. */
   load(key: SessionKey, idleMs: number, time?: SessionTime): MaybePromise<LoadReply>
-  /** False: its handle was ended before it was there. */
-  create(handle: string, creation: Creation, time?: SessionTime): MaybePromise<boolean>
-  /** Writes a change if the session is there and its owner is this one. */
-  save(handle: string, owner: string, change: Change, time?: SessionTime): MaybePromise<'saved' | Refused>
+  /** `ended`: its handle was ended before it was there. */
+  create(handle: string, creation: Creation, time?: SessionTime): MaybePromise<'created' | Refused>
+  /** Writes a change if the session is there, is not revoked, and its owner is this one. */
+  save(handle: string, from: Owned, change: Change, time?: SessionTime): MaybePromise<'saved' | Refused>
   /** Microseconds that the session has left, at most. */
   rotate(handle: string, rotation: Rotation, time?: SessionTime): MaybePromise<number | 'saved' | Refused>
   /**

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { SessionError, UnavailableError } from '../errors.js'
+import { SessionError } from '../errors.js'
 import type { CommandBudget } from '../redis/deadline.js'
-import { isReply } from '../redis/port.js'
 import type { SessionRecorder } from '../telemetry/outcomes.js'
 import { NO_EPOCH, type SubjectBinder } from './binder.js'
 import type { CookiePolicy } from './cookie.js'
@@ -9,6 +8,7 @@ import { newId, type SessionId, tagOf } from './id.js'
 import type { SessionPolicy } from './options.js'
 import type { PayloadChange } from './payload.js'
 import type { LoadedRecord, SessionStore } from './session-store.js'
+import { isOutage, type StoreProblems } from './store-problems.js'
 import type { SessionData } from './types.js'
 
 /** What all sessions of an application share. */
@@ -19,6 +19,7 @@ export interface SessionContext {
   readonly localCookie: CookiePolicy | undefined
   readonly binder: SubjectBinder
   readonly telemetry: SessionRecorder
+  readonly problems: StoreProblems
   readonly budget: () => CommandBudget | undefined
   /** Calls back the first time only. */
   readonly warnOnce: (message: string) => void
@@ -81,7 +82,8 @@ export class SessionWriter {
     const { store, policy } = this.#context
     const justLoaded = policy.refreshOnLoad && performance.now() - this.startedAt < JUST_LOADED_MS
     const idleMs = justLoaded && !touches ? 0 : policy.idleMs
-    const result = await store.save(id.handle, record.owner, { ...change, idleMs }, this.deadline())
+    const from = { owner: record.owner, tag: id.tag }
+    const result = await store.save(id.handle, from, { ...change, idleMs }, this.deadline())
     if (result !== 'saved') throw new SessionError(result)
   }
 
@@ -91,8 +93,9 @@ export class SessionWriter {
     const { tag, epoch } = await this.#bind(handle, data, absoluteMs)
     const id = newId(tag, handle)
     const owner = newOwner()
-    const head = { digest: id.digest, epoch, owner, absoluteMs, idleMs, descriptor: this.#descriptor() }
-    if (!(await store.create(handle, { ...change, ...head }, this.deadline()))) throw new SessionError('ended')
+    const head = { tag, digest: id.digest, epoch, owner, absoluteMs, idleMs, descriptor: this.#descriptor() }
+    const result = await store.create(handle, { ...change, ...head }, this.deadline())
+    if (result !== 'created') throw new SessionError(result)
     const createdAt = Date.now() * 1000
     const times = { createdAt, issuedAt: createdAt, deadlineAt: createdAt + absoluteMs * 1000 }
     const now = createdAt - this.#elapsedUs
@@ -110,8 +113,8 @@ export class SessionWriter {
     const { tag, epoch } = await this.#bind(old.handle, data, leftUs / 1000)
     const id = newId(tag, old.handle)
     const owner = isSame ? record.owner : newOwner()
-    const head = { digest: id.digest, epoch, owner, idleMs: policy.idleMs, descriptor: this.#descriptor() }
-    const from = { digest: old.digest, owner: record.owner }
+    const head = { tag, digest: id.digest, epoch, owner, idleMs: policy.idleMs, descriptor: this.#descriptor() }
+    const from = { digest: old.digest, owner: record.owner, tag: old.tag }
     const result = await store.rotate(old.handle, { ...change, ...head, from, orSave: isSame }, this.deadline())
     if (result === 'saved') return undefined
     if (typeof result === 'string') {
@@ -162,11 +165,6 @@ export class SessionWriter {
     if (describe === undefined || this.#native === undefined) return ''
     return (describe(this.#native) ?? '').slice(0, DESCRIPTOR_MAX)
   }
-}
-
-/** Redis did not answer, or answered that it cannot: it is full, read-only, or lacks the command. */
-export function isOutage(error: unknown): boolean {
-  return error instanceof UnavailableError || isReply(error)
 }
 
 function newOwner(): string {

@@ -1,31 +1,18 @@
 import { SessionError, UsageError } from '../errors.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import { clearingLine, cookieLine, type CookiePolicy, isLostOnPlainHttp, type Peer } from './cookie.js'
-import { Ending } from './ending.js'
+import { clearingLine, cookieLine, type CookiePolicy, isLostOnPlainHttp, LOST_ON_PLAIN_HTTP } from './cookie.js'
 import { keyOf, nonce, type SessionId } from './id.js'
 import type { SessionEffects } from './fields.js'
 import { decideOutcome, type SessionFacts, type SessionOutcome } from './outcome.js'
 import { emptyData, type PayloadChange, SessionPayload, UnreadableError } from './payload.js'
+import type { SessionRead, SessionRequest } from './session-request.js'
 import type { LoadedRecord, LoadReply } from './session-store.js'
-import { isOutage, type Made, type SessionContext, SECOND_US, SessionWriter } from './session-writer.js'
+import { type Made, type SessionContext, SECOND_US, SessionWriter } from './session-writer.js'
+import { isOutage } from './store-problems.js'
+import { Taken } from './taken.js'
 import type { SessionData } from './types.js'
 
-/** A request as sessions see it. */
-export interface SessionRequest {
-  /** The framework's own, for functions of the options. */
-  readonly native?: unknown
-  readonly cookieHeader: string | undefined
-  readonly peer?: (() => Peer) | undefined
-  /** Makes the empty object that data is put into. */
-  readonly holder?: ((session: Session) => SessionData) | undefined
-  /** Whether the head of the response has left, and with it the last cookie. */
-  readonly isSent?: (() => boolean) | undefined
-}
-
 type State = SessionFacts['state'] | 'skipped'
-
-/** What was read of a session: anything, the subject alone, or the subject on behalf of the cache. */
-export type SessionRead = 'data' | 'subject' | 'principal'
 
 /**
  * The session of one request: its data, and what becomes of it with the response. There is one for anonymous requests,
@@ -33,7 +20,7 @@ export type SessionRead = 'data' | 'subject' | 'principal'
  */
 export class Session {
   readonly #context: SessionContext
-  readonly #request: SessionRequest
+  readonly #request: SessionRequest<Session>
   readonly #cookie: CookiePolicy
   readonly #writer: SessionWriter
   #state: State
@@ -47,14 +34,18 @@ export class Session {
   #touches = false
   #setCookie: string | undefined
   #committing: Promise<void> | undefined
-  #ending: Ending | undefined
+  #ending: Taken | undefined
+  /** Why the session could not be loaded. */
+  #outage: SessionError | undefined
+  /** The last `save()` that failed, and what it was to save. */
+  #failed: { readonly saving: Taken; readonly change: string } | undefined
   /** Of a session that is not there yet: its properties may have to be encrypted for it. */
   #nextHandle: string | undefined
 
   /** @internal Made by `Sessions.open`. */
   constructor(
     context: SessionContext,
-    request: SessionRequest,
+    request: SessionRequest<Session>,
     cookie: CookiePolicy,
     id: SessionId | undefined,
     state: 'none' | 'skipped',
@@ -114,24 +105,29 @@ export class Session {
     return this.#setCookie
   }
 
-  /** Gives the session another id when the request succeeds, as a sign-in does: after a password was confirmed again. */
+  /**
+   * Gives the session another id when the request succeeds, as a sign-in does: when a password was confirmed again, or the
+   * user who signs in is signed in already.
+   */
   rotate(): void {
     this.#rotates = true
   }
 
-  /** Restarts the idle clock, for connections that last. Saved like a change. */
+  /** Restarts the idle clock with the next save: that of the response, or `save()` on a connection that lasts. */
   touch(): void {
     this.#touches = true
   }
 
   /**
    * Saves now, regardless of the response. Rejects with SessionError if the session has ended, belongs to another
-   * principal now, or Redis does not answer.
+   * principal now, or Redis does not answer; then the response does not try to save the same changes again.
    */
   save(): Promise<void> {
-    const saving = Promise.resolve(this.commit(true))
-    // What the handler does not wait for must not end the process: the response saves again, and reports it.
-    if (this.#hasResponse) saving.catch(() => {})
+    const work = new Promise<void>((resolve) => resolve(this.commit(true, true)))
+    if (!this.#hasResponse) return work
+    const saving = Taken.of(work)
+    // Before the handler goes on.
+    void work.catch(() => (this.#failed = { saving, change: this.#pending() }))
     return saving
   }
 
@@ -144,7 +140,7 @@ export class Session {
       await this.#committing?.catch(() => {})
       return this.#endNow()
     }
-    return this.#hasResponse ? (this.#ending = Ending.of(end())) : end()
+    return this.#hasResponse ? (this.#ending = Taken.of(end())) : end()
   }
 
   /**
@@ -177,6 +173,7 @@ export class Session {
 
   /** @internal For hosts whose applications hold the data itself. */
   markRead(what: SessionRead = 'data'): void {
+    if (!this.#accessed && this.#request.isStreaming?.() === true) this.#context.warnOnce(LATE_READ)
     this.#accessed = true
     this.#onRead?.(what)
   }
@@ -197,9 +194,10 @@ export class Session {
   load(): MaybePromise<this> {
     const id = this.#id
     if (id === undefined) return this
-    const { store, policy, telemetry } = this.#context
+    const { store, policy, telemetry, problems } = this.#context
     const done = (reply: LoadReply): this => {
       this.#loaded(reply)
+      problems.worked('load')
       telemetry.record('load', this.#state, performance.now() - this.#writer.startedAt)
       return this
     }
@@ -207,7 +205,8 @@ export class Session {
       if (!isOutage(error)) throw error
       this.#state = 'unavailable'
       telemetry.record('load', 'unavailable', performance.now() - this.#writer.startedAt)
-      if (policy.failClosed) throw new SessionError('unavailable', { cause: error })
+      this.#outage = problems.sessionError('load', error)
+      if (policy.failClosed) throw this.#outage
       return this
     }
     try {
@@ -225,12 +224,14 @@ export class Session {
     this.#payload = payload.replacedBy(holder as Record<string, unknown>)
   }
 
-  /** @internal Does what the response makes of the session. `success`: a status below 400. */
-  commit(success: boolean): MaybePromise<void> {
-    if (this.#committing !== undefined) return this.#committing.catch(() => {}).then(() => this.commit(success))
+  /** @internal Does what the response makes of the session. `success`: a status below 400. `isSave`: the handler asks. */
+  commit(success: boolean, isSave = false): MaybePromise<void> {
+    if (this.#committing !== undefined) return this.#committing.catch(() => {}).then(() => this.commit(success, isSave))
     const ending = this.#ending
     this.#ending = undefined
-    if (ending !== undefined) return ending.forResponse().then(() => this.commit(success))
+    if (ending !== undefined) return ending.forResponse().then(() => this.commit(success, isSave))
+    // The handler knows that this cannot be saved, and the answer is its own.
+    if (!isSave && this.#failed?.saving.isTaken === true && this.#failed.change === this.#pending()) return undefined
     // Whose session it is has to be known.
     if (this.#rotates && this.#state === 'loaded') this.#payload ??= this.#makePayload()
     const change = this.#change()
@@ -305,26 +306,22 @@ export class Session {
     return this.#payload.change(this.#nextHandle)
   }
 
+  /** What the next commit is to save, to compare. */
+  #pending(): string {
+    return JSON.stringify([this.#payload?.texts(), this.#rotates, this.#touches])
+  }
+
   #facts(change: PayloadChange | undefined, success: boolean): SessionFacts {
     return {
       state: this.#state === 'skipped' ? 'none' : this.#state,
       ended: this.#ended,
       changed: change !== undefined && change.set.length + change.removed.length > 0,
       empty: change?.empty ?? false,
-      principal: this.#principalChange(),
+      principal: this.#payload?.principalChange() ?? 'same',
       rotates: this.#rotates,
       touches: this.#touches,
       success,
     }
-  }
-
-  #principalChange(): SessionFacts['principal'] {
-    if (this.#payload === undefined) return 'same'
-    const before = this.#payload.identity
-    const after = this.#context.policy.identity(this.#payload.data)
-    if (before === after) return 'same'
-    if (before === undefined) return 'signed-in'
-    return after === undefined ? 'signed-out' : 'switched'
   }
 
   async #act(outcome: SessionOutcome, change: PayloadChange = NO_CHANGE): Promise<void> {
@@ -333,7 +330,7 @@ export class Session {
     switch (outcome) {
       case 'moved':
       case 'unavailable':
-        throw new SessionError(outcome)
+        throw this.#outage ?? new SessionError(outcome)
       case 'clear-cookie':
         this.#setCookie = clearingLine(this.#cookie)
         return
@@ -341,7 +338,7 @@ export class Session {
         return this.#became(await this.#writer.create(this.#nextHandle ?? nonce(), this.#read().data, change), change)
       case 'rotate': {
         const [id, record] = this.#current()
-        const isSame = this.#principalChange() === 'same'
+        const isSame = this.#read().principalChange() === 'same'
         const made = await this.#writer.rotate(id, record, { data: this.#read().data, isSame, change })
         return made === undefined ? this.#saved(change) : this.#became(made, change)
       }
@@ -362,11 +359,7 @@ export class Session {
     this.#state = 'loaded'
     this.#nextHandle = undefined
     this.#setCookie = cookieLine(this.#cookie, id, maxAge)
-    if (isLostOnPlainHttp(this.#cookie, this.#request.peer?.())) {
-      this.#context.warnOnce(
-        'redwell: a Secure session cookie was sent over plain HTTP, where browsers ignore it. Use HTTPS, make the HTTPS proxy set X-Forwarded-Proto, or set NODE_ENV=development on your machine.',
-      )
-    }
+    if (isLostOnPlainHttp(this.#cookie, this.#request.peer?.())) this.#context.warnOnce(LOST_ON_PLAIN_HTTP)
     this.#saved(change)
   }
 
@@ -393,14 +386,16 @@ export class Session {
 
   /** One error for every command that Redis does not answer. */
   async #timed(operation: 'commit' | 'end', work: () => Promise<void>, outcome = 'ended'): Promise<void> {
-    const { telemetry } = this.#context
+    const { telemetry, problems } = this.#context
     const since = performance.now()
     const record = (result: string): void => telemetry.record(operation, result, performance.now() - since)
+    const name = operation === 'end' ? operation : outcome
     try {
       await work()
       record(outcome)
+      problems.worked(name)
     } catch (error) {
-      const problem = isOutage(error) ? new SessionError('unavailable', { cause: error }) : error
+      const problem = isOutage(error) ? problems.sessionError(name, error) : error
       record(problem instanceof SessionError ? problem.reason : 'error')
       throw problem
     }
@@ -409,6 +404,9 @@ export class Session {
 
 const TOO_LATE =
   'A session cannot begin or change its id after the response was sent: the cookie would be lost. Sign in, sign out, rotate and write to a new session before.'
+
+const LATE_READ =
+  'redwell: a session was read for the first time while its response was being sent, so the response has neither `private` nor `Vary: Cookie`. Read the session before the first byte.'
 
 const NO_CHANGE: PayloadChange = { set: [], removed: [], empty: false, written: [] }
 

@@ -1,4 +1,4 @@
-import { OptionsError, UnavailableError, UsageError } from '../errors.js'
+import { OptionsError, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { type MaybePromise } from '../maybe-promise.js'
 import type { Connection } from '../redis/connection.js'
@@ -10,9 +10,11 @@ import { isHandle, nonce, tagOf } from './id.js'
 import { MemorySessionStore } from './memory-session-store.js'
 import { resolveSessions, type SessionPolicy } from './options.js'
 import { RedisSessionStore } from './redis-session-store.js'
-import { Session, type SessionRequest } from './session.js'
+import { Session } from './session.js'
+import type { SessionRequest } from './session-request.js'
 import type { SessionContext } from './session-writer.js'
 import type { SessionStore } from './session-store.js'
+import { isOutage, StoreProblems } from './store-problems.js'
 import type { SessionInfo, SessionOptions } from './types.js'
 
 /** What sessions need of an application. */
@@ -46,13 +48,15 @@ export class Sessions {
   #store: SessionStore
   readonly #own = new OwnRevocations()
   readonly #warned = new Set<string>()
+  readonly #problems: StoreProblems
   #options: object | undefined
   #context: SessionContext | undefined
 
   /** @internal Use `redis.sessions`. Throws OptionsError with every problem. */
   constructor(outer: SessionsContext, options?: SessionOptions) {
     this.#outer = outer
-    const { connection, prefix, replicated, now } = outer
+    const { connection, prefix, replicated, now, logger } = outer
+    this.#problems = new StoreProblems(logger, now)
     this.#store =
       connection === undefined ? new MemorySessionStore(now) : new RedisSessionStore(connection, prefix, replicated)
     if (options !== undefined) this.configure(options)
@@ -88,19 +92,18 @@ export class Sessions {
 
   /**
    * The session that a `Cookie` field names, an anonymous one where it names none; for WebSocket upgrades and wherever
-   * no adapter is. Save changes with `save()`. Rejects with SessionError where Redis does not answer and
-   * `whenUnavailable` is `fail`.
+   * no adapter is. With `NODE_ENV` of a developer's machine it takes the cookie that plain HTTP has there, too. Save
+   * changes with `save()`. Rejects with SessionError where Redis does not answer and `whenUnavailable` is `fail`.
    */
   async load(cookieHeader: string | undefined): Promise<Session> {
     return this.open({ cookieHeader })
   }
 
   /** @internal The session of a request. */
-  open(request: SessionRequest): MaybePromise<Session> {
+  open(request: SessionRequest<Session>): MaybePromise<Session> {
     const context = this.#shared()
-    const { policy, telemetry } = context
-    const { localCookie: local } = context
-    const cookie = cookieFor(policy.cookie, local, local === undefined ? undefined : request.peer?.())
+    const { policy, telemetry, localCookie: local } = context
+    const cookie = cookieFor(policy.cookie, local, request)
     const skip = policy.skip as ((request: unknown) => boolean) | undefined
     if (skip !== undefined && request.native !== undefined && skip(request.native))
       return new Session(context, request, cookie, undefined, 'skipped')
@@ -186,6 +189,7 @@ export class Sessions {
       localCookie: localCookie(policy.cookie, process.env['NODE_ENV']),
       binder: new SubjectBinder(this.#store, policy, this.#own),
       telemetry,
+      problems: this.#problems,
       budget: () => connection?.commandBudget(),
       warnOnce: (message) => {
         if (this.#warned.has(message) || this.#warned.size >= WARNINGS_MAX) return
@@ -202,11 +206,12 @@ export class Sessions {
     try {
       const result = await ask()
       telemetry.record(operation, 'done', performance.now() - since)
+      this.#problems.worked(operation)
       return result
     } catch (error) {
-      const outcome = error instanceof UnavailableError ? 'unavailable' : 'error'
-      telemetry.record(operation, outcome, performance.now() - since)
-      throw error
+      const isAway = isOutage(error)
+      telemetry.record(operation, isAway ? 'unavailable' : 'error', performance.now() - since)
+      throw isAway ? this.#problems.unavailable(operation, error) : error
     }
   }
 }

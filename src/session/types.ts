@@ -111,13 +111,14 @@ export interface SessionOptions<Req = never> {
   describe?: RequestFunction<Req, string | undefined> | undefined
   /** Maximum number of sessions of a subject; a further sign-in ends the oldest. Default: no limit. */
   maxPerSubject?: number | undefined
-  /** Returns the data of a new session; it is stored with the first change. Must be synchronous. Default: `{}`. */
+  /** Function that returns the data of a new session; it is stored with the first change. Must be synchronous. Default: none. */
   initial?: (() => SessionData) | undefined
   /** Validates data when it is read and written; must be synchronous. A stored session that fails counts as absent. Default: none. */
   schema?: SessionSchema | undefined
   /**
-   * Encrypts each property with AES-256-GCM: the first secret encrypts, all of them decrypt. At least 32 characters each.
-   * Default: none, so properties are readable in Redis.
+   * Encrypts each property with AES-256-GCM: the first secret encrypts, all of them decrypt. At least 32 characters each. A
+   * new one is appended first, and moved to the front when all processes know it. Default: none, so properties are readable
+   * in Redis.
    */
   secrets?: string | readonly string[] | undefined
   /** Your own encryption, instead of `secrets`. Default: none. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { NEEDED, open, refused, setUser, useAll, worksWithout } from './permissions.js'
+import { SessionError, UnavailableError } from '../../src/index.js'
+import { NEEDED, OF_SESSIONS, open, refused, setUser, useAll, useSessions, worksWithout } from './permissions.js'
 
 /** Without these a waiting process notices the end of a run late; acl.long.test.ts has them. */
 const SLOW = new Set(['publish', 'del'])
@@ -37,4 +38,45 @@ test('a user without the permissions is told once what is missing, and its reque
   const said = lines.filter((line) => line.includes('NOPERM'))
   expect(said.length).toBeGreaterThan(0)
   expect(new Set(said).size).toBe(said.length)
+})
+
+describe('the documented permissions of sessions', () => {
+  const options = { maxPerSubject: 1, idleTtl: 1, absoluteTtl: 60 } as const
+
+  test('are enough: nothing is refused', async () => {
+    await setUser('sessions', [...NEEDED, ...OF_SESSIONS])
+    const { redis, lines } = open('sessions', options)
+    await redis.connect()
+    expect(await useSessions(redis)).toEqual([])
+    expect([(await refused()).trim(), lines.filter((line) => /sessions:|NOPERM|can't run/.test(line))]).toEqual([
+      '',
+      [],
+    ])
+  })
+
+  test.each(OF_SESSIONS)(
+    'without %s an error says that the user may not, and so does the log, once',
+    async (command) => {
+      const name = `no-${command}`
+      await setUser(
+        name,
+        [...NEEDED, ...OF_SESSIONS].filter((needed) => needed !== command),
+      )
+      const { redis, lines } = open(name, options)
+      await redis.connect()
+      const errors = [...(await useSessions(redis)), ...(await useSessions(redis))]
+      expect(errors.length).toBeGreaterThan(0)
+      for (const error of errors) {
+        expect(error instanceof SessionError || error instanceof UnavailableError).toBe(true)
+        expect(error).toMatchObject({
+          statusCode: 503,
+          message: expect.stringMatching(/because .* may not run a command/),
+        })
+      }
+      const said = lines.filter((line) => line.includes('sessions: '))
+      expect(said.length).toBeGreaterThan(0)
+      expect(new Set(said).size).toBe(said.length)
+      expect(await refused()).toContain(command)
+    },
+  )
 })

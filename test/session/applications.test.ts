@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import cookies from '@fastify/cookie'
@@ -17,7 +18,7 @@ import passport from 'passport'
 import { Strategy as LocalStrategy } from 'passport-local'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { redwell, requireSession, sessionOfRequest, sessions } from '../../src/adapters/express/index.js'
+import { cache, redwell, requireSession, sessionOfRequest, sessions } from '../../src/adapters/express/index.js'
 import fastifyRedwell from '../../src/adapters/fastify/index.js'
 import {
   redwell as honoRedwell,
@@ -26,7 +27,6 @@ import {
 } from '../../src/adapters/hono/index.js'
 import { createRedis } from '../../src/index.js'
 import { silentLogger } from '../support/logger.js'
-import { Jar } from './bed.js'
 
 const MEMORY = { url: 'memory:', logger: silentLogger } as const
 
@@ -141,12 +141,16 @@ test.each([
   })
 })
 
-test('`ws` has the session of its upgrade; one that is revoked is refused at the next', async () => {
-  const redis = createRedis({ ...MEMORY, sessions: { cookie: { name: 'session', secure: false } } })
+test('`ws` has the session of its upgrade, by the cookie that plain HTTP gets; one that is revoked is refused', async () => {
+  const redis = createRedis(MEMORY)
   onTestFinished(() => redis.close())
-  const jar = new Jar(redis)
-  await jar.visit(({ data }) => Object.assign(data, { userId: 'ann', count: 1 }))
-  const server = createServer()
+  const app = express()
+  app.use(redwell({ redis }), sessions())
+  app.post('/login', (req, res) => {
+    Object.assign(req.session, { userId: 'ann', count: 1 })
+    res.json({})
+  })
+  const server = createServer(app)
   const sockets = new WebSocketServer({ noServer: true })
   const upgrade = async (...[request, socket, head]: Parameters<WebSocketServer['handleUpgrade']>): Promise<void> => {
     const session = await redis.sessions.load(request.headers.cookie)
@@ -163,6 +167,10 @@ test('`ws` has the session of its upgrade; one that is revoked is refused at the
   }
   server.on('upgrade', (...args) => void upgrade(...(args as unknown as Parameters<typeof upgrade>)))
   const port = await listen(server)
+  const browser = new Visitor(port)
+  await browser.ask('/login', {})
+  expect(browser.cookie).toMatch(/^session=/)
+  const load = () => redis.sessions.load(browser.cookie)
   const open = async (cookie: string | undefined): Promise<WebSocket> => {
     const ws = new WebSocket(`ws://127.0.0.1:${port}`, { headers: { cookie: cookie ?? '' } })
     onTestFinished(() => ws.terminate())
@@ -170,19 +178,63 @@ test('`ws` has the session of its upgrade; one that is revoked is refused at the
     return ws
   }
   await expect(open(undefined)).rejects.toThrow('401')
-  const ws = await open(jar.cookie)
+  const ws = await open(browser.cookie)
   const answered = once(ws, 'message') as Promise<[Buffer]>
   ws.send('x')
   expect(String((await answered)[0])).toBe('2')
-  expect((await jar.load()).data.count).toBe(2)
+  expect((await load()).data.count).toBe(2)
   await redis.sessions.revokeAll('ann')
-  // What the connection writes goes to a record that nobody can load any more.
-  const closed = once(ws, 'close')
-  const next = Promise.race([once(ws, 'message'), closed])
+  const closed = once(ws, 'close') as Promise<[number, Buffer]>
   ws.send('x')
-  await next
-  expect((await jar.load()).data).toEqual({})
-  await expect(open(jar.cookie)).rejects.toThrow('401')
+  const [code, reason] = await closed
+  expect([code, String(reason), (await load()).data]).toEqual([4401, 'ended', {}])
+  await expect(open(browser.cookie)).rejects.toThrow('401')
+})
+
+test('Passport: pages per user whose handlers read req.user are cached where it is the principal', async () => {
+  const app = express()
+  const connected = redwell({ ...MEMORY, principal: (req) => req.user?.id })
+  onTestFinished(() => connected.close())
+  const authenticator = new passport.Passport()
+  authenticator.use(new LocalStrategy((username, _, done) => done(null, { id: username })))
+  authenticator.serializeUser((user, done) => done(null, user.id))
+  authenticator.deserializeUser((id: string, done) => done(null, { id }))
+  app.use(connected, express.json(), sessions({ principal: (session) => session.passport?.user as string | undefined }))
+  app.use(authenticator.initialize(), authenticator.session())
+  app.post('/login', authenticator.authenticate('local'), (_, res) => void res.json({}))
+  app.get('/home', cache({ ttl: 60, per: true }), (req, res) => void res.json({ user: req.user }))
+  const port = await listen(app)
+  const [ann, bob] = [new Visitor(port), new Visitor(port)]
+  await ann.ask('/login', { username: 'ann', password: 'x' })
+  await bob.ask('/login', { username: 'bob', password: 'x' })
+  const home = async (visitor: Visitor) => {
+    const { headers, body } = await visitor.ask('/home')
+    await connected.redis.cache.settled()
+    return [headers.get('x-redis-cache'), (body as { user: { id: string } }).user.id]
+  }
+  expect([await home(ann), await home(bob), await home(ann), await home(bob)]).toEqual([
+    ...[
+      ['MISS', 'ann'],
+      ['MISS', 'bob'],
+    ],
+    ...[
+      ['HIT', 'ann'],
+      ['HIT', 'bob'],
+    ],
+  ])
+})
+
+test('each sign-in that the docs and the examples show asks for another id', () => {
+  const pages = readdirSync('docs', { recursive: true, encoding: 'utf8' }).map((name) => `docs/${name}`)
+  const examples = readdirSync('examples', { recursive: true, encoding: 'utf8' }).map((name) => `examples/${name}`)
+  const own = [...pages, ...examples].filter((name) => /\.(md|ts)$/.test(name) && !name.includes('node_modules'))
+  const signIns = own.flatMap((name) =>
+    [...readFileSync(name, 'utf8').matchAll(/(\w+)(\.data)?\.userId = .*\n(.*)/g)].map(([, of = '', , next = '']) => ({
+      ...{ name, of, next },
+    })),
+  )
+  expect(signIns.length).toBeGreaterThan(5)
+  for (const { name, of, next } of signIns) expect(`${name}: ${next.trim()}`).toContain(`${of}.rotate()`)
 })
 
 test('helmet, CORS and csrf-csrf on Express: tokens belong to the session, and die with it', async () => {

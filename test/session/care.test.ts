@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { OptionsError, type SessionOptions, ValueError } from '../../src/index.js'
+import { OptionsError, type Redis, type SessionOptions, ValueError } from '../../src/index.js'
 import { devalueCoder } from '../../src/data/coders/devalue.js'
 import { msgpackrCoder } from '../../src/data/coders/msgpackr.js'
 import { handle, Jar } from './bed.js'
@@ -40,6 +40,32 @@ test('`initial` is called for new sessions only, and stays what it was', async (
   expect([(await jar.load()).data, made]).toEqual([{ anything: 1, count: 1 }, 1])
   await jar.visit((session) => session.end())
   expect((await jar.load()).data).toEqual({ anything: 2, theme: 'light' })
+})
+
+test('`initial` that is no function is an error where it is declared, with an example', async () => {
+  await expect(handle('memory', { initial: { cart: [] } as never })).rejects.toThrow(
+    /initial: must be a function that returns .* such as \(\) => \(\{ cart: \[\] \}\)/,
+  )
+})
+
+test('a secret changes in two steps, in which processes before and after each one read all sessions', async () => {
+  const [old, next] = ['an old secret of at least 32 characters', 'a new secret of at least 32 characters!']
+  const steps: string[][] = [[old], [old, next], [next, old], [next]]
+  const first = await handle('redis', { secrets: steps[0] })
+  const processes = [first]
+  for (const secrets of steps.slice(1)) processes.push(await beside(first, { secrets }))
+  const reads = async (of: Redis, jar: Jar) => (await of.sessions.load(jar.cookie)).data.theme
+  for (const [index, redis] of processes.entries()) {
+    const jar = new Jar(redis)
+    await jar.visit(({ data }) => void (data.theme = 'dark'))
+    const near = processes.slice(Math.max(0, index - 1), index + 2)
+    expect(await Promise.all(near.map((other) => reads(other, jar)))).toEqual(near.map(() => 'dark'))
+  }
+  // In one step it signs out.
+  const jar = new Jar(first)
+  await jar.visit(({ data }) => void (data.theme = 'dark'))
+  expect(await reads(await beside(first, { secrets: [next, old] }), jar)).toBe('dark')
+  expect(await reads(await beside(first, { secrets: next }), jar)).toBeUndefined()
 })
 
 test('what another coder wrote is no session: it is never read as something else', async () => {

@@ -65,6 +65,42 @@ test('a server that is full loads and ends sessions, and refuses changes', async
   expect(await redis.sessions.list('ann')).toEqual([])
 })
 
+test('a server that is full, and a user that may not write, are named in the error and logged once for each change', async () => {
+  const server = await startRedis()
+  onTestFinished(() => server.close())
+  let now = 0
+  const logger = recordingLogger()
+  const redis = await handle('redis', {}, { url: server.url, commandTimeout: '5s', logger, now: () => now })
+  const jar = new Jar(redis)
+  await jar.visit(({ data }) => Object.assign(data, { userId: 'ann', count: 0 }))
+  const write = () => jar.visit(({ data }) => void (data.count = (data.count ?? 0) + 1))
+  const said = () => logger.lines.filter((line) => line.includes('sessions: '))
+  const full = () => command(redis, 'CONFIG', 'SET', 'maxmemory', '1')
+  const roomy = () => command(redis, 'CONFIG', 'SET', 'maxmemory', '0')
+  await full()
+  for (let turn = 0; turn < 3; turn += 1)
+    await expect(write()).rejects.toMatchObject({ statusCode: 503, message: expect.stringContaining('Redis is full') })
+  // Reading works, and changes nothing about that.
+  expect((await jar.load()).data.count).toBe(0)
+  await expect(write()).rejects.toThrow('Redis is full')
+  expect(said()).toEqual([expect.stringMatching(/write failed because Redis is full: OOM/)])
+  await roomy()
+  await write()
+  // Full for a moment, now and then, is one state.
+  await full()
+  await expect(write()).rejects.toThrow('Redis is full')
+  expect(said()).toHaveLength(1)
+  await roomy()
+  now += 61_000
+  await write()
+  await full()
+  await expect(write()).rejects.toThrow('Redis is full')
+  expect(said().slice(1)).toEqual([
+    expect.stringMatching(/info: .*write works again/),
+    expect.stringMatching(/warn: .*Redis is full/),
+  ])
+})
+
 test('scripts that were flushed are sent again', async () => {
   const { redis, jar } = await opened()
   await command(redis, 'SCRIPT', 'FLUSH')

@@ -76,7 +76,10 @@ describe('the cookie', () => {
   test("only on a developer's own machine it is without Secure", () => {
     const local = localCookie(cookie, 'development')
     const peer = { encrypted: false, remoteAddress: '127.0.0.1', localAddress: '::ffff:127.0.0.1', forwarded: false }
-    expect(cookieFor(cookie, local, peer)).toMatchObject({ name: 'session', secure: false })
+    expect(cookieFor(cookie, local, { cookieHeader: undefined, peer: () => peer })).toMatchObject({
+      name: 'session',
+      secure: false,
+    })
     expect(localCookie(cookie, 'production')).toBeUndefined()
     expect(localCookie(cookie, undefined)).toBeUndefined()
     for (const other of [
@@ -86,7 +89,21 @@ describe('the cookie', () => {
       { ...peer, encrypted: true },
       undefined,
     ])
-      expect(cookieFor(cookie, local, other)).toBe(cookie)
+      expect(cookieFor(cookie, local, { cookieHeader: undefined, ...(other && { peer: () => other }) })).toBe(cookie)
+  })
+
+  test('where it is not known how a request came, the cookie that it has says so', () => {
+    const local = localCookie(cookie, 'test')
+    const [own, other] = [newId(undefined).text, newId(undefined).text]
+    const nameFor = (cookieHeader: string | undefined) => cookieFor(cookie, local, { cookieHeader }).name
+    expect(nameFor(`session=${own}`)).toBe('session')
+    for (const header of [
+      ...[undefined, '', 'session=planted', `__Host-session=${own}`, `xsession=${own}`],
+      ...[`session=${other}; __Host-session=${own}`, `__Host-session=${own}; session=${other}`],
+    ])
+      expect(nameFor(header)).toBe('__Host-session')
+    // Elsewhere than on a developer's machine there is one name.
+    expect(cookieFor(cookie, undefined, { cookieHeader: `session=${own}` }).name).toBe('__Host-session')
   })
 })
 

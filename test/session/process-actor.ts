@@ -46,6 +46,7 @@ const ACTS = {
   writeOther: ({ data }) => void (data.views = (data.views ?? 0) + 1),
   signIn: ({ data }, { user }) => void (data.userId = user),
   signInOther: ({ data }, { user }) => void (data.userId = `${user}-other`),
+  signOut: ({ data }) => delete data.userId,
   rotate: (session) => session.rotate(),
   touch: (session) => session.touch(),
   end: (session) => session.end(),

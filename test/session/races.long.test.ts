@@ -47,7 +47,7 @@ describe('on a cluster of three primaries', { timeout: 60_000 }, () => {
     await cluster.close()
   })
 
-  storeContract({ store: () => store, wait: (ms) => sleep(ms) })
+  storeContract({ store: () => store, wait: (ms) => sleep(ms), isSpread: true })
   races(() => store, { wide: false })
 
   test('sessions and subjects are spread over all primaries', async () => {

@@ -3,7 +3,7 @@ import { Connection } from '../../src/redis/connection.js'
 import { resolveSettings } from '../../src/redis/resolve-settings.js'
 import { MemorySessionStore } from '../../src/session/memory-session-store.js'
 import { RedisSessionStore } from '../../src/session/redis-session-store.js'
-import type { Admission, Change, SubjectEntry } from '../../src/session/session-store.js'
+import type { Admission, Change, Owned, SubjectEntry } from '../../src/session/session-store.js'
 import { silentLogger } from '../support/logger.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { Browser, everyOrder } from './orders.js'
@@ -35,12 +35,12 @@ describe('the orders find what is wrong', () => {
   test('a save that makes the record where it is not there brings a session back', async () => {
     class Resurrecting extends MemorySessionStore {
       readonly #made = new Map<string, Parameters<MemorySessionStore['create']>[1]>()
-      override create(handle: string, creation: Parameters<MemorySessionStore['create']>[1]): boolean {
+      override create(handle: string, creation: Parameters<MemorySessionStore['create']>[1]) {
         this.#made.set(handle, creation)
         return super.create(handle, creation)
       }
-      override save(handle: string, owner: string, change: Change) {
-        const result = super.save(handle, owner, change)
+      override save(handle: string, from: Owned, change: Change) {
+        const result = super.save(handle, from, change)
         const made = this.#made.get(handle)
         if (result === 'ended' && made !== undefined) super.create(handle, made)
         return result === 'ended' ? 'saved' : result

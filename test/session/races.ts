@@ -107,9 +107,50 @@ export function races(store: () => SessionStore, { wide }: { readonly wide: bool
     ['a sign-in of a visitor', [write], signIn],
     ['a rotation', [signIn], rotate],
     ['a change', [signIn], write],
+    ['a touch', [signIn], touch],
     ['a sign-in once more', [signIn, signOut], signIn],
-  ])('S1: revokeAll ends what is under way: %s', async (_, before, act) => {
-    await scenario(store(), before, [request('act', act), revokeAll], nobodySignedIn)
+    ['a sign-in as another', [signIn], ({ data }, { user }) => void (data.userId = `${user}-other`)],
+    ['a sign-out by the data', [signIn, write], signOut],
+  ])('S1: revokeAll ends what is under way, and refuses what comes later: %s', async (_, before, act) => {
+    await scenario(store(), before, [request('act', act), revokeAll], async (world, sessions, steps) => {
+      await nobodySignedIn(world, sessions)
+      const at = steps.indexOf('1.revokeAll')
+      const wrote = steps.findLastIndex((step) => /^0\.(save|create|rotate)$/.test(step))
+      // A visit that began afterwards has no session: it is an anonymous one.
+      const wasThere = before.includes(signIn) && steps.indexOf('0.load') < at
+      if (world.results['act'] === 'done' && wasThere) expect(wrote).toBeLessThan(at)
+      else if (world.results['act'] !== 'done')
+        expect(world.results['act']).toMatchObject({ statusCode: 409, reason: expect.stringMatching(/ended|revoked/) })
+    })
+  })
+
+  test('S1: what was loaded before a revokeAll is as ended as what was loaded before a revoke', async () => {
+    const after = async (world: World, sessions: Sessions): Promise<void> => {
+      const [device] = await sessions.list(world.user)
+      if (device !== undefined) await sessions.revoke(world.user, device.handle)
+    }
+    for (const revoke of [after, (world: World, sessions: Sessions) => sessions.revokeAll(world.user)])
+      for (const act of [writeOther, touch, rotate, signOut])
+        await scenario(
+          store(),
+          [signIn, write],
+          [
+            async (world, process) => {
+              const session = await process.sessions.load(world.browser.cookie)
+              await revoke(world, process.sessions)
+              await act(session, world, process)
+              world.results['save'] = await session.save().then(
+                () => 'done',
+                (error: Error) => error,
+              )
+            },
+          ],
+          async (world, sessions) => {
+            expect(world.results['save']).toMatchObject({ statusCode: 409 })
+            await nobodySignedIn(world, sessions)
+            expect((await sessions.load(world.browser.cookie)).data).toEqual({})
+          },
+        )
   })
 
   test('S1: a session that is revoked by its handle is not brought back by a rotation, a change or a touch', async () => {

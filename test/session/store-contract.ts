@@ -5,6 +5,8 @@ import type { Creation, LoadedRecord, Rotation, SessionStore } from '../../src/s
 
 export interface StoreBed {
   store(): SessionStore
+  /** Sessions and subjects are in different places, as on a cluster. */
+  readonly isSpread?: boolean
   /** Lets time pass, on whatever clock the store has. */
   wait(ms: number): Promise<void>
 }
@@ -15,6 +17,7 @@ const owner = () => randomBytes(12).toString('base64url')
 
 export const creationOf = (id: SessionId, more: Partial<Creation> = {}): Creation => ({
   digest: id.digest,
+  tag: undefined,
   epoch: '-'.repeat(22),
   owner: owner(),
   absoluteMs: 100 * SECOND,
@@ -31,7 +34,7 @@ const entryOf = (handle: string, more = {}) => ({
 })
 
 /** What both stores must do. */
-export function storeContract({ store, wait }: StoreBed): void {
+export function storeContract({ store, wait, isSpread = false }: StoreBed): void {
   const load = async (id: SessionId, idleMs = 10 * SECOND) => store().load(id, idleMs)
   const loaded = async (id: SessionId) => {
     const reply = await load(id)
@@ -43,18 +46,19 @@ export function storeContract({ store, wait }: StoreBed): void {
   const made = async (more: Partial<Creation> = {}, tag?: string) => {
     const id = newId(tag)
     const creation = creationOf(id, more)
-    expect(await store().create(id.handle, creation)).toBe(true)
+    expect(await store().create(id.handle, creation)).toBe('created')
     return { id, creation }
   }
   /** A session of a subject, as a sign-in makes it. */
   const signedIn = async (tag: string) => {
     const id = newId(tag)
     const { epoch } = await store().admit(tag, entryOf(id.handle))
-    await store().create(id.handle, creationOf(id, { epoch, descriptor: 'Firefox' }))
-    return { id, epoch }
+    const creation = creationOf(id, { tag, epoch, descriptor: 'Firefox' })
+    expect(await store().create(id.handle, creation)).toBe('created')
+    return { id, epoch, creation }
   }
   const rotationOf = (from: Creation, id: SessionId, more: Partial<Rotation> = {}): Rotation => ({
-    ...{ from, digest: id.digest, epoch: from.epoch, owner: from.owner, descriptor: '', orSave: true },
+    ...{ from, tag: from.tag, digest: id.digest, epoch: from.epoch, owner: from.owner, descriptor: '', orSave: true },
     ...{ set: [], removed: [], idleMs: 10 * SECOND },
     ...more,
   })
@@ -99,27 +103,27 @@ export function storeContract({ store, wait }: StoreBed): void {
       removed: ['c', 'none'],
       idleMs: 0,
     }
-    expect(await store().save(id.handle, creation.owner, change)).toBe('saved')
+    expect(await store().save(id.handle, creation, change)).toBe('saved')
     expect(valuesOf(await loaded(id))).toEqual({ a: '1', b: '4', d: '5' })
   })
 
   test('a change of everything, and of very many properties', async () => {
     const { id, creation } = await made()
     const many = Array.from({ length: 1500 }, (_, index) => [`p${index}`, text(String(index))] as const)
-    expect(await store().save(id.handle, creation.owner, { set: many, removed: ['a'], idleMs: 0 })).toBe('saved')
+    expect(await store().save(id.handle, creation, { set: many, removed: ['a'], idleMs: 0 })).toBe('saved')
     expect(Object.keys(valuesOf(await loaded(id)))).toHaveLength(1500)
     const names = many.map(([name]) => name)
-    expect(await store().save(id.handle, creation.owner, { set: [], removed: names, idleMs: 0 })).toBe('saved')
+    expect(await store().save(id.handle, creation, { set: [], removed: names, idleMs: 0 })).toBe('saved')
     expect((await loaded(id)).properties).toEqual([])
   })
 
   test('nothing is written for another owner, or where there is no session', async () => {
     const { id, creation } = await made()
     const change = { set: [['a', text('9')]] as const, removed: [], idleMs: 10 * SECOND }
-    expect(await store().save(id.handle, owner(), change)).toBe('moved')
+    expect(await store().save(id.handle, { owner: owner(), tag: undefined }, change)).toBe('moved')
     expect(valuesOf(await loaded(id))).toEqual({ a: '1' })
     await store().end(id.handle, undefined)
-    expect(await store().save(id.handle, creation.owner, change)).toBe('ended')
+    expect(await store().save(id.handle, creation, change)).toBe('ended')
     expect(await load(id)).toBe('absent')
   })
 
@@ -152,7 +156,7 @@ export function storeContract({ store, wait }: StoreBed): void {
     const next = newId(nonce(), id.handle)
     await store().rotate(id.handle, rotationOf(creation, next, { owner: owner(), orSave: false }))
     const change = { set: [['a', text('9')]] as const, removed: [], idleMs: 0 }
-    expect(await store().save(id.handle, creation.owner, change)).toBe('moved')
+    expect(await store().save(id.handle, creation, change)).toBe('moved')
     expect(await store().rotate(id.handle, rotationOf(creation, newId(undefined, id.handle)))).toBe('moved')
     await store().end(id.handle, undefined)
     expect(await store().rotate(id.handle, rotationOf(creation, next))).toBe('ended')
@@ -161,9 +165,9 @@ export function storeContract({ store, wait }: StoreBed): void {
   test('a handle that was ended before its session was there cannot be created any more', async () => {
     const id = newId(undefined)
     expect(await store().end(id.handle, undefined)).toBe(false)
-    expect(await store().create(id.handle, creationOf(id))).toBe(false)
+    expect(await store().create(id.handle, creationOf(id))).toBe('ended')
     expect(await store().end(id.handle, undefined)).toBe(false)
-    expect(await store().create(id.handle, creationOf(id))).toBe(false)
+    expect(await store().create(id.handle, creationOf(id))).toBe('ended')
     expect(await load(id)).toBe('absent')
     expect(await store().describe([id.handle])).toEqual([undefined])
   })
@@ -175,7 +179,7 @@ export function storeContract({ store, wait }: StoreBed): void {
     expect(await store().end(id.handle, id.digest)).toBe(true)
     expect(await load(id)).toBe('absent')
     // No mark: nothing was ended by its handle.
-    expect(await store().create(id.handle, creationOf(id))).toBe(true)
+    expect(await store().create(id.handle, creationOf(id))).toBe('created')
   })
 
   test('the idle clock ends a session, and each load restarts it', async () => {
@@ -208,7 +212,7 @@ export function storeContract({ store, wait }: StoreBed): void {
     const { id, creation } = await made({ absoluteMs: 400, idleMs: 300 })
     const { deadlineAt } = await loaded(id)
     await wait(150)
-    await store().save(id.handle, creation.owner, { set: [['a', text('2')]], removed: [], idleMs: 10 * SECOND })
+    await store().save(id.handle, creation, { set: [['a', text('2')]], removed: [], idleMs: 10 * SECOND })
     expect((await loaded(id)).deadlineAt).toBe(deadlineAt)
     const next = newId(undefined, id.handle)
     await store().rotate(id.handle, rotationOf(creation, next))
@@ -230,10 +234,72 @@ export function storeContract({ store, wait }: StoreBed): void {
   })
 
   test('a subject whose record is gone has no session: nobody is signed in by an eviction', async () => {
-    const tag = nonce()
+    const [tag, epoch] = [nonce(), nonce()]
     const id = newId(tag)
-    await store().create(id.handle, creationOf(id, { epoch: nonce() }))
-    expect(await load(id)).toBe('absent')
+    expect(await store().create(id.handle, creationOf(id, { tag, epoch }))).toBe('revoked')
+    // As if the record had been there.
+    const other = newId(tag)
+    expect(await store().create(other.handle, creationOf(other, { epoch }))).toBe('created')
+    for (const each of [id, other]) expect(await load(each)).toBe('absent')
+  })
+
+  test('after a revocation of all nothing is written for a session that was loaded before, and none is made of it', async () => {
+    const [tag, other] = [nonce(), nonce()]
+    const { id, creation, epoch } = await signedIn(tag)
+    const late = newId(tag)
+    await store().admit(tag, entryOf(late.handle))
+    const elsewhere = await store().admit(other, entryOf(id.handle))
+    await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: undefined })
+    const change = { set: [['a', text('9')]] as const, removed: [], idleMs: 10 * SECOND }
+    expect(await store().save(id.handle, creation, change)).toBe('ended')
+    // The same subject, another one that is signed in instead, and none.
+    for (const next of [
+      { tag, epoch },
+      { tag: other, epoch: elsewhere.epoch },
+      { tag: undefined, epoch: '-'.repeat(22) },
+    ]) {
+      const own = { ...next, owner: owner(), orSave: false }
+      const result = await store().rotate(id.handle, rotationOf(creation, newId(next.tag, id.handle), own))
+      // The first has gone into a record that nobody loads, where subjects are elsewhere.
+      expect(result).toMatch(isSpread ? /^(ended|moved)$/ : /^ended$/)
+    }
+    expect(await store().create(late.handle, creationOf(late, { tag, epoch }))).toBe('revoked')
+    for (const each of [id, late]) expect(await load(each)).toMatch(isSpread ? /^(absent|moved)$/ : /^absent$/)
+  })
+
+  test('a sign-in is refused where everything of that subject was revoked since its admission; the session stays', async () => {
+    const tag = nonce()
+    const { id, creation } = await made()
+    const { epoch } = await store().admit(tag, entryOf(id.handle))
+    await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: undefined })
+    const next = newId(tag, id.handle)
+    const own = { tag, epoch, owner: owner(), orSave: false }
+    expect(await store().rotate(id.handle, rotationOf(creation, next, own))).toBe('revoked')
+    expect(await load(next)).toBe('absent')
+    // It is known too late for that elsewhere, and nobody is signed in all the same.
+    const reply = await load(id)
+    expect(typeof reply === 'string' ? reply : valuesOf(reply)).toEqual(isSpread ? 'moved' : { a: '1' })
+  })
+
+  test('what a revocation spares is written as before, by requests from before its rotation, too', async () => {
+    const tag = nonce()
+    const { id, creation, epoch } = await signedIn(tag)
+    const revoke = async (spared: string) => {
+      const next = nonce()
+      await store().revokeAll(tag, { epoch: next, keepMs: 100 * SECOND, except: { handle: id.handle, epoch: spared } })
+      return next
+    }
+    const write = (name: string) =>
+      store().save(id.handle, creation, { set: [[name, text('1')]], removed: [], idleMs: 0 })
+    const second = await revoke(epoch)
+    expect(await write('b')).toBe('saved')
+    const next = newId(tag, id.handle)
+    await store().rotate(id.handle, rotationOf(creation, next, { epoch: second }))
+    await revoke(second)
+    expect(await write('c')).toBe('saved')
+    const late = rotationOf(creation, newId(tag, id.handle), { set: [['d', text('1')]] })
+    expect(await store().rotate(id.handle, late)).toBe('saved')
+    expect(valuesOf(await loaded(next))).toEqual({ a: '1', b: '1', c: '1', d: '1' })
   })
 
   test('a revocation spares one session, if that is valid then; a second one spares it again, or not', async () => {

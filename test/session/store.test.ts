@@ -47,6 +47,14 @@ describe('Redis', () => {
 
   storeContract({ store: () => store, wait: (ms) => sleep(ms) })
 
+  describe('of which subjects are on another node', () => {
+    storeContract({
+      store: () => new RedisSessionStore(spread(connection), `${prefix}-spread`),
+      wait: (ms) => sleep(ms),
+      isSpread: true,
+    })
+  })
+
   test('every key has an expiry, and no key or value has an id', async () => {
     const tag = nonce()
     const id = newId(tag)
@@ -74,3 +82,14 @@ describe('Redis', () => {
     await expect(store.load(id, 1000)).rejects.toThrow('WRONGTYPE')
   })
 })
+
+/** As if it led to a cluster. */
+function spread(connection: Connection): Connection {
+  return new Proxy(connection, {
+    get(target, name) {
+      if (name === 'topology') return 'cluster'
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}

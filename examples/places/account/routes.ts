@@ -44,6 +44,7 @@ export async function accountRoutes(app: FastifyInstance): Promise<void> {
     if (user === '' || user.length > 64 || body?.password !== PASSWORD)
       return html(reply.code(401), signInPage('That name and password do not belong together.'))
     session.data.userId = user
+    session.rotate()
     return reply.redirect('/account', 303)
   })
 

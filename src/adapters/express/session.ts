@@ -29,9 +29,9 @@ export interface ExpressSessionMethods {
   destroy(callback: Callback): void
   /** Same as `destroy()`. */
   end(): Promise<void>
-  /** Gives the session a new id with the response, for example after the user has confirmed the password. */
+  /** Gives the session a new id with the response: when a user signs in or has confirmed the password. */
   rotate(): void
-  /** Restarts the idle timeout. */
+  /** Restarts the idle timeout with the response, or with `save()`. */
   touch(): void
   /** Identifies the session in device lists; it cannot be used to sign in. */
   readonly handle: string | undefined

@@ -1,6 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { HTTPException } from 'hono/http-exception'
-import { SessionError, UsageError } from '../../errors.js'
+import { UsageError } from '../../errors.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
@@ -51,7 +50,7 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
     } catch (error) {
       // Hono takes the fields over to the error response.
       if (session !== undefined) setFields(c, session)
-      throw asHttp(error)
+      throw error
     }
   }
 }
@@ -84,10 +83,4 @@ function setFields(c: Context, session: Session): void {
     set: (name, value) => c.header(name, value),
     add: (name, value) => c.header(name, value, { append: true }),
   })
-}
-
-/** Hono's error handling uses the status of HTTPException only. */
-function asHttp(error: unknown): unknown {
-  if (!(error instanceof SessionError)) return error
-  return new HTTPException(error.statusCode, { message: error.message, cause: error })
 }

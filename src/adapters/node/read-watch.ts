@@ -1,7 +1,7 @@
 import { CLIENT_ADDRESS } from '../../http/index.js'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import type { Selector } from '../../route/selector.js'
-import type { SessionRead } from '../../session/session.js'
+import type { SessionRead } from '../../session/session-request.js'
 import type { Presented } from '../exchange.js'
 import { sessionOf } from '../sessions.js'
 import { reportPeer } from './peer-watch.js'

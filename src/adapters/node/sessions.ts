@@ -53,7 +53,11 @@ export function serveSession({ sessions, native, message, response, holder, load
   if (loaded !== undefined && 'session' in message) return proceed(sessionTaken('req.session'))
   const isSent = (): boolean => hasLeft(response)
   settle(
-    () => sessions.open({ native, cookieHeader: message.headers.cookie, peer: () => peerOf(message), holder, isSent }),
+    () => {
+      const { cookie: cookieHeader } = message.headers
+      const peer = (): Peer => peerOf(message)
+      return sessions.open({ native, cookieHeader, peer, holder, isSent, isStreaming: () => isStreaming(response) })
+    },
     (session) => {
       endWithResponse(keepSession(native, session), response, proceed)
       loaded?.()
@@ -61,6 +65,10 @@ export function serveSession({ sessions, native, message, response, holder, load
     },
     proceed,
   )
+}
+
+function isStreaming(response: ServerResponse): boolean {
+  return hasLeft(response) && !response.writableEnded
 }
 
 /** Saves a session before the head of a response is sent, after any cache behind it. */
@@ -117,7 +125,8 @@ export function openFastifySession(
 ): MaybePromise<Session> {
   const { cookie: cookieHeader } = message.headers
   const isSent = (): boolean => hasLeft(reply.raw, reply.sent)
-  const opened = sessions.open({ native, cookieHeader, peer: () => peerOf(message), isSent })
+  const peer = (): Peer => peerOf(message)
+  const opened = sessions.open({ native, cookieHeader, peer, isSent, isStreaming: () => isStreaming(reply.raw) })
   return chain(opened, (session) => keepSession(native, session))
 }
 

@@ -3,7 +3,7 @@
 -- ARGV[1] digest of the id; ARGV[2] idle clock in ms, 0: not restarted
 -- Returns nil: there is no such session; 1: its id was replaced less than a minute ago; or fields and values, then the
 -- time in microseconds
--- include: head
+-- include: head subject
 local all = redis.call('HGETALL', KEYS[1])
 local head
 for index = 1, #all, 2 do
@@ -18,14 +18,7 @@ if string.sub(head, 1, 43) ~= ARGV[1] then
   local issued = head_time(head, 1)
   return issued > head_time(head, 0) and now - issued < 60000000 and 1
 end
-if KEYS[2] then
-  local subject = redis.call('GET', KEYS[2])
-  if not subject then return false end
-  local epoch = string.sub(head, 44, 65)
-  if string.sub(subject, 1, 22) ~= epoch and string.sub(subject, 39) ~= string.sub(KEYS[1], -22) .. epoch then
-    return false
-  end
-end
+if is_revoked(KEYS[2], KEYS[1], string.sub(head, 44, 65)) then return false end
 restart(KEYS[1], head, now, tonumber(ARGV[2]))
 all[#all + 1] = now
 return all

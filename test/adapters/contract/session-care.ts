@@ -1,12 +1,20 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { type Session, type SessionOptions, UnavailableError, UsageError } from '../../../src/index.js'
+import {
+  type Redis,
+  type Session,
+  SessionError,
+  type SessionOptions,
+  UnavailableError,
+  UsageError,
+} from '../../../src/index.js'
 import { MemorySessionStore } from '../../../src/session/memory-session-store.js'
 import type { SessionStore } from '../../../src/session/session-store.js'
 import { channels, subscribe } from '../../../src/telemetry/events.js'
 import { command } from '../../session/traces.js'
 import type { Bed } from '../contract.js'
-import type { Call, Route } from '../host.js'
+import { recordingLogger } from '../../support/logger.js'
+import type { Answer, Call, Route } from '../host.js'
 import { Browser, dataOf, setCookie } from './sessions.js'
 
 /** What the declarations of sessions and careless handlers lead to, on every host that has sessions. */
@@ -20,6 +28,15 @@ export function sessionCare(bed: Bed): void {
       path: '/login',
       handler(call) {
         Object.assign(dataOf(call), { userId: call.header('x-user') ?? 'ann', account: call.header('x-account') })
+        return 'in'
+      },
+    },
+    {
+      method: 'POST',
+      path: '/login-again',
+      handler(call) {
+        dataOf(call)['userId'] = 'ann'
+        call.session.rotate()
         return 'in'
       },
     },
@@ -151,6 +168,35 @@ export function sessionCare(bed: Bed): void {
       expect([(await ann.ask('/account')).status, (await bob.ask('/account')).status]).toEqual([401, 200])
     })
 
+    test('who signs in again as the same user gets another id and time, as the docs write it; the old id opens nothing', async () => {
+      const browser = await open()
+      const { redis } = browser.app
+      const signedIn = async () => {
+        await browser.ask('/login-again', 'POST')
+        const [device, ...others] = await redis.sessions.list('ann')
+        expect(others).toEqual([])
+        return { cookie: browser.cookie ?? '', issuedAt: device?.issuedAt.getTime() ?? 0, handle: device?.handle }
+      }
+      const [first, second] = [await signedIn(), await signedIn()]
+      expect(second.cookie).not.toBe(first.cookie)
+      expect([second.issuedAt >= first.issuedAt, second.handle]).toEqual([true, first.handle])
+      const { client } = browser.app
+      expect((await client.get('/account', { cookie: first.cookie })).status).toBe(401)
+      expect((await client.get('/account', { cookie: second.cookie })).status).toBe(200)
+    })
+
+    test('the cookie that this host sends is the one that other code loads, as at a WebSocket upgrade', async () => {
+      const browser = await open()
+      await browser.ask('/login', 'POST')
+      const { sessions } = browser.app.redis
+      const session = await sessions.load(`a=b; ${browser.cookie}`)
+      expect(session.subject).toBe('ann')
+      session.rotate()
+      await session.save()
+      // What it sends goes in the place of that cookie.
+      expect(session.setCookie?.replace(/=[\w-]{87}; Max-Age=\d+/, '')).toBe(`${browser.name}; ${browser.attributes}`)
+    })
+
     test('a sign-out that the handler does not wait for is waited for, and its failure is that of the response', async () => {
       const own = new MemorySessionStore(() => performance.now())
       let isDown = false
@@ -217,6 +263,126 @@ export function sessionCare(bed: Bed): void {
         }
     })
 
+    test('a handler that is refused a save answers itself; what it does not handle, or changes afterwards, is an error', async () => {
+      const own = new MemorySessionStore(() => performance.now())
+      let isDown = false
+      let revoke = (): unknown => undefined
+      const refused = (session: Session): Promise<string> =>
+        session.save().then(
+          () => 'saved',
+          (error: unknown) => (error instanceof SessionError ? error.reason : (error as Error).name),
+        )
+      const ways: Record<string, (call: Call) => Promise<Answer>> = {
+        answers: async ({ session }) => ({ status: 202, text: await refused(session), headers: [['x-own', 'yes']] }),
+        'answers 404': async ({ session }) => ({ status: 404, text: await refused(session) }),
+        throws: async ({ session }) => {
+          await session.save()
+          return {}
+        },
+        'does not wait': async ({ session }) => {
+          void session.save()
+          return {}
+        },
+        'changes more': async (call) => {
+          await refused(call.session)
+          dataOf(call)['more'] = 1
+          return {}
+        },
+      }
+      const troubles: Record<string, (call: Call) => unknown> = {
+        ended: () => revoke(),
+        unavailable: () => (isDown = true),
+        ValueError: (call) => (dataOf(call)['lost'] = new Map()),
+        none: () => undefined,
+      }
+      const cells = Object.entries(ways).flatMap(([way, answer]) =>
+        Object.entries(troubles).map(
+          ([trouble, begin]): Route & { readonly way: string; readonly trouble: string } => ({
+            ...{ method: 'POST', path: `/${way.replaceAll(' ', '-')}/${trouble}`, way, trouble },
+            async handler(call) {
+              dataOf(call)['count'] = 1
+              await begin(call)
+              return answer(call)
+            },
+          }),
+        ),
+      )
+      const app = await start([...routes, ...cells], {
+        sessions: {
+          store: verbsOf(own, (verb) => {
+            if (isDown && verb === 'save') throw new UnavailableError('deadline', 'no answer')
+          }),
+        },
+      })
+      revoke = () => app.redis.sessions.revokeAll('ann')
+      const errors: Record<string, number> = { ended: 409, unavailable: 503, ValueError: 500, none: 200 }
+      for (const { path, way, trouble } of cells) {
+        const browser = new Browser(app)
+        await browser.ask('/login', 'POST')
+        const { status, text, headers } = await browser.ask(path, 'POST')
+        isDown = false
+        const expected: unknown[] = {
+          answers: [202, trouble === 'none' ? 'saved' : trouble, 'yes'],
+          'answers 404': [404, trouble === 'none' ? 'saved' : trouble, undefined],
+        }[way] ?? [errors[trouble]]
+        expect([path, ...[status, text, headers['x-own']].slice(0, expected.length)]).toEqual([path, ...expected])
+      }
+    })
+
+    test('a list or a revocation that Redis does not answer is a 503', async () => {
+      const own = new MemorySessionStore(() => performance.now())
+      const down = verbsOf(own, () => {
+        throw new UnavailableError('deadline', 'no answer')
+      })
+      const app: { sessions?: Redis['sessions'] } = {}
+      const calls: Record<string, () => unknown> = {
+        list: () => app.sessions?.list('ann'),
+        revoke: () => app.sessions?.revoke('ann', 'A'.repeat(22)),
+        'revoke-all': () => app.sessions?.revokeAll('ann'),
+      }
+      const asked = Object.entries(calls).map(([name, call]): Route => ({
+        ...{ method: 'GET', path: `/${name}` },
+        async handler() {
+          await call()
+          return name
+        },
+      }))
+      const { client, redis } = await start(asked, { sessions: { store: down } })
+      app.sessions = redis.sessions
+      for (const { path } of asked) expect((await client.get(path)).status).toBe(503)
+    })
+
+    test('a cached stream that reads the session after its first byte is not stored, and that is said once', async () => {
+      const logger = recordingLogger()
+      let gate = gateOf()
+      const streamed = (path: string, cache: NonNullable<Route['cache']>): Route => ({
+        ...{ method: 'GET', path, cache },
+        handler: ({ session }) => ({ stream: piecesOf(gate.opened, () => session.handle) }),
+      })
+      const cached = [streamed('/streamed', { ttl: 60 }), streamed('/streamed/shared', { ttl: 60, shared: true })]
+      const app = await start([...routes, ...cached], { sessions: {}, redis: { logger } })
+      const ann = new Browser(app)
+      await ann.ask('/login', 'POST')
+      const readAll = async (path: string, cookie: string): Promise<string> => {
+        gate = gateOf()
+        const opened = await app.client.open(path, { cookie })
+        gate.open()
+        let text = ''
+        for (let piece = await opened.next(); piece !== undefined; piece = await opened.next()) text += piece
+        return text
+      }
+      for (const { path } of cached) {
+        for (const who of [ann.cookie ?? '', ann.cookie ?? ''])
+          expect(await readAll(path, who)).toMatch(/^first [\w-]{22}$/)
+        // Nobody else gets it.
+        expect(await readAll(path, '')).toBe('first undefined')
+      }
+      await app.redis.cache.settled()
+      expect(logger.lines.filter((line) => line.includes('/streamed/shared was not stored'))).toEqual([
+        expect.stringContaining('(it read request.session)'),
+      ])
+    })
+
     test('after the response changes are saved by save(), and nothing that needs a cookie is', async () => {
       const browser = await open()
       const later = async (change: Record<string, unknown>): Promise<unknown> => {
@@ -268,4 +434,16 @@ function verbsOf(store: SessionStore, watch: (verb: string, args: readonly unkno
       }
     },
   })
+}
+
+async function* piecesOf(gate: Promise<void>, last: () => unknown): AsyncGenerator<string> {
+  yield 'first '
+  await gate
+  yield String(last())
+}
+
+function gateOf(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  return { opened, open }
 }

@@ -1,18 +1,22 @@
 /**
- * The promise of `end()`. Whether the handler has taken it is known: a failure that it did not ask for must neither end the
- * process nor be lost, so the response reports it.
+ * A promise that knows whether the handler has taken it. A failure that it did not ask for must neither end the process nor
+ * be lost, so the response reports it; one that it did ask for is the handler's to answer.
  */
-export class Ending extends Promise<void> {
+export class Taken extends Promise<void> {
   #isTaken = false
 
   static override get [Symbol.species](): PromiseConstructor {
     return Promise
   }
 
-  static of(work: Promise<void>): Ending {
-    const ending = new Ending((resolve) => resolve(work))
-    void ending.forResponse().catch(() => {})
-    return ending
+  static of(work: Promise<void>): Taken {
+    const taken = new Taken((resolve) => resolve(work))
+    void taken.forResponse().catch(() => {})
+    return taken
+  }
+
+  get isTaken(): boolean {
+    return this.#isTaken
   }
 
   // `await` calls it, because this is not Promise itself.
@@ -25,7 +29,7 @@ export class Ending extends Promise<void> {
     return super.then(done, failed)
   }
 
-  /** Resolves when the session has ended. Rejects where only the response can say that it has not. */
+  /** Resolves with the work. Rejects where only the response can say that it has failed. */
   forResponse(): Promise<void> {
     return super.then(undefined, (error: unknown) => {
       if (!this.#isTaken) throw error
