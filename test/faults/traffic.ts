@@ -203,6 +203,7 @@ export class Traffic {
 
   async #write({ app, own }: Service): Promise<void> {
     const item = pick(this.#items)
+    const wasSplit = this.split
     const began = performance.now()
     const answer = await app.inject({ method: 'PUT', url: `/${item}` })
     this.findings.writes += 1
@@ -212,6 +213,8 @@ export class Traffic {
       return
     }
     const { version, confirmed } = answer.json<{ version: number; confirmed: boolean }>()
+    // Of two primaries, one is about to lose what it has confirmed.
+    if (wasSplit || this.split) return
     raise(own, item, version)
     if (confirmed) this.#truth.confirmed(item, version)
   }
