@@ -31,6 +31,7 @@ export {
   type Lifetimes,
   OutgoingResponse,
   type RefusalReason,
+  type Refused,
   type RequestHead,
   type RequestPlan,
   type ResponseHead,

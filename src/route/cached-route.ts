@@ -1,6 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
-import { type Absent, type EntryLookup, type EntryRef, replacing, unseen } from '../cache/lookup.js'
+import { type Absent, type EntryLookup, type EntryRef, replacing } from '../cache/lookup.js'
 import type { Acquired } from '../cache/fill.js'
 import {
   buildStoredResponse,
@@ -36,18 +35,12 @@ import {
   type HitReason,
   isDueEarly,
   type MissReason,
-  type Previous,
   type RequestContext,
 } from './request.js'
 import { ReadyHits } from './ready-hits.js'
+import { Refreshes } from './refreshes.js'
 import { type Bypass, Hit, resultOf, type RouteLookup } from './route-lookup.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
-
-/** A refresh that failed is not tried again for this long. */
-const REFRESH_PAUSE_MS = 1000
-
-/** Paused keys of one route that are remembered; a forgotten one is refreshed sooner. */
-const PAUSED_MAX = 1000
 
 /** Reads of a request, each of which may find that its variant has another key. */
 const LOOKUPS_MAX = 4
@@ -82,10 +75,7 @@ export class CachedRoute<Req> implements RunRoute {
   readonly #ready: ReadyHits<Req> | undefined
   readonly #writes: WriteRoute<Req>
   readonly #groupTtlMs: number
-  /** Keys that are not refreshed at once again. Made at the first refresh: it reserves its whole length. */
-  #paused: LRUCache<string, true> | undefined
-  /** Whether a background request finds the entry by what it carries. False once one came to another key. */
-  #refreshes: boolean
+  readonly #refreshes: Refreshes<Req>
 
   constructor(scope: CacheScope, policy: RoutePolicy<Req>, options: RouteOptions) {
     const { name, logger, paths, hosts, keys, stripsHead } = options
@@ -104,7 +94,7 @@ export class CachedRoute<Req> implements RunRoute {
     const [{ variants, refusals }, { http }] = [this, policy]
     this.#writes = new WriteRoute({ scope, paths, http, put: policy, name, variants, refusals: () => refusals })
     this.#groupTtlMs = longestLifeMs(policy.http)
-    this.#refreshes = true
+    this.#refreshes = new Refreshes(this, (state, ref, absent) => this.#startRun(state, ref, absent))
     if (policy.enabled) paths.add(policy)
   }
 
@@ -144,9 +134,12 @@ export class CachedRoute<Req> implements RunRoute {
     this.scope.background.trackStore(storing)
   }
 
-  /** The entry is new: its refreshes need no pause. */
+  rerun(state: RequestState<Req>): Promise<OutgoingResponse | undefined> {
+    return this.#refreshes.rerun(state)
+  }
+
   onStored(key: string): void {
-    this.#paused?.delete(key)
+    this.#refreshes.stored(key)
     this.refusals.forget(key)
   }
 
@@ -212,7 +205,7 @@ export class CachedRoute<Req> implements RunRoute {
     const { ref } = run.state
     return chain(this.locator.locate(request, undefined), (location) => {
       if (this.variants.ref(request, location).key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
-      this.#refreshes = false
+      this.#refreshes.cannotDispatch()
       run.abandon()
       return bypass()
     })
@@ -264,21 +257,17 @@ export class CachedRoute<Req> implements RunRoute {
     if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, shown, kind, reason)
     const previous = { entry, shown, decision }
     const why = early ? 'early' : 'stale'
-    if (this.#canDispatch(state) && request.dispatch !== undefined) {
-      this.#refreshLater(state, ref, previous, why)
+    if (this.#refreshes.canDispatch(state) && request.dispatch !== undefined) {
+      this.#refreshes.later(state, ref, previous, why)
       return this.#hit(state, shown, kind, reason)
     }
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
-    return this.#refresh(state, ref, previous, why, state.budget)
+    return this.#refreshes
+      .begin(state, ref, previous, why, state.budget)
       .catch(() => undefined)
       .then((run) =>
         run === undefined ? this.#hit(state, shown, kind, reason) : { outcome: 'miss', reason, run, ref },
       )
-  }
-
-  /** Whether a request without credentials finds the entry. */
-  #canDispatch({ location }: RequestState<unknown>): boolean {
-    return this.#refreshes && location?.principal === undefined
   }
 
   #hit(state: RequestState<Req>, entry: Entry, kind: StoredResponseContext['kind'], reason: HitReason): Hit {
@@ -287,60 +276,6 @@ export class CachedRoute<Req> implements RunRoute {
     const context = kind === 'hit' ? undefined : { kind }
     const response = buildStoredResponse(entry, asked, state.http, this.scope.now(), context)
     return new Hit(reason, response, ref, entry)
-  }
-
-  /** Serves no request: the handler runs again for a copy of this one. */
-  #refreshLater(state: RequestState<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
-    if (this.#paused?.has(ref.key) === true) return
-    this.scope.background.run(async () => {
-      const run = await this.#refresh(state, ref, previous, why, undefined)
-      if (run === undefined) return
-      await this.#dispatch(state, run)
-      if (run.stored) return
-      this.#pause(ref.key)
-      this.refusals.add('refresh-failed', this.scope.now(), ref.key)
-    })
-  }
-
-  /** What answers before the route does never takes the run. */
-  async #dispatch({ request }: RequestState<unknown>, run: HandlerRun): Promise<void> {
-    try {
-      await request.dispatch?.(run)
-    } catch {
-      // The application logs its own errors.
-    } finally {
-      run.abandon()
-    }
-  }
-
-  /** A run that refreshes an entry; undefined where another one is under way, or has just failed. */
-  async #refresh(
-    first: RequestState<Req>,
-    ref: EntryRef,
-    previous: Previous,
-    why: 'stale' | 'early',
-    budget: RequestState<Req>['budget'],
-  ): Promise<HandlerRun | undefined> {
-    if (this.#paused?.has(ref.key) === true) return undefined
-    this.#pause(ref.key)
-    const run = await this.#startRun(first.again(budget, previous), ref, replacing(previous.entry))
-    if (run !== undefined) this.recorder.refreshes(why)
-    return run
-  }
-
-  #pause(key: string): void {
-    this.#paused ??= new LRUCache({ max: PAUSED_MAX, ttl: REFRESH_PAUSE_MS })
-    this.#paused.set(key, true)
-  }
-
-  /** Runs the handler again in the background, where its first answer could not be stored. */
-  async rerun(first: RequestState<Req>): Promise<OutgoingResponse | undefined> {
-    const { request, ref } = first
-    if (!this.#canDispatch(first) || request.dispatch === undefined || ref === undefined) return undefined
-    const state = first.again(undefined, undefined)
-    const run = await this.#startRun(state, ref, unseen(ref.groups))
-    if (run !== undefined) await this.#dispatch(state, run)
-    return run?.answer
   }
 
   /** A run that waits for no other; undefined where another one is under way. */

@@ -1,3 +1,4 @@
+import type { HeaderList, OutgoingResponse } from '../http/index.js'
 import type { MaybePromise } from '../maybe-promise.js'
 
 /** How long other requests wait for a body that is still being sent: longer than a handler takes that writes it at once. */
@@ -11,6 +12,15 @@ export interface CaptureTarget {
   abort(reason: 'truncated' | 'body-too-large'): void
   /** It is slow: other requests must not wait for its end. */
   releaseWaiters(): void
+}
+
+/** How the response of a handler leaves whose body comes in pieces. */
+export interface Streamed {
+  /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
+  readonly instead?: OutgoingResponse | undefined
+  readonly headers: HeaderList
+  /** Takes a copy of the body on its way out; undefined where none is needed. */
+  readonly capture: Capture | undefined
 }
 
 /** Keeps a copy of a body while it streams out. Gives up over the limit; the stream does not notice. */

@@ -14,6 +14,7 @@ import {
   headUpdate,
   isFailure,
   OutgoingResponse,
+  type Refused,
   type ResponseHead,
   type RunContext,
   type Storable,
@@ -25,7 +26,7 @@ import {
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
-import { Capture, type CaptureTarget } from './capture.js'
+import { Capture, type CaptureTarget, type Streamed } from './capture.js'
 import type { Stored } from './entry-key.js'
 import { gainedPrincipal } from './principal.js'
 import { isWanted, Result } from './result.js'
@@ -41,14 +42,6 @@ import {
   requestFields,
 } from './request.js'
 import type { WriteSession } from './write-session.js'
-
-export interface Streamed {
-  /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
-  readonly instead?: OutgoingResponse | undefined
-  readonly headers: HeaderList
-  /** Takes a copy of the body on its way out; undefined where none is needed. */
-  readonly capture: Capture | undefined
-}
 
 /** One run of a route's handler: owns the lease of its request, or its turn. Ends with exactly one of finish, stream, fail and abandon. */
 export class HandlerRun extends HandlerReport implements BackgroundRun {
@@ -126,7 +119,11 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
    */
   fail(): OutgoingResponse | undefined {
     this.abandon()
-    return this.#instead()
+    const { previous } = this.state
+    if (previous?.decision.servableOnError !== true)
+      return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
+    this.route.recorder.staleIfError()
+    return this.#storedResponse(previous.shown, 'error', false)
   }
 
   /** The client has left before the handler has answered: it may go on, and its response counts, for a while. */
@@ -147,20 +144,18 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   /** The handler has answered. The one place where a lease ends even if something throws. */
   #guarded<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     this.state.turn?.end()
+    const failed = (error: unknown): never => {
+      // Though storing may have begun; nothing happens where the lease has ended.
+      this.#settled = true
+      void this.state.lease?.release()
+      throw error
+    }
     try {
       const working = work()
-      if (!isPromise(working)) return working
-      return working.catch((error: unknown) => this.#failed(error))
+      return isPromise(working) ? working.catch(failed) : working
     } catch (error) {
-      return this.#failed(error)
+      return failed(error)
     }
-  }
-
-  /** Ends the lease though storing had begun; nothing happens where it has ended. */
-  #failed(error: unknown): never {
-    this.#settled = true
-    void this.state.lease?.release()
-    throw error
   }
 
   /** A request without a principal may have got one since: where the application authenticates behind the cache. */
@@ -181,7 +176,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, body, now)
     return chain(this.#settle(response, decision, body), (stored) => {
-      this.#answer = this.#present(response, decision, body, now, stored)
+      this.#answer = this.#missResponse(response, decision, body, now, stored)
       return this.#answer
     })
   }
@@ -192,12 +187,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const now = this.route.scope.now()
     if (this.state.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
-    const present = (stored: boolean) => this.#present(response, decision, undefined, now, stored).headers
+    const headersOf = (stored: boolean) => this.#missResponse(response, decision, undefined, now, stored).headers
     if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
-      const headers = present(true)
+      const headers = headersOf(true)
       return { headers, capture: this.#capture(response, decision, headers) }
     }
-    return chain(this.#settle(response, decision), (stored) => ({ headers: present(stored), capture: undefined }))
+    return chain(this.#settle(response, decision), (stored) => ({ headers: headersOf(stored), capture: undefined }))
   }
 
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
@@ -280,21 +275,11 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     return servableOnError || (mustRevalidate && status === 502) ? this.fail() : undefined
   }
 
-  #instead(): OutgoingResponse | undefined {
-    const { previous } = this.state
-    if (previous?.decision.servableOnError !== true)
-      return previous?.decision.mustRevalidate ? gatewayTimeout() : undefined
-    this.route.recorder.staleIfError()
-    return this.#replay(previous.shown, 'error', false)
-  }
-
   /** The answer that a stored response is to this request. */
-  #replay(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
-    const { plan, previous } = this.state
-    const { http } = this.state
-    const { scope } = this.route
+  #storedResponse(stored: StoredResponse, kind: StoredResponseContext['kind'], isStored: boolean): OutgoingResponse {
+    const { plan, previous, http } = this.state
     const context = { kind, reuse: previous?.decision, stored: isStored }
-    return buildStoredResponse(stored, plan, http, scope.now(), context)
+    return buildStoredResponse(stored, plan, http, this.route.scope.now(), context)
   }
 
   #decide(response: ResponseHead, body: Buffer | undefined, now: number): StoreDecision {
@@ -337,7 +322,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     return refused
   }
 
-  #present(
+  #missResponse(
     response: ResponseHead,
     decision: StoreDecision,
     body: Buffer | undefined,
@@ -362,7 +347,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   #notModified(response: ResponseHead, body: Buffer, now: number): MaybePromise<OutgoingResponse> {
     if (!this.requestFields.validates) {
       this.abandon()
-      return this.#present(response, { store: false, reason: 'status', forKey: false }, body, now, false)
+      return this.#missResponse(response, { store: false, reason: 'status', forKey: false }, body, now, false)
     }
     const { previous, others } = this.state
     for (const entry of previous === undefined ? others : [previous.entry]) {
@@ -377,7 +362,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const { decision, response } = found
     if (!decision.store) this.#logged(decision)
     return chain(this.#settle(notModified, decision, response.body, entry), () => {
-      this.#answer = this.#replay(response, 'revalidated', decision.store && this.stores)
+      this.#answer = this.#storedResponse(response, 'revalidated', decision.store && this.stores)
       return this.#answer
     })
   }
@@ -392,7 +377,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (ref !== undefined) await this.route.scope.evict({ paths: [ref.key] })
     const again = await this.route.rerun(this.state)
     if (again === undefined && previous?.decision.mustRevalidate === false)
-      return this.#replay(previous.shown, 'error', false)
+      return this.#storedResponse(previous.shown, 'error', false)
     return again ?? gatewayTimeout()
   }
 
@@ -417,8 +402,6 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 }
 
 const NOT_WANTED = { store: false, reason: 'store-when', forKey: false } as const
-
-type Refused = Extract<StoreDecision, { store: false }>
 
 const NO_FIELDS: ReadonlySet<string> = new Set()
 
