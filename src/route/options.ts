@@ -123,7 +123,10 @@ export interface WriteResult {
 }
 
 /** A function of the request and the result, synchronous or not. */
-export type FromResult<Req, T> = { of(request: Req, result: WriteResult): MaybePromise<T> }['of']
+export type FromResult<Req, T> = {
+  /** Called when the handler has answered. */
+  of(request: Req, result: WriteResult): MaybePromise<T>
+}['of']
 
 /** Which entries `cacheEvict` invalidates, and how. */
 export interface EvictKeyOptions<Req> extends Omit<KeyOptions<Req>, 'key'> {
