@@ -12,6 +12,7 @@ const FLOORS = [
   ['adapters/web'],
   ['adapters/node'],
   ['adapters/exchange.ts'],
+  ['adapters/reply.ts'],
   ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts', 'adapters/sessions.ts'],
   ['adapters/answers.ts', 'adapters/request-property.ts'],
   ['create-redis.ts'],

@@ -35,54 +35,29 @@ import {
 import { HTTP_OPTIONS } from '../src/http/options.js'
 import type { SessionRequirement } from '../src/session/guard.js'
 import { silentLogger } from './support/logger.js'
+import {
+  BYTES,
+  COUNT,
+  DURATION,
+  FLAG,
+  FRACTION,
+  FUNCTION,
+  NAMES,
+  OTHERS,
+  POSITIVE,
+  type Probe,
+  PROBES,
+  type Rows,
+  SECRET,
+  TEXT,
+  thrownBy,
+} from './support/probes.js'
 
 /*
  * Every option of every place where options are declared, with each of these values. What an option takes stands in its
  * row; every other value has to be refused where it is declared, by an error of ours that names option and place. An
  * option without a row does not compile.
  */
-
-const SECRET = 'hunter2-nonsense'
-
-const PROBES = {
-  text: SECRET,
-  empty: '',
-  digits: '60',
-  duration: '5m',
-  nan: Number.NaN,
-  infinity: Infinity,
-  negative: -1,
-  zero: 0,
-  fraction: 0.5,
-  one: 1,
-  true: true,
-  false: false,
-  null: null,
-  object: { nonsense: 1 },
-  list: [{}],
-  texts: ['a'],
-  none: [],
-  function: () => 1,
-  promise: Promise.resolve(1),
-  symbol: Symbol('s'),
-} as const
-
-type Probe = keyof typeof PROBES
-
-/** What an option takes. */
-type Rows<Options> = Record<keyof Required<Options>, readonly Probe[]>
-
-const DURATION: readonly Probe[] = ['duration', 'zero', 'fraction', 'one']
-const POSITIVE: readonly Probe[] = ['duration', 'fraction', 'one']
-const FRACTION: readonly Probe[] = ['zero', 'fraction', 'one']
-const COUNT: readonly Probe[] = ['one']
-const BYTES: readonly Probe[] = ['zero', 'one']
-const FLAG: readonly Probe[] = ['true', 'false']
-const TEXT: readonly Probe[] = ['text', 'digits', 'duration']
-const FUNCTION: readonly Probe[] = ['function']
-const NAMES: readonly Probe[] = ['text', 'digits', 'duration', 'texts']
-/** Only values that are no probe. */
-const OTHERS: readonly Probe[] = []
 
 const GROUP: readonly Probe[] = [...NAMES, 'none', 'function']
 
@@ -425,16 +400,6 @@ describe('used before it is set up, a route says what to write', () => {
     ])
   })
 })
-
-/** What is thrown; undefined: nothing. */
-async function thrownBy(declare: () => unknown): Promise<unknown> {
-  try {
-    await declare()
-  } catch (error) {
-    return error
-  }
-  return undefined
-}
 
 async function refusalOf({ declare, base }: Place, options: object): Promise<string> {
   const error = await thrownBy(() => declare({ ...base, ...options } as never))

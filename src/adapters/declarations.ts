@@ -1,5 +1,6 @@
 import { createRedis, OPTION_NAMES, type Redis, type RedisOptions } from '../create-redis.js'
 import { describeValue, isOptionsObject, OptionsError, unknownOptions } from '../errors.js'
+import type { Logger } from '../logger.js'
 import { prefixProblem } from '../redis/resolve-settings.js'
 import type { CachedRoute } from '../route/cached-route.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions, PrincipalOf } from '../route/options.js'
@@ -40,7 +41,11 @@ export function checkedOptions<Options extends object>(options: Options, more: r
   return options
 }
 
-export function openRedis<Req>({ redis: given, principal, ...settings }: AdapterOptions<Req>): AdapterRedis {
+/** `logger`: that of the framework, where the options have none. */
+export function openRedis<Req>(
+  { redis: given, principal, ...settings }: AdapterOptions<Req>,
+  logger?: Logger,
+): AdapterRedis {
   const problems: string[] = []
   if (principal !== undefined && typeof principal !== 'function')
     problems.push(`principal: ${describeValue(principal)} must be a function of the request`)
@@ -48,10 +53,13 @@ export function openRedis<Req>({ redis: given, principal, ...settings }: Adapter
     problems.push(
       `redis: ${describeValue(given)} must be what createRedis returns; a client is handed over as \`client\``,
     )
+  else if (given !== undefined)
+    for (const [name, value] of Object.entries(settings))
+      if (value !== undefined) problems.push(`${name}: it has no effect next to \`redis\`; give it to createRedis`)
   if (problems.length > 0) throw new OptionsError('options of redwell', problems)
   const { defaults } = given ?? settings
   if (isOptionsObject(defaults)) resolveDefaults(defaults)
-  const redis = given ?? createRedis(settings)
+  const redis = given ?? createRedis({ ...settings, logger: settings.logger ?? logger })
   const close = (): Promise<void> => (given === undefined ? redis.close() : redis.cache.settled())
   return { redis, close, [Symbol.asyncDispose]: close }
 }

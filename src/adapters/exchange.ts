@@ -7,7 +7,8 @@ import type { BackgroundRun, RequestContext } from '../route/request.js'
 import type { RouteLookup } from '../route/route-lookup.js'
 import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
-import { type FieldSnapshot, NO_FIELDS } from './fields.js'
+import { type FieldSnapshot, type FieldTarget, NO_FIELDS, unchangedFields } from './fields.js'
+import type { LateFields } from './reply.js'
 import { RequestProperty } from './request-property.js'
 
 /** What a handler run or a write needs from the request: fields to show, and reads to report. */
@@ -36,6 +37,8 @@ export type Sent = Pick<OutgoingResponse, 'status' | 'headers' | 'body'>
 export interface Ending {
   /** Fields that were set before the handler: they are sent even if another response replaces the handler's. */
   readonly ambient: FieldSnapshot
+  /** Further fields that belong to this response alone, where a framework can tell. */
+  late?: LateFields | undefined
   /** Whether it needs the body if that comes in one piece. */
   readonly needsBody: boolean
   /** The response is complete and nothing of it was sent. `ambient`: names of fields that were set before the handler and not changed by it. */
@@ -46,6 +49,12 @@ export interface Ending {
   clientLeft(): void
   /** The handler failed, or the client left in the middle of the response. */
   abandon(): void
+}
+
+/** Names of the fields of a response that are not its handler's. */
+export function ambientFields(target: Pick<FieldTarget, 'getHeader'>, { ambient, late }: Ending): ReadonlySet<string> {
+  const unchanged = unchangedFields(target, ambient)
+  return late === undefined ? unchanged : new Set([...unchanged, ...late(target)])
 }
 
 /** Background runs, by the platform's request that was made for them. */
@@ -150,6 +159,7 @@ export class RunEnding implements Ending {
   readonly run: HandlerRun
   readonly needsBody = true
   ambient = NO_FIELDS
+  late: LateFields | undefined
   readonly #request: ShownRequest
   #gaveWay = false
 
@@ -200,6 +210,7 @@ export class RunEnding implements Ending {
 /** Ends a write: its response is sent after its invalidations. */
 export class WriteEnding implements Ending {
   ambient = NO_FIELDS
+  late: LateFields | undefined
   needsBody = false
   session: WriteSession | undefined
   declared: DeclaredWrite<never> | undefined

@@ -1,4 +1,4 @@
-import { describeValue, isOptionsObject } from '../errors.js'
+import { describeValue, isOptionsObject, unknownOptions } from '../errors.js'
 import { durationMs, durationProblem } from '../duration.js'
 import { TOKEN } from './fields.js'
 import {
@@ -201,9 +201,11 @@ function cookieValues(part: unknown, problem: Problem): readonly VaryValue[] {
 /** `{ tenant: (request) => … }`, `{ device: { value: (request) => …, from: 'user-agent' } }`. */
 function functionValues(name: string, part: unknown, problem: Problem): readonly VaryValue[] {
   if (typeof part === 'function') return [functionValue(name, part as VaryFunction<never>, UNKNOWN_FIELDS)]
-  const { value, from, ...others }: Readonly<Record<string, unknown>> = typeof part === 'object' ? { ...part } : {}
-  const [unknown] = Object.keys(others)
-  if (typeof value !== 'function' || from === undefined || unknown !== undefined) {
+  const { value, from }: Readonly<Record<string, unknown>> = typeof part === 'object' ? { ...part } : {}
+  const unknown = typeof value === 'function' ? unknownOptions(part as object, ['value', 'from']) : []
+  for (const one of unknown) problem(`.${name}.${one}`)
+  if (unknown.length > 0) return []
+  if (typeof value !== 'function' || from === undefined) {
     problem(
       `.${name}: ${describeValue(part)} must be 'list', 'exact' or 'language' for a request field, a function of the request, or { value: (request) => …, from: 'field' }`,
     )

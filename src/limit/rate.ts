@@ -102,7 +102,8 @@ function fromObject(input: Partial<Record<keyof RateObject, unknown>>, problems:
   return rateOf(
     limit,
     windowMs ?? 1000,
-    burst === undefined ? limit : Number(burst),
+    // Another value is no count.
+    burst === undefined ? limit : typeof burst === 'number' ? burst : Number.NaN,
     typeof name === 'string' ? name : name === undefined ? undefined : '',
   )
 }

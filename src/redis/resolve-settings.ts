@@ -3,7 +3,8 @@ import { type Duration, durationMs, durationProblem } from '../duration.js'
 import { describeValue, SettingsError } from '../errors.js'
 import { DEFAULT_PORT, parseAddresses, type ParsedUrl, parseUrl } from './address.js'
 import { type Environment, misspelt, ownVariables, readSessionSettings } from './environment.js'
-import { type GivenSettings, givenSettings, shown } from './given-settings.js'
+import { type GivenSettings, givenSettings } from './given-settings.js'
+import { shown } from './setting-types.js'
 import {
   type Pem,
   type RedisSettings,

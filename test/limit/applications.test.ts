@@ -17,7 +17,7 @@ const MEMORY = { url: 'memory:', logger: silentLogger } as const
 async function fastify(options: RedwellFastifyOptions = {}): Promise<FastifyInstance> {
   const app = Fastify()
   onTestFinished(() => app.close())
-  await app.register(fastifyRedwell, { ...MEMORY, ...options })
+  await app.register(fastifyRedwell, { ...(options.redis === undefined && MEMORY), ...options })
   return app
 }
 

@@ -13,6 +13,8 @@ export interface Neighbour<App, Req, Res> {
   readonly names?: object
   /** Where routes are declared instead of the application. */
   readonly routes?: (app: App) => App
+  /** A module of NestJS that is imported instead, before or after that of redwell. */
+  readonly module?: object
   /** Two of one kind cannot stand in one application. */
   readonly kind?: 'session'
   /** Names of those that make no sense in one application with this one, for the reason that docs/compatibility.md gives. */

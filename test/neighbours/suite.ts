@@ -5,6 +5,7 @@ import { differences, type Neighbour, pairsOf, type Start } from './compare.js'
 import { expressNeighbours, startExpress } from './express.js'
 import { fastifyNeighbours, startFastify } from './fastify.js'
 import { honoNeighbours, startHono } from './hono.js'
+import { onExpress, onFastify, startNest } from './nest.js'
 
 /** Fewer hits mean that a neighbour keeps the cache from working. */
 const HITS_MIN = 6
@@ -33,6 +34,7 @@ function suite<App, Req, Res>(
 }
 
 const FASTIFY = fastifyNeighbours(() => server.url)
+const NEST_FASTIFY = onFastify(() => server.url)
 
 /** Rows of docs/compatibility.md, with the versions that were tried. */
 export function tried(): string {
@@ -41,9 +43,12 @@ export function tried(): string {
     ['Fastify', FASTIFY],
     ['Express 4 and 5', expressNeighbours],
     ['Hono', honoNeighbours],
+    ['NestJS on Express', onExpress],
+    ['NestJS on Fastify', NEST_FASTIFY],
   ]
   const cell = (name: string): string => {
-    if (name.startsWith('hono/')) return `\`${name}\``
+    if (name.startsWith('hono/') || /^[A-Z]/.test(name)) return `\`${name}\``
+    if (name.startsWith('an ')) return name
     const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url)
     const { version } = load(manifest.pathname) as { version: string }
     return `\`${name}\` ${version.startsWith('0.') ? version.slice(0, version.lastIndexOf('.')) : version.split('.')[0]}`
@@ -71,6 +76,18 @@ export function alone(orders: readonly ('before' | 'after')[] = ['after']): void
     honoNeighbours.map((one) => [one]),
     orders,
   )
+  suite(
+    'Nest on Express',
+    startNest('express'),
+    onExpress.map((one) => [one]),
+    orders,
+  )
+  suite(
+    'Nest on Fastify',
+    startNest('fastify'),
+    NEST_FASTIFY.map((one) => [one]),
+    orders,
+  )
 }
 
 export function together(): void {
@@ -79,6 +96,8 @@ export function together(): void {
   suite('Express 5', startExpress(5), pairsOf(expressNeighbours))
   suite('Express 4', startExpress(4), [...expressNeighbours.map((one) => [one]), ...pairsOf(expressNeighbours)])
   suite('Hono', startHono, [...pairsOf(honoNeighbours), honoNeighbours])
+  suite('Nest on Express', startNest('express'), pairsOf(onExpress))
+  suite('Nest on Fastify', startNest('fastify'), pairsOf(NEST_FASTIFY))
   const many = FASTIFY.filter(({ name }) => name !== '@fastify/secure-session' && name !== '@fastify/jwt')
   suite('Fastify', startFastify, [many, many.toReversed()])
   const all = expressNeighbours.filter(({ name }) => name !== 'passport')

@@ -150,7 +150,7 @@ describe('tests of an application', () => {
 
   test('a handle that was given stays open', async () => {
     const redis = createRedis({ url: 'memory:' })
-    const { app } = await start('express', moduleOf({}, { redis }))
+    const { app } = await start('express', { imports: [RedwellModule.forRoot({ redis })] })
     expect(app.get(Redis)).toBe(redis)
     await app.close()
     expect(redis.status).toBe('ready')

@@ -11,24 +11,28 @@ const RESOLVE = '_resolveFilename'
 
 type Resolver = Record<typeof RESOLVE, (id: string, ...rest: unknown[]) => string>
 
+/** Modules of OpenTelemetry that were asked for. */
+const asked: string[] = []
+
 /** As if OpenTelemetry were not installed. */
 function hideApi(): void {
   const resolver = Module as unknown as Resolver
   const resolve = resolver[RESOLVE].bind(resolver)
   resolver[RESOLVE] = (id, ...rest) => {
     if (!id.startsWith('@opentelemetry/')) return resolve(id, ...rest)
+    asked.push(id)
     throw Object.assign(new Error(`Cannot find module '${id}'`), { code: 'MODULE_NOT_FOUND' })
   }
 }
 
-if (fault === 'no-api') hideApi()
+const isOn = fault !== 'off'
+if (fault === 'no-api' || !isOn) hideApi()
 const uncaught: string[] = []
 process.on('uncaughtException', (error) => void uncaught.push(error.message))
 const emitted: string[] = []
 process.on('warning', ({ message }) => void emitted.push(message))
 
 const { default: redwell } = await import('../../src/adapters/fastify/index.js')
-const { otel } = await import('../../src/telemetry/otel/index.js')
 if (fault === 'raw-listener') {
   subscribe('redwell:lookup', () => {
     throw new Error('raw listener')
@@ -37,11 +41,17 @@ if (fault === 'raw-listener') {
 const warned: string[] = []
 const logger = { info: () => {}, warn: (message: string) => void warned.push(message), error: () => {} }
 const app = Fastify()
-await app.register(redwell, { url, logger, otel: true, otelRedis: true, connect: true, commandTimeout: 5 })
-otel()
+await app.register(redwell, {
+  ...{ url, logger, connect: true, commandTimeout: 5 },
+  ...(isOn && { otel: true, otelRedis: true }),
+})
+if (isOn) {
+  const { otel } = await import('../../src/telemetry/otel/index.js')
+  otel()
+}
 app.get('/a', { config: { cache: { ttl: '1m' } } }, async () => 'a')
 const statuses: number[] = []
 for (let n = 0; n < 3; n += 1) statuses.push((await app.inject('/a')).statusCode)
 await app.close()
 await new Promise((resolve) => setImmediate(resolve))
-console.log(JSON.stringify({ statuses, warned, emitted, uncaught }))
+console.log(JSON.stringify({ statuses, warned, emitted, uncaught, asked }))

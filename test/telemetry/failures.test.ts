@@ -17,6 +17,7 @@ interface Told {
   readonly warned: string[]
   readonly emitted: string[]
   readonly uncaught: string[]
+  readonly asked: string[]
 }
 
 async function alone(...args: string[]): Promise<Told> {
@@ -31,6 +32,12 @@ describe('in a process of its own', () => {
     server = await sharedRedis()
   })
   afterAll(() => server.close())
+
+  test('without the setting nothing of OpenTelemetry is loaded', async () => {
+    const { statuses, warned, asked } = await alone('off', server.url)
+    expect([statuses, warned, asked]).toEqual([[200, 200, 200], [], []])
+    expect((await alone('no-api', server.url)).asked).not.toEqual([])
+  })
 
   test('OpenTelemetry is not installed: one warning where it is asked for, and requests unharmed', async () => {
     const { statuses, warned, emitted } = await alone('no-api', server.url)

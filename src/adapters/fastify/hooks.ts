@@ -1,16 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { LATE_CACHE_CONTROL, OutgoingResponse } from '../../http/index.js'
+import { OutgoingResponse } from '../../http/index.js'
 import { asError } from '../../errors.js'
 import { chain, isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, type RunEnding, type Sent, WriteEnding } from '../exchange.js'
+import { ambientFields, type Ending, Exchange, type RunEnding, type Sent, WriteEnding } from '../exchange.js'
 import {
   changeFields,
-  type FieldSnapshot,
   type Field,
   fieldsOf,
   type FieldTarget,
@@ -18,10 +17,10 @@ import {
   mergedValue,
   setFields,
   snapshotFields,
-  unchangedFields,
 } from '../fields.js'
 import { chainHeld } from '../node/hold.js'
 import { NodeRequest, type NodeRequestOptions } from '../node/request.js'
+import { watchReply } from '../reply.js'
 import { RequestProperty } from '../request-property.js'
 
 export interface FastifyHost extends Host {
@@ -43,8 +42,6 @@ interface Pending {
   readonly hit?: Buffer | undefined
   /** The fields as the handler set them, and as they were sent. */
   changed?: { readonly before: Fields; readonly after: Fields }
-  /** What the handler set itself, where its reads are watched: hooks after it set fields for all responses. */
-  own?: { readonly setsCookies: boolean; readonly cacheControl: unknown }
 }
 
 const pending = new RequestProperty<Pending>()
@@ -112,19 +109,7 @@ function begin(reply: FastifyReply, ending: Ending, request: NodeRequest<Fastify
     if (reply.sent) endHijacked(reply, ending, request)
     else ending.clientLeft()
   })
-  if (!request.watching) return
-  const cookies = watchCookies(reply)
-  const send = reply.send.bind(reply)
-  // Hooks that run after the handler, such as that of @fastify/session, may read anything and set cookies of this response.
-  const answer = (payload: unknown): FastifyReply => {
-    request.watching = false
-    const setsCookies = cookies.end() || setsCookie(reply, payload, ending.ambient)
-    const returned = payload instanceof Response ? payload.headers.get('cache-control') : undefined
-    state.own = { setsCookies, cacheControl: returned ?? reply.getHeader('cache-control') }
-    Object.assign(reply, { send })
-    return send(payload)
-  }
-  Object.assign(reply, { send: answer })
+  ending.late = watchReply(reply, ending.ambient, () => (request.watching = false))
 }
 
 /** A hijacked reply never reaches onSend: a write takes effect with its end, and nothing is stored. */
@@ -136,38 +121,6 @@ function endHijacked({ raw }: FastifyReply, ending: Ending, { native }: NodeRequ
     () => {},
     (error) => native.log.error(error),
   )
-}
-
-/** Whether a handler that has answered with this has set a cookie. `before`: fields that were there before it ran. */
-function setsCookie(reply: FastifyReply, payload: unknown, before: FieldSnapshot): boolean {
-  if (payload instanceof Response && payload.headers.has('set-cookie')) return true
-  const now = reply.getHeader('set-cookie')
-  return now !== undefined && String(now) !== before.get('set-cookie')
-}
-
-/** Methods of @fastify/cookie, which sets the field in a hook after the handler. */
-const COOKIE_METHODS = ['setCookie', 'cookie', 'clearCookie'] as const
-
-/** Notes whether a handler uses them; `end` returns that, and gives the reply its own methods back. */
-function watchCookies(reply: FastifyReply): { end(): boolean } {
-  const methods = reply as unknown as Record<string, unknown>
-  const restored: Record<string, unknown> = {}
-  let used = false
-  for (const name of COOKIE_METHODS) {
-    const method = methods[name]
-    if (typeof method !== 'function') continue
-    restored[name] = method
-    methods[name] = (...args: unknown[]): unknown => {
-      used = true
-      return method.apply(reply, args) as unknown
-    }
-  }
-  return {
-    end() {
-      Object.assign(reply, restored)
-      return used
-    },
-  }
 }
 
 function sendHit(reply: FastifyReply, outgoing: OutgoingResponse, late: boolean): unknown {
@@ -212,7 +165,7 @@ export function endResponse(request: FastifyRequest, reply: FastifyReply, payloa
     () => {
       const body = unwrapResponse(reply, payload)
       const before = reply.getHeaders()
-      return chain(end(ending, request, reply, body, state.own), (sent) => {
+      return chain(end(ending, request, reply, body), (sent) => {
         state.changed = { before, after: reply.getHeaders() }
         return sent
       })
@@ -243,19 +196,10 @@ function unwrapResponse(reply: FastifyReply, payload: unknown): unknown {
   return payload.body
 }
 
-function end(
-  ending: Ending,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  payload: unknown,
-  own?: Pending['own'],
-): MaybePromise<unknown> {
+function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, payload: unknown): MaybePromise<unknown> {
   const target = targetOf(reply)
   const head = { status: reply.statusCode, headers: listFields(target) }
-  const unchanged = unchangedFields(target, ending.ambient)
-  const ambient = new Set(unchanged)
-  if (own?.setsCookies === false) ambient.add('set-cookie')
-  if (own !== undefined && own.cacheControl !== reply.getHeader('cache-control')) ambient.add(LATE_CACHE_CONTROL)
+  const ambient = ambientFields(target, ending)
   const apply = (sent: Pick<Sent, 'status' | 'headers'>): void => {
     if (sent.status !== head.status) reply.code(sent.status)
     changeFields(target, head.headers, sent.headers, ambient)

@@ -122,7 +122,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
   }
   const { connect = false, rateLimit, sessions, names: _, ...settings } = checkedOptions(options, OWN_OPTIONS)
   checkFlags({ connect })
-  const own = openRedis({ logger: app.log, ...settings })
+  const own = openRedis(settings, app.log)
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   const principal = settings.principal ?? (own.redis.sessions.isConfigured ? principalOfSession : undefined)
   app.decorate(names.redis, own.redis)

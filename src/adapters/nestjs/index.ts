@@ -151,7 +151,7 @@ const OWN_OPTIONS = ['connect', 'rateLimit', 'sessions']
 async function open(options: RedwellModuleOptions): Promise<Redis> {
   const { connect = false, rateLimit: _, sessions, ...settings } = checkedOptions(options, OWN_OPTIONS)
   checkFlags({ connect })
-  const own = openRedis({ logger: nestLogger(), ...settings })
+  const own = openRedis(settings, nestLogger())
   if (sessions !== undefined) own.redis.sessions.configure(sessions)
   opened.set(own.redis, own)
   await (connect ? own.redis.connect() : own.redis.attempted())

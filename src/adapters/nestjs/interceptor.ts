@@ -18,7 +18,7 @@ import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { isSafe, type OutgoingResponse } from '../../http/index.js'
 import type { PrincipalOf } from '../../route/options.js'
 import { type Host, routesOf } from '../declarations.js'
-import { type Ending, Exchange } from '../exchange.js'
+import { type Ending, Exchange, type RunEnding, type WriteEnding } from '../exchange.js'
 import {
   BODY_FIELDS,
   Field,
@@ -32,6 +32,7 @@ import {
   snapshotFields,
 } from '../fields.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
+import { watchReply } from '../reply.js'
 import { principalOfSession } from '../sessions.js'
 import { EXPRESS_PATH, type FastifyConfig, fastifyPath, routedOf } from '../node/routed.js'
 import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
@@ -160,7 +161,11 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
         failed: (error) => (begun ? failLate(response, error) : reject(asError(error))),
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
-      const ambient = (): FieldSnapshot => snapshotFields(platformResponse.getHeaders(), plan.ownFields)
+      const begin = (ending: RunEnding | WriteEnding): void => {
+        ending.ambient = snapshotFields(platformResponse.getHeaders(), plan.ownFields)
+        // Its hooks run before this sees the response; those of Express after it.
+        if (!isExpress) ending.late = watchReply(platformResponse as FastifyResponse, ending.ambient, () => {})
+      }
       if (plan.cachedRoute !== undefined) {
         const hit = (outgoing: OutgoingResponse): void => {
           if (this.#isAlone && canSend(request, outgoing))
@@ -168,8 +173,8 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
           replaceByHit(visit, platformResponse, plan, outgoing)
           answer(ANSWERED)
         }
-        serveCached(visit, plan.cachedRoute, hit, ambient)
-      } else if (plan.write !== undefined) serveWrite(visit, plan.write, ambient)
+        serveCached(visit, plan.cachedRoute, hit, begin)
+      } else if (plan.write !== undefined) serveWrite(visit, plan.write, begin)
       else answer(next.handle())
     })
   }

@@ -4,18 +4,8 @@ import { isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { type Ending, Exchange, RunEnding, type Sent } from '../exchange.js'
-import {
-  BODY_FIELDS,
-  changeFields,
-  fieldsOf,
-  type FieldSnapshot,
-  listFields,
-  replaceFields,
-  setFields,
-  snapshotFields,
-  unchangedFields,
-} from '../fields.js'
+import { ambientFields, type Ending, Exchange, RunEnding, type Sent, type WriteEnding } from '../exchange.js'
+import { BODY_FIELDS, changeFields, fieldsOf, listFields, replaceFields, setFields, snapshotFields } from '../fields.js'
 import { type Args, bytesOf, isFunction, setHead, viewOf } from './arguments.js'
 import { Hold, refuse } from './hold.js'
 import type { NodeRequest, PlatformRequest } from './request.js'
@@ -35,14 +25,14 @@ export function serveCached<Req extends PlatformRequest>(
   { request, response, proceed, failed }: Visit<Req>,
   cachedRoute: CachedRoute<Req>,
   hit: (outgoing: OutgoingResponse) => void,
-  ambient: () => FieldSnapshot = () => snapshotFields(response.getHeaders()),
+  begin: (ending: RunEnding) => void = (ending) => (ending.ambient = snapshotFields(response.getHeaders())),
 ): void {
   settle(
     () => Exchange.of(response).read(cachedRoute, request),
     (found) => {
       if (found === undefined) return proceed()
       if (!(found instanceof RunEnding)) return hit(found)
-      found.ambient = ambient()
+      begin(found)
       intercept(response, found, failed)
       proceed()
     },
@@ -54,13 +44,13 @@ export function serveCached<Req extends PlatformRequest>(
 export function serveWrite<Req extends PlatformRequest>(
   { host, request, response, proceed, failed }: Visit<Req>,
   declared: DeclaredWrite<Req>,
-  ambient: () => FieldSnapshot = () => snapshotFields(response.getHeaders()),
+  begin: (ending: WriteEnding) => void = (ending) => (ending.ambient = snapshotFields(response.getHeaders())),
 ): void {
   settle(
     () => Exchange.of(response).write(host, declared, request),
     (write) => {
       if (write !== undefined) {
-        write.ambient = ambient()
+        begin(write)
         intercept(response, write, failed)
       }
       proceed()
@@ -324,7 +314,7 @@ class Interception {
   }
 
   #ambient(): ReadonlySet<string> {
-    return 'edit' in this.#ending ? NONE : unchangedFields(this.#response, this.#ending.ambient)
+    return 'edit' in this.#ending ? NONE : ambientFields(this.#response, this.#ending)
   }
 
   #endStream(args: Args): void {

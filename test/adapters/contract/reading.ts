@@ -1,3 +1,4 @@
+import type { RedisClientType } from '@redis/client'
 import { expect, test } from 'vitest'
 import type { Bed } from '../contract.js'
 import type { Reply } from '../client.js'
@@ -22,7 +23,46 @@ function own({ lines }: Reply): (readonly [string, string])[] {
   return lines.filter(([name]) => !BY_SERVER.has(name) && name !== 'x-redis-cache' && name !== 'cache-control')
 }
 
-export function reading({ host, start }: Bed): void {
+/** What a disk, another program or another version may leave under a key. */
+const DAMAGE: Readonly<Record<string, (client: RedisClientType, key: string) => Promise<unknown>>> = {
+  'has another format': (client, key) => client.setRange(key, 0, String.fromCodePoint(9)),
+  'is cut off in its head': (client, key) => cut(client, key, 40),
+  'is cut off in its fields': (client, key) => cut(client, key, 90),
+  'has lost its last byte': (client, key) => cut(client, key, -2),
+  'is longer than it says': (client, key) => client.append(key, 'x'),
+  'is a text': (client, key) => client.set(key, 'garbage'),
+  'is empty': (client, key) => client.set(key, ''),
+  'is a list': async (client, key) => {
+    await client.del(key)
+    return client.rPush(key, 'x')
+  },
+}
+
+function cut(client: RedisClientType, key: string, last: number): Promise<unknown> {
+  const script = "return redis.call('SET', KEYS[1], string.sub(redis.call('GET', KEYS[1]), 1, ARGV[1]), 'KEEPTTL')"
+  return client.eval(script, { keys: [key], arguments: [String(last)] })
+}
+
+export function reading({ host, start, store }: Bed): void {
+  test.runIf(store === 'redis').each(Object.entries(DAMAGE))(
+    'an entry that %s is a miss, and is replaced',
+    async (_, damage) => {
+      const { client, redis } = await start(counting())
+      await client.get('/items/1')
+      await redis.cache.settled()
+      const { key = '', outcome } = await redis.cache.explain({ url: '/items/1' })
+      expect(outcome).toBe('hit')
+      await damage(redis.client as RedisClientType, key)
+      const replies = [await client.get('/items/1')]
+      await redis.cache.settled()
+      replies.push(await client.get('/items/1'))
+      expect(replies.map(({ status, cache, text }) => [status, cache, text])).toEqual([
+        [200, 'MISS', '{"id":"1","runs":2}'],
+        [200, 'HIT', '{"id":"1","runs":2}'],
+      ])
+    },
+  )
+
   test('is a MISS, then a HIT with the same status, bytes and lines in the same order', async () => {
     const { client } = await start(counting())
     const miss = await client.get('/items/1')
