@@ -60,10 +60,16 @@ test(
 )
 
 test('the same while the connections that tell of changes are killed in a loop', { timeout: TIMEOUT_MS }, async () => {
-  const { stale, waitedMs, nearHits, losses, killed } = await race(150, 3000, 100)
-  expect(stale).toBe(0)
-  expect(Math.max(0, ...waitedMs)).toBeLessThan(TRACKING_LAG_MS)
-  expect(killed).toBeGreaterThan(5)
-  expect(losses).toBeGreaterThan(5)
-  expect(nearHits).toBeGreaterThan(10)
+  const seen = { nearHits: 0, losses: 0, killed: 0 }
+  const isShown = (): boolean => seen.nearHits > 10 && seen.losses > 5 && seen.killed > 5
+  // On a busy machine a run may be too short to show anything.
+  for (let runs = 0; runs < 8 && !isShown(); runs += 1) {
+    const { stale, waitedMs, nearHits, losses, killed } = await race(150, 3000, 100)
+    expect(stale).toBe(0)
+    expect(Math.max(0, ...waitedMs)).toBeLessThan(TRACKING_LAG_MS)
+    seen.nearHits += nearHits
+    seen.losses += losses
+    seen.killed += killed
+  }
+  expect(seen).toSatisfy(isShown)
 })

@@ -634,7 +634,7 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       test('finds entries and leases by a pattern, and only those of its prefix', async () => {
         const keys = ['value:a:1', 'value:a:2', 'value:ab:1', 'value:a!2A:1']
         for (const key of keys) await store.set(key, makeEntry(), TTL_MS)
-        await one.acquire('value:a:3')
+        await one.acquire('value:a:3', { leaseMs: TTL_MS })
         const match = async (kind: MatchKind, pattern: string) => {
           const found = new Set<string>()
           let cursor = '0'
