@@ -1,6 +1,6 @@
 import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
-import { evict, type EvictTarget } from '../operate/evict.js'
+import { checkTarget, evict, type EvictTarget } from '../operate/evict.js'
 import { listLimits, resetLimit } from '../operate/limits.js'
 import { duration, oneLine, paint, print, printJson, Progress, table, time } from './output.js'
 import { confirmed, EXIT, type GlobalOptions } from './session.js'
@@ -8,8 +8,8 @@ import type { ListOptions } from './look.js'
 
 /** `redwell evict`: exit code 1 where Redis did not confirm it. */
 export async function evictTarget(redis: Redis, target: EvictTarget, options: GlobalOptions): Promise<number> {
+  checkTarget(target, (name) => (name === 'url' ? 'a URL' : `--${name}`))
   const what = nameOf(target)
-  if (what === undefined) throw new UsageError('Name what to evict: a URL, --key, --group, --namespace or --all.')
   if (!(await confirmed(options, `Evict ${what} under the prefix ${redis.settings.prefix}`))) return EXIT.no
   const result = await evict(redis, target)
   if (options.json === true) printJson(result)
@@ -21,11 +21,14 @@ export async function evictTarget(redis: Redis, target: EvictTarget, options: Gl
   return result.confirmed ? EXIT.ok : EXIT.no
 }
 
-function nameOf({ url, key, group, namespace, all }: EvictTarget): string | undefined {
+function nameOf({ url, key, group, namespace, all, host, per }: EvictTarget): string {
   if (all === true) return 'everything'
   const named = { 'the entries of': url, 'the entry': key, 'the group': group, 'the namespace': namespace }
   const parts = Object.entries(named).flatMap(([word, name]) => (name === undefined ? [] : [`${word} ${name}`]))
-  return parts.length === 0 ? undefined : parts.join(' and ')
+  const narrowed = Object.entries({ 'the host': host, 'the principal': per }).flatMap(([word, name]) =>
+    name === undefined ? [] : [` of ${word} ${name}`],
+  )
+  return parts.join(' and ') + narrowed.join('')
 }
 
 /** Keys that one step of a sweep looks at. */
@@ -96,6 +99,8 @@ export async function sessions(
   options: GlobalOptions & { revoke?: string; revokeAll?: boolean },
 ): Promise<number> {
   const { json, revoke, revokeAll = false } = options
+  if (revoke !== undefined && revokeAll)
+    throw new UsageError('--revoke-all: ends all sessions, so it cannot be combined with --revoke')
   if (revoke === undefined && !revokeAll) return listSessions(redis, subject, json)
   const what = revokeAll ? `all sessions of ${subject}` : `the session ${revoke} of ${subject}`
   if (!(await confirmed(options, `End ${what}`))) return EXIT.no

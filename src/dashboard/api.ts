@@ -86,10 +86,7 @@ const TARGETS = ['url', 'key', 'group', 'namespace', 'host', 'per', 'prefix'] as
 function targetOf(content: Readonly<Record<string, unknown>>): EvictTarget {
   const named = TARGETS.filter((name) => content[name] !== undefined)
   const texts = Object.fromEntries(named.map((name) => [name, textOf(content, name)]))
-  const all = content['all'] === true
-  if (!all && !['url', 'key', 'group', 'namespace'].some((name) => name in texts))
-    throw new UsageError('Name what to evict: url, key, group, namespace, or all.')
-  return { ...texts, all, soft: content['soft'] === true }
+  return { ...texts, all: content['all'] === true, soft: content['soft'] === true }
 }
 
 function textOf(content: Readonly<Record<string, unknown>>, name: string): string {

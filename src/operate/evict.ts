@@ -29,10 +29,36 @@ export interface EvictResult extends Evicted {
   readonly problem?: string | undefined
 }
 
-/** Evicts what a target names. Rejects with UsageError where a name is empty. */
+const NAMED = ['url', 'key', 'group', 'namespace'] as const
+
+const NARROWING = ['host', 'per', 'prefix'] as const
+
+/**
+ * Throws UsageError where nothing is named, a name is empty, or an option would be ignored: it was meant to narrow what
+ * is evicted. `write`: a name as its user writes it.
+ */
+export function checkTarget(target: EvictTarget, write: (name: keyof EvictTarget) => string): void {
+  const given = [...NAMED, ...NARROWING].filter((name) => target[name] !== undefined)
+  const empty = given.find((name) => target[name] === '')
+  if (empty !== undefined) throw new UsageError(`${write(empty)}: must not be empty`)
+  const named = NAMED.filter((name) => target[name] !== undefined)
+  if (target.all === true && given.length > 0)
+    throw new UsageError(
+      `${write('all')}: evicts everything, so it cannot be combined with ${given.map(write).join(', ')}`,
+    )
+  const narrowing = NARROWING.find((name) => target[name] !== undefined)
+  const other = named.find((name) => name !== 'url')
+  if (narrowing !== undefined && (other !== undefined || named.length === 0))
+    throw new UsageError(
+      `${write(narrowing)}: narrows the entries of a URL only; ${other === undefined ? 'name one' : `it cannot be combined with ${write(other)}`}`,
+    )
+  if (target.all !== true && named.length === 0)
+    throw new UsageError(`Name what to evict: ${[...NAMED, 'all' as const].map(write).join(', ')}.`)
+}
+
+/** Evicts what a target names. Rejects with UsageError where `checkTarget` throws. */
 export async function evict(redis: Redis, target: EvictTarget): Promise<EvictResult> {
-  const empty = (['url', 'key', 'group', 'namespace'] as const).find((name) => target[name] === '')
-  if (empty !== undefined) throw new UsageError(`${empty}: must not be empty`)
+  checkTarget(target, (name) => name)
   const groups = [
     ...(target.group === undefined ? [] : [encodeGroup(target.group)]),
     ...(target.namespace === undefined ? [] : [namespaceGroup(target.namespace)]),

@@ -98,6 +98,33 @@ test('what destroys is refused without --yes where nobody can be asked', async (
   expect((await here('evict', '--yes')).code).toBe(2)
 })
 
+test.each([
+  [['--group', 'people', '--per', 'ada'], /^--per: .*--group/],
+  [['--key', 'value:users:1', '--host', 'a.example'], /^--host: .*--key/],
+  [['/products/1', '--namespace', 'users', '--per', 'ada'], /^--per: .*--namespace/],
+  [['--group', 'none', '--all'], /^--all: .*--group/],
+  [['/none', '--host', 'a.example', '--all'], /^--all: .*a URL, --host/],
+  [['--per', 'ada', '--all'], /^--all: .*--per/],
+  [['--per', 'ada'], /^--per: .*URL/],
+  [['/products/1', '--per', ''], /^--per: must not be empty/],
+])('evict %j, of which a part would be ignored, is refused and evicts nothing', async (args, problem) => {
+  await app.inject('/products/1')
+  await app.inject('/users/1')
+  await app.redis.cache.settled()
+  expect(await here('evict', ...args, '--yes')).toEqual({ code: 2, out: '', err: expect.stringMatching(problem) })
+  for (const key of ['/products/1', 'value:users:1']) expect((await here('keys', key)).out).toContain(' fresh ')
+})
+
+test('a question about evicting a URL names what narrows it', async () => {
+  const said = await here('evict', '/products/1', '--per', 'ada', '--host', 'a.example')
+  expect(said).toMatchObject({ code: 2, err: expect.stringContaining('of the host a.example of the principal ada') })
+})
+
+test('sessions are not all ended where one is named', async () => {
+  const said = await here('sessions', 'ada', '--revoke', 'x', '--revoke-all', '--yes')
+  expect(said).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^--revoke-all: .*--revoke/) })
+})
+
 test('doctor says what is wrong and what to do, and which applications run', async () => {
   const said = await here('doctor', '--json')
   const { findings, processes, settings } = JSON.parse(said.out) as {
