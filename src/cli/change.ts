@@ -15,10 +15,26 @@ export async function evictTarget(redis: Redis, target: EvictTarget, options: Gl
   if (options.json === true) printJson(result)
   else {
     const soft = target.soft === true ? 'softly ' : ''
-    if (!result.confirmed) print(`Redis did not confirm it: ${oneLine(result.problem ?? 'no answer')}. Try again.`)
+    if (!result.confirmed)
+      print(`Redis did not confirm it: ${sentence(result.problem ?? 'no answer')} ${adviceFor(result.problem)}`)
+    else if (!result.found) print(`Nothing was stored of ${what}. List what is with: redwell keys, redwell groups`)
     else print([`Evicted ${soft}${what}.`, ...result.keys.map((key) => paint('dim', `  ${key}`))].join('\n'))
   }
-  return result.confirmed ? EXIT.ok : EXIT.no
+  return result.confirmed && (result.found || !isEntry(target)) ? EXIT.ok : EXIT.no
+}
+
+/** A key names one entry, which there is or is not; an eviction by other names holds for none as well. */
+function isEntry({ key, url, group, namespace }: EvictTarget): boolean {
+  return key !== undefined && [url, group, namespace].every((name) => name === undefined)
+}
+
+/** On one line, with one dot at its end. */
+function sentence(problem: string): string {
+  return `${oneLine(problem).replace(/\.$/, '')}.`
+}
+
+function adviceFor(problem = ''): string {
+  return problem.includes('NOPERM') ? 'See the permissions of the user: redwell doctor' : 'Try again.'
 }
 
 function nameOf({ url, key, group, namespace, all, host, per }: EvictTarget): string {

@@ -3,7 +3,7 @@ import type { Redis } from '../create-redis.js'
 import { isNegative, storedBytes } from '../data/stored-value.js'
 import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isSoftened, usefulUntil } from '../store/entry.js'
 import { clockTime } from './groups.js'
-import { groupName, type GroupName, showGroup } from './names.js'
+import { groupName, type GroupName, showGroup } from '../cache/names.js'
 import { type Page, type PageRequest, scanPage } from './pages.js'
 
 /**

@@ -2,6 +2,7 @@ import type { Evicted } from '../cache/cache-scope.js'
 import { encodeGroup, namespaceGroup, plainPathKey, PREFIX_GROUP } from '../cache/key.js'
 import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
+import { pathGroup } from '../store/keyspace.js'
 import { ask } from './live.js'
 
 /** What to evict. */
@@ -25,6 +26,8 @@ export interface EvictTarget {
 export interface EvictResult extends Evicted {
   /** Keys that were evicted; those of a URL are what its routes answer to it. */
   readonly keys: readonly string[]
+  /** Whether anything that may still be stored was named; false for a name that no entry has. */
+  readonly found: boolean
   /** Why it is not confirmed. */
   readonly problem?: string | undefined
 }
@@ -68,8 +71,21 @@ export async function evict(redis: Redis, target: EvictTarget): Promise<EvictRes
     ...(target.key === undefined ? [] : [target.key]),
     ...(target.url === undefined ? [] : await pathsOf(redis, target.url, target)),
   ]
+  const isKnown = await mayBeStored(redis, [...keys.map(pathGroup), ...groups])
   const evicted = await redis.scope.evict({ paths: keys, groups, mode: target.soft === true ? 'soft' : 'hard' })
-  return { ...evicted, keys, problem: evicted.confirmed ? undefined : redis.scope.problem }
+  const found = evicted.entries > 0 || isKnown
+  return { ...evicted, keys, found, problem: evicted.confirmed ? undefined : redis.scope.problem }
+}
+
+/** Without a stamp of one of its groups no entry is valid. Where Redis does not answer, the eviction reports it. */
+async function mayBeStored({ scope }: Redis, groups: readonly string[]): Promise<boolean> {
+  if (groups.includes(PREFIX_GROUP)) return true
+  try {
+    const { stamps } = await scope.inspect.read([], groups)
+    return stamps.some((stamp) => stamp !== undefined)
+  } catch {
+    return true
+  }
 }
 
 /** The keys under which running processes cache a URL, and the one of a route without options. */

@@ -1,6 +1,6 @@
 import { encodePart } from '../cache/key.js'
 import type { Redis } from '../create-redis.js'
-import { groupName, type GroupName } from './names.js'
+import { groupName, type GroupName } from '../cache/names.js'
 import { type Page, type PageRequest, scanPage } from './pages.js'
 
 /** A group and its invalidations. Milliseconds since the epoch. */

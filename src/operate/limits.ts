@@ -1,7 +1,7 @@
 import type { Redis } from '../create-redis.js'
 import { decodeLimitState, type LimitState } from '../limit/limit-state.js'
 import { absentIfForeign } from '../store/redis-commands.js'
-import { decodePart } from './names.js'
+import { decodePart } from '../cache/names.js'
 import { LIMIT_MAX, type Page, type PageRequest, scanNames } from './pages.js'
 
 /** What is counted for one identity. */

@@ -2,6 +2,7 @@ import type { CacheScope } from '../cache/cache-scope.js'
 import type { ExplainedEntry, ExplainRequest, Explanation } from '../cache/explanation.js'
 import type { PathRule } from '../cache/key.js'
 import type { EntryLookup } from '../cache/lookup.js'
+import { groupName } from '../cache/names.js'
 import { OptionsError, UNDEFINED_TTL, UsageError } from '../errors.js'
 import {
   evaluateReuse,
@@ -13,7 +14,6 @@ import {
 } from '../http/index.js'
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
-import { pathGroup } from '../store/keyspace.js'
 import { CachedPaths } from './cached-paths.js'
 import { isPath } from './entry-key.js'
 import { EvictedKeys } from './evicted-keys.js'
@@ -363,8 +363,11 @@ function evaluate({ scope }: CachedRoute<never>, http: HttpPolicy, plan: Request
   }
 }
 
-/** Beginning of the groups of paths, which are no names of the application. */
-const PATH_GROUPS = pathGroup('')
+/** Names that the application gave; the groups of paths and of everything are none. */
+function namesOf(groups: readonly string[]): readonly string[] {
+  const names = groups.map(groupName).filter(({ kind }) => kind === 'group' || kind === 'namespace')
+  return [...new Set(names.map(({ name }) => name))]
+}
 
 function describe(entry: Entry, softened: boolean, now: number): ExplainedEntry {
   return {
@@ -372,7 +375,7 @@ function describe(entry: Entry, softened: boolean, now: number): ExplainedEntry 
     storedAt: new Date(entry.storedAt),
     ageMs: entry.initialAgeMs + now - entry.storedAt,
     freshForMs: entry.freshUntil - now,
-    groups: entry.groups.filter((group) => group !== '' && !group.startsWith(PATH_GROUPS)),
+    groups: namesOf(entry.groups),
     bodyBytes: entry.body.length,
     softened,
   }

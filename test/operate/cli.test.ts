@@ -115,6 +115,17 @@ test.each([
   for (const key of ['/products/1', 'value:users:1']) expect((await here('keys', key)).out).toContain(' fresh ')
 })
 
+test('an eviction of what is not there says so; for a key that is exit code 1', async () => {
+  const none = await here('evict', '--key', '/none', '--yes')
+  expect(none).toMatchObject({ code: 1, out: expect.stringMatching(/^Nothing was stored of the entry \/none\./) })
+  const encoded = await here('evict', '--group', 'my!20group', '--yes')
+  expect(encoded).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^Nothing was stored of the group my!20group\./),
+  })
+  expect(JSON.parse((await here('evict', '--key', '/none', '--yes', '--json')).out)).toMatchObject({ found: false })
+})
+
 test('a question about evicting a URL names what narrows it', async () => {
   const said = await here('evict', '/products/1', '--per', 'ada', '--host', 'a.example')
   expect(said).toMatchObject({ code: 2, err: expect.stringContaining('of the host a.example of the principal ada') })
@@ -202,7 +213,7 @@ test('a user that may only read lists, and is told why nothing was evicted', asy
   const reader = (...args: string[]) => redwell(...args, '--url', url, '--prefix', prefix)
   expect((await reader('keys', '/products/1')).out).toContain('fresh')
   const said = await reader('evict', '--key', '/products/1', '--yes')
-  expect(said).toMatchObject({ code: 1, out: expect.stringContaining('NOPERM') })
+  expect(said).toMatchObject({ code: 1, out: expect.stringMatching(/NOPERM[^.]*\. See .* redwell doctor\n$/) })
   expect((await reader('stats')).err).toMatch(/^Redis refuses it: NOPERM/)
 })
 

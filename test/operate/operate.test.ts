@@ -7,12 +7,12 @@ import { encodeGroup, encodePart, namespaceGroup } from '../../src/cache/key.js'
 import { createRedis, type Redis } from '../../src/create-redis.js'
 import { decodeLimitState } from '../../src/limit/limit-state.js'
 import { listEntries, showBody, showEntry } from '../../src/operate/entries.js'
-import { evict } from '../../src/operate/evict.js'
+import { evict, type EvictTarget } from '../../src/operate/evict.js'
 import { explain } from '../../src/operate/explain.js'
 import { listGroups } from '../../src/operate/groups.js'
 import { listLimits, resetLimit } from '../../src/operate/limits.js'
 import { LiveView, reportsNow } from '../../src/operate/live.js'
-import { decodePart, groupName } from '../../src/operate/names.js'
+import { decodePart, groupName } from '../../src/cache/names.js'
 import { historyOf, totalsOf } from '../../src/operate/totals.js'
 import { HISTORY_MS } from '../../src/report/history.js'
 import { recordingLogger, silentLogger } from '../support/logger.js'
@@ -147,6 +147,34 @@ describe.each(['memory', 'redis'] as const)('over %s', (kind) => {
     expect(refused).toMatchObject({ outcome: 'miss', lastRefusal: { reason: 'unkeyed-read' } })
     expect(refused.fix).toContain('`vary`')
     expect(nobody).toMatchObject({ name: 'UsageError' })
+  })
+
+  test('groups have the same names wherever they are shown, and are evicted by them', async () => {
+    const { desk, get } = await open(kind)
+    await get('/owners')
+    const names = ['owner:3', 'my group']
+    expect((await explain(desk, { url: '/owners' })).entry?.groups).toEqual(names)
+    expect((await listEntries(desk, {})).items[0]?.groups.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(names),
+    )
+    expect((await listGroups(desk, {})).items.map(({ name }) => name).toSorted()).toEqual(names.toSorted())
+    expect(await evict(desk, { group: 'my!20group' })).toMatchObject({ found: false, confirmed: true })
+    expect(await explain(desk, { url: '/owners' })).toMatchObject({ outcome: 'hit' })
+    expect(await evict(desk, { group: 'my group' })).toMatchObject({ found: true, confirmed: true })
+    expect(await explain(desk, { url: '/owners' })).toMatchObject({ outcome: 'miss' })
+  })
+
+  test('an eviction says whether anything was stored of what it names', async () => {
+    const { desk, get } = await open(kind)
+    await get('/products/1')
+    await get('/users/1')
+    const found = async (target: EvictTarget): Promise<boolean> => (await evict(desk, target)).found
+    for (const none of [{ key: '/none' }, { group: 'none' }, { namespace: 'none' }])
+      expect([await found(none), await found({ ...none, soft: true })]).toEqual([false, false])
+    expect(await found({ group: 'none', key: '/products/1', soft: true })).toBe(true)
+    expect(await found({ url: '/products/1' })).toBe(true)
+    expect(await found({ namespace: 'users' })).toBe(true)
+    expect(await found({ all: true })).toBe(true)
   })
 
   test('evicting by URL, key, group, namespace and all', async () => {

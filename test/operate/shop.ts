@@ -7,6 +7,8 @@ export async function buildShop(options: RedwellFastifyOptions): Promise<Fastify
   await app.register(redwell, options)
   const cache = { ttl: '1m', staleWhileRevalidate: '1m', group: 'products' } as const
   app.get<{ Params: { id: string } }>('/products/:id', { config: { cache } }, async ({ params }) => ({ id: params.id }))
+  const owners = { ttl: '1m', group: ['owner:3', 'my group'] } as const
+  app.get('/owners', { config: { cache: owners } }, async () => [])
   app.get('/basket', { config: { cache: { ttl: '1m' } } }, async (request) => ({
     cookie: request.headers.cookie ?? '',
   }))

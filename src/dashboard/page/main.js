@@ -117,7 +117,9 @@ function Page() {
             say(
               result.confirmed === false
                 ? 'Redis did not confirm it; it is queued and tried again.'
-                : `${action}: done.`,
+                : result.found === false
+                  ? `${action}: nothing was stored there.`
+                  : `${action}: done.`,
             )
             done()
           },
