@@ -10,7 +10,7 @@ export interface SessionFacts {
   readonly state: 'none' | 'absent' | 'moved' | 'unavailable' | 'loaded'
   /** This request has ended a session, so its cookie goes. */
   readonly ended: boolean
-  /** A property has another value than when it was read. */
+  /** A property has another value than when it was read; where that is not known, one was set or deleted. */
   readonly changed: boolean
   /** No property is left. */
   readonly empty: boolean
@@ -47,11 +47,13 @@ export function decideOutcome(facts: SessionFacts): SessionOutcome {
     case 'loaded':
       return ofLoaded(facts)
     case 'unavailable':
-      if (facts.changed) return 'unavailable'
+      // The cookie goes, whatever Redis answers.
+      if (facts.principal === 'signed-out' && facts.success) return 'end'
+      if (isRefused(facts)) return 'unavailable'
       return facts.ended ? 'clear-cookie' : 'nothing'
     case 'moved':
       // A sign-in does not depend on what the cookie named; any other change would be lost with it.
-      if (facts.changed && !signsIn(facts)) return 'moved'
+      if (isRefused(facts) && !signsIn(facts)) return 'moved'
       return ofNew(facts)
     case 'none':
     case 'absent':
@@ -72,6 +74,11 @@ function ofNew(facts: SessionFacts): SessionOutcome {
   const { ended, changed, empty, success } = facts
   if (changed && !empty) return signsIn(facts) && !success ? 'suppress' : 'create'
   return ended ? 'clear-cookie' : 'nothing'
+}
+
+/** What is asked of a session that is not there. */
+function isRefused({ changed, rotates, success }: SessionFacts): boolean {
+  return changed || (rotates && success)
 }
 
 function signsIn({ principal }: SessionFacts): boolean {

@@ -48,18 +48,27 @@ type Values = Record<string, unknown>
 /** The data of one session, and what is stored of it: changes are found by comparing texts, property by property. */
 export class SessionPayload {
   readonly data: Values
+  /** How often a property was set or deleted, where what is stored is not known. */
+  writes = 0
+  #isUnknown: boolean
+  /** What identified the principal may be gone. */
+  #signsOut = false
   /** Who was signed in when the data was read or last saved, and whose session it was. */
   identity: string | undefined
   readonly #policy: SessionPolicy
   #sealer: SessionSealer | undefined
   #known = new Map<string, Known>()
 
-  /** `handle`: of a session that is there. `holder`: an empty object that becomes the data. Throws UnreadableError. */
+  /**
+   * `handle`: of a session that is there. `holder`: an empty object that becomes the data. `isUnknown`: there may be
+   * more than is known here, so each assignment and deletion is a change. Throws UnreadableError.
+   */
   constructor(
     policy: SessionPolicy,
     stored: readonly (readonly [name: string, bytes: Buffer])[],
     handle: string | undefined,
     holder: Values,
+    isUnknown = false,
   ) {
     this.#policy = policy
     this.#sealer = handle === undefined ? undefined : policy.sealer?.(handle)
@@ -69,6 +78,8 @@ export class SessionPayload {
     for (const [name, bytes] of stored) this.#read(name, bytes)
     if (policy.schema !== undefined) this.#validateRead(policy.schema, stored.length > 0)
     this.identity = policy.identity(this.data)
+    this.#isUnknown = isUnknown
+    if (isUnknown) this.data = this.#watched(holder)
   }
 
   /** Throws ValueError, which names properties and no values. `handle`: of the session that it will be. */
@@ -101,6 +112,9 @@ export class SessionPayload {
     for (const { name, text, value } of written)
       this.#known.set(name, { text, value: constant(value), stored: true, isInitial: false })
     for (const name of removed) this.#known.delete(name)
+    this.#isUnknown = false
+    this.writes = 0
+    this.#signsOut = false
     this.identity = this.#policy.identity(this.data)
   }
 
@@ -119,19 +133,41 @@ export class SessionPayload {
   principalChange(): SessionFacts['principal'] {
     const before = this.identity
     const after = this.#policy.identity(this.data)
-    if (before === after) return 'same'
+    if (before === after) return this.#signsOut && after === undefined ? 'signed-out' : 'same'
     if (before === undefined) return 'signed-in'
     return after === undefined ? 'signed-out' : 'switched'
   }
 
-  /** Other data in the place of what is stored. */
-  replacedBy(holder: Values): SessionPayload {
-    const next = new SessionPayload(this.#policy, [], undefined, holder)
+  /** Other data in the place of what is stored. `isUnknown`: of what may be stored, the principal included. */
+  replacedBy(holder: Values, isUnknown: boolean): SessionPayload {
+    const next = new SessionPayload(this.#policy, [], undefined, holder, isUnknown)
+    next.#signsOut = isUnknown
     next.#sealer = this.#sealer
     for (const [name, { stored }] of this.#known)
       if (stored) next.#known.set(name, { text: undefined, value: MUTABLE, stored, isInitial: false })
     next.identity = this.identity
     return next
+  }
+
+  #watched(holder: Values): Values {
+    const noticed = (name: string | symbol): true => {
+      if (!this.#isUnknown) return true
+      this.writes += 1
+      this.#signsOut ||= this.#principalNames().has(name)
+      return true
+    }
+    return new Proxy(holder, {
+      set: (target, name, value, proxy) => Reflect.set(target, name, value, proxy) && noticed(name),
+      deleteProperty: (target, name) => Reflect.deleteProperty(target, name) && noticed(name),
+    })
+  }
+
+  /** Properties that the principal is read from. */
+  #principalNames(): ReadonlySet<string | symbol> {
+    const names = new Set<string | symbol>()
+    const absent = (name: string | symbol): undefined => void names.add(name)
+    this.#policy.principal(new Proxy({}, { get: (_, name) => absent(name), has: (_, name) => absent(name) ?? false }))
+    return names
   }
 
   /** Undefined: the value is as good as absent. */

@@ -220,8 +220,8 @@ export class Session {
   /** @internal Puts an empty object in the place of the data; what is stored is replaced by it, under another id. */
   regenerate(holder: SessionData): void {
     const payload = this.#read()
-    this.#rotates = this.#state === 'loaded'
-    this.#payload = payload.replacedBy(holder as Record<string, unknown>)
+    this.#rotates = this.#state === 'loaded' || this.#isUnknown
+    this.#payload = payload.replacedBy(holder as Record<string, unknown>, this.#isUnknown)
   }
 
   /** @internal Does what the response makes of the session. `success`: a status below 400. `isSave`: the handler asks. */
@@ -276,6 +276,11 @@ export class Session {
     return this.#payload
   }
 
+  /** A session is there, or may be, whose data this request does not have. */
+  get #isUnknown(): boolean {
+    return this.#state === 'unavailable' || this.#state === 'moved'
+  }
+
   #seen(): LoadedRecord | undefined {
     this.markRead()
     return this.#record
@@ -287,7 +292,7 @@ export class Session {
     // A session that begins has another handle than the one that its cookie named, for which values may be encrypted.
     const handle = this.#record === undefined ? undefined : this.#id?.handle
     try {
-      return new SessionPayload(policy, this.#record?.properties ?? [], handle, holder())
+      return new SessionPayload(policy, this.#record?.properties ?? [], handle, holder(), this.#isUnknown)
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error
       telemetry.record('load', 'unreadable', 0)
@@ -308,14 +313,14 @@ export class Session {
 
   /** What the next commit is to save, to compare. */
   #pending(): string {
-    return JSON.stringify([this.#payload?.texts(), this.#rotates, this.#touches])
+    return JSON.stringify([this.#payload?.texts(), this.#payload?.writes, this.#rotates, this.#touches])
   }
 
   #facts(change: PayloadChange | undefined, success: boolean): SessionFacts {
     return {
       state: this.#state === 'skipped' ? 'none' : this.#state,
       ended: this.#ended,
-      changed: change !== undefined && change.set.length + change.removed.length > 0,
+      changed: change !== undefined && change.set.length + change.removed.length + (this.#payload?.writes ?? 0) > 0,
       empty: change?.empty ?? false,
       principal: this.#payload?.principalChange() ?? 'same',
       rotates: this.#rotates,
@@ -342,8 +347,12 @@ export class Session {
         const made = await this.#writer.rotate(id, record, { data: this.#read().data, isSame, change })
         return made === undefined ? this.#saved(change) : this.#became(made, change)
       }
-      case 'end':
-        return this.#endNow()
+      case 'end': {
+        const lost = this.#state === 'unavailable' && change.set.length > 0
+        await this.#endNow()
+        if (lost) throw this.#outage ?? new SessionError('unavailable')
+        return
+      }
       case 'touch':
       case 'write':
         await this.#writer.save(...this.#current(), change, this.#touches)

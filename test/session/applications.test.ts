@@ -27,6 +27,7 @@ import {
 } from '../../src/adapters/hono/index.js'
 import { createRedis } from '../../src/index.js'
 import { silentLogger } from '../support/logger.js'
+import { startRedis } from '../support/redis-server.js'
 
 const MEMORY = { url: 'memory:', logger: silentLogger } as const
 
@@ -139,6 +140,29 @@ test.each([
   expect((await browser.ask('/keep', { username: 'bob', password: 'right' })).body).toEqual({
     ...{ theme: 'dark', passport: { user: 'bob' } },
   })
+})
+
+test('Passport signs out while Redis hangs: the cookie goes, and the answer says that the session may still be there', async () => {
+  const server = await startRedis()
+  onTestFinished(() => server.close())
+  const connected = redwell({ url: server.url, commandTimeout: '300ms', logger: silentLogger })
+  onTestFinished(() => connected.close())
+  await connected.redis.connect()
+  const authenticator = new passport.Passport()
+  authenticator.serializeUser((user, done) => done(null, user.id))
+  authenticator.deserializeUser((id: string, done) => done(null, { id }))
+  const app = express()
+  app.use(connected, express.json(), sessions({ principal: (session) => session.passport?.user as string | undefined }))
+  app.use(authenticator.session())
+  app.post('/login', (req, res, next) => req.login({ id: 'ann' }, (error) => (error ? next(error) : res.json({}))))
+  app.post('/logout', (req, res, next) => req.logout((error) => (error ? next(error) : res.json({}))))
+  const browser = new Visitor(await listen(app))
+  expect((await browser.ask('/login', {})).status).toBe(200)
+  server.pause()
+  onTestFinished(() => server.resume())
+  // Who signs in keeps the cookie of before.
+  expect([(await browser.ask('/login', {})).status, browser.cookies.size]).toEqual([503, 1])
+  expect([(await browser.ask('/logout', {})).status, browser.cookies.size]).toEqual([503, 0])
 })
 
 test('`ws` has the session of its upgrade, by the cookie that plain HTTP gets; one that is revoked is refused', async () => {

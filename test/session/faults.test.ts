@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import Fastify from 'fastify'
 import redwell from '../../src/adapters/fastify/index.js'
-import { type Redis, SessionError, type SessionOptions } from '../../src/index.js'
+import { type Redis, type Session, SessionError, type SessionOptions } from '../../src/index.js'
 import { subscribe } from '../../src/telemetry/events.js'
 import { recordingLogger } from '../support/logger.js'
 import { type RedisServer, startRedis } from '../support/redis-server.js'
@@ -40,6 +40,33 @@ test.each(['hanging', 'down'] as const)(
     const out = await redis.sessions.load(cookie)
     await expect(out.end()).rejects.toMatchObject({ reason: 'unavailable' })
     expect(out.setCookie).toContain('Max-Age=0')
+    // So does removing the principal, however it is written; another property is not the principal.
+    const act = async (change: (session: Session) => unknown): Promise<unknown[]> => {
+      const own = await redis.sessions.load(cookie)
+      change(own)
+      const result = await own.save().then(
+        () => 'saved',
+        (error: SessionError) => error.reason,
+      )
+      return [result, own.setCookie?.includes('Max-Age=0') ?? false]
+    }
+    for (const remove of [
+      ({ data }: Session) => delete data.userId,
+      ({ data }: Session) => void (data.userId = undefined),
+      ({ data }: Session) => Object.assign(data, { userId: '', theme: 'dark' }),
+      (it: Session) => it.regenerate({}),
+    ])
+      expect(await act(remove)).toEqual(['unavailable', true])
+    for (const change of [
+      ({ data }: Session) => delete data.theme,
+      ({ data }: Session) => void (data.count = undefined),
+      (it: Session) => it.rotate(),
+      (it: Session) => {
+        it.regenerate({})
+        it.data.userId = 'ann'
+      },
+    ])
+      expect(await act(change)).toEqual(['unavailable', false])
     await expect(redis.sessions.revokeAll('ann')).rejects.toThrow()
     if (how === 'down') return
     server.resume()

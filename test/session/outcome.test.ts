@@ -63,10 +63,12 @@ test('the principal never changes without another id, and never with a response 
       expect(['suppress', 'nothing', 'clear-cookie', 'unavailable']).toContain(outcome)
 })
 
-test('only a loaded session is written to, rotated, touched or ended', () => {
-  const theirs: readonly SessionOutcome[] = ['write', 'rotate', 'touch', 'end']
+test('only a loaded session is written to, rotated or touched; one that is ended is there or may be', () => {
+  const theirs: readonly SessionOutcome[] = ['write', 'rotate', 'touch']
   const states = of({}).flatMap(([{ state }, outcome]) => (theirs.includes(outcome) ? [state] : []))
   expect(new Set(states)).toEqual(new Set(['loaded']))
+  const ended = of({}).flatMap(([{ state }, outcome]) => (outcome === 'end' ? [state] : []))
+  expect(new Set(ended)).toEqual(new Set(['unavailable', 'loaded']))
 })
 
 test('a session is made of something that was written, and nowhere a session is there or may be', () => {
@@ -81,12 +83,20 @@ test('with an id that has moved only a sign-in makes a session; any other change
   expect(outcomes({ state: 'moved', changed: true, empty: false, principal: 'signed-in', success: true })).toEqual([
     'create',
   ])
-  expect(outcomes({ state: 'moved', changed: false, ended: false })).toEqual(['nothing'])
+  expect(outcomes({ state: 'moved', changed: false, rotates: false, ended: false })).toEqual(['nothing'])
 })
 
-test('while Redis cannot say, every change is refused, and nothing else is', () => {
-  expect(outcomes({ state: 'unavailable', changed: true })).toEqual(['unavailable'])
-  expect(outcomes({ state: 'unavailable', changed: false, ended: false })).toEqual(['nothing'])
+test('while Redis cannot say, every change is refused, and signing out ends', () => {
+  for (const principal of ['same', 'signed-in', 'switched'] as const)
+    expect(outcomes({ state: 'unavailable', changed: true, principal })).toEqual(['unavailable'])
+  expect(outcomes({ state: 'unavailable', principal: 'signed-out', success: true })).toEqual(['end'])
+  expect(outcomes({ state: 'unavailable', principal: 'signed-out', changed: true, success: false })).toEqual([
+    'unavailable',
+  ])
+  for (const state of ['unavailable', 'moved'] as const)
+    expect(outcomes({ state, rotates: true, principal: 'same', success: true })).toEqual([state])
+  const idle = { changed: false, rotates: false, principal: 'same' } as const
+  expect(outcomes({ state: 'unavailable', ...idle, ended: false })).toEqual(['nothing'])
 })
 
 test('the cookie of a session that was ended goes, unless another session takes its place', () => {

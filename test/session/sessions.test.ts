@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { OptionsError, SessionError, UnavailableError, UsageError, ValueError } from '../../src/index.js'
+import { OptionsError, type Session, SessionError, UnavailableError, UsageError, ValueError } from '../../src/index.js'
 import { handle, Jar } from './bed.js'
 
 describe.each(['memory', 'redis'] as const)('sessions on %s', (store) => {
@@ -261,6 +261,13 @@ describe.each(['memory', 'redis'] as const)('sessions on %s', (store) => {
     await old.visit(({ data }) => expect(data).toEqual({}))
     await expect(old.visit(({ data }) => void (data.count = 2))).rejects.toThrow(SessionError)
     await expect(old.visit((session) => session.end())).rejects.toThrow(SessionError)
+    // What is not known to be there is changed no less.
+    for (const change of [
+      ({ data }: Session) => delete data.userId,
+      (session: Session) => session.rotate(),
+      (session: Session) => session.regenerate({}),
+    ])
+      await expect(old.visit(change)).rejects.toMatchObject({ reason: 'moved' })
     expect((await jar.load()).data).toEqual({ count: 1, userId: 'ann' })
     const { cookie } = old
     await old.visit(({ data }) => void (data.userId = 'bob'))

@@ -86,6 +86,18 @@ export function sessions(bed: Bed): void {
       },
       { method: 'POST' },
     ),
+    route('/forget', (call) => {
+      delete dataOf(call)['count']
+      return 'forgotten'
+    }),
+    route('/rotate', ({ session }) => {
+      session.rotate()
+      return 'rotated'
+    }),
+    route('/remove', (call) => {
+      delete dataOf(call)['userId']
+      return 'removed'
+    }),
     route('/account', () => 'account', { session: {} }),
     route('/recent', () => 'recent', { session: { issuedWithin: '1h' } }),
     route('/old', () => 'old', { session: { issuedWithin: '1ms', challenge: 'Form realm="shop"' } }),
@@ -312,10 +324,10 @@ export function sessions(bed: Bed): void {
       bed.after(() => server.close())
       const ann = await open({}, { url: server.url, commandTimeout: '300ms' })
       const { redis } = ann.app
-      const others = { bob: ann.other(), nobody: ann.other() }
+      const others = { bob: ann.other(), eve: ann.other(), nobody: ann.other() }
       await ann.ask('/login', 'POST')
       await ann.ask('/write')
-      await others.bob.ask('/login', 'POST', { 'x-user': 'bob' })
+      for (const name of ['bob', 'eve'] as const) await others[name].ask('/login', 'POST', { 'x-user': name })
       const signedIn = ann.cookie
       const strict = new Browser(
         await start(shop, {
@@ -341,6 +353,11 @@ export function sessions(bed: Bed): void {
           const written = await browser.ask('/write')
           expect([written.status, setCookie(written)]).toEqual([503, []])
         }
+        // What is not known to be there is changed no less.
+        for (const path of ['/forget', '/rotate']) {
+          const refused = await ann.ask(path)
+          expect([path, refused.status, setCookie(refused)]).toEqual([path, 503, []])
+        }
         expect((await others.nobody.ask('/login', 'POST')).status).toBe(503)
         expect(ann.cookie).toBe(signedIn)
         strict.cookie = signedIn
@@ -352,8 +369,10 @@ export function sessions(bed: Bed): void {
       server.pause()
       await inTrouble()
       // Signing out clears the cookie even then, and says that the session may still be there.
-      const signedOut = await others.bob.ask('/logout', 'POST')
-      expect([signedOut.status, setCookie(signedOut)]).toEqual([503, [expect.stringContaining('session=; Max-Age=0')]])
+      for (const signedOut of [await others.bob.ask('/logout', 'POST'), await others.eve.ask('/remove')])
+        expect([signedOut.status, setCookie(signedOut)]).toEqual([
+          ...[503, [expect.stringContaining('session=; Max-Age=0')]],
+        ])
       server.resume()
       await ready(redis)
       expect((await ann.ask('/account')).text).toBe('account')
