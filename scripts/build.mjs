@@ -2,7 +2,16 @@
 // entries share. Made beside dist and put in its place when complete, so that nobody ever imports half a build.
 // `--if-stale` does nothing where dist is newer than the sources.
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { isBuilt, root } from './prepare.mjs'
 
@@ -23,6 +32,7 @@ const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inheri
 
 if (status === 0 && (await bundle())) {
   thinMaps()
+  joinTypes()
   // A source saved while the compiler ran must still count as newer.
   utimesSync(join(fresh, 'index.js'), startedAt, startedAt)
   rmSync(dist, { recursive: true, force: true })
@@ -62,6 +72,17 @@ function entries() {
   const files = [...Object.values(exports).map(({ default: file }) => file), ...Object.values(bin)]
   const built = files.filter((file) => file?.endsWith('.js'))
   return built.map((file) => file.replace(/^(\.\/)?dist\//, 'src/').replace(/\.js$/, '.ts'))
+}
+
+/**
+ * The types of an adapter load those of the package: `declare module 'redwell'` is an error (TS2664) in a program that
+ * imports nothing else which does. In the sources such an import would be one of a floor above.
+ */
+function joinTypes() {
+  for (const name of readdirSync(join(fresh, 'adapters'))) {
+    const types = join(fresh, 'adapters', name, 'index.d.ts')
+    if (existsSync(types)) appendFileSync(types, "import type {} from '../../index.js'\n")
+  }
 }
 
 /** Keeps the source line of each position and drops its column, which is most of a map and not needed in stack traces. */

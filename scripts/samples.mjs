@@ -89,7 +89,7 @@ export async function check(all) {
   const folder = mkdtempSync(join(root, 'node_modules/.cache/redwell-samples-'))
   try {
     installPackage(folder)
-    const faults = compile(samples, folder)
+    const faults = [...compile(samples, folder), ...compileAlone(samples, folder)]
     if (faults.length > 0) return faults
     const programs = samples.flatMap((sample, index) => (sample.requests === undefined ? [] : [{ sample, index }]))
     for (const { sample, index } of programs) faults.push(...(await run(sample, join(folder, fileOf(index, 'js')))))
@@ -97,6 +97,12 @@ export async function check(all) {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Programs that add to types of a module: what other samples import must not be what makes them compile. */
+function compileAlone(samples, folder) {
+  const adding = samples.filter(({ code, requests }) => requests !== undefined && code.includes('declare module'))
+  return adding.flatMap((sample) => compile([sample], mkdtempSync(join(folder, 'alone-'))))
 }
 
 /** Compiles the samples of other packages, against what the bench installs. Returns the faults. */
