@@ -63,8 +63,8 @@ export interface RunContext {
    * request field (lower case) behind each; undefined where it may be any.
    */
   readonly unkeyedReads?: ReadonlyMap<string, string | undefined> | undefined
-  /** The request turned out to have a principal, though its entry would be shared. */
-  readonly hasPrincipal?: boolean | undefined
+  /** Somebody else was asking when the handler had answered than at the lookup: the response is not the entry's owner's. */
+  readonly hasOtherOwner?: boolean | undefined
   /**
    * Lower-case names of fields that were set before the handler ran, such as a request id: never stored. And
    * `LATE_CACHE_CONTROL`.
@@ -111,7 +111,7 @@ export function decideStore(response: ResponseHead, context: RunContext): StoreD
     requestedAt: context.requestedAt,
     body,
     unkeyedReads: context.unkeyedReads,
-    hasPrincipal: context.hasPrincipal,
+    hasOtherOwner: context.hasOtherOwner,
     ambient: context.ambient,
     routeGroups: context.routeGroups,
     random: context.random,
@@ -166,7 +166,7 @@ const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
   // A stored cookie would be sent to all clients.
   ['set-cookie', (run) => run.policy.setCookie === 'refuse' && storesOneOf(COOKIES, run)],
   ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
-  ['principal', ({ hasPrincipal }) => hasPrincipal === true],
+  ['principal', ({ hasOtherOwner }) => hasOtherOwner === true],
   ['unkeyed-read', (run) => run.policy.unkeyedReads !== 'ignore' && readsUnkeyed(run)],
   ['reflected-origin', (run) => run.policy.unkeyedReads !== 'ignore' && reflectsOrigin(run)],
   ['response-no-cache', (run) => run.directives.noCache && !(run.policy.revalidate && storesOneOf(VALIDATORS, run))],

@@ -48,7 +48,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   ],
   when: ['the `when` of the route returned false', ''],
   'request-body': ['a GET with content', 'Give the route a `key` that includes the relevant content.'],
-  'request-target': ['the target is not a path', ''],
+  'request-target': ['the target is not a path, or the request names two hosts', ''],
   'request-no-store': ['the client sent Cache-Control: no-store', "`clientDirectives: 'ignore'` prevents that."],
   precondition: ['the request has If-Match or If-Unmodified-Since', ''],
   authorization: [

@@ -20,7 +20,7 @@ import type { Entry } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { LookupTimer, Recorder } from '../telemetry/recorder.js'
 import type { CachedPaths } from './cached-paths.js'
-import { EntryLocator, isPath, type Location, Variants } from './entry-key.js'
+import { EntryLocator, type Location, Variants } from './entry-key.js'
 import { HandlerRun } from './handler-run.js'
 import { longestLifeMs, type RoutePolicy } from './policy.js'
 import type { HostWatch } from './host-watch.js'
@@ -40,6 +40,7 @@ import {
 import { ReadyHits } from './ready-hits.js'
 import { Refreshes } from './refreshes.js'
 import { type Bypass, Hit, resultOf, type RouteLookup } from './route-lookup.js'
+import { isKeyable } from './target.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** Reads of a request, each of which may find that its variant has another key. */
@@ -149,7 +150,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (!this.policy.enabled) return this.#bypass(state, 'disabled')
     if (plan.bypass === 'method' && !isSafe(request.method)) return this.#change(state)
     if (plan.bypass !== undefined) return this.#bypass(state, plan.bypass)
-    if (!isPath(request.target)) return this.#bypass(state, 'request-target')
+    if (!isKeyable(request, this.policy)) return this.#bypass(state, 'request-target')
     // RFC 9110 section 9.3.1: content of a GET has no meaning, and handlers read it all the same.
     if (this.policy.key === undefined && hasContent(request)) return this.#bypass(state, 'request-body')
     try {

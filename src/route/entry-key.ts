@@ -219,14 +219,6 @@ export function encodedNames(group: string | readonly string[] | undefined): rea
   return names.map(encodeGroup)
 }
 
-/**
- * Origin-form (RFC 9112 section 3.2.1): the only one that a route and its handler understand alike. It has no fragment, which
- * some routers take for a query.
- */
-export function isPath(target: string): boolean {
-  return target.charCodeAt(0) === 0x2f && !target.includes('#')
-}
-
 /** URIs whose learned Vary this process remembers; a forgotten one costs one more round trip. */
 const LEARNED_MAX = 10_000
 

@@ -28,7 +28,7 @@ import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import { Capture, type CaptureTarget, type Streamed } from './capture.js'
 import type { Stored } from './entry-key.js'
-import { gainedPrincipal } from './principal.js'
+import { hasOtherOwner } from './principal.js'
 import { isWanted, Result } from './result.js'
 import type { RunRoute } from './run-route.js'
 import type { Selector } from './selector.js'
@@ -58,7 +58,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   readonly #session: WriteSession | undefined
   readonly #requestedAt: number
   #ambient: ReadonlySet<string> = NO_FIELDS
-  #hasPrincipal = false
+  #hasOtherOwner = false
   /** Its lease has ended, or ends with what is being stored. */
   #settled = false
   #answer: OutgoingResponse | undefined = undefined
@@ -158,12 +158,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     }
   }
 
-  /** A request without a principal may have got one since: where the application authenticates behind the cache. */
+  /** Somebody else may be asking since the lookup. */
   #askAgain(): MaybePromise<void> {
     if (!this.stores && this.#session?.stores !== true) return
-    const { request, location, http } = this.state
-    return chain(gainedPrincipal(request, location?.principal, http.shared), (gained) => {
-      this.#hasPrincipal = gained
+    const { request, location } = this.state
+    return chain(hasOtherOwner(request, location?.principal, this.route.policy), (isOther) => {
+      this.#hasOtherOwner = isOther
     })
   }
 
@@ -310,7 +310,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
       body,
       ambient: this.#ambient,
       unkeyedReads: this.unkeyedReads,
-      hasPrincipal: this.#hasPrincipal,
+      hasOtherOwner: this.#hasOtherOwner,
       routeGroups: location?.names ?? NONE,
     }
   }

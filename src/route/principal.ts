@@ -63,18 +63,21 @@ export const WITHOUT_PRINCIPAL =
   "`per: true` needs the application's `principal`: use `redwell({ principal: (request) => … })`, or make `per` a function."
 
 /**
- * Whether a request that had no principal at its lookup has one by now, or may have: where the application authenticates
- * behind the cache, its response must not be shared. The handler has answered, so this never fails.
+ * Whether somebody else is asking by now than at the lookup, or may be: where the application authenticates behind the
+ * cache, or its handler signs in, out, or to another account, the response is not that owner's, nor everybody's. The
+ * handler has answered, so this never fails.
  */
-export function gainedPrincipal(
-  request: AskedRequest<unknown>,
+export function hasOtherOwner<Req>(
+  request: AskedRequest<Req>,
   owner: string | undefined,
-  shared: boolean,
+  { per, shared }: Pick<KeyPolicy<Req>, 'per' | 'shared'>,
 ): MaybePromise<boolean> {
-  if (owner !== undefined || shared || request.principal === undefined) return false
+  const ask = typeof per === 'function' ? () => per(request.native) : request.principal
+  if (shared || ask === undefined) return false
+  const isOther = (asked: Principal | null | undefined): boolean => principalText(asked, 'principal') !== owner
   try {
-    const asked = request.principal()
-    return isPromise(asked) ? asked.then((principal) => !isNone(principal), isUnknown) : !isNone(asked)
+    const asked = ask()
+    return isPromise(asked) ? asked.then(isOther).catch(isUnknown) : isOther(asked)
   } catch {
     return true
   }

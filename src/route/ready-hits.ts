@@ -88,7 +88,7 @@ export class ReadyHits<Req> {
 
   #isSame(request: RequestContext<Req>, { host, groups }: ReadyHit): boolean {
     const { group } = this.#policy
-    if (this.#policy.host && hostOf(request, this.#policy) !== host) return false
+    if (this.#policy.host && (hostOf(request, this.#policy) !== host || request.namesTwoHosts === true)) return false
     if (typeof group !== 'function') return true
     try {
       const named = group(request.native)

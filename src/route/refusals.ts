@@ -17,7 +17,7 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   truncated: 'its body ended early',
   'set-cookie': 'it sets a cookie (option `setCookie`)',
   principal:
-    'its request has a principal that was not known at the lookup (authenticate before the cache, or use `per`)',
+    'its request had another principal after the handler than at the lookup (authenticate before the cache; what signs in or switches accounts is not cached)',
   'unkeyed-read':
     'its handler read a cookie, a credential or the address of the client, which is not part of the key (options `per` and `vary`)',
   'reflected-origin':

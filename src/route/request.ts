@@ -47,6 +47,8 @@ export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
   readonly routed?: readonly SelectedField[] | undefined
   /** Request fields behind that, `*` where they are not known: a request for a background run carries them. */
   readonly routedBy?: readonly string[] | undefined
+  /** It names two hosts, as `:authority` and as `Host`: handlers may read either. */
+  readonly namesTwoHosts?: boolean | undefined
   /**
    * `If-None-Match`, where the request has no other field by which requests are judged; '' where it has none at all.
    * Undefined: others may be there, such as directives, a range or credentials.
@@ -64,7 +66,10 @@ export interface RequestContext<Req> extends RequestHead, AskedRequest<Req> {
 /** Why a request does not use the cache. */
 export type BypassReason =
   | HttpBypassReason
-  /** The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways. */
+  /**
+   * The request target is no path, but an absolute URI or `*`, which frameworks and handlers take in different ways, or it
+   * names another host than `Host`, where the host is part of the key.
+   */
   | 'request-target'
   /** `principal`: the route has neither `per` nor `shared`. `no-principal`: its `per` returned none. */
   | Unowned

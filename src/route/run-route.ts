@@ -2,7 +2,7 @@ import type { CacheScope } from '../cache/cache-scope.js'
 import type { OutgoingResponse } from '../http/index.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import type { Variants } from './entry-key.js'
-import type { WriteResult } from './options.js'
+import type { RoutePolicy } from './policy.js'
 import type { RefusalLog } from './refusals.js'
 import type { RequestState } from './request.js'
 import type { Selector } from './selector.js'
@@ -11,7 +11,7 @@ import type { Selector } from './selector.js'
 export interface RunRoute {
   readonly scope: CacheScope
   readonly variants: Variants
-  readonly policy: { readonly storeWhen: ((response: WriteResult) => boolean) | undefined }
+  readonly policy: Pick<RoutePolicy<never>, 'storeWhen' | 'per' | 'shared'>
   readonly refusals: RefusalLog
   readonly recorder: Recorder
   /** The functions that have selected the entry of a request. */

@@ -19,19 +19,19 @@ import {
   EntryLocator,
   evictedPath,
   hostOf,
-  isPath,
   type Location,
   type Stored,
   toDraft,
   Variants,
 } from './entry-key.js'
-import { gainedPrincipal, ownerOf } from './principal.js'
+import { hasOtherOwner, ownerOf } from './principal.js'
 import { isWanted, Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
+import { isKeyable } from './target.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'
@@ -111,7 +111,7 @@ export class WriteRoute<Req> {
       const isOwned = !('bypass' in owner)
       if (!isOwned && owner.bypass === 'principal') refusals?.(request.route ?? name).bypassesPrincipals()
       const location = await this.#locator?.locate(request, isOwned ? owner.principal : undefined)
-      return location && { location, owned: isOwned && isPath(request.target) }
+      return location && { location, owned: isOwned && isKeyable(request, put) }
     } catch (error) {
       if (!(error instanceof OptionsError)) throw error
       refusals?.(request.route ?? name).mistake(error)
@@ -179,11 +179,12 @@ export class WriteSession extends HandlerReport {
     if (!this.#open) return response.headers
     this.#open = false
     this.#ambient = ambient
-    const { request, location, http } = this.#state
+    const { request, location } = this.#state
+    const { put } = this.#rules
     if (response.status >= 400) return this.#present(response, false)
-    if (!this.stores) return this.#finish(response, undefined, body)
-    return chain(gainedPrincipal(request, location?.principal, http.shared), (gained) =>
-      this.#finish(response, gained ? undefined : this.#toStored(response, body), body),
+    if (!this.stores || put === undefined) return this.#finish(response, undefined, body)
+    return chain(hasOtherOwner(request, location?.principal, put), (isOther) =>
+      this.#finish(response, isOther ? undefined : this.#toStored(response, body), body),
     )
   }
 

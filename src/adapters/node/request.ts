@@ -74,6 +74,10 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     return this.#options.routedBy
   }
 
+  get namesTwoHosts(): boolean {
+    return namesTwoHosts(this.unwatched ?? this.native.headers)
+  }
+
   get origin(): string {
     return `${this.native.protocol}://${this.#options.host?.() ?? this.native.host}`
   }
@@ -102,6 +106,11 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
     watchSession(this.native, this.watch)
     return this.watch?.observe(run.selectors)
   }
+}
+
+/** Over HTTP/2 a client can send `Host` next to `:authority`, with another host. */
+export function namesTwoHosts({ host, ':authority': authority }: IncomingHttpHeaders): boolean {
+  return host !== undefined && authority !== undefined && host.toLowerCase() !== String(authority).toLowerCase()
 }
 
 /** Fields that affect the lookup: caching, conditions, ranges and credentials. */

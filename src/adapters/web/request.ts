@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { MaybePromise } from '../../maybe-promise.js'
-import { isPath } from '../../route/entry-key.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
+import { isPath } from '../../route/target.js'
 import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
-import { JUDGED, onlyConditionSent } from '../node/request.js'
+import { JUDGED, namesTwoHosts, onlyConditionSent } from '../node/request.js'
 import { ReadWatch, watchSession } from '../node/read-watch.js'
 import { WatchedRequest, watchOf, watchPrototype } from '../node/watch.js'
 
@@ -98,11 +98,21 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
     return end === -1 ? url : url.slice(0, end)
   }
 
+  get namesTwoHosts(): boolean {
+    if (this.#incoming !== undefined) return namesTwoHosts(this.unwatched ?? this.#incoming.headers)
+    const host = this.#fieldOf('host')
+    return host !== undefined && host.toLowerCase() !== this.#authority.toLowerCase()
+  }
+
+  get #authority(): string {
+    return this.origin.slice(this.origin.indexOf('//') + 2)
+  }
+
   header(name: string): string | undefined {
     if (this.onlyCondition === '' && JUDGED.has(name)) return undefined
     const value =
       this.#untouched === undefined ? this.#fieldOf(name) : (this.unwatched ?? this.#untouched.headers)[name]
-    if (value === undefined && name === 'host') return this.origin.slice(this.origin.indexOf('//') + 2)
+    if (value === undefined && name === 'host') return this.#authority
     return Array.isArray(value) ? value.join(', ') : value
   }
 

@@ -139,6 +139,49 @@ export function principals({ host, start }: Bed): void {
     expect((await client.get('/late', { 'x-id': '6' })).cache).not.toBe('HIT')
   })
 
+  describe.each(['per: true', 'per as a function'])('a handler that changes who asks, %s', (kind) => {
+    // The account of a device, which a handler can change.
+    const accounts = new Map<string | undefined, string | undefined>()
+    const account = (call: Call): string | undefined => accounts.get(call.header('x-device'))
+    const cache = { ttl: 60, per: kind === 'per: true' ? (true as const) : account }
+    const body = (call: Call): string => {
+      const becomes = call.header('x-becomes')
+      if (becomes !== undefined) accounts.set(call.header('x-device'), becomes === 'nobody' ? undefined : becomes)
+      return `of ${account(call) ?? 'nobody'}`
+    }
+    const routes: readonly Route[] = [
+      { method: 'GET', path: '/x', cache, handler: body },
+      { method: 'PUT', path: '/x', cachePut: cache, handler: body },
+      { method: 'GET', path: '/stream', cache, handler: (call) => ({ stream: pieces(body(call)) }) },
+    ]
+
+    test.each([
+      ['GET', '/x', 'ann', 'bob'],
+      ['GET', '/x', 'ann', 'nobody'],
+      ['PUT', '/x', 'ann', 'bob'],
+      ['PUT', '/x', 'ann', 'nobody'],
+      ['GET', '/stream', 'ann', 'bob'],
+      ['GET', '/stream', 'ann', 'nobody'],
+    ])('%s %s of %s who becomes %s leaves nothing to either', async (method, path, before, becomes) => {
+      accounts.clear()
+      for (const [device, owner] of [
+        ['changing', before],
+        ['other', before],
+        ['next', becomes === 'nobody' ? undefined : becomes],
+      ] as const)
+        accounts.set(device, owner)
+      const { client, redis } = await start(routes, { principal: account })
+      const changing = { 'x-device': 'changing', 'x-becomes': becomes }
+      expect((await client.ask(path, { method, headers: changing })).text).toBe(`of ${becomes}`)
+      await redis.cache.settled()
+      expect(await client.get(path, { 'x-device': 'other' })).toMatchObject({ cache: 'MISS', text: `of ${before}` })
+      expect((await client.get(path, { 'x-device': 'next' })).cache).not.toBe('HIT')
+      // Who stays the same has an entry.
+      await redis.cache.settled()
+      expect((await client.get(path, { 'x-device': 'other' })).cache).toBe('HIT')
+    })
+  })
+
   test('a write by a principal replaces the shared entry only where cachePut says so', async () => {
     let stock = 0
     const routes = (cachePut: Route['cachePut'] & object): Route[] => [
