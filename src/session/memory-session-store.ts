@@ -99,18 +99,15 @@ export class MemorySessionStore implements SessionStore {
     return 'saved'
   }
 
-  rotate(handle: string, rotation: Rotation): number | 'saved' | Refused {
+  rotate(handle: string, rotation: Rotation): number | Refused {
     const now = this.#now()
     const record = this.#find(handle, now)
     if (record === undefined) return 'ended'
-    const { from, digest, epoch, owner, descriptor, orSave } = rotation
-    if (record.owner !== from.owner) return 'moved'
-    const isOther = record.digest !== from.digest
-    if (isOther && !orSave) return 'moved'
+    const { from, digest, epoch, owner, descriptor } = rotation
+    if (record.owner !== from.owner || record.digest !== from.digest) return 'moved'
     if (this.#isRevoked(from.tag, handle, record.epoch, now)) return 'ended'
-    if (!isOther && this.#isRevoked(rotation.tag, handle, epoch, now)) return 'revoked'
+    if (this.#isRevoked(rotation.tag, handle, epoch, now)) return 'revoked'
     apply(record, rotation, now)
-    if (isOther) return 'saved'
     restart(record, now, rotation.idleMs)
     // Later than before even by a coarse clock: so an id that has moved is known.
     Object.assign(record, { digest, epoch, owner, descriptor, issuedAt: Math.max(now, record.issuedAt + 1) })

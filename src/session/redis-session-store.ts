@@ -74,15 +74,15 @@ export class RedisSessionStore implements SessionStore {
     return isRevoked(tag, reply.toString()) ? 'ended' : 'saved'
   }
 
-  async rotate(handle: string, rotation: Rotation, budget?: CommandBudget): Promise<number | 'saved' | Refused> {
-    const { from, tag, digest, epoch, owner, idleMs, descriptor, orSave } = rotation
-    const own = [digest, epoch + owner, String(idleMs), descriptor, orSave ? '1' : '0']
+  async rotate(handle: string, rotation: Rotation, budget?: CommandBudget): Promise<number | Refused> {
+    const { from, tag, digest, epoch, owner, idleMs, descriptor } = rotation
+    const own = [digest, epoch + owner, String(idleMs), descriptor]
+    const script = tag === undefined && from.tag !== undefined ? scripts.leave : scripts.rotate
     const args = [from.digest, from.owner, ...own, ...changeArguments(rotation)]
-    const [reply, isRevoked] = await this.#bound(scripts.rotate, handle, [from.tag, tag], args, budget)
+    const [reply, isRevoked] = await this.#bound(script, handle, [from.tag, tag], args, budget)
     if (!Buffer.isBuffer(reply)) return refusalOf(reply)
     const text = reply.toString()
     if (isRevoked(from.tag, text.slice(0, EPOCH_BYTES))) return 'ended'
-    if (text.length === EPOCH_BYTES) return 'saved'
     return isRevoked(tag, epoch) ? 'revoked' : Number(text.slice(EPOCH_BYTES))
   }
 

@@ -91,8 +91,6 @@ export interface Rotation extends Change, SubjectEpoch {
   readonly owner: string
   /** What lists show of the session, as text; empty: nothing. */
   readonly descriptor: string
-  /** Another request has rotated it for the same owner: only the change is written. */
-  readonly orSave: boolean
 }
 
 /**
@@ -149,7 +147,7 @@ export interface SessionStore {
   /** Writes a change if the session is there, is not revoked, and its owner is this one. */
   save(handle: string, from: Owned, change: Change, time?: SessionTime): MaybePromise<'saved' | Refused>
   /** Microseconds that the session has left, at most. */
-  rotate(handle: string, rotation: Rotation, time?: SessionTime): MaybePromise<number | 'saved' | Refused>
+  rotate(handle: string, rotation: Rotation, time?: SessionTime): MaybePromise<number | Refused>
   /**
    * Ends a session; where none is there yet, its creation fails for a minute. With a digest: only the session of that
    * id. Whether there was one.

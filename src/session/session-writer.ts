@@ -102,12 +102,12 @@ export class SessionWriter {
     return { id, record: { epoch, owner, ...times, now, properties: [] }, maxAge: absoluteMs / 1000 }
   }
 
-  /** Undefined: another request has given the session another id, and the change is saved under that. */
+  /** Refused where another request has given the session another id: its cookie would open nothing. */
   async rotate(
     old: SessionId,
     record: LoadedRecord,
     { data, isSame, change }: { readonly data: SessionData; readonly isSame: boolean; readonly change: PayloadChange },
-  ): Promise<Made | undefined> {
+  ): Promise<Made> {
     const { store, policy } = this.#context
     const leftUs = record.deadlineAt - record.now - this.#elapsedUs
     const { tag, epoch } = await this.#bind(old.handle, data, leftUs / 1000)
@@ -115,8 +115,7 @@ export class SessionWriter {
     const owner = isSame ? record.owner : newOwner()
     const head = { tag, digest: id.digest, epoch, owner, idleMs: policy.idleMs, descriptor: this.#descriptor() }
     const from = { digest: old.digest, owner: record.owner, tag: old.tag }
-    const result = await store.rotate(old.handle, { ...change, ...head, from, orSave: isSame }, this.deadline())
-    if (result === 'saved') return undefined
+    const result = await store.rotate(old.handle, { ...change, ...head, from }, this.deadline())
     if (typeof result === 'string') {
       if (tag !== undefined && !isSame) await this.#withdraw(tag, old.handle)
       throw new SessionError(result)

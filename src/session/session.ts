@@ -344,8 +344,7 @@ export class Session {
       case 'rotate': {
         const [id, record] = this.#current()
         const isSame = this.#read().principalChange() === 'same'
-        const made = await this.#writer.rotate(id, record, { data: this.#read().data, isSame, change })
-        return made === undefined ? this.#saved(change) : this.#became(made, change)
+        return this.#became(await this.#writer.rotate(id, record, { data: this.#read().data, isSame, change }), change)
       }
       case 'end': {
         const lost = this.#state === 'unavailable' && change.set.length > 0

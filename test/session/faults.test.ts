@@ -82,14 +82,33 @@ test('`fail` answers a request whose session cannot be read with 503', async () 
   expect((await redis.sessions.load(undefined)).data).toEqual({})
 })
 
-test('a server that is full loads and ends sessions, and refuses changes', async () => {
+test('a server that is full loads, ends and revokes sessions, and refuses changes', async () => {
   const { redis, jar } = await opened()
+  const [bob, ...eves] = [new Jar(redis), new Jar(redis), new Jar(redis)]
+  await bob.visit(({ data }) => Object.assign(data, { userId: 'bob', cart: ['a'] }))
+  for (const eve of eves) await eve.visit(({ data }) => void (data.userId = 'eve'))
   await command(redis, 'CONFIG', 'SET', 'maxmemory', '1')
   expect((await jar.load()).data).toEqual({ userId: 'ann', count: 1 })
-  await expect(jar.visit(({ data }) => void (data.count = 2))).rejects.toMatchObject({ statusCode: 503 })
+  const old = bob.cookie
+  for (const change of [
+    ({ data }: Session) => void (data.count = 2),
+    ({ data }: Session) => void (data.userId = 'bob'),
+    (session: Session) => session.rotate(),
+  ])
+    await expect(jar.visit(change)).rejects.toMatchObject({ statusCode: 503 })
   await jar.visit((session) => session.end())
+  // Who signs out keeps the cart, under another id.
+  await bob.visit(({ data }) => delete data.userId)
+  expect((await bob.load()).data).toEqual({ cart: ['a'] })
+  expect((await redis.sessions.load(old)).data).toEqual({})
+  const [mine, theirs] = eves
+  expect(await redis.sessions.revokeAll('eve', { except: await mine?.load() })).toBe(1)
+  expect([(await mine?.load())?.subject, (await theirs?.load())?.subject]).toEqual(['eve', undefined])
+  expect(await redis.sessions.revokeAll('eve')).toBe(1)
+  // Before it is there.
+  expect(await redis.sessions.storage.end('x'.repeat(22), undefined)).toBe(false)
   await command(redis, 'CONFIG', 'SET', 'maxmemory', '0')
-  expect(await redis.sessions.list('ann')).toEqual([])
+  for (const user of ['ann', 'bob', 'eve']) expect(await redis.sessions.list(user)).toEqual([])
 })
 
 test('a server that is full, and a user that may not write, are named in the error and logged once for each change', async () => {

@@ -251,6 +251,26 @@ describe.each(['memory', 'redis'] as const)('sessions on %s', (store) => {
     expect((await jar.load()).data).toEqual({ count: 1, userId: 'ann', theme: 'dark' })
   })
 
+  test('a login as the same user beside a rotation is refused: whoever has the new id would stay signed in', async () => {
+    const redis = await handle(store)
+    const jar = new Jar(redis)
+    await jar.visit(({ data }) => void (data.userId = 'ann'))
+    const thief = new Jar(redis)
+    thief.cookie = jar.cookie
+    const login = await jar.load()
+    await thief.visit((session) => session.rotate())
+    Object.assign(login.data, { userId: 'ann', theme: 'dark' })
+    login.rotate()
+    await expect(login.save()).rejects.toMatchObject({ statusCode: 409, reason: 'moved' })
+    expect([login.setCookie, (await thief.load()).data]).toEqual([undefined, { userId: 'ann' }])
+    // Once more, it begins a session of its own; those that are there are ended by revokeAll.
+    await jar.visit(async (session) => {
+      session.data.userId = 'ann'
+      await redis.sessions.revokeAll('ann', { except: session })
+    })
+    expect([(await jar.load()).subject, (await thief.load()).subject]).toEqual(['ann', undefined])
+  })
+
   test('a request with the id from before a rotation is anonymous: no cookie, no session, its change an error', async () => {
     const redis = await handle(store)
     const jar = new Jar(redis)

@@ -3,6 +3,7 @@
 -- KEYS[1] record, KEYS[2] index, as in admit
 -- ARGV[1] new epoch; ARGV[2] how long a record is kept, in ms; ARGV[3] handle to spare, or empty; ARGV[4] its epoch
 -- Returns how many sessions of the index were ended
+-- Flags: allow-oom
 -- include: head
 local now = time_now()
 local record = redis.call('GET', KEYS[1])
