@@ -73,12 +73,21 @@ export async function sharedGroups(scope: CacheScope, paths: readonly string[]):
   return unique(entries.flatMap((entry) => entry.groups.filter((group) => group !== PREFIX_GROUP)))
 }
 
-/** The union of two targets. An author who invalidates softly means the URI as well. */
+/** The union of two targets of one mode. */
 export function union(own: InvalidationTarget, named: InvalidationTarget): InvalidationTarget {
   return {
     paths: unique([...(own.paths ?? []), ...(named.paths ?? [])]),
     groups: unique([...(own.groups ?? []), ...(named.groups ?? [])]),
-    mode: named.mode ?? own.mode,
+    mode: own.mode ?? named.mode,
+  }
+}
+
+/** What is in the first target and not in the second. */
+export function without(target: InvalidationTarget, other: InvalidationTarget): InvalidationTarget {
+  return {
+    paths: target.paths?.filter((path) => other.paths?.includes(path) !== true),
+    groups: target.groups?.filter((group) => other.groups?.includes(group) !== true),
+    mode: target.mode,
   }
 }
 

@@ -13,7 +13,7 @@ import {
 import { OptionsError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
-import { type CachedPaths, isEmpty, sharedGroups, union } from './cached-paths.js'
+import { type CachedPaths, isEmpty, sharedGroups, union, without } from './cached-paths.js'
 import {
   encodedNames,
   EntryLocator,
@@ -199,34 +199,55 @@ export class WriteSession extends HandlerReport {
   }
 
   /** Invalidates what a successful response changes, and stores what it stands for. Whether that was stored. */
-  settle(response: ResponseHead, stored: Stored | undefined, named: InvalidationTarget = {}): MaybePromise<boolean> {
+  settle(
+    response: ResponseHead,
+    stored: Stored | undefined,
+    own: InvalidationTarget = {},
+    named: InvalidationTarget = {},
+  ): MaybePromise<boolean> {
     this.#open = false
     const { paths, http } = this.#rules
-    const target = union(paths.target(this.#state.request, response, http) ?? {}, named)
-    return stored === undefined && isEmpty(target) ? false : this.#settle(target, stored)
+    const automatic = union(paths.target(this.#state.request, response, http) ?? {}, own)
+    const isNothing = stored === undefined && isEmpty(automatic) && isEmpty(named)
+    return isNothing ? false : this.#settle(automatic, named, stored)
   }
 
-  async #settle(target: InvalidationTarget, stored: Stored | undefined): Promise<boolean> {
+  /** What the options name softly becomes stale; all else that the write changes ends, as clients see their own writes. */
+  async #settle(
+    automatic: InvalidationTarget,
+    named: InvalidationTarget,
+    stored: Stored | undefined,
+  ): Promise<boolean> {
     const { scope, http, put, variants } = this.#rules
     const { request, location, ref, write } = this.#state
-    const groups = http.invalidateSharedGroups ? await sharedGroups(scope, target.paths ?? NONE) : NONE
-    const all = groups.length === 0 ? target : union(target, { groups })
+    const changed = [...(automatic.paths ?? NONE), ...(named.paths ?? NONE)]
+    const groups = http.invalidateSharedGroups ? await sharedGroups(scope, changed) : NONE
+    const own = groups.length === 0 ? automatic : union(automatic, { groups })
+    const isSoft = named.mode === 'soft'
+    const hard = isSoft ? without(own, named) : union(own, named)
     const fits =
       stored !== undefined &&
       location !== undefined &&
       ref?.key === variants?.ref(request, location, stored.decision.varyNames).key
     if (!fits || ref === undefined || write === undefined) {
-      const evicted = stored === undefined ? all : union(all, this.#own)
-      await this.#recorder.evict('evict', evicted, (named) => scope.evict(named))
+      const all = stored === undefined ? hard : union(hard, isSoft ? without(this.#own, named) : this.#own)
+      await Promise.all([this.#evict(all), isSoft && this.#evict(named)])
       return false
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
     scope.groupNames.stored(draft.entry.groups)
     // Its own path is what it stores.
-    const others = { ...all, paths: [...(all.paths ?? NONE), ...this.#uri].filter((path) => path !== location.path) }
+    const isOther = (path: string): boolean => path !== location.path
+    const others = { ...hard, paths: [...(hard.paths ?? NONE), ...this.#uri].filter(isOther) }
+    const joined = isSoft ? { ...named, paths: named.paths?.filter(isOther) } : others
     const what = { key: ref.key, ...draft }
-    const committed = await this.#recorder.put(others, what, () => scope.commit(write, draft, others))
+    if (isSoft) await this.#evict(others)
+    const committed = await this.#recorder.put(joined, what, () => scope.commit(write, draft, joined))
     return committed.published === 'stored'
+  }
+
+  #evict(target: InvalidationTarget): Promise<unknown> {
+    return this.#recorder.evict('evict', target, (evicted) => this.#rules.scope.evict(evicted))
   }
 
   /** The entry that the response would have become, and those that it says something else of. */
@@ -253,10 +274,10 @@ export class WriteSession extends HandlerReport {
       named = await naming
     } catch (error) {
       this.#refusals?.evictsAll()
-      await this.settle(response, undefined, { groups: [PREFIX_GROUP], mode: this.#rules.evict?.mode })
+      await this.settle(response, undefined, own, { groups: [PREFIX_GROUP], mode: this.#rules.evict?.mode })
       throw error
     }
-    return this.settle(response, stored, union(named, own))
+    return this.settle(response, stored, own, named)
   }
 
   async #named(policy: EvictPolicy<never>, result: WriteResult): Promise<InvalidationTarget> {

@@ -390,7 +390,7 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       expect(await get('/b')).toMatchObject({ body: 'item', cache: 'MISS' })
     })
 
-    test('`cacheEvict` in soft mode means its own URI softly, too', async () => {
+    test('`cacheEvict` in soft mode ends its own URI all the same, unless it names that', async () => {
       const app = await start()
       const get = app.get({ ttl: 60, staleIfError: 60, group: 'g' }, item)
       await get('/a')
@@ -398,6 +398,9 @@ describe.each(['memory', 'redis'])('on %s', (where) => {
       const failing = app.get({ ttl: 60, staleIfError: 60, group: 'g' }, () => {
         throw new Error('origin is down')
       })
+      await expect(failing('/a')).rejects.toThrow('origin is down')
+      await get('/a')
+      await app.evict({ key: 'path', mode: 'soft' }, () => ({ status: 204 }))('/a')
       expect(await failing('/a')).toMatchObject({ body: 'item', cache: 'HIT' })
     })
   })

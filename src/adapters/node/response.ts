@@ -121,6 +121,8 @@ class Interception {
   #hold: Hold | undefined
   #capture: Capture | undefined
   #isClosed = false
+  /** Bytes that wait. */
+  #held = 0
   #waiting: (() => unknown)[] = []
 
   constructor(response: ServerResponse, ending: Ending | HeadEnding, failed: (error: unknown) => void) {
@@ -167,7 +169,7 @@ class Interception {
   }
 
   #write(args: Args): boolean {
-    if (!this.#passes('write', args)) return false
+    if (!this.#passes('write', args)) return this.#state === 'deciding' && this.#hasRoom(args)
     const stored = this.#capture?.write(bytesOf(args))
     if (isPromise(stored)) return this.#holdBack(args, stored)
     const isDrained = this.#call('write', args) === true
@@ -175,14 +177,23 @@ class Interception {
     return isDrained
   }
 
+  /**
+   * Whether more may be written while the decision is pending. A writer that is told to wait needs a `drain`, which others,
+   * such as compression, may expect from a stream of their own: that emits one if it is given more than it takes at once.
+   */
+  #hasRoom(args: Args): boolean {
+    this.#held += bytesOf(args).length
+    return this.#held < HELD_BYTES
+  }
+
   /** The last bytes of a body leave when it is stored. */
-  #holdBack(args: Args, stored: Promise<unknown>): false {
+  #holdBack(args: Args, stored: Promise<unknown>): true {
     const pass = (): void => this.#pass()
     this.#capture = undefined
     this.#state = 'deciding'
     this.#waiting.push(() => this.#own.write(...args))
     stored.then(pass, pass)
-    return false
+    return true
   }
 
   #end(args: Args): ServerResponse {
@@ -362,6 +373,9 @@ class Interception {
 }
 
 const NONE: ReadonlySet<string> = new Set()
+
+/** Several times what a stream of Node buffers before it asks its writer to wait. */
+const HELD_BYTES = 65_536
 
 function headOf(response: ServerResponse): ResponseHead {
   return { status: response.statusCode, headers: listFields(response) }

@@ -51,7 +51,7 @@ function products(): Route[] {
   ]
 }
 
-export function writing({ store, start, after }: Bed): void {
+export function writing({ host, store, start, after }: Bed): void {
   test('a write-through is what the next GET is answered with', async () => {
     const { client, redis } = await start(products())
     await client.get('/products/1')
@@ -279,6 +279,44 @@ export function writing({ store, start, after }: Bed): void {
     await client.get('/x')
     await expect.poll(async () => (await client.get('/x')).text).toBe('run 2')
   })
+
+  const soft = { group: 'g', mode: 'soft' } as const
+  test.each([
+    ['in the group', { cacheEvict: soft }, 'g', 'MISS'],
+    ['outside of it', { cacheEvict: soft }, 'other', 'MISS'],
+    ['named itself', { cacheEvict: { key: 'path', mode: 'soft' } }, 'g', 'HIT'],
+    ['written through', { cacheEvict: soft, cachePut: { ttl: 60, group: 'g' } }, 'g', 'HIT'],
+    ['not written through', { cacheEvict: soft, cachePut: { ttl: 60, storeWhen: () => false } }, 'g', 'MISS'],
+  ] as const)(
+    'a soft eviction makes others stale; the own path, %s, is as after any write',
+    async (_, options, group, own) => {
+      let value = 'old'
+      const stale = { ttl: 60, staleWhileRevalidate: 60 }
+      const { client } = await start([
+        { method: 'GET', path: '/x', cache: { ...stale, group }, handler: () => value },
+        { method: 'GET', path: '/list', cache: { ...stale, group: 'g' }, handler: () => `list ${value}` },
+        {
+          method: 'PUT',
+          path: '/x',
+          ...options,
+          handler() {
+            value = 'new'
+            return value
+          },
+        },
+      ])
+      await client.get('/x')
+      await client.get('/list')
+      await client.ask('/x', { method: 'PUT' })
+      const isNamed = 'key' in options.cacheEvict
+      expect(await client.get('/x')).toMatchObject({
+        cache: own,
+        text: isNamed && host.traits.refreshes ? 'old' : 'new',
+      })
+      const list = isNamed || host.traits.refreshes ? 'list old' : 'list new'
+      expect((await client.get('/list')).text).toBe(list)
+    },
+  )
 
   test('a write may evict more groups than an entry can have', async () => {
     const { client } = await start([
