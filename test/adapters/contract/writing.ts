@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { startRedis } from '../../support/redis-server.js'
 import type { Bed } from '../contract.js'
@@ -279,6 +280,30 @@ export function writing({ host, store, start, after }: Bed): void {
     await client.get('/x')
     await expect.poll(async () => (await client.get('/x')).text).toBe('run 2')
   })
+
+  test.each([100, 5000, 100_000])(
+    'a streamed answer of %i bytes behind compression ends after the invalidation',
+    async (size) => {
+      async function* pieces(): AsyncGenerator<string> {
+        yield 'x'.repeat(size)
+      }
+      const { client } = await start(
+        [
+          { method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => 'x' },
+          {
+            method: 'PUT',
+            path: '/x',
+            cacheEvict: { group: 'g' },
+            handler: () => ({ headers: [['content-type', 'text/plain']], stream: pieces() }),
+          },
+        ],
+        { compression: 'outside' },
+      )
+      const { status, bytes } = await client.ask('/x', { method: 'PUT', headers: { 'accept-encoding': 'gzip' } })
+      const text = bytes[0] === 0x1f ? gunzipSync(bytes).toString() : bytes.toString()
+      expect([status, text.length]).toEqual([200, size])
+    },
+  )
 
   const soft = { group: 'g', mode: 'soft' } as const
   test.each([
