@@ -256,6 +256,27 @@ describe('handlers that write with the means of node:http', () => {
       'application/json; charset=utf-8',
     ])
   })
+
+  test.each<[string, (req: Request, res: Response) => void]>([
+    [
+      'throws',
+      () => {
+        throw new Error('in the middle')
+      },
+    ],
+    ['destroys the socket', (req) => void req.socket.destroy()],
+    ['destroys the response', (_req, res) => void res.destroy()],
+  ])('a write that has sent a piece and then %s is cut off', async (_, fail) => {
+    const { client } = await start((app) => {
+      app.put('/x', cacheEvict({ group: 'g' }), (req, res) => {
+        res.write('piece')
+        fail(req, res)
+      })
+      // Silent: Express would write to the console.
+      app.use((_error: Error, req: Request, _res: Response, _next: NextFunction) => void req.socket.destroy())
+    })
+    await expect(client.ask('/x', { method: 'PUT' })).rejects.toThrow(/aborted|hang up|ECONNRESET/)
+  })
 })
 
 describe('errors', () => {

@@ -72,7 +72,7 @@ export class Hold {
     const shown = this.#shown()
     this.#before = Object.keys(shown).map((name) => [name, Object.getOwnPropertyDescriptor(response, name)])
     Object.defineProperties(response, shown)
-    this.#releaseSocket = keepSocket(response)
+    this.#releaseSocket = keepSocket(response, () => this.ended)
   }
 
   /** The response is itself again, with the status of its answer. */
@@ -115,9 +115,10 @@ export function refuse(response: ServerResponse, verb: string): never {
 
 /**
  * Express destroys the socket where it finds an error after the answer. Node has the answer on its way by then, so here
- * that waits until it is. A socket that fails is not kept. Returns what ends this.
+ * that waits until it is: the whole of one that has ended, and otherwise what was written. A socket that fails is not
+ * kept. Returns what ends this.
  */
-function keepSocket(response: ServerResponse): () => void {
+function keepSocket(response: ServerResponse, isEnded: () => boolean): () => void {
   const { socket } = response
   // Injected requests may have none.
   if (!socket || response.req.httpVersionMajor >= 2) return () => {}
@@ -126,7 +127,6 @@ function keepSocket(response: ServerResponse): () => void {
   let isWanted = false
   const later = (error?: Error): Socket => {
     if (!isKept || error !== undefined || response.destroyed) return destroy.call(socket, error)
-    if (!isWanted) response.once('finish', () => socket.destroy())
     isWanted = true
     return socket
   }
@@ -134,5 +134,8 @@ function keepSocket(response: ServerResponse): () => void {
   return () => {
     isKept = false
     if (socket.destroy === later) socket.destroy = destroy
+    if (!isWanted) return
+    if (isEnded()) response.once('finish', () => socket.destroy())
+    else setImmediate(() => socket.destroy())
   }
 }
