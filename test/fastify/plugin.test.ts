@@ -288,6 +288,31 @@ test.each([
   await expect.poll(get).toBe(then)
 })
 
+test.each(['host', 'x-tenant'])('a URL that `rewriteUrl` makes by %s is part of the key', async (field) => {
+  const app = Fastify({ rewriteUrl: ({ url, headers }) => `/${String(headers[field])}${url}` })
+  onTestFinished(() => app.close())
+  await app.register(redwell, { url: 'memory:' })
+  const versions = new Map<string, number>()
+  const read = (tenant: string) => `${tenant} ${versions.get(tenant) ?? 0}`
+  const params = (request: { params: unknown }) => (request.params as { tenant: string }).tenant
+  app.get('/:tenant/account', { config: { cache: { ttl: 60 } } }, async (request) => read(params(request)))
+  app.put('/:tenant/account', { config: { cachePut: { ttl: 60 } } }, async (request) => {
+    versions.set(params(request), 1)
+    return read(params(request))
+  })
+  const ask = async (tenant: string, method: 'GET' | 'PUT' = 'GET') => {
+    const { body, headers } = await app.inject({ method, url: '/account', headers: { [field]: tenant } })
+    return `${body} ${String(headers['x-redis-cache'])}`
+  }
+  expect([await ask('acme'), await ask('evil'), await ask('acme')]).toEqual([
+    'acme 0 MISS',
+    'evil 0 MISS',
+    'acme 0 HIT',
+  ])
+  await ask('evil', 'PUT')
+  expect([await ask('evil'), await ask('acme')]).toEqual(['evil 1 HIT', 'acme 0 MISS'])
+})
+
 /** An application whose session plugin sets a cookie on every response. */
 async function withSessions(): Promise<FastifyInstance> {
   const load = createRequire(import.meta.url)

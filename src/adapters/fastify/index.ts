@@ -25,8 +25,8 @@ import type { Sessions } from '../../session/sessions.js'
 import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { principalOfSession } from '../sessions.js'
-import type { NodeRequestOptions } from '../node/request.js'
-import { fastifyPath } from '../node/routed.js'
+import type { SelectedField } from '../../http/index.js'
+import { fastifyPath, rewrittenOf } from '../node/routed.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
 import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
@@ -166,13 +166,16 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   const { cache, cachePut, cacheEvict } = route.config ?? {}
   const methods = methodsOf(route)
   const name = routeName(route)
-  const routed = constraintsOf(route)
-  const requests = { ...host.requests, ...routed, route: name }
+  const constraints = constraintsOf(route)
+  const routed = (request: FastifyRequest, authority: string): readonly SelectedField[] => {
+    const rewritten = rewrittenOf(request)
+    return constraints === undefined ? rewritten : [...constraints.fields(authority), ...rewritten]
+  }
+  const routedBy = constraints?.names
+  const requests = { ...host.requests, routed, routedBy, route: name }
   const declared = <Options>(word: string, options: Options) => ({ where: `config.${word} of ${name}`, options })
   if (cache !== undefined) {
-    const { routedBy } = routed
-    const constrained = routed.routed && ((authority: string) => routed.routed?.({} as FastifyRequest, authority) ?? [])
-    const traits = { ...host.traits, routedBy, routed: constrained }
+    const traits = { ...host.traits, routedBy, routed: constraints?.fields }
     const cachedRoute = host.routes.cache(name, declared('cache', cache), traits)
     if (!methods.every((method) => isCacheable(method, cachedRoute)))
       throw misplaced('cache', `config.cache of ${name}`)
@@ -195,15 +198,14 @@ function attach(route: RouteOptions, host: FastifyHost): void {
 /** The constraints that the router uses in addition to the path. Different hosts that match an expression are different values. */
 function constraintsOf({
   constraints = {},
-}: RouteOptions): Pick<NodeRequestOptions<FastifyRequest>, 'routed' | 'routedBy'> {
+}: RouteOptions): { fields(host: string): readonly SelectedField[]; readonly names: readonly string[] } | undefined {
   const fields = Object.entries(constraints as Readonly<Record<string, unknown>>)
-  if (fields.length === 0) return {}
+  if (fields.length === 0) return undefined
   const by: Readonly<Record<string, string>> = { version: 'accept-version', host: 'host' }
   return {
-    routed: (_, host) =>
-      fields.map(([name, value]) => [`:${name}`, name === 'host' ? host.toLowerCase() : String(value)]),
+    fields: (host) => fields.map(([name, value]) => [`:${name}`, name === 'host' ? host.toLowerCase() : String(value)]),
     // A strategy of the application's own may decide by anything.
-    routedBy: fields.map(([name]) => by[name] ?? '*'),
+    names: fields.map(([name]) => by[name] ?? '*'),
   }
 }
 

@@ -34,7 +34,7 @@ import {
 import { type Dispatch, NodeRequest } from '../node/request.js'
 import { watchReply } from '../reply.js'
 import { principalOfSession } from '../sessions.js'
-import { EXPRESS_PATH, type FastifyConfig, fastifyPath, routedOf } from '../node/routed.js'
+import { EXPRESS_PATH, type FastifyConfig, fastifyPath, rewrittenOf, routedOf } from '../node/routed.js'
 import { intercept, sendHit, serveCached, serveUnsafe, serveWrite, type Visit } from '../node/response.js'
 import { type HttpRequest, rawOf } from './decorators.js'
 import { Limiter } from './rate-limit.js'
@@ -143,7 +143,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
       application,
       route: plan.name,
       principal: this.#principal,
-      routed: (asked, host) => [...plan.routed(asked, host), ...(isExpress ? routedOf(asked) : [])],
+      routed: (asked, host) => [...plan.routed(asked, host), ...(isExpress ? routedOf(asked) : rewrittenOf(asked))],
       routedBy: plan.routedBy,
     })
     return new Promise((resolve, reject) => {

@@ -24,6 +24,16 @@ interface RoutedRequest {
   readonly url?: string | undefined
 }
 
+/** A URL that Fastify's `rewriteUrl` has made of the one that was sent. */
+export function rewrittenOf({
+  originalUrl,
+  url,
+}: Pick<RoutedRequest, 'originalUrl' | 'url'>): readonly SelectedField[] {
+  return url === originalUrl || url === undefined ? NO_FIELDS : [[':url', url]]
+}
+
+const NO_FIELDS: readonly SelectedField[] = []
+
 /**
  * What distinguishes requests with one key: a trailing slash, which handlers of wildcards and redirects see although most
  * routers ignore it, and a URL that a middleware has rewritten, for example by host.
