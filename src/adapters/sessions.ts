@@ -46,8 +46,9 @@ export class DeclaredSessions<Req> {
 
   on(redis: Redis): Redis['sessions'] {
     if (!this.#configured.has(redis)) {
-      this.#configured.add(redis)
+      // Each request fails where there are other options already.
       if (this.#options !== undefined) redis.sessions.configure(this.#options)
+      this.#configured.add(redis)
     }
     return redis.sessions
   }

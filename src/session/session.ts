@@ -107,9 +107,10 @@ export class Session {
 
   /**
    * Gives the session another id when the request succeeds, as a sign-in does: when a password was confirmed again, or the
-   * user who signs in is signed in already.
+   * user who signs in is signed in already. Throws UsageError where the response has been sent.
    */
   rotate(): void {
+    this.#checkCookie()
     this.#rotates = true
   }
 
@@ -220,6 +221,7 @@ export class Session {
   /** @internal Puts an empty object in the place of the data; what is stored is replaced by it, under another id. */
   regenerate(holder: SessionData): void {
     const payload = this.#read()
+    this.#checkCookie()
     this.#rotates = this.#state === 'loaded' || this.#isUnknown
     this.#payload = payload.replacedBy(holder as Record<string, unknown>, this.#isUnknown)
   }
@@ -276,6 +278,10 @@ export class Session {
     return this.#payload
   }
 
+  #checkCookie(): void {
+    if (this.#request.isSent?.() === true) throw new UsageError(TOO_LATE)
+  }
+
   /** A session is there, or may be, whose data this request does not have. */
   get #isUnknown(): boolean {
     return this.#state === 'unavailable' || this.#state === 'moved'
@@ -330,8 +336,7 @@ export class Session {
   }
 
   async #act(outcome: SessionOutcome, change: PayloadChange = NO_CHANGE): Promise<void> {
-    if ((outcome === 'create' || outcome === 'rotate') && this.#request.isSent?.() === true)
-      throw new UsageError(TOO_LATE)
+    if (outcome === 'create' || outcome === 'rotate') this.#checkCookie()
     switch (outcome) {
       case 'moved':
       case 'unavailable':

@@ -32,6 +32,9 @@ export interface SessionsContext {
 /** The subject of a session: numbers count by their text. */
 export type Subject = string | number | bigint
 
+const LATE_OPTIONS =
+  'redwell: sessions were used with the defaults before the first request brought the options of `sessions`. Pass the options to createRedis({ sessions }) instead, so that `redis.sessions` has them from the start.'
+
 /** Warnings that are remembered as given. */
 const WARNINGS_MAX = 100
 
@@ -86,6 +89,7 @@ export class Sessions {
     if (this.#options !== undefined) {
       throw new UsageError('Sessions are already configured: pass options to one `sessions` of a Redis handle only.')
     }
+    if (this.#context !== undefined && Object.keys(options).length > 0) this.#outer.logger.warn(LATE_OPTIONS)
     this.#use(options)
     this.#options = options
   }

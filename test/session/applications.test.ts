@@ -25,8 +25,8 @@ import {
   requireSession as requireHonoSession,
   sessions as honoSessions,
 } from '../../src/adapters/hono/index.js'
-import { createRedis } from '../../src/index.js'
-import { silentLogger } from '../support/logger.js'
+import { createRedis, type SessionOptions } from '../../src/index.js'
+import { recordingLogger, silentLogger } from '../support/logger.js'
 import { startRedis } from '../support/redis-server.js'
 
 const MEMORY = { url: 'memory:', logger: silentLogger } as const
@@ -163,6 +163,56 @@ test('Passport signs out while Redis hangs: the cookie goes, and the answer says
   // Who signs in keeps the cookie of before.
   expect([(await browser.ask('/login', {})).status, browser.cookies.size]).toEqual([503, 1])
   expect([(await browser.ask('/logout', {})).status, browser.cookies.size]).toEqual([503, 0])
+})
+
+test('other options on the same handle fail every request, in Express and Hono', async () => {
+  const redis = createRedis(MEMORY)
+  onTestFinished(() => redis.close())
+  const [one, two, three] = [express(), express(), new Hono()]
+  one.use(redwell({ redis }), sessions({ idleTtl: '1m' }))
+  two.use(redwell({ redis }), sessions({ principal: ({ theme }) => theme }))
+  three.use(honoRedwell({ redis }), honoSessions({ principal: ({ theme }) => theme }))
+  for (const app of [one, two]) app.get('/', (req, res) => void res.json({ user: req.session.subject ?? null }))
+  three.get('/', (c) => c.json({ user: c.var.session.subject ?? null }))
+  three.onError((error, c) => c.text(error.message, 500))
+  expect(await new Visitor(await listen(one)).ask('/')).toMatchObject({ status: 200, body: { user: null } })
+  const browser = new Visitor(await listen(two))
+  for (let turn = 0; turn < 3; turn += 1) {
+    expect(await browser.ask('/')).toMatchObject({ status: 500, body: expect.stringContaining('already configured') })
+    expect(await (await three.request('/')).text()).toContain('already configured')
+  }
+})
+
+test('options of createRedis count before the first request; that those of `sessions` came after a use is logged', async () => {
+  const storage = createRedis(MEMORY)
+  onTestFinished(() => storage.close())
+  const own: SessionOptions = {
+    cookie: { name: 'sid' },
+    principal: ({ theme }) => theme,
+    store: storage.sessions.storage,
+  }
+  const started = async (atStart: SessionOptions | undefined, late: SessionOptions | undefined) => {
+    const logger = recordingLogger()
+    const redis = createRedis({ ...MEMORY, logger, sessions: atStart })
+    onTestFinished(() => redis.close())
+    const app = express()
+    app.use(redwell({ redis }), sessions(late))
+    app.get('/', (req, res) => {
+      req.session.theme = 'dark'
+      res.json({})
+    })
+    return { redis, browser: new Visitor(await listen(app)), logger }
+  }
+  const { browser, logger } = await started(own, undefined)
+  await browser.ask('/')
+  // Another process, before its first request.
+  const { redis } = await started(own, undefined)
+  expect((await redis.sessions.load(browser.cookie)).subject).toBe('dark')
+  const late = await started(undefined, own)
+  expect((await late.redis.sessions.load(browser.cookie)).subject).toBeUndefined()
+  for (let turn = 0; turn < 2; turn += 1) await late.browser.ask('/')
+  const said = (lines: readonly string[]) => lines.filter((line) => line.includes('createRedis({ sessions })'))
+  expect([said(late.logger.lines), said(logger.lines)]).toEqual([[expect.stringMatching(/^warn/)], []])
 })
 
 test('`ws` has the session of its upgrade, by the cookie that plain HTTP gets; one that is revoked is refused', async () => {

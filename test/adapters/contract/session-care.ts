@@ -394,6 +394,9 @@ export function sessionCare(bed: Bed): void {
       await browser.ask('/login', 'POST')
       expect(await later({ count: 2 })).toBeUndefined()
       expect(await later({ userId: 'bob' })).toBeInstanceOf(UsageError)
+      expect(await later({ userId: undefined })).toBeInstanceOf(UsageError)
+      // At once, for who works on after the response may never save.
+      expect(() => held?.rotate()).toThrow(UsageError)
       expect(JSON.parse((await browser.ask('/read')).text)).toMatchObject({ userId: 'ann', count: 2 })
       await browser.ask('/hold')
       await held?.end()
