@@ -198,7 +198,9 @@ function attach(route: RouteOptions, host: FastifyHost): void {
 /** The constraints that the router uses in addition to the path. Different hosts that match an expression are different values. */
 function constraintsOf({
   constraints = {},
-}: RouteOptions): { fields(host: string): readonly SelectedField[]; readonly names: readonly string[] } | undefined {
+}: RouteOptions):
+  | { readonly fields: (host: string) => readonly SelectedField[]; readonly names: readonly string[] }
+  | undefined {
   const fields = Object.entries(constraints as Readonly<Record<string, unknown>>)
   if (fields.length === 0) return undefined
   const by: Readonly<Record<string, string>> = { version: 'accept-version', host: 'host' }
