@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Redis } from '../create-redis.js'
 import { OptionsError, unknownOptions } from '../errors.js'
@@ -28,6 +29,7 @@ const OPTIONS: Readonly<Record<keyof DashboardOptions, true>> = { guard: true }
 
 /** What is used of a Fastify instance, so that its types are not needed. */
 interface FastifyLike {
+  readonly prefix: string
   all(path: string, handler: (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown>): unknown
   addHook(name: 'preClose', hook: (done: () => void) => void): unknown
 }
@@ -61,9 +63,12 @@ export class Dashboard<Native = unknown> {
    * @example
    * app.all('/ops/*', (c) => panel.fetch(c.req.raw, c))
    */
-  readonly fetch = async (request: Request, native?: Native): Promise<Response> => {
+  readonly fetch = (request: Request, native?: Native): Promise<Response> => this.#respond(request, native as Native)
+
+  /** `inside`: the path below the mount path, where the framework tells. */
+  async #respond(request: Request, native: Native, inside?: string): Promise<Response> {
     try {
-      return await this.#answer(request, native as Native)
+      return await this.#answer(request, native, inside)
     } catch (error) {
       const { status, problem } = problemOf(error)
       if (status === 500) this.#redis.logger.error(`redwell: the dashboard failed: ${String(error)}`)
@@ -78,7 +83,9 @@ export class Dashboard<Native = unknown> {
    * app.use('/ops', panel.node)
    */
   readonly node = (req: IncomingMessage, res: ServerResponse): void => {
-    void this.#serve(req, res, req as ParsedMessage, req as never)
+    const parsed = req as ParsedMessage
+    const isMounted = parsed.originalUrl !== undefined && parsed.originalUrl !== req.url
+    void this.#serve(req, res, parsed, req as never, isMounted ? req.url : undefined)
   }
 
   /**
@@ -95,7 +102,9 @@ export class Dashboard<Native = unknown> {
     const handle = async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<void> => {
       reply.hijack()
       const parsed = { originalUrl: request.raw.url, body: request.body }
-      await this.#serve(request.raw, reply.raw, parsed, request as Native)
+      const url = request.raw.url ?? ''
+      const inside = url.startsWith(app.prefix) ? url.slice(app.prefix.length) : undefined
+      await this.#serve(request.raw, reply.raw, parsed, request as Native, inside)
     }
     app.all('/', handle)
     app.all('/*', handle)
@@ -113,16 +122,22 @@ export class Dashboard<Native = unknown> {
     return this.#feed.size
   }
 
-  async #serve(req: IncomingMessage, res: ServerResponse, parsed: ParsedMessage, native: Native): Promise<void> {
+  async #serve(
+    req: IncomingMessage,
+    res: ServerResponse,
+    parsed: ParsedMessage,
+    native: Native,
+    inside: string | undefined,
+  ): Promise<void> {
     const request = await toRequest(req, parsed).catch(() => undefined)
     const response =
       request === undefined
         ? json({ problem: 'The request could not be read.' }, 400)
-        : await this.fetch(request, native)
+        : await this.#respond(request, native, inside?.replace(/\?.*/s, ''))
     await send(res, response)
   }
 
-  async #answer(request: Request, native: Native): Promise<Response> {
+  async #answer(request: Request, native: Native, inside = ''): Promise<Response> {
     const verdict = await this.#verdictOf(request, native)
     if (verdict instanceof Response) return verdict
     const path = new URL(request.url).pathname
@@ -133,7 +148,9 @@ export class Dashboard<Native = unknown> {
       return json({ problem: 'Only GET is allowed.' }, 405, { allow: 'GET, HEAD' })
     const name = file === '' ? 'index.html' : file
     const asset = Object.hasOwn(assets, name) ? assets[name] : undefined
-    if (asset === undefined) return file.includes('.') ? json({ problem: 'Not found.' }, 404) : withSlash(file)
+    const isElsewhere = (file === '' || asset === undefined) && !/^\/*$/.test(inside)
+    if (isElsewhere || (asset === undefined && file.includes('.'))) return json({ problem: 'Not found.' }, 404)
+    if (asset === undefined) return withSlash()
     const fields = { ...HEADERS, 'content-type': asset.type, 'cache-control': 'no-cache', etag: asset.etag }
     if (request.headers.get('if-none-match') === asset.etag) return new Response(null, { status: 304, headers: fields })
     return new Response(asset.text, { headers: fields })
@@ -190,9 +207,18 @@ function json(value: unknown, status = 200, more: Readonly<Record<string, string
   return new Response(JSON.stringify(value), { status, headers })
 }
 
-/** Relative addresses of the page need the slash at the end of the mount path. */
-function withSlash(segment: string): Response {
-  return new Response(null, { status: 302, headers: { ...HEADERS, location: `./${segment}/` } })
+const ADD_SLASH = "location.replace(location.pathname + '/' + location.search + location.hash)"
+
+/**
+ * Relative addresses of the page need the slash at the end of the mount path. Only the browser knows that path where a
+ * proxy has renamed it, so no `Location` can be right.
+ */
+function withSlash(): Response {
+  const digest = createHash('sha256').update(ADD_SLASH).digest('base64')
+  const policy = `default-src 'none'; script-src 'sha256-${digest}'; base-uri 'none'; frame-ancestors 'none'`
+  const headers = { ...HEADERS, 'content-security-policy': policy, 'content-type': 'text/html; charset=utf-8' }
+  const text = `<!doctype html><title>redwell</title><script>${ADD_SLASH}</script><p>The address needs a / at its end.`
+  return new Response(text, { headers })
 }
 
 /**

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { buildShop } from '../operate/shop.js'
 import { basicAuth, dashboard, type DashboardOptions } from '../../src/dashboard/index.js'
@@ -166,7 +168,15 @@ describe('files', () => {
 
   test('a mount path without its slash leads to the one with it', async () => {
     const moved = await dashboard(open(), EVERYBODY).fetch(new Request(`${ORIGIN}/admin/ops`))
-    expect([moved.status, moved.headers.get('location')]).toEqual([302, './ops/'])
+    expect([moved.status, moved.headers.get('location')]).toEqual([200, null])
+    const [, script = ''] = /<script>(.*)<\/script>/.exec(await moved.text()) ?? []
+    const digest = createHash('sha256').update(script).digest('base64')
+    expect(moved.headers.get('content-security-policy')).toContain(`script-src 'sha256-${digest}';`)
+    // A proxy may have renamed the path: what counts is the address that the browser has.
+    let address = ''
+    const replace = (to: string): void => void (address = to)
+    runInNewContext(script, { location: { pathname: '/team/cache', search: '?a=1', hash: '#/groups', replace } })
+    expect(address).toBe('/team/cache/?a=1#/groups')
   })
 
   test('files are validated, answers to questions never kept', async () => {
@@ -176,7 +186,7 @@ describe('files', () => {
     expect((await panel.fetch(get('main.js', { 'if-none-match': etag }))).status).toBe(304)
     expect((await panel.fetch(get('api/about'))).headers.get('cache-control')).toBe('no-store')
     for (const path of ['__proto__', 'constructor.js', 'api/constructor', 'api/__proto__', 'vendor%2Fhtm-preact.js'])
-      expect([302, 404]).toContain((await panel.fetch(get(path))).status)
+      expect(await (await panel.fetch(get(path))).text()).toMatch(/location\.replace|Not found/)
   })
 })
 

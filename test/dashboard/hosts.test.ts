@@ -93,7 +93,7 @@ async function ask(
 
 const ALL = '{"all":true}'
 
-describe.each(Object.entries(MOUNTS))('on %s', (_, mount: Mount) => {
+describe.each(Object.entries(MOUNTS))('on %s', (name, mount: Mount) => {
   let redis: Redis
   let mounted: Mounted
   /** What the guard answers next. */
@@ -217,11 +217,11 @@ describe.each(Object.entries(MOUNTS))('on %s', (_, mount: Mount) => {
     await redis.cache.set('a', 1)
     const { port } = mounted
     const moved = await fetch(`http://127.0.0.1:${port}${PATH}`)
-    expect([moved.url, moved.headers.get('content-type')]).toEqual([
-      `http://127.0.0.1:${port}${PATH}/`,
-      'text/html; charset=utf-8',
-    ])
-    await moved.text()
+    expect(await moved.text()).toContain('location.replace')
+    // Where the framework tells the path below the mount path, nothing but the page is the page.
+    const isTold = !['Hono', 'Koa', 'node:http'].includes(name)
+    expect((await ask(port, `${PATH}/?a=/x`)).all).toMatch(/redwell<\/title>.*main\.js|main\.js/s)
+    for (const path of ['/x', '/x/', '/x/?a=1']) expect((await ask(port, PATH + path)).status).toBe(isTold ? 404 : 200)
     const file = await send(port, `${PATH}/main.js`, { method: 'HEAD' })
     file.resume()
     expect([file.statusCode, file.headers['content-type']]).toEqual([200, 'text/javascript; charset=utf-8'])
