@@ -2,7 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from '../create-redis.js'
 import { UnavailableError } from '../errors.js'
 import { LiveView } from '../operate/live.js'
-import { countOf, type OriginTotals, type Totals, totalsOf } from '../operate/totals.js'
+import { type RateOf, Rates } from '../operate/rates.js'
+import { countOf, type Totals, totalsOf } from '../operate/totals.js'
 import type { ProcessReport, ReportedEvent } from '../report/types.js'
 import { type Cell, oneLine, paint, percent, print, table } from './output.js'
 import { EXIT } from './session.js'
@@ -26,7 +27,7 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
   process.once('SIGINT', stop).once('SIGTERM', stop)
   const endAt = performance.now() + seconds * 1000
   const view = await LiveView.open(redis)
-  const rates = new Rates()
+  const moments = new Moments()
   let isAway = false
   try {
     while (!stopped.signal.aborted && performance.now() < endAt) {
@@ -36,7 +37,7 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
         isAway = reports === undefined
         process.stderr.write(isAway ? 'Redis does not answer; waiting for it.\n' : 'Redis answers again.\n')
       }
-      if (reports !== undefined) show(reports, rates.next(reports), json)
+      if (reports !== undefined) show(reports, moments.next(reports), json)
     }
   } finally {
     view.close()
@@ -53,28 +54,16 @@ function onlyIfAway(error: unknown): undefined {
 /** Lookups of a second, and the events that were not shown yet. */
 interface Moment {
   readonly totals: Totals
-  readonly perSecond: (origin: OriginTotals) => number
+  readonly perSecond: RateOf
   readonly events: readonly (ReportedEvent & { readonly process: string })[]
 }
 
-class Rates {
-  #before = new Map<string, number>()
-  #at = performance.now()
+class Moments {
+  readonly #rates = new Rates()
   readonly #seen = new Map<string, number>()
 
   next(reports: readonly ProcessReport[]): Moment {
-    const totals = totalsOf(reports)
-    const now = performance.now()
-    const elapsed = (now - this.#at) / 1000
-    const before = this.#before
-    const counts = new Map([...totals.origins, totals.all].map((origin) => [idOf(origin), origin.lookups]))
-    this.#before = counts
-    this.#at = now
-    const perSecond = (origin: OriginTotals): number => {
-      const known = before.get(idOf(origin))
-      return known === undefined ? 0 : Math.max(0, (origin.lookups - known) / elapsed)
-    }
-    return { totals, perSecond, events: this.#news(reports) }
+    return { totals: totalsOf(reports), perSecond: this.#rates.next(reports), events: this.#news(reports) }
   }
 
   #news(reports: readonly ProcessReport[]): Moment['events'] {
@@ -86,10 +75,6 @@ class Rates {
     for (const { id, at } of reports) this.#seen.set(id, at)
     return news.toSorted((one, other) => one.at - other.at)
   }
-}
-
-function idOf({ kind, name }: OriginTotals): string {
-  return `${kind} ${name}`
 }
 
 function show(reports: readonly ProcessReport[], moment: Moment, json: boolean | undefined): void {
@@ -112,7 +97,7 @@ function repaint(reports: readonly ProcessReport[], { totals, perSecond, events 
     const { name, hitRatio, misses, bypasses, latency } = origin
     return [
       name === '' ? { text: 'all', style: 'bold' } : name,
-      perSecond(origin).toFixed(1),
+      perSecond(origin)?.toFixed(1) ?? '-',
       percent(hitRatio),
       ...[countOf(misses), countOf(bypasses)].map(String),
       latency === null ? '-' : `${latency.p99Ms.toFixed(2)} ms`,

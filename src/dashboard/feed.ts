@@ -3,7 +3,8 @@ import { messageOf } from '../errors.js'
 import type { Redis } from '../create-redis.js'
 import { healthOf } from '../operate/health.js'
 import { LiveView } from '../operate/live.js'
-import { totalsOf } from '../operate/totals.js'
+import { type RateOf, Rates } from '../operate/rates.js'
+import { type OriginTotals, totalsOf } from '../operate/totals.js'
 import type { ProcessReport } from '../report/types.js'
 
 /** Most pages that may be open at once; each costs a connection and a few kB per second. */
@@ -82,6 +83,7 @@ export class Feed {
 
   async #run(signal: AbortSignal): Promise<void> {
     let view: LiveView | undefined
+    const rates = new Rates()
     for (let turn = 0; !signal.aborted; turn += 1) {
       let waitMs = AWAY_PAUSE_MS
       try {
@@ -89,7 +91,7 @@ export class Feed {
         const reports = await view.read()
         if (signal.aborted) break
         this.#last.delete('away')
-        this.#keep('state', stateOf(reports))
+        this.#keep('state', stateOf(reports, rates.next(reports)))
         waitMs = view.pauseMs
       } catch (error) {
         if (signal.aborted) break
@@ -115,11 +117,12 @@ export class Feed {
   }
 }
 
-function stateOf(reports: readonly ProcessReport[]): unknown {
+function stateOf(reports: readonly ProcessReport[], rateOf: RateOf): unknown {
   const totals = totalsOf(reports)
+  const rated = (origin: OriginTotals): unknown => ({ ...origin, perSecond: rateOf(origin) })
   return {
     at: Date.now(),
-    totals: { ...totals, origins: totals.origins.slice(0, ORIGINS_SENT) },
+    totals: { ...totals, all: rated(totals.all), origins: totals.origins.slice(0, ORIGINS_SENT).map(rated) },
     processes: reports.map(({ origins: _, events: __, rateLimits: ___, ...process }) => process),
     events: reports.flatMap(({ id, events }) => events.map((event) => ({ ...event, process: id }))),
   }

@@ -87,6 +87,11 @@ function addLimits(one: RateLimitStats, other: RateLimitStats): RateLimitStats {
   return sum
 }
 
+/** Lookups of one origin in one report. */
+export function lookupsOf({ hits, stale, misses, bypasses }: ReportedOrigin['stats']): number {
+  return hits + stale + countOf(misses) + countOf(bypasses)
+}
+
 /** The sum of counts by reason. */
 export function countOf(counts: ByReason): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)

@@ -23,7 +23,7 @@ const RECONNECT_MS = 3000
 /** What all processes report, as it comes. */
 function useLive() {
   const [live, set] = useState({
-    ...{ totals: null, processes: null, health: null, events: [], rate: null, rates: new Map(), minute: 0 },
+    ...{ totals: null, processes: null, health: null, events: [], minute: 0 },
     ...{ connected: false, away: null, returns: 0 },
   })
   useEffect(() => {
@@ -54,16 +54,11 @@ function useLive() {
 }
 
 function stateAfter(before, { at, totals, processes, events }) {
-  const seconds = before.at === undefined ? 0 : (at - before.at) / 1000
-  const known = new Map((before.totals?.origins ?? []).map((origin) => [origin.name, origin.lookups]))
-  const rateOf = (now, then) => (seconds <= 0 || then === undefined ? 0 : Math.max(0, (now - then) / seconds))
   const news = events.filter((event) => event.at > (before.newest ?? 0))
   return {
     ...{ at, totals, processes, away: null, connected: true },
     returns: before.away === null ? before.returns : before.returns + 1,
     minute: Math.floor(at / 60_000),
-    rate: before.totals === null ? null : rateOf(totals.all.lookups, before.totals.all.lookups),
-    rates: new Map(totals.origins.map((origin) => [origin.name, rateOf(origin.lookups, known.get(origin.name))])),
     newest: Math.max(before.newest ?? 0, ...events.map((event) => event.at)),
     events: [...news.toReversed(), ...before.events].slice(0, EVENTS_SHOWN),
   }

@@ -49,7 +49,7 @@ function Tiles({ totals, live, health }) {
   const all = totals?.all
   const tiles = [
     ['From the cache', all === undefined ? '…' : percent(all.hitRatio)],
-    ['Lookups/s', live.rate === null ? '…' : live.rate.toFixed(1)],
+    ['Lookups/s', all?.perSecond?.toFixed(1) ?? '…'],
     ['p99 of decisions', all === undefined || all.latency === null ? '-' : millis(all.latency.p99Ms)],
     ['Processes', totals === null ? '…' : totals.processes],
     ['Redis', health === null ? '…' : html`<span class=${health.status}>${health.status}</span>`],
@@ -83,7 +83,7 @@ export function Routes({ live, about, query }) {
               html`<a class="long" href=${`#/routes?name=${encodeURIComponent(name)}`}>${short(name)}</a>`,
           },
           { name: 'Lookups', number: true, cell: ({ lookups }) => count(lookups) },
-          { name: 'Lookups/s', number: true, cell: (origin) => (live.rates.get(origin.name) ?? 0).toFixed(1) },
+          { name: 'Lookups/s', number: true, cell: (origin) => origin.perSecond?.toFixed(1) ?? '…' },
           { name: 'From cache', number: true, cell: ({ hitRatio }) => percent(hitRatio) },
           { name: 'Stale', number: true, cell: ({ stale }) => count(stale) },
           { name: 'Misses', number: true, cell: ({ misses }) => count(sumOf(misses)) },
