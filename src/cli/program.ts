@@ -7,7 +7,7 @@ import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
 import { visible } from './output.js'
-import { EXIT, type GlobalOptions, withRedis } from './session.js'
+import { EXIT, type GlobalOptions, Interrupted, withRedis } from './session.js'
 import { watch } from './watch.js'
 
 const AFTER = `
@@ -151,8 +151,14 @@ function addChanges(add: Add): void {
 /** Says what is wrong, and returns the exit code that says it to programs. */
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-  if (isReply(error)) {
-    process.stderr.write(`Redis refuses it: ${visible(error.message)}\n`)
+  if (error instanceof Interrupted) {
+    process.stderr.write('\n')
+    return EXIT.interrupted
+  }
+  // Sessions report a refused command as an error of their own.
+  const cause = error instanceof UnavailableError ? error.cause : error
+  if (isReply(cause)) {
+    process.stderr.write(`Redis refuses it: ${visible(cause.message)}\n`)
     return EXIT.no
   }
   if (!(error instanceof RedwellError)) throw error

@@ -47,17 +47,25 @@ export function settingsOf({ url, prefix, cluster }: GlobalOptions): RedisSettin
   }
 }
 
-/** Asks on a terminal; without one, `--yes` has to be given. False: the operator does not want it. */
+/** Ctrl-C at a question. */
+export class Interrupted extends Error {}
+
+/**
+ * Asks on a terminal; without one, `--yes` has to be given. False: the operator does not want it, or ended the input
+ * with Ctrl-D. Throws Interrupted after Ctrl-C.
+ */
 export async function confirmed({ yes }: GlobalOptions, what: string): Promise<boolean> {
   if (yes === true) return true
   if (!process.stdin.isTTY)
     throw new UsageError(`${oneLine(what)}: there is no terminal to ask on; confirm with --yes.`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    return /^y(es)?$/i.test((await terminal.question(`${oneLine(what)}? [y/N] `)).trim())
-  } finally {
-    terminal.close()
-  }
+  const answer = await new Promise<string | undefined>((resolve) => {
+    terminal.once('SIGINT', () => resolve(undefined)).once('close', () => resolve(''))
+    terminal.question(`${oneLine(what)}? [y/N] `).then(resolve, () => resolve(''))
+  })
+  terminal.close()
+  if (answer === undefined) throw new Interrupted()
+  return /^y(es)?$/i.test(answer.trim())
 }
 
 /** Exit codes of the command. */
@@ -69,4 +77,6 @@ export const EXIT = {
   usage: 2,
   /** Redis could not be reached. */
   unavailable: 3,
+  /** Ctrl-C, as shells report it. */
+  interrupted: 130,
 } as const

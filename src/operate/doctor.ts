@@ -69,12 +69,17 @@ export async function diagnose(
   const latency = await latencyFinding(redis, settings.commandTimeoutMs)
   onStep('permissions')
   const missing = await missingPermissions(connection, settings.prefix)
-  const ofSessions = await missingForSessions(connection, settings.prefix)
+  const alsoMissing = await missingForSessions(connection, settings.prefix)
+  const ofSessions = alsoMissing.filter((rule) => !missing.includes(rule))
   const tracks = await mayTrack(connection)
   onStep('processes')
   const [asked, prefixes] = await Promise.all([
     reportsNow(redis).catch((error: unknown) => refusalOf(error)),
-    otherPrefixes(redis, connection),
+    // Without SCAN there is no list; the finding about permissions says so.
+    otherPrefixes(redis, connection).catch((error: unknown) => {
+      refusalOf(error)
+      return []
+    }),
   ])
   const processes = typeof asked === 'string' ? [] : asked
   const findings = [
@@ -235,7 +240,7 @@ function sessionPermissionFinding(missing: readonly string[], settings: Resolved
 }
 
 function ruleFor(missing: readonly string[], { username = 'default' }: ResolvedSettings): string {
-  return `ACL SETUSER ${username} ${missing.map((name) => `+${name}`).join(' ')}`
+  return `ACL SETUSER ${username} ${missing.join(' ')}`
 }
 
 function trackingFinding(tracks: boolean, resp: number): Finding {

@@ -39,7 +39,7 @@ function timeOf({ at }: Refusal): number {
 }
 
 function nobody({ settings }: Redis, said: readonly string[]): string {
-  const [why] = said
-  if (why !== undefined) return why
+  // Each names the routes of its own process; two applications may share a prefix.
+  if (said.length > 0) return [...new Set(said)].join('\n')
   return `No process of the prefix '${settings.prefix}' answers: is the application running, with the same Redis and prefix, and not with REDIS_OPERATE_ENABLED=false?`
 }

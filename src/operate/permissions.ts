@@ -51,10 +51,20 @@ function sessionProbes(key: string): readonly (readonly string[])[] {
   ]
 }
 
-/** Commands that the user of a connection lacks, in lower case, in the order of docs/operations.md. */
+/**
+ * Rules of an ACL that the user of a connection lacks: `+get` for a command, in the order of docs/operations.md,
+ * `~shop:*` for keys and `&shop:*` for channels of the prefix.
+ */
 export async function missingPermissions(connection: Connection, prefix: string): Promise<readonly string[]> {
   const missing = await refusedOf(connection, prefix, (name) => probes(name, `${prefix}:wake`))
-  return (await canSubscribe(connection, `${prefix}:operate:probe`)) ? missing : [...missing, 'subscribe']
+  const said = await refusalToSubscribe(connection, `${prefix}:operate:probe`)
+  return said === undefined ? missing : [...new Set([...missing, ruleOf(said, 'subscribe', prefix)])]
+}
+
+/** What Redis refuses: a command, or its key or channel. */
+function ruleOf(said: string, command: string, prefix: string): string {
+  if (/access (?:a|one of the) keys?\b/.test(said)) return `~${prefix}:*`
+  return /access (?:a|one of the) channels?\b/.test(said) ? `&${prefix}:*` : `+${command}`
 }
 
 /** Those that sessions need in addition. */
@@ -72,12 +82,13 @@ async function refusedOf(
   for (const command of commands(name)) {
     const isKeyed = command.includes(name)
     const said = await connection.inspect(command, isKeyed ? name : undefined).then(() => '', messageOf)
-    if (said.startsWith('NOPERM')) missing.add((command[0] ?? '').toLowerCase())
+    if (said.startsWith('NOPERM')) missing.add(ruleOf(said, (command[0] ?? '').toLowerCase(), prefix))
   }
   return [...missing]
 }
 
-async function canSubscribe(connection: Connection, channel: string): Promise<boolean> {
+/** What Redis says where the user may not subscribe. */
+async function refusalToSubscribe(connection: Connection, channel: string): Promise<string | undefined> {
   try {
     const leave = await connection.subscribe(
       channel,
@@ -85,9 +96,10 @@ async function canSubscribe(connection: Connection, channel: string): Promise<bo
       () => {},
     )
     await leave()
-    return true
+    return undefined
   } catch (error) {
-    return !(error instanceof Error && JSON.stringify([error.message, String(error.cause)]).includes('NOPERM'))
+    const said = error instanceof Error ? JSON.stringify([error.message, String(error.cause)]) : ''
+    return said.includes('NOPERM') ? said : undefined
   }
 }
 

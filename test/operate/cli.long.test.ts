@@ -45,7 +45,10 @@ function start(command: readonly string[], env: Place['env'], input = ''): Promi
     const child = execFile(file, args, { env: { ...process.env, ...env }, cwd: ROOT }, (error, out, err) =>
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
     )
-    child.stdin?.write(input)
+    // What ends a question is typed when it is asked: before, it would end the program.
+    if (/^[\u0003\u0004]$/.test(input))
+      child.stdout?.on('data', (part) => String(part).includes('[y/N]') && child.stdin?.write(input))
+    else child.stdin?.write(input)
     if (input === '') child.stdin?.end()
   })
 }
@@ -122,6 +125,13 @@ describe.each(Object.keys(PLACES))('on %s', (name) => {
     const no = await atTerminal(['evict', '--group', 'products'], env, 'n\n')
     expect(no.out).toContain(`Evict the group products under the prefix ${prefix}? [y/N]`)
     expect(no.code).toBe(1)
+    for (const [typed, code] of [
+      ['\u0003', 130],
+      ['\u0004', 1],
+    ] as const) {
+      const ended = await atTerminal(['evict', '--group', 'products'], env, typed)
+      expect([ended.code, ended.out]).toEqual([code, expect.not.stringMatching(/Abort|unsettled|\n\s+at /)])
+    }
     expect(await json('show', '/products/1')).toMatchObject({ state: 'fresh' })
     expect((await atTerminal(['evict', '--group', 'products'], env, 'y\n')).code).toBe(0)
     expect(await json('show', '/products/1')).toMatchObject({ state: 'invalid' })

@@ -215,6 +215,26 @@ test('a user that may only read lists, and is told why nothing was evicted', asy
   const said = await reader('evict', '--key', '/products/1', '--yes')
   expect(said).toMatchObject({ code: 1, out: expect.stringMatching(/NOPERM[^.]*\. See .* redwell doctor\n$/) })
   expect((await reader('stats')).err).toMatch(/^Redis refuses it: NOPERM/)
+  await admin('ACL', 'SETUSER', prefix, '-zrange')
+  const listed = await reader('sessions', 'ada')
+  expect(listed).toMatchObject({ code: 1, err: expect.stringMatching(/^Redis refuses it: NOPERM[^\n]*\n$/) })
+})
+
+test('doctor goes on where little is permitted, and tells a wrong pattern of keys or channels from missing commands', async () => {
+  const admin = (...command: string[]) => app.redis.connection?.servers[0]?.inspect(command)
+  onTestFinished(async () => void (await admin('ACL', 'DELUSER', prefix)))
+  const url = server.url.replace('//', `//${prefix}:pw@`)
+  const missingOf = async (...rules: string[]): Promise<unknown> => {
+    await admin('ACL', 'SETUSER', prefix, 'reset', 'on', '>pw', ...rules)
+    const said = await redwell('doctor', '--json', '--url', url, '--prefix', prefix)
+    expect([said.code, said.err]).toEqual([1, ''])
+    const { findings } = JSON.parse(said.out) as { findings: { about: string; found: string }[] }
+    return findings.find(({ about }) => about === 'permissions')?.found
+  }
+  const own = [`~${prefix}:*`, `&${prefix}:*`]
+  expect(await missingOf(...own, '-@all', '+ping', '+get', '+info')).toMatch(/^refused: \+set, .*\+scan, /)
+  expect(await missingOf('~other:*', '&other:*', '+@all')).toBe(`refused: ${own.join(', ')}`)
+  expect(await missingOf('~other:*', '&*', '+@all', '-set')).toBe(`refused: +set, ~${prefix}:*`)
 })
 
 test('text of others cannot steer the terminal, and is JSON where JSON is asked for', async () => {

@@ -89,7 +89,7 @@ test('a permission that the user lacks is named, with the rule that grants it', 
   await command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all', '-eval', '-publish', '-client|tracking')
   const found = await look({ url: server.url.replace('//', '//app:pw@') })
   expect(found.get('permissions')).toMatchObject({
-    ...{ level: 'problem', found: 'refused: eval, publish', advice: 'ACL SETUSER app +eval +publish' },
+    ...{ level: 'problem', found: 'refused: +eval, +publish', advice: 'ACL SETUSER app +eval +publish' },
   })
   expect(found.get('tracking')).toMatchObject({ found: expect.stringContaining('+client|tracking') })
 })

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { hasSubscribers } from 'node:diagnostics_channel'
 import { gzipSync } from 'node:zlib'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { encodeGroup, encodePart, namespaceGroup } from '../../src/cache/key.js'
+import redwell from '../../src/adapters/fastify/index.js'
 import { createRedis, type Redis } from '../../src/create-redis.js'
 import { decodeLimitState } from '../../src/limit/limit-state.js'
 import { listEntries, showBody, showEntry } from '../../src/operate/entries.js'
@@ -343,6 +344,19 @@ test('bodies are decompressed and shown in part', async () => {
   expect(body).toMatchObject({ bytes: 300_000, truncated: true, isText: true })
   expect(body?.text.length).toBe(256 * 1024)
   expect((await showEntry(desk, '/gz'))?.freshForMs).toBeNull()
+})
+
+test('where no process knows a route, the routes of every process are named', async () => {
+  const { app, desk } = await open('redis')
+  const other = Fastify()
+  onTestFinished(() => other.close())
+  await other.register(redwell, { url: server.url, prefix: app.redis.settings.prefix, ...patient })
+  other.get('/elsewhere', { config: { cache: { ttl: '1m' } } }, async () => '')
+  await other.ready()
+  await other.redis.connect()
+  const said = await explain(desk, { url: '/nowhere' }).catch((error: Error) => error.message)
+  expect(said).toContain('GET /products/:id')
+  expect(said).toContain('GET /elsewhere')
 })
 
 test('two applications that cache routes under one prefix are told once, by name', async () => {
