@@ -40,7 +40,8 @@ import {
 import { ReadyHits } from './ready-hits.js'
 import { Refreshes } from './refreshes.js'
 import { type Bypass, Hit, resultOf, type RouteLookup } from './route-lookup.js'
-import { isKeyable } from './target.js'
+import { isUnambiguous } from './target.js'
+import { templateOf } from './templates.js'
 import { WriteRoute, type WriteSession } from './write-session.js'
 
 /** Reads of a request, each of which may find that its variant has another key. */
@@ -150,7 +151,7 @@ export class CachedRoute<Req> implements RunRoute {
     if (!this.policy.enabled) return this.#bypass(state, 'disabled')
     if (plan.bypass === 'method' && !isSafe(request.method)) return this.#change(state)
     if (plan.bypass !== undefined) return this.#bypass(state, plan.bypass)
-    if (!isKeyable(request, this.policy)) return this.#bypass(state, 'request-target')
+    if (!isUnambiguous(request, this.policy)) return this.#bypass(state, 'request-target')
     // RFC 9110 section 9.3.1: content of a GET has no meaning, and handlers read it all the same.
     if (this.policy.key === undefined && hasContent(request)) return this.#bypass(state, 'request-body')
     try {
@@ -202,7 +203,7 @@ export class CachedRoute<Req> implements RunRoute {
   /** A request for a background run. Where it has another key, the key depends on what only the first client has sent. */
   #continue(request: RequestContext<Req>, run: unknown): MaybePromise<RouteLookup> {
     const bypass = (): Bypass => this.#bypass(stateOf(this, request), 'background')
-    if (!(run instanceof HandlerRun) || run.route !== this) return bypass()
+    if (!(run instanceof HandlerRun) || !this.#continues(run)) return bypass()
     const { ref } = run.state
     return chain(this.locator.locate(request, undefined), (location) => {
       if (this.variants.ref(request, location).key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
@@ -210,6 +211,11 @@ export class CachedRoute<Req> implements RunRoute {
       run.abandon()
       return bypass()
     })
+  }
+
+  /** A framework may have a route of its own for the HEAD of this one. */
+  #continues({ route, state }: HandlerRun): boolean {
+    return route === this || (state.request.method === 'HEAD' && templateOf(route.name) === templateOf(this.name))
   }
 
   #read(state: RequestState<Req>, location: Location): MaybePromise<RouteLookup> {
@@ -255,13 +261,15 @@ export class CachedRoute<Req> implements RunRoute {
     const kind = reason === 'fresh' ? 'hit' : 'stale'
     if (plan.plain && reason === 'fresh' && state.location !== undefined)
       this.#ready?.note(request, state.location, ref, entry)
-    if (plan.head || (action === 'fresh' && !early)) return this.#hit(state, shown, kind, reason)
+    if (action === 'fresh' && !early) return this.#hit(state, shown, kind, reason)
     const previous = { entry, shown, decision }
     const why = early ? 'early' : 'stale'
     if (this.#refreshes.canDispatch(state) && request.dispatch !== undefined) {
-      this.#refreshes.later(state, ref, previous, why)
+      this.#refreshes.later(plan.head ? asGet(state) : state, ref, previous, why)
       return this.#hit(state, shown, kind, reason)
     }
+    // The response to a HEAD has no body to store.
+    if (plan.head) return this.#hit(state, shown, kind, reason)
     // The request that gets the lease runs the handler itself; all others are served the stale entry.
     return this.#refreshes
       .begin(state, ref, previous, why, state.budget)
@@ -358,4 +366,10 @@ function stateOf<Req>(
   http = route.http,
 ): RequestState<Req> {
   return new RequestState(request, http, planRequest(request, http), route.scope.budget())
+}
+
+/** The same for the GET that refreshes what a HEAD has found stale. */
+function asGet<Req>({ request, http, budget, location, ref }: RequestState<Req>): RequestState<Req> {
+  const plan = planRequest({ method: 'GET', header: (name) => request.header(name) }, http)
+  return Object.assign(new RequestState(request, http, plan, budget), { location, ref })
 }

@@ -15,7 +15,7 @@ import {
 import type { Logger } from '../logger.js'
 import type { Entry } from '../store/entry.js'
 import { CachedPaths } from './cached-paths.js'
-import { isKeyable } from './target.js'
+import { isUnambiguous } from './target.js'
 import { EvictedKeys } from './evicted-keys.js'
 import { HostWatch } from './host-watch.js'
 import { KeyWatch } from './key-watch.js'
@@ -317,7 +317,7 @@ async function explain<Req>(route: CachedRoute<Req>, request: RequestContext<Req
   const http = 'principal' in owner && owner.principal !== undefined ? policy.personal : policy.http
   const plan = planRequest(request, http)
   if (plan.bypass !== undefined) return bypass(route, plan.bypass)
-  if (!isKeyable(request, policy)) return bypass(route, 'request-target')
+  if (!isUnambiguous(request, policy)) return bypass(route, 'request-target')
   if ('bypass' in owner) return bypass(route, owner.bypass)
   const location = await route.locator.locate(request, owner.principal)
   for (;;) {

@@ -9,6 +9,8 @@ import type { Selector } from './selector.js'
 
 /** What the runs of one route share. */
 export interface RunRoute {
+  /** Method and template. */
+  readonly name: string
   readonly scope: CacheScope
   readonly variants: Variants
   readonly policy: Pick<RoutePolicy<never>, 'storeWhen' | 'per' | 'shared'>

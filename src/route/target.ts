@@ -2,7 +2,7 @@ import type { RoutePolicy } from './policy.js'
 import type { RequestContext } from './request.js'
 
 /** Whether a key can be made of the request target, so that it says all that a handler can read of it. */
-export function isKeyable(
+export function isUnambiguous(
   request: Pick<RequestContext<unknown>, 'target' | 'namesTwoHosts'>,
   { host, http }: Pick<RoutePolicy<never>, 'host' | 'http'>,
 ): boolean {

@@ -31,7 +31,7 @@ import { type Selector, selectorsOf } from './selector.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
-import { isKeyable } from './target.js'
+import { isUnambiguous } from './target.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'
@@ -111,7 +111,7 @@ export class WriteRoute<Req> {
       const isOwned = !('bypass' in owner)
       if (!isOwned && owner.bypass === 'principal') refusals?.(request.route ?? name).bypassesPrincipals()
       const location = await this.#locator?.locate(request, isOwned ? owner.principal : undefined)
-      return location && { location, owned: isOwned && isKeyable(request, put) }
+      return location && { location, owned: isOwned && isUnambiguous(request, put) }
     } catch (error) {
       if (!(error instanceof OptionsError)) throw error
       refusals?.(request.route ?? name).mistake(error)

@@ -32,6 +32,20 @@ export function stale({ host, start }: Bed): void {
     },
   )
 
+  test.runIf(host.traits.refreshes)('a HEAD that finds it stale refreshes it as a GET does', async () => {
+    let now = Date.now()
+    const { seen, route } = refreshing()
+    const { client, redis } = await start([route], { redis: { now: () => now } })
+    const headers = { 'x-keyed': 'k' }
+    await client.get('/x', headers)
+    await redis.cache.settled()
+    now += 20_000
+    expect(await client.ask('/x', { method: 'HEAD', headers })).toMatchObject({ cache: 'HIT', text: '' })
+    await redis.cache.settled()
+    expect(seen).toHaveLength(2)
+    expect(await client.get('/x', headers)).toMatchObject({ cache: 'HIT', text: 'run 2' })
+  })
+
   test.runIf(!host.traits.refreshes)('staleWhileRevalidate: one request pays for the refresh', async () => {
     let now = Date.now()
     const { client } = await start([refreshing().route], { redis: { now: () => now } })
@@ -227,8 +241,11 @@ export function stale({ host, start }: Bed): void {
     expect(runs).toBe(2)
     const head = await client.ask('/x', { method: 'HEAD' })
     expect([head.status, head.cache, head.headers['cache-control']]).toEqual([200, 'HIT', control])
+    // Where the framework has a route of its own for HEAD, that one tries a refresh as well.
+    await redis.cache.settled()
+    const before = runs
     // The client wants what is fresh for a second; the handler fails, so it is given the same in its place.
     const insisting = await client.get('/x', { 'cache-control': 'min-fresh=1' })
-    expect([insisting.text, insisting.headers['cache-control'], runs]).toEqual(['run 1', control, 3])
+    expect([insisting.text, insisting.headers['cache-control'], runs - before]).toEqual(['run 1', control, 1])
   })
 }
