@@ -48,14 +48,22 @@ export type Cell = string | { readonly text: string; readonly style: Style }
 
 const GAP = '  '
 
-/** Columns side by side. On a terminal the widest one is cut to fit; elsewhere nothing is. */
+/** Heads of first columns that one copies from, as an argument of another command. */
+const COPIED = new Set(['KEY', 'GROUP', 'SESSION'])
+
+/**
+ * Columns side by side. On a terminal the widest one is cut to fit, but none that one copies from: such a line is broken
+ * by the terminal. Elsewhere nothing is cut.
+ */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const texts = [head, ...rows.map((row) => row.map(textOf))]
   const widths = head.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)))
   const width = process.stdout.isTTY ? process.stdout.columns : Infinity
   const excess = widths.reduce((sum, one) => sum + one, GAP.length * (widths.length - 1)) - width
-  const widest = widths.indexOf(Math.max(...widths))
-  if (excess > 0) widths[widest] = Math.max(8, (widths[widest] ?? 0) - excess)
+  const cuttable = widths.map((one, column) => (column === 0 && COPIED.has(head[0] ?? '') ? 0 : one))
+  const widest = cuttable.indexOf(Math.max(...cuttable))
+  const full = widths[widest] ?? 0
+  if (excess > 0) widths[widest] = Math.min(full, Math.max(8, full - excess))
   const line = (cells: readonly Cell[]): string =>
     cells
       .map((cell, column) => cellOf(cell, widths[column] ?? 0, column === head.length - 1))

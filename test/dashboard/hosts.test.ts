@@ -93,7 +93,7 @@ async function ask(
 
 const ALL = '{"all":true}'
 
-describe.each(Object.entries(MOUNTS))('on %s', (name, mount: Mount) => {
+describe.each(Object.entries(MOUNTS))('on %s', (framework, mount: Mount) => {
   let redis: Redis
   let mounted: Mounted
   /** What the guard answers next. */
@@ -219,7 +219,7 @@ describe.each(Object.entries(MOUNTS))('on %s', (name, mount: Mount) => {
     const moved = await fetch(`http://127.0.0.1:${port}${PATH}`)
     expect(await moved.text()).toContain('location.replace')
     // Where the framework tells the path below the mount path, nothing but the page is the page.
-    const isTold = !['Hono', 'Koa', 'node:http'].includes(name)
+    const isTold = !['Hono', 'Koa', 'node:http'].includes(framework)
     expect((await ask(port, `${PATH}/?a=/x`)).all).toMatch(/redwell<\/title>.*main\.js|main\.js/s)
     for (const path of ['/x', '/x/', '/x/?a=1']) expect((await ask(port, PATH + path)).status).toBe(isTold ? 404 : 200)
     const file = await send(port, `${PATH}/main.js`, { method: 'HEAD' })

@@ -46,7 +46,7 @@ function start(command: readonly string[], env: Place['env'], input = ''): Promi
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
     )
     // What ends a question is typed when it is asked: before, it would end the program.
-    if (/^[\u0003\u0004]$/.test(input))
+    if (['\u0003', '\u0004'].includes(input))
       child.stdout?.on('data', (part) => String(part).includes('[y/N]') && child.stdin?.write(input))
     else child.stdin?.write(input)
     if (input === '') child.stdin?.end()

@@ -57,6 +57,18 @@ test('keys prints a table without colours, a page of JSON, or a line for each en
   )
 })
 
+test('at a narrow terminal keys stay whole, because one copies them', async () => {
+  const key = `value:users:${'x'.repeat(90)}`
+  await app.redis.cache.namespace('users').set('x'.repeat(90), 1, { group: 'one-group-of-some-length' })
+  onTestFinished(async () => void (await app.redis.cache.namespace('users').delete('x'.repeat(90))))
+  const [tty, columns] = [process.stdout.isTTY, process.stdout.columns]
+  onTestFinished(() => void Object.assign(process.stdout, { isTTY: tty, columns }))
+  Object.assign(process.stdout, { isTTY: true, columns: 80 })
+  const { out } = await here('keys', 'value:users:x')
+  expect(out).toContain(`${key}  `)
+  expect(out).toContain('one-gro…')
+})
+
 test('show takes the key with or without its prefix, and shows the body on request', async () => {
   const shown = await here('show', `${prefix}:entry:/products/1`, '--body')
   expect(shown.code).toBe(0)

@@ -9,7 +9,7 @@ const STALE_CLASS = 'dim'
 export function Overview({ live, about }) {
   const history = useAnswer(() => ask('history'), '', live.minute)
   const { totals, events, health } = live
-  return html`<${Tiles} totals=${totals} live=${live} health=${health} />
+  return html`<${Tiles} totals=${totals} health=${health} />
     <section class="card">
       <h2>Answers from the cache, last 24 hours</h2>
       <${History} answer=${history} title="Share of lookups answered from the cache, last 24 hours" />
@@ -45,7 +45,7 @@ function entryLink(key) {
   return `#/entries?key=${encodeURIComponent(key)}`
 }
 
-function Tiles({ totals, live, health }) {
+function Tiles({ totals, health }) {
   const all = totals?.all
   const tiles = [
     ['From the cache', all === undefined ? '…' : percent(all.hitRatio)],
