@@ -151,7 +151,7 @@ export class RateLimiter {
     this.#context.forget(key)
   }
 
-  /** Resets the counts and the ban of an identity. Resolves to false if Redis could not be reached. */
+  /** Resets the counts and the ban of an identity. Resolves to false if Redis could not be reached; rejects with UnavailableError if it refused. */
   async reset(identity: Identity): Promise<boolean> {
     const key = this.#keyOf(identity)
     this.#forget(key)
@@ -159,7 +159,7 @@ export class RateLimiter {
     return this.#change(key, () => this.#context.store.reset(key))
   }
 
-  /** Refuses every call of an identity for a time. Resolves to false if Redis could not be reached; then it applies to this process only. */
+  /** Refuses every call of an identity for a time. If Redis could not be reached, it applies to this process only and resolves to false; if Redis refused, it rejects with UnavailableError. */
   async block(identity: Identity, duration: Duration): Promise<boolean> {
     const forMs = durationMs(duration)
     if (forMs === undefined || forMs === 0) throw new OptionsError('duration of block', [`must be ${DURATION_RULE}`])
@@ -175,8 +175,10 @@ export class RateLimiter {
       this.#context.forget(key)
       return true
     } catch (error) {
-      if (!(error instanceof UnavailableError)) throw error
-      return false
+      if (error instanceof UnavailableError) return false
+      if (!isReplyError(error)) throw error
+      const message = `Redis refused to change the rate limit ${this.name}: ${(error as Error).message}`
+      throw new UnavailableError('error', message, { cause: error })
     } finally {
       this.#forget(key)
     }

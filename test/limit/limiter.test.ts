@@ -13,14 +13,19 @@ class Counting implements LimitStore {
   away = false
   readonly #store = new MemoryLimitStore(() => performance.timeOrigin + performance.now())
 
+  /** What the server refuses every command with. */
+  refuses: string | undefined = undefined
+
   run(key: string, call: LimitCall) {
     this.asked += 1
     if (this.away) throw new UnavailableError('breaker-open', 'away')
+    if (this.refuses !== undefined) throw new Error(this.refuses)
     return this.#store.run(key, call)
   }
 
   reset(key: string): boolean {
     if (this.away) throw new UnavailableError('breaker-open', 'away')
+    if (this.refuses !== undefined) throw new Error(this.refuses)
     return this.#store.reset(key)
   }
 }
@@ -158,6 +163,23 @@ describe('while Redis is away', () => {
     expect(await limiter.block('ann', '1m')).toBe(false)
     expect((await limiter.hit('ann')).allowed).toBe(false)
   })
+
+  test.each(['OOM command not allowed', 'NOPERM this user has no permissions'])(
+    'reset and block reject where Redis refuses with %s, naming the limit',
+    async (refuses) => {
+      const { store, limiter } = limiters({ rate: '1/hour' })
+      store.refuses = refuses
+      const refused = {
+        name: 'UnavailableError',
+        status: 503,
+        reason: 'error',
+        message: expect.stringContaining(`rate limit ${limiter.name}: ${refuses}`) as string,
+      }
+      await expect(limiter.reset('ann')).rejects.toMatchObject(refused)
+      await expect(limiter.block('ann', '1m')).rejects.toMatchObject(refused)
+      expect((await limiter.hit('ann')).allowed).toBe(false)
+    },
+  )
 })
 
 test('a verdict gives its units back once', async () => {
