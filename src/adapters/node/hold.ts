@@ -60,7 +60,6 @@ export class Hold {
   readonly #response: ServerResponse
   readonly #status: number
   readonly #message: string
-  readonly #before: readonly (readonly [name: string, own: PropertyDescriptor | undefined])[]
   readonly #releaseSocket: () => void
 
   constructor(response: ServerResponse, ended: boolean) {
@@ -69,9 +68,7 @@ export class Hold {
     this.#status = response.statusCode
     this.#message = response.statusMessage
     holds.set(response, this)
-    const shown = this.#shown()
-    this.#before = Object.keys(shown).map((name) => [name, Object.getOwnPropertyDescriptor(response, name)])
-    Object.defineProperties(response, shown)
+    if (watched.get(response) === undefined) watchWrites(response)
     this.#releaseSocket = keepSocket(response, () => this.ended)
   }
 
@@ -79,31 +76,59 @@ export class Hold {
   release(): void {
     const response = this.#response
     holds.set(response, undefined)
-    for (const [name, own] of this.#before) {
-      Reflect.deleteProperty(response, name)
-      if (own !== undefined) Object.defineProperty(response, name, own)
-    }
     if (response.statusCode !== this.#status) response.statusCode = this.#status
     if (response.req.httpVersionMajor < 2 && response.statusMessage !== this.#message)
       response.statusMessage = this.#message
     this.#releaseSocket()
   }
+}
 
-  #shown(): PropertyDescriptorMap {
-    const refusing = (verb: string): PropertyDescriptor => ({
-      configurable: true,
-      writable: true,
-      value: (): never => refuse(this.#response, verb),
-    })
-    return {
-      headersSent: { configurable: true, get: () => true },
-      writableEnded: { configurable: true, get: () => this.ended },
-      setHeader: refusing('set'),
-      setHeaders: refusing('set'),
-      appendHeader: refusing('append'),
-      removeHeader: refusing('remove'),
+const watched = new RequestProperty<true>()
+
+/** Names of what changes the head, with the words of Node's errors. */
+const CHANGES = [
+  ['setHeader', 'set'],
+  ['setHeaders', 'set'],
+  ['appendHeader', 'append'],
+  ['removeHeader', 'remove'],
+] as const
+
+/**
+ * Lets a response show whether it is held. The properties stay, and are those of before once it is not: to take them away
+ * would make all that follows slow.
+ */
+function watchWrites(response: ServerResponse): void {
+  watched.set(response, true)
+  Object.defineProperties(response, SHOWN)
+  const methods = response as unknown as Record<string, unknown>
+  for (const [name, verb] of CHANGES) {
+    const before = methods[name]
+    if (typeof before !== 'function') continue
+    methods[name] = function changed(this: ServerResponse, ...args: unknown[]): unknown {
+      if (holds.get(this) !== undefined) refuse(this, verb)
+      return before.apply(this, args) as unknown
     }
   }
+}
+
+/** One table for all, because it is used for many requests. */
+const SHOWN: PropertyDescriptorMap = {
+  headersSent: {
+    configurable: true,
+    get(this: ServerResponse) {
+      return holds.get(this) !== undefined || inherited(this, 'headersSent')
+    },
+  },
+  writableEnded: {
+    configurable: true,
+    get(this: ServerResponse) {
+      return holds.get(this)?.ended ?? inherited(this, 'writableEnded')
+    },
+  },
+}
+
+function inherited(response: ServerResponse, name: string): unknown {
+  return Reflect.get(Object.getPrototypeOf(response) as object, name, response)
 }
 
 /** Throws what Node throws where a head has left. */
