@@ -1,6 +1,6 @@
 import type { Redis } from '../create-redis.js'
 import { RateLimitError } from '../errors.js'
-import type { Field } from '../limit/fields.js'
+import { type Field, refusalOf } from '../limit/fields.js'
 import type { RateObject } from '../limit/rate.js'
 import {
   type Admission,
@@ -21,6 +21,8 @@ export interface LimitOutcome {
   readonly error?: RateLimitError | undefined
   /** Undefined: the request is allowed, or `error` is thrown. */
   readonly answer: Answer | undefined
+  /** How many limits have decided about the request, with this one. */
+  readonly decisions: number
 }
 
 /** What limits have decided about a request so far. */
@@ -52,29 +54,37 @@ export function applyLimit<Req>(
     const all = before === undefined ? [admission] : [...before, admission]
     admissions.set(owner, all)
     const fields = admissionFields(all, Date.now())
-    if (admission.refusal === undefined) return { fields, answer: undefined }
-    const { status, fields: own, body } = admission.refusal
+    const decisions = all.length
+    if (admission.refusal === undefined) return { fields, answer: undefined, decisions }
+    const earlier = before?.map(({ verdict }) => verdict)
+    const {
+      status,
+      fields: own,
+      body,
+    } = earlier === undefined ? admission.refusal : refusalOf(admission.verdict, earlier)
     const { onLimited } = declared.options
     if (onLimited === 'throw') {
       const headers = Object.fromEntries([...fields, ...own.filter(isNotBody)])
       return {
         fields: Object.entries(headers),
         answer: undefined,
+        decisions,
         error: new RateLimitError(admission.verdict, status, headers),
       }
     }
     const answer = { status, fields: own, body }
-    if (onLimited === undefined) return { fields, answer }
+    if (onLimited === undefined) return { fields, answer, decisions }
     return chain(onLimited(admission.verdict, request.native), async (made) => ({
       fields,
       answer: await answerOf(made, status, own),
+      decisions,
     }))
   })
 }
 
-/** Whether a limit has decided about the request. */
-export function isLimited(owner: object): boolean {
-  return admissions.get(owner) !== undefined
+/** How many limits have decided about the request. */
+export function decisionsAbout(owner: object): number {
+  return admissions.get(owner)?.length ?? 0
 }
 
 /** Whether the response decides about units. */

@@ -67,10 +67,13 @@ export interface Refusal {
   readonly body: string
 }
 
-/** The response to a refused request, without its `RateLimit` fields. */
-export function refusalOf(verdict: RateLimitVerdict): Refusal {
+/** The response to a refused request, without its `RateLimit` fields. `before`: verdicts that the request met earlier. */
+export function refusalOf(verdict: RateLimitVerdict, before: readonly RateLimitVerdict[] = []): Refusal {
   const { status, head } = PROBLEMS[verdict.reason ?? 'limited']
-  const violated = verdict.policies.filter((policy) => policy.violated).map((policy) => policy.name)
+  const earlier = before.flatMap(({ policies }) => policies)
+  // Named as in the fields of the response.
+  const policies = distinct([...earlier, ...verdict.policies]).slice(earlier.length)
+  const violated = policies.filter((policy) => policy.violated).map((policy) => policy.name)
   const body = violated.length === 0 ? `${head}}` : `${head},"violated-policies":${JSON.stringify(violated)}}`
   const fields: Field[] = [
     ['Content-Type', PROBLEM_TYPE],

@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Field } from '../../limit/fields.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
-import { applyLimit, isPreflight, limitOn, settleLimits } from '../limiting.js'
+import { applyLimit, decisionsAbout, isPreflight, limitOn, settleLimits } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
 import { messageOf, nameOf, redisOf, routeOf } from './context.js'
 
@@ -29,7 +29,7 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
       isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
     })
     if (outcome === undefined) return next()
-    const { fields, answer, error } = outcome
+    const { fields, answer, decisions, error } = outcome
     if (error !== undefined) {
       for (const [field, value] of fields) c.header(field, value)
       throw error
@@ -41,8 +41,9 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
       })
     }
     await next()
-    for (const [field, value] of fields) c.res.headers.set(field, value)
-    settleLimits(c, c.res.status)
+    // A limit behind this one has set the fields of all.
+    if (decisionsAbout(c) === decisions) for (const [field, value] of fields) c.res.headers.set(field, value)
+    if (decisions === 1) settleLimits(c, c.res.status)
   }
 }
 

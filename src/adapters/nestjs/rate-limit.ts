@@ -14,7 +14,7 @@ import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { type Answer, setAnswerFields } from '../answers.js'
-import { applyLimit, isLimited, isPreflight, type LimitOutcome, limitOn } from '../limiting.js'
+import { applyLimit, decisionsAbout, isPreflight, type LimitOutcome, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
 import { unwatched } from '../node/peer-watch.js'
 import { type CacheDecorator, declaring, type HttpRequest, rawOf } from './decorators.js'
@@ -213,7 +213,7 @@ export class LimitInstaller implements OnModuleInit {
     } else {
       adapter.use((request: IncomingMessage & HttpRequest, response: ServerResponse, next: Next) =>
         // A handler that calls `next` was counted by its guard.
-        isLimited(response) ? next() : check(request, response, next),
+        decisionsAbout(response) > 0 ? next() : check(request, response, next),
       )
     }
   }

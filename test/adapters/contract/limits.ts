@@ -258,6 +258,16 @@ export function limits({ host, store, start }: Bed): void {
       expect((await client.get('/x')).status).toBe(429)
     })
 
+    test('two limits: the fields of allowed and refused requests are those of both, and a refusal uses their names', async () => {
+      const { client } = await start([route({ rate: '1/minute' })], { rateLimit: { rate: '9/minute' } })
+      const [allowed, refused] = [await client.get('/x'), await client.get('/x')]
+      const policies = String(allowed.headers['ratelimit-policy'])
+      expect(policies).toMatch(/^"[\w-]+";q=9;w=60, "[\w-]+";q=1;w=60$/)
+      expect([allowed.status, refused.status, refused.headers['ratelimit-policy']]).toEqual([200, 429, policies])
+      const [, second] = /, "([\w-]+)"/.exec(policies) ?? []
+      expect(JSON.parse(refused.text)['violated-policies']).toEqual([second])
+    })
+
     test('the limit of the application may say who is counted, on unknown routes as well', async () => {
       const { client } = await start([plain], { rateLimit: { rate: '1/hour', per: byName } })
       const ask = async (path: string, name: string) => (await client.get(path, { 'x-user': name })).status
