@@ -5,11 +5,12 @@ import { templateOf } from './templates.js'
 /** Keys whose routes are remembered. */
 const REMEMBERED_MAX = 1000
 
-/** Notices that two routes of one application have key functions that make the same key. */
+/** Notices that two routes of one application make the same key: by their functions, or because they have one path. */
 export class KeyWatch {
   readonly #logger: Logger
   readonly #routes = new LRUCache<string, string>({ max: REMEMBERED_MAX })
   readonly #functions = new Map<unknown, string>()
+  readonly #paths = new Map<string, boolean>()
   #warned = false
 
   constructor(logger: Logger) {
@@ -22,6 +23,13 @@ export class KeyWatch {
     if (other === undefined) this.#functions.set(key, route)
     if (other === undefined || templateOf(other) === templateOf(route)) return undefined
     return `key: ${other} and ${route} have the same key function, ${ADVICE}`
+  }
+
+  /** A route whose path is its key. Where the router decides by more than that, another one may have it as well. */
+  notePath(route: string): void {
+    const isTold = this.#paths.get(route)
+    this.#paths.set(route, isTold !== undefined)
+    if (isTold === false) this.#logger.warn(`redwell: two declarations of cache are those of ${route}, ${PATH_ADVICE}`)
   }
 
   /** A request of the route has this key. */
@@ -37,3 +45,6 @@ export class KeyWatch {
 
 const ADVICE =
   "so one of them can be answered with an entry of the other: begin the key with a name, such as ['products', id], or write the same `prefix` on both if they share their entries"
+
+const PATH_ADVICE =
+  'so each can be answered with an entry of the other: write `host: true` where the Host decides between them, or else a `prefix` on each, and the same one if they share their entries'

@@ -139,6 +139,8 @@ export class RouteRegistry {
     const isAlone = key !== undefined && policy.prefix === undefined
     const problem = isAlone && traits.knowsRoutes === true ? this.#keys.problemOf(key, name) : undefined
     if (problem !== undefined) throw new OptionsError(where, [problem])
+    const isPath = policy.enabled && key === undefined && policy.prefix === undefined && !policy.http.host
+    if (isPath && traits.knowsRoutes !== true) this.#keys.notePath(name)
     this.#warnUndefined(name, options)
     if (isUnbounded(policy.http)) scope.expectUnbounded()
     if (policy.per === true) this.#personal.add(where)

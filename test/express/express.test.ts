@@ -6,11 +6,18 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import compression from 'compression'
 import express, { type NextFunction, type Request, type Response } from 'express'
 import { describe, expect, test } from 'vitest'
-import { cache, cacheEvict, cacheGroups, cachePut, redwell } from '../../src/adapters/express/index.js'
+import {
+  cache,
+  cacheEvict,
+  cacheGroups,
+  cachePut,
+  type ExpressCacheOptions,
+  redwell,
+} from '../../src/adapters/express/index.js'
 import { createRedis, OptionsError } from '../../src/index.js'
 import { Client } from '../adapters/client.js'
 import { memoryStores } from '../../src/testing/index.js'
-import { silentLogger } from '../support/logger.js'
+import { recordingLogger, silentLogger } from '../support/logger.js'
 import { start } from './app.js'
 
 describe("Express's own answers", () => {
@@ -464,6 +471,38 @@ describe('routers and applications', () => {
     expect((await client.get('/r/x', { 'if-none-match': hit.headers['etag'] as string })).status).toBe(304)
     expect((await client.ask('/r/x', { method: 'POST' })).status).toBe(201)
     expect((await client.get('/r/x')).cache).toBe('MISS')
+  })
+
+  test('two caches of one path are told once, unless one word says whose the entries are', async () => {
+    const said = async (options: readonly [ExpressCacheOptions, ExpressCacheOptions]): Promise<number> => {
+      const logger = recordingLogger()
+      const { client } = await start(
+        (app) => {
+          const routers = options.map((own, at) =>
+            express.Router().get('/x', cache({ ttl: 60, ...own }), (_req, res) => void res.send(String(at))),
+          )
+          app.use((req, res, next) => void routers[Number(req.headers['x-version'])]?.(req, res, next))
+        },
+        { logger },
+      )
+      for (const version of ['0', '1', '0', '1']) await client.get('/x', { 'x-version': version })
+      return logger.lines.filter((line) => /two declarations of cache are those of GET \/x, .*`prefix`/.test(line))
+        .length
+    }
+    expect(await said([{}, {}])).toBe(1)
+    expect(await said([{ prefix: 'v0' }, { prefix: 'v1' }])).toBe(0)
+    expect(await said([{ host: true }, { host: true }])).toBe(0)
+    expect(await said([{ enabled: false }, {}])).toBe(0)
+  })
+
+  test('a cache of all routes and one of a route are not two of one path', async () => {
+    const logger = recordingLogger()
+    const { client } = await start(
+      (app) => app.use(cache({ ttl: 60 })).get('/x', cache({ ttl: 60 }), (_req, res) => void res.send('x')),
+      { logger },
+    )
+    for (let turn = 0; turn < 3; turn += 1) await client.get('/x')
+    expect(logger.lines).toEqual([])
   })
 
   test('one `cache` on several routes is a cache for each', async () => {

@@ -16,7 +16,7 @@ import { cache, cacheEvict, cachePut, redwell, type RedwellHonoOptions } from '.
 import { createRedis, UsageError } from '../../src/index.js'
 import { memoryStores } from '../../src/testing/index.js'
 import { Client } from '../adapters/client.js'
-import { silentLogger } from '../support/logger.js'
+import { recordingLogger, silentLogger } from '../support/logger.js'
 
 // What is Hono's alone; what all adapters do is in test/adapters.
 
@@ -520,4 +520,13 @@ describe('in the background', () => {
     await Promise.all(waited)
     expect((await ask(app, '/x')).cache).toBe('HIT')
   })
+})
+
+test('a cache of all routes and one of a route are not two of one path', async () => {
+  const logger = recordingLogger()
+  const app = new Hono()
+  app.use(redwell({ ...MEMORY, logger }))
+  app.use(cache({ ttl: 60 })).get('/x', cache({ ttl: 60 }), (c) => c.text('x'))
+  for (let turn = 0; turn < 3; turn += 1) await ask(app, '/x')
+  expect(logger.lines).toEqual([])
 })
