@@ -196,16 +196,15 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
-    const settle = (whole: StoreDecision, body?: Buffer): MaybePromise<boolean> =>
-      this.#guarded(() => this.#settle(response, whole, body))
     const target: CaptureTarget = {
       complete: (body) => {
         this.#answer = new OutgoingResponse(response.status, headers, body)
-        return settle(this.#whole(response, decision, body), body)
+        const settle = () => this.#settle(response, this.#whole(response, decision, body), body)
+        return this.#guarded(() => chain(this.#askAgain(), settle))
       },
       abort: (reason) => {
         const refused = { store: false, reason, forKey: reason === 'body-too-large' } as const
-        void settle(reason === 'truncated' ? refused : this.#logged(refused))
+        void this.#guarded(() => this.#settle(response, reason === 'truncated' ? refused : this.#logged(refused)))
       },
       releaseWaiters: () => this.state.lease?.releaseWaiters(),
     }
@@ -213,11 +212,12 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   }
 
   /**
-   * A streamed body is there. What the handler read on the way counts as well. The head has left without an ETag of
-   * ours, so a hit has none either (I6).
+   * A streamed body is there. What the handler read on the way counts as well, and who asks now. The head has left
+   * without an ETag of ours, so a hit has none either (I6).
    */
   #whole(response: ResponseHead, decision: Storable, body: Buffer): StoreDecision {
-    const late = this.unkeyedReads.size === 0 ? decision : this.#decide(response, undefined, this.#requestedAt)
+    const isAsBefore = this.unkeyedReads.size === 0 && !this.#hasOtherOwner
+    const late = isAsBefore ? decision : this.#decide(response, undefined, this.#requestedAt)
     if (!late.store) return late
     if (isTruncated(response, body)) return { store: false, reason: 'truncated', forKey: false }
     if (!this.#wants(response, body)) return this.#logged(NOT_WANTED)

@@ -153,7 +153,14 @@ export function principals({ host, start }: Bed): void {
       { method: 'GET', path: '/x', cache, handler: body },
       { method: 'PUT', path: '/x', cachePut: cache, handler: body },
       { method: 'GET', path: '/stream', cache, handler: (call) => ({ stream: pieces(body(call)) }) },
+      { method: 'GET', path: '/late', cache, handler: (call) => ({ stream: late(call) }) },
     ]
+    async function* late(call: Call): AsyncGenerator<string> {
+      yield ''
+      // The head has left.
+      await new Promise((resolve) => setImmediate(resolve))
+      yield body(call)
+    }
 
     test.each([
       ['GET', '/x', 'ann', 'bob'],
@@ -162,6 +169,8 @@ export function principals({ host, start }: Bed): void {
       ['PUT', '/x', 'ann', 'nobody'],
       ['GET', '/stream', 'ann', 'bob'],
       ['GET', '/stream', 'ann', 'nobody'],
+      ['GET', '/late', 'ann', 'bob'],
+      ['GET', '/late', 'ann', 'nobody'],
     ])('%s %s of %s who becomes %s leaves nothing to either', async (method, path, before, becomes) => {
       accounts.clear()
       for (const [device, owner] of [
