@@ -15,6 +15,8 @@ import {
 import { join } from 'node:path'
 import { isBuilt, root } from './prepare.mjs'
 
+const { exports, bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+
 if (process.argv.includes('--if-stale') && isBuilt()) process.exit(0)
 
 // Only here: a script that finds dist current needs no packages.
@@ -33,6 +35,7 @@ const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inheri
 if (status === 0 && (await bundle())) {
   thinMaps()
   joinTypes()
+  dropPrivateTypes()
   // A source saved while the compiler ran must still count as newer.
   utimesSync(join(fresh, 'index.js'), startedAt, startedAt)
   rmSync(dist, { recursive: true, force: true })
@@ -68,7 +71,6 @@ function bundle() {
 
 /** The sources of what package.json exports and runs. */
 function entries() {
-  const { exports, bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const files = [...Object.values(exports).map(({ default: file }) => file), ...Object.values(bin)]
   const built = files.filter((file) => file?.endsWith('.js'))
   return built.map((file) => file.replace(/^(\.\/)?dist\//, 'src/').replace(/\.js$/, '.ts'))
@@ -83,6 +85,20 @@ function joinTypes() {
     const types = join(fresh, 'adapters', name, 'index.d.ts')
     if (existsSync(types)) appendFileSync(types, "import type {} from '../../index.js'\n")
   }
+}
+
+/** Removes the declarations that no entry of the package leads to. */
+function dropPrivateTypes() {
+  const reached = new Set()
+  const reach = (path) => {
+    if (reached.has(path) || !existsSync(path)) return
+    reached.add(path)
+    for (const [, to] of readFileSync(path, 'utf8').matchAll(/(?:from|import)\s*\(?'(\.[^']+)\.js'/g))
+      reach(join(path, '..', `${to}.d.ts`))
+  }
+  for (const { types } of Object.values(exports)) if (types !== undefined) reach(types.replace(/^\.\/dist/, fresh))
+  const declared = readdirSync(fresh, { recursive: true }).filter((path) => path.endsWith('.d.ts'))
+  for (const path of declared.map((name) => join(fresh, name))) if (!reached.has(path)) rmSync(path)
 }
 
 /** Keeps the source line of each position and drops its column, which is most of a map and not needed in stack traces. */

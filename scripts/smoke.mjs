@@ -9,7 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
+  lstatSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -123,7 +123,7 @@ function measure(cwd) {
   const files = readdirSync(join(cwd, 'node_modules'), { recursive: true }).map((path) =>
     join(cwd, 'node_modules', path),
   )
-  const bytes = files.reduce((sum, path) => sum + (statSync(path).isFile() ? statSync(path).size : 0), 0)
+  const bytes = files.reduce((sum, path) => sum + (lstatSync(path).isFile() ? lstatSync(path).size : 0), 0)
   return { bytes, packages: Object.keys(lock.packages).length }
 }
 
