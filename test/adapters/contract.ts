@@ -112,5 +112,6 @@ export function contract(host: Host, { stores = ALL.stores, parts = ALL.parts }:
     }
     for (const part of parts) PARTS[part](bed)
   })
-  if (parts === ALL.parts) crossings(host)
+  // These have stores of their own.
+  if (parts === ALL.parts && stores.includes('memory')) crossings(host)
 }

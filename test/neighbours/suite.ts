@@ -56,50 +56,27 @@ export function tried(): string {
   return rows.map(([host, all]) => `- **${host}**: ${all.map(({ name }) => cell(name)).join(', ')}`).join('\n')
 }
 
-/** One order of each; the other is in `together`. */
+/** Each one, in one order; the other, and those of NestJS, are in `together`. */
 export function alone(orders: readonly ('before' | 'after')[] = ['after']): void {
-  suite(
-    'Fastify',
-    startFastify,
-    FASTIFY.map((one) => [one]),
-    orders,
-  )
-  suite(
-    'Express 5',
-    startExpress(5),
-    expressNeighbours.map((one) => [one]),
-    orders,
-  )
-  suite(
-    'Hono',
-    startHono,
-    honoNeighbours.map((one) => [one]),
-    orders,
-  )
-  suite(
-    'Nest on Express',
-    startNest('express'),
-    onExpress.map((one) => [one]),
-    orders,
-  )
-  suite(
-    'Nest on Fastify',
-    startNest('fastify'),
-    NEST_FASTIFY.map((one) => [one]),
-    orders,
-  )
+  suite('Fastify', startFastify, eachOf(FASTIFY), orders)
+  suite('Express 5', startExpress(5), eachOf(expressNeighbours), orders)
+  suite('Hono', startHono, eachOf(honoNeighbours), orders)
 }
 
 export function together(): void {
   alone(['before'])
   suite('Fastify', startFastify, pairsOf(FASTIFY))
   suite('Express 5', startExpress(5), pairsOf(expressNeighbours))
-  suite('Express 4', startExpress(4), [...expressNeighbours.map((one) => [one]), ...pairsOf(expressNeighbours)])
+  suite('Express 4', startExpress(4), [...eachOf(expressNeighbours), ...pairsOf(expressNeighbours)])
   suite('Hono', startHono, [...pairsOf(honoNeighbours), honoNeighbours])
-  suite('Nest on Express', startNest('express'), pairsOf(onExpress))
-  suite('Nest on Fastify', startNest('fastify'), pairsOf(NEST_FASTIFY))
+  suite('Nest on Express', startNest('express'), [...eachOf(onExpress), ...pairsOf(onExpress)])
+  suite('Nest on Fastify', startNest('fastify'), [...eachOf(NEST_FASTIFY), ...pairsOf(NEST_FASTIFY)])
   const many = FASTIFY.filter(({ name }) => name !== '@fastify/secure-session' && name !== '@fastify/jwt')
   suite('Fastify', startFastify, [many, many.toReversed()])
   const all = expressNeighbours.filter(({ name }) => name !== 'passport')
   suite('Express 5', startExpress(5), [all, all.toReversed()])
+}
+
+function eachOf<Of>(neighbours: readonly Of[]): Of[][] {
+  return neighbours.map((one) => [one])
 }
