@@ -66,10 +66,10 @@ export class RedisLimitStore implements LimitStore {
   #argumentsOf({ operation, algorithm, rates, cost, ban, at }: LimitCall): readonly string[] {
     let known = this.#arguments.get(rates)
     if (known === undefined) this.#arguments.set(rates, (known = {}))
-    const { hit, units } = (known[algorithm] ??= rateArguments(algorithm, rates))
+    const { hit, life, units } = (known[algorithm] ??= rateArguments(algorithm, rates))
     if (operation === 'hit' && cost === 1 && ban.forMs === 0) return hit
     const extras = [cost, ban.after, ban.forMs, at ?? ''].map(String)
-    return [`${operation.charAt(0)}${FORMATS[algorithm]}+`, ...extras, ...units]
+    return [`${operation.charAt(0)}${FORMATS[algorithm]}+`, life, ...extras, ...units]
   }
 }
 
@@ -77,6 +77,8 @@ export class RedisLimitStore implements LimitStore {
 interface RateArguments {
   /** Of a plain hit, all of them. */
   readonly hit: readonly string[]
+  /** Milliseconds after which a hit is over in every window. */
+  readonly life: string
   /** Of the rates alone. */
   readonly units: readonly string[]
 }
@@ -86,7 +88,8 @@ function rateArguments(algorithm: Algorithm, rates: readonly Rate[]): RateArgume
     algorithm === 'token-bucket' ? [limit, windowMs, burst] : [limit, windowMs],
   )
   const units = numbers.map(String)
-  return { hit: [`h${FORMATS[algorithm]}`, ...units], units }
+  const life = String(Math.max(...rates.map(({ windowMs }) => windowMs)) + 1)
+  return { hit: [`h${FORMATS[algorithm]}`, life, ...units], life, units }
 }
 
 /** What the script returns: numbers of eight bytes each. */

@@ -8,69 +8,93 @@
 --     bucket   f64 time (us)  f64 us until it is empty
 -- KEYS  1 state
 -- ARGV  1 operation (h hit, p peek, r refund, b block), format byte, + where the four in brackets follow
---       [2 cost, without it 1  3 ban after so many refusals, 0: never  4 ban length in ms
---       5 refund: time of the hit in ms, '' for the oldest]  then of each rate: limit, window in ms, of a bucket its burst
+--       2 ms after which a hit is over in every window: the longest window + 1, as text, which SET takes as it is
+--       [3 cost, without it 1  4 ban after so many refusals, 0: never  5 ban length in ms
+--       6 refund: time of the hit in ms, '' for the oldest]  then of each rate: limit, window in ms, of a bucket its burst
 -- Returns f64 numbers, little-endian, which are cheaper to make than text: allowed (1 or 0), time in ms, banned until (ms, 0:
 --   not), then for each rate: remaining, ms until all is back, ms until the call would be allowed (-1: never), ms until the
 --   next unit
+-- Looked up once: each use of a global costs as much as a sum.
+local call, write, read, floor = redis.call, struct.pack, struct.unpack, math.floor
 local head, EPSILON = ARGV[1], 1e-6
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
-local now = math.floor(us / 1000)
-local state = redis.call('GET', KEYS[1]) or ''
+local now = floor(us / 1000)
+local state = call('GET', KEYS[1]) or ''
 
--- Nearly every call: a hit of one rate that costs one unit, where nothing has run out. Neither closures nor tables, which
--- cost as much as all commands. What follows below does the same for everything.
-if head == 'h1' and #ARGV == 3 then
-  local limit, window, size = tonumber(ARGV[2]), tonumber(ARGV[3]), #state
-  if size == 0 then
-    redis.call('SET', KEYS[1], struct.pack('<I2I4BI6I4I4I4', 1, window, 1, now, 1, 0, 1), 'PX', window + 1)
-    return struct.pack('<ddddddd', 1, now, 0, limit - 1, window + 1, 0, window + 1)
-  elseif size >= 25 then
-    local kind, own, count, oldest, units = struct.unpack('<I2I4BI6I4', state)
-    local after, last = struct.unpack('<I4I4', state, size - 7)
-    local newest = oldest + after
-    local at = math.max(now, newest)
-    if kind == 1 and own == window and size == 17 + 8 * count and oldest + window >= at then
-      if units < limit then
-        local joins = newest == at or (limit > 16 and math.floor(newest * 16 / window) == math.floor(at * 16 / window))
-        local bytes
-        if joins and count == 1 then
-          oldest = at
-          bytes = struct.pack('<I2I4BI6I4I4I4', 1, window, 1, at, units + 1, 0, last + 1)
-        elseif joins then
-          bytes = struct.pack('<I2I4BI6I4', 1, window, count, oldest, units + 1)
-            .. string.sub(state, 18, size - 8)
-            .. struct.pack('<I4I4', at - oldest, last + 1)
-        else
-          bytes = struct.pack('<I2I4BI6I4', 1, window, count + 1, oldest, units + 1)
-            .. string.sub(state, 18)
-            .. struct.pack('<I4I4', at - oldest, 1)
-        end
-        redis.call('SET', KEYS[1], bytes, 'PX', at + window + 1 - now)
-        return struct.pack('<ddddddd', 1, now, 0, limit - units - 1, window + 1, 0, oldest + window + 1 - at)
-      elseif units == limit then
-        local back = oldest + window + 1 - at
-        return struct.pack('<ddddddd', 0, now, 0, 0, newest + window + 1 - at, back, back)
+-- Nearly every call: a hit of one unit, where the state has the sections of just these windows in their order and nothing
+-- has run out. Neither closures nor tables, which cost as much as all commands. What follows below does the same for
+-- everything.
+if head == 'h1' then
+  local size, count, pos, late, bytes, reply, known = #state, #ARGV, 3, 0, '\1\0', '', true
+  for index = 3, count, 2 do
+    local limit, window = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
+    local units, at, oldest = 0, now, now
+    if size == 0 then
+      bytes = bytes .. write('<I4BI6I4I4I4', window, 1, now, 1, 0, 1)
+    else
+      known = pos + 22 <= size
+      if not known then break end
+      -- The two bytes before the first section are format and flag.
+      local kind, own, records, start
+      kind, own, records, oldest, units, start = read('<I2I4BI6I4', state, pos - 2)
+      local ends = start + 8 * records
+      known = own == window and records > 0 and ends <= size + 1 and (kind == 1 or index > 3)
+      if not known then break end
+      local after, last = read('<I4I4', state, ends - 8)
+      local newest = oldest + after
+      if newest > at then at = newest end
+      local back = oldest + window + 1 - at
+      if units == limit and count == 4 and ends > size and back > 0 then
+        return write('<ddddddd', 0, now, 0, 0, newest + window + 1 - at, back, back)
       end
+      known = units < limit and back > 0
+      if not known then break end
+      local joins = newest == at or (limit > 16 and floor(newest * 16 / window) == floor(at * 16 / window))
+      if joins and records == 1 then
+        oldest = at
+        bytes = bytes .. write('<I4BI6I4I4I4', window, 1, at, units + 1, 0, last + 1)
+      elseif joins then
+        bytes = bytes
+          .. write('<I4BI6I4', window, records, oldest, units + 1)
+          .. string.sub(state, start, ends - 9)
+          .. write('<I4I4', at - oldest, last + 1)
+      else
+        bytes = bytes
+          .. write('<I4BI6I4', window, records + 1, oldest, units + 1)
+          .. string.sub(state, start, ends - 1)
+          .. write('<I4I4', at - oldest, 1)
+      end
+      if at - now > late then late = at - now end
+      pos = ends
+    end
+    local left, back = limit - units - 1, oldest + window + 1 - at
+    if index == 3 then
+      reply = write('<ddddddd', 1, now, 0, left, window + 1, 0, back)
+    else
+      reply = reply .. write('<dddd', left, window + 1, 0, back)
     end
   end
-elseif head == 'h2' and #ARGV == 3 and (#state == 16 or state == '') then
-  local limit, window, start, units = tonumber(ARGV[2]), tonumber(ARGV[3]), now, 0
+  if known and (size == 0 or pos > size) then
+    call('SET', KEYS[1], bytes, 'PX', late == 0 and ARGV[2] or ARGV[2] + late)
+    return reply
+  end
+elseif head == 'h2' and #ARGV == 4 and (#state == 16 or state == '') then
+  local limit, window, start, units = tonumber(ARGV[3]), tonumber(ARGV[4]), now, 0
   local kind, own = 2, window
-  if state ~= '' then kind, own, start, units = struct.unpack('<I2I4I6I4', state) end
+  if state ~= '' then kind, own, start, units = read('<I2I4I6I4', state) end
   if kind == 2 and own == window then
     local at = math.max(now, start)
     if at >= start + window then start, units = at, 0 end
     local ends = start + window - at
-    if units >= limit then return struct.pack('<ddddddd', 0, now, 0, 0, ends, ends, ends) end
-    redis.call('SET', KEYS[1], struct.pack('<I2I4I6I4', 2, window, start, units + 1), 'PX', start + window - now)
-    return struct.pack('<ddddddd', 1, now, 0, limit - units - 1, ends, 0, ends)
+    if units >= limit then return write('<ddddddd', 0, now, 0, 0, ends, ends, ends) end
+    call('SET', KEYS[1], write('<I2I4I6I4', 2, window, start, units + 1), 'PX', start + window - now)
+    return write('<ddddddd', 1, now, 0, limit - units - 1, ends, 0, ends)
   end
-elseif head == 'h3' and #ARGV == 4 and (#state == 22 or state == '') then
-  local limit, window, burst = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+elseif head == 'h3' and #ARGV == 5 and (#state == 22 or state == '') then
+  local limit, window, burst = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
   local kind, own, at, debt, unit = 3, window, us, 0, window * 1000 / limit
-  if state ~= '' then kind, own, at, debt = struct.unpack('<I2I4dd', state) end
+  if state ~= '' then kind, own, at, debt = read('<I2I4dd', state) end
   local drained = math.max(us, at)
   debt = math.max(0, debt - (drained - at))
   local ends = math.ceil((drained + debt + unit) / 1000)
@@ -78,16 +102,16 @@ elseif head == 'h3' and #ARGV == 4 and (#state == 22 or state == '') then
   if kind == 3 and own == window and debt / unit + 1 - burst <= EPSILON and ends > now then
     debt = debt + unit
     local used = debt / unit
-    redis.call('SET', KEYS[1], struct.pack('<I2I4dd', 3, window, drained, debt), 'PX', ends - now)
-    local left = math.max(0, math.floor(burst - used + EPSILON))
+    call('SET', KEYS[1], write('<I2I4dd', 3, window, drained, debt), 'PX', ends - now)
+    local left = math.max(0, floor(burst - used + EPSILON))
     local nextUnit = math.ceil((used - math.ceil(used - EPSILON) + 1) * unit / 1000 - EPSILON)
-    return struct.pack('<ddddddd', 1, now, 0, left, math.ceil(used * unit / 1000 - EPSILON), 0, nextUnit)
+    return write('<ddddddd', 1, now, 0, left, math.ceil(used * unit / 1000 - EPSILON), 0, nextUnit)
   end
 end
 
-local op, format, cost, after, forMs, hitAt, first = string.sub(head, 1, 1), tonumber(string.sub(head, 2, 2)), 1, 0, 0, nil, 2
+local op, format, cost, after, forMs, hitAt, first = string.sub(head, 1, 1), tonumber(string.sub(head, 2, 2)), 1, 0, 0, nil, 3
 if #head == 3 then
-  cost, after, forMs, hitAt, first = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), 6
+  cost, after, forMs, hitAt, first = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), 7
 end
 -- Arguments of a rate.
 local stride = format == 3 and 3 or 2
@@ -100,13 +124,13 @@ if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or str
     local log, from, to, units, at, oldest = nil, 1, 0, 0, now, now
     if size > 0 then
       local own, count = 0, 0
-      if pos + 14 <= size then own, count, oldest, units, pos = struct.unpack('<I4BI6I4', state, pos) end
+      if pos + 14 <= size then own, count, oldest, units, pos = read('<I4BI6I4', state, pos) end
       to = 2 * count
       if own ~= window or to == 0 or pos + 4 * to > size + 1 then
         known = false
         break
       end
-      log = { struct.unpack(to == 2 and '<I4I4' or '<' .. string.rep('I4', to), state, pos) }
+      log = { read(to == 2 and '<I4I4' or '<' .. string.rep('I4', to), state, pos) }
       pos = log[to + 1]
       at = math.max(now, oldest + log[to - 1])
       while from < to and oldest + log[from] + window < at do
@@ -124,7 +148,7 @@ if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or str
       if allowed == 1 then
         local newest = from <= to and oldest + log[to - 1] or 0
         local joins = from <= to
-          and (newest == at or (limit > 16 and math.floor(newest * 16 / window) == math.floor(at * 16 / window)))
+          and (newest == at or (limit > 16 and floor(newest * 16 / window) == floor(at * 16 / window)))
         if not joins then
           to = to + 2
           log[to] = 0
@@ -136,7 +160,7 @@ if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or str
         end
         local size = to - from + 1
         local layout = size == 2 and '<I4BI6I4I4I4' or '<I4BI6I4' .. string.rep('I4', size)
-        bytes = bytes .. struct.pack(layout, window, size / 2, oldest + base, units, unpack(log, from, to))
+        bytes = bytes .. write(layout, window, size / 2, oldest + base, units, unpack(log, from, to))
         last = math.max(last, at + window + 1)
         reset, nextUnit = window + 1, oldest + base + window + 1 - at
       elseif from <= to then
@@ -155,12 +179,12 @@ if op == 'h' and format == 1 and cost > 0 and after == 0 and (state == '' or str
       end
       local left = math.max(0, limit - units)
       if index == 1 then
-        reply = struct.pack('<ddddddd', allowed, now, 0, left, reset, retry, nextUnit)
+        reply = write('<ddddddd', allowed, now, 0, left, reset, retry, nextUnit)
       else
-        reply = reply .. struct.pack('<dddd', left, reset, retry, nextUnit)
+        reply = reply .. write('<dddd', left, reset, retry, nextUnit)
       end
     end
-    if allowed == 1 then redis.call('SET', KEYS[1], bytes, 'PX', last - now) end
+    if allowed == 1 then call('SET', KEYS[1], bytes, 'PX', last - now) end
     return reply
   end
 end
@@ -168,25 +192,25 @@ end
 local banned, refusals, since = 0, 0, 0
 local sections, order, pos = {}, {}, 3
 if #state >= 2 and string.byte(state, 1) == format then
-  if string.byte(state, 2) == 1 then banned, refusals, since, pos = struct.unpack('<I6I4I6', state, 3) end
+  if string.byte(state, 2) == 1 then banned, refusals, since, pos = read('<I6I4I6', state, 3) end
   while pos <= #state do
     local window, section
     if format == 1 then
       local count, oldest, _
-      window, count, oldest, _, pos = struct.unpack('<I4BI6I4', state, pos)
+      window, count, oldest, _, pos = read('<I4BI6I4', state, pos)
       section = {}
       for index = 1, count do
         local passed, units
-        passed, units, pos = struct.unpack('<I4I4', state, pos)
+        passed, units, pos = read('<I4I4', state, pos)
         section[index] = { oldest + passed, units }
       end
     elseif format == 2 then
       local start, units
-      window, start, units, pos = struct.unpack('<I4I6I4', state, pos)
+      window, start, units, pos = read('<I4I6I4', state, pos)
       section = { start, units }
     else
       local at, debt
-      window, at, debt, pos = struct.unpack('<I4dd', state, pos)
+      window, at, debt, pos = read('<I4dd', state, pos)
       section = { at, debt }
     end
     sections[window] = section
@@ -246,7 +270,7 @@ local function retry(open, limit, window, burst, cost)
   return ms(open, over)
 end
 
-local function slot(at, window) return math.floor(at * 16 / window) end
+local function slot(at, window) return floor(at * 16 / window) end
 
 local function add(open, limit, window, cost)
   if format == 1 then
@@ -290,15 +314,15 @@ local function pack(window, open)
     local oldest, newest, units, parts = records[1][1], records[#records][1], 0, {}
     for index, record in ipairs(records) do
       units = units + record[2]
-      parts[index] = struct.pack('<I4I4', record[1] - oldest, record[2])
+      parts[index] = write('<I4I4', record[1] - oldest, record[2])
     end
-    return struct.pack('<I4BI6I4', window, #records, oldest, units) .. table.concat(parts), newest + window + 1
+    return write('<I4BI6I4', window, #records, oldest, units) .. table.concat(parts), newest + window + 1
   elseif format == 2 then
     if open.units == 0 then return '', 0 end
-    return struct.pack('<I4I6I4', window, open.start, open.units), open.start + window
+    return write('<I4I6I4', window, open.start, open.units), open.start + window
   end
   if open.debt <= 0 then return '', 0 end
-  return struct.pack('<I4dd', window, open.at, open.debt), math.ceil((open.at + open.debt) / 1000)
+  return write('<I4dd', window, open.at, open.debt), math.ceil((open.at + open.debt) / 1000)
 end
 
 local function outcome(open, limit, window, burst, cost)
@@ -314,11 +338,11 @@ local function outcome(open, limit, window, burst, cost)
     nextUnit = open.units == 0 and window or reset
   else
     local used = open.debt / open.unit
-    remaining = math.floor(burst - used + EPSILON)
+    remaining = floor(burst - used + EPSILON)
     reset = used > EPSILON and ms(open, used) or 0
     nextUnit = used > EPSILON and ms(open, used - math.ceil(used - EPSILON) + 1) or window
   end
-  return struct.pack('<dddd', math.max(0, remaining), reset, retry(open, limit, window, burst, cost), nextUnit)
+  return write('<dddd', math.max(0, remaining), reset, retry(open, limit, window, burst, cost), nextUnit)
 end
 
 if op == 'b' then banned = now + forMs end
@@ -370,16 +394,16 @@ if changed then
   end
   local ban, flag = '', 0
   if banned > now or refusals > 0 then
-    ban, flag = struct.pack('<I6I4I6', banned, refusals, since), 1
+    ban, flag = write('<I6I4I6', banned, refusals, since), 1
     last = math.max(last, banned, refusals > 0 and since + forMs or 0)
   end
   if last > now then
-    redis.call('SET', KEYS[1], string.char(format, flag) .. ban .. table.concat(parts), 'PX', string.format('%.0f', last - now))
+    call('SET', KEYS[1], string.char(format, flag) .. ban .. table.concat(parts), 'PX', string.format('%.0f', last - now))
   else
-    redis.call('DEL', KEYS[1])
+    call('DEL', KEYS[1])
   end
 end
 
-local reply = { struct.pack('<ddd', allowed, now, banned > now and banned or 0) }
+local reply = { write('<ddd', allowed, now, banned > now and banned or 0) }
 for index, rate in ipairs(rates) do reply[index + 1] = outcome(rate[1], rate[2], rate[3], rate[4], rest) end
 return table.concat(reply)
