@@ -28,6 +28,9 @@ export interface LimitOutcome {
 /** What limits have decided about a request so far. */
 const admissions = new RequestProperty<readonly Admission[]>()
 
+/** The refusal of an admission that nothing else decided about: in a flood one admission is that of many requests. */
+const outcomes = new RequestProperty<{ readonly all: readonly Admission[]; readonly outcome: LimitOutcome }>()
+
 /** The limit of a declaration on a route; `undefined` as route is the whole application. */
 export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: string | undefined): RouteLimit<Req> {
   return declared.on(redis, route ?? '', () =>
@@ -51,6 +54,11 @@ export function applyLimit<Req>(
 ): MaybePromise<LimitOutcome | undefined> {
   return limit.check<LimitOutcome>(request, (admission) => {
     const before = admissions.get(owner)
+    const repeated = before === undefined ? outcomes.get(admission) : undefined
+    if (repeated !== undefined) {
+      admissions.set(owner, repeated.all)
+      return repeated.outcome
+    }
     const all = before === undefined ? [admission] : [...before, admission]
     admissions.set(owner, all)
     const fields = admissionFields(all, Date.now())
@@ -73,7 +81,11 @@ export function applyLimit<Req>(
       }
     }
     const answer = { status, fields: own, body }
-    if (onLimited === undefined) return { fields, answer, decisions }
+    if (onLimited === undefined) {
+      const outcome = { fields, answer, decisions }
+      if (before === undefined) outcomes.set(admission, { all, outcome })
+      return outcome
+    }
     return chain(onLimited(admission.verdict, request.native), async (made) => ({
       fields,
       answer: await answerOf(made, status, own),

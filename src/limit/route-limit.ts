@@ -134,6 +134,9 @@ export class RouteLimit<Req> {
   readonly #headers: RateLimitHeaders
   readonly #prefix: string
   readonly #rates: readonly Rate[]
+  readonly #refundable: boolean
+  /** Of every request, where no function of the options has a say; undefined where one has. */
+  readonly #hit: HitOptions | undefined
   /** The last refusal from memory: in a flood the next one is the same. */
   #repeated: Admission | undefined
 
@@ -143,6 +146,10 @@ export class RouteLimit<Req> {
     this.#headers = options.headers ?? headers
     this.#prefix = namePrefix
     this.#rates = this.#named(limiter.policy.rates)
+    this.#refundable = options.countWhen !== undefined
+    const { skip, per, rate, cost = 1 } = options
+    const isPlain = skip === undefined && per === undefined && typeof rate !== 'function' && typeof cost === 'number'
+    this.#hit = isPlain ? { rates: this.#rates, cost, refundable: this.#refundable } : undefined
   }
 
   /**
@@ -153,13 +160,10 @@ export class RouteLimit<Req> {
     request: LimitedRequest<Req>,
     next: (admission: Admission) => MaybePromise<T>,
   ): MaybePromise<Awaited<T> | undefined> {
-    const { skip, per, rate, cost = 1 } = this.#options
     if (request.isPreflight) return undefined
-    if (skip === undefined && per === undefined && typeof rate !== 'function' && typeof cost === 'number') {
-      const address = this.#address(request)
-      return this.#hit(address, address, { rates: this.#rates, cost }, next)
-    }
-    return this.#checkLater(request, next)
+    if (this.#hit === undefined) return this.#checkLater(request, next)
+    const address = this.#address(request)
+    return this.#decide(address, address, this.#hit, next)
   }
 
   async #checkLater<T>(
@@ -177,10 +181,10 @@ export class RouteLimit<Req> {
     const problem = costProblem(units)
     if (problem !== undefined)
       throw new OptionsError(`result of a function of rateLimit (${this.#limiter.name})`, [problem])
-    return this.#hit(identity, address, { rates, cost: units }, next)
+    return this.#decide(identity, address, { rates, cost: units, refundable: this.#refundable }, next)
   }
 
-  #hit<T>(
+  #decide<T>(
     identity: Identity | undefined,
     address: string | undefined,
     hit: HitOptions,
@@ -190,8 +194,7 @@ export class RouteLimit<Req> {
       const verdict = this.#limiter.unidentified(address, hit)
       return verdict && (next(this.#admit(verdict)) as MaybePromise<Awaited<T>>)
     }
-    const refundable = this.#options.countWhen !== undefined
-    return this.#limiter.decide(identity, { ...hit, refundable }, (verdict) => next(this.#admit(verdict)))
+    return this.#limiter.decide(identity, hit, (verdict) => next(this.#admit(verdict)))
   }
 
   #admit(verdict: RateLimitVerdict): Admission {

@@ -1,8 +1,10 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Field } from '../../limit/fields.js'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
-import { applyLimit, decisionsAbout, isPreflight, limitOn, settleLimits } from '../limiting.js'
+import { isPromise } from '../../maybe-promise.js'
+import type { Answer } from '../answers.js'
+import { applyLimit, decisionsAbout, isPreflight, type LimitOutcome, limitOn, settleLimits } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
+import { RequestProperty } from '../request-property.js'
 import { messageOf, nameOf, redisOf, routeOf } from './context.js'
 
 /** Rates or options of `rateLimit`. */
@@ -22,12 +24,13 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
   const declared = new DeclaredLimit<Context>('options of rateLimit', input)
   return async function redwellRateLimit(c, next) {
     const limit = limitOn(redisOf(c, 'rateLimit'), declared, nameOf(routeOf(c)))
-    const outcome = await applyLimit(c, declared, limit, {
+    const decided = applyLimit(c, declared, limit, {
       native: c,
       // The address of the connection's peer, if the platform reports it.
       address: unwatched(() => messageOf(c)?.socket?.remoteAddress),
       isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
     })
+    const outcome = isPromise(decided) ? await decided : decided
     if (outcome === undefined) return next()
     const { fields, answer, decisions, error } = outcome
     if (error !== undefined) {
@@ -37,7 +40,7 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
     if (answer !== undefined) {
       return new Response(answer.body, {
         status: answer.status,
-        headers: headersOf([...fields, ...answer.fields], declared.options.onLimited !== undefined),
+        headers: headersOf(outcome, answer, declared.options.onLimited !== undefined),
       })
     }
     await next()
@@ -47,7 +50,17 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
   }
 }
 
+type HeadersInit = Record<string, string> | [string, string][]
+
+/** Of outcomes that are the same for many requests. */
+const known = new RequestProperty<HeadersInit>()
+
 /** An object where no name repeats, because the server of Node sends its fields as they are. */
-function headersOf(fields: readonly Field[], mayRepeat: boolean): Record<string, string> | [string, string][] {
-  return mayRepeat ? fields.map(([name, value]): [string, string] => [name, value]) : Object.fromEntries(fields)
+function headersOf(outcome: LimitOutcome, answer: Answer, mayRepeat: boolean): HeadersInit {
+  const headers = known.get(outcome)
+  if (headers !== undefined) return headers
+  const fields = [...outcome.fields, ...answer.fields]
+  const made = mayRepeat ? fields.map(([name, value]): [string, string] => [name, value]) : Object.fromEntries(fields)
+  known.set(outcome, made)
+  return made
 }
