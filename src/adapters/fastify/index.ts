@@ -26,6 +26,7 @@ import { Exchange } from '../exchange.js'
 import { defaultLimit } from '../limiting.js'
 import { principalOfSession } from '../sessions.js'
 import type { SelectedField } from '../../http/index.js'
+import type { SentFields } from '../node/request.js'
 import { fastifyPath, rewrittenOf } from '../node/routed.js'
 import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
@@ -146,7 +147,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     guardRoute(route, own.redis, routeName(route))
     limitRoute(route, routeName(route))
     attach(route, host)
-    endBehindCache(route)
+    if (own.redis.sessions.isConfigured) endBehindCache(route)
   })
   // Checked after the routes, because another plugin may have added it.
   app.addHook('onReady', async () => {
@@ -167,9 +168,9 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   const methods = methodsOf(route)
   const name = routeName(route)
   const constraints = constraintsOf(route)
-  const routed = (request: FastifyRequest, authority: string): readonly SelectedField[] => {
+  const routed = (request: FastifyRequest, sent: SentFields): readonly SelectedField[] => {
     const rewritten = rewrittenOf(request)
-    return constraints === undefined ? rewritten : [...constraints.fields(authority), ...rewritten]
+    return constraints === undefined ? rewritten : [...constraints.fields(sent.header('host') ?? ''), ...rewritten]
   }
   const routedBy = constraints?.names
   const requests = { ...host.requests, routed, routedBy, route: name }

@@ -143,7 +143,7 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
       application,
       route: plan.name,
       principal: this.#principal,
-      routed: (asked, host) => [...plan.routed(asked, host), ...(isExpress ? routedOf(asked) : rewrittenOf(asked))],
+      routed: (asked, sent) => [...plan.routed(asked, sent), ...(isExpress ? routedOf(asked) : rewrittenOf(asked))],
       routedBy: plan.routedBy,
     })
     return new Promise((resolve, reject) => {

@@ -19,6 +19,7 @@ import type { SelectedField } from '../../http/index.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import { valueAt } from '../../value-at.js'
 import { type DeclaredWrite, type Host, misplaced } from '../declarations.js'
+import type { SentFields } from '../node/request.js'
 import { CACHE_EVICT, CACHE_PUT, CACHED, type Declarations, type HttpRequest } from './decorators.js'
 
 /** A method of a controller. */
@@ -36,7 +37,7 @@ export interface Plan {
   readonly answersItself: boolean
   readonly renders: boolean
   /** What the router uses in addition to the path: see `NodeRequestOptions`. */
-  readonly routed: (request: HttpRequest, host: string) => readonly SelectedField[]
+  readonly routed: (request: HttpRequest, sent: SentFields) => readonly SelectedField[]
   readonly routedBy: readonly string[]
 }
 
@@ -108,8 +109,8 @@ function routerOf(
   const versions = isVersioned ? [declared].flat() : []
   const field = isVersioned ? versionField(versioning) : undefined
   return {
-    routed: (request, host) => [
-      ...(hasHost ? [[':host', host.toLowerCase()] as const] : []),
+    routed: (request, sent) => [
+      ...(hasHost ? [[':host', (sent.header('host') ?? '').toLowerCase()] as const] : []),
       ...(isVersioned ? [[':version', versionOf(request, versions, versioning)] as const] : []),
     ],
     routedBy: [...(hasHost ? ['host'] : []), ...(field === undefined ? [] : [field])],

@@ -1,4 +1,5 @@
 import { valueAt } from '../../value-at.js'
+import { RequestProperty } from '../request-property.js'
 
 /** Called when the address or certificate of the connection's peer is read. */
 interface PeerReader {
@@ -29,8 +30,17 @@ type Member = (typeof MEMBERS)[number]
 
 type Connection = object & { [Name in Member]?: unknown }
 
-/** The watches of the requests that are being handled on a connection: several with pipelining and with HTTP/2. */
-const watches = new WeakMap<Connection, Set<PeerReader>>()
+/** A connection whose members are watched. */
+class Peer {
+  /** The watches of the requests that are being handled on it: several with pipelining and with HTTP/2. */
+  readonly readers = new Set<PeerReader>()
+  /** What it has itself, and not by its prototype. */
+  readonly own = new Map<Member, PropertyDescriptor>()
+
+  constructor(readonly connection: Connection) {}
+}
+
+const peers = new RequestProperty<Peer>()
 
 /**
  * Reports reads of the client's address and certificate, through whichever object of the request the connection is
@@ -39,9 +49,9 @@ const watches = new WeakMap<Connection, Set<PeerReader>>()
 export function watchPeer(message: object, watch: PeerReader): () => void {
   const connection = connectionOf(message)
   if (connection === undefined) return () => {}
-  const all = valueAt(watches, connection, () => watchMembers(connection))
-  all.add(watch)
-  return () => void all.delete(watch)
+  const { readers } = peers.get(connection) ?? watchMembers(connection)
+  readers.add(watch)
+  return () => void readers.delete(watch)
 }
 
 /** `socket` of an HTTP/2 request is a view, made for each request, of a connection that only Node's own symbol names. */
@@ -53,38 +63,60 @@ function connectionOf(message: object): Connection | undefined {
   return actual ?? undefined
 }
 
-function watchMembers(connection: Connection): Set<PeerReader> {
-  const all = new Set<PeerReader>()
-  for (const name of MEMBERS) if (name in connection) watchMember(connection, name, all)
-  return all
+/** Prototypes of connections, each with the one that reports reads. */
+const watchedPrototypes = new WeakMap<object, object>()
+
+function watchMembers(connection: Connection): Peer {
+  const peer = new Peer(connection)
+  peers.set(connection, peer)
+  for (const [name, watched] of OWN_MEMBERS) {
+    const own = Object.getOwnPropertyDescriptor(connection, name)
+    if (own === undefined || own.configurable === false) continue
+    peer.own.set(name, own)
+    Object.defineProperty(connection, name, { ...watched, enumerable: own.enumerable ?? false })
+  }
+  const parent = Object.getPrototypeOf(connection) as object
+  const watched = valueAt(watchedPrototypes, parent, () => {
+    const inherited = MEMBERS.filter((name) => name in parent)
+    return Object.create(parent, Object.fromEntries(inherited.map((name) => [name, memberOf(parent, name)]))) as object
+  })
+  Object.setPrototypeOf(connection, watched)
+  return peer
 }
 
-function watchMember(connection: Connection, name: Member, all: ReadonlySet<PeerReader>): void {
-  const own = Object.getOwnPropertyDescriptor(connection, name)
-  if (own?.configurable === false) return
-  const parent = Object.getPrototypeOf(connection) as object
-  const inherited = { get: (): unknown => Reflect.get(parent, name, connection) }
-  let current: { get: () => unknown } =
-    own === undefined || own.get !== undefined ? inherited : { get: () => own.value }
-  if (own?.get !== undefined) current = { get: () => own.get?.call(connection) as unknown }
-  const report = (value: unknown): void => all.forEach((watch) => reportPeer(watch, name, value))
-  Object.defineProperty(connection, name, {
+/**
+ * A member that reports its reads. Connections share its functions: V8 gives up the shape of objects of one class that have
+ * accessors of their own, and from then on every request of the process is slower, those that the cache answers as well.
+ */
+function memberOf(parent: object | undefined, name: Member): PropertyDescriptor {
+  return {
     configurable: true,
-    enumerable: own?.enumerable ?? false,
-    get() {
-      const found = current.get()
-      if (all.size === 0) return found
+    get(this: object): unknown {
+      const peer = peers.get(this)
+      const found = valueOf(peer, this, parent, name)
+      if (peer === undefined || peer.readers.size === 0) return found
+      const report = (value: unknown): void => peer.readers.forEach((watch) => reportPeer(watch, name, value))
       if (typeof found !== 'function') report(found)
       else
         return (...args: unknown[]): unknown => {
-          const result: unknown = Reflect.apply(found, connection, args)
+          const result: unknown = Reflect.apply(found, peer.connection, args)
           report(result)
           return result
         }
       return found
     },
-    set(next: unknown) {
-      current = { get: () => next }
+    set(this: object, value: unknown) {
+      peers.get(this)?.own.set(name, { value })
     },
-  })
+  }
 }
+
+function valueOf(peer: Peer | undefined, object: object, parent: object | undefined, name: Member): unknown {
+  const own = peer?.own.get(name)
+  const connection = peer?.connection ?? object
+  if (own !== undefined) return own.get === undefined ? own.value : (own.get.call(connection) as unknown)
+  return parent && (Reflect.get(parent, name, connection) as unknown)
+}
+
+/** For members that a connection has itself. */
+const OWN_MEMBERS = MEMBERS.map((name) => [name, memberOf(undefined, name)] as const)

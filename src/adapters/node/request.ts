@@ -1,6 +1,6 @@
 import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import type { SelectedField } from '../../http/index.js'
+import type { RequestHead, SelectedField } from '../../http/index.js'
 import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun, RequestContext } from '../../route/request.js'
@@ -23,6 +23,9 @@ export interface PlatformRequest {
   readonly host: string
 }
 
+/** A request's fields by lower-case name. Node parses all of them for the first that is asked for, so most hits ask for none. */
+export type SentFields = Pick<RequestHead, 'header'>
+
 export interface NodeRequestOptions<Req> {
   /** The outermost application, which receives the requests. */
   readonly application: Dispatch
@@ -33,7 +36,7 @@ export interface NodeRequestOptions<Req> {
   /** The application's `principal`. */
   readonly principal?: PrincipalOf<Req> | undefined
   /** What the router used in addition to the path, and the request fields behind it: see `RequestContext`. */
-  readonly routed?: ((request: Req, host: string) => readonly SelectedField[]) | undefined
+  readonly routed?: ((request: Req, sent: SentFields) => readonly SelectedField[]) | undefined
   readonly routedBy?: readonly string[] | undefined
   /** Nothing before the cache changes request fields, so those of most requests need not be parsed for a hit. */
   readonly fieldsAsSent?: boolean | undefined
@@ -67,7 +70,7 @@ export class NodeRequest<Req extends PlatformRequest> extends WatchedRequest imp
   }
 
   get routed(): readonly SelectedField[] | undefined {
-    return this.#options.routed?.(this.native, this.header('host') ?? '')
+    return this.#options.routed?.(this.native, this)
   }
 
   get routedBy(): readonly string[] | undefined {
