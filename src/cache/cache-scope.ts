@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from '../logger.js'
 import type { MaybePromise } from '../maybe-promise.js'
@@ -287,6 +288,7 @@ const TASKS_MAX = 100
 
 /** Work that no request waits for, awaited when the application closes: refreshes, bounded by count, and stores. */
 class Background {
+  readonly #context = AsyncLocalStorage.snapshot()
   readonly #running = new Set<Promise<void>>()
   readonly #stores = new Set<Promise<void>>()
 
@@ -301,8 +303,16 @@ class Background {
    */
   run(work: () => Promise<unknown>): boolean {
     if (this.full) return false
-    this.track(nextTurn().then(work))
+    this.track(this.apart(() => nextTurn().then(work)))
     return true
+  }
+
+  /**
+   * Runs work for everybody in the asynchronous context that the cache was made in: that of the request which happens to
+   * cause it has its user, its transaction or its trace.
+   */
+  apart<T>(work: () => T): T {
+    return this.#context(work)
   }
 
   /** Counts work that has been started already. */

@@ -78,7 +78,7 @@ export class Refreshes<Req> {
     if (!this.canDispatch(first) || request.dispatch === undefined || ref === undefined) return undefined
     const state = first.again(undefined, undefined)
     const run = await this.#startRun(state, ref, unseen(ref.groups))
-    if (run !== undefined) await this.#dispatch(state, run)
+    if (run !== undefined) await this.#route.scope.background.apart(() => this.#dispatch(state, run))
     return run?.answer
   }
 

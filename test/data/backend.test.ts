@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -125,6 +126,17 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
     expect(await Promise.all([ask(), ask(), ask()])).toEqual([1, 1, 1])
     await cache.settled()
     expect([await ask(), loads]).toEqual([2, 2])
+  })
+
+  test('a load in the background is not in the asynchronous context of who asked', async () => {
+    const { cache } = await make()
+    const users = new AsyncLocalStorage<string>()
+    const ask = () => cache.getOrSet('k', () => `of ${users.getStore()}`, { ttl: 10, staleWhileRevalidate: 100 })
+    expect(await users.run('ann', ask)).toBe('of ann')
+    clock.advance(20_000)
+    await users.run('bob', ask)
+    await cache.settled()
+    expect(await ask()).toBe('of undefined')
   })
 
   test('staleIfError: the old value while loading fails, until its span ends', async () => {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { expect, test } from 'vitest'
 import type { Bed } from '../contract.js'
 import type { Line, Route } from '../host.js'
@@ -44,6 +45,35 @@ export function stale({ host, start }: Bed): void {
     await redis.cache.settled()
     expect(seen).toHaveLength(2)
     expect(await client.get('/x', headers)).toMatchObject({ cache: 'HIT', text: 'run 2' })
+  })
+
+  test.runIf(host.traits.refreshes)('a refresh is not in the asynchronous context of who asked', async () => {
+    let now = Date.now()
+    const users = new AsyncLocalStorage<string>()
+    const route: Route = {
+      method: 'GET',
+      path: '/x',
+      cache: {
+        ttl: 10,
+        staleWhileRevalidate: 60,
+        unkeyedReads: 'ignore',
+        when: (call) => {
+          const user = call.header('x-user')
+          if (user !== undefined) users.enterWith(user)
+          return true
+        },
+      },
+      handler: () => `of ${users.getStore() ?? 'nobody'}`,
+    }
+    const { client, redis } = await start([route], { redis: { now: () => now } })
+    await client.get('/x')
+    await redis.cache.settled()
+    now += 20_000
+    expect(await client.get('/x', { 'x-user': 'ann' })).toMatchObject({ cache: 'HIT' })
+    await redis.cache.settled()
+    expect(await client.get('/x')).toMatchObject({ cache: 'HIT', text: 'of nobody' })
+    // The row would see it.
+    expect((await client.get('/x', { 'x-user': 'ann', 'cache-control': 'no-cache' })).text).toBe('of ann')
   })
 
   test.runIf(!host.traits.refreshes)('staleWhileRevalidate: one request pays for the refresh', async () => {
