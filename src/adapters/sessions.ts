@@ -34,23 +34,32 @@ export function sessionTaken(where: string): UsageError {
   )
 }
 
+const OTHERS =
+  'This request has a session of another kind already, by a `sessions` before this one. Put sessions of two Redis handles on different paths.'
+
 /** Options of `sessions(options)`, checked where they are declared and bound to the first Redis that uses them. */
 export class DeclaredSessions<Req> {
   readonly #options: SessionOptions<Req> | undefined
-  readonly #configured = new WeakSet<Redis>()
+  readonly #configured = new WeakSet<Redis['sessions']>()
 
   constructor(options: SessionOptions<Req> | undefined) {
     this.#options = options
     if (options !== undefined) resolveSessions(options)
   }
 
-  on(redis: Redis): Redis['sessions'] {
-    if (!this.#configured.has(redis)) {
+  /**
+   * The sessions for a request. Throws UsageError where others are in its place, nested as well: a guard behind them would
+   * take their users for its own.
+   */
+  on({ sessions }: Redis, owner: object): Redis['sessions'] {
+    if (!this.#configured.has(sessions)) {
       // Each request fails where there are other options already.
-      if (this.#options !== undefined) redis.sessions.configure(this.#options)
-      this.#configured.add(redis)
+      if (this.#options !== undefined) sessions.configure(this.#options)
+      this.#configured.add(sessions)
     }
-    return redis.sessions
+    const open = sessionOf(owner)
+    if (open !== undefined && !sessions.opened(open)) throw new UsageError(OTHERS)
+    return sessions
   }
 }
 

@@ -58,6 +58,11 @@ export class Session {
     this.#writer = new SessionWriter(context, request.native)
   }
 
+  /** @internal Whether it was opened with these options. */
+  isOf(context: SessionContext | undefined): boolean {
+    return this.#context === context
+  }
+
   /**
    * The properties of the session; changes, nested ones too, are saved with the response. Throws UsageError where the
    * request was left out by `skip`.

@@ -35,6 +35,9 @@ export type Subject = string | number | bigint
 const LATE_OPTIONS =
   'redwell: sessions were used with the defaults before the first request brought the options of `sessions`. Pass the options to createRedis({ sessions }) instead, so that `redis.sessions` has them from the start.'
 
+const OTHER_OPTIONS =
+  'Sessions are already configured: a Redis handle has one kind of session, so pass options to one `sessions` of it only. For another kind use a second handle, with another prefix, cookie and paths.'
+
 /** Warnings that are remembered as given. */
 const WARNINGS_MAX = 100
 
@@ -86,9 +89,7 @@ export class Sessions {
   /** @internal Options that an adapter was given. Throws OptionsError with every problem, UsageError where there are others. */
   configure<Req>(options: SessionOptions<Req>): void {
     if (this.#options === options) return
-    if (this.#options !== undefined) {
-      throw new UsageError('Sessions are already configured: pass options to one `sessions` of a Redis handle only.')
-    }
+    if (this.#options !== undefined) throw new UsageError(OTHER_OPTIONS)
     if (this.#context !== undefined && Object.keys(options).length > 0) this.#outer.logger.warn(LATE_OPTIONS)
     this.#use(options)
     this.#options = options
@@ -101,6 +102,11 @@ export class Sessions {
    */
   async load(cookieHeader: string | undefined): Promise<Session> {
     return this.open({ cookieHeader })
+  }
+
+  /** @internal Whether a session is of this kind. */
+  opened(session: Session): boolean {
+    return session.isOf(this.#context)
   }
 
   /** @internal The session of a request. */

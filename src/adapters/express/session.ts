@@ -83,7 +83,7 @@ export function sessions(options?: ExpressSessionOptions): Middleware {
   return function redwellSessions(req, res, next) {
     const request = req as Request
     serveSession({
-      sessions: declared.on(redisOf(res, 'sessions')),
+      sessions: declared.on(redisOf(res, 'sessions'), request),
       native: request,
       message: req,
       response: res,

@@ -28,14 +28,14 @@ declare module 'hono' {
 export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
   const declared = new DeclaredSessions(options)
   return async function redwellSessions(c, next) {
-    const redis = redisOf(c, 'sessions')
+    const own = declared.on(redisOf(c, 'sessions'), c)
     if (sessionOf(c) !== undefined) return next()
     if ((c.get('session') as Session | undefined) !== undefined) throw sessionTaken('c.var.session')
     const message = messageOf(c)
     let isSent = false
     let session: Session | undefined
     try {
-      session = await declared.on(redis).open({
+      session = await own.open({
         native: c,
         cookieHeader: c.req.header('cookie'),
         // How the request arrived. Elsewhere than on Node it is unknown, and the cookie is Secure.

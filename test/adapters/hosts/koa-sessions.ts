@@ -13,7 +13,7 @@ export function sessions(redis: Redis, options: SessionOptions<Context>): Middle
     new Promise<unknown>((resolve, reject) => {
       let proceeded = false
       serveSession({
-        ...{ sessions: declared.on(redis), native: ctx, message: ctx.req, response: ctx.res },
+        ...{ sessions: declared.on(redis, ctx), native: ctx, message: ctx.req, response: ctx.res },
         proceed(error) {
           // Koa has answered already, and the session could not be saved.
           if (proceeded) return ctx.onerror(error as Error)
