@@ -346,7 +346,9 @@ export class Connection {
     const previous = this.#status
     if (status === previous) return
     this.#status = status
-    this.#log.changed(status, status === 'degraded' ? problemsOf(this.#nodes.all()) : this.#reason())
+    const nodes = this.#nodes.all()
+    const isPartial = nodes.some(({ state }) => state === 'ready')
+    this.#log.changed(status, status === 'degraded' ? problemsOf(nodes) : this.#reason(), isPartial)
     if (status === 'ready') {
       this.#everReady = true
       this.#lastError = undefined

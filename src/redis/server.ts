@@ -207,8 +207,10 @@ export class StatusLog {
     private readonly where: string,
   ) {}
 
-  changed(status: ConnectionStatus, reason: string): void {
-    if (status === 'degraded') this.#lost(reason)
+  /** `isPartial`: some primaries of a cluster answer. */
+  changed(status: ConnectionStatus, reason: string, isPartial: boolean): void {
+    if (status === 'degraded')
+      this.#lost(reason, isPartial ? 'requests whose entry, or a group of it, is there' : undefined)
     if (status === 'unavailable') this.#lost(`is unavailable (${reason})`)
     if (status !== 'ready' || this.#lostAt === undefined) return
     const awayMs = Math.round(performance.now() - this.#lostAt)
@@ -231,9 +233,9 @@ export class StatusLog {
     this.logger.warn(`redwell: Redis at ${this.where} refuses the connection (${reason})`)
   }
 
-  #lost(what: string): void {
+  #lost(what: string, affected = 'requests'): void {
     this.#lostAt ??= performance.now()
-    this.logger.warn(`redwell: Redis at ${this.where} ${what}; requests are served without the cache`)
+    this.logger.warn(`redwell: Redis at ${this.where} ${what}; ${affected} are served without the cache`)
   }
 }
 

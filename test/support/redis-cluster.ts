@@ -8,7 +8,16 @@ const run = promisify(execFile)
 /** How soon a cluster's nodes take one of them for dead. Short, so that a test need not wait for an operator's choice. */
 const NODE_TIMEOUT_MS = 1000
 
-/** Six nodes, three primaries with a replica each, made by `redis-cli --cluster create` as an operator makes one. */
+const PRIMARIES = 3
+
+interface ClusterOptions {
+  /** Of each primary. Default 1. */
+  readonly replicas?: number
+  /** Arguments of every node. */
+  readonly args?: readonly string[]
+}
+
+/** Three primaries, with a replica each by default, made by `redis-cli --cluster create` as an operator makes one. */
 export class RedisCluster {
   readonly nodes: readonly RedisServer[]
 
@@ -16,12 +25,14 @@ export class RedisCluster {
     this.nodes = nodes
   }
 
-  static async start(): Promise<RedisCluster> {
-    const nodes = await Promise.all(Array.from({ length: 6 }, () => startClusterNode()))
+  static async start({ replicas = 1, args = [] }: ClusterOptions = {}): Promise<RedisCluster> {
+    const count = PRIMARIES * (1 + replicas)
+    const nodes = await Promise.all(Array.from({ length: count }, () => startClusterNode(args)))
     const cluster = new RedisCluster(nodes)
     try {
-      await cluster.cli('--cluster', 'create', ...nodes.map(addressOf), '--cluster-replicas', '1', '--cluster-yes')
-      for (const node of nodes) await settled(node)
+      const addresses = nodes.map(addressOf)
+      await cluster.cli('--cluster', 'create', ...addresses, '--cluster-replicas', String(replicas), '--cluster-yes')
+      for (const node of nodes) await settled(node, PRIMARIES * replicas)
       return cluster
     } catch (error) {
       await cluster.close()
@@ -105,8 +116,8 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** A node that belongs to no cluster yet. */
-async function startClusterNode(): Promise<RedisServer> {
-  return startRedis({ port: await freeClusterPort(), args: CLUSTER_NODE })
+async function startClusterNode(args: readonly string[]): Promise<RedisServer> {
+  return startRedis({ port: await freeClusterPort(), args: [...CLUSTER_NODE, ...args] })
 }
 
 const CLUSTER_NODE = [
@@ -126,14 +137,14 @@ function addressOf(server: RedisServer): string {
 
 const POLL_MS = 50
 
-async function settled(node: RedisServer): Promise<void> {
+async function settled(node: RedisServer, replicaCount: number): Promise<void> {
   for (;;) {
     const [info, nodes, replication] = await Promise.all([
       redisCli('-p', String(node.port), 'CLUSTER', 'INFO'),
       redisCli('-p', String(node.port), 'CLUSTER', 'NODES'),
       redisCli('-p', String(node.port), 'INFO', 'replication'),
     ])
-    const replicas = nodes.match(/slave/g)?.length === 3
+    const replicas = (nodes.match(/slave/g)?.length ?? 0) === replicaCount
     const linked = !replication.includes('role:slave') || replication.includes('master_link_status:up')
     if (info.includes('cluster_state:ok') && replicas && linked) return
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
