@@ -29,7 +29,7 @@ export interface LimitOutcome {
 const admissions = new RequestProperty<readonly Admission[]>()
 
 /** The refusal of an admission that nothing else decided about: in a flood one admission is that of many requests. */
-const outcomes = new RequestProperty<{ readonly all: readonly Admission[]; readonly outcome: LimitOutcome }>()
+const outcomes = new RequestProperty<LimitOutcome>()
 
 /** The limit of a declaration on a route; `undefined` as route is the whole application. */
 export function limitOn<Req>(redis: Redis, declared: DeclaredLimit<Req>, route: string | undefined): RouteLimit<Req> {
@@ -55,10 +55,8 @@ export function applyLimit<Req>(
   return limit.check<LimitOutcome>(request, (admission) => {
     const before = admissions.get(owner)
     const repeated = before === undefined ? outcomes.get(admission) : undefined
-    if (repeated !== undefined) {
-      admissions.set(owner, repeated.all)
-      return repeated.outcome
-    }
+    // Nothing is kept of a request that ends here: on Express each property of it costs as much as the decision.
+    if (repeated !== undefined) return repeated
     const all = before === undefined ? [admission] : [...before, admission]
     admissions.set(owner, all)
     const fields = admissionFields(all, Date.now())
@@ -83,7 +81,7 @@ export function applyLimit<Req>(
     const answer = { status, fields: own, body }
     if (onLimited === undefined) {
       const outcome = { fields, answer, decisions }
-      if (before === undefined) outcomes.set(admission, { all, outcome })
+      if (before === undefined) outcomes.set(admission, outcome)
       return outcome
     }
     return chain(onLimited(admission.verdict, request.native), async (made) => ({
