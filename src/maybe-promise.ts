@@ -17,11 +17,19 @@ export function settle<T>(
   act: (value: T) => void,
   failed: (error: unknown) => void,
 ): void {
-  try {
-    const value = step()
-    if (isPromise(value)) value.then(act).catch(failed)
-    else act(value)
-  } catch (error) {
-    failed(error)
+  const guarded = (value: T): void => {
+    try {
+      act(value)
+    } catch (error) {
+      failed(error)
+    }
   }
+  let value: MaybePromise<T>
+  try {
+    value = step()
+  } catch (error) {
+    return failed(error)
+  }
+  if (isPromise(value)) value.then(guarded, failed)
+  else guarded(value)
 }

@@ -1,5 +1,7 @@
+import { LRUCache } from 'lru-cache'
 import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto'
 import { OptionsError } from '../errors.js'
+import { valueAt } from '../value-at.js'
 import type { SessionEncryptor } from './types.js'
 
 /** Encrypts the properties of one session. */
@@ -25,9 +27,19 @@ const TEXT_AT = TAG_AT + TAG_BYTES
 
 interface NamedSecret {
   /** From its digest, so that the order of secrets may change. */
-  readonly name: Buffer
+  readonly name: number
   readonly key: Buffer
+  /** Keys of sessions by their handles: a visitor comes back, and to derive one costs as much as half a property. */
+  readonly keys: LRUCache<string, Buffer>
 }
+
+/** Keys and names that are kept ready. */
+const READY_MAX = 1000
+
+/** Names of properties as bytes. */
+const names = new LRUCache<string, Buffer>({ max: READY_MAX })
+
+const bytesOf = (name: string): Buffer => valueAt<string, Buffer>(names, name, () => Buffer.from(name))
 
 /** What is wrong with secrets; they are named by their place and never shown. */
 export function secretProblems(secrets: unknown): string[] {
@@ -60,7 +72,7 @@ export function sealerOf(
   if (secrets === undefined) return undefined
   const named = [secrets].flat().map((secret): NamedSecret => {
     const key = hash('sha256', `redwell:session:${secret}`, 'buffer')
-    return { key, name: hash('sha256', key, 'buffer').subarray(0, NAME_BYTES) }
+    return { key, name: hash('sha256', key, 'buffer').readUInt32BE(), keys: new LRUCache({ max: READY_MAX }) }
   })
   return (handle) => new SecretSealer(named, handle)
 }
@@ -69,7 +81,6 @@ export function sealerOf(
 class SecretSealer implements SessionSealer {
   readonly #secrets: readonly NamedSecret[]
   readonly #handle: string
-  readonly #keys = new Map<NamedSecret, Buffer>()
 
   constructor(secrets: readonly NamedSecret[], handle: string) {
     this.#secrets = secrets
@@ -78,30 +89,31 @@ class SecretSealer implements SessionSealer {
 
   seal(property: string, plain: Buffer): Buffer {
     const [secret] = this.#secrets as [NamedSecret]
+    const head = Buffer.alloc(TEXT_AT)
+    head[0] = VERSION
+    head.writeUInt32BE(secret.name, 1)
     const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', this.#keyOf(secret), nonce).setAAD(Buffer.from(property))
+    nonce.copy(head, NONCE_AT)
+    const cipher = createCipheriv('aes-256-gcm', this.#keyOf(secret), nonce).setAAD(bytesOf(property))
     const text = [cipher.update(plain), cipher.final()]
-    return Buffer.concat([Buffer.of(VERSION), secret.name, nonce, cipher.getAuthTag(), ...text])
+    cipher.getAuthTag().copy(head, TAG_AT)
+    return Buffer.concat([head, ...text])
   }
 
   open(property: string, stored: Buffer): Buffer {
     if (stored[0] !== VERSION || stored.length < TEXT_AT) throw new Error('not encrypted')
-    const secret = this.#secrets.find(({ name }) => name.equals(stored.subarray(1, NONCE_AT)))
+    const name = stored.readUInt32BE(1)
+    const secret = this.#secrets.find((one) => one.name === name)
     if (secret === undefined) throw new Error('encrypted with another secret')
     const decipher = createDecipheriv('aes-256-gcm', this.#keyOf(secret), stored.subarray(NONCE_AT, TAG_AT))
-      .setAAD(Buffer.from(property))
+      .setAAD(bytesOf(property))
       .setAuthTag(stored.subarray(TAG_AT, TEXT_AT))
     const text = decipher.update(stored.subarray(TEXT_AT))
     const rest = decipher.final()
     return rest.length === 0 ? text : Buffer.concat([text, rest])
   }
 
-  #keyOf(secret: NamedSecret): Buffer {
-    let key = this.#keys.get(secret)
-    if (key === undefined) {
-      key = createHmac('sha256', secret.key).update(this.#handle).digest()
-      this.#keys.set(secret, key)
-    }
-    return key
+  #keyOf({ key, keys }: NamedSecret): Buffer {
+    return valueAt<string, Buffer>(keys, this.#handle, () => createHmac('sha256', key).update(this.#handle).digest())
   }
 }

@@ -44,8 +44,6 @@ const NONE: ReadonlySet<string> = new Set()
 
 /** What one request asks of the store: the subject first, then the session. */
 export class SessionWriter {
-  /** Monotonic time at which the request began. */
-  readonly startedAt = performance.now()
   /** Epochs of revocations that the request made itself. */
   get known(): ReadonlySet<string> {
     return this.#known ?? NONE
@@ -62,8 +60,12 @@ export class SessionWriter {
     this.#known = new Set(this.#known).add(epoch)
   }
 
-  /** `native`: the framework's request. */
-  constructor(context: SessionContext, native: unknown) {
+  /** `native`: the framework's request. `startedAt`: monotonic time at which the request began. */
+  constructor(
+    context: SessionContext,
+    native: unknown,
+    readonly startedAt: number,
+  ) {
     this.#context = context
     this.#native = native
   }

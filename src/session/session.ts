@@ -22,7 +22,10 @@ export class Session {
   readonly #context: SessionContext
   readonly #request: SessionRequest<Session>
   readonly #cookie: CookiePolicy
-  readonly #writer: SessionWriter
+  /** Monotonic. */
+  readonly #startedAt = performance.now()
+  /** Of requests that ask the store. */
+  #asker: SessionWriter | undefined
   #state: State
   #id: SessionId | undefined
   #record: LoadedRecord | undefined
@@ -55,7 +58,6 @@ export class Session {
     this.#cookie = cookie
     this.#id = id
     this.#state = state
-    this.#writer = new SessionWriter(context, request.native)
   }
 
   /** @internal Whether it was opened with these options. */
@@ -164,7 +166,7 @@ export class Session {
   get issuedForSeconds(): number | undefined {
     const record = this.#record
     if (record === undefined || this.#state !== 'loaded') return undefined
-    return (record.now - record.issuedAt) / SECOND_US + (performance.now() - this.#writer.startedAt) / 1000
+    return (record.now - record.issuedAt) / SECOND_US + (performance.now() - this.#startedAt) / 1000
   }
 
   /** @internal What the session changes in the response. Reading this does not count as reading the session. */
@@ -204,13 +206,13 @@ export class Session {
     const done = (reply: LoadReply): this => {
       this.#loaded(reply)
       problems.worked('load')
-      telemetry.record('load', this.#state, performance.now() - this.#writer.startedAt)
+      telemetry.record('load', this.#state, performance.now() - this.#startedAt)
       return this
     }
     const failed = (error: unknown): this => {
       if (!isOutage(error)) throw error
       this.#state = 'unavailable'
-      telemetry.record('load', 'unavailable', performance.now() - this.#writer.startedAt)
+      telemetry.record('load', 'unavailable', performance.now() - this.#startedAt)
       this.#outage = problems.sessionError('load', error)
       if (policy.failClosed) throw this.#outage
       return this
@@ -249,6 +251,10 @@ export class Session {
     })
     this.#committing = committing
     return committing
+  }
+
+  get #writer(): SessionWriter {
+    return (this.#asker ??= new SessionWriter(this.#context, this.#request.native, this.#startedAt))
   }
 
   async #endNow(): Promise<void> {
