@@ -14,7 +14,7 @@ const FLOORS = [
   ['adapters/exchange.ts'],
   ['adapters/reply.ts'],
   ['adapters/declarations.ts', 'adapters/fields.ts', 'adapters/limiting.ts', 'adapters/sessions.ts'],
-  ['adapters/answers.ts', 'adapters/request-property.ts'],
+  ['adapters/answers.ts', 'adapters/background.ts', 'adapters/request-property.ts'],
   ['create-redis.ts'],
   ['report'],
   ['route', 'data', 'limit', 'session'],

@@ -3,7 +3,7 @@ import { isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.
 import type { CachedRoute } from '../route/cached-route.js'
 import type { Streamed } from '../route/capture.js'
 import type { HandlerRun } from '../route/handler-run.js'
-import type { BackgroundRun, RequestContext } from '../route/request.js'
+import type { RequestContext } from '../route/request.js'
 import type { RouteLookup } from '../route/route-lookup.js'
 import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
@@ -56,9 +56,6 @@ export function ambientFields(target: Pick<FieldTarget, 'getHeader'>, { ambient,
   const unchanged = unchangedFields(target, ambient)
   return late === undefined ? unchanged : new Set([...unchanged, ...late(target)])
 }
-
-/** Background runs, by the platform's request that was made for them. */
-export const backgroundRuns = new WeakMap<object, BackgroundRun>()
 
 const exchanges = new RequestProperty<Exchange>()
 

@@ -11,6 +11,7 @@ import {
 } from '../limit/route-limit.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import { type Answer, answerOf, isNotBody } from './answers.js'
+import { isRefresh } from './background.js'
 import { RequestProperty } from './request-property.js'
 
 /** What an adapter does with a request after its limits were checked. */
@@ -110,7 +111,10 @@ export function settleLimits(owner: object, status: number): void {
   for (const { settle } of all) settle?.({ status })
 }
 
-/** A CORS preflight asks for permission, not for the resource. */
-export function isPreflight(method: string | undefined, header: (name: string) => unknown): boolean {
-  return method === 'OPTIONS' && header('access-control-request-method') !== undefined
+/**
+ * What no limit counts: a CORS preflight, which asks for permission and not for the resource, and a refresh of ours, which
+ * no client has sent. `message`: the platform's request.
+ */
+export function isExempt(message: object, method: string | undefined, header: (name: string) => unknown): boolean {
+  return isRefresh(message) || (method === 'OPTIONS' && header('access-control-request-method') !== undefined)
 }

@@ -39,7 +39,7 @@ export interface RateLimitOptions<Req> extends Omit<RateLimiterOptions, 'rate'> 
    * given back where it does not. So it also limits the attempts that are under way.
    */
   countWhen?: ((response: LimitedResponse) => MaybePromise<boolean>) | undefined
-  /** Requests that are not limited at all. CORS preflights never are. */
+  /** Requests that are not limited at all. CORS preflights and background refreshes never are. */
   skip?: RequestFunction<Req, MaybePromise<boolean>> | undefined
   /** Fields of every response. Default `draft`. */
   headers?: RateLimitHeaders | undefined
@@ -63,8 +63,8 @@ export interface LimitedRequest<Req> {
   readonly native: Req
   /** Client address as the framework reports it. */
   readonly address: string | undefined
-  /** A CORS preflight. */
-  readonly isPreflight: boolean
+  /** It is not limited whatever the options say. */
+  readonly isExempt: boolean
 }
 
 /** What a limit decided about one request. */
@@ -160,7 +160,7 @@ export class RouteLimit<Req> {
     request: LimitedRequest<Req>,
     next: (admission: Admission) => MaybePromise<T>,
   ): MaybePromise<Awaited<T> | undefined> {
-    if (request.isPreflight) return undefined
+    if (request.isExempt) return undefined
     if (this.#hit === undefined) return this.#checkLater(request, next)
     const address = this.#address(request)
     return this.#decide(address, address, this.#hit, next)

@@ -85,7 +85,10 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   'too-many-groups': ['it has more groups than an entry can have', 'Use fewer, coarser groups.'],
   'event-stream': ['an event stream never ends', ''],
   'content-location': ['its Content-Location is not its own URI', ''],
-  'refresh-failed': ['the handler failed in the background', 'See the log of the application.'],
+  'refresh-failed': [
+    'the handler failed in the background, or a guard refused the request for it',
+    'See the log of the application.',
+  ],
   // Values
   negative: ['known not to exist', ''],
   undecodable: ['it could not be decoded', 'It was stored with another coder or compression.'],

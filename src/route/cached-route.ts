@@ -206,7 +206,10 @@ export class CachedRoute<Req> implements RunRoute {
     if (!(run instanceof HandlerRun) || !this.#continues(run)) return bypass()
     const { ref } = run.state
     return chain(this.locator.locate(request, undefined), (location) => {
-      if (this.variants.ref(request, location).key === ref?.key) return { outcome: 'miss', reason: 'stale', run, ref }
+      if (this.variants.ref(request, location).key === ref?.key) {
+        run.taken = true
+        return { outcome: 'miss', reason: 'stale', run, ref }
+      }
       this.#refreshes.cannotDispatch()
       run.abandon()
       return bypass()

@@ -54,6 +54,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   readonly route: RunRoute
   /** @internal Its response was stored, or is on its way to the store. */
   stored = false
+  /** @internal Of a background run: its request has come to the route. */
+  taken = false
   /** Of a request by an unsafe method. */
   readonly #session: WriteSession | undefined
   readonly #requestedAt: number

@@ -8,8 +8,15 @@ import type { RunRoute } from './run-route.js'
 /** A refresh that failed is not tried again for this long. */
 const PAUSE_MS = 1000
 
-/** Paused keys of one route that are remembered; a forgotten one is refreshed sooner. */
-const PAUSED_MAX = 1000
+/** Keys of one route that are remembered; a forgotten one is refreshed as usual. */
+const HELD_MAX = 1000
+
+/**
+ * - `paused`: for a moment
+ * - `refused`: the application, such as a guard, has answered the refresh before the route. The next request that it lets
+ *   through runs the handler itself: the entry would stay stale for as long as it may be used
+ */
+type Held = 'paused' | 'refused'
 
 /** Starts a run that waits for no other; undefined where another one is under way. */
 type StartRun<Req> = (state: RequestState<Req>, ref: EntryRef, absent: Absent) => Promise<HandlerRun | undefined>
@@ -18,8 +25,8 @@ type StartRun<Req> = (state: RequestState<Req>, ref: EntryRef, absent: Absent) =
 export class Refreshes<Req> {
   readonly #route: Pick<RunRoute, 'scope' | 'recorder' | 'refusals'>
   readonly #startRun: StartRun<Req>
-  /** Keys that are not refreshed at once again. Made at the first refresh: it reserves its whole length. */
-  #paused: LRUCache<string, true> | undefined
+  /** Keys that are not refreshed as usual. Made at the first refresh: it reserves its whole length. */
+  #held: LRUCache<string, Held> | undefined
   /** Whether a background request finds the entry by what it carries. */
   #findsEntries = true
 
@@ -28,9 +35,10 @@ export class Refreshes<Req> {
     this.#startRun = startRun
   }
 
-  /** Whether a request without credentials finds the entry. */
-  canDispatch({ location }: RequestState<unknown>): boolean {
-    return this.#findsEntries && location?.principal === undefined
+  /** Whether a request without credentials finds the entry, and is let through to it. */
+  canDispatch({ location, ref }: RequestState<unknown>): boolean {
+    if (!this.#findsEntries || location?.principal !== undefined) return false
+    return ref === undefined || this.#held?.get(ref.key) !== 'refused'
   }
 
   /** A background request came to another key. */
@@ -38,21 +46,21 @@ export class Refreshes<Req> {
     this.#findsEntries = false
   }
 
-  /** The entry is new: its refreshes need no pause. */
+  /** The entry is new: its refreshes are as usual again. */
   stored(key: string): void {
-    this.#paused?.delete(key)
+    this.#held?.delete(key)
   }
 
   /** Serves no request: the handler runs again for a copy of this one. */
   later(state: RequestState<Req>, ref: EntryRef, previous: Previous, why: 'stale' | 'early'): void {
-    if (this.#paused?.has(ref.key) === true) return
+    if (this.#held?.has(ref.key) === true) return
     const { scope, refusals } = this.#route
     scope.background.run(async () => {
       const run = await this.begin(state, ref, previous, why, undefined)
       if (run === undefined) return
       await this.#dispatch(state, run)
       if (run.stored) return
-      this.#pause(ref.key)
+      this.#hold(ref.key, run.taken ? 'paused' : 'refused')
       refusals.add('refresh-failed', scope.now(), ref.key)
     })
   }
@@ -65,8 +73,8 @@ export class Refreshes<Req> {
     why: 'stale' | 'early',
     budget: RequestState<Req>['budget'],
   ): Promise<HandlerRun | undefined> {
-    if (this.#paused?.has(ref.key) === true) return undefined
-    this.#pause(ref.key)
+    if (this.#held?.get(ref.key) === 'paused') return undefined
+    this.#hold(ref.key, 'paused')
     const run = await this.#startRun(first.again(budget, previous), ref, replacing(previous.entry))
     if (run !== undefined) this.#route.recorder.refreshes(why)
     return run
@@ -93,8 +101,8 @@ export class Refreshes<Req> {
     }
   }
 
-  #pause(key: string): void {
-    this.#paused ??= new LRUCache({ max: PAUSED_MAX, ttl: PAUSE_MS })
-    this.#paused.set(key, true)
+  #hold(key: string, how: Held): void {
+    this.#held ??= new LRUCache({ max: HELD_MAX })
+    this.#held.set(key, how, how === 'paused' ? { ttl: PAUSE_MS } : undefined)
   }
 }

@@ -37,7 +37,8 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   'too-many-groups': 'it has more groups than an entry can have',
   'event-stream': 'an event stream never ends',
   'content-location': 'its Content-Location is not its own URI',
-  'refresh-failed': 'the handler failed in the background, or its response may not be stored; the stale entry stays',
+  'refresh-failed':
+    'the handler failed in the background, its response may not be stored, or a guard refused the refresh; the stale entry stays',
 }
 
 /** Keys of one route whose last refusal is remembered. */

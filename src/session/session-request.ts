@@ -9,6 +9,8 @@ export interface SessionRequest<Of> {
   readonly peer?: (() => Peer) | undefined
   /** Makes the empty object that data is put into. */
   readonly holder?: ((session: Of) => SessionData) | undefined
+  /** No client will have its cookie: nothing is saved. */
+  readonly isRefresh?: boolean | undefined
   /** Whether the head of the response has left, and with it the last cookie; also where a WebSocket has taken over. */
   readonly isSent?: (() => boolean) | undefined
   /** Whether the head of the response has left, and its body is still on its way. */

@@ -235,6 +235,7 @@ export class Session {
 
   /** @internal Does what the response makes of the session. `success`: a status below 400. `isSave`: the handler asks. */
   commit(success: boolean, isSave = false): MaybePromise<void> {
+    if (this.#request.isRefresh === true) return undefined
     if (this.#committing !== undefined) return this.#committing.catch(() => {}).then(() => this.commit(success, isSave))
     const ending = this.#ending
     this.#ending = undefined

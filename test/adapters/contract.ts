@@ -17,6 +17,7 @@ import { outage } from './contract/outage.js'
 import { principals } from './contract/principals.js'
 import { protocol } from './contract/protocol.js'
 import { reading } from './contract/reading.js'
+import { refreshes } from './contract/refreshes.js'
 import { sessionCare } from './contract/session-care.js'
 import { sessions } from './contract/sessions.js'
 import { sharing } from './contract/sharing.js'
@@ -67,6 +68,7 @@ const PARTS = {
   applications,
   mistakes,
   limits,
+  refreshes,
   sessions,
   sessionCare,
   twice,

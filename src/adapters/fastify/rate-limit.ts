@@ -4,7 +4,7 @@ import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit
 import { asError } from '../../errors.js'
 import { settle } from '../../maybe-promise.js'
 import { valueAt } from '../../value-at.js'
-import { applyLimit, isPreflight, limitOn, type LimitOutcome } from '../limiting.js'
+import { applyLimit, isExempt, limitOn, type LimitOutcome } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
 import { settleWhenSent } from '../node/rate-limit.js'
 
@@ -90,7 +90,7 @@ function hookOf(declared: DeclaredLimit<FastifyRequest>, limit: RouteLimit<Fasti
       applyLimit(reply.raw, declared, limit, {
         native: request,
         address: unwatched(() => request.ip),
-        isPreflight: isPreflight(request.method, (name) => request.headers[name]),
+        isExempt: isExempt(request.raw, request.method, (name) => request.headers[name]),
       })
     settle(check, proceed, (error) => done(asError(error)))
   }

@@ -2,7 +2,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { DeclaredLimit, type RateLimitInput } from '../../limit/route-limit.js'
 import { isPromise } from '../../maybe-promise.js'
 import type { Answer } from '../answers.js'
-import { applyLimit, decisionsAbout, isPreflight, type LimitOutcome, limitOn, settleLimits } from '../limiting.js'
+import { applyLimit, decisionsAbout, isExempt, type LimitOutcome, limitOn, settleLimits } from '../limiting.js'
 import { unwatched } from '../node/peer-watch.js'
 import { RequestProperty } from '../request-property.js'
 import { messageOf, nameOf, redisOf, routeOf } from './context.js'
@@ -28,7 +28,7 @@ export function rateLimit(input: HonoRateLimit): MiddlewareHandler {
       native: c,
       // The address of the connection's peer, if the platform reports it.
       address: unwatched(() => messageOf(c)?.socket?.remoteAddress),
-      isPreflight: isPreflight(c.req.method, (field) => c.req.header(field)),
+      isExempt: isExempt(c.req.raw, c.req.method, (field) => c.req.header(field)),
     })
     const outcome = isPromise(decided) ? await decided : decided
     if (outcome === undefined) return next()

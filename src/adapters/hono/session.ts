@@ -3,6 +3,7 @@ import { UsageError } from '../../errors.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
+import { isRefresh } from '../background.js'
 import { peerOf } from '../node/sessions.js'
 import { applySession, DeclaredSessions, guardSession, keepSession, sessionOf, sessionTaken } from '../sessions.js'
 import { messageOf, redisOf } from './context.js'
@@ -41,6 +42,7 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
         // How the request arrived. Elsewhere than on Node it is unknown, and the cookie is Secure.
         peer: message && (() => peerOf(message)),
         isSent: () => isSent,
+        isRefresh: isRefresh(c.req.raw),
       })
       c.set('session', keepSession(c, session))
       await next()

@@ -14,7 +14,7 @@ import { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
 import { type Answer, setAnswerFields } from '../answers.js'
-import { applyLimit, decisionsAbout, isPreflight, type LimitOutcome, limitOn } from '../limiting.js'
+import { applyLimit, decisionsAbout, isExempt, type LimitOutcome, limitOn } from '../limiting.js'
 import { applyNodeLimit, settleWhenSent } from '../node/rate-limit.js'
 import { unwatched } from '../node/peer-watch.js'
 import { type CacheDecorator, declaring, type HttpRequest, rawOf } from './decorators.js'
@@ -102,7 +102,7 @@ export class Limiter {
     const request = {
       native,
       address: unwatched(() => native.ip),
-      isPreflight: isPreflight(native.method, (name) => native.headers[name]),
+      isExempt: isExempt(raw.req, native.method, (name) => native.headers[name]),
     }
     const checkFrom = (index: number): MaybePromise<void> => {
       const bound = limits[index]

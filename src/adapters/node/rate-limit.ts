@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DeclaredLimit, RouteLimit } from '../../limit/route-limit.js'
 import { settle } from '../../maybe-promise.js'
 import { sendAnswer } from './answer.js'
-import { applyLimit, hasToSettle, isPreflight, type LimitOutcome, settleLimits } from '../limiting.js'
+import { applyLimit, hasToSettle, isExempt, type LimitOutcome, settleLimits } from '../limiting.js'
 
 /** Decides about a request of a framework on `node:http`, and answers it or calls `next`. */
 export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'headers'>>(
@@ -22,7 +22,7 @@ export function applyNodeLimit<Req extends Pick<IncomingMessage, 'method' | 'hea
     next()
   }
   const check = () => {
-    const request = { native, address, isPreflight: isPreflight(native.method, (name) => native.headers[name]) }
+    const request = { native, address, isExempt: isExempt(res.req, native.method, (name) => native.headers[name]) }
     return applyLimit(res, declared, limit, request)
   }
   settle(check, proceed, next)

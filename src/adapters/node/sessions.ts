@@ -15,6 +15,7 @@ import {
   sessionOf,
   sessionTaken,
 } from '../sessions.js'
+import { isRefresh } from '../background.js'
 import { chainHeld, hasLeft, type HeldReply } from './hold.js'
 import { sendAnswer } from './answer.js'
 import { unwatched } from './peer-watch.js'
@@ -56,7 +57,10 @@ export function serveSession({ sessions, native, message, response, holder, load
     () => {
       const { cookie: cookieHeader } = message.headers
       const peer = (): Peer => peerOf(message)
-      return sessions.open({ native, cookieHeader, peer, holder, isSent, isStreaming: () => isStreaming(response) })
+      return sessions.open({
+        ...{ native, cookieHeader, peer, holder, isSent, isRefresh: isRefresh(message) },
+        isStreaming: () => isStreaming(response),
+      })
     },
     (session) => {
       endWithResponse(keepSession(native, session), response, proceed)
@@ -126,7 +130,10 @@ export function openFastifySession(
   const { cookie: cookieHeader } = message.headers
   const isSent = (): boolean => hasLeft(reply.raw, reply.sent)
   const peer = (): Peer => peerOf(message)
-  const opened = sessions.open({ native, cookieHeader, peer, isSent, isStreaming: () => isStreaming(reply.raw) })
+  const opened = sessions.open({
+    ...{ native, cookieHeader, peer, isSent, isRefresh: isRefresh(message) },
+    isStreaming: () => isStreaming(reply.raw),
+  })
   return chain(opened, (session) => keepSession(native, session))
 }
 

@@ -3,7 +3,8 @@ import type { MaybePromise } from '../../maybe-promise.js'
 import type { PrincipalOf } from '../../route/options.js'
 import type { BackgroundRun } from '../../route/request.js'
 import { isPath } from '../../route/target.js'
-import { type AdaptedRequest, backgroundRuns, type Presented } from '../exchange.js'
+import { backgroundRuns } from '../background.js'
+import type { AdaptedRequest, Presented } from '../exchange.js'
 import { JUDGED, namesTwoHosts, onlyConditionSent } from '../node/request.js'
 import { ReadWatch, watchSession } from '../node/read-watch.js'
 import { WatchedRequest, watchOf, watchPrototype } from '../node/watch.js'
@@ -134,6 +135,7 @@ export class WebRequest<Native> extends WatchedRequest implements AdaptedRequest
       }
       this.shown = new Request(this.message, { headers })
       originals.set(this.shown, this.message)
+      if (this.background !== undefined) backgroundRuns.set(this.shown, this.background)
     }
     this.watch = run.watched.length === 0 ? undefined : new ReadWatch(run)
     if (typeof this.native === 'object' && this.native !== null) watchSession(this.native, this.watch)
