@@ -136,8 +136,8 @@ export class CacheBackend extends Namespace {
   }
 
   /**
-   * Invalidates the cached responses of a URL, with all variants and for all principals unless options select some.
-   * Works in any process; name the `prefix` if the routes have one.
+   * Invalidates the cached responses of a URL, with all variants and for all principals unless options select some, and
+   * of a URL without a query those with every query. Works in any process; name the `prefix` if the routes have one.
    *
    * @example
    * await redis.cache.deletePath('/products/42')

@@ -2,9 +2,10 @@ import type { CacheScope } from '../cache/cache-scope.js'
 import { type PathOptions, type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
-import { hostOf, responseGroups, uriPath } from './entry-key.js'
+import { responseGroups } from './entry-key.js'
 import type { KeyPolicy } from './policy.js'
 import type { RequestContext } from './request.js'
+import { hostOf, uriPath, withoutQuery } from './uri-key.js'
 
 /** Routes whose keys of a URI are made alike. */
 interface PathKind {
@@ -55,7 +56,8 @@ export class CachedPaths {
     const host = hostOf(request, { host: true })
     const hosts = new Set([...this.#kinds.values()].map((kind) => (kind.host ? host : undefined)))
     return {
-      paths: unique(named.targets.flatMap((uri) => this.of(uri, { host }))),
+      // Of a query nobody knows which of the path's others show the change.
+      paths: unique(named.targets.flatMap((uri) => this.of(withoutQuery(uri), { host }))),
       groups: unique([...hosts].flatMap((authority) => responseGroups(named.groups, authority))),
     }
   }

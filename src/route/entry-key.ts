@@ -1,19 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
 import type { FillLease } from '../cache/fill-lease.js'
-import {
-  customKey,
-  encodeGroup,
-  entryGroups,
-  groupProblem,
-  groupProblems,
-  type Key,
-  type KeyPart,
-  keyProblem,
-  originGroup,
-  pathKey,
-  variantKey,
-} from '../cache/key.js'
+import { encodeGroup, entryGroups, groupProblem, groupProblems, originGroup, variantKey } from '../cache/key.js'
 import { type EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { describeValue, OptionsError } from '../errors.js'
@@ -33,14 +21,8 @@ import {
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { usefulUntil } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
-import type { EvictPolicy, KeyPolicy, RoutePolicy } from './policy.js'
-
-/** What a key is made from. */
-interface KeyedRequest<Req> extends RequestHead {
-  readonly target: string
-  readonly native: Req
-  readonly routed?: readonly SelectedField[] | undefined
-}
+import type { RoutePolicy } from './policy.js'
+import { hostOf, type KeyedRequest, pathsAbove, personalPathAbove, refuse, uriKey } from './uri-key.js'
 
 /**
  * Where a request's entry is, before the request fields of Vary are looked at. A class, as all that a hit makes: V8 moves
@@ -104,16 +86,20 @@ export class EntryLocator<Req> {
     own: Groups,
     values: readonly SelectedField[],
   ): Location {
-    const { host, key } = this.#policy
     const { names } = own
     const { routed = NO_VALUES } = request
-    // Evicting a URI for all hosts, or for all principals, ends what is below it.
-    const upper = host && key === undefined ? [pathGroup(uriPath(request.target, this.#policy))] : NONE
+    // Evicting a path without its query, for all hosts, or for all principals, ends what is below it.
+    const upper = pathsAbove(request, this.#policy, uri)
     if (principal === undefined) {
       const groups = upper.length === 0 ? own.encoded : [...own.encoded, ...upper]
       return new Location(uri, uri, principal, routed, values, groups, names)
     }
-    const groups = [...own.encoded, ...upper, pathGroup(uri)]
+    const groups = [
+      ...own.encoded,
+      ...upper,
+      ...personalPathAbove(request, this.#policy, uri, principal),
+      pathGroup(uri),
+    ]
     return new Location(uri, variantKey(uri, { principal }), principal, routed, values, groups, names)
   }
 }
@@ -160,50 +146,6 @@ function encoded(group: string | readonly string[] | undefined): Groups {
   const names = typeof group === 'string' ? [group] : [...group]
   refuse('groups of a request', groupProblems(names))
   return { names, encoded: entryGroups(names) }
-}
-
-/** Throws OptionsError where there is a problem. */
-function refuse(where: string, problems: readonly (string | undefined)[]): void {
-  const found = problems.filter((problem) => problem !== undefined)
-  if (found.length > 0) throw new OptionsError(where, found)
-}
-
-/** The key of a URI as the routes with these options make it. Without `host`: of all hosts. */
-export function uriPath(
-  target: string,
-  { prefix, path }: Pick<KeyPolicy<never>, 'prefix' | 'path'>,
-  host?: string,
-): string {
-  const fragment = target.indexOf('#')
-  return pathKey(fragment === -1 ? target : target.slice(0, fragment), path, { prefix, host })
-}
-
-/** The key of the request's URI, or of the parts that the route's own function returns. */
-function uriKey<Req>(request: KeyedRequest<Req>, policy: KeyPolicy<Req>): MaybePromise<string> {
-  const { key, prefix } = policy
-  if (key === undefined) return uriPath(request.target, policy, hostOf(request, policy))
-  return chain(key(request.native), (parts) => checkedKey(parts, prefix))
-}
-
-export function hostOf(request: RequestHead, policy: { readonly host: boolean }): string | undefined {
-  return policy.host ? (request.header('host') ?? '').toLowerCase() : undefined
-}
-
-/** A key function that returns no key is a mistake of the application: an error, never a key that requests share. */
-function checkedKey(parts: Key, prefix: string | undefined): string {
-  refuse("result of the route's key function", [keyProblem(parts)])
-  return customKey(parts, prefix)
-}
-
-/** What `cacheEvict` names. Without a principal it is the path itself: the entries of all principals and variants end. */
-export function evictedPath<Req>(
-  request: KeyedRequest<Req>,
-  policy: EvictPolicy<Req>,
-  key: 'path' | readonly KeyPart[],
-  principal: string | undefined,
-): string {
-  const uri = key === 'path' ? uriPath(request.target, policy, hostOf(request, policy)) : checkedKey(key, policy.prefix)
-  return principal === undefined ? uri : variantKey(uri, { principal })
 }
 
 /** Groups that a handler names. That there are too many is found when the response is there, and does not fail it. */

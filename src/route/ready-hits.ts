@@ -3,10 +3,11 @@ import type { EntryRef, RememberedEntry } from '../cache/lookup.js'
 import { buildFreshHit } from '../http/index.js'
 import { isPromise } from '../maybe-promise.js'
 import type { Entry } from '../store/entry.js'
-import { hostOf, type Location } from './entry-key.js'
+import type { Location } from './entry-key.js'
 import type { RoutePolicy } from './policy.js'
 import { earlyRefreshFrom, type RequestContext } from './request.js'
 import { Hit } from './route-lookup.js'
+import { hostOf } from './uri-key.js'
 
 /** URLs of one route that are remembered; the oldest is forgotten, which costs its next hit a lookup. */
 const URLS_MAX = 4096

@@ -14,16 +14,7 @@ import { OptionsError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union, without } from './cached-paths.js'
-import {
-  encodedNames,
-  EntryLocator,
-  evictedPath,
-  hostOf,
-  type Location,
-  type Stored,
-  toDraft,
-  Variants,
-} from './entry-key.js'
+import { encodedNames, EntryLocator, type Location, type Stored, toDraft, Variants } from './entry-key.js'
 import { hasOtherOwner, ownerOf } from './principal.js'
 import { isWanted, Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
@@ -32,6 +23,7 @@ import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
 import { isUnambiguous } from './target.js'
+import { evictedPath, hostOf } from './uri-key.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'

@@ -1,8 +1,9 @@
 import { gunzipSync } from 'node:zlib'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { startRedis } from '../../support/redis-server.js'
+import type { CacheEvictOptions, CacheOptions } from '../../../src/index.js'
 import type { Bed } from '../contract.js'
-import type { Route } from '../host.js'
+import type { Call, Route } from '../host.js'
 
 function products(): Route[] {
   const names = new Map([['1', 'one']])
@@ -196,6 +197,60 @@ export function writing({ host, store, start, after }: Bed): void {
     expect((await client.ask('/by-group', { method: 'POST' })).text).toBe('{"id":"2"}')
     expect([(await client.get('/u/1')).cache, (await client.get('/u/2')).cache]).toEqual(['HIT', 'MISS'])
   })
+
+  const ENTRIES = [
+    ['plain', {}],
+    ['host', { host: true }],
+    ['vary', { vary: 'accept-language' }],
+    ['vary and host', { vary: 'accept-language', host: true }],
+    ['per', { per: (call: Call) => call.header('x-user') ?? 'nobody' }],
+    ['per and host', { per: (call: Call) => call.header('x-user') ?? 'nobody', host: true }],
+  ] as readonly [string, Pick<CacheOptions<Call>, 'host' | 'vary' | 'per'>][]
+  // On Redis the kind that has them all.
+  describe.each(store === 'memory' ? ENTRIES : ENTRIES.slice(-1))(
+    'the queries of a path, entries %s',
+    (_, { host, per, vary }) => {
+      const whose = { host, per } as Pick<CacheEvictOptions<Call>, 'host' | 'per'>
+      const cache = { ttl: 60, host, vary, per } as CacheOptions<Call>
+
+      test.each([
+        ['a write that declares nothing', {}, '/x/1'],
+        ['a write that declares nothing, with a query', {}, '/x/1?force=1'],
+        ['cacheEvict of the path', { cacheEvict: { ...whose, key: 'path' } }, '/x/1'],
+        ['cacheEvict of the path, with a query', { cacheEvict: { ...whose, key: 'path' } }, '/x/1?force=1'],
+        ['cachePut', { cachePut: cache }, '/x/1'],
+        ['cachePut, with a query', { cachePut: cache }, '/x/1?view=b'],
+        ['deletePath', undefined, '/x/1'],
+      ] as readonly [string, Pick<Route, 'cachePut' | 'cacheEvict'> | undefined, string][])(
+        'end with %s',
+        async (_, write, target) => {
+          let state = 0
+          const show = ({ params }: Call): string => `${params['id']} ${state}`
+          const { client, redis } = await start([
+            { method: 'GET', path: '/x/:id', cache, handler: show },
+            { method: 'PUT', path: '/x/:id', ...write, handler: (call) => (state++, show(call)) },
+          ])
+          const paths = ['/x/1', '/x/1?view=a', '/x/1?view=b&page=2', '/x/1?', '/x/2?view=a']
+          const ask = async () => {
+            const replies = await Promise.all(paths.map((path) => client.get(path)))
+            await redis.cache.settled()
+            return replies
+          }
+          await ask()
+          expect((await ask()).map((reply) => reply.cache)).toEqual(paths.map(() => 'HIT'))
+          if (write === undefined) {
+            state += 1
+            await redis.cache.deletePath(target)
+          } else await client.ask(target, { method: 'PUT' })
+          const after = await ask()
+          expect(after.map(({ text }) => text)).toEqual(['1 1', '1 1', '1 1', '1 1', '2 0'])
+          expect(after.map((reply) => reply.cache).at(-1)).toBe('HIT')
+          if (write?.cachePut !== undefined)
+            expect(await client.get(target)).toMatchObject({ cache: 'HIT', text: '1 1' })
+        },
+      )
+    },
+  )
 
   test('RFC 9111 4.4: a successful unsafe request invalidates its URI, whatever its route says', async () => {
     let fails = true
