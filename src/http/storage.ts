@@ -318,10 +318,21 @@ function draftOf(run: Run, lifetime: Lifetime): Storable {
     (validators ? Flag.validators : 0) |
     (entry.status === 206 ? Flag.partial : 0) |
     (policy.private ? Flag.personal : 0)
+  // Field by field, here and below: V8 takes a microsecond for each spread of so many.
   return {
     store: true,
-    entry: { ...windows, status: entry.status, headers: storedHeaders, flags, initialAgeMs },
-    ...added,
+    entry: {
+      status: entry.status,
+      headers: storedHeaders,
+      storedAt: windows.storedAt,
+      freshUntil: windows.freshUntil,
+      staleUntil: windows.staleUntil,
+      errorUntil: windows.errorUntil,
+      flags,
+      initialAgeMs,
+    },
+    addedHeaders: added.addedHeaders,
+    addedGroups: added.addedGroups,
     groups: run.groups,
     varyNames: run.varyNames === '*' ? [] : run.varyNames,
   }
@@ -349,9 +360,21 @@ export function withBody(decision: Storable, body: Buffer, policy: HttpPolicy): 
   if (!policy.etag || entry.status !== 200 || hasField(entry.headers, 'etag')) return decision
   const etag = ['ETag', makeEtag(body)]
   return {
-    ...decision,
-    entry: { ...entry, flags: entry.flags | Flag.generatedEtag, headers: [...entry.headers, ...etag] },
+    store: true,
+    entry: {
+      status: entry.status,
+      headers: [...entry.headers, ...etag],
+      storedAt: entry.storedAt,
+      freshUntil: entry.freshUntil,
+      staleUntil: entry.staleUntil,
+      errorUntil: entry.errorUntil,
+      flags: entry.flags | Flag.generatedEtag,
+      initialAgeMs: entry.initialAgeMs,
+    },
     addedHeaders: [...decision.addedHeaders, ...etag],
+    addedGroups: decision.addedGroups,
+    groups: decision.groups,
+    varyNames: decision.varyNames,
   }
 }
 
@@ -362,6 +385,17 @@ function fitted(decision: Storable, length: number): StoreDecision {
 }
 
 /** The entry that a decision makes. */
-export function toStored(decision: Storable, body: Buffer): StoredResponse {
-  return { ...decision.entry, body, memo: undefined }
+export function toStored({ entry }: Storable, body: Buffer): StoredResponse {
+  return {
+    status: entry.status,
+    headers: entry.headers,
+    storedAt: entry.storedAt,
+    freshUntil: entry.freshUntil,
+    staleUntil: entry.staleUntil,
+    errorUntil: entry.errorUntil,
+    flags: entry.flags,
+    initialAgeMs: entry.initialAgeMs,
+    body,
+    memo: undefined,
+  }
 }

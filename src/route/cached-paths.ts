@@ -2,9 +2,9 @@ import type { CacheScope } from '../cache/cache-scope.js'
 import { type PathOptions, type PathRule, PREFIX_GROUP, variantKey } from '../cache/key.js'
 import type { InvalidationTarget } from '../cache/pending-invalidations.js'
 import { invalidationOf, type InvalidationPolicy, type ResponseHead } from '../http/index.js'
-import { responseGroups } from './entry-key.js'
 import type { KeyPolicy } from './policy.js'
 import type { RequestContext } from './request.js'
+import { responseGroups } from './stored.js'
 import { hostOf, uriPath, withoutQuery } from './uri-key.js'
 
 /** Routes whose keys of a URI are made alike. */

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { CacheScope } from '../cache/cache-scope.js'
 import type { FillLease } from '../cache/fill-lease.js'
-import { encodeGroup, entryGroups, groupProblem, groupProblems, originGroup, variantKey } from '../cache/key.js'
+import { encodeGroup, entryGroups, groupProblem, groupProblems, variantKey } from '../cache/key.js'
 import { type EntryLookup, EntryRef } from '../cache/lookup.js'
 import type { EntryDraft, StoredEntry } from '../cache/write.js'
 import { describeValue, OptionsError } from '../errors.js'
@@ -13,15 +13,13 @@ import {
   type RequestHead,
   type SelectedField,
   selectedFields,
-  type Storable,
-  toStored,
   type VaryResult,
   type VaryValue,
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
-import { usefulUntil } from '../store/entry.js'
 import { pathGroup } from '../store/keyspace.js'
 import type { RoutePolicy } from './policy.js'
+import { type Stored, toDraft } from './stored.js'
 import { hostOf, type KeyedRequest, pathsAbove, personalPathAbove, refuse, uriKey } from './uri-key.js'
 
 /**
@@ -173,16 +171,6 @@ const RECORD_MIN_MS = 3_600_000
  */
 export const VARIANTS_MAX = 32
 
-/** A response to be stored. */
-export interface Stored {
-  readonly decision: Storable
-  readonly body: Buffer
-  /** Groups that the handler added. */
-  readonly groups: readonly string[]
-  /** Encoded groups of the entry that this one is the validated form of: it stays in all of them. */
-  readonly kept?: readonly string[] | undefined
-}
-
 /**
  * Which request fields select the responses of a route, and where a response is stored. The fields are those that the
  * route declares and those that its responses named. Where a lookup comes to a key whose variants have other fields, it
@@ -299,23 +287,6 @@ function recordOf(names: readonly string[], groups: readonly string[], now: numb
     headers: ['vary', names.join(',')],
     body: Buffer.alloc(0),
   }
-}
-
-/**
- * The entry of a response. `groups` are those of its place; `host` keeps the groups that responses name apart where
- * several origins share the cache.
- */
-export function toDraft(stored: Stored, groups: readonly string[], host: string | undefined): StoredEntry {
-  const { decision, body, groups: added, kept = NONE } = stored
-  const more = [...kept, ...added.map(encodeGroup), ...responseGroups(decision.groups, host)]
-  const all = more.length === 0 ? groups : [...new Set([...groups, ...more])]
-  const entry: EntryDraft = { kind: 'response', ...toStored(decision, body), groups: all }
-  return { entry, ttlMs: usefulUntil(entry) - entry.storedAt }
-}
-
-/** Groups that a response names, encoded. */
-export function responseGroups(names: readonly string[], host: string | undefined): readonly string[] {
-  return host === undefined ? names.map(encodeGroup) : names.map((name) => originGroup(host, name))
 }
 
 function unionOf(a: readonly string[], b: readonly string[]): readonly string[] {

@@ -27,7 +27,7 @@ import {
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
 import { Capture, type CaptureTarget, type Streamed } from './capture.js'
-import type { Stored } from './entry-key.js'
+import type { Stored } from './stored.js'
 import { hasOtherOwner } from './principal.js'
 import { isWanted, Result } from './result.js'
 import type { RunRoute } from './run-route.js'

@@ -14,11 +14,12 @@ import { OptionsError } from '../errors.js'
 import { chain, type MaybePromise } from '../maybe-promise.js'
 import type { Recorder } from '../telemetry/recorder.js'
 import { type CachedPaths, isEmpty, sharedGroups, union, without } from './cached-paths.js'
-import { encodedNames, EntryLocator, type Location, type Stored, toDraft, Variants } from './entry-key.js'
+import { encodedNames, EntryLocator, type Location, Variants } from './entry-key.js'
 import { hasOtherOwner, ownerOf } from './principal.js'
 import { isWanted, Result } from './result.js'
 import type { RefusalLog } from './refusals.js'
 import { type Selector, selectorsOf } from './selector.js'
+import { type Stored, toDraft } from './stored.js'
 import type { WriteResult } from './options.js'
 import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
@@ -304,9 +305,16 @@ export class WriteSession extends HandlerReport {
     const { request, plan, ref, http } = this.#state
     if (body === undefined || ref === undefined || !isSuccess(response.status)) return undefined
     const now = this.#rules.scope.now()
-    const read = { body, unkeyedReads: this.unkeyedReads, ambient: this.#ambient }
-    const run = { request, plan, policy: http, now, requestedAt: now, ...read }
-    const decision = decideStore(response, run)
+    const decision = decideStore(response, {
+      request,
+      plan,
+      policy: http,
+      now,
+      requestedAt: now,
+      body,
+      unkeyedReads: this.unkeyedReads,
+      ambient: this.#ambient,
+    })
     if (!decision.store || this.#rules.put === undefined) return undefined
     if (!isWanted(this.#rules.put, new Result(response.status, body), this.#refusals)) return undefined
     const groups = [...this.groups, ...decision.groups]

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { type Entry, usefulUntil } from './entry.js'
+import { type Entry, stampedWith, usefulUntil } from './entry.js'
 import type { KeySlot } from './store.js'
 
 /**
@@ -162,7 +162,7 @@ export class EntryTier {
   keep(key: string, entry: Entry, expiresAt: number): void {
     const { budget } = this
     const name = this.prefix + key
-    const kept = new Kept(this, key, { ...entry, body: ownBytes(entry.body) }, expiresAt, budget.stores)
+    const kept = new Kept(this, key, stampedWith(entry, entry, ownBytes(entry.body)), expiresAt, budget.stores)
     budget.order.set(name, kept)
     budget.trim()
     budget.stores += 1

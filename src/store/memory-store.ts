@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { allows, type Entry, type GroupStamp, headOf, isValid, type Stamp } from './entry.js'
+import { allows, type Entry, type GroupStamp, headOf, isValid, type Stamp, stampedWith } from './entry.js'
 import { bytesOfStamp, EntryBudget, EntryTier } from './entry-tier.js'
 import { globOf, Keyspace, namesUnder, pathGroup } from './keyspace.js'
 import { Waiters } from './leases.js'
@@ -113,7 +113,8 @@ export class MemoryStore implements Store {
     const bumped = new Set([...groups, ...[path, ...paths].map(pathGroup)])
     if (stored) {
       const ownGroups = carried.filter((group) => bumped.has(group))
-      this.#put(key, { ...entry, incarnation: INCARNATION, stamp: stamp.at, writeStamp: own, ownGroups }, ttlMs)
+      const stamps = { incarnation: INCARNATION, stamp: stamp.at, writeStamp: own, ownGroups }
+      this.#put(key, stampedWith(entry, stamps), ttlMs)
     } else this.#drop(key)
     this.#endLease(key)
     return { stored, entries }
@@ -129,7 +130,9 @@ export class MemoryStore implements Store {
     const group = pathGroup(key)
     if (this.#groupStamp(group) !== undefined) this.#bump(group, this.#advance(), 'hard')
     const stamp = this.clock()
-    await this.put(key, { ...entry, incarnation: INCARNATION, stamp: stamp.at, writeStamp: stamp.at }, ttlMs)
+    const { ownGroups } = entry
+    const stamps = { incarnation: INCARNATION, stamp: stamp.at, writeStamp: stamp.at, ownGroups }
+    await this.put(key, stampedWith(entry, stamps), ttlMs)
     return stamp
   }
 

@@ -1,5 +1,5 @@
 import type { CommandBudget } from '../redis/deadline.js'
-import { EntryDecoder, type Entry, type EntryHead, type GroupStamp, isValid, type Stamp } from './entry.js'
+import { EntryDecoder, type Entry, type EntryHead, type GroupStamp, isValid, type Stamp, stampedWith } from './entry.js'
 import { Keyspace, pathGroup, Scan } from './keyspace.js'
 import { Wakeups } from './leases.js'
 import { bytesOf, RedisFills } from './redis-fills.js'
@@ -133,7 +133,8 @@ export class RedisStore implements Store {
   }
 
   /** Null: the server is full, and has changed nothing. */
-  async #writeAtOnce({ path, key, stamp, mode, entry, ttlMs = 0, ...commit }: WriteCommit): Promise<boolean | null> {
+  async #writeAtOnce(commit: WriteCommit): Promise<boolean | null> {
+    const { path, key, stamp, mode, entry, ttlMs = 0 } = commit
     const own = pathGroup(path)
     const groups = [...new Set(commit.groups)].filter((group) => group !== own)
     const carried = (entry?.groups ?? []).filter((group) => group !== own)
@@ -247,7 +248,9 @@ export class RedisStore implements Store {
     ])
     // A write-through of this key may be in flight: now it will not store what is older than this value.
     if (written !== undefined) await this.invalidate([group], 'hard')
-    const stamped = { ...entry, incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at }
+    const { ownGroups } = entry
+    const stamps = { incarnation: stamp.incarnation, stamp: stamp.at, writeStamp: stamp.at, ownGroups }
+    const stamped = stampedWith(entry, stamps)
     const args = this.#fills.storeArguments(key, stamped, ttlMs)
     await this.#runner.replicate(scripts.set, this.#keys.entryAndLease(key, [this.#keys.pathGroup(key)]), args)
     return stamp
@@ -363,5 +366,5 @@ function noneIfFull(error: unknown): null {
 /** An entry as its write-through stores it: the groups that the write invalidated itself do not end it. */
 function stampWritten(entry: Entry, begun: Stamp, own: Stamp, bumped: readonly string[]): Entry {
   const ownGroups = entry.groups.filter((group) => bumped.includes(group))
-  return { ...entry, incarnation: own.incarnation, stamp: begun.at, writeStamp: own.at, ownGroups }
+  return stampedWith(entry, { incarnation: own.incarnation, stamp: begun.at, writeStamp: own.at, ownGroups })
 }

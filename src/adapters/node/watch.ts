@@ -95,7 +95,7 @@ function setFieldProperty<Name extends FieldProperty>(
   name: Name,
   value: IncomingMessage[Name] | undefined,
 ): void {
-  if (message.httpVersionMajor < 2) Object.assign(message, { [name]: value })
+  if (message.httpVersionMajor < 2) (message as Record<FieldProperty, unknown>)[name] = value
   else Object.defineProperty(message, name, { value, configurable: true, enumerable: true, writable: true })
 }
 
