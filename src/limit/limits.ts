@@ -3,6 +3,7 @@ import { type Logger } from '../logger.js'
 import type { Connection } from '../redis/connection.js'
 import type { RateLimitHeaders } from './fields.js'
 import type { LimitRecorder } from '../telemetry/outcomes.js'
+import { LocalBlocks } from './local-blocks.js'
 import { MemoryLimitStore, RedisLimitStore } from './limit-store.js'
 import type { LimitState } from './limit-state.js'
 import { type LimiterPolicy, type RateLimiterOptions, resolveLimiter } from './options.js'
@@ -40,14 +41,17 @@ export class Limits {
     now: () => number,
   ) {
     this.#defaults = defaults
-    const messages = connection === undefined ? LOCAL : new Messages(connection, `${defaults.prefix}:limit`, logger)
+    const channel = `${defaults.prefix}:limit`
+    const heard = (key: string | undefined, isReset: boolean): void => this.#heard(key, isReset)
+    const messages = connection === undefined ? LOCAL : new Messages(connection, channel, logger, heard)
     this.#context = {
       prefix: defaults.prefix,
       store: connection === undefined ? new MemoryLimitStore(now) : new RedisLimitStore(connection),
       telemetry,
       warn: (message) => logger.warn(message),
-      forget: (key) => messages.forget(key),
-      onForget: (listener) => messages.onForget(listener),
+      blocks: new LocalBlocks(),
+      forget: (key, isReset) => messages.forget(key, isReset),
+      listen: () => messages.listen(),
     }
   }
 
@@ -68,9 +72,16 @@ export class Limits {
   /** Forgets what is counted under a key, and a ban, in all processes. Resolves to false if there was nothing. */
   async resetKey(key: string): Promise<boolean> {
     const wasCounted = await this.#context.store.reset(key)
-    for (const limiter of this.#limiters.values()) limiter.forgetKey(key)
-    this.#context.forget(key)
+    this.#heard(key, true)
+    this.#context.forget(key, true)
     return wasCounted
+  }
+
+  #heard(key: string | undefined, isReset: boolean): void {
+    for (const limiter of this.#limiters.values()) {
+      if (isReset && key !== undefined) limiter.forgetKey(key)
+      else limiter.forgetRefusals(key)
+    }
   }
 
   /** Throws OptionsError with every problem. The same name and options are the same limiter. */
@@ -130,45 +141,62 @@ export class Limits {
   }
 }
 
-type Listener = (key: string | undefined) => void
+/** Pause between attempts to hear other processes. */
+const LISTEN_PAUSE_MS = 1000
 
-/** Channel by which processes end remembered refusals of each other. Opened by the first refusal that is remembered. */
+/** Begins a message about a reset, which ends blocks as well; names of keys have no space. */
+const RESET = 'reset '
+
+/** Channel by which processes end what others remember. Opened by the first refusal that is remembered. */
 class Messages {
   readonly #connection: Connection
   readonly #channel: string
   readonly #logger: Logger
-  readonly #listeners: Listener[] = []
+  /** `key` undefined: messages may have been lost. */
+  readonly #heard: (key: string | undefined, isReset: boolean) => void
+  #isListening = false
+  #hasFailed = false
+  #triesAt = -Infinity
 
-  constructor(connection: Connection, channel: string, logger: Logger) {
+  constructor(
+    connection: Connection,
+    channel: string,
+    logger: Logger,
+    heard: (key: string | undefined, isReset: boolean) => void,
+  ) {
     this.#connection = connection
     this.#channel = channel
     this.#logger = logger
+    this.#heard = heard
   }
 
-  forget(key: string): void {
+  forget(key: string, isReset: boolean): void {
     // A lost message only means that other processes refuse for the rest of that time.
-    this.#connection.execute(['PUBLISH', this.#channel, key], undefined).catch(() => {})
+    const message = isReset ? RESET + key : key
+    this.#connection.execute(['PUBLISH', this.#channel, message], undefined).catch(() => {})
   }
 
-  onForget(listener: Listener): void {
-    this.#listeners.push(listener)
-    if (this.#listeners.length === 1) this.#subscribe()
-  }
-
-  #subscribe(): void {
-    const tell = (key: string | undefined): void => {
-      for (const listener of this.#listeners) listener(key)
-    }
+  listen(): void {
+    if (this.#isListening || performance.now() < this.#triesAt) return
+    this.#isListening = true
     this.#connection
       .subscribe(
         this.#channel,
-        (message) => tell(message.toString()),
-        () => tell(undefined),
+        (bytes) => {
+          const message = bytes.toString()
+          const isReset = message.startsWith(RESET)
+          this.#heard(isReset ? message.slice(RESET.length) : message, isReset)
+        },
+        () => this.#heard(undefined, false),
       )
       .catch((error: unknown) => {
+        this.#isListening = false
+        this.#triesAt = performance.now() + LISTEN_PAUSE_MS
+        if (this.#hasFailed) return
+        this.#hasFailed = true
         this.#logger.warn(`redwell: resets of rate limits by other processes take effect late: ${String(error)}`)
       })
   }
 }
 
-const LOCAL = { forget: () => {}, onForget: () => {} }
+const LOCAL = { forget: () => {}, listen: () => {} }

@@ -1,6 +1,6 @@
 import { bounded, encodePart } from '../cache/key.js'
 import { DURATION_RULE, type Duration, durationMs } from '../duration.js'
-import { OptionsError, UnavailableError } from '../errors.js'
+import { describeValue, OptionsError, UnavailableError } from '../errors.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
 import type { RateLimitOutcome } from '../telemetry/events.js'
 import type { LimitRecorder } from '../telemetry/outcomes.js'
@@ -8,6 +8,7 @@ import { type LimitCall, type LimitReply, type LimitStore, MemoryLimitStore } fr
 import { costProblem, type LimiterPolicy } from './options.js'
 import type { Rate } from './rate.js'
 import { Refusals } from './refusals.js'
+import type { LocalBlocks } from './local-blocks.js'
 import { bannedFor, type RateLimitVerdict, verdictOf } from './verdict.js'
 
 /** Whom a limiter counts: a user's id, an API key, an address. The number 1 and the string '1' are the same identity. */
@@ -29,10 +30,12 @@ export interface LimiterContext {
   readonly store: LimitStore
   readonly telemetry: LimitRecorder
   readonly warn: (message: string) => void
-  /** Makes other processes discard what they remember of a key. */
-  readonly forget: (key: string) => void
-  /** Calls the listener when another process discards a key, or with undefined when such a message may have been lost. */
-  readonly onForget: (listener: (key: string | undefined) => void) => void
+  /** Of all limiters, because those of one name share their counts. */
+  readonly blocks: LocalBlocks
+  /** Makes other processes discard what they remember of a key; of a `reset`, blocks as well. */
+  readonly forget: (key: string, isReset: boolean) => void
+  /** Hears what other processes discard, from now on. */
+  readonly listen: () => void
 }
 
 /** A refusal is remembered for no longer than this if units may be refunded. */
@@ -74,7 +77,6 @@ export class RateLimiter {
   readonly #keyHead: string
   readonly #nameHead: string
   readonly #signature: string
-  #listens = false
   readonly #told = new Set<string>()
 
   /** @internal Use `redis.rateLimiter`. */
@@ -101,7 +103,8 @@ export class RateLimiter {
     // The usual case: there is no remembered refusal, so neither the rates nor the key have to be read.
     const known = this.#refusals.size === 0 ? undefined : this.#refusals.find(key, this.#signatureOf(rates), cost)
     const sentAt = performance.now()
-    if (known !== undefined) return next(this.#record(known, sentAt)) as MaybePromise<Awaited<T>>
+    const refused = known ?? this.#blockedHere(key, rates)
+    if (refused !== undefined) return next(this.#record(refused, sentAt)) as MaybePromise<Awaited<T>>
     return this.#run(key, this.#call('hit', cost, rates), (reply, store) => {
       const verdict: ChargedVerdict = this.#verdict(reply, rates, store)
       if (verdict.allowed) verdict[CHARGED] = { key, cost, at: reply.now, rates, store }
@@ -114,16 +117,17 @@ export class RateLimiter {
   peek(identity: Identity, options: HitOptions = {}): MaybePromise<RateLimitVerdict> {
     const { cost = 1, rates = this.policy.rates } = options
     checkCost(cost)
-    return this.#run(this.#keyOf(identity), this.#call('peek', cost, rates), (reply, store) =>
-      this.#verdict(reply, rates, store),
-    )
+    const key = this.#keyOf(identity)
+    const blocked = this.#blockedHere(key, rates)
+    if (blocked !== undefined) return blocked
+    return this.#run(key, this.#call('peek', cost, rates), (reply, store) => this.#verdict(reply, rates, store))
   }
 
   /**
    * Refunds units: those of a verdict (none if its window is over), or `cost` units of an identity, the oldest first.
    */
   async refund(of: RateLimitVerdict | Identity, { cost }: { readonly cost?: number | undefined } = {}): Promise<void> {
-    if (typeof of !== 'object') {
+    if (typeof of !== 'object' || of === null) {
       const units = cost ?? 1
       checkCost(units)
       return this.#giveBack({
@@ -145,34 +149,45 @@ export class RateLimiter {
 
   async #giveBack({ key, cost, rates, at, store }: Charged): Promise<void> {
     const call: LimitCall = { ...this.#call('refund', cost, rates), at }
-    this.#forget(key)
+    this.forgetRefusals(key)
     if (store === this.#local) return void this.#local.run(key, call)
     await this.#run(key, call, () => {})
-    this.#context.forget(key)
+    this.#context.forget(key, false)
   }
 
   /** Resets the counts and the ban of an identity. Resolves to false if Redis could not be reached; rejects with UnavailableError if it refused. */
   async reset(identity: Identity): Promise<boolean> {
     const key = this.#keyOf(identity)
-    this.#forget(key)
-    this.#local.reset(key)
-    return this.#change(key, () => this.#context.store.reset(key))
+    this.forgetKey(key)
+    return this.#change(key, true, () => this.#context.store.reset(key))
   }
 
-  /** Refuses every call of an identity for a time. If Redis could not be reached, it applies to this process only and resolves to false; if Redis refused, it rejects with UnavailableError. */
+  /**
+   * Refuses every call of an identity for a time. Resolves to false if Redis could not be reached; rejects with
+   * UnavailableError if it refused. Then this process alone refuses them: for that time whatever Redis says, or until
+   * `reset`.
+   */
   async block(identity: Identity, duration: Duration): Promise<boolean> {
     const forMs = durationMs(duration)
     if (forMs === undefined || forMs === 0) throw new OptionsError('duration of block', [`must be ${DURATION_RULE}`])
     const key = this.#keyOf(identity)
     const call: LimitCall = { ...this.#call('block', 0, this.policy.rates), ban: { after: 0, forMs } }
+    const { blocks, store, listen } = this.#context
     this.#local.run(key, call)
-    return this.#change(key, () => this.#context.store.run(key, call))
+    blocks.add(key, forMs)
+    let isTaken = false
+    try {
+      return (isTaken = await this.#change(key, false, () => store.run(key, call)))
+    } finally {
+      if (isTaken) blocks.delete(key)
+      else listen()
+    }
   }
 
-  async #change(key: string, change: () => MaybePromise<unknown>): Promise<boolean> {
+  async #change(key: string, isReset: boolean, change: () => MaybePromise<unknown>): Promise<boolean> {
     try {
       await change()
-      this.#context.forget(key)
+      this.#context.forget(key, isReset)
       return true
     } catch (error) {
       if (error instanceof UnavailableError) return false
@@ -180,7 +195,7 @@ export class RateLimiter {
       const message = `Redis refused to change the rate limit ${this.name}: ${(error as Error).message}`
       throw new UnavailableError('error', message, { cause: error })
     } finally {
-      this.#forget(key)
+      this.forgetRefusals(key)
     }
   }
 
@@ -241,12 +256,7 @@ export class RateLimiter {
     if (this.#context.store instanceof MemoryLimitStore) return
     if (this.policy.ban.after > 0 && verdict.reason !== 'banned') return
     const forMs = Math.min((verdict.retryAfter ?? Infinity) * 1000, refundable ? REFUNDABLE_MS : 86_400_000)
-    if (!this.#listens) {
-      this.#listens = true
-      this.#context.onForget((forgotten) =>
-        forgotten === undefined ? this.#refusals.clear() : this.#refusals.delete(forgotten),
-      )
-    }
+    this.#context.listen()
     this.#refusals.add(key, this.#signatureOf(rates), cost, verdict, sentAt, forMs)
   }
 
@@ -281,14 +291,26 @@ export class RateLimiter {
     this.#context.warn(`redwell: the rate limit of ${this.name} ${problem}`)
   }
 
-  /** @internal An operator has reset a key, of this limiter or another. */
+  /** @internal A key was reset, of this limiter or another. */
   forgetKey(key: string): void {
-    this.#forget(key)
+    this.forgetRefusals(key)
     this.#local.reset(key)
+    this.#context.blocks.delete(key)
   }
 
-  #forget(key: string): void {
-    this.#refusals.delete(key)
+  /** @internal What is remembered of a key may be over; undefined: of any. */
+  forgetRefusals(key: string | undefined): void {
+    if (key === undefined) this.#refusals.clear()
+    else this.#refusals.delete(key)
+  }
+
+  /** The verdict about an identity that is blocked in this process alone. */
+  #blockedHere(key: string, rates: readonly Rate[]): RateLimitVerdict | undefined {
+    const { blocks, listen } = this.#context
+    const leftMs = blocks.size === 0 ? 0 : blocks.leftMs(key)
+    if (leftMs === 0) return undefined
+    listen()
+    return bannedFor(leftMs / 1000, verdictOf(rates, [], 'banned', 'blocked'))
   }
 
   #record(verdict: RateLimitVerdict, since: number): RateLimitVerdict {
@@ -298,14 +320,22 @@ export class RateLimiter {
 
   /** Braces of names and identities are encoded, because they would form a hash tag; long ones are digested. */
   #keyOf(identity: Identity): string {
-    const text = String(identity)
-    if (text === '') throw new OptionsError(`identity of the rate limiter ${this.name}`, ['must not be empty'])
-    return this.#keyHead + bounded(this.#nameHead + encodePart(text))
+    if (!isIdentity(identity)) {
+      const where = `identity of the rate limiter ${this.name}`
+      throw new OptionsError(where, [`${describeValue(identity)} must be a text that is not empty, or a number`])
+    }
+    return this.#keyHead + bounded(this.#nameHead + encodePart(String(identity)))
   }
 
   #signatureOf(rates: readonly Rate[]): string {
     return rates === this.policy.rates ? this.#signature : signatureOf(rates)
   }
+}
+
+/** Anything else would be a bucket that others share. */
+function isIdentity(identity: unknown): boolean {
+  if (typeof identity === 'string') return identity !== ''
+  return (typeof identity === 'number' && !Number.isNaN(identity)) || typeof identity === 'bigint'
 }
 
 function checkCost(cost: unknown): void {

@@ -190,7 +190,7 @@ export class RouteLimit<Req> {
     hit: HitOptions,
     next: (admission: Admission) => MaybePromise<T>,
   ): MaybePromise<Awaited<T> | undefined> {
-    if (identity === undefined || identity === '') {
+    if (identity === undefined || identity === null || identity === '' || Number.isNaN(identity)) {
       const verdict = this.#limiter.unidentified(address, hit)
       return verdict && (next(this.#admit(verdict)) as MaybePromise<Awaited<T>>)
     }

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { UnavailableError } from '../../src/errors.js'
 import { type LimitCall, type LimitStore, MemoryLimitStore } from '../../src/limit/limit-store.js'
 import { type RateLimiterOptions, resolveLimiter } from '../../src/limit/options.js'
+import { LocalBlocks } from '../../src/limit/local-blocks.js'
 import { RateLimiter } from '../../src/limit/rate-limiter.js'
 import { LimitRecorder } from '../../src/telemetry/outcomes.js'
 
@@ -33,9 +34,8 @@ class Counting implements LimitStore {
 /** Two processes that share a store and their messages. */
 function limiters(options: RateLimiterOptions, count = 1) {
   const store = new Counting()
-  const listeners: ((key: string | undefined) => void)[] = []
   const telemetry = new LimitRecorder()
-  const all = Array.from(
+  const all: RateLimiter[] = Array.from(
     { length: count },
     () =>
       new RateLimiter(
@@ -45,9 +45,10 @@ function limiters(options: RateLimiterOptions, count = 1) {
           telemetry,
           warn: () => {},
           forget: (key) => {
-            for (const listener of listeners) listener(key)
+            for (const one of all) one.forgetRefusals(key)
           },
-          onForget: (listener) => listeners.push(listener),
+          listen: () => {},
+          blocks: new LocalBlocks(),
         },
         'logins',
         resolveLimiter('test', options, false),
@@ -201,7 +202,15 @@ test('identities and scopes never share a key, and bring no brace into it', asyn
     reset: () => false,
   }
   const telemetry = new LimitRecorder()
-  const context = { prefix: 'redwell', store, telemetry, warn: () => {}, forget: () => {}, onForget: () => {} }
+  const context = {
+    prefix: 'redwell',
+    store,
+    telemetry,
+    warn: () => {},
+    forget: () => {},
+    listen: () => {},
+    blocks: new LocalBlocks(),
+  }
   const policy = resolveLimiter('test', { rate: '1/minute' }, false)
   for (const name of ['a', 'a:b', 'GET /items/{id}']) {
     for (const identity of ['x', 'b:x', '{x}', 'x'.repeat(5000), `${'x'.repeat(5000)}y`, 'é', 7, '7 ']) {
@@ -211,6 +220,27 @@ test('identities and scopes never share a key, and bring no brace into it', asyn
   expect(keys.size).toBe(24)
   for (const key of keys) expect(key).toMatch(/^redwell:limit:[^{}\s]{1,1100}$/)
 })
+
+test.each<[unknown]>([[undefined], [null], [''], [Number.NaN], [{ id: 1 }], [[]], [true], [() => 'ann']])(
+  'what is no identity is an error that names the limiter, and is counted in no bucket: %o',
+  async (identity) => {
+    const { limiter, store } = limiters({ rate: '1/minute' })
+    const given = identity as string
+    const calls = {
+      hit: () => limiter.hit(given),
+      peek: () => limiter.peek(given),
+      refund: () => limiter.refund(given),
+      reset: () => limiter.reset(given),
+      block: () => limiter.block(given, '1m'),
+    }
+    for (const [name, call] of Object.entries(calls)) {
+      // A verdict is an object, too: there is nothing to give back of one that charged nothing.
+      if (name === 'refund' && typeof identity === 'object' && identity !== null) continue
+      await expect((async () => call())()).rejects.toThrow(/identity of the rate limiter logins/)
+    }
+    expect(store.asked).toBe(0)
+  },
+)
 
 test('wrong options are refused where they are declared, all at once', () => {
   const wrong = {

@@ -52,6 +52,9 @@ interface Fault {
   readonly hasReplica?: boolean
 }
 
+/** An attempt to listen that failed is not repeated for a second. */
+const LISTENS = { timeout: 20_000 }
+
 const cli = ({ port }: RedisServer, ...args: string[]): Promise<string> => redisCli('-p', String(port), ...args)
 
 const FAULTS: Readonly<Record<string, Fault>> = {
@@ -136,6 +139,53 @@ test.each(Object.entries(FAULTS))(
       expect(await ask(path, 'cid', 2)).toEqual({ 200: 2 })
       expect(await elsewhere(path, 'cid', 2)).toEqual({ 200: 1, 429: 1 })
     }
+  },
+)
+
+test.each(['is down', 'hangs', 'is full'])(
+  'an identity that is blocked while Redis %s is refused by this process for that time, then and afterwards',
+  async (name) => {
+    const fault = FAULTS[name] as Fault
+    const bed = await bedOf(fault)
+    const redis = createRedis({ url: bed.address.url, prefix: `test:${randomUUID()}`, logger: silentLogger })
+    onTestFinished(() => redis.close())
+    await redis.connect()
+    const limiters = (['local', 'allow', 'deny'] as const).map((whenUnavailable) => {
+      const limited = (rate: string) => redis.rateLimiter(whenUnavailable, { rate: rate as '5/hour', whenUnavailable })
+      // A route of this scope may have other rates.
+      return { limiter: limited('5/hour'), sameName: limited('50/hour') }
+    })
+    const reasons = () =>
+      Promise.all(
+        limiters.flatMap(({ limiter, sameName }) =>
+          [limiter.hit('ann'), sameName.hit('ann'), limiter.peek('ann')].map(async (verdict) => (await verdict).reason),
+        ),
+      )
+    await fault.begins(bed)
+    for (const { limiter } of limiters)
+      expect(await limiter.block('ann', '1h').catch((error: Error) => error.name)).toBe(
+        name === 'is full' ? 'UnavailableError' : false,
+      )
+    const banned = limiters.flatMap(() => ['banned', 'banned', 'banned'])
+    expect(await reasons()).toEqual(banned)
+    await fault.ends(bed)
+    await until(redis, 'ready')
+    expect(await reasons()).toEqual(banned)
+    for (const { limiter } of limiters) expect((await limiter.hit('bob')).allowed).toBe(true)
+    // A reset ends it, also if another process makes it.
+    const other = createRedis({ url: bed.address.url, prefix: redis.settings.prefix, logger: silentLogger })
+    onTestFinished(() => other.close())
+    await other.connect()
+    await expect
+      .poll(async () => {
+        for (const { limiter } of limiters) await limiter.hit('ann')
+        return String(await command(redis, 'PUBSUB', 'NUMSUB', `${redis.settings.prefix}:limit`))
+      }, LISTENS)
+      .toContain(',1')
+    const [first, ...others] = limiters
+    await first?.limiter.reset('ann')
+    for (const { limiter } of others) await other.rateLimiter(limiter.name, { rate: '5/hour' }).reset('ann')
+    await expect.poll(reasons).toEqual(banned.map(() => undefined))
   },
 )
 
