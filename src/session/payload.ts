@@ -87,17 +87,20 @@ export class SessionPayload {
     const written: Written[] = []
     const initial: Written[] = []
     let kept = 0
+    let present = 0
     for (const name of Object.keys(this.data)) {
       const value = this.data[name]
       const known = this.#known.get(name)
       const text = known !== undefined && known.value === value ? known.text : this.#text(name, value)
       if (text === undefined) continue
+      if (known?.stored === true) present += 1
       if (known?.text !== text) written.push(this.#checked(name, text, value))
       else if (known.stored) kept += 1
       else if (known.isInitial) initial.push({ name, text, value })
     }
     const removed: string[] = []
-    for (const [name, { stored }] of this.#known)
+    // Nearly always all that is stored is there.
+    for (const [name, { stored }] of present === this.#known.size ? [] : this.#known)
       if (stored && (!Object.hasOwn(this.data, name) || this.data[name] === undefined)) removed.push(name)
     if (written.length + removed.length > 0) written.push(...initial)
     const count = kept + written.length

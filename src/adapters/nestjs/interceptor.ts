@@ -131,12 +131,12 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
 
   #serve(context: ExecutionContext, next: CallHandler): MaybePromise<Answer> {
     const http = context.switchToHttp()
-    const platformResponse = http.getResponse<PlatformResponse>()
-    const response = rawOf(platformResponse) as ServerResponse
-    if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const native = http.getRequest<HttpRequest>()
     const plan = this.#plans.at(context)
     if (plan.cachedRoute === undefined && plan.write === undefined && isSafe(native.method)) return next.handle()
+    const platformResponse = http.getResponse<PlatformResponse>()
+    const response = rawOf(platformResponse) as ServerResponse
+    if (response.headersSent || Exchange.of(response).isDeclared) return next.handle()
     const application = this.#application.routing ?? this.#application
     const isExpress = platformResponse.raw === undefined
     const request = new NodeRequest(native, rawOf(native) as IncomingMessage, {
