@@ -1,10 +1,11 @@
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
-import { isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.js'
+import { declaredLength, isSafe, type OutgoingResponse, type ResponseHead } from '../http/index.js'
 import type { CachedRoute } from '../route/cached-route.js'
-import type { Streamed } from '../route/capture.js'
+import { EndOfWrite, type Streamed } from '../route/capture.js'
 import type { HandlerRun } from '../route/handler-run.js'
 import type { RequestContext } from '../route/request.js'
 import type { RouteLookup } from '../route/route-lookup.js'
+import type { WriteEffects } from '../route/write-effects.js'
 import type { WriteSession } from '../route/write-session.js'
 import type { DeclaredWrite, Host } from './declarations.js'
 import { type FieldSnapshot, type FieldTarget, NO_FIELDS, unchangedFields } from './fields.js'
@@ -41,6 +42,8 @@ export interface Ending {
   late?: LateFields | undefined
   /** Whether it needs the body if that comes in one piece. */
   readonly needsBody: boolean
+  /** Whether it has to know when the body of a response with this status ends. It does where it needs the body. */
+  needsEnd?(status: number): boolean
   /** The response is complete and nothing of it was sent. `ambient`: names of fields that were set before the handler and not changed by it. */
   whole(head: ResponseHead, body: Buffer | undefined, ambient: ReadonlySet<string>): MaybePromise<Sent>
   /** The head is complete, and the body comes in pieces. */
@@ -64,6 +67,8 @@ export class Exchange {
   readonly #response: object
   #run: RunEnding | undefined
   #write: WriteEnding | undefined
+  /** All that have begun, of which `#write` is the innermost. */
+  readonly #writes: WriteEnding[] = []
   #unsafe: WriteEnding | undefined
 
   private constructor(response: object) {
@@ -138,16 +143,23 @@ export class Exchange {
       write.declared = all
       write.needsBody ||= all.readsBody
       this.#write = write
+      if (isNew) this.#writes.push(write)
       return chain(request.present(session), () => (isNew ? write : undefined))
     })
   }
 
   /** For unsafe methods: success invalidates the URI if a route caches it and no declaration does more. */
   unsafe({ routes }: Host, request: AdaptedRequest<unknown>): Ending | undefined {
-    if (isSafe(request.method) || this.#unsafe !== undefined || routes.paths.size === 0) return undefined
+    if (isSafe(request.method) || this.#unsafe !== undefined || !routes.areChanged) return undefined
     exchanges.set(this.#response, this)
-    const begin = () => (this.isDeclared ? undefined : routes.unsafe.begin(request))
-    return (this.#unsafe = new WriteEnding(request, begin))
+    return (this.#unsafe = new UnsafeEnding(request, this, () => routes.unsafe.begin(request)))
+  }
+
+  /** What declared writes have changed so far; undefined where nothing is declared. */
+  get effects(): readonly WriteEffects[] | undefined {
+    if (!this.isDeclared) return undefined
+    const sessions = [this.#run?.run.session, ...this.#writes.map(({ session }) => session)]
+    return sessions.flatMap((session) => session?.effects ?? [])
   }
 }
 
@@ -204,7 +216,7 @@ export class RunEnding implements Ending {
   }
 }
 
-/** Ends a write: its response is sent after its invalidations. */
+/** Ends a write: its response is sent after its invalidations, which are repeated where it may have gone on since. */
 export class WriteEnding implements Ending {
   ambient = NO_FIELDS
   late: LateFields | undefined
@@ -212,12 +224,9 @@ export class WriteEnding implements Ending {
   session: WriteSession | undefined
   declared: DeclaredWrite<never> | undefined
   #request: ShownRequest
-  readonly #begin: () => MaybePromise<WriteSession> | undefined
 
-  /** `begin`: starts the session of a request whose session starts with its response; it returns undefined if nothing changes. */
-  constructor(request: ShownRequest, begin: () => MaybePromise<WriteSession> | undefined = () => this.session) {
+  constructor(request: ShownRequest) {
     this.#request = request
-    this.#begin = begin
   }
 
   /** A declaration has joined: its request is presented now, and this one's reads no longer count as the handler's. */
@@ -226,13 +235,20 @@ export class WriteEnding implements Ending {
     this.#request = request
   }
 
+  needsEnd(status: number): boolean {
+    return status < 400
+  }
+
   whole(head: ResponseHead, body: Buffer | undefined, ambient?: ReadonlySet<string>): MaybePromise<Sent> {
     return chain(this.#finish(head, body, ambient), (headers) => ({ ...head, headers, body: body ?? null }))
   }
 
-  /** The invalidation does not wait for the end of the body. */
+  /** A write may commit with its last piece: the invalidation comes with the head, and again before the body's end. */
   streamed(head: ResponseHead): MaybePromise<Streamed> {
-    return chain(this.#finish(head, undefined), (headers) => ({ headers, capture: undefined }))
+    return chain(this.#finish(head, undefined), (headers) => {
+      const capture = this.hasChanged ? new EndOfWrite(() => this.repeat(head.status), declaredLength(head)) : undefined
+      return { headers, capture }
+    })
   }
 
   /** What the handler changes, it changes all the same. */
@@ -243,13 +259,67 @@ export class WriteEnding implements Ending {
     this.session?.abandon()
   }
 
-  #finish(
+  protected get hasChanged(): boolean {
+    return this.session?.effects.any === true
+  }
+
+  protected repeat(_status: number): MaybePromise<unknown> {
+    return this.session?.effects.repeat()
+  }
+
+  protected finish(
     head: ResponseHead,
     body: Buffer | undefined,
     ambient?: ReadonlySet<string>,
   ): MaybePromise<ResponseHead['headers']> {
+    return this.session?.finish(head, body, ambient) ?? head.headers
+  }
+
+  #finish(...answer: Parameters<WriteEnding['finish']>): MaybePromise<ResponseHead['headers']> {
     this.#request.restore()
-    return chain(this.#begin(), (session) => session?.finish(head, body, ambient) ?? head.headers)
+    return this.finish(...answer)
+  }
+}
+
+/**
+ * Ends a request by an unsafe method, around all that its route declares. What that has changed is repeated where a
+ * middleware in between, such as a transaction, took its time.
+ */
+class UnsafeEnding extends WriteEnding {
+  readonly #exchange: Exchange
+  readonly #begin: () => MaybePromise<WriteSession>
+
+  constructor(request: ShownRequest, exchange: Exchange, begin: () => MaybePromise<WriteSession>) {
+    super(request)
+    this.#exchange = exchange
+    this.#begin = begin
+  }
+
+  override needsEnd(status: number): boolean {
+    return super.needsEnd(status) && !this.#exchange.isDeclared
+  }
+
+  protected override get hasChanged(): boolean {
+    return super.hasChanged || this.#exchange.effects?.some(({ any }) => any) === true
+  }
+
+  protected override repeat(status: number): MaybePromise<unknown> {
+    return this.session === undefined ? this.#confirm(status) : super.repeat(status)
+  }
+
+  protected override finish(
+    ...[head, ...rest]: Parameters<WriteEnding['finish']>
+  ): MaybePromise<ResponseHead['headers']> {
+    if (this.#exchange.isDeclared) return chain(this.#confirm(head.status), () => head.headers)
+    return chain(this.#begin(), (session) => {
+      this.session = session
+      return super.finish(head, ...rest)
+    })
+  }
+
+  #confirm(status: number): MaybePromise<unknown> {
+    const waiting = this.#exchange.effects?.map((effects) => effects.confirm(status)).filter(isPromise) ?? []
+    return waiting.length === 0 ? undefined : Promise.all(waiting)
   }
 }
 

@@ -14,17 +14,29 @@ export interface CaptureTarget {
   releaseWaiters(): void
 }
 
+/** Follows a body on its way out. Where one of its promises is pending, what it is told of waits. */
+export interface Capture {
+  /** With the last of a declared length the client has the whole body, whatever comes after it. */
+  write(chunk: Uint8Array | string): MaybePromise<unknown>
+  /** The body ended where it should. */
+  complete(): MaybePromise<unknown>
+  /** It ended early. */
+  abort(): void
+  /** The reader is slower than the source, so that the end may be far away. */
+  stalled(): void
+}
+
 /** How the response of a handler leaves whose body comes in pieces. */
 export interface Streamed {
   /** Send this, and end the stream: the handler has failed, and a stored response is sent in place of its own. */
   readonly instead?: OutgoingResponse | undefined
   readonly headers: HeaderList
-  /** Takes a copy of the body on its way out; undefined where none is needed. */
+  /** Undefined where nothing depends on the body. */
   readonly capture: Capture | undefined
 }
 
 /** Keeps a copy of a body while it streams out. Gives up over the limit; the stream does not notice. */
-export class Capture {
+export class BodyCopy implements Capture {
   readonly #limit: number
   readonly #length: number | undefined
   readonly #target: CaptureTarget
@@ -42,13 +54,10 @@ export class Capture {
     this.#timer.unref()
   }
 
-  /**
-   * Copies the bytes: a handler may use its buffer again. With the last of a declared length the client has the whole
-   * body, whatever comes after it: a promise, where there is one, resolves when they may leave.
-   */
+  /** Copies the bytes: a handler may use its buffer again. */
   write(chunk: Uint8Array | string): MaybePromise<unknown> {
     if (!this.#open) return undefined
-    const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
+    const length = lengthOf(chunk)
     this.#bytes += length
     if (this.#bytes > this.#limit) return this.#giveUp('body-too-large')
     // Not from the pool, of which a small copy would keep 8 KiB alive.
@@ -59,13 +68,11 @@ export class Capture {
     return this.#bytes === this.#length ? this.complete() : undefined
   }
 
-  /** The reader is slower than the source, so that the end may be far away. */
   stalled(): void {
     clearTimeout(this.#timer)
     if (this.#open) this.#target.releaseWaiters()
   }
 
-  /** The body ended where it should. A promise, where there is one, resolves when the last byte may leave. */
   complete(): MaybePromise<unknown> {
     if (!this.#open) return undefined
     this.#close()
@@ -75,7 +82,7 @@ export class Capture {
     return this.#target.complete(body)
   }
 
-  /** It ended early: a part is never stored. */
+  /** A part is never stored. */
   abort(): void {
     if (this.#open) this.#giveUp('truncated')
   }
@@ -90,4 +97,38 @@ export class Capture {
     this.#open = false
     clearTimeout(this.#timer)
   }
+}
+
+/** Waits for the end of a write whose response is streamed, and copies nothing. */
+export class EndOfWrite implements Capture {
+  readonly #ended: () => MaybePromise<unknown>
+  readonly #length: number | undefined
+  #bytes = 0
+  #isComplete = false
+
+  /** `ended` is called whenever the body ends: of one that its client has left, the handler may still end it. */
+  constructor(ended: () => MaybePromise<unknown>, length: number | undefined) {
+    this.#ended = ended
+    this.#length = length
+  }
+
+  write(chunk: Uint8Array | string): MaybePromise<unknown> {
+    this.#bytes += lengthOf(chunk)
+    return this.#bytes === this.#length ? this.complete() : undefined
+  }
+
+  complete(): MaybePromise<unknown> {
+    this.#isComplete = true
+    return this.#ended()
+  }
+
+  abort(): void {
+    if (!this.#isComplete) void this.#ended()
+  }
+
+  stalled(): void {}
+}
+
+function lengthOf(chunk: Uint8Array | string): number {
+  return typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
 }

@@ -26,7 +26,7 @@ import {
 } from '../http/index.js'
 import { chain, isPromise, type MaybePromise } from '../maybe-promise.js'
 import { type Entry, usefulUntil } from '../store/entry.js'
-import { Capture, type CaptureTarget, type Streamed } from './capture.js'
+import { BodyCopy, type Capture, type CaptureTarget, EndOfWrite, type Streamed } from './capture.js'
 import type { Stored } from './stored.js'
 import { hasOtherOwner } from './principal.js'
 import { isWanted, Result } from './result.js'
@@ -56,8 +56,8 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
   stored = false
   /** @internal Of a background run: its request has come to the route. */
   taken = false
-  /** Of a request by an unsafe method. */
-  readonly #session: WriteSession | undefined
+  /** @internal Of a request by an unsafe method. */
+  readonly session: WriteSession | undefined
   readonly #requestedAt: number
   #ambient: ReadonlySet<string> = NO_FIELDS
   #hasOtherOwner = false
@@ -70,7 +70,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const { location, lease } = state
     this.route = route
     this.state = state
-    this.#session = session
+    this.session = session
     this.#requestedAt = route.scope.now()
     const stores = lease !== undefined || session?.stores === true
     this.watched = stores && location !== undefined ? route.variants.unkeyed(state.http, location) : NONE
@@ -162,7 +162,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
 
   /** Somebody else may be asking since the lookup. */
   #askAgain(): MaybePromise<void> {
-    if (!this.stores && this.#session?.stores !== true) return
+    if (!this.stores && this.session?.stores !== true) return
     const { request, location } = this.state
     return chain(hasOtherOwner(request, location?.principal, this.route.policy), (isOther) => {
       this.#hasOtherOwner = isOther
@@ -190,11 +190,20 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     if (this.state.plan.head) this.#updateByHead(response, now)
     const decision = this.#decide(response, undefined, now)
     const headersOf = (stored: boolean) => this.#missResponse(response, decision, undefined, now, stored).headers
-    if (decision.store && (this.stores || this.#session !== undefined) && !this.#settled) {
+    if (decision.store && (this.stores || this.session !== undefined) && !this.#settled) {
       const headers = headersOf(true)
       return { headers, capture: this.#capture(response, decision, headers) }
     }
-    return chain(this.#settle(response, decision), (stored) => ({ headers: headersOf(stored), capture: undefined }))
+    return chain(this.#settle(response, decision), (stored) => ({
+      headers: headersOf(stored),
+      capture: this.#end(response),
+    }))
+  }
+
+  /** What an unsafe request has invalidated with its head, it may change until its end. */
+  #end(response: ResponseHead): Capture | undefined {
+    const effects = this.session?.effects
+    return effects?.any === true ? new EndOfWrite(() => effects.repeat(), declaredLength(response)) : undefined
   }
 
   #capture(response: ResponseHead, decision: Storable, headers: HeaderList): Capture {
@@ -210,7 +219,7 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
       },
       releaseWaiters: () => this.state.lease?.releaseWaiters(),
     }
-    return new Capture(this.state.http.maxBodyBytes, target, declaredLength(response))
+    return new BodyCopy(this.state.http.maxBodyBytes, target, declaredLength(response))
   }
 
   /**
@@ -237,9 +246,9 @@ export class HandlerRun extends HandlerReport implements BackgroundRun {
     const groups = decision.store ? [...this.groups, ...decision.groups] : NONE
     const stored =
       decision.store && body !== undefined ? { decision, body, groups, kept: validated?.groups } : undefined
-    if (this.#session !== undefined) {
+    if (this.session !== undefined) {
       this.#settled = true
-      return this.#session.settle(response, stored)
+      return this.session.settle(response, stored)
     }
     if (this.state.lease === undefined) return false
     return stored === undefined ? this.#refuse(decision, this.state.lease) : this.#store(stored, this.state.lease)

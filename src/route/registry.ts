@@ -110,6 +110,8 @@ export class RouteRegistry {
   /** What routers decide by in addition to the path. */
   readonly #routed = new Map<CachedRoute<never>, (host: string) => readonly SelectedField[]>()
   #bySpecificity = false
+  /** Routes declare writes. */
+  #areWritten = false
   readonly #refused = new Map<string, RefusalLog>()
   readonly #context: RoutesContext
   readonly #hosts: HostWatch
@@ -231,8 +233,14 @@ export class RouteRegistry {
     this.#context.scope.groupNames.declare(group)
   }
 
-  /** A route is going to evict this group. */
+  /** Whether a request may change what is cached. */
+  get areChanged(): boolean {
+    return this.#areWritten || this.paths.size > 0
+  }
+
+  /** A route that writes is going to evict this group, if any. */
   expectEvicted(group: unknown): void {
+    this.#areWritten = true
     this.#context.scope.groupNames.expect(group)
   }
 

@@ -25,6 +25,7 @@ import { type EvictPolicy, longestLifeMs, type RoutePolicy } from './policy.js'
 import { HandlerReport, RequestState, type RequestContext } from './request.js'
 import { isUnambiguous } from './target.js'
 import { evictedPath, hostOf } from './uri-key.js'
+import { WriteEffects } from './write-effects.js'
 
 /** In telemetry: routes that declare nothing, or whose adapter does not know their names. */
 const UNNAMED = 'undeclared'
@@ -123,6 +124,7 @@ export class WriteSession extends HandlerReport {
   readonly watched: readonly string[]
   readonly #rules: WriteRules<never>
   readonly #state: RequestState<unknown>
+  readonly effects: WriteEffects
   #open = true
   #ambient: ReadonlySet<string> | undefined = undefined
 
@@ -132,6 +134,7 @@ export class WriteSession extends HandlerReport {
     const { location } = state
     this.#rules = rules
     this.#state = state
+    this.effects = new WriteEffects(rules.scope)
     this.watched = put && variants && location ? variants.unkeyed(state.http, location) : NONE
   }
 
@@ -225,6 +228,7 @@ export class WriteSession extends HandlerReport {
     if (!fits || ref === undefined || write === undefined) {
       const all = stored === undefined ? hard : union(hard, isSoft ? without(this.#own, named) : this.#own)
       await Promise.all([this.#evict(all), isSoft && this.#evict(named)])
+      this.effects.settled()
       return false
     }
     const draft = toDraft(stored, ref.groups, put && hostOf(request, put))
@@ -236,10 +240,15 @@ export class WriteSession extends HandlerReport {
     const what = { key: ref.key, ...draft }
     if (isSoft) await this.#evict(others)
     const committed = await this.#recorder.put(joined, what, () => scope.commit(write, draft, joined))
-    return committed.published === 'stored'
+    const isStored = committed.published === 'stored'
+    if (isStored) this.effects.stored({ ref, draft, joined })
+    else for (const target of [{ paths: [location.path] }, joined]) this.effects.invalidated(target)
+    this.effects.settled()
+    return isStored
   }
 
   #evict(target: InvalidationTarget): Promise<unknown> {
+    this.effects.invalidated(target)
     return this.#recorder.evict('evict', target, (evicted) => this.#rules.scope.evict(evicted))
   }
 

@@ -63,8 +63,8 @@ export class Client {
     return this.ask(path, { headers })
   }
 
-  async open(path: string, headers: Ask['headers'] = {}): Promise<Opened> {
-    const request = this.send(path, { headers })
+  async open(path: string, headers: Ask['headers'] = {}, method = 'GET'): Promise<Opened> {
+    const request = this.send(path, { headers, method })
     const message = await this.#answerTo(request)
     const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     return {

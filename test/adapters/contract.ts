@@ -9,6 +9,7 @@ import { applications } from './contract/applications.js'
 import { bodies } from './contract/bodies.js'
 import { conditions } from './contract/conditions.js'
 import { crossings } from './contract/crossings.js'
+import { endings } from './contract/endings.js'
 import { leaks } from './contract/leaks.js'
 import { leaving } from './contract/leaving.js'
 import { limits } from './contract/limits.js'
@@ -60,6 +61,7 @@ const PARTS = {
   conditions,
   bodies,
   writing,
+  endings,
   stale,
   waiting,
   leaving,

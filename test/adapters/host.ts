@@ -82,6 +82,8 @@ export interface AppSpec {
    * made of them.
    */
   readonly compression?: 'inside' | 'outside'
+  /** A transaction around every route, which ends before the response is sent. What it answers is sent instead. */
+  readonly commit?: (call: Call) => Promise<Answer | undefined>
   /** The framework's own handling of errors. */
   readonly onError?: (error: Error) => Answer
 }

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RedisOptions } from '../../src/create-redis.js'
 import { OptionsError } from '../../src/errors.js'
-import { Capture } from '../../src/route/capture.js'
+import { BodyCopy } from '../../src/route/capture.js'
 import { isDueEarly } from '../../src/route/request.js'
 import { sharedRedis } from '../support/redis-server.js'
 import { type Answer, Application, type Asked, present } from './application.js'
@@ -435,7 +435,7 @@ test.each([
   [5, 'body-too-large'],
 ])('a capture of at most 4 bytes, of %d', (bytes, end) => {
   const ends: string[] = []
-  const capture = new Capture(4, {
+  const capture = new BodyCopy(4, {
     complete: () => void ends.push('complete'),
     abort: (reason) => void ends.push(reason),
     releaseWaiters: () => {},

@@ -96,7 +96,8 @@ export function redwell(given: RedwellHonoOptions = {}): RedwellMiddleware {
     if (c.get('cache') === undefined) c.set('cache', c.get('redis').cache)
     if (fetch !== undefined) applications.set(c, fetch)
     if (principal !== undefined) principals.set(c, principal)
-    return isSafe(c.req.method) ? next() : serveUnsafe(c, visitOf(c, next, 'redwell'))
+    if (isSafe(c.req.method)) return next()
+    return serveUnsafe(c, visitOf(c, next, 'redwell')).then((response) => answer(c, response))
   }
   return Object.assign(middleware, own)
 }

@@ -4,7 +4,7 @@ import { isPromise, type MaybePromise, settle } from '../../maybe-promise.js'
 import type { CachedRoute } from '../../route/cached-route.js'
 import type { Capture } from '../../route/capture.js'
 import type { DeclaredWrite, Host } from '../declarations.js'
-import { ambientFields, type Ending, Exchange, RunEnding, type Sent, type WriteEnding } from '../exchange.js'
+import { ambientFields, type Ending, Exchange, RunEnding, type Sent, WriteEnding } from '../exchange.js'
 import { BODY_FIELDS, changeFields, fieldsOf, listFields, replaceFields, setFields, snapshotFields } from '../fields.js'
 import { type Args, bytesOf, isFunction, setHead, viewOf } from './arguments.js'
 import { Hold, refuse } from './hold.js'
@@ -145,6 +145,9 @@ class Interception {
     if ('edit' in ending) return
     if (this.#response.destroyed || this.#response.closed) this.#close(ending)
     else this.#response.once('close', () => this.#close(ending))
+    // The source of a write whose client has left goes on until it has closed.
+    if (ending instanceof WriteEnding)
+      this.#response.once('pipe', (source) => source.once('close', () => this.#isClosed && this.#capture?.complete()))
   }
 
   /** One by one: Object.assign takes several times as long, for each response. */

@@ -74,11 +74,11 @@ export async function serveWrite<Native>(
 }
 
 /** Makes a successful request with an unsafe method invalidate its URI (RFC 9111 section 4.4). */
-export async function serveUnsafe<Native>(key: object, visit: Visit<Native>): Promise<void> {
+export async function serveUnsafe<Native>(key: object, visit: Visit<Native>): Promise<Response | undefined> {
   const { host, request } = visit
   const ending = Exchange.of(key).unsafe(host, request)
   const response = await visit.next(request.shown)
-  if (ending !== undefined && response !== undefined) await endResponse(ending, response)
+  return ending && response && (await endResponse(ending, response))
 }
 
 async function endResponse(ending: Ending, response: Response): Promise<Response> {
@@ -86,7 +86,8 @@ async function endResponse(ending: Ending, response: Response): Promise<Response
   // Headers keep the lines of Set-Cookie apart, and join all others.
   const head = { status, headers: [...response.headers].flat() }
   const ambient = unchangedFields(targetOf(response.headers), ending.ambient)
-  if (!ending.needsBody) {
+  const needsEnd = response.body !== null && ending.needsEnd?.(status) === true
+  if (!ending.needsBody && !needsEnd) {
     const { headers } = await ending.whole(head, undefined, ambient)
     return headers === head.headers ? response : responseOf(status, groupFields(headers), response.body)
   }
@@ -205,7 +206,8 @@ function passOn({ chunks, pending, reader }: Rest, capture: Capture | undefined)
       },
       cancel(reason) {
         capture?.abort()
-        return reader.cancel(reason)
+        // Where its source tells when it has ended, a write may have gone on until then.
+        return reader.cancel(reason).finally(() => capture?.complete())
       },
     },
     { highWaterMark: 0 },

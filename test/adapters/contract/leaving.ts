@@ -7,21 +7,35 @@ import type { Ask, Client } from '../client.js'
 import type { Bed } from '../contract.js'
 import type { Route } from '../host.js'
 
-/** Sends a request and waits for `began`. Returns how its client leaves; that resolves when the server knows. */
-async function sent(client: Client, path: string, ask: Ask, began: Promise<void>): Promise<() => Promise<void>> {
+/** Runs what opens connections. Returns its result, and how their clients leave: that resolves when the server knows. */
+export async function connected<T>(
+  open: () => Promise<T>,
+): Promise<{ readonly opened: T; left(leave: () => void): Promise<void> }> {
   const sockets: Socket[] = []
   const add = (message: unknown): void => void sockets.push((message as { readonly socket: Socket }).socket)
   subscribe('net.server.socket', add)
-  const request = client.send(path, ask)
-  request.on('error', () => {})
-  await began
+  const opened = await open()
   unsubscribe('net.server.socket', add)
-  return async () => {
-    const closed = sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve)))
-    request.destroy()
-    await Promise.all(closed)
-    await nextTurn()
+  return {
+    opened,
+    async left(leave) {
+      const closed = sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve)))
+      leave()
+      await Promise.all(closed)
+      await nextTurn()
+    },
   }
+}
+
+/** Sends a request and waits for `began`. Returns how its client leaves; that resolves when the server knows. */
+async function sent(client: Client, path: string, ask: Ask, began: Promise<void>): Promise<() => Promise<void>> {
+  const { opened, left } = await connected(async () => {
+    const request = client.send(path, ask)
+    request.on('error', () => {})
+    await began
+    return request
+  })
+  return () => left(() => opened.destroy())
 }
 
 /** A client leaves while the handler of its request runs: the handler goes on, and what it answers counts. */

@@ -107,6 +107,7 @@ function build(app: Express, spec: AppSpec): void {
   if (limit !== undefined) app.use(rateLimit(limitWithCalls(limit, callOf)))
   if (options !== undefined) app.use(sessions(sessionsWithCalls(options, callOf)))
   if (compressed === 'outside') app.use(compression({ threshold: 0 }))
+  if (spec.commit !== undefined) app.use(committing(spec.commit))
   for (const route of routes) declare(app, route, compressed === 'inside')
   const handleError: ErrorRequestHandler = async (error: Error, _req, res, next) => {
     if (res.headersSent) next(error)
@@ -133,6 +134,25 @@ function declare(app: Express, route: Route, compressed: boolean): void {
     const answer = async (): Promise<void> => sendAll(res, toAnswer(await route.handler(callOf(req, res))))
     answer().catch(next)
   })
+}
+
+/** Commits in `end`, as there is no later place. */
+function committing(commit: NonNullable<AppSpec['commit']>): RequestHandler {
+  return (req, res, next) => {
+    const { end } = res
+    Object.assign(res, {
+      end(...args: Parameters<typeof end>) {
+        const ending = commit(callOf(req)).then((instead) => {
+          if (instead === undefined) return end.apply(res, args)
+          res.status(instead.status ?? 200).removeHeader('content-length')
+          return end.call(res, instead.text, 'utf8')
+        })
+        ending.catch(next)
+        return res
+      },
+    })
+    next()
+  }
 }
 
 function guarded(guard: NonNullable<Route['guard']>): RequestHandler {

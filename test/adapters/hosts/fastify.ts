@@ -64,7 +64,7 @@ function create(protocol: Protocol, trustProxy = false): FastifyInstance {
 }
 
 async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
-  const { redis, connect = true, ambient, onError, principal } = spec
+  const { redis, connect = true, ambient, commit, onError, principal } = spec
   await app.register(redwell, {
     ...(redis instanceof Redis ? { redis } : settingsOf(redis)),
     ...(principal && { principal: (request: FastifyRequest) => principal(callOf(request)) }),
@@ -75,6 +75,14 @@ async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
   if (ambient !== undefined) {
     app.addHook('onRequest', async (request, reply) => {
       for (const [name, value] of ambient(callOf(request))) reply.header(name, value)
+    })
+  }
+  if (commit !== undefined) {
+    app.addHook('onSend', async (request, reply, payload) => {
+      const instead = await commit(callOf(request))
+      if (instead === undefined) return payload
+      reply.code(instead.status ?? 200)
+      return instead.text
     })
   }
   if (spec.compression === 'outside') await app.register(compress, { threshold: 0 })

@@ -98,7 +98,7 @@ const SERVERS = {
 function build(
   app: Hono,
   connected: RedwellMiddleware,
-  { routes, ambient, compression, onError, sessions: options, rateLimit: limit }: AppSpec,
+  { routes, ambient, compression, commit, onError, sessions: options, rateLimit: limit }: AppSpec,
 ): void {
   if (compression === 'outside') app.use(compress())
   app.use(connected)
@@ -108,6 +108,13 @@ function build(
     app.use(async (c, next) => {
       for (const [name, value] of ambient(callOf(c))) c.header(name, value)
       await next()
+    })
+  }
+  if (commit !== undefined) {
+    app.use(async (c, next) => {
+      await next()
+      const instead = await commit(callOf(c))
+      if (instead !== undefined) c.res = new Response(instead.text, { status: instead.status ?? 200 })
     })
   }
   app.onError((error, c) =>

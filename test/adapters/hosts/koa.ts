@@ -93,6 +93,14 @@ function build(app: Koa, redis: Redis, cached: Middleware, spec: AppSpec): void 
   if (compressed === 'outside') app.use(compress)
   app.use(cached)
   if (options !== undefined) app.use(sessions(redis, sessionsWithCalls(options, callOf)))
+  const { commit } = spec
+  if (commit !== undefined) {
+    app.use(async (ctx, next) => {
+      await next()
+      const instead = await commit(callOf(ctx))
+      if (instead !== undefined) send(ctx, instead)
+    })
+  }
   for (const route of routes) app.use(routed(route, middlewaresOf(route, compressed === 'inside')))
 }
 

@@ -28,6 +28,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express'
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import compression from 'compression'
 import type { FastifyReply } from 'fastify'
+import { mergeMap } from 'rxjs'
 import { Redis, type Session } from '../../../src/index.js'
 import {
   type AddGroups,
@@ -140,13 +141,14 @@ const SERVERS = {
 }
 
 function configure(app: INestApplication, platform: Platform, spec: AppSpec): void {
-  const { ambient, compression: compressed, onError } = spec
+  const { ambient, commit, compression: compressed, onError } = spec
   if (ambient !== undefined) {
     app.use((req: IncomingMessage, res: ServerResponse, next: () => void) => {
       for (const [name, value] of ambient(callOf(req as unknown as HttpRequest))) res.appendHeader(name, value)
       next()
     })
   }
+  if (commit !== undefined) app.useGlobalInterceptors(new Committing(commit))
   if (compressed === 'outside') app.use(compression({ threshold: 0 }))
   if (compressed === 'inside' && platform === 'express') app.useGlobalInterceptors(new Compressing())
   if (compressed === 'inside' && platform === 'fastify') {
@@ -156,6 +158,25 @@ function configure(app: INestApplication, platform: Platform, spec: AppSpec): vo
     )
   }
   app.useGlobalFilters(new Answering(app.get(HttpAdapterHost), onError))
+}
+
+/** The transaction of an application: Nest knows what is answered instead as an exception. */
+class Committing implements NestInterceptor {
+  readonly #commit: NonNullable<AppSpec['commit']>
+
+  constructor(commit: NonNullable<AppSpec['commit']>) {
+    this.#commit = commit
+  }
+
+  intercept(context: ExecutionContext, next: CallHandler) {
+    return next.handle().pipe(
+      mergeMap(async (value: unknown) => {
+        const instead = await this.#commit(callOf(context.switchToHttp().getRequest()))
+        if (instead !== undefined) throw new Refusal(instead)
+        return value
+      }),
+    )
+  }
 }
 
 /** Compression of a route's own, so behind the cache. */
