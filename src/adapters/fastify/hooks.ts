@@ -217,7 +217,7 @@ function end(ending: Ending, request: FastifyRequest, reply: FastifyReply, paylo
     apply(instead ?? { status: head.status, headers })
     if (instead !== undefined) streamOf(payload).destroy()
     if (instead !== undefined) return instead.body
-    return capture === undefined ? payload : pipeline(streamOf(payload), capturing(capture), () => capture.abort())
+    return capture === undefined ? payload : captured(streamOf(payload), capture)
   })
 }
 
@@ -229,6 +229,14 @@ function bytesOf(payload: unknown): Buffer | undefined {
 
 function streamOf(payload: unknown): Readable {
   return payload instanceof Readable ? payload : Readable.fromWeb(payload as ReadableStream)
+}
+
+function captured(body: Readable, capture: Capture): Transform {
+  return pipeline(body, capturing(capture), (error) => {
+    capture.abort()
+    // A write whose client has left goes on until its source has closed.
+    if (error) body.once('close', () => void capture.complete())
+  })
 }
 
 /** The body while it is sent. Its copy is complete before the last byte is sent, so the next request finds it stored. */

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { createServer as createHttp2Server, createSecureServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { createAdaptorServer } from '@hono/node-server'
 import { getConnInfo } from '@hono/node-server/conninfo'
@@ -175,7 +174,7 @@ function callOf(c: Context): Call {
 function send(c: Context, { status = 200, headers = [], text, json, bytes, stream }: Answer): Response {
   c.status(status as ContentfulStatusCode)
   for (const [name, value] of headers) c.header(name, value, { append: true })
-  if (stream !== undefined) return c.body(Readable.toWeb(Readable.from(toBytes(stream))) as ReadableStream)
+  if (stream !== undefined) return c.body(ReadableStream.from(toBytes(stream)) as unknown as ReadableStream)
   if (json !== undefined) return c.json(json)
   if (bytes !== undefined) return c.body(new Uint8Array(bytes))
   if (text === undefined) return c.body(null)
