@@ -46,6 +46,8 @@ const BYPASS_METHOD = bypass('method')
 
 const BYPASS_NO_STORE = bypass('request-no-store')
 
+const BYPASS_WEBSOCKET = bypass('websocket')
+
 const BYPASS_PRECONDITION = bypass('precondition')
 
 const WRITE: RequestPlan = Object.freeze({ ...BYPASS_METHOD, stores: 'write', refusal: undefined })
@@ -58,6 +60,7 @@ export function planRequest(request: RequestHead, policy: HttpPolicy): RequestPl
   if (method !== 'GET' && method !== 'HEAD') {
     return method === 'POST' && policy.postContentLocation ? planUnsafe(POST, request, policy) : BYPASS_METHOD
   }
+  if (isHandshake(request.header('upgrade'))) return BYPASS_WEBSOCKET
   const directives = directivesOf(request, policy)
   const precondition = request.header('if-match') !== undefined || request.header('if-unmodified-since') !== undefined
   const authorized = isAuthorized(request, policy)
@@ -89,6 +92,11 @@ export function planRequest(request: RequestHead, policy: HttpPolicy): RequestPl
     range,
     ifRange: range === undefined ? undefined : request.header('if-range'),
   }
+}
+
+/** Some clients offer `h2c` with any request (RFC 7540 section 3.2), and are answered as usual. */
+function isHandshake(upgrade: string | undefined): boolean {
+  return upgrade?.toLowerCase().includes('websocket') === true
 }
 
 /** A write-through: its response becomes the entry that a GET of the path has. */

@@ -143,6 +143,7 @@ export type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'request'
 export const BYPASS_REASONS = {
   method: 'method', // only GET and HEAD are answered from the store (RFC 9110 section 9.2.3)
   'request-no-store': 'request', // RFC 9111 section 5.2.1.5
+  websocket: 'bypass', // a handshake, whose answer is a connection (RFC 6455 section 4.1)
   precondition: 'bypass', // If-Match, If-Unmodified-Since: only the origin can evaluate them (RFC 9111 section 4.3.2)
 } as const satisfies Record<string, Forward>
 
@@ -174,6 +175,7 @@ const REFUSAL_REASONS = {
   method: false, // not the response to a GET
   head: false, // no content to store
   'request-no-store': false,
+  websocket: false,
   precondition: false, // If-Match or If-Unmodified-Since in the request
   authorization: false, // in the request, and neither route nor response allow sharing (RFC 9111 section 3.5)
   status: true, // not one that the route stores

@@ -50,6 +50,7 @@ const REASONS: Readonly<Record<Reason, readonly [meaning: string, fix: string]>>
   'request-body': ['a GET with content', 'Give the route a `key` that includes the relevant content.'],
   'request-target': ['the target is not a path, or the request names two hosts', ''],
   'request-no-store': ['the client sent Cache-Control: no-store', "`clientDirectives: 'ignore'` prevents that."],
+  websocket: ['the request is the handshake of a WebSocket', ''],
   precondition: ['the request has If-Match or If-Unmodified-Since', ''],
   authorization: [
     'the request has Authorization, but the route has neither `per` nor `auth`',

@@ -10,6 +10,7 @@ const REFUSALS: Readonly<Record<RefusalReason | 'refresh-failed', string>> = {
   method: 'only responses to GET are stored',
   head: 'a HEAD has no content to store',
   'request-no-store': 'the request has Cache-Control: no-store',
+  websocket: 'it answers the handshake of a WebSocket',
   precondition: 'the request has If-Match or If-Unmodified-Since',
   authorization: 'the request has Authorization (options `per` and `auth`)',
   status: 'the route does not store its status (option `statuses`, or `ttl` by status)',

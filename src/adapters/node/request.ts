@@ -117,7 +117,7 @@ export function namesTwoHosts({ host, ':authority': authority }: IncomingHttpHea
   return host !== undefined && authority !== undefined && host.toLowerCase() !== String(authority).toLowerCase()
 }
 
-/** Fields that affect the lookup: caching, conditions, ranges and credentials. */
+/** Fields that affect the lookup: caching, conditions, ranges, credentials and protocols. */
 export const JUDGED: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
@@ -129,6 +129,7 @@ export const JUDGED: ReadonlySet<string> = new Set([
   'if-unmodified-since',
   'range',
   'transfer-encoding',
+  'upgrade',
 ])
 
 const LENGTHS: ReadonlySet<number> = new Set(Array.from(JUDGED, ({ length }) => length))
