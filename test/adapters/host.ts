@@ -57,6 +57,8 @@ export interface Traits {
   readonly limitsBehindCache: boolean
   /** The adapter has sessions. */
   readonly sessions: boolean
+  /** The source of a stream whose client has left is known until it has closed. */
+  readonly tellsSources: boolean
   /** A handler sends its answer itself, so it can send another one after it. */
   readonly answersTwice: boolean
 }

@@ -17,7 +17,7 @@ const WRITES: readonly (readonly [string, Pick<Route, 'cacheEvict' | 'cachePut'>
 ]
 
 /** The change of a write comes after the answer of its handler: with a later piece, or with a transaction around it. */
-export function endings({ start }: Bed): void {
+export function endings({ host, start }: Bed): void {
   describe.each(WRITES)('a write with %s', (_, options, whenWhole) => {
     test('whose response is a stream is not followed by what was read before its last piece', async () => {
       const read = signal()
@@ -74,7 +74,8 @@ export function endings({ start }: Bed): void {
       read.resolve()
       expect((await writing).text).toBe('new')
       expect(await client.get('/x')).toMatchObject({ text: 'new', cache: whenWhole })
-      if ('cacheEvict' in options) expect(await client.get('/list')).toMatchObject({ text: 'new', cache: 'MISS' })
+      // Without `cacheEvict` the list is as it was read before the commit.
+      expect((await client.get('/list')).cache).toBe('cacheEvict' in options ? 'MISS' : 'HIT')
     })
 
     test('that is rolled back by a middleware leaves nothing', async () => {
@@ -91,29 +92,32 @@ export function endings({ start }: Bed): void {
       expect((await client.get('/x')).text).toBe('old')
     })
 
-    test('whose client leaves in the middle of its stream ends what is read before its own end', async () => {
-      const read = signal()
-      let value = 'old'
-      async function* pieces() {
-        yield 'begins '
-        await read.promise
-        value = 'new'
-        yield 'and ends'
-      }
-      const { client, redis } = await start([
-        { method: 'GET', path: '/x', cache: { ttl: 60, group: 'g' }, handler: () => value },
-        { method: 'PUT', path: '/x', ...options, handler: () => ({ stream: pieces() }) },
-      ])
-      const { opened, left } = await connected(() => client.open('/x', {}, 'PUT'))
-      expect(await opened.next()).toBe('begins ')
-      await client.get('/x')
-      await redis.cache.settled()
-      await left(() => opened.abort())
-      await client.get('/x')
-      await redis.cache.settled()
-      expect(await client.get('/x')).toMatchObject({ text: 'old', cache: 'HIT' })
-      read.resolve()
-      await expect.poll(() => client.get('/x')).toMatchObject({ text: 'new' })
-    })
+    test.runIf(host.traits.tellsSources)(
+      'whose client leaves in the middle of its stream ends what is read before its own end',
+      async () => {
+        const read = signal()
+        let value = 'old'
+        async function* pieces() {
+          yield 'begins '
+          await read.promise
+          value = 'new'
+          yield 'and ends'
+        }
+        const { client, redis } = await start([
+          { method: 'GET', path: '/x', cache: { ttl: 60, group: 'g' }, handler: () => value },
+          { method: 'PUT', path: '/x', ...options, handler: () => ({ stream: pieces() }) },
+        ])
+        const { opened, left } = await connected(() => client.open('/x', {}, 'PUT'))
+        expect(await opened.next()).toBe('begins ')
+        await client.get('/x')
+        await redis.cache.settled()
+        await left(() => opened.abort())
+        await client.get('/x')
+        await redis.cache.settled()
+        expect(await client.get('/x')).toMatchObject({ text: 'old', cache: 'HIT' })
+        read.resolve()
+        await expect.poll(() => client.get('/x')).toMatchObject({ text: 'new' })
+      },
+    )
   })
 }

@@ -23,6 +23,23 @@ export function protocol({ start }: Bed): void {
     },
   )
 
+  test('the handshake of a WebSocket goes to the handler; a client that offers h2c is answered as usual', async (context) => {
+    let runs = 0
+    const { client, protocol: spoken = 'http/1.1' } = await start([get({ ttl: 60 }, () => `run ${(runs += 1)}`)])
+    // HTTP/2 has no Upgrade.
+    if (spoken !== 'http/1.1') return context.skip()
+    const upgrading = (to: string) => client.get('/x', { connection: 'upgrade', upgrade: to })
+    expect((await upgrading('websocket')).text).toBe('run 1')
+    expect(await client.get('/x')).toMatchObject({ text: 'run 2', cache: 'MISS' })
+    for (const to of ['websocket', 'WebSocket', 'h2c, websocket']) {
+      // Twice, because the answer to a request that was seen before is remembered.
+      expect((await client.get('/x')).cache).toBe('HIT')
+      expect((await upgrading(to)).cache).not.toBe('HIT')
+    }
+    expect(await upgrading('h2c')).toMatchObject({ text: 'run 2', cache: 'HIT' })
+    return undefined
+  })
+
   test("a handler's own 503 is sent as it is, though its entry must be validated", async () => {
     let down = false
     const { client } = await start([

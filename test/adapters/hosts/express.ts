@@ -57,6 +57,7 @@ export function expressOf(name: string, framework: typeof express): Host {
       limitsBehindCache: true,
       sessions: true,
       answersTwice: true,
+      tellsSources: true,
     },
     async start(spec) {
       const app = framework()

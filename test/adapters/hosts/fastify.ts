@@ -39,6 +39,7 @@ export function fastifyOver(protocol: Protocol): Host {
       limitsBehindCache: false,
       sessions: true,
       answersTwice: true,
+      tellsSources: true,
     },
     async start(spec) {
       const app = create(protocol, spec.trustsProxy)

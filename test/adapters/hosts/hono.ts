@@ -55,6 +55,7 @@ export function honoOver(protocol: Protocol): Host {
       limitsBehindCache: true,
       sessions: true,
       answersTwice: false,
+      tellsSources: true,
     },
     async start(spec) {
       const app = new Hono()

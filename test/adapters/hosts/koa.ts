@@ -37,6 +37,7 @@ export const koaHost: Host = {
     limitsBehindCache: false,
     sessions: true,
     answersTwice: false,
+    tellsSources: true,
   },
   async start(spec) {
     const app = new Koa()

@@ -85,6 +85,7 @@ export const nestHost = (platform: Platform, protocol: Protocol = 'http/1.1', ve
     limitsBehindCache: false,
     sessions: true,
     answersTwice: true,
+    tellsSources: false,
   },
   async start(spec) {
     const app = await create(platform, protocol, spec)
