@@ -255,7 +255,6 @@ export function declaredLength({ headers }: ResponseHead): number | undefined {
 /** Fields of one connection (RFC 9110 section 7.6.1) or one proxy (RFC 9111 section 3.1); `proxy-*` as a whole below. */
 const CONNECTION_FIELDS = ['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
-/** Content-Length follows from the body; the adapter writes it. */
 /** Each response has its own of a client's budget (draft-ietf-httpapi-ratelimit-headers). */
 const LIMIT_FIELDS = [
   'ratelimit',

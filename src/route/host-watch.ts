@@ -10,6 +10,8 @@ const SAMPLE = 128
 export class HostWatch {
   readonly #logger: Logger
   #seen: string | undefined
+  /** The field as it was sent last: nearly always the same. */
+  #last: string | undefined
   #count = 0
   #warned = false
 
@@ -22,7 +24,10 @@ export class HostWatch {
     if (this.#warned) return
     this.#count += 1
     if (this.#count > FIRST && this.#count % SAMPLE !== 0) return
-    const host = request.header('host')?.toLowerCase()
+    const sent = request.header('host')
+    if (sent === this.#last) return
+    this.#last = sent
+    const host = sent?.toLowerCase()
     // Health checks and developers ask by address.
     const name = host?.replace(/:\d*$/, '')
     if (host === undefined || name === undefined || name === '' || name === 'localhost' || isAddress(name)) return
