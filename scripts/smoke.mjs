@@ -70,6 +70,25 @@ app.get('/x/:id', cache({ ttl: '1m', per: (req) => req.session.user }), (req, re
   res.json({ user, id: req.params.id })
 })`
 
+const COMMON_JS = `import Fastify from 'fastify'
+import { createRedis, type Redis } from 'redwell'
+import redwell from 'redwell/fastify'
+import { cache } from 'redwell/express'
+import { Cached } from 'redwell/nestjs'
+import { memoryStores } from 'redwell/testing'
+void (async () => {
+  const app = Fastify()
+  await app.register(redwell, { url: 'memory:' })
+  const redis: Redis = app.redis
+  app.get<{ Params: { id: string } }>('/x/:id', { config: { cache: { ttl: '1m' } } }, async ({ params }) => params.id)
+  await app.inject('/x/1')
+  await redis.cache.settled()
+  const { headers } = await app.inject('/x/1')
+  for (const one of [createRedis, cache, Cached, memoryStores]) if (typeof one !== 'function') throw new Error('missing')
+  console.log(headers['x-redis-cache'])
+  await app.close()
+})()`
+
 /** CommonJS programs that are run on newer versions of Node as well. */
 const commonJsPrograms = []
 
@@ -281,11 +300,24 @@ function checkTypes() {
       if (!isRight) stop(`${name} says of \`${code}\`\n${found.join('')}instead of: ${message ?? 'nothing'}`)
     }
   }
-  // The resolution that knows nothing of exports.
-  const said = complaintsOf(cwd, compilers[0][1], { module: 'commonjs', moduleResolution: 'node10' })
-  if (!said.includes("'node16', 'nodenext', or 'bundler'")) stop(`with node10: ${said}`)
+  checkCommonJs(cwd, compilers[0])
   const names = compilers.map(([name]) => name).join(', ')
   say(`the applications compile with ${names}, which refuse wrong names and values in words`)
+}
+
+/** A program in CommonJS by a resolution that knows nothing of `exports`, as older applications are compiled. */
+function checkCommonJs(cwd, [name, compiler]) {
+  const { exports, typesVersions } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const typed = Object.entries(exports).flatMap(([entry, { types }]) => (types === undefined ? [] : [[entry, types]]))
+  const said = Object.fromEntries(typed.slice(1).map(([entry, types]) => [entry.slice(2), [types.slice(2)]]))
+  if (JSON.stringify(typesVersions) !== JSON.stringify({ '*': said }))
+    stop('typesVersions has other types than exports')
+  writeFileSync(join(cwd, 'common.cts'), COMMON_JS)
+  configure(cwd, ['common.cts'], { ...DECORATED, module: 'commonjs', moduleResolution: 'node10', skipLibCheck: true })
+  const compiled = spawnSync(process.execPath, [compiler, '-p', '.'], { cwd, encoding: 'utf8' })
+  const ran = spawnSync(process.execPath, ['common.cjs'], { cwd, encoding: 'utf8' })
+  if (compiled.status !== 0 || ran.stdout !== 'HIT\n')
+    stop(`CommonJS by ${name}: ${compiled.stdout}${ran.stdout}${ran.stderr}`)
 }
 
 function complaintsOf(cwd, compiler, more) {

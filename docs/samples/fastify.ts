@@ -1,4 +1,9 @@
-import Fastify, { type FastifyInstance, type FastifyRequest, type RouteHandlerMethod } from 'fastify'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyRequest,
+  type onRequestHookHandler,
+  type RouteHandlerMethod,
+} from 'fastify'
 import redwell from 'redwell/fastify'
 
 declare module 'fastify' {
@@ -10,4 +15,5 @@ declare module 'fastify' {
 
 export declare const app: FastifyInstance
 export declare const handler: RouteHandlerMethod
+export declare const membersOnly: onRequestHookHandler
 export { Fastify, FastifyRequest, redwell }

@@ -139,8 +139,8 @@ export const HTTP_OPTIONS = {
    */
   vary: new Option<VaryOption<never>, DeclaredVary | undefined>(checkVary, undefined),
   /**
-   * Keeps each entry to one principal (`per`) and sends `private` to other caches. Needs `per`, which turns it on.
-   * Default: `true` with `per`, otherwise `false`.
+   * Sends `private` to other caches. Needs `per`, which turns it on, or `shared`: a page behind a guard, the same for
+   * all. Default: `true` with `per`, otherwise `false`.
    */
   private: flag(undefined, undefined, '`true` with `per`, otherwise `false`'),
   /**

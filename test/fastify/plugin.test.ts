@@ -103,6 +103,18 @@ test('a name that another plugin has is said, with the option that gives ours an
   )
 })
 
+test.each([{ max: 3, timeWindow: '1 minute' }, { timeWindow: 1000 }])(
+  'a route with options of @fastify/rate-limit is told the name to give: %j',
+  async (rateLimit) => {
+    const app = Fastify()
+    onTestFinished(() => app.close())
+    await app.register(redwell, { url: 'memory:' })
+    expect(() => app.put('/x', { config: { rateLimit: rateLimit as never } }, async () => ({}))).toThrow(
+      /config\.rateLimit of PUT \/x has options of @fastify\/rate-limit.*names: { rateLimit: 'limit' }/,
+    )
+  },
+)
+
 test('names of its own are given to everything that it adds', async () => {
   const app = Fastify()
   const others = { redis: {}, cache: {}, sessions: {} }

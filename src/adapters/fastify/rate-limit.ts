@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Redis } from '../../create-redis.js'
 import { DeclaredLimit, type RateLimitInput, type RouteLimit } from '../../limit/route-limit.js'
-import { asError } from '../../errors.js'
+import { asError, UsageError } from '../../errors.js'
 import { settle } from '../../maybe-promise.js'
 import { valueAt } from '../../value-at.js'
 import { applyLimit, isExempt, limitOn, type LimitOutcome } from '../limiting.js'
@@ -49,6 +49,7 @@ export function limitRoutes(redis: Redis, key: string): (route: RouteOptions, na
     const { config, url } = route
     const input = limitOf(config, key)
     if (config === undefined || input === undefined || input === false) return
+    if (isOfOther(input)) throw new UsageError(`config.${key} of ${name} ${OF_OTHER}`)
     const byUrl = valueAt(limited, config, () => new Map<string, Limited>())
     const ofGet = route.method === 'HEAD' ? byUrl.get(url) : undefined
     const { stage, hook } = ofGet ?? limitedBy(redis, input, `config.${key} of ${name}`, name)
@@ -58,6 +59,14 @@ export function limitRoutes(redis: Redis, key: string): (route: RouteOptions, na
     Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
   }
 }
+
+/** Options of @fastify/rate-limit, which has the same key. */
+function isOfOther(input: object | string): boolean {
+  return typeof input === 'object' && ('max' in input || 'timeWindow' in input)
+}
+
+const OF_OTHER =
+  "has options of @fastify/rate-limit. Give the limits of redwell another key: app.register(redwell, { names: { rateLimit: 'limit' } })."
 
 /** A limit as a hook. */
 interface Limited {
