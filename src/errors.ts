@@ -266,3 +266,12 @@ export class SessionError extends StatusError<409 | 503> {
     )
   }
 }
+
+/** What a function of the options has returned that must answer at once. Throws UsageError for a promise. */
+export function atOnce<T>(value: T, name: string): T {
+  const { then } = (value ?? {}) as Partial<PromiseLike<unknown>>
+  if (typeof then !== 'function') return value
+  // Its rejection would end the process.
+  Reflect.apply(then, value, [undefined, () => {}])
+  throw new UsageError(`\`${name}\` must not be asynchronous: it returned a promise.`)
+}

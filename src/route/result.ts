@@ -1,3 +1,4 @@
+import { atOnce } from '../errors.js'
 import type { WriteResult } from './options.js'
 import type { RoutePolicy } from './policy.js'
 import type { RefusalLog } from './refusals.js'
@@ -35,7 +36,7 @@ export function isWanted(
   refusals: RefusalLog | undefined,
 ): boolean {
   try {
-    return storeWhen?.(result) !== false
+    return atOnce(storeWhen?.(result), 'storeWhen') !== false
   } catch (error) {
     refusals?.cannotTell(error)
     return false

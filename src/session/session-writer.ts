@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { SessionError } from '../errors.js'
+import { atOnce, SessionError } from '../errors.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import type { SessionRecorder } from '../telemetry/outcomes.js'
 import { NO_EPOCH, type SubjectBinder } from './binder.js'
@@ -164,7 +164,7 @@ export class SessionWriter {
   #descriptor(): string {
     const describe = this.#context.policy.describe as ((request: unknown) => string | undefined) | undefined
     if (describe === undefined || this.#native === undefined) return ''
-    return (describe(this.#native) ?? '').slice(0, DESCRIPTOR_MAX)
+    return (atOnce(describe(this.#native), 'describe') ?? '').slice(0, DESCRIPTOR_MAX)
   }
 }
 

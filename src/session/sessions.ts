@@ -1,4 +1,4 @@
-import { OptionsError, UsageError } from '../errors.js'
+import { atOnce, OptionsError, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { type MaybePromise } from '../maybe-promise.js'
 import type { Connection } from '../redis/connection.js'
@@ -115,7 +115,7 @@ export class Sessions {
     const { policy, telemetry, localCookie: local } = context
     const cookie = cookieFor(policy.cookie, local, request)
     const skip = policy.skip as ((request: unknown) => boolean) | undefined
-    if (skip !== undefined && request.native !== undefined && skip(request.native))
+    if (skip !== undefined && request.native !== undefined && atOnce(skip(request.native), 'skip'))
       return new Session(context, request, cookie, undefined, 'skipped')
     const id = readCookie(request.cookieHeader, cookie.name)
     if (id === 'malformed') telemetry.record('load', 'malformed', 0)

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { recordingLogger } from '../../support/logger.js'
 import type { Bed } from '../contract.js'
 
 /** Whether the cache is used, and what clients are told of it. */
@@ -22,6 +23,24 @@ export function conditions({ start }: Bed): void {
       expect(await client.get(path)).toMatchObject({ cache: 'HIT', text })
     }
   })
+
+  test.each(['resolves', 'rejects'])(
+    'storeWhen: nothing is stored where it is asynchronous and %s, which is said once',
+    async (how) => {
+      const logger = recordingLogger()
+      const storeWhen = (async () => {
+        if (how === 'rejects') throw new Error('from storeWhen')
+        return true
+      }) as unknown as () => boolean
+      const { client } = await start(
+        [{ method: 'GET', path: '/x', cache: { ttl: 60, storeWhen }, handler: () => 'x' }],
+        { redis: { logger } },
+      )
+      for (let round = 0; round < 3; round += 1)
+        expect(await client.get('/x')).toMatchObject({ text: 'x', cache: 'BYPASS' })
+      expect(logger.lines.filter((line) => /storeWhen of GET \/x.*must not be asynchronous/.test(line))).toHaveLength(1)
+    },
+  )
 
   test('storeWhen: a response that it refuses is served and not stored, whole or streamed, read or written', async () => {
     let complete = false
