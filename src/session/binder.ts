@@ -78,13 +78,14 @@ export class SubjectBinder {
     budget: CommandBudget | undefined,
   ): Promise<void> {
     const others = members.filter(({ handle }) => handle !== own)
-    const described = await this.#store.describe(others.map(({ handle }) => handle))
+    const handles = others.map(({ handle }) => handle)
+    const described = await this.#store.describe(tag, handles)
     // One that was admitted just now may not be there yet.
     const newestAt = now + (this.#policy.absoluteMs - MARK_MS) * 1000
-    const isLive = (index: number): boolean =>
-      described[index] !== undefined || (others[index]?.deadlineAt ?? 0) > newestAt
-    const lapsed = others.filter((_, index) => !isLive(index)).map(({ handle }) => handle)
-    const live = others.filter((_, index) => isLive(index)).map(({ handle }) => handle)
+    const isNewest = (index: number): boolean => (others[index]?.deadlineAt ?? 0) > newestAt
+    const lapsed = handles.filter((_, index) => described[index] === undefined && !isNewest(index))
+    // One of somebody else is not ended; it stays, because its sign-in may be under way.
+    const live = handles.filter((_, index) => described[index]?.isBound ?? isNewest(index))
     const surplus = live.slice(0, Math.max(0, live.length + 1 - this.#policy.maxPerSubject))
     await Promise.all(surplus.map(async (handle) => this.#store.end(handle, undefined, budget)))
     await this.#store.withdraw(tag, [...lapsed, ...surplus], budget)

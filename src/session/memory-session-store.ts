@@ -122,9 +122,12 @@ export class MemorySessionStore implements SessionStore {
     return this.#sessions.delete(handle)
   }
 
-  describe(handles: readonly string[]): readonly (Described | undefined)[] {
+  describe(tag: string, handles: readonly string[]): readonly (Described | undefined)[] {
     const now = this.#now()
-    return handles.map((handle) => this.#find(handle, now))
+    return handles.map((handle) => {
+      const record = this.#find(handle, now)
+      return record && { ...record, isBound: !this.#isRevoked(tag, handle, record.epoch, now) }
+    })
   }
 
   admit(tag: string, { handle, lifeMs, keepMs, epoch, max }: SubjectEntry): Admission {
@@ -144,7 +147,8 @@ export class MemorySessionStore implements SessionStore {
   }
 
   has(tag: string, handle: string): boolean {
-    return this.#subject(tag, this.#now())?.index.has(handle) ?? false
+    const isListed = this.#subject(tag, this.#now())?.index.has(handle) ?? false
+    return isListed && this.describe(tag, [handle])[0]?.isBound !== false
   }
 
   handles(tag: string): readonly string[] {

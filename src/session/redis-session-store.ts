@@ -91,12 +91,14 @@ export class RedisSessionStore implements SessionStore {
     return (await this.#scripts.replicate(scripts.end, [this.#session(handle)], args, budget)) === 1
   }
 
-  describe(handles: readonly string[]): Promise<readonly (Described | undefined)[]> {
-    return inChunks(handles, (part, isBulk) => {
+  async describe(tag: string, handles: readonly string[]): Promise<readonly (Described | undefined)[]> {
+    if (handles.length === 0) return []
+    const record = this.#record(tag, this.#connection.invalidationBudget())
+    return inChunks(handles, async (part, isBulk) => {
       const budget = isBulk ? this.#connection.bulkBudget() : this.#connection.invalidationBudget()
-      return Promise.all(
-        part.map((handle) => this.#scripts.run(scripts.describe, [this.#session(handle)], [], budget).then(described)),
-      )
+      const ask = (handle: string) => this.#scripts.run(scripts.describe, [this.#session(handle)], [], budget)
+      const [subject, ...replies] = await Promise.all([record, ...part.map(ask)])
+      return replies.map((reply, at) => described(reply, subject, part[at] ?? ''))
     })
   }
 
@@ -120,7 +122,11 @@ export class RedisSessionStore implements SessionStore {
   async has(tag: string, handle: string): Promise<boolean> {
     const index = this.#index(tag)
     const budget = this.#connection.invalidationBudget()
-    return (await this.#connection.execute(['ZSCORE', index, handle], index, budget)) !== null
+    const [score, [found]] = await Promise.all([
+      this.#connection.execute(['ZSCORE', index, handle], index, budget),
+      this.describe(tag, [handle]),
+    ])
+    return score !== null && found?.isBound !== false
   }
 
   async handles(tag: string): Promise<readonly string[]> {
@@ -234,13 +240,14 @@ function isCurrent(record: Reply, handle: string, epoch: string): boolean {
   return subject.slice(0, SUBJECT.epoch) === epoch || subject.slice(SUBJECT.spared) === handle + epoch
 }
 
-function described(reply: Reply): Described | undefined {
+function described(reply: Reply, subject: Reply, handle: string): Described | undefined {
   if (!Array.isArray(reply)) return undefined
-  const [bytes, expiry]: readonly Reply[] = reply
+  const [bytes, expiry, epoch]: readonly Reply[] = reply
   if (!Buffer.isBuffer(bytes)) return undefined
   const from = HEAD.created
   const numberAt = (start: number, end: number): number => Number(bytes.toString('latin1', start - from, end - from))
   return {
+    isBound: isCurrent(subject, handle, String(epoch)),
     createdAt: numberAt(HEAD.created, HEAD.issued),
     issuedAt: numberAt(HEAD.issued, HEAD.deadline),
     seenAt: numberAt(HEAD.seen, HEAD.idle),

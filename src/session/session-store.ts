@@ -119,8 +119,13 @@ export interface Admission {
   }[]
 }
 
-/** A session as lists show it. Times are microseconds of the store's clock. */
+/** A session as lists of a subject show it. Times are microseconds of the store's clock. */
 export interface Described {
+  /**
+   * Whether it is bound to the subject now. The index also has sessions whose sign-in is under way, or has failed since:
+   * they may be somebody else's.
+   */
+  readonly isBound: boolean
   /** When the visitor was first given a session. */
   readonly createdAt: number
   /** When the id was made. */
@@ -153,14 +158,14 @@ export interface SessionStore {
    * id. Whether there was one.
    */
   end(handle: string, digest: string | undefined, time?: SessionTime): MaybePromise<boolean>
-  /** What lists show of these sessions; undefined for one that has ended. */
-  describe(handles: readonly string[]): MaybePromise<readonly (Described | undefined)[]>
+  /** What lists of a subject show of these sessions; undefined for one that has ended. */
+  describe(tag: string, handles: readonly string[]): MaybePromise<readonly (Described | undefined)[]>
 
   /** Enters a session into its subject's index for `lifeMs`, and makes the subject's record where there is none. */
   admit(tag: string, entry: SubjectEntry, time?: SessionTime): MaybePromise<Admission>
   /** Takes sessions out of the index of their subject. */
   withdraw(tag: string, handles: readonly string[], time?: SessionTime): MaybePromise<void>
-  /** Whether the index of the subject has the session. */
+  /** Whether the index of the subject has the session, and it is not there bound to another subject or to none. */
   has(tag: string, handle: string): MaybePromise<boolean>
   /** Handles of the subject's sessions, the oldest first; some may have ended. */
   handles(tag: string): MaybePromise<readonly string[]>

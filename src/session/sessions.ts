@@ -129,12 +129,13 @@ export class Sessions {
   async list(subject: Subject, { current }: { readonly current?: Session | undefined } = {}): Promise<SessionInfo[]> {
     checkSession('current of sessions.list', current)
     return this.#asked('list', async () => {
-      const handles = await this.#store.handles(tagFor(subject))
-      const described = await this.#store.describe(handles)
+      const tag = tagFor(subject)
+      const handles = await this.#store.handles(tag)
+      const described = await this.#store.describe(tag, handles)
       const own = current?.handle
       return handles.flatMap((handle, index): SessionInfo[] => {
         const found = described[index]
-        if (found === undefined) return []
+        if (found?.isBound !== true) return []
         const { createdAt, issuedAt, seenAt, expiresAt, descriptor } = found
         return [
           {

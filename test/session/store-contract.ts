@@ -168,7 +168,7 @@ export function storeContract({ store, wait, isSpread = false }: StoreBed): void
     expect(await store().end(id.handle, undefined)).toBe(false)
     expect(await store().create(id.handle, creationOf(id))).toBe('ended')
     expect(await load(id)).toBe('absent')
-    expect(await store().describe([id.handle])).toEqual([undefined])
+    expect(await store().describe(nonce(), [id.handle])).toEqual([undefined])
   })
 
   test('a session is ended by its handle, or only by its own id', async () => {
@@ -195,7 +195,7 @@ export function storeContract({ store, wait, isSpread = false }: StoreBed): void
 
   test('a visit writes nothing until a sixtieth of the idle time has passed', async () => {
     const { id } = await made({ idleMs: 12 * SECOND })
-    const expiry = async () => (await store().describe([id.handle]))[0]?.expiresAt ?? 0
+    const expiry = async () => (await store().describe(nonce(), [id.handle]))[0]?.expiresAt ?? 0
     const first = await expiry()
     await store().load(id, 12 * SECOND)
     expect(await expiry()).toBe(first)
@@ -351,12 +351,34 @@ export function storeContract({ store, wait, isSpread = false }: StoreBed): void
     expect(await store().has(tag, short)).toBe(false)
   })
 
+  test('a session that is in the index of a subject, and bound to another or to none, is not described as its own', async () => {
+    const [tag, other] = [nonce(), nonce()]
+    const { id } = await signedIn(tag)
+    const anonymous = await made()
+    const handles = [id.handle, anonymous.id.handle, nonce()]
+    for (const handle of handles) await store().admit(other, entryOf(handle))
+    const bound = async (of: string) => (await store().describe(of, handles)).map((found) => found?.isBound)
+    expect(await bound(other)).toEqual([false, false, undefined])
+    expect(await bound(tag)).toEqual([true, false, undefined])
+    const listed = await Promise.all(handles.map(async (handle) => store().has(other, handle)))
+    expect(listed).toEqual([false, false, true])
+    expect(await store().has(tag, id.handle)).toBe(true)
+    // Of a subject without a record, as after an eviction, there is none.
+    expect(await bound(nonce())).toEqual([false, false, undefined])
+    expect(await store().describe(tag, [])).toEqual([])
+    const { epoch } = await loaded(id)
+    await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: { handle: id.handle, epoch } })
+    expect(await bound(tag)).toEqual([true, false, undefined])
+    await store().revokeAll(tag, { epoch: nonce(), keepMs: 100 * SECOND, except: undefined })
+    expect(await bound(tag)).toEqual([false, false, undefined])
+  })
+
   test('a description has times and descriptor, near the absolute deadline as well', async () => {
     const tag = nonce()
     const { id } = await signedIn(tag)
     const { now } = await loaded(id)
-    const [described] = await store().describe([id.handle])
-    expect(described).toMatchObject({ descriptor: 'Firefox' })
+    const [described] = await store().describe(tag, [id.handle])
+    expect(described).toMatchObject({ descriptor: 'Firefox', isBound: true })
     // A load writes nothing before a sixtieth of the idle time has passed.
     expect(described!.seenAt).toBeLessThanOrEqual(now)
     expect(described!.seenAt).toBeGreaterThan(now - 10_000_000 / 60)
@@ -365,7 +387,7 @@ export function storeContract({ store, wait, isSpread = false }: StoreBed): void
     const clipped = await made({ absoluteMs: 20 * SECOND, idleMs: 20 * SECOND })
     const record = await loaded(clipped.id)
     await store().load(clipped.id, 19_990)
-    const [later] = await store().describe([clipped.id.handle])
+    const [later] = await store().describe(tag, [clipped.id.handle])
     expect(later!.seenAt).toBeGreaterThanOrEqual(record.now)
     expect(later!.expiresAt).toBeLessThanOrEqual(record.deadlineAt)
   })

@@ -185,6 +185,31 @@ export function sessionCare(bed: Bed): void {
       expect((await client.get('/account', { cookie: second.cookie })).status).toBe(200)
     })
 
+    test('a sign-in that was refused with 503 leaves no device of that user, and nothing that ends the session of another', async () => {
+      const own = new MemorySessionStore(() => performance.now())
+      let isDown = false
+      const watched = verbsOf(own, (verb) => {
+        if (isDown && verb !== 'load' && verb !== 'admit') throw new UnavailableError('deadline', 'no answer')
+      })
+      const ann = await open({ store: watched, maxPerSubject: 2 })
+      const { sessions } = ann.app.redis
+      await ann.ask('/login', 'POST')
+      const [device] = await sessions.list('ann')
+      isDown = true
+      expect((await ann.ask('/login', 'POST', { 'x-user': 'bob' })).status).toBe(503)
+      isDown = false
+      expect(await sessions.list('bob')).toEqual([])
+      expect(await sessions.revoke('bob', device?.handle ?? '')).toBe(false)
+      // Nor does it take the place of a device, or is ended to make one.
+      const [one, two, three] = [ann.other(), ann.other(), ann.other()]
+      for (const browser of [one, two, three]) await browser.ask('/login', 'POST', { 'x-user': 'bob' })
+      expect(await sessions.list('bob')).toHaveLength(2)
+      const answers = await Promise.all(
+        [ann, one, two, three].map(async (browser) => (await browser.ask('/account')).status),
+      )
+      expect(answers).toEqual([200, 401, 200, 200])
+    })
+
     test('the cookie that this host sends is the one that other code loads, as at a WebSocket upgrade', async () => {
       const browser = await open()
       await browser.ask('/login', 'POST')
