@@ -58,7 +58,12 @@ export function serveSession({ sessions, native, message, response, holder, load
       const { cookie: cookieHeader } = message.headers
       const peer = (): Peer => peerOf(message)
       return sessions.open({
-        ...{ native, cookieHeader, peer, holder, isSent, isRefresh: isRefresh(message) },
+        native,
+        cookieHeader,
+        peer,
+        holder,
+        isSent,
+        isRefresh: isRefresh(message),
         isStreaming: () => isStreaming(response),
       })
     },
@@ -130,10 +135,10 @@ export function openFastifySession(
   const { cookie: cookieHeader } = message.headers
   const isSent = (): boolean => hasLeft(reply.raw, reply.sent)
   const peer = (): Peer => peerOf(message)
-  const opened = sessions.open({
-    ...{ native, cookieHeader, peer, isSent, isRefresh: isRefresh(message) },
-    isStreaming: () => isStreaming(reply.raw),
-  })
+  const streams = (): boolean => isStreaming(reply.raw)
+  // No spread, which takes several times as long as all else here.
+  const request = { native, cookieHeader, peer, isSent, isStreaming: streams, isRefresh: isRefresh(message) }
+  const opened = sessions.open(request)
   return chain(opened, (session) => keepSession(native, session))
 }
 
