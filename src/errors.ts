@@ -113,6 +113,11 @@ export class UnavailableError extends StatusError<503> {
   }
 }
 
+/** For `catch`: undefined where Redis did not answer; any other error goes on. */
+export function noneIfUnavailable(error: unknown): undefined {
+  if (!(error instanceof UnavailableError)) throw error
+}
+
 /** A value could not be encoded or failed its schema. The message names the namespace and key, not the value. */
 export class ValueError extends RedwellError {
   /** Name of the class. */

@@ -2,8 +2,9 @@ import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
 import { checkTarget, evict, type EvictTarget } from '../operate/evict.js'
 import { listLimits, resetLimit } from '../operate/limits.js'
-import { duration, oneLine, paint, print, printJson, Progress, table, time } from './output.js'
-import { confirmed, EXIT, type GlobalOptions } from './session.js'
+import { duration, incomplete, oneLine, paint, print, printJson, Progress, table, time } from './output.js'
+import { EXIT } from './exit.js'
+import { confirmed, type GlobalOptions } from './session.js'
 import type { ListOptions } from './look.js'
 
 /** `redwell evict`: exit code 1 where Redis did not confirm it. */
@@ -105,7 +106,7 @@ export async function limits(
     )
     if (page.cursor !== null) print(paint('dim', `More: --cursor ${page.cursor}`))
   }
-  return EXIT.ok
+  return incomplete(page.away)
 }
 
 /** `redwell sessions`: those of one subject; `--revoke` and `--revoke-all` end them. */

@@ -14,6 +14,7 @@ import {
   type Cell,
   duration,
   fields,
+  incomplete,
   paint,
   percent,
   print,
@@ -23,7 +24,8 @@ import {
   textOf,
   time,
 } from './output.js'
-import { EXIT, type GlobalOptions, settingsOf } from './session.js'
+import { EXIT } from './exit.js'
+import { type GlobalOptions, settingsOf } from './session.js'
 
 const SIGNS: Readonly<Record<Level, Cell>> = {
   ok: { text: 'ok', style: 'green' },
@@ -67,13 +69,17 @@ export async function stats(redis: Redis, { json }: { json?: boolean }): Promise
   const progress = new Progress()
   progress.show('Asking the processes …')
   const now = redis.scope.now()
-  const [reports, buckets] = await Promise.all([reportsNow(redis), redis.history.read(now - HISTORY_MS, now)])
+  const [{ reports, unread }, buckets] = await Promise.all([
+    reportsNow(redis),
+    redis.history.read(now - HISTORY_MS, now),
+  ])
   progress.end()
   const totals = totalsOf(reports)
   const history = historyOf(buckets)
+  const code = incomplete(awayOf(redis), `the numbers of ${unread} processes, and a part of the history,`)
   if (json === true) {
-    printJson({ ...totals, history })
-    return EXIT.ok
+    printJson({ ...totals, unread, history })
+    return code
   }
   if (totals.processes === 0) print('No process has reported. Is the application running with this prefix?')
   else {
@@ -87,7 +93,11 @@ export async function stats(redis: Redis, { json }: { json?: boolean }): Promise
   const day = history.reduce((sum, point) => sum + point.hits + point.stale + point.misses, 0)
   const answered = history.reduce((sum, point) => sum + point.hits + point.stale, 0)
   if (day > 0) print(paint('dim', `Last day: ${day} lookups, ${percent(answered / day)} from the cache`))
-  return EXIT.ok
+  return code
+}
+
+function awayOf({ connection }: Redis): readonly string[] {
+  return (connection?.servers ?? []).flatMap(({ state, where }) => (state === 'ready' ? [] : [where]))
 }
 
 const ORIGIN_HEAD = [
@@ -130,6 +140,7 @@ export interface ListOptions {
 export async function keys(redis: Redis, search: string, options: ListOptions & { all?: boolean }): Promise<number> {
   let { cursor } = options
   let [count, examined] = [0, 0]
+  const away = new Set<string>()
   const rows: EntrySummary[] = []
   const limit = options.all === true ? LIMIT_MAX : options.limit
   const progress = new Progress()
@@ -139,19 +150,21 @@ export async function keys(redis: Redis, search: string, options: ListOptions & 
     progress.end()
     count += page.items.length
     examined += page.examined
+    for (const address of page.away) away.add(address)
     cursor = page.cursor ?? undefined
     if (options.all !== true) rows.push(...page.items)
     else for (const item of page.items) print(options.json === true ? JSON.stringify(item) : entryLine(item))
     progress.show(`Looking: ${count} entries`, examined, total)
   } while (cursor !== undefined && (options.all === true || rows.length < options.limit))
   progress.end()
-  if (options.all === true) return EXIT.ok
-  if (options.json === true) printJson({ items: rows, cursor: cursor ?? null })
+  const code = incomplete([...away])
+  if (options.all === true) return code
+  if (options.json === true) printJson({ items: rows, cursor: cursor ?? null, away: [...away] })
   else {
     print(rows.length === 0 ? 'No entries.' : table(ENTRY_HEAD, rows.map(entryRow)))
     if (cursor !== undefined) print(paint('dim', `More: --cursor ${cursor}, or --all`))
   }
-  return EXIT.ok
+  return code
 }
 
 const ENTRY_HEAD = ['KEY', 'KIND', 'STATE', 'AGE', 'FRESH FOR', 'SIZE', 'GROUPS']
@@ -238,7 +251,7 @@ export async function groups(redis: Redis, search: string, options: ListOptions)
     print(rows.length === 0 ? 'No groups.' : table(['GROUP', 'KIND', 'NOTHING OLDER THAN', 'LAST SOFT EVICTION'], rows))
     if (page.cursor !== null) print(paint('dim', `More: --cursor ${page.cursor}`))
   }
-  return EXIT.ok
+  return incomplete(page.away)
 }
 
 /** `redwell explain`: asks the processes that know the routes. */

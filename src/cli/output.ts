@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
 import type { Redis } from '../create-redis.js'
+import { EXIT } from './exit.js'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -36,6 +37,15 @@ export function oneLine(text: string): string {
 
 export function print(text: string): void {
   process.stdout.write(`${visible(text)}\n`)
+}
+
+/** Says on standard error what a result lacks, and returns the exit code for it. */
+export function incomplete(away: readonly string[], what = 'what they hold'): number {
+  if (away.length === 0) return EXIT.ok
+  process.stderr.write(
+    `Incomplete: ${oneLine(away.join(', '))} not reachable; ${what} is missing. See: redwell doctor\n`,
+  )
+  return EXIT.no
 }
 
 /** One JSON document, indented. */

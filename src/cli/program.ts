@@ -7,7 +7,8 @@ import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
 import { doctor, explainRequest, groups, keys, show, stats } from './look.js'
 import { visible } from './output.js'
-import { EXIT, type GlobalOptions, Interrupted, withRedis } from './session.js'
+import { EXIT } from './exit.js'
+import { type GlobalOptions, Interrupted, withRedis } from './session.js'
 import { watch } from './watch.js'
 
 const AFTER = `

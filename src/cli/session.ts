@@ -31,7 +31,10 @@ export async function withRedis<T>(options: GlobalOptions, work: (redis: Redis) 
       throw new UsageError(
         'The embedded store (memory:) lives inside its process. Set --url or REDIS_URL to a Redis server.',
       )
-    await redis.connect()
+    await redis.connect().catch((error: unknown) => {
+      // What the other primaries of a cluster hold can be looked at.
+      if (redis.connection?.isPartial !== true) throw error
+    })
     return await work(redis)
   } finally {
     await redis.close()
@@ -67,16 +70,3 @@ export async function confirmed({ yes }: GlobalOptions, what: string): Promise<b
   if (answer === undefined) throw new Interrupted()
   return /^y(es)?$/i.test(answer.trim())
 }
-
-/** Exit codes of the command. */
-export const EXIT = {
-  ok: 0,
-  /** A problem was found, nothing was found, or Redis did not confirm. */
-  no: 1,
-  /** Arguments or settings are wrong. */
-  usage: 2,
-  /** Redis could not be reached. */
-  unavailable: 3,
-  /** Ctrl-C, as shells report it. */
-  interrupted: 130,
-} as const

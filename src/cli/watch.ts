@@ -6,7 +6,7 @@ import { type RateOf, Rates } from '../operate/rates.js'
 import { countOf, type Totals, totalsOf } from '../operate/totals.js'
 import type { ProcessReport, ReportedEvent } from '../report/types.js'
 import { type Cell, oneLine, paint, percent, print, table } from './output.js'
-import { EXIT } from './session.js'
+import { EXIT } from './exit.js'
 
 export interface WatchOptions {
   readonly json?: boolean

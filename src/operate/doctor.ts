@@ -5,7 +5,7 @@ import { warningsAbout } from '../redis/server.js'
 import type { ResolvedSettings } from '../redis/settings.js'
 import type { ProcessReport } from '../report/types.js'
 import { healthOf, type RedisHealth, type ServerHealth } from './health.js'
-import { reportsNow } from './live.js'
+import { type Reports, reportsNow } from './live.js'
 import { scanNames } from './pages.js'
 import { mayTrack, missingForSessions, missingPermissions } from './permissions.js'
 
@@ -73,15 +73,16 @@ export async function diagnose(
   const ofSessions = alsoMissing.filter((rule) => !missing.includes(rule))
   const tracks = await mayTrack(connection)
   onStep('processes')
+  const refused = (error: unknown): string => refusalOf(error, connection)
   const [asked, prefixes] = await Promise.all([
-    reportsNow(redis).catch((error: unknown) => refusalOf(error)),
+    reportsNow(redis).catch(refused),
     // Without SCAN there is no list; the finding about permissions says so.
     otherPrefixes(redis, connection).catch((error: unknown) => {
-      refusalOf(error)
+      refused(error)
       return []
     }),
   ])
-  const processes = typeof asked === 'string' ? [] : asked
+  const processes = typeof asked === 'string' ? [] : asked.reports
   const findings = [
     ...connectionFindings(health),
     ...health.servers.flatMap((server) => serverFindings(server, settings)),
@@ -90,7 +91,7 @@ export async function diagnose(
     permissionFinding(missing, settings),
     ...(ofSessions.length === 0 ? [] : [sessionPermissionFinding(ofSessions, settings)]),
     trackingFinding(tracks, settings.resp),
-    ...(typeof asked === 'string' ? [unaskedFinding(asked)] : processFindings(processes, settings.prefix)),
+    ...(typeof asked === 'string' ? [unaskedFinding(asked)] : processFindings(asked, settings.prefix)),
   ]
   return { findings, health, processes, prefixes, settings: shownSettings(settings) }
 }
@@ -102,12 +103,18 @@ function finding(level: Level, about: string, found: string, advice = ''): Findi
 function connectionFindings({ status, topology, servers }: RedisHealth): readonly Finding[] {
   const count = servers.length === 1 ? 'one server' : `${servers.length} primaries`
   if (status === 'ready') return [finding('ok', 'connection', `${topology}, ${count}, all answer`)]
-  const away = servers
-    .filter(({ state }) => state !== 'ready')
-    .map(({ where, state, reason }) => `${where} ${reason ?? state}`)
+  const away = servers.filter(({ state }) => state !== 'ready')
   return [
-    finding('problem', 'connection', `${status}: ${away.join('; ')}`, 'Start these servers, or check their logs.'),
+    finding('problem', 'connection', `${topology}, ${servers.length - away.length} of ${count} answer`),
+    ...away.map(({ where, state, reason }) =>
+      finding('problem', where, awayText(state, reason), 'Start this server, or check its log and the network.'),
+    ),
   ]
+}
+
+function awayText(state: string, reason: string | undefined): string {
+  if (reason !== undefined) return `cannot serve now: ${reason}`
+  return state === 'unavailable' ? 'not reachable' : 'does not answer in time'
 }
 
 function serverFindings(server: ServerHealth, settings: ResolvedSettings): readonly Finding[] {
@@ -250,15 +257,19 @@ function trackingFinding(tracks: boolean, resp: number): Finding {
     : finding('ok', 'tracking', 'not allowed: only near caches need it (+client|tracking)')
 }
 
-function processFindings(processes: readonly ProcessReport[], prefix: string): readonly Finding[] {
+function processFindings({ reports: processes, unread }: Reports, prefix: string): readonly Finding[] {
   const about = `processes of '${prefix}'`
+  if (unread > 0 && processes.length === 0)
+    return [unaskedFinding('their reports are on a server that does not answer')]
   if (processes.length === 0)
     return [finding('ok', about, 'none reports', 'Started later than redwell, or with REDIS_OPERATE_ENABLED=false.')]
   const names = [...new Set(processes.map(({ application }) => application))]
   const versions = [...new Set(processes.map(({ version }) => version))]
   const ill = processes.filter(({ status }) => status !== 'ready')
   return [
-    finding('ok', about, `${processes.length} of ${names.join(', ')}`),
+    unread === 0
+      ? finding('ok', about, `${processes.length} of ${names.join(', ')}`)
+      : finding('warning', about, `${processes.length} of ${names.join(', ')}; ${unread} more cannot be read now`),
     ...(names.length > 1
       ? [
           finding(
@@ -273,14 +284,19 @@ function processFindings(processes: readonly ProcessReport[], prefix: string): r
       ? [finding('warning', 'versions', `redwell ${versions.join(' and ')}`, 'Complete the deployment.')]
       : []),
     ...ill.map(({ application, host, pid, status }) =>
-      finding('problem', `${application} ${host}:${pid}`, status, 'See its log: it serves requests without the cache.'),
+      finding(
+        'problem',
+        `${application} ${host}:${pid}`,
+        status,
+        'See its log: it serves requests without the cache, or a part of them.',
+      ),
     ),
   ]
 }
 
 /** The server may be full, or the user may lack permissions: other findings say so and must be shown. */
-function refusalOf(error: unknown): string {
-  if (error instanceof UnavailableError) throw error
+function refusalOf(error: unknown, { isPartial }: Connection): string {
+  if (error instanceof UnavailableError && !isPartial) throw error
   return messageOf(error)
 }
 

@@ -1,7 +1,9 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Redis } from '../create-redis.js'
+import { noneIfUnavailable } from '../errors.js'
 import { isNegative, storedBytes } from '../data/stored-value.js'
 import { allows, type Entry, type EntryHead, type GroupStamp, headOf, isSoftened, usefulUntil } from '../store/entry.js'
+import type { StoredHead } from '../store/store.js'
 import { clockTime } from './groups.js'
 import { groupName, type GroupName, showGroup } from '../cache/names.js'
 import { type Page, type PageRequest, scanPage } from './pages.js'
@@ -11,7 +13,7 @@ import { type Page, type PageRequest, scanPage } from './pages.js'
  * - `stale`: answers within `staleWhileRevalidate`, while it is renewed
  * - `error`: answers only in place of a failure (`staleIfError`)
  * - `expired`: past all of that
- * - `invalid`: one of its groups was invalidated, or lost
+ * - `invalid`: one of its groups was invalidated, was lost, or cannot be read now
  */
 export type EntryState = 'fresh' | 'stale' | 'error' | 'expired' | 'invalid'
 
@@ -84,10 +86,11 @@ export async function listEntries(redis: Redis, request: PageRequest): Promise<P
   return { ...page, items }
 }
 
+/** Empty where they cannot be read. */
 type Stamps = ReadonlyMap<string, GroupStamp | undefined>
 
-function stampsOf({ groups }: Pick<EntryHead, 'groups'>, stamps: readonly (GroupStamp | undefined)[]): Stamps {
-  return new Map(groups.map((group, index) => [group, stamps[index]]))
+function stampsOf({ groups }: Pick<EntryHead, 'groups'>, stamps: StoredHead['stamps']): Stamps {
+  return new Map(stamps === undefined ? [] : groups.map((group, index) => [group, stamps[index]]))
 }
 
 function summaryOf(key: string, head: EntryHead, stamps: Stamps, now: number): EntrySummary {
@@ -106,6 +109,8 @@ function remaining(until: number, now: number): number | null {
 }
 
 function judge(head: EntryHead, stamps: Stamps, now: number): { state: EntryState; reasons: readonly string[] } {
+  if (stamps.size === 0 && head.groups.length > 0)
+    return { state: 'invalid', reasons: ['a primary with one of its groups does not answer'] }
   const invalid = head.groups.flatMap((group) => problemOf(head, group, stamps.get(group)))
   if (invalid.length > 0) return { state: 'invalid', reasons: invalid }
   if (now >= usefulUntil(head)) return { state: 'expired', reasons: ['its lifetime has ended'] }
@@ -134,14 +139,18 @@ function problemOf(head: EntryHead, group: string, stamp: GroupStamp | undefined
   return [`${name} was invalidated at ${new Date(clockTime(stamp.hard)).toISOString()}, after it was loaded`]
 }
 
+async function groupStampsOf({ scope }: Redis, key: string, groups: readonly string[]): Promise<StoredHead['stamps']> {
+  return (await scope.inspect.read([key], groups)).stamps
+}
+
 /** One entry; undefined where there is none. */
 export async function showEntry(redis: Redis, key: string): Promise<EntryDetail | undefined> {
   const { scope } = redis
   const entry = (await scope.inspect.read([key], [])).entries[0]
   if (entry === undefined) return undefined
   const head = headOf(entry)
-  const [{ stamps: found }, filling] = await Promise.all([
-    scope.inspect.read([key], entry.groups),
+  const [found, filling] = await Promise.all([
+    groupStampsOf(redis, key, entry.groups).catch(noneIfUnavailable),
     scope.inspect.isLeased(key).catch(() => false),
   ])
   const stamps = stampsOf(entry, found)

@@ -23,7 +23,7 @@ export async function listLimits(redis: Redis, request: PageRequest): Promise<Pa
   if (connection === undefined) {
     const states = [...redis.limits.local()].slice(0, LIMIT_MAX)
     const items = states.map(([name, state]) => summaryOf(name.slice(head.length), state, now))
-    return { items, cursor: null, examined: states.length }
+    return { items, cursor: null, examined: states.length, away: [] }
   }
   const { items: names, ...page } = await scanNames(redis, connection, head, request)
   const items = await Promise.all(

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from '../create-redis.js'
+import { asError } from '../errors.js'
+import type { Reply } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import { GRACE_MS, QUIET_MS, WATCH } from '../report/desk.js'
 import type { Answer, ProcessReport, Question } from '../report/types.js'
@@ -22,6 +24,8 @@ const PROCESSES_MAX = 5000
 
 /** Asks all processes of a prefix to report, for as long as it is open. With the embedded store: this process alone. */
 export class LiveView {
+  /** Processes whose last reports could not be read: see `Reports`. */
+  unread = 0
   #open = true
   #pauseMs = PAUSE_MIN_MS
 
@@ -45,7 +49,8 @@ export class LiveView {
   async read(): Promise<readonly ProcessReport[]> {
     const { redis } = this
     if (redis.connection === undefined) return [redis.reporter.report()]
-    const reports = await readReports(redis, redis.connection)
+    const { reports, unread } = await readReports(redis, redis.connection)
+    this.unread = unread
     const wanted = Math.max(PAUSE_MIN_MS, Math.min(reports.length * PAUSE_PER_PROCESS_MS, PAUSE_MAX_MS))
     if (this.#open) await this.#request(redis.connection, wanted)
     return reports
@@ -75,25 +80,39 @@ async function request(connection: Connection, key: string, text: string, until:
   ])
 }
 
-async function readReports({ desk, scope }: Redis, connection: Connection): Promise<readonly ProcessReport[]> {
+/** What processes report. */
+export interface Reports {
+  readonly reports: readonly ProcessReport[]
+  /** Processes whose reports are on a primary of a cluster that does not answer. */
+  readonly unread: number
+}
+
+async function readReports({ desk, scope }: Redis, connection: Connection): Promise<Reports> {
   const ids = await connection.execute(
     ['ZRANGE', desk.processes, `(${scope.now()}`, '+inf', 'BYSCORE', 'LIMIT', '0', String(PROCESSES_MAX)],
     desk.processes,
     connection.bulkBudget(),
   )
   const names = Array.isArray(ids) ? ids.map((id) => desk.report(String(id))) : []
-  const texts = await Promise.all(names.map((name) => connection.execute(['GET', name], name, connection.bulkBudget())))
+  const read = (name: string): Promise<Reply | undefined> =>
+    connection
+      .execute(['GET', name], name, connection.bulkBudget())
+      .catch((error: unknown) => (connection.isPartial ? undefined : Promise.reject(asError(error))))
+  const texts = await Promise.all(names.map(read))
   const reports = texts.flatMap((text) => (Buffer.isBuffer(text) ? [JSON.parse(text.toString()) as ProcessReport] : []))
-  return reports.toSorted((one, other) => one.startedAt - other.startedAt)
+  return {
+    reports: reports.toSorted((one, other) => one.startedAt - other.startedAt),
+    unread: texts.filter((text) => text === undefined).length,
+  }
 }
 
 /** Reports of all processes that run now; takes `FIRST_REPORTS_MS`, because quiet ones look that seldom. */
-export async function reportsNow(redis: Redis): Promise<readonly ProcessReport[]> {
+export async function reportsNow(redis: Redis): Promise<Reports> {
   const view = await LiveView.open(redis)
   if (redis.connection !== undefined) await pause(FIRST_REPORTS_MS)
   const reports = await view.read()
   view.close()
-  return reports
+  return { reports, unread: view.unread }
 }
 
 /** Questions to ask about one thing. */

@@ -21,6 +21,8 @@ export interface Page<T> {
   readonly cursor: string | null
   /** Keys that the server has looked at for this page. */
   readonly examined: number
+  /** Addresses of primaries that do not answer: what they hold is missing. */
+  readonly away: readonly string[]
 }
 
 const LIMIT_DEFAULT = 50
@@ -39,7 +41,8 @@ const PAGE_MS = 500
 export async function scanPage(redis: Redis, kind: MatchKind, request: PageRequest): Promise<Page<string>> {
   const { search = '', cursor = '0', limit = LIMIT_DEFAULT } = request
   if (redis.connection === undefined) return memoryPage(redis, kind, search, cursor, limit)
-  return collect((from, count) => redis.scope.inspect.match(kind, patternOf(search), from, count), cursor, limit)
+  const scan = scanOf(redis, redis.connection)
+  return collect((from, count) => scan.match(kind, patternOf(search), from, count), cursor, limit)
 }
 
 /** One page of the keys of Redis that begin with `head` and then what is searched for, and end with `suffix`. */
@@ -49,8 +52,12 @@ export function scanNames(
   head: string,
   { search = '', cursor = '0', limit = LIMIT_DEFAULT, suffix = '' }: PageRequest & { readonly suffix?: string },
 ): Promise<Page<string>> {
-  const scan = new Scan(connection, new Keyspace(redis.settings.prefix))
+  const scan = scanOf(redis, connection)
   return collect((from, count) => scan.step(from, patternOf(head + search) + suffix, count), cursor, limit)
+}
+
+function scanOf({ settings }: Redis, connection: Connection): Scan {
+  return new Scan(connection, new Keyspace(settings.prefix), true)
 }
 
 function patternOf(start: string): string {
@@ -67,16 +74,17 @@ async function collect(
 ): Promise<Page<string>> {
   if (!CURSOR.test(from)) throw new UsageError(`cursor: '${from}' is not from an earlier page`)
   const endAt = performance.now() + PAGE_MS
-  const found = new Set<string>()
+  const [found, missing] = [new Set<string>(), new Set<string>()]
   let [cursor, examined, count] = [from, 0, STEP_FIRST]
   do {
-    const { keys, cursor: next } = await step(cursor, count)
+    const { keys, cursor: next, away } = await step(cursor, count)
     for (const key of keys) found.add(key)
+    if (away !== undefined) missing.add(away)
     examined += count
     cursor = next
     if (keys.length === 0) count = Math.min(2 * count, STEP_MAX)
   } while (cursor !== '0' && found.size < limit && performance.now() < endAt)
-  return { items: [...found], cursor: cursor === '0' ? null : cursor, examined }
+  return { items: [...found], cursor: cursor === '0' ? null : cursor, examined, away: [...missing] }
 }
 
 /** The embedded store has no cursors: a page begins after the last name of the one before. */
@@ -91,5 +99,5 @@ async function memoryPage(
   const after = from === '0' ? '' : from
   const rest = keys.filter((key) => key.startsWith(search) && key > after).toSorted()
   const items = rest.slice(0, limit)
-  return { items, cursor: rest.length > limit ? (items.at(-1) ?? null) : null, examined: keys.length }
+  return { items, cursor: rest.length > limit ? (items.at(-1) ?? null) : null, examined: keys.length, away: [] }
 }

@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { messageOf } from '../errors.js'
+import { messageOf, UnavailableError } from '../errors.js'
 import type { Connection } from '../redis/connection.js'
+
+/** Names that are tried; a third of the primaries may be away. */
+const KEY_TRIES = 20
 
 /** Harmless forms of every command that redwell sends, on a key of its own that is removed again. */
 function probes(key: string, channel: string): readonly (readonly string[])[] {
@@ -77,7 +80,7 @@ async function refusedOf(
   prefix: string,
   commands: (key: string) => readonly (readonly string[])[],
 ): Promise<readonly string[]> {
-  const name = `${prefix}:operate:probe:${randomBytes(6).toString('hex')}`
+  const name = await reachableKey(connection, `${prefix}:operate:probe:`)
   const missing = new Set<string>()
   for (const command of commands(name)) {
     const isKeyed = command.includes(name)
@@ -85,6 +88,20 @@ async function refusedOf(
     if (said.startsWith('NOPERM')) missing.add(ruleOf(said, (command[0] ?? '').toLowerCase(), prefix))
   }
   return [...missing]
+}
+
+/** A new key; on a cluster one of a primary that answers, as far as it is found. */
+async function reachableKey(connection: Connection, head: string): Promise<string> {
+  let name = ''
+  for (let tries = 0; tries < KEY_TRIES; tries += 1) {
+    name = head + randomBytes(6).toString('hex')
+    const isAway = await connection.inspect(['GET', name], name).then(
+      () => false,
+      (error: unknown) => error instanceof UnavailableError,
+    )
+    if (!isAway) break
+  }
+  return name
 }
 
 /** What Redis says where the user may not subscribe. */

@@ -119,6 +119,11 @@ export class Connection {
     return this.#status
   }
 
+  /** Whether some primaries of a cluster answer and others do not. */
+  get isPartial(): boolean {
+    return this.#status === 'degraded' && this.#nodes.all().some(({ state }) => state === 'ready')
+  }
+
   get counters(): ConnectionCounters {
     return { ...this.#counters }
   }
@@ -346,9 +351,7 @@ export class Connection {
     const previous = this.#status
     if (status === previous) return
     this.#status = status
-    const nodes = this.#nodes.all()
-    const isPartial = nodes.some(({ state }) => state === 'ready')
-    this.#log.changed(status, status === 'degraded' ? problemsOf(nodes) : this.#reason(), isPartial)
+    this.#log.changed(status, status === 'degraded' ? problemsOf(this.#nodes.all()) : this.#reason(), this.isPartial)
     if (status === 'ready') {
       this.#everReady = true
       this.#lastError = undefined

@@ -1,3 +1,4 @@
+import { asError } from '../errors.js'
 import { evaluate, type Reply } from '../redis/command.js'
 import type { Connection } from '../redis/connection.js'
 import type { Outcomes } from '../telemetry/stats.js'
@@ -71,10 +72,17 @@ export class RedisHistory implements History {
     const buckets = await Promise.all(
       starts.map(async (startAt) => {
         const name = this.desk.history(startAt)
-        return { startAt, origins: originsOf(await this.connection.inspect(['HGETALL', name], name)) }
+        return { startAt, origins: originsOf(await this.#fields(name)) }
       }),
     )
     return buckets.filter(({ origins }) => origins.length > 0)
+  }
+
+  /** Nothing where the primary that has it does not answer, and others do. */
+  #fields(name: string): Promise<Reply> {
+    return this.connection
+      .inspect(['HGETALL', name], name)
+      .catch((error: unknown) => (this.connection.isPartial ? [] : Promise.reject(asError(error))))
   }
 }
 

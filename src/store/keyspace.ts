@@ -1,3 +1,4 @@
+import { UnavailableError } from '../errors.js'
 import { slotOf, SLOTS } from '../redis/command.js'
 import type { RedisConnection } from './redis-commands.js'
 import type { MatchKind, MatchStep } from './store.js'
@@ -145,11 +146,13 @@ export class Keyspace {
  * masters are known by a slot that they had at the beginning: after a failover it leads to the successor.
  */
 export class Scan {
-  #slots: readonly number[] = []
+  #masters: readonly Master[] = []
 
+  /** `leavesOut`: goes on with the other primaries of a cluster where one does not answer. For lists of operators. */
   constructor(
     private readonly connection: RedisConnection,
     private readonly keys: Keyspace,
+    private readonly leavesOut = false,
   ) {}
 
   /** One step over the entries (leases, groups) whose keys match. Returns the keys as the cache knows them. */
@@ -163,13 +166,22 @@ export class Scan {
   async step(cursor: string, pattern: string, count: number): Promise<MatchStep> {
     if (this.connection.topology !== 'cluster') return this.#scan(cursor, pattern, count, undefined)
     // A cursor may come from another process, which has shown the pages before.
-    if (cursor === '0' || this.#slots.length === 0) this.#slots = await this.#mastersBySlot()
-    const [master = '0', own = '0'] = (cursor === '0' ? `${this.#slots[0]}.0` : cursor).split('.')
+    if (cursor === '0' || this.#masters.length === 0) this.#masters = await this.#mastersBySlot()
+    const [master = '0', own = '0'] = (cursor === '0' ? `${this.#masters[0]?.slot}.0` : cursor).split('.')
     const slot = Number(master)
-    const step = await this.#scan(own, pattern, count, keyInSlot(slot))
+    const step = await this.#scan(own, pattern, count, keyInSlot(slot)).catch((error: unknown) =>
+      this.#leftOut(slot, error),
+    )
     if (step.cursor !== '0') return { ...step, cursor: `${slot}.${step.cursor}` }
-    const next = this.#slots.find((other) => other > slot)
-    return { ...step, cursor: next === undefined ? '0' : `${next}.0` }
+    const next = this.#masters.find((other) => other.slot > slot)
+    return { ...step, cursor: next === undefined ? '0' : `${next.slot}.0` }
+  }
+
+  /** Rejects where no other master answers either. */
+  async #leftOut(slot: number, error: unknown): Promise<MatchStep> {
+    if (!this.leavesOut || !(error instanceof UnavailableError)) throw error
+    this.#masters = await this.#mastersBySlot()
+    return { cursor: '0', keys: [], away: this.#masters.findLast((master) => master.slot <= slot)?.address ?? '' }
   }
 
   async #scan(cursor: string, pattern: string, count: number, key: string | undefined): Promise<MatchStep> {
@@ -178,16 +190,23 @@ export class Scan {
     return { cursor: next.toString('latin1'), keys: found.map((name) => name.toString('latin1')) }
   }
 
-  /** The lowest slot of each master, in order. */
-  async #mastersBySlot(): Promise<number[]> {
+  /** The masters in the order of their lowest slots. */
+  async #mastersBySlot(): Promise<readonly Master[]> {
     const ranges = (await this.connection.execute(['CLUSTER', 'SLOTS'], undefined)) as unknown as SlotRange[]
-    const lowest = new Map<string, number>()
-    for (const [start, , [, , id]] of ranges) {
-      const master = id.toString('latin1')
-      lowest.set(master, Math.min(lowest.get(master) ?? SLOTS, start))
+    const masters = new Map<string, Master>()
+    for (const [start, , [ip, port, id]] of ranges) {
+      const name = id.toString('latin1')
+      const slot = Math.min(masters.get(name)?.slot ?? SLOTS, start)
+      masters.set(name, { slot, address: `${ip.toString('latin1')}:${port}` })
     }
-    return [...lowest.values()].toSorted((a, b) => a - b)
+    return [...masters.values()].toSorted((a, b) => a.slot - b.slot)
   }
+}
+
+/** A master of a cluster and its lowest slot. */
+interface Master {
+  readonly slot: number
+  readonly address: string
 }
 
 type SlotRange = readonly [start: number, end: number, master: readonly [ip: Buffer, port: number, id: Buffer]]

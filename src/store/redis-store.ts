@@ -1,3 +1,4 @@
+import { noneIfUnavailable } from '../errors.js'
 import type { CommandBudget } from '../redis/deadline.js'
 import { EntryDecoder, type Entry, type EntryHead, type GroupStamp, isValid, type Stamp, stampedWith } from './entry.js'
 import { Keyspace, pathGroup, Scan } from './keyspace.js'
@@ -321,7 +322,7 @@ export class RedisStore implements Store {
     const step = await this.#scan.match('entries', '*', cursor, count)
     const found = await this.heads(step.keys)
     const isDead = (one: StoredHead | undefined): boolean =>
-      one !== undefined && !isValid(one.head, one.head.groups, one.stamps, now)
+      one?.stamps !== undefined && !isValid(one.head, one.head.groups, one.stamps, now)
     const removed = step.keys.filter((_, index) => isDead(found[index])).map((key) => this.#keys.entry(key))
     const budget = this.connection.bulkBudget()
     await inChunks(removed, (part) =>
@@ -336,10 +337,10 @@ export class RedisStore implements Store {
       keys.map((key) => this.#keys.entry(key)),
     )
     // Most entries of a list have the same groups: each list of stamps is read once, after the heads.
-    const known = new Map<string, Promise<readonly (GroupStamp | undefined)[]>>()
-    const stampsOf = (groups: readonly string[], key: string): Promise<readonly (GroupStamp | undefined)[]> => {
+    const known = new Map<string, Promise<StoredHead['stamps']>>()
+    const stampsOf = (groups: readonly string[], key: string): Promise<StoredHead['stamps']> => {
       const id = this.#keys.groupsOf(groups, key).join('\n')
-      const stamps = known.get(id) ?? this.#stamps.read(groups, key)
+      const stamps = known.get(id) ?? this.#stamps.read(groups, key).catch(noneIfUnavailable)
       known.set(id, stamps)
       return stamps
     }

@@ -99,8 +99,11 @@ export interface ListedVariant {
 /** An entry without its body. */
 export interface StoredHead {
   readonly head: EntryHead
-  /** Of its groups, in their order, as a reader of this entry finds them: on a cluster that depends on its node. */
-  readonly stamps: readonly (GroupStamp | undefined)[]
+  /**
+   * Of its groups, in their order, as a reader of this entry finds them: on a cluster that depends on its node. Undefined
+   * where a node that has one of them does not answer.
+   */
+  readonly stamps: readonly (GroupStamp | undefined)[] | undefined
 }
 
 /** What a pattern is matched against: stored entries, leases of keys that are being filled, or groups as they are stored. */
@@ -111,6 +114,8 @@ export interface MatchStep {
   readonly cursor: string
   /** Keys of entries, each at least once over all steps if it existed from the first step to the last. */
   readonly keys: readonly string[]
+  /** Address of the primary whose keys are left out, because it does not answer. */
+  readonly away?: string
 }
 
 /**

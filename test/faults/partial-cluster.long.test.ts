@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { createRedis, type Redis } from '../../src/create-redis.js'
 import { slotOf } from '../../src/redis/command.js'
 import { Keyspace, pathGroup } from '../../src/store/keyspace.js'
+import { run } from '../../src/cli/program.js'
+import { dashboard } from '../../src/dashboard/index.js'
 import { recordingLogger } from '../support/logger.js'
 import { RedisCluster } from '../support/redis-cluster.js'
 import type { RedisServer } from '../support/redis-server.js'
@@ -137,5 +139,71 @@ test(
         { timeout: 20_000 },
       )
       .toEqual(KEYS)
+  },
+)
+
+/** What the command line prints and returns. */
+async function redwell(redis: Redis, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: '', err: '' }
+  const spies = (['out', 'err'] as const).map((stream) =>
+    vi.spyOn(process[`std${stream}`], 'write').mockImplementation((text) => {
+      said[stream] += String(text)
+      return true
+    }),
+  )
+  try {
+    return { code: await run([...args, '--url', cluster.url, '--cluster', '--prefix', redis.settings.prefix]), ...said }
+  } finally {
+    for (const spy of spies) spy.mockRestore()
+  }
+}
+
+test(
+  'operators find out which primary is away, and see what the others hold, as a part',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const { redis, away, clock, groupOn, ownerOf, primaries } = await connect()
+    const dead = primaries.find((node) => node !== clock) as RedisServer
+    const [alive, onDead] = [groupOn(clock), groupOn(dead)]
+    const lost = new Set(away(dead))
+    const rest = KEYS.filter((key) => !lost.has(key))
+    await fill(redis, (key) => (key === rest[0] ? [onDead] : [alive]))
+    await kill(redis, dead)
+    const address = `127.0.0.1:${dead.port}`
+    const doctor = await redwell(redis, 'doctor')
+    expect(doctor).toMatchObject({ code: 1, err: '' })
+    expect(doctor.out).toMatch(/^PROBLEM +connection: cluster, 2 of 3 primaries answer$/m)
+    expect(doctor.out).toMatch(new RegExp(`^PROBLEM +${address}: not reachable$`, 'm'))
+    expect(doctor.out).toMatch(/^ok +permissions: /m)
+    const { code, out, err } = await redwell(redis, 'keys', '--json')
+    expect([code, err]).toEqual([1, expect.stringContaining(`Incomplete: ${address} not reachable`)])
+    const page = JSON.parse(out) as { items: { key: string; state: string; reasons: string[] }[]; away: string[] }
+    expect(page.away).toEqual([address])
+    const states = new Map(page.items.map(({ key, state: is }) => [key, is]))
+    for (const key of rest)
+      expect([key, states.get(`value::${key}`)]).toEqual([key, key === rest[0] ? 'invalid' : 'fresh'])
+    expect(await redwell(redis, 'groups')).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(new RegExp(`^${alive} `, 'm')),
+    })
+    expect(await redwell(redis, 'show', `value::${rest[0]}`)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/invalid: a primary with one of its groups does not answer/),
+    })
+    const evicted = await redwell(redis, 'evict', '--group', onDead, '--yes')
+    expect(evicted).toMatchObject({ code: 1, out: expect.stringMatching(/^Redis did not confirm it: /) })
+    const isAsked =
+      ownerOf(`${redis.settings.prefix}:operate:requests`) !== dead &&
+      ownerOf(`${redis.settings.prefix}:operate:processes`) !== dead
+    expect((await redwell(redis, 'stats')).code).toBe(isAsked ? 1 : 3)
+    const ops = dashboard(redis, { guard: () => true })
+    const api = async (path: string): Promise<unknown> =>
+      (await ops.fetch(new Request(`http://a.example/api/${path}`))).json()
+    expect(await api('entries?limit=50')).toMatchObject({ away: [address] })
+    expect(await api('groups')).toMatchObject({ away: [address] })
+    expect(await api('doctor')).toMatchObject({
+      findings: expect.arrayContaining([expect.objectContaining({ about: address, found: 'not reachable' })]),
+    })
+    expect(await api('history')).toMatchObject({ points: expect.anything() })
   },
 )

@@ -214,7 +214,7 @@ const STEP = 50
 
 /** A list that is read page by page: what was found so far, and a button for more. Rows are told apart by `idOf`. */
 export function useList(askPage, search, idOf) {
-  const [state, set] = useState({ items: [], cursor: undefined, examined: 0, problem: null, busy: true })
+  const [state, set] = useState({ items: [], cursor: undefined, examined: 0, away: [], problem: null, busy: true })
   const current = useRef(0)
   const read = async (before) => {
     const id = (current.current += 1)
@@ -232,6 +232,7 @@ export function useList(askPage, search, idOf) {
           items: [...next.items, ...page.items.filter((item) => !known.has(idOf(item)))],
           cursor: page.cursor,
           examined: next.examined + page.examined,
+          away: [...new Set([...next.away, ...page.away])],
           problem: null,
         }
         set({ ...next, busy: true })
@@ -241,7 +242,7 @@ export function useList(askPage, search, idOf) {
       if (current.current === id) set((shown) => ({ ...shown, problem: error.message, busy: false }))
     }
   }
-  const restart = () => void read({ items: [], cursor: undefined, examined: 0 })
+  const restart = () => void read({ items: [], cursor: undefined, examined: 0, away: [] })
   const stop = () => {
     current.current += 1
     set((now) => ({ ...now, busy: false }))
@@ -264,8 +265,14 @@ export function More({ list, what: [one, several] }) {
     ${list.busy && list.examined > 0 && html`<button type="button" onClick=${list.stop}>Stop</button>`}
     ${!list.busy && list.cursor !== null && list.cursor !== undefined && html`<button type="button" onClick=${list.more}>More</button>`}
     <span class="dim" role="status"
-      >${list.busy ? `Looking: ${looked} …` : list.cursor === null ? `${found}: all` : looked}</span
+      >${list.busy ? `Looking: ${looked} …` : list.cursor === null && list.away.length === 0 ? `${found}: all` : looked}</span
     >
+    ${
+      list.away.length > 0 &&
+      html`<span class="problem" role="alert"
+        >Incomplete: ${visible(list.away.join(', '))} not reachable, so what they hold is missing.</span
+      >`
+    }
   </div>`
 }
 
