@@ -64,9 +64,21 @@ export interface PathOptions {
   readonly prefix?: string | undefined
 }
 
+/**
+ * A path with query, or an absolute URL, as a client sends it: a person writes spaces and letters of all scripts, and what
+ * a browser would encode.
+ */
+export function sentUrl(url: string): string {
+  const base = 'http://localhost'
+  const isPath = url.startsWith('/')
+  if (!isPath && !URL.canParse(url, base)) return url
+  const { origin, pathname, search } = isPath ? new URL(base + url) : new URL(url, base)
+  return isPath ? pathname + search : origin + pathname + search
+}
+
 /** The key of a URL on a route whose other options do not matter, where no routes are known. */
 export function plainPathKey(url: string, { prefix, host, per }: PathOptions): string {
-  const path = pathKey(url, {}, { prefix, host })
+  const path = pathKey(sentUrl(url), {}, { prefix, host })
   return per === undefined ? path : variantKey(path, { principal: String(per) })
 }
 

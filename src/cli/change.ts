@@ -1,6 +1,6 @@
 import type { Redis } from '../create-redis.js'
 import { UsageError } from '../errors.js'
-import { checkTarget, evict, type EvictTarget } from '../operate/evict.js'
+import { checkTarget, evict, type EvictTarget, namesOf } from '../operate/evict.js'
 import { listLimits, resetLimit } from '../operate/limits.js'
 import { duration, incomplete, oneLine, paint, print, printJson, Progress, table, time } from './output.js'
 import { EXIT } from './exit.js'
@@ -41,7 +41,7 @@ function adviceFor(problem = ''): string {
 function nameOf({ url, key, group, namespace, all, host, per }: EvictTarget): string {
   if (all === true) return 'everything'
   const named = { 'the entries of': url, 'the entry': key, 'the group': group, 'the namespace': namespace }
-  const parts = Object.entries(named).flatMap(([word, name]) => (name === undefined ? [] : [`${word} ${name}`]))
+  const parts = Object.entries(named).flatMap(([word, names]) => namesOf(names).map((name) => `${word} ${name}`))
   const narrowed = Object.entries({ 'the host': host, 'the principal': per }).flatMap(([word, name]) =>
     name === undefined ? [] : [` of ${word} ${name}`],
   )

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { styleText } from 'node:util'
 import type { Redis } from '../create-redis.js'
 import { EXIT } from './exit.js'
@@ -6,20 +7,23 @@ type Style = Parameters<typeof styleText>[0]
 
 /** Text in a style where standard output is a terminal that has colours, and plain elsewhere. */
 export function paint(style: Style, text: string): string {
-  return styleText(style, text, { stream: process.stdout })
+  const escape = `\u001b${OWN}`
+  const [before = '', after = ''] = styleText(style, MARK, { stream: process.stdout }).split(MARK)
+  return before.replaceAll('\u001b', escape) + text + after.replaceAll('\u001b', escape)
 }
+
+/** Follows Escape in the sequences of `paint` until they are printed; no stored text knows it. */
+const OWN = randomBytes(12).toString('hex')
+
+const MARK = '.'
 
 /** Characters by which text of others could move the cursor, erase, hide or turn what a terminal shows. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-/** What follows Escape in the sequences of `paint`. */
-const OWN_SEQUENCE = /^\[(?:1|2|22|3[1239])m/
-
 /** Text with such characters written out, as JSON writes them; lines, tabs and the sequences of `paint` stay. */
 export function visible(text: string): string {
   return text.replaceAll(UNSEEN, (one, at: number) => {
-    if (one === '\n' || one === '\t') return one
-    if (one === '\u001b' && OWN_SEQUENCE.test(text.slice(at + 1, at + 5))) return one
+    if (one === '\n' || one === '\t' || (one === '\u001b' && text.startsWith(OWN, at + 1))) return one
     return one.split('').map(escaped).join('')
   })
 }
@@ -36,7 +40,7 @@ export function oneLine(text: string): string {
 }
 
 export function print(text: string): void {
-  process.stdout.write(`${visible(text)}\n`)
+  process.stdout.write(`${visible(text).replaceAll(`\u001b${OWN}`, '\u001b')}\n`)
 }
 
 /** Says on standard error what a result lacks, and returns the exit code for it. */

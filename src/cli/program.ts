@@ -31,6 +31,22 @@ function collected(text: string, before: readonly string[] = []): readonly strin
   return [...before, text]
 }
 
+function named(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
+}
+
+/** An option that takes one value and is written twice would lose the first. */
+function refuseRepeats(command: Command): void {
+  for (const option of command.options) {
+    if (!option.required || option.parseArg === named || option.parseArg === collected) continue
+    let given = 0
+    command.on(`option:${option.name()}`, () => {
+      given += 1
+      if (given > 1) throw new UsageError(`--${option.name()}: may be written only once`)
+    })
+  }
+}
+
 type Work = (redis: Redis, args: readonly string[], options: never) => Promise<number>
 
 /** Runs the command line. Resolves with the exit code; never rejects. */
@@ -60,6 +76,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   addLooks(add)
   addChanges(add)
+  for (const command of program.commands) refuseRepeats(command)
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code
@@ -123,9 +140,9 @@ function addChanges(add: Add): void {
         evictTarget(redis, { ...options, url: url, prefix: undefined }, options),
     ),
   )
-    .option('--key <key>', 'the entry with this key, as `keys` shows it')
-    .option('--group <name>', 'all entries in a group')
-    .option('--namespace <name>', 'all values of a namespace')
+    .option('--key <key>', 'the entry with this key, as `keys` shows it; may be repeated', named)
+    .option('--group <name>', 'all entries in a group; may be repeated', named)
+    .option('--namespace <name>', 'all values of a namespace; may be repeated', named)
     .option('--all', 'everything under the prefix')
     .option('--host <host>', 'with a URL: only for this host')
     .option('--per <principal>', 'with a URL: only for this principal')

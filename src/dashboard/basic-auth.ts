@@ -11,13 +11,16 @@ export interface BasicAuthOptions {
 
 /**
  * Returns a guard that requires a user name and a password (RFC 7617), for applications without operator accounts. Use it
- * over TLS only. Throws TypeError if one of them is empty.
+ * over TLS only. Throws TypeError if one of them is empty,
+ * or the user name has a colon.
  *
  * @example
  * dashboard(redis, { guard: basicAuth({ username: 'ops', password: process.env.OPS_PASSWORD }) })
  */
 export function basicAuth({ username, password }: BasicAuthOptions): (request: Request) => GuardVerdict {
   if (!username || !password) throw new TypeError('basicAuth: username and password must not be empty')
+  // RFC 7617 ends the user name at the first colon.
+  if (username.includes(':')) throw new TypeError('basicAuth: username must not contain a colon')
   const wanted = digestOf(`${username}:${password}`)
   return (request) => {
     const [, given = ''] = /^basic ([a-z0-9+/=]+)$/i.exec(request.headers.get('authorization') ?? '') ?? []

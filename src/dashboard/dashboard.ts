@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Redis } from '../create-redis.js'
-import { OptionsError, unknownOptions } from '../errors.js'
+import { OptionsError, unknownOptions, UsageError } from '../errors.js'
 import { CHANGES, problemOf, READS } from './api.js'
 import { assets } from './assets.js'
 import { eventStream, Feed } from './feed.js'
@@ -129,26 +129,28 @@ export class Dashboard<Native = unknown> {
     native: Native,
     inside: string | undefined,
   ): Promise<void> {
-    const request = await toRequest(req, parsed).catch(() => undefined)
+    const request = await toRequest(req, parsed).catch((error: unknown) =>
+      error instanceof UsageError ? error.message : 'The request could not be read.',
+    )
     const response =
-      request === undefined
-        ? json({ problem: 'The request could not be read.' }, 400)
+      typeof request === 'string'
+        ? json({ problem: request }, 400)
         : await this.#respond(request, native, inside?.replace(/\?.*/s, ''))
     await send(res, response)
   }
 
-  async #answer(request: Request, native: Native, inside = ''): Promise<Response> {
+  async #answer(request: Request, native: Native, inside: string | undefined): Promise<Response> {
     const verdict = await this.#verdictOf(request, native)
     if (verdict instanceof Response) return verdict
     const path = new URL(request.url).pathname
-    // By its end, whatever the mount path before it is. That may end in `/api` as well: names of files have a dot.
+    // By its end, whatever the mount path before it is.
     const [, folder = '', file = ''] = /\/(api\/)?([^/]*)$/.exec(path) ?? []
-    if (folder !== '' && file !== '' && !file.includes('.')) return this.#answerApi(request, file, verdict)
+    if (folder !== '' && isQuestion(request, file, inside)) return this.#answerApi(request, file, verdict)
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return json({ problem: 'Only GET is allowed.' }, 405, { allow: 'GET, HEAD' })
     const name = file === '' ? 'index.html' : file
     const asset = Object.hasOwn(assets, name) ? assets[name] : undefined
-    const isElsewhere = (file === '' || asset === undefined) && !/^\/*$/.test(inside)
+    const isElsewhere = (file === '' || asset === undefined) && !isMount(inside ?? '')
     if (isElsewhere || (asset === undefined && file.includes('.'))) return json({ problem: 'Not found.' }, 404)
     if (asset === undefined) return withSlash()
     const fields = { ...HEADERS, 'content-type': asset.type, 'cache-control': 'no-cache', etag: asset.etag }
@@ -202,6 +204,26 @@ export class Dashboard<Native = unknown> {
   }
 }
 
+/** Whether what is asked for below `api/` is data: a mount path may end in `/api/<name>` as well. */
+function isQuestion(request: Request, name: string, inside: string | undefined): boolean {
+  // Names of files have a dot.
+  if (name === '' || name.includes('.')) return false
+  if (inside !== undefined) return !isMount(inside)
+  if (request.method !== 'GET' && request.method !== 'HEAD') return true
+  const isKnown = name === 'live' || Object.hasOwn(READS, name) || Object.hasOwn(CHANGES, name)
+  return isKnown && !isOpened(request)
+}
+
+/** Whether a person opens an address; the page's own questions are no navigations. */
+function isOpened({ headers }: Request): boolean {
+  return headers.get('sec-fetch-mode') === 'navigate' || headers.get('accept')?.includes('text/html') === true
+}
+
+/** Whether a path below the mount path is the mount path itself. */
+function isMount(inside: string): boolean {
+  return /^\/*$/.test(inside)
+}
+
 function json(value: unknown, status = 200, more: Readonly<Record<string, string>> = {}): Response {
   const headers = { ...HEADERS, 'content-type': 'application/json; charset=utf-8', ...more }
   return new Response(JSON.stringify(value), { status, headers })
@@ -223,7 +245,7 @@ function withSlash(): Response {
 
 /**
  * The operator's page: hit ratio, latency, reasons, entries, groups, rate limits, sessions and the health of Redis,
- * live across all processes. Throws OptionsError without a guard.
+ * live across all processes. Throws OptionsError without a handle or a guard.
  *
  * @example
  * const panel = dashboard(app.redis, { guard: (request, native: FastifyRequest) => native.user?.role === 'operator' })
@@ -232,6 +254,8 @@ function withSlash(): Response {
 export function dashboard<Native = unknown>(redis: Redis, options: DashboardOptions<Native>): Dashboard<Native> {
   const given: Partial<DashboardOptions<Native>> | undefined = options
   const problems = unknownOptions(given ?? {}, Object.keys(OPTIONS))
+  if ((redis as Partial<Redis> | undefined)?.settings === undefined)
+    problems.push('redis: the dashboard needs the handle of createRedis(), such as app.redis of Fastify')
   if (typeof given?.guard !== 'function')
     problems.push('guard: the dashboard needs a function that says who may use it; write { guard: (request) => … }')
   if (problems.length > 0) throw new OptionsError('options of the dashboard', problems)

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import { UsageError } from '../errors.js'
 
 /** What a framework may have put onto a request: the address before it was mounted, and the content that it has parsed. */
 export interface ParsedMessage {
@@ -21,7 +22,20 @@ export async function toRequest(req: IncomingMessage, { originalUrl, body }: Par
   }
   const method = req.method ?? 'GET'
   if (method === 'GET' || method === 'HEAD') return new Request(url, { method, headers })
-  return new Request(url, { method, headers, body: body === undefined ? await contentOf(req) : JSON.stringify(body) })
+  return new Request(url, { method, headers, body: await contentOf(req, body) })
+}
+
+/** What a body parser before the dashboard has left, or else the content itself. */
+async function contentOf(req: IncomingMessage, body: unknown): Promise<string> {
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return body.toString()
+  // Parsers leave an empty object also where they have not read what is not theirs.
+  const isEmpty = body === undefined || JSON.stringify(body) === '{}'
+  if (!isEmpty) return JSON.stringify(body)
+  if (!req.readableDidRead) return readContent(req)
+  if (body !== undefined) return JSON.stringify(body)
+  throw new UsageError(
+    'A body parser has read the content before the dashboard and did not leave it in req.body: mount the dashboard before the parser (koa-body: or set patchNode).',
+  )
 }
 
 /** Path and query; a proxy may be sent a whole URL. */
@@ -31,7 +45,7 @@ function pathOf(target: string): string {
   return pathname + search
 }
 
-async function contentOf(req: IncomingMessage): Promise<string> {
+async function readContent(req: IncomingMessage): Promise<string> {
   const parts: Buffer[] = []
   let size = 0
   for await (const part of req) {

@@ -1,6 +1,6 @@
 import type { CacheScope, Evicted } from '../cache/cache-scope.js'
 import type { ExplainRequest, Explanation } from '../cache/explanation.js'
-import { type Key, type KeyPart, NO_PARTS, type PathOptions, plainPathKey } from '../cache/key.js'
+import { type Key, type KeyPart, NO_PARTS, type PathOptions, plainPathKey, sentUrl } from '../cache/key.js'
 import { describeValue, OptionsError, unknownOptions, UsageError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { CacheStats } from '../telemetry/stats.js'
@@ -147,7 +147,7 @@ export class CacheBackend extends Namespace {
       throw new OptionsError('arguments of deletePath', [`${describeValue(url)} is not a URL; write '/products/42'`])
     const problems = unknownOptions(options, ['host', 'per', 'prefix'])
     if (problems.length > 0) throw new OptionsError('options of deletePath', problems)
-    if (this.#pathsOf !== undefined) return this.#context.scope.evict({ paths: this.#pathsOf(url, options) })
+    if (this.#pathsOf !== undefined) return this.#context.scope.evict({ paths: this.#pathsOf(sentUrl(url), options) })
     return this.evict('deletePath', { paths: [plainPathKey(url, options)] })
   }
 
@@ -180,7 +180,7 @@ export class CacheBackend extends Namespace {
 
   /** @internal Keys under which the routes of this application cache a URL. Undefined: it has no routes. */
   pathsOf(url: string, options: PathOptions): readonly string[] | undefined {
-    return this.#pathsOf?.(url, options)
+    return this.#pathsOf?.(sentUrl(url), options)
   }
 
   /** Hits, misses by reason, stores and latency of routes and namespaces, since the start or the last `resetStats`. */

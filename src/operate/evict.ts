@@ -5,14 +5,21 @@ import { UsageError } from '../errors.js'
 import { pathGroup } from '../store/keyspace.js'
 import { ask } from './live.js'
 
+/** One name, or several. */
+export type Names = string | readonly string[] | undefined
+
+export function namesOf(names: Names): readonly string[] {
+  return typeof names === 'string' ? [names] : (names ?? [])
+}
+
 /** What to evict. */
 export interface EvictTarget {
   /** A path with query, or an absolute URL: the entries of all routes that cache it, all variants and principals. */
   readonly url?: string | undefined
   /** The entry with this key, as lists show it, and its variants. */
-  readonly key?: string | undefined
-  readonly group?: string | undefined
-  readonly namespace?: string | undefined
+  readonly key?: Names
+  readonly group?: Names
+  readonly namespace?: Names
   /** Everything under the prefix. */
   readonly all?: boolean | undefined
   /** Of `url`: the entries of this host, principal, or route prefix only. */
@@ -42,7 +49,7 @@ const NARROWING = ['host', 'per', 'prefix'] as const
  */
 export function checkTarget(target: EvictTarget, write: (name: keyof EvictTarget) => string): void {
   const given = [...NAMED, ...NARROWING].filter((name) => target[name] !== undefined)
-  const empty = given.find((name) => target[name] === '')
+  const empty = given.find((name) => target[name] === '' || namesOf(target[name]).includes(''))
   if (empty !== undefined) throw new UsageError(`${write(empty)}: must not be empty`)
   const named = NAMED.filter((name) => target[name] !== undefined)
   if (target.all === true && given.length > 0)
@@ -63,14 +70,11 @@ export function checkTarget(target: EvictTarget, write: (name: keyof EvictTarget
 export async function evict(redis: Redis, target: EvictTarget): Promise<EvictResult> {
   checkTarget(target, (name) => name)
   const groups = [
-    ...(target.group === undefined ? [] : [encodeGroup(target.group)]),
-    ...(target.namespace === undefined ? [] : [namespaceGroup(target.namespace)]),
+    ...namesOf(target.group).map(encodeGroup),
+    ...namesOf(target.namespace).map(namespaceGroup),
     ...(target.all === true ? [PREFIX_GROUP] : []),
   ]
-  const keys = [
-    ...(target.key === undefined ? [] : [target.key]),
-    ...(target.url === undefined ? [] : await pathsOf(redis, target.url, target)),
-  ]
+  const keys = [...namesOf(target.key), ...(target.url === undefined ? [] : await pathsOf(redis, target.url, target))]
   const isKnown = await mayBeStored(redis, [...keys.map(pathGroup), ...groups])
   const evicted = await redis.scope.evict({ paths: keys, groups, mode: target.soft === true ? 'soft' : 'hard' })
   const found = evicted.entries > 0 || isKnown

@@ -1,6 +1,6 @@
 import type { CacheScope } from '../cache/cache-scope.js'
 import type { ExplainedEntry, ExplainRequest, Explanation } from '../cache/explanation.js'
-import type { PathRule } from '../cache/key.js'
+import { type PathRule, sentUrl } from '../cache/key.js'
 import type { EntryLookup } from '../cache/lookup.js'
 import { groupName } from '../cache/names.js'
 import { OptionsError, UNDEFINED_TTL, UsageError } from '../errors.js'
@@ -164,9 +164,13 @@ export class RouteRegistry {
   /** What the cache would do with a request, and why. Throws UsageError where no cached route is known that answers it. */
   async explain(question: ExplainRequest): Promise<Explanation> {
     const { url, method = 'GET', headers = {}, route, native, principal } = question
-    const { origin, pathname, search } = new URL(url, 'http://localhost')
+    const sent = sentUrl(url)
+    const { origin, host, pathname, search } = new URL(
+      sent.startsWith('/') ? `http://localhost${sent}` : sent,
+      'http://localhost',
+    )
     const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-    if (!fields.has('host')) fields.set('host', new URL(url, 'http://localhost').host)
+    if (!fields.has('host')) fields.set('host', host)
     const found = this.#answering(method, pathname, route)
     if (found === undefined) {
       const known = [...this.#caches].map(({ name }) => name).join(', ')

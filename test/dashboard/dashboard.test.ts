@@ -40,6 +40,11 @@ describe('the guard', () => {
       expect(() => dashboard(redis, options as never)).toThrow(/guard/)
   })
 
+  test('a dashboard of nothing is refused at once', () => {
+    for (const redis of [undefined, null, {}])
+      expect(() => dashboard(redis as never, EVERYBODY)).toThrow(/redis: .*createRedis/)
+  })
+
   test('is asked for every file and every question, and no answer of it but true and read opens anything', async () => {
     const redis = open()
     for (const verdict of [false, undefined, null, 0, 1, 'yes', 'write', {}, []]) {
@@ -93,6 +98,8 @@ describe('the guard', () => {
       'Basic realm="redwell", charset="UTF-8"',
     ])
     expect(() => basicAuth({ username: 'ops', password: '' })).toThrow(TypeError)
+    // A browser would sign in as `a`.
+    expect(() => basicAuth({ username: 'a:b', password: 'x' })).toThrow(/colon/)
   })
 })
 
@@ -164,6 +171,28 @@ describe('files', () => {
       expect(await typeOf(`${mount}/main.js`)).toContain('text/javascript')
       expect(await typeOf(`${mount}/api/about`)).toContain('application/json')
     }
+  })
+
+  test('it can be mounted as any name below /api', async () => {
+    const panel = dashboard(open(), EVERYBODY)
+    const opened = { accept: 'text/html,*/*', 'sec-fetch-mode': 'navigate' }
+    for (const [path, headers] of [
+      ['/api/ops', {}],
+      ['/api/ops/', {}],
+      ['/api/live', opened],
+      ['/v1/api/entries', opened],
+      ['/v1/api/entries/', opened],
+    ] as const) {
+      const response = await panel.fetch(new Request(ORIGIN + path, { headers }))
+      expect([path, response.status, response.headers.get('content-type')]).toEqual([
+        ...[path, 200],
+        'text/html; charset=utf-8',
+      ])
+    }
+    expect(await (await panel.fetch(new Request(`${ORIGIN}/api/live/api/about`))).json()).toMatchObject({
+      kind: 'memory',
+    })
+    expect((await panel.fetch(new Request(`${ORIGIN}/api/ops/api/evict`))).status).toBe(404)
   })
 
   test('a mount path without its slash leads to the one with it', async () => {

@@ -1,9 +1,13 @@
 import { once } from 'node:events'
-import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
+import { Agent, createServer, type IncomingMessage, request as httpRequest, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import express, { type RequestHandler } from 'express'
+import express4 from 'express4'
+import Koa from 'koa'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createRedis, type Redis } from '../../src/create-redis.js'
-import type { GuardVerdict } from '../../src/dashboard/index.js'
+import { dashboard, type GuardVerdict } from '../../src/dashboard/index.js'
 import { silentLogger } from '../support/logger.js'
 import { MOUNTS, type Mount, type Mounted, PATH } from './mounts.js'
 
@@ -280,4 +284,48 @@ test('a server with an open page can close', async () => {
     expect(await ended).toContain('retry')
     await redis.close()
   }
+})
+
+describe('content that a body parser has read before the page', () => {
+  const consume = async (req: IncomingMessage): Promise<void> => {
+    for await (const _ of req);
+  }
+  const PARSERS: Readonly<Record<string, RequestHandler>> = {
+    json: express.json(),
+    raw: express.raw({ type: '*/*' }),
+    text: express.text({ type: '*/*' }),
+    'one of another type': express4.urlencoded({ extended: false }) as never,
+  }
+  const evict = async (handler: RequestListener): Promise<{ status: number; content: unknown }> => {
+    const server = createServer(handler).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const fields = { 'content-type': 'application/json', 'x-redwell': '1' }
+    const said = await send(port, '/ops/api/evict', { method: 'POST', headers: fields, body: '{"group":"g"}' })
+    const content: unknown = JSON.parse(await text(said))
+    server.close()
+    return { status: said.statusCode ?? 0, content }
+  }
+  const panelOf = () => {
+    const redis = createRedis({ url: 'memory:', logger: silentLogger })
+    onTestFinished(() => redis.close())
+    return dashboard(redis, { guard: () => true })
+  }
+
+  test.each(Object.keys(PARSERS))('%s: the change is made', async (name) => {
+    const app = express().use(PARSERS[name] as RequestHandler)
+    const said = await evict(app.use('/ops', panelOf().node))
+    expect(said).toMatchObject({ status: 200, content: { confirmed: true } })
+  })
+
+  test('where it is left nowhere the answer names the cause', async () => {
+    const panel = panelOf()
+    const app = new Koa().use(async (ctx) => {
+      await consume(ctx.req)
+      ctx.respond = false
+      panel.node(ctx.req, ctx.res)
+    })
+    const said = await evict(app.callback() as RequestListener)
+    expect(said).toMatchObject({ status: 400, content: { problem: expect.stringMatching(/body parser/) } })
+  })
 })

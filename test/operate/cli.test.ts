@@ -127,6 +127,47 @@ test.each([
   for (const key of ['/products/1', 'value:users:1']) expect((await here('keys', key)).out).toContain(' fresh ')
 })
 
+test('several groups, keys and namespaces are evicted at once, and other options may be written once', async () => {
+  for (const url of ['/products/1', '/owners', '/users/1']) await app.inject(url)
+  await app.redis.cache.settled()
+  const said = await here('evict', '--group', 'products', '--group', 'my group', '--namespace', 'users', '--yes')
+  expect(said).toMatchObject({
+    code: 0,
+    out: 'Evicted the group products and the group my group and the namespace users.\n',
+  })
+  for (const key of ['/products/1', '/owners', 'value:users:1'])
+    expect((await here('keys', key)).out).toContain(' invalid ')
+  expect((await here('evict', '--group', 'products', '--group', '', '--yes')).err).toMatch(
+    /^--group: must not be empty/,
+  )
+  for (const [command = '', ...args] of [
+    ['evict', '/a', '--per', 'ada', '--per', 'bob', '--yes'],
+    ['keys', '--limit', '1', '--limit', '2'],
+    ['sessions', 'ada', '--revoke', 'x', '--revoke', 'y', '--yes'],
+  ])
+    expect(await here(command, ...args)).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/may be written only once/),
+    })
+  expect((await redwell('keys', '--url', server.url, '--url', server.url)).code).toBe(2)
+})
+
+test('a URL is written as a person writes it, in explain and in evict', async () => {
+  await app.inject('/products/%C3%A9%20x?b=%C3%BC')
+  await app.redis.cache.settled()
+  for (const url of ['/products/é x?b=ü', '/products/%c3%a9%20x?b=%C3%BC', 'http://a.example/products/é x?b=ü']) {
+    await app.inject('/products/%C3%A9%20x?b=%C3%BC')
+    await app.redis.cache.settled()
+    expect([url, (await here('explain', 'GET', url)).out]).toEqual([url, expect.stringMatching(/outcome +hit/)])
+    const said = await here('evict', url, '--yes')
+    expect([said.code, said.out]).toEqual([0, expect.stringMatching(/^Evicted the entries of /)])
+    expect((await here('explain', 'GET', url)).out).toMatch(/outcome +miss/)
+  }
+  await app.inject('/products/%C3%A9%20x?b=%C3%BC')
+  expect(await app.redis.cache.deletePath('/products/é x?b=ü')).toMatchObject({ entries: 1 })
+})
+
 test('an eviction of what is not there says so; for a key that is exit code 1', async () => {
   const none = await here('evict', '--key', '/none', '--yes')
   expect(none).toMatchObject({ code: 1, out: expect.stringMatching(/^Nothing was stored of the entry \/none\./) })
@@ -249,8 +290,25 @@ test('doctor goes on where little is permitted, and tells a wrong pattern of key
   expect(await missingOf('~other:*', '&*', '+@all', '-set')).toBe(`refused: +set, ~${prefix}:*`)
 })
 
+test('colours are those of the command, and none of what is stored', async () => {
+  const [tty, colours] = [process.stdout.isTTY, process.env['FORCE_COLOR']]
+  onTestFinished(() => {
+    Object.assign(process.stdout, { isTTY: tty })
+    if (colours === undefined) delete process.env['FORCE_COLOR']
+    else process.env['FORCE_COLOR'] = colours
+  })
+  await app.redis.cache.set('tinted', 1, { group: '\u001b[31mred' })
+  onTestFinished(async () => void (await app.redis.cache.delete('tinted')))
+  Object.assign(process.stdout, { isTTY: true })
+  process.env['FORCE_COLOR'] = '1'
+  const { out } = await here('keys', 'value::tinted')
+  expect(out).toContain('\u001b[32mfresh\u001b[39m')
+  expect(out).toContain(String.raw`\u001b[31mred`)
+})
+
 test('text of others cannot steer the terminal, and is JSON where JSON is asked for', async () => {
-  const evil = '\u001b[2J\u001b]0;title\u0007\u009b31m\u202egnp.exe\r\nKEY forged\u001b[8m\u{e0001}'
+  const evil =
+    '\u001b[2J\u001b]0;title\u0007\u009b31m\u202egnp.exe\r\nKEY forged\u001b[8m\u001b[31mred\u001b[0m\u{e0001}'
   const redis = app.redis
   await redis.cache.set('evil', { evil }, { group: evil })
   const { items } = JSON.parse((await here('groups', '--json')).out) as { items: { name: string }[] }
@@ -260,6 +318,7 @@ test('text of others cannot steer the terminal, and is JSON where JSON is asked 
     const text = out + err
     expect(text).toContain(String.raw`\u001b[2J\u001b]0;title\u0007\u009b31m\u202egnp.exe`)
     expect(text).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u)
+    expect(text).toContain(String.raw`\u001b[31mred`)
     expect(text).not.toMatch(/^KEY forged/m)
   }
   await redis.cache.deleteGroup(evil)
