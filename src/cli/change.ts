@@ -116,6 +116,7 @@ export async function sessions(
   options: GlobalOptions & { revoke?: string; revokeAll?: boolean },
 ): Promise<number> {
   const { json, revoke, revokeAll = false } = options
+  if (subject === '') throw new UsageError('subject: must not be empty')
   if (revoke !== undefined && revokeAll)
     throw new UsageError('--revoke-all: ends all sessions, so it cannot be combined with --revoke')
   if (revoke === undefined && !revokeAll) return listSessions(redis, subject, json)

@@ -1,9 +1,10 @@
 import type { Redis } from '../create-redis.js'
+import { UsageError } from '../errors.js'
 import { diagnose, type Diagnosis, type Level } from '../operate/doctor.js'
 import { type EntryDetail, type EntrySummary, listEntries, showBody, showEntry } from '../operate/entries.js'
 import { explain, type Explained } from '../operate/explain.js'
 import { listGroups } from '../operate/groups.js'
-import { LIMIT_MAX } from '../operate/pages.js'
+import { LIMIT_DEFAULT, LIMIT_MAX } from '../operate/pages.js'
 import { reportsNow } from '../operate/live.js'
 import { fixOf, meaningOf } from '../operate/reasons.js'
 import { countOf, historyOf, type OriginTotals, totalsOf } from '../operate/totals.js'
@@ -131,7 +132,7 @@ function printReasons(title: string, counts: Readonly<Record<string, number>>): 
 }
 
 export interface ListOptions {
-  readonly limit: number
+  readonly limit?: number | undefined
   readonly cursor?: string
   readonly json?: boolean
 }
@@ -142,7 +143,9 @@ export async function keys(redis: Redis, search: string, options: ListOptions & 
   let [count, examined] = [0, 0]
   const away = new Set<string>()
   const rows: EntrySummary[] = []
-  const limit = options.all === true ? LIMIT_MAX : options.limit
+  if (options.all === true && options.limit !== undefined)
+    throw new UsageError('--limit: with --all there is no limit; leave one of them out')
+  const limit = options.all === true ? LIMIT_MAX : (options.limit ?? LIMIT_DEFAULT)
   const progress = new Progress()
   const total = await progress.totalOf(redis)
   do {
@@ -155,7 +158,7 @@ export async function keys(redis: Redis, search: string, options: ListOptions & 
     if (options.all !== true) rows.push(...page.items)
     else for (const item of page.items) print(options.json === true ? JSON.stringify(item) : entryLine(item))
     progress.show(`Looking: ${count} entries`, examined, total)
-  } while (cursor !== undefined && (options.all === true || rows.length < options.limit))
+  } while (cursor !== undefined && (options.all === true || rows.length < limit))
   progress.end()
   const code = incomplete([...away])
   if (options.all === true) return code
@@ -178,12 +181,12 @@ function entryRow(entry: EntrySummary): Cell[] {
     kind === 'response' ? String(status) : kind,
     { text: state, style: STATES[state] },
     duration(ageMs),
-    freshForMs === null ? 'no end' : duration(freshForMs),
+    state === 'invalid' ? '-' : freshForMs === null ? 'no end' : duration(freshForMs),
     bytes(bodyBytes),
     entry.groups
       .filter(({ kind: which }) => which !== 'path')
       .map(({ name }) => name)
-      .join(' '),
+      .join(', '),
   ]
 }
 

@@ -65,19 +65,29 @@ const GAP = '  '
 /** Heads of first columns that one copies from, as an argument of another command. */
 const COPIED = new Set(['KEY', 'GROUP', 'SESSION'])
 
+/** Heads of columns whose end says as much as their beginning. */
+const WHOLE = new Set(['USED', 'NOTHING OLDER THAN', 'LAST SOFT EVICTION', 'CREATED', 'LAST SEEN', 'ENDS'])
+
+/** A column is cut to no less. */
+const CUT_MIN = 8
+
 /**
- * Columns side by side. On a terminal the widest one is cut to fit, but none that one copies from: such a line is broken
- * by the terminal. Elsewhere nothing is cut.
+ * Columns side by side. On a terminal the widest names are cut to fit, but none that one copies from: such a line is
+ * broken by the terminal. Elsewhere nothing is cut.
  */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const texts = [head, ...rows.map((row) => row.map(textOf))]
   const widths = head.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)))
   const width = process.stdout.isTTY ? process.stdout.columns : Infinity
-  const excess = widths.reduce((sum, one) => sum + one, GAP.length * (widths.length - 1)) - width
-  const cuttable = widths.map((one, column) => (column === 0 && COPIED.has(head[0] ?? '') ? 0 : one))
-  const widest = cuttable.indexOf(Math.max(...cuttable))
-  const full = widths[widest] ?? 0
-  if (excess > 0) widths[widest] = Math.min(full, Math.max(8, full - excess))
+  let excess = widths.reduce((sum, one) => sum + one, GAP.length * (widths.length - 1)) - width
+  const isCuttable = (column: number): boolean =>
+    !WHOLE.has(head[column] ?? '') && !(column === 0 && COPIED.has(head[0] ?? ''))
+  const names = [...widths.keys()].filter(isCuttable)
+  for (const column of names.toSorted((one, other) => (widths[other] ?? 0) - (widths[one] ?? 0))) {
+    const cut = Math.max(0, Math.min(excess, (widths[column] ?? 0) - CUT_MIN))
+    widths[column] = (widths[column] ?? 0) - cut
+    excess -= cut
+  }
   const line = (cells: readonly Cell[]): string =>
     cells
       .map((cell, column) => cellOf(cell, widths[column] ?? 0, column === head.length - 1))

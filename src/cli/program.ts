@@ -1,7 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import type { Redis } from '../create-redis.js'
 import { RedwellError, SettingsError, UnavailableError, UsageError } from '../errors.js'
-import { LIMIT_MAX } from '../operate/pages.js'
+import { LIMIT_DEFAULT, LIMIT_MAX } from '../operate/pages.js'
 import { packageVersion } from '../report/reporter.js'
 import { isReply } from '../redis/port.js'
 import { evictTarget, limits, sessions, sweep } from './change.js'
@@ -27,7 +27,9 @@ function pageSize(text: string): number {
 }
 
 function collected(text: string, before: readonly string[] = []): readonly string[] {
-  if (!text.includes(':')) throw new InvalidArgumentError("Write it as 'Name: value'.")
+  // oxlint-disable-next-line no-control-regex -- no field can have them
+  if (!text.includes(':') || /[\0\r\n]/.test(text))
+    throw new InvalidArgumentError("Write it as 'Name: value', on one line.")
   return [...before, text]
 }
 
@@ -87,7 +89,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 function list(command: Command): Command {
   return command
-    .option('--limit <count>', 'approximate number of entries', pageSize, 50)
+    .option('--limit <count>', `approximate number of entries (default: ${LIMIT_DEFAULT})`, pageSize)
     .option('--cursor <cursor>', 'continue after a previous page')
 }
 

@@ -68,5 +68,7 @@ export async function confirmed({ yes }: GlobalOptions, what: string): Promise<b
   })
   terminal.close()
   if (answer === undefined) throw new Interrupted()
-  return /^y(es)?$/i.test(answer.trim())
+  const isWanted = /^y(es)?$/i.test(answer.trim())
+  if (!isWanted) process.stderr.write('Nothing was changed.\n')
+  return isWanted
 }

@@ -28,7 +28,7 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
   const endAt = performance.now() + seconds * 1000
   const view = await LiveView.open(redis)
   const moments = new Moments()
-  let isAway = false
+  let [isAway, isKnown] = [false, false]
   try {
     while (!stopped.signal.aborted && performance.now() < endAt) {
       await pause(view.pauseMs, undefined, { signal: stopped.signal }).catch(() => {})
@@ -37,6 +37,9 @@ export async function watch(redis: Redis, { json, seconds = Infinity }: WatchOpt
         isAway = reports === undefined
         process.stderr.write(isAway ? 'Redis does not answer; waiting for it.\n' : 'Redis answers again.\n')
       }
+      if (reports?.length === 0 && !isKnown)
+        process.stderr.write('No process has reported. Is the application running with this prefix?\n')
+      isKnown ||= reports !== undefined
       if (reports !== undefined) show(reports, moments.next(reports), json)
     }
   } finally {

@@ -1,6 +1,7 @@
 import type { Redis } from '../create-redis.js'
 import { messageOf, UnavailableError } from '../errors.js'
 import type { Connection } from '../redis/connection.js'
+import { isReply } from '../redis/port.js'
 import { warningsAbout } from '../redis/server.js'
 import type { ResolvedSettings } from '../redis/settings.js'
 import type { ProcessReport } from '../report/types.js'
@@ -74,10 +75,10 @@ export async function diagnose(
   const tracks = await mayTrack(connection)
   onStep('processes')
   const refused = (error: unknown): string => refusalOf(error, connection)
-  const [asked, prefixes] = await Promise.all([
+  const [asked, used] = await Promise.all([
     reportsNow(redis).catch(refused),
     // Without SCAN there is no list; the finding about permissions says so.
-    otherPrefixes(redis, connection).catch((error: unknown) => {
+    usedPrefixes(redis, connection).catch((error: unknown) => {
       refused(error)
       return []
     }),
@@ -92,7 +93,9 @@ export async function diagnose(
     ...(ofSessions.length === 0 ? [] : [sessionPermissionFinding(ofSessions, settings)]),
     trackingFinding(tracks, settings.resp),
     ...(typeof asked === 'string' ? [unaskedFinding(asked)] : processFindings(asked, settings.prefix)),
+    ...(processes.length === 0 ? prefixFindings(settings.prefix, used) : []),
   ]
+  const prefixes = used.filter((prefix) => prefix !== settings.prefix)
   return { findings, health, processes, prefixes, settings: shownSettings(settings) }
 }
 
@@ -206,10 +209,14 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
 }
 
+const SEE_PERMISSIONS = 'See the finding about permissions.'
+
 async function latencyFinding(redis: Redis, limitMs: number): Promise<Finding> {
   const times: number[] = []
   for (let index = 0; index < PINGS; index += 1) {
-    const ms = await redis.ping().catch(() => undefined)
+    const ms = await redis.ping().catch((error: unknown) => (isReply(error) ? error : undefined))
+    if (ms instanceof Error)
+      return finding('warning', 'round trip', `could not be measured: ${ms.message}`, SEE_PERMISSIONS)
     if (ms !== undefined && ms <= limitMs) times.push(ms)
   }
   const sorted = times.toSorted((one, other) => one - other)
@@ -229,6 +236,7 @@ async function latencyFinding(redis: Redis, limitMs: number): Promise<Finding> {
 }
 
 function clockFinding({ clockOffsetMs }: RedisHealth): Finding {
+  if (clockOffsetMs === null) return finding('warning', 'clock', 'could not be measured', SEE_PERMISSIONS)
   const found = `this machine and Redis differ by ${Math.abs(clockOffsetMs)} ms`
   return Math.abs(clockOffsetMs) > CLOCK_MS
     ? finding('warning', 'clock', found, 'redwell uses the clock of Redis, logs do not. Synchronize both with NTP.')
@@ -294,6 +302,13 @@ function processFindings({ reports: processes, unread }: Reports, prefix: string
   ]
 }
 
+/** Nothing of the application is there, and something of others: the prefix may be mistyped. */
+function prefixFindings(prefix: string, used: readonly string[]): readonly Finding[] {
+  if (used.length === 0 || used.includes(prefix)) return []
+  const found = `nothing is stored under '${prefix}'; in use: ${used.map((name) => `'${name}'`).join(', ')}`
+  return [finding('warning', 'prefix', found, 'Check --prefix or REDIS_PREFIX: it must be that of the application.')]
+}
+
 /** The server may be full, or the user may lack permissions: other findings say so and must be shown. */
 function refusalOf(error: unknown, { isPartial }: Connection): string {
   if (error instanceof UnavailableError && !isPartial) throw error
@@ -301,14 +316,19 @@ function refusalOf(error: unknown, { isPartial }: Connection): string {
 }
 
 function unaskedFinding(message: string): Finding {
-  return finding('problem', 'processes', `could not be asked: ${message}`, 'Make room, or see permissions.')
+  const advice = message.includes('NOPERM')
+    ? SEE_PERMISSIONS
+    : message.startsWith('OOM')
+      ? 'The server is full: make room.'
+      : ''
+  return finding('problem', 'processes', `could not be asked: ${message}`, advice)
 }
 
 /** Keys of the server that are looked at for other prefixes. */
 const PREFIX_KEYS_MAX = 200_000
 
 /** A prefix that is in use has a clock. */
-async function otherPrefixes(redis: Redis, connection: Connection): Promise<readonly string[]> {
+async function usedPrefixes(redis: Redis, connection: Connection): Promise<readonly string[]> {
   const found = new Set<string>()
   let [cursor, examined]: [string | null, number] = ['0', 0]
   while (cursor !== null && examined < PREFIX_KEYS_MAX) {
@@ -317,14 +337,15 @@ async function otherPrefixes(redis: Redis, connection: Connection): Promise<read
     examined += page.examined
     cursor = page.cursor
   }
-  found.delete(redis.settings.prefix)
   return [...found].toSorted()
 }
 
 /** Secrets are masked by their own type. */
 function shownSettings(settings: ResolvedSettings): Readonly<Record<string, unknown>> {
-  const { client, credentials, warnings: _, tls, ...rest } = settings
-  const shown: unknown = JSON.parse(JSON.stringify({ ...rest, tls: tls !== undefined }))
+  const { client, credentials, warnings: _, tls, nodes, ...rest } = settings
+  // Where sentinels know the master, or a client is given, the addresses of servers are defaults without a meaning.
+  const servers = rest.sentinel === undefined && client === undefined ? { nodes } : {}
+  const shown: unknown = JSON.parse(JSON.stringify({ ...rest, ...servers, tls: tls !== undefined }))
   return {
     ...(shown as Record<string, unknown>),
     ...(client === undefined ? {} : { client: 'given' }),

@@ -32,8 +32,8 @@ export interface RedisHealth {
   readonly status: ConnectionStatus
   readonly topology: string
   readonly counters: ConnectionCounters
-  /** What to add to this process' clock to have that of Redis. */
-  readonly clockOffsetMs: number
+  /** What to add to this process' clock to have that of Redis; null: it could not be measured. */
+  readonly clockOffsetMs: number | null
   /** Round trip; null: it could not be measured. */
   readonly roundTripMs: number | null
   readonly servers: readonly ServerHealth[]
@@ -48,11 +48,17 @@ export async function healthOf(redis: Redis): Promise<RedisHealth> {
   const topology = connection?.topology ?? 'memory'
   const servers = connection === undefined ? [] : await Promise.all(connection.servers.map(serverHealth))
   const roundTripMs = connection === undefined ? null : await redis.ping().catch(() => null)
-  return { status, topology, counters, clockOffsetMs: connection?.clockOffsetMs ?? 0, roundTripMs, servers }
+  return { status, topology, counters, clockOffsetMs: offsetOf(connection), roundTripMs, servers }
+}
+
+function offsetOf(connection: Connection | undefined): number | null {
+  if (connection === undefined) return 0
+  const isMeasured = connection.servers.some(({ clockOffsetMs }) => clockOffsetMs !== undefined)
+  return isMeasured ? connection.clockOffsetMs : null
 }
 
 async function serverHealth(server: Connection['servers'][number]): Promise<ServerHealth> {
-  const { where, state, reason } = server
+  const { address: where, state, reason } = server
   const text = state === 'ready' ? await limited(server.inspect(['INFO'])) : undefined
   const info = infoFields(text ?? '')
   const number = (name: string): number => Number(info.get(name) ?? 0)

@@ -25,7 +25,8 @@ export interface Page<T> {
   readonly away: readonly string[]
 }
 
-const LIMIT_DEFAULT = 50
+/** Items of a page where nothing else is asked for. */
+export const LIMIT_DEFAULT = 50
 
 /** Most items of one page. */
 export const LIMIT_MAX = 1000

@@ -19,6 +19,8 @@ export function promised(ask: (receiver: Receiver) => void): Promise<Reply> {
 export interface CommandChannel {
   /** Names the server in messages. */
   readonly where: string
+  /** Of the server itself, where `where` names those that know it. */
+  address?(): string | undefined
   /** A node of a cluster redirects for keys of another primary; a lone replica would answer with old data. */
   readonly mayBeReplica: boolean
   /** Whether the driver would write a command now. */

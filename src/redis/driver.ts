@@ -250,7 +250,7 @@ export function connectNode(cluster: RedisClusterType, node: ClusterNode): void 
   cluster.nodeClient(node).catch(() => {})
 }
 
-export type MasterClient = Pick<RedisClientType, 'withCommandOptions' | 'isOpen' | 'isReady' | 'on'>
+export type MasterClient = Pick<RedisClientType, 'withCommandOptions' | 'isOpen' | 'isReady' | 'on' | 'options'>
 
 /** The sentinels' own client of the master. Rejects while they know no master. */
 export async function masterOf(sentinel: RedisSentinelType): Promise<MasterClient> {

@@ -180,6 +180,11 @@ export class NodeConnection {
     )
   }
 
+  /** Of the server that is connected: the master, where `where` names its sentinels. */
+  get address(): string {
+    return this.channel.address?.() ?? this.where
+  }
+
   /** What to add to this process' clock to have the server's; undefined until it was measured. */
   get clockOffsetMs(): number | undefined {
     return this.#clock.offsetMs

@@ -101,6 +101,7 @@ function sentinelChannel(sentinel: RedisSentinelType, where: string): CommandCha
   }
   return {
     where,
+    address: () => addressOf(master?.options?.socket),
     mayBeReplica: false,
     isReady() {
       // The driver closes its connection to a master that was demoted.
@@ -112,6 +113,11 @@ function sentinelChannel(sentinel: RedisSentinelType, where: string): CommandCha
       changed = listener
     },
   }
+}
+
+function addressOf(socket: object | undefined): string | undefined {
+  const { host, port } = (socket ?? {}) as { readonly host?: string; readonly port?: number }
+  return host === undefined ? undefined : `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 class Nodes implements ClusterPort {

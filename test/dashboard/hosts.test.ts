@@ -325,7 +325,7 @@ describe('content that a body parser has read before the page', () => {
       ctx.respond = false
       panel.node(ctx.req, ctx.res)
     })
-    const said = await evict(app.callback() as RequestListener)
+    const said = await evict(app.callback())
     expect(said).toMatchObject({ status: 400, content: { problem: expect.stringMatching(/body parser/) } })
   })
 })

@@ -281,7 +281,7 @@ test('between two reports a process listens to its lookups only until it has eno
 test('with `operate: false` a process says nothing', async () => {
   const { desk, get } = await open('redis', { operate: false })
   await get('/products/1')
-  expect(await reportsNow(desk)).toEqual([])
+  expect((await reportsNow(desk)).reports).toEqual([])
 })
 
 test.each(['sliding-window', 'fixed-window', 'token-bucket'] as const)(

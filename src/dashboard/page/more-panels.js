@@ -219,7 +219,7 @@ function Servers({ health }) {
       <dt>Round trip</dt>
       <dd>${millis(roundTripMs)}</dd>
       <dt>Clock</dt>
-      <dd>differs by ${clockOffsetMs} ms</dd>
+      <dd>${clockOffsetMs === null ? '-' : `differs by ${clockOffsetMs} ms`}</dd>
       <dt>Commands of this process</dt>
       <dd>
         ${counters.missed} late, ${counters.lost} lost, ${counters.refused} not sent; breaker opened: ${counters.opened}
@@ -233,12 +233,12 @@ function Servers({ health }) {
         columns=${[
           { name: 'Server', cell: ({ where }) => where },
           { name: 'State', cell: ({ state, reason }) => html`<span class=${state}>${reason ?? state}</span>` },
-          { name: 'Version', cell: ({ program }) => program },
-          { name: 'Memory', number: true, cell: (server) => memoryOf(server) },
-          { name: 'Policy', cell: ({ evictionPolicy }) => evictionPolicy },
-          { name: 'Evicted', number: true, cell: ({ evictedKeys }) => count(evictedKeys) },
-          { name: 'Clients', number: true, cell: ({ clients }) => count(clients) },
-          { name: 'Commands/s', number: true, cell: ({ commandsPerSecond }) => count(commandsPerSecond) },
+          { name: 'Version', cell: told(({ program }) => program) },
+          { name: 'Memory', number: true, cell: told(memoryOf) },
+          { name: 'Policy', cell: told(({ evictionPolicy }) => evictionPolicy) },
+          { name: 'Evicted', number: true, cell: told(({ evictedKeys }) => count(evictedKeys)) },
+          { name: 'Clients', number: true, cell: told(({ clients }) => count(clients)) },
+          { name: 'Commands/s', number: true, cell: told(({ commandsPerSecond }) => count(commandsPerSecond)) },
           {
             name: 'Replicas',
             cell: ({ replicas }) =>
@@ -247,6 +247,11 @@ function Servers({ health }) {
         ]}
       />`
     }`
+}
+
+/** What a server says of itself; one that does not answer has no role, and says nothing. */
+function told(cell) {
+  return (server) => (server.role === '' ? '-' : cell(server))
 }
 
 function memoryOf({ memoryBytes, maxMemoryBytes }) {
@@ -301,6 +306,7 @@ export function Explain({ query, go, act, about }) {
       </label>
       <button class="main">Explain</button>
     </form>
+    <p role="status" class="dim">${found.busy && asked.url !== '' ? 'Asking the processes, some seconds …' : ''}</p>
     <${Problem} text=${found.problem} />
     ${found.value !== null && html`<${Explained} found=${found.value} />`}
     ${found.value !== null && about.mayChange && html`<div class="buttons"><button type="button" onClick=${evict}>Evict this URL …</button></div>`}`

@@ -159,13 +159,15 @@ function useReturn(problem, again) {
  * to the same question.
  */
 export function useAnswer(askIt, key, time) {
-  const [answer, set] = useState({ value: null, problem: null, key })
+  const [answer, set] = useState({ value: null, problem: null, key, busy: true })
   const [turn, again] = useState(0)
   useEffect(() => {
     let live = true
+    set((last) => ({ ...last, busy: true }))
     askIt().then(
-      (value) => live && set({ value, problem: null, key }),
-      ({ message }) => live && set((last) => ({ value: last.key === key ? last.value : null, problem: message, key })),
+      (value) => live && set({ value, problem: null, key, busy: false }),
+      ({ message }) =>
+        live && set((last) => ({ value: last.key === key ? last.value : null, problem: message, key, busy: false })),
     )
     return () => {
       live = false
