@@ -69,6 +69,24 @@ test('at a narrow terminal keys stay whole, because one copies them', async () =
   expect(out).toContain('one-gro…')
 })
 
+test('at a narrow terminal dates and counts stay whole', async () => {
+  const [tty, columns] = [process.stdout.isTTY, process.stdout.columns]
+  onTestFinished(() => void Object.assign(process.stdout, { isTTY: tty, columns }))
+  Object.assign(process.stdout, { isTTY: true, columns: 40 })
+  for (let index = 0; index < 2; index += 1) await app.inject('/limited')
+  const { out } = await here('limits')
+  expect(out).toMatch(/\d+ in 1m \(all back in \d+s\)/)
+})
+
+test('an entry that is invalid is fresh for nothing, and its groups stand between commas', async () => {
+  onTestFinished(async () => void (await here('sweep')))
+  await app.inject('/owners')
+  await app.redis.cache.settled()
+  expect((await here('keys', '/owners')).out).toMatch(/ fresh .*(owner:3, my group|my group, owner:3)$/m)
+  await app.redis.cache.deleteGroup('owner:3')
+  expect((await here('keys', '/owners')).out).toMatch(/ invalid +\d+\S* (?:ms|s) +- /)
+})
+
 test('show takes the key with or without its prefix, and shows the body on request', async () => {
   const shown = await here('show', `${prefix}:entry:/products/1`, '--body')
   expect(shown.code).toBe(0)
@@ -154,18 +172,21 @@ test('several groups, keys and namespaces are evicted at once, and other options
 })
 
 test('a URL is written as a person writes it, in explain and in evict', async () => {
-  await app.inject('/products/%C3%A9%20x?b=%C3%BC')
-  await app.redis.cache.settled()
-  for (const url of ['/products/é x?b=ü', '/products/%c3%a9%20x?b=%C3%BC', 'http://a.example/products/é x?b=ü']) {
+  const fill = async (): Promise<void> => {
     await app.inject('/products/%C3%A9%20x?b=%C3%BC')
     await app.redis.cache.settled()
-    expect([url, (await here('explain', 'GET', url)).out]).toEqual([url, expect.stringMatching(/outcome +hit/)])
-    const said = await here('evict', url, '--yes')
-    expect([said.code, said.out]).toEqual([0, expect.stringMatching(/^Evicted the entries of /)])
-    expect((await here('explain', 'GET', url)).out).toMatch(/outcome +miss/)
   }
-  await app.inject('/products/%C3%A9%20x?b=%C3%BC')
-  expect(await app.redis.cache.deletePath('/products/é x?b=ü')).toMatchObject({ entries: 1 })
+  await fill()
+  const { cache } = app.redis
+  for (const url of ['/products/%c3%a9%20x?b=%C3%BC', 'http://a.example/products/é x?b=ü']) {
+    expect([url, (await cache.explain({ url })).outcome]).toEqual([url, 'hit'])
+    expect(await cache.deletePath(url)).toMatchObject({ entries: 1 })
+    await fill()
+  }
+  expect((await here('explain', 'GET', '/products/é x?b=ü')).out).toMatch(/outcome +hit/)
+  const said = await here('evict', '/products/é x?b=ü', '--yes')
+  expect([said.code, said.out]).toEqual([0, expect.stringMatching(/^Evicted the entries of /)])
+  expect((await cache.explain({ url: '/products/é x?b=ü' })).outcome).toBe('miss')
 })
 
 test('an eviction of what is not there says so; for a key that is exit code 1', async () => {
@@ -219,6 +240,9 @@ describe('errors', () => {
     for (const args of [
       ['keys', '--cursor', 'abc'],
       ['evict', '', '--yes'],
+      ['sessions', ''],
+      ['keys', '--all', '--limit', '1'],
+      ['explain', 'GET', '/', '--header', 'a: b\nc: d'],
     ])
       expect(await here(args[0] ?? '', ...args.slice(1))).toMatchObject({ code: 2, out: '' })
     for (const url of ['http://x', 'memory:']) expect((await redwell('keys', '--url', url)).code).toBe(2)
@@ -271,6 +295,28 @@ test('a user that may only read lists, and is told why nothing was evicted', asy
   await admin('ACL', 'SETUSER', prefix, '-zrange')
   const listed = await reader('sessions', 'ada')
   expect(listed).toMatchObject({ code: 1, err: expect.stringMatching(/^Redis refuses it: NOPERM[^\n]*\n$/) })
+})
+
+test('doctor names the prefixes that are in use where nothing is under its own', async () => {
+  const { code, out } = await redwell('doctor', '--url', server.url, '--prefix', `${prefix}x`)
+  expect(code).toBe(0)
+  expect(out).toMatch(new RegExp(`^warning +prefix: nothing is stored under '${prefix}x'; in use: .*'${prefix}'`, 'm'))
+})
+
+test('doctor does not report what it could not measure', async () => {
+  const admin = (...command: string[]) => app.redis.connection?.servers[0]?.inspect(command)
+  onTestFinished(async () => void (await admin('ACL', 'DELUSER', prefix)))
+  await admin('ACL', 'SETUSER', prefix, 'reset', 'on', '>pw', '-@all')
+  const url = server.url.replace('//', `//${prefix}:pw@`)
+  const { out } = await redwell('doctor', '--url', url, '--prefix', prefix)
+  expect(out).toMatch(/^warning +clock: could not be measured$/m)
+  expect(out).toMatch(/^warning +round trip: could not be measured: NOPERM/m)
+  expect(out).toMatch(/^PROBLEM +processes: could not be asked: NOPERM[^\n]*\n +See the finding about permissions\.$/m)
+})
+
+test('watch says that it has seen nothing', async () => {
+  const said = await redwell('watch', '--json', '--seconds', '1', '--url', server.url, '--prefix', `${prefix}y`)
+  expect(said).toMatchObject({ code: 0, err: expect.stringMatching(/^No process has reported\./) })
 })
 
 test('doctor goes on where little is permitted, and tells a wrong pattern of keys or channels from missing commands', async () => {
