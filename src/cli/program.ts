@@ -27,7 +27,6 @@ function pageSize(text: string): number {
 }
 
 function collected(text: string, before: readonly string[] = []): readonly string[] {
-  // oxlint-disable-next-line no-control-regex -- no field can have them
   if (!text.includes(':') || /[\0\r\n]/.test(text))
     throw new InvalidArgumentError("Write it as 'Name: value', on one line.")
   return [...before, text]

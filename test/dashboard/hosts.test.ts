@@ -325,7 +325,8 @@ describe('content that a body parser has read before the page', () => {
       ctx.respond = false
       panel.node(ctx.req, ctx.res)
     })
-    const said = await evict(app.callback())
+    const answer = app.callback()
+    const said = await evict((req, res) => void answer(req, res))
     expect(said).toMatchObject({ status: 400, content: { problem: expect.stringMatching(/body parser/) } })
   })
 })

@@ -90,6 +90,9 @@ describe.each(Object.keys(PLACES))('on %s', (name) => {
     expect(doctor.code).toBe(0)
     expect(doctor.out).toMatch(/permissions: all commands that redwell sends are allowed/)
     expect(doctor.out).not.toContain('\u001b')
+    // The server itself, also behind sentinels, where the setting of its address is a default without a meaning.
+    expect(doctor.out).toMatch(/^ok +version of 127\.0\.0\.1:\d+: /m)
+    expect(doctor.out.includes('"nodes":[{"host":"localhost"')).toBe(false)
     expect(await json('doctor')).toMatchObject({ health: { status: 'ready', topology: name } })
     expect((await piped('stats')).out).toMatch(/GET \/products\/:id +30 /)
     expect(await json('stats')).toMatchObject({ processes: 1 })
