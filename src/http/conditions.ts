@@ -8,7 +8,6 @@ import {
   keepFields,
   linesOf,
   mergeFields,
-  OWN_STATUS_FIELD,
   parseDeltaSeconds,
   parseHttpDate,
 } from './fields.js'
@@ -96,15 +95,19 @@ function rangeApplies({ headers, storedAt }: Dated, ifRange: string | undefined,
   return (dateOf(headers, now) ?? storedAt) - modified >= STRONG_AFTER_MS
 }
 
-/** The fields of a 304 (RFC 9110 section 15.4.5), Age, and the status fields. No field that describes content. */
-const NOT_MODIFIED_FIELDS = new Set([
-  ...['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'last-modified'],
-  ...['age', 'cache-status', OWN_STATUS_FIELD],
-])
+/**
+ * A 304 has no field that describes content (RFC 9110 section 15.4.5). All others count for its client, which updates what
+ * it has by them (RFC 9111 section 3.2): without them those that a middleware sets for any response would count instead.
+ */
+function isOfContent(name: string): boolean {
+  return (name.startsWith('content-') && !CONTENT_FREE.test(name)) || name === 'set-cookie'
+}
+
+const CONTENT_FREE = /^content-(?:location|security-policy)/
 
 /** The same answer for a client that has it. `more`: a further lower-case name to keep. */
 export function toNotModified(headers: HeaderList, more?: string): OutgoingResponse {
-  const kept = keepFields(headers, (name) => NOT_MODIFIED_FIELDS.has(name) || name === more)
+  const kept = keepFields(headers, (name) => !isOfContent(name) || name === more)
   return new OutgoingResponse(304, kept, null)
 }
 

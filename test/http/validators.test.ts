@@ -120,6 +120,7 @@ describe('conditional requests on a hit', () => {
       'expires',
       'last-modified',
       'vary',
+      'x-other',
       'x-redis-cache',
     ])
     expect(value(answer, 'x-redis-cache')).toBe('HIT')

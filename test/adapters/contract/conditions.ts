@@ -42,6 +42,26 @@ export function conditions({ start }: Bed): void {
     },
   )
 
+  test('a 304 has the fields of the handler that a middleware sets for all responses', async () => {
+    const name = 'cross-origin-resource-policy'
+    const { client } = await start(
+      [
+        {
+          method: 'GET',
+          path: '/x',
+          cache: { ttl: 60 },
+          handler: () => ({ text: 'x', headers: [[name, 'cross-origin']] }),
+        },
+      ],
+      { ambient: () => [[name, 'same-origin']] },
+    )
+    await client.get('/x')
+    const hit = await client.get('/x')
+    const not = await client.get('/x', { 'if-none-match': hit.headers['etag'] ?? '' })
+    expect([hit.cache, not.status, not.headers[name]]).toEqual(['HIT', 304, hit.headers[name]])
+    expect(hit.headers[name]).toContain('cross-origin')
+  })
+
   test('storeWhen: a response that it refuses is served and not stored, whole or streamed, read or written', async () => {
     let complete = false
     const storeWhen = (response: { json(): unknown }) => (response.json() as { complete: boolean }).complete
