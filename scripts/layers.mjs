@@ -22,7 +22,16 @@ const FLOORS = [
   ['store', 'http'],
   ['redis', 'telemetry/otel'],
   ['telemetry'],
-  ['logger.ts', 'errors.ts', 'duration.ts', 'losses.ts', 'maybe-promise.ts', 'request-function.ts', 'value-at.ts'],
+  [
+    'logger.ts',
+    'errors.ts',
+    'duration.ts',
+    'losses.ts',
+    'maybe-promise.ts',
+    'request-function.ts',
+    'schema-issues.ts',
+    'value-at.ts',
+  ],
 ]
 /** These rooms are pure: of what is below they import only this. */
 const PURE = { http: ['errors.ts', 'duration.ts', 'maybe-promise.ts', 'request-function.ts'] }

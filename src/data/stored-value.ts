@@ -16,7 +16,8 @@ import type { Entry } from '../store/entry.js'
 import { type Coder, jsonCoder } from './coder.js'
 import { type Compressor, type Packed, unpack } from './compression.js'
 import type { ResolvedValueOptions } from './options.js'
-import type { SchemaIssue, StandardSchema } from './types.js'
+import type { StandardSchema } from './types.js'
+import { describeIssues, type SchemaIssue } from '../schema-issues.js'
 
 /** Keys whose reference is remembered; above it all are forgotten. */
 const REFS_MAX = 2000
@@ -309,15 +310,4 @@ function collect(value: unknown, found: Set<object>): boolean {
   }
   found.add(value)
   return Object.values(value).every((inner) => collect(inner, found))
-}
-
-const PLACES_SHOWN = 3
-
-/** `at name, tags.0`: where a value violates the schema. The libraries' own messages are left out: some quote the value. */
-function describeIssues(issues: readonly SchemaIssue[]): string {
-  const paths = issues.map(({ path = [] }) => path.map((step) => String(typeof step === 'object' ? step.key : step)))
-  const places = [...new Set(paths.filter((steps) => steps.length > 0).map((steps) => steps.join('.')))]
-  if (places.length === 0) return 'as a whole'
-  const more = places.length - PLACES_SHOWN
-  return `at ${places.slice(0, PLACES_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

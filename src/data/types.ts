@@ -1,3 +1,4 @@
+import type { SchemaIssue } from '../schema-issues.js'
 import type { Key } from '../cache/key.js'
 import type { WriteStamp } from '../cache/write.js'
 import type { Duration } from '../duration.js'
@@ -244,12 +245,6 @@ export interface StandardSchema<Input = unknown, Output = Input> {
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] }
-
-/** One problem that a schema found. */
-export interface SchemaIssue {
-  readonly message: string
-  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
-}
 
 /** The type that can be stored under the schema. */
 export type SchemaInput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['input']

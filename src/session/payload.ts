@@ -1,5 +1,6 @@
 import { UsageError, ValueError } from '../errors.js'
 import { isPromise } from '../maybe-promise.js'
+import { describeIssues } from '../schema-issues.js'
 import type { SessionPolicy } from './options.js'
 import type { SessionFacts } from './outcome.js'
 import type { SessionSealer } from './secrets.js'
@@ -258,15 +259,18 @@ function bufferOf(bytes: Uint8Array): Buffer {
 function validate(schema: SessionSchema, data: Values): void {
   const result = schema['~standard'].validate(data)
   if (isPromise(result)) throw asynchronous()
-  if (result.issues !== undefined) throw refused('', result.issues.map(({ message }) => message).join('; '))
+  if (result.issues !== undefined) {
+    const problem = `it fails its schema ${describeIssues(result.issues)}`
+    throw refused('', problem, { cause: result.issues })
+  }
 }
 
 function asynchronous(): UsageError {
   return new UsageError('The schema of sessions is asynchronous, but session data is validated synchronously.')
 }
 
-function refused(name: string, problem: string): ValueError {
-  return new ValueError(`Session data${name === '' ? '' : ` '${name}'`} cannot be saved: ${problem}.`)
+function refused(name: string, problem: string, options?: ErrorOptions): ValueError {
+  return new ValueError(`Session data${name === '' ? '' : ` '${name}'`} cannot be saved: ${problem}.`, options)
 }
 
 /** An object for data: names such as `__proto__` are names like others. */

@@ -1,3 +1,4 @@
+import type { SchemaIssue } from '../schema-issues.js'
 import type { Duration } from '../duration.js'
 import type { MaybePromise } from '../maybe-promise.js'
 import type { RequestFunction } from '../request-function.js'
@@ -48,8 +49,7 @@ export interface SessionSchema {
     readonly validate: (
       value: unknown,
     ) => MaybePromise<
-      | { readonly value: unknown; readonly issues?: undefined }
-      | { readonly issues: readonly { readonly message: string }[] }
+      { readonly value: unknown; readonly issues?: undefined } | { readonly issues: readonly SchemaIssue[] }
     >
   }
 }

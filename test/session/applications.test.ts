@@ -311,7 +311,7 @@ test('each sign-in that the docs and the examples show asks for another id', () 
   for (const { name, of, next } of signIns) expect(`${name}: ${next.trim()}`).toContain(`${of}.rotate()`)
 })
 
-test('helmet, CORS and csrf-csrf on Express: tokens belong to the session, and die with it', async () => {
+test('helmet, CORS and csrf-csrf on Express: tokens belong to the session and its user, and die with them', async () => {
   const app = express()
   const connected = redwell(MEMORY)
   onTestFinished(() => connected.close())
@@ -319,7 +319,7 @@ test('helmet, CORS and csrf-csrf on Express: tokens belong to the session, and d
   app.use(connected, express.json(), readCookies, sessions())
   const { doubleCsrfProtection, generateCsrfToken } = doubleCsrf({
     ...{ getSecret: () => 'a secret of the application', cookieName: 'csrf', cookieOptions: { secure: false } },
-    getSessionIdentifier: (req) => sessionOfRequest(req).handle ?? '',
+    getSessionIdentifier: (req) => `${sessionOfRequest(req).handle} ${sessionOfRequest(req).subject}`,
   })
   app.use(doubleCsrfProtection)
   app.get('/form', async (req, res) => {
@@ -345,9 +345,13 @@ test('helmet, CORS and csrf-csrf on Express: tokens belong to the session, and d
   ])
   expect(headers.get('vary')).toBe('Origin, Cookie')
   expect((await browser.ask('/login', {})).status).toBe(403)
-  // The handle stays over the sign-in, so the form that was open keeps working.
-  for (const path of ['/login', '/logout'])
-    expect((await browser.ask(path, {}, { 'x-csrf-token': token })).status).toBe(200)
+  // An anonymous session that somebody has planted, with its token, is of no use once its victim has signed in.
+  const planted = new Map(browser.cookies)
+  expect((await browser.ask('/login', {}, { 'x-csrf-token': token })).status).toBe(200)
+  browser.cookies.set('csrf', planted.get('csrf') ?? '')
+  expect((await browser.ask('/logout', {}, { 'x-csrf-token': token })).status).toBe(403)
+  const signedIn = (await browser.ask('/form')).body as { token: string }
+  expect((await browser.ask('/logout', {}, { 'x-csrf-token': signedIn.token })).status).toBe(200)
   // Another session, and the same browser signed out, have no use for it.
   await other.ask('/form')
   for (const visitor of [other, browser])

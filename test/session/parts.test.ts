@@ -256,6 +256,7 @@ describe('forms of values', () => {
       userId: z.string().optional(),
       cart: z.array(z.string()).default([]),
       count: z.number().optional(),
+      plan: z.custom(() => false, { error: ({ input }) => `no '${String(input)}'` }).optional(),
     })
     const redis = await handle('redis', { schema })
     const jar = new Jar(redis)
@@ -265,6 +266,9 @@ describe('forms of values', () => {
     await jar.visit(({ data }) => expect(data).toEqual({ cart: ['a'] }))
     expect(redis.cache.stats().sessions['commit']).toEqual({ create: 1 })
     await expect(jar.visit(({ data }) => Object.assign(data, { count: 'x' }))).rejects.toThrow(/cannot be saved/)
+    // Some messages of schemas quote the value, and the message of the error goes to the client.
+    const secretly = jar.visit(({ data }) => Object.assign(data, { plan: 'SECRET' }))
+    await expect(secretly).rejects.toThrow(/^Session data cannot be saved: it fails its schema at plan\.$/)
     const strict = await handle(
       'redis',
       { schema: z.object({ cart: z.array(z.number()).min(2) }) },
