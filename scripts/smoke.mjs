@@ -313,9 +313,10 @@ function checkCommonJs(cwd, [name, compiler]) {
   if (JSON.stringify(typesVersions) !== JSON.stringify({ '*': said }))
     stop('typesVersions has other types than exports')
   writeFileSync(join(cwd, 'common.cts'), COMMON_JS)
-  configure(cwd, ['common.cts'], { ...DECORATED, module: 'commonjs', moduleResolution: 'node10', skipLibCheck: true })
+  const old = { module: 'commonjs', moduleResolution: 'node10', esModuleInterop: true }
+  configure(cwd, ['common.cts'], { ...DECORATED, ...old })
   const compiled = spawnSync(process.execPath, [compiler, '-p', '.'], { cwd, encoding: 'utf8' })
-  const ran = spawnSync(process.execPath, ['common.cjs'], { cwd, encoding: 'utf8' })
+  const ran = spawnSync(process.execPath, ['out/common.cjs'], { cwd, encoding: 'utf8' })
   if (compiled.status !== 0 || ran.stdout !== 'HIT\n')
     stop(`CommonJS by ${name}: ${compiled.stdout}${ran.stdout}${ran.stderr}`)
 }
