@@ -164,7 +164,15 @@ function ranged(stored: StoredResponse, whole: OutgoingResponse, plan: RequestPl
     return new OutgoingResponse(416, [...kept, 'Content-Range', `bytes */${stored.body.length}`], NO_CONTENT)
   }
   const kept = keepFields(whole.headers, (name) => !BYTES_FIELDS.has(name))
-  return new OutgoingResponse(206, [...kept, 'Content-Range', formatContentRange(part.range)], part.bytes)
+  const fields = untransformed(kept)
+  return new OutgoingResponse(206, [...fields, 'Content-Range', formatContentRange(part.range)], part.bytes)
+}
+
+/** A compression on the way would encode the part, whose range counts the bytes as they are stored. */
+function untransformed(headers: HeaderList): HeaderList {
+  const at = headers.findIndex((text, index) => index % 2 === 0 && text.toLowerCase() === 'cache-control')
+  if (at === -1) return [...headers, 'Cache-Control', 'no-transform']
+  return headers.with(at + 1, `${headers[at + 1]}, no-transform`)
 }
 
 const NO_RUN: RunFacts = Object.freeze({})

@@ -62,6 +62,17 @@ export function conditions({ start }: Bed): void {
     expect(hit.headers[name]).toContain('cross-origin')
   })
 
+  test('a range of an entry is not compressed outside of the cache', async () => {
+    const text = 'a text that is long enough to be worth it. '.repeat(100)
+    const { client, redis } = await start([{ method: 'GET', path: '/x', cache: { ttl: 60 }, handler: () => text }], {
+      compression: 'outside',
+    })
+    await client.get('/x')
+    await redis.cache.settled()
+    const part = await client.get('/x', { 'accept-encoding': 'gzip', range: 'bytes=0-2999' })
+    expect([part.status, part.headers['content-encoding'], part.text]).toEqual([206, undefined, text.slice(0, 3000)])
+  })
+
   test('storeWhen: a response that it refuses is served and not stored, whole or streamed, read or written', async () => {
     let complete = false
     const storeWhen = (response: { json(): unknown }) => (response.json() as { complete: boolean }).complete
