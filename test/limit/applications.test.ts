@@ -3,7 +3,7 @@ import { connect, type IncomingHttpHeaders } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import express from 'express'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { Hono } from 'hono'
 import { expect, onTestFinished, test } from 'vitest'
 import { rateLimit, redwell } from '../../src/adapters/express/index.js'
@@ -227,4 +227,19 @@ test('wrong rates and options are errors where they are declared', async () => {
   expect(() => app.get('/', { config: { rateLimit: '0/minute' } }, async () => 'x')).toThrow(
     /config.rateLimit of GET \//,
   )
+})
+
+test('in Fastify a limit with `at: request` counts what the guards of its route refuse', async () => {
+  const app = Fastify()
+  onTestFinished(() => app.close())
+  await app.register(fastifyRedwell, { url: 'memory:', logger: silentLogger, sessions: {} })
+  const rateLimit = { rate: '2/minute', at: 'request' } as const
+  app.get('/session', { config: { session: 'required', rateLimit } }, async () => 'content')
+  const onRequest = async (_: unknown, reply: FastifyReply) => reply.code(401).send('no')
+  app.get('/own', { config: { rateLimit }, onRequest }, async () => 'content')
+  for (const path of ['/session', '/own']) {
+    const statuses = []
+    for (let turn = 0; turn < 4; turn += 1) statuses.push((await app.inject(path)).statusCode)
+    expect([path, ...statuses]).toEqual([path, 401, 401, 429, 429])
+  }
 })

@@ -54,9 +54,11 @@ export function limitRoutes(redis: Redis, key: string): (route: RouteOptions, na
     const ofGet = route.method === 'HEAD' ? byUrl.get(url) : undefined
     const { stage, hook } = ofGet ?? limitedBy(redis, input, `config.${key} of ${name}`, name)
     byUrl.set(url, { stage, hook })
-    const before = route[stage]
+    const own = [route[stage] ?? []].flat()
+    // As the request comes: what a guard of the route refuses, that of sessions as well, counts.
+    const hooks = stage === 'onRequest' ? [hook, ...own] : [...own, hook]
     // A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice.
-    Object.assign(route, { [stage]: [...(before === undefined ? [] : [before].flat()), hook] })
+    Object.assign(route, { [stage]: hooks })
   }
 }
 
