@@ -1,4 +1,4 @@
-import { LATE_CACHE_CONTROL } from '../http/index.js'
+import { LATE_CACHE_CONTROL, LATE_COOKIE } from '../http/index.js'
 import type { FieldSnapshot, FieldTarget } from './fields.js'
 import { RequestProperty } from './request-property.js'
 
@@ -6,6 +6,7 @@ import { RequestProperty } from './request-property.js'
 interface Reply {
   getHeader(name: string): number | string | string[] | undefined
   send(payload?: unknown): unknown
+  hijack?(): unknown
 }
 
 /** Names of fields that belong to this response and not to what the handler has made, though they were set after it ran. */
@@ -35,6 +36,14 @@ class ReplyWatch {
   }
 }
 
+class HandlerWatch {
+  usedCookies = false
+
+  constructor(readonly hijacked: () => void) {}
+}
+
+const handlers = new RequestProperty<HandlerWatch>()
+
 /** The watches of replies whose handlers have not answered yet. */
 const watches = new RequestProperty<ReplyWatch>()
 
@@ -47,6 +56,17 @@ export function watchReply(reply: Reply, before: FieldSnapshot, answered: () => 
   const watch = new ReplyWatch(before, answered)
   watches.set(reply, watch)
   return (sent) => watch.late(sent)
+}
+
+/**
+ * Notes whether a handler sets a cookie by a method of @fastify/cookie, whose field is set by a hook after the decision.
+ * `hijacked`: it answers by other means.
+ */
+export function watchHandler(reply: Reply, hijacked: () => void): LateFields {
+  watchMethods(Object.getPrototypeOf(reply) as Reply)
+  const watch = new HandlerWatch(hijacked)
+  handlers.set(reply, watch)
+  return () => (watch.usedCookies ? [LATE_COOKIE] : [])
 }
 
 /** Whether a handler that has answered with this has set a cookie. */
@@ -71,10 +91,11 @@ function watchMethods(prototype: Reply): void {
   const methods = prototype as unknown as Record<string, unknown>
   for (const name of COOKIE_METHODS) {
     watchMethod(methods, name, (reply) => {
-      const watch = watches.get(reply)
+      const watch = watches.get(reply) ?? handlers.get(reply)
       if (watch !== undefined) watch.usedCookies = true
     })
   }
+  watchMethod(methods, 'hijack', (reply) => handlers.get(reply)?.hijacked())
   watchMethod(methods, 'send', (reply, payload) => {
     const watch = watches.get(reply)
     if (watch === undefined) return

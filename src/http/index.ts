@@ -18,6 +18,7 @@ export {
   decideStore,
   hasNonce,
   LATE_CACHE_CONTROL,
+  LATE_COOKIE,
   isFailure,
   declaredLength,
   isTruncated,

@@ -67,7 +67,7 @@ export interface RunContext {
   readonly hasOtherOwner?: boolean | undefined
   /**
    * Lower-case names of fields that were set before the handler ran, such as a request id: never stored. And
-   * `LATE_CACHE_CONTROL`.
+   * `LATE_CACHE_CONTROL` and `LATE_COOKIE`.
    */
   readonly ambient?: ReadonlySet<string> | undefined
   /** Groups of the route, for `emitCacheGroups`. */
@@ -78,6 +78,9 @@ export interface RunContext {
 
 /** Among the names of ambient fields: Cache-Control was set for all responses, by a hook after the handler. */
 export const LATE_CACHE_CONTROL = ':late-cache-control'
+
+/** Among the names of ambient fields: the handler sets a cookie, and its field is set by a hook after the decision. */
+export const LATE_COOKIE = ':late-cookie'
 
 /** A run to decide about. */
 interface Run extends RunContext, EffectiveDirectives {
@@ -164,7 +167,10 @@ const REFUSALS: readonly (readonly [RefusalReason, (run: Run) => boolean])[] = [
   ['response-no-store', ({ directives }) => directives.noStore && !directives.mustUnderstand],
   ['response-private', ({ directives, policy }) => directives.private && !policy.personal],
   // A stored cookie would be sent to all clients.
-  ['set-cookie', (run) => run.policy.setCookie === 'refuse' && storesOneOf(COOKIES, run)],
+  [
+    'set-cookie',
+    (run) => run.policy.setCookie === 'refuse' && (storesOneOf(COOKIES, run) || run.ambient?.has(LATE_COOKIE) === true),
+  ],
   ['authorization', ({ plan, directives }) => plan.authorized && !allowsSharing(directives)],
   ['principal', ({ hasOtherOwner }) => hasOtherOwner === true],
   ['unkeyed-read', (run) => run.policy.unkeyedReads !== 'ignore' && readsUnkeyed(run)],

@@ -69,6 +69,7 @@ export const fastifyNeighbours = (redisUrl: () => string): readonly FastifyNeigh
     name: '@fastify/caching',
     add: (app) => app.register(plugin('@fastify/caching'), { privacy: 'public', expiresIn: 300 }),
     names: { cache: 'redwellCache' },
+    changes: ['cache-control'],
   },
   {
     name: '@fastify/rate-limit',
@@ -78,7 +79,7 @@ export const fastifyNeighbours = (redisUrl: () => string): readonly FastifyNeigh
   { name: '@fastify/cors', add: (app) => app.register(plugin('@fastify/cors'), { origin: true, credentials: true }) },
   { name: '@fastify/helmet', add: (app) => app.register(plugin('@fastify/helmet')) },
   { name: '@fastify/compress', add: (app) => app.register(plugin('@fastify/compress'), { threshold: 0 }) },
-  { name: '@fastify/etag', add: (app) => app.register(plugin('@fastify/etag')) },
+  { name: '@fastify/etag', add: (app) => app.register(plugin('@fastify/etag')), changes: ['etag'] },
 ]
 
 export const startFastify: Start<FastifyInstance, FastifyRequest, FastifyReply> = async (neighbours, order) => {

@@ -8,7 +8,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import fp from 'fastify-plugin'
 import type { Redis } from '../../create-redis.js'
 import type { CacheBackend } from '../../data/backend.js'
-import { UsageError } from '../../errors.js'
+import { OptionsError, UsageError } from '../../errors.js'
 import { isSafe } from '../../http/index.js'
 import type { CacheEvictOptions, CacheOptions, CachePutOptions } from '../../route/options.js'
 import {
@@ -28,9 +28,9 @@ import { principalOfSession } from '../sessions.js'
 import type { SelectedField } from '../../http/index.js'
 import type { SentFields } from '../node/request.js'
 import { fastifyPath, rewrittenOf } from '../node/routed.js'
-import { cachedHandler, endResponse, type FastifyHost, unsafeResponse, writingHandler } from './hooks.js'
+import { cachedHandler, confirmWrite, endFirst, type FastifyHost, writingHandler } from './hooks.js'
 import { type FastifyNames, reserveNames, type ResolvedNames, resolveNames } from './names.js'
-import { addSessions, endBehindCache, type FastifySessionOptions, guardRoute } from './session.js'
+import { addSessions, endLast, type FastifySessionOptions, guardRoute } from './session.js'
 import { type FastifyRateLimit, limitApplication, limitRoutes } from './rate-limit.js'
 
 export type { FastifyNames } from './names.js'
@@ -139,6 +139,8 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     traits: { path: fastifyPath(app.initialConfig), stripsHead: true, knowsRoutes: true, bySpecificity: true },
     requests: { application: (message, response) => app.routing(message, response), principal, fieldsAsSent: true },
   }
+  // Of an application that is older than this module. Others have it before any other hook.
+  if (!earlyRoutes.has(app.server)) endFirst(app)
   const limit = rateLimit ?? defaultLimit(own.redis.settings)
   if (limit !== undefined) limitApplication(app, own.redis, limit, names.rateLimit)
   const limitRoute = limitRoutes(own.redis, names.rateLimit)
@@ -147,7 +149,7 @@ async function redwellPlugin(app: FastifyInstance, options: RedwellFastifyOption
     guardRoute(route, own.redis, routeName(route))
     limitRoute(route, routeName(route))
     attach(route, host)
-    if (own.redis.sessions.isConfigured) endBehindCache(route)
+    if (own.redis.sessions.isConfigured) endLast(route)
   })
   // Checked after the routes, because another plugin may have added it.
   app.addHook('onReady', async () => {
@@ -176,12 +178,15 @@ function attach(route: RouteOptions, host: FastifyHost): void {
   const requests = { ...host.requests, routed, routedBy, route: name }
   const declared = <Options>(word: string, options: Options) => ({ where: `config.${word} of ${name}`, options })
   if (cache !== undefined) {
+    if (Reflect.get(route, 'websocket') === true)
+      throw new OptionsError(`config.cache of ${name}`, [
+        'a WebSocket has no response to store: remove `cache`, or declare the route again for HTTP',
+      ])
     const traits = { ...host.traits, routedBy, routed: constraints?.fields }
     const cachedRoute = host.routes.cache(name, declared('cache', cache), traits)
     if (!methods.every((method) => isCacheable(method, cachedRoute)))
       throw misplaced('cache', `config.cache of ${name}`)
-    route.handler = cachedHandler(cachedRoute, route.handler, { ...host, requests: { ...requests, route: undefined } })
-    prepend(route, endResponse)
+    route.handler = cachedHandler(cachedRoute, route, { ...host, requests: { ...requests, route: undefined } })
   } else host.routes.noteUncached(name)
   if (cachePut !== undefined || cacheEvict !== undefined) {
     const word = cachePut === undefined ? 'cacheEvict' : 'cachePut'
@@ -191,9 +196,10 @@ function attach(route: RouteOptions, host: FastifyHost): void {
       cacheEvict && declared('cacheEvict', cacheEvict),
     )
     write.on(host, name)
-    route.handler = writingHandler(write, route.handler, { ...host, requests })
-    prepend(route, endResponse)
-  } else if (cache === undefined && methods.some((method) => !isSafe(method))) prepend(route, unsafeResponse(host))
+    route.handler = writingHandler(write, route, { ...host, requests })
+  }
+  // A new array, because Fastify declares the HEAD route from the same options.
+  if (methods.some((method) => !isSafe(method))) route.onSend = [...[route.onSend ?? []].flat(), confirmWrite(host)]
 }
 
 /** The constraints that the router uses in addition to the path. Different hosts that match an expression are different values. */
@@ -210,11 +216,6 @@ function constraintsOf({
     // A strategy of the application's own may decide by anything.
     names: fields.map(([name]) => by[name] ?? '*'),
   }
-}
-
-/** A new array, because Fastify declares the HEAD route from the same options, where a hook pushed to it would run twice. */
-function prepend(route: RouteOptions, hook: typeof endResponse): void {
-  route.onSend = [hook, ...[route.onSend ?? []].flat()]
 }
 
 function methodsOf({ method }: RouteOptions): string[] {
@@ -253,6 +254,7 @@ subscribe('fastify.initialization', (message) => {
   const routes = new Set<RouteOptions>()
   earlyRoutes.set(fastify.server, routes)
   fastify.addHook('onRoute', (route) => void routes.add(route))
+  endFirst(fastify)
   fastify.addHook('onReady', (done) => {
     const missed = registered.has(fastify.server) ? [] : namesOf(routes)
     if (missed.length > 0)

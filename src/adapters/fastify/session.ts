@@ -5,6 +5,8 @@ import { type MaybePromise, settle } from '../../maybe-promise.js'
 import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
+import { discard } from '../node/hold.js'
+import { ownHooks } from './hooks.js'
 import { endFastifySession, openFastifySession } from '../node/sessions.js'
 import { guardSession, sessionOf } from '../sessions.js'
 
@@ -42,16 +44,25 @@ export function addSessions(app: FastifyInstance, redis: Redis): void {
     if (request.routeOptions.config.session === false) return done()
     finish(() => openFastifySession(redis.sessions, request, request.raw, reply), done)
   })
-  app.addHook('onSend', function redwellSessionEnd(request, reply, payload, done): void {
-    // On a cached route: after the cache, which must not see the fields of this client's session.
-    if (request.routeOptions.config.cache === undefined) endSession(request, reply, payload, done)
-    else done(null, payload)
-  })
+  app.addHook('onSend', endUnlessLast)
 }
 
-/** On a cached route, ends the session after the decision about the entry. */
-export function endBehindCache(route: RouteOptions): void {
-  if (route.config?.cache !== undefined) route.onSend = [...[route.onSend ?? []].flat(), endSession]
+/** Marks routes that end their session themselves. */
+const ENDS = Symbol('redwell.ends')
+
+/**
+ * Ends the session behind all hooks of the application: what they change is saved, and nothing is where one of them fails.
+ * Routes that were declared before redwell, and unknown ones, end it with the application's hooks.
+ */
+export function endLast(route: RouteOptions): void {
+  route.config = Object.assign({}, route.config, { [ENDS]: true })
+  // A new array, because Fastify declares the HEAD route from the same options.
+  route.onSend = [...[route.onSend ?? []].flat(), endSession]
+}
+
+function endUnlessLast(...[request, reply, payload, done]: Parameters<typeof endSession>): void {
+  if (ENDS in request.routeOptions.config) done(null, payload)
+  else endSession(request, reply, payload, done)
 }
 
 function endSession(
@@ -60,14 +71,16 @@ function endSession(
   payload: unknown,
   done: (error?: Error | null, payload?: unknown) => void,
 ): void {
-  const next: Done = (error) => (error === undefined ? done(null, payload) : done(error))
+  const next: Done = (error) => {
+    if (error === undefined) return done(null, payload)
+    discard(payload)
+    done(error)
+  }
   if (sessionOf(request) === undefined) next()
-  else finish(() => endFastifySession(request, reply, isWhole(payload)), next)
+  else finish(() => endFastifySession(request, reply, payload), next)
 }
 
-function isWhole(payload: unknown): boolean {
-  return payload === undefined || payload === null || typeof payload === 'string' || payload instanceof Uint8Array
-}
+ownHooks.add(endSession).add(endUnlessLast)
 
 /** Guards a route by its `config.session`. `name`: its method and template. */
 export function guardRoute(route: RouteOptions, redis: Redis, name: string): void {

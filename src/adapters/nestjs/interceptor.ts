@@ -11,7 +11,7 @@ import {
 import { MODULE_PATH } from '@nestjs/common/constants.js'
 import { DiscoveryService, HttpAdapterHost, type NestContainer } from '@nestjs/core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { NEVER, type Observable, of, tap } from 'rxjs'
+import { NEVER, type Observable, of } from 'rxjs'
 import { Redis } from '../../create-redis.js'
 import { asError, UsageError } from '../../errors.js'
 import { chain, type MaybePromise } from '../../maybe-promise.js'
@@ -31,6 +31,7 @@ import {
   setFields,
   snapshotFields,
 } from '../fields.js'
+import { onFirstSend } from '../node/first-send.js'
 import { type Dispatch, NodeRequest } from '../node/request.js'
 import { watchReply } from '../reply.js'
 import { principalOfSession } from '../sessions.js'
@@ -156,15 +157,17 @@ export class RedwellInterceptor implements NestInterceptor, OnModuleInit, OnAppl
         host: this.#applicationHost,
         request,
         response,
-        // Hooks of the platform that run after the handler may read anything.
-        proceed: () => answer(next.handle().pipe(tap({ complete: () => (request.watching = false) }))),
+        proceed: () => answer(next.handle()),
         failed: (error) => (begun ? failLate(response, error) : reject(asError(error))),
       }
       if (!isSafe(request.method)) serveUnsafe(visit)
       const begin = (ending: RunEnding | WriteEnding): void => {
         ending.ambient = snapshotFields(platformResponse.getHeaders(), plan.ownFields)
         // Its hooks run before this sees the response; those of Express after it.
-        if (!isExpress) ending.late = watchReply(platformResponse as FastifyResponse, ending.ambient, () => {})
+        if (isExpress) return
+        ending.late = watchReply(platformResponse as FastifyResponse, ending.ambient, () => {})
+        // They may read anything; serializers make what is stored.
+        onFirstSend(platformResponse, () => (request.watching = false))
       }
       if (plan.cachedRoute !== undefined) {
         const hit = (outgoing: OutgoingResponse): void => {

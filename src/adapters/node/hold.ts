@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import { isPromise, type MaybePromise } from '../../maybe-promise.js'
 import { RequestProperty } from '../request-property.js'
 
@@ -19,9 +20,19 @@ export interface HeldReply {
   removeHeader(name: string): unknown
 }
 
-/** What follows a wait of a reply's onSend hook. Meanwhile Fastify takes the reply for sent. */
-export function chainHeld<T, U>(reply: HeldReply, waiting: MaybePromise<T>, next: (value: T) => U): MaybePromise<U> {
+/**
+ * What follows a wait of a reply's onSend hook. Meanwhile Fastify takes the reply for sent, unless it is a stream: then
+ * nobody listens to that yet, and its error fails the response.
+ */
+export function chainHeld<T, U>(
+  reply: HeldReply,
+  payload: unknown,
+  waiting: MaybePromise<T>,
+  next: (value: T) => U,
+): MaybePromise<U> {
   if (!isPromise(waiting)) return next(waiting)
+  if (isStream(payload)) return unlessFails(payload, waiting).then(next)
+  if (payload instanceof ReadableStream || payload instanceof Response) return waiting.then(next)
   const before = reply.getHeaders()
   const hold = new Hold(reply.raw, true)
   const release = (): void => {
@@ -38,6 +49,25 @@ export function chainHeld<T, U>(reply: HeldReply, waiting: MaybePromise<T>, next
       throw error
     },
   )
+}
+
+function isStream(payload: unknown): payload is Readable {
+  return typeof (payload as Partial<Readable> | undefined | null)?.pipe === 'function'
+}
+
+/** The listener stays: other hooks may wait as well, and Fastify finds out afterwards that the stream has failed. */
+function unlessFails<T>(stream: Readable, waiting: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    stream.on('error', reject)
+    waiting.then(resolve, reject)
+  })
+}
+
+/** Ends what a handler has answered with, where something else is sent instead. */
+export function discard(payload: unknown): void {
+  const body: unknown = payload instanceof Response ? payload.body : payload
+  if (isStream(body)) body.on('error', () => {}).destroy()
+  else if (body instanceof ReadableStream) void body.cancel().catch(() => {})
 }
 
 /** Fields that a second answer has set go. */

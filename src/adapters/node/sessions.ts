@@ -144,9 +144,8 @@ export function openFastifySession(
 
 /**
  * The onSend hook: commits once, and sets the fields of this response and of an error response that replaces it.
- * `isWhole`: the response is no stream.
  */
-export function endFastifySession(native: object, reply: FastifyReplyLike, isWhole: boolean): MaybePromise<void> {
+export function endFastifySession(native: object, reply: FastifyReplyLike, payload: unknown): MaybePromise<void> {
   const session = sessionOf(native)
   if (session === undefined) return undefined
   const apply = (): void =>
@@ -161,7 +160,7 @@ export function endFastifySession(native: object, reply: FastifyReplyLike, isWho
   if (failed.has(session)) return apply()
   try {
     const committing = session.commit(reply.statusCode < 400)
-    const ended = isWhole ? chainHeld(reply, committing, apply) : chain(committing, apply)
+    const ended = chainHeld(reply, payload, committing, apply)
     return isPromise(ended) ? ended.catch((error: unknown) => fail(session, error)) : undefined
   } catch (error) {
     return fail(session, error)

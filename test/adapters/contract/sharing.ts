@@ -50,6 +50,21 @@ export function sharing({ start }: Bed): void {
     },
   )
 
+  test('I5: what an answer reads while it is made into JSON counts as well', async () => {
+    const { client } = await start([
+      {
+        method: 'GET',
+        path: '/whoami',
+        cache: { ttl: 60 },
+        handler: (call) => ({ json: { toJSON: () => ({ name: call.header('cookie') }) } }),
+      },
+    ])
+    for (const cookie of ['ann', 'bob']) {
+      const { text, cache } = await client.get('/whoami', { cookie })
+      expect([text, cache]).toEqual([JSON.stringify({ name: cookie }), 'BYPASS'])
+    }
+  })
+
   test.each([undefined, true, false])('two hosts on the entries of one route, with host: %s', async (host) => {
     const logger = recordingLogger()
     const cache = host === undefined ? { ttl: 60 } : { ttl: 60, host }

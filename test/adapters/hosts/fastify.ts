@@ -87,9 +87,8 @@ async function build(app: FastifyInstance, spec: AppSpec): Promise<void> {
     })
   }
   if (spec.compression === 'outside') await app.register(compress, { threshold: 0 })
-  if (spec.compression === 'inside') app.addHook('onSend', encode)
   if (onError !== undefined) app.setErrorHandler((error, _, reply) => send(reply, onError(error as Error)))
-  for (const route of spec.routes) declare(app, route)
+  for (const route of spec.routes) declare(app, route, spec.compression === 'inside')
 }
 
 /** Fastify's own type of `prefix`, which every plugin has, excludes undefined. */
@@ -97,16 +96,17 @@ function settingsOf({ prefix, sessions: _, ...rest }: RedisOptions): RedwellFast
   return prefix === undefined ? rest : { ...rest, prefix }
 }
 
-/** A hook of the application's own runs before those of a route, so before the cache sees the answer. */
-async function encode(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  if (request.headers['accept-encoding'] !== 'gzip' || typeof payload !== 'string') return payload
-  reply.headers({ 'content-encoding': 'gzip', vary: 'accept-encoding' }).removeHeader('content-length')
-  return gzipSync(payload)
+/** What an application encodes itself, before the cache sees the answer. */
+function encoded(request: FastifyRequest, { text, ...answer }: Answer): Answer {
+  if (request.headers['accept-encoding'] !== 'gzip' || text === undefined) return { ...answer, ...(text && { text }) }
+  const fields = [['content-encoding', 'gzip'] as const, ['vary', 'accept-encoding'] as const]
+  return { ...answer, headers: [...(answer.headers ?? []), ...fields], bytes: gzipSync(text) }
 }
 
 function declare(
   app: FastifyInstance,
   { method, path, cache, cachePut, cacheEvict, rateLimit, session, guard, handler }: Route,
+  encodes: boolean,
 ): void {
   app.route({
     method,
@@ -124,7 +124,10 @@ function declare(
         return refusal === undefined ? undefined : send(reply, refusal)
       },
     }),
-    handler: async (request, reply) => send(reply, toAnswer(await handler(callOf(request, reply)))),
+    async handler(request, reply) {
+      const answer = toAnswer(await handler(callOf(request, reply)))
+      return send(reply, encodes ? encoded(request, answer) : answer)
+    },
   })
 }
 
