@@ -58,7 +58,8 @@ describe.each(['memory', 'redis'])('on %s', (store) => {
     await vi.waitFor(() => expect(stores).toHaveLength(1))
     await app.inject('/products/1?a=1&b=2')
     const key = '/products/1?a=1&b=2'
-    const groups = ['', 'products']
+    // With that of the path, of whose queries this is one.
+    const groups = ['', 'products', '=/products/1']
     expect(lookups).toEqual([
       {
         ...{ origin: ROUTE, at: expect.any(Number), operation: 'get', outcome: 'miss', reason: 'absent' },

@@ -215,9 +215,9 @@ describe.each(HOSTS)('$name', (host) => {
     test('groups and keys are there when they are asked for', async () => {
       observe({ groups: true, keys: true })
       const { port } = await serve([cached])
-      await ask(port, 'GET', '/products/1')
+      await ask(port, 'GET', '/products/1?a=1')
       const [get] = sdk.named('cache.get')
-      expect(get?.attributes).toMatchObject({ 'cache.groups': ['products'], 'cache.key': '/products/1' })
+      expect(get?.attributes).toMatchObject({ 'cache.groups': ['products'], 'cache.key': '/products/1?a=1' })
     })
 
     test('what a function of the options throws is recorded', async () => {

@@ -111,7 +111,7 @@ class SpanScope implements Scope {
     const keys = 'keys' in event ? event.keys : event.key === undefined ? [] : [event.key]
     const key: AttributeValue | undefined = keys.length === 1 ? keys[0] : [...keys]
     return {
-      ...(this.#options.groups ? { [ATTRIBUTE.groups]: event.groups.filter((group) => group !== '') } : {}),
+      ...(this.#options.groups ? { [ATTRIBUTE.groups]: event.groups.filter(isNamed) } : {}),
       ...(this.#options.keys && keys.length > 0 ? { [ATTRIBUTE.key]: key } : {}),
     }
   }
@@ -146,4 +146,9 @@ function ttlAttribute(ttlMs = Infinity): Attributes {
 function isOutage(event: EndEvent): boolean {
   if ('outcome' in event) return event.reason === 'outage'
   return 'result' in event ? event.result === 'outage' : !event.confirmed
+}
+
+/** Not that of the prefix, nor that of a path, which is part of a key. */
+function isNamed(group: string): boolean {
+  return group !== '' && !group.startsWith('=')
 }
