@@ -70,6 +70,7 @@ export class Exchange {
   /** All that have begun, of which `#write` is the innermost. */
   readonly #writes: WriteEnding[] = []
   #unsafe: WriteEnding | undefined
+  #refused: number | undefined
 
   private constructor(response: object) {
     this.#response = response
@@ -78,6 +79,20 @@ export class Exchange {
   /** Returns the exchange of a platform's response, which is kept from the first run or write on. */
   static of(response: object): Exchange {
     return exchanges.get(response) ?? new Exchange(response)
+  }
+
+  /**
+   * A session does not let the response of the handler leave, which has succeeded all the same: what it changed is
+   * changed. `status`: that of the handler.
+   */
+  static refuse(response: object, status: number): void {
+    const exchange = exchanges.get(response)
+    if (exchange !== undefined) exchange.#refused = status
+  }
+
+  /** The status by which a write has succeeded or failed. */
+  statusOf(sent: number): number {
+    return this.#refused ?? sent
   }
 
   /** Whether a route's own declaration decides about the response. */
@@ -308,12 +323,13 @@ class UnsafeEnding extends WriteEnding {
   }
 
   protected override finish(
-    ...[head, ...rest]: Parameters<WriteEnding['finish']>
+    ...[sent, ...rest]: Parameters<WriteEnding['finish']>
   ): MaybePromise<ResponseHead['headers']> {
-    if (this.#exchange.isDeclared) return chain(this.#confirm(head.status), () => head.headers)
+    const status = this.#exchange.statusOf(sent.status)
+    if (this.#exchange.isDeclared) return chain(this.#confirm(status), () => sent.headers)
     return chain(this.#begin(), (session) => {
       this.session = session
-      return super.finish(head, ...rest)
+      return super.finish({ ...sent, status }, ...rest)
     })
   }
 

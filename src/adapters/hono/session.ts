@@ -4,6 +4,7 @@ import { SessionGuard, type SessionRequirement } from '../../session/guard.js'
 import type { Session } from '../../session/session.js'
 import type { SessionOptions } from '../../session/types.js'
 import { isRefresh } from '../background.js'
+import { Exchange } from '../exchange.js'
 import { peerOf } from '../node/sessions.js'
 import { applySession, DeclaredSessions, guardSession, keepSession, sessionOf, sessionTaken } from '../sessions.js'
 import { messageOf, redisOf } from './context.js'
@@ -46,7 +47,13 @@ export function sessions(options?: HonoSessionOptions): MiddlewareHandler {
       })
       c.set('session', keepSession(c, session))
       await next()
-      await session.commit(c.res.status < 400)
+      const { status } = c.res
+      try {
+        await session.commit(status < 400)
+      } catch (error) {
+        Exchange.refuse(c, status)
+        throw error
+      }
       setFields(c, session)
       isSent = true
     } catch (error) {

@@ -16,6 +16,7 @@ import {
   sessionTaken,
 } from '../sessions.js'
 import { isRefresh } from '../background.js'
+import { Exchange } from '../exchange.js'
 import { chainHeld, hasLeft, type HeldReply } from './hold.js'
 import { sendAnswer } from './answer.js'
 import { unwatched } from './peer-watch.js'
@@ -83,6 +84,7 @@ function isStreaming(response: ServerResponse): boolean {
 /** Saves a session before the head of a response is sent, after any cache behind it. */
 export function endWithResponse(session: Session, response: ServerResponse, failed: (error: unknown) => void): void {
   intercept(response, new SessionEnding(session, true), (error) => {
+    Exchange.refuse(response, response.statusCode)
     // Nothing more is saved, but what was saved before may have a cookie, and the error response carries it.
     if (!response.headersSent) intercept(response, new SessionEnding(session, false), failed)
     failed(error)

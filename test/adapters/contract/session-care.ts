@@ -354,6 +354,49 @@ export function sessionCare(bed: Bed): void {
       }
     })
 
+    test.each([
+      ['nothing declared', {}, 'ended'],
+      ['cacheEvict', { cacheEvict: { group: 'orders' } }, 'ended'],
+      ['cachePut', { cachePut: { ttl: 60, shared: true } }, 'ended'],
+      ['nothing declared', {}, 'unavailable'],
+    ] as const)('a write whose session cannot be saved has written: %s, %s', async (_, declared, trouble) => {
+      let state = 0
+      let isDown = false
+      let revoke = async (): Promise<unknown> => undefined
+      const show = (): string => `${state}`
+      const app = await start(
+        [
+          ...routes,
+          { method: 'GET', path: '/order', cache: { ttl: 60, shared: true, group: 'orders' }, handler: show },
+          {
+            ...{ method: 'PUT', path: '/order', ...declared },
+            async handler(call) {
+              state += 1
+              dataOf(call)['last'] = state
+              if (trouble === 'ended') await revoke()
+              else isDown = true
+              return show()
+            },
+          },
+        ],
+        {
+          sessions: {
+            store: verbsOf(new MemorySessionStore(() => performance.now()), (verb) => {
+              if (isDown && verb === 'save') throw new UnavailableError('deadline', 'no answer')
+            }),
+          },
+        },
+      )
+      revoke = () => app.redis.sessions.revokeAll('ann')
+      const browser = new Browser(app)
+      await browser.ask('/login', 'POST')
+      await app.client.get('/order')
+      await app.redis.cache.settled()
+      expect((await app.client.get('/order')).cache).toBe('HIT')
+      expect((await browser.ask('/order', 'PUT')).status).toBe(trouble === 'ended' ? 409 : 503)
+      expect((await app.client.get('/order')).text).toBe('1')
+    })
+
     test('a list or a revocation that Redis does not answer is a 503', async () => {
       const own = new MemorySessionStore(() => performance.now())
       const down = verbsOf(own, () => {
