@@ -233,10 +233,10 @@ test('in Fastify a limit with `at: request` counts what the guards of its route 
   const app = Fastify()
   onTestFinished(() => app.close())
   await app.register(fastifyRedwell, { url: 'memory:', logger: silentLogger, sessions: {} })
-  const rateLimit = { rate: '2/minute', at: 'request' } as const
-  app.get('/session', { config: { session: 'required', rateLimit } }, async () => 'content')
+  const atRequest = { rate: '2/minute', at: 'request' } as const
+  app.get('/session', { config: { session: 'required', rateLimit: atRequest } }, async () => 'content')
   const onRequest = async (_: unknown, reply: FastifyReply) => reply.code(401).send('no')
-  app.get('/own', { config: { rateLimit }, onRequest }, async () => 'content')
+  app.get('/own', { config: { rateLimit: atRequest }, onRequest }, async () => 'content')
   for (const path of ['/session', '/own']) {
     const statuses = []
     for (let turn = 0; turn < 4; turn += 1) statuses.push((await app.inject(path)).statusCode)
