@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { RouterRoute } from 'hono/types'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Redis } from '../../create-redis.js'
 import { UsageError } from '../../errors.js'
 import { valueAt } from '../../value-at.js'
@@ -18,6 +18,11 @@ export function redisOf(c: Context, word: string): Redis {
 /** Node's message, if @hono/node-server provides it. */
 export function messageOf({ env }: Context): IncomingMessage | undefined {
   return (env as { incoming?: IncomingMessage } | undefined)?.incoming
+}
+
+/** Node's response, likewise. */
+export function outgoingOf({ env }: Context): ServerResponse | undefined {
+  return (env as { outgoing?: ServerResponse } | undefined)?.outgoing
 }
 
 type Route = Pick<RouterRoute, 'method' | 'path'>

@@ -26,7 +26,7 @@ import { Exchange } from '../exchange.js'
 import { sessionOf, principalOfSession } from '../sessions.js'
 import { WebRequest } from '../web/request.js'
 import { serveCached, serveUnsafe, serveWrite, type Visit } from '../web/response.js'
-import { messageOf, nameOf, redisOf, routeOf } from './context.js'
+import { messageOf, nameOf, outgoingOf, redisOf, routeOf } from './context.js'
 
 export { rateLimit } from './rate-limit.js'
 
@@ -216,6 +216,19 @@ class HonoVisit implements Visit<Context> {
 
   ambient(): Headers {
     return this.#context.newResponse(null).headers
+  }
+
+  whenLeft(left: () => void): () => void {
+    const outgoing = outgoingOf(this.#context)
+    // On Node the signal of a request costs a request of the platform's own.
+    const source: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> | undefined =
+      outgoing === undefined ? this.request.shown.signal : undefined
+    outgoing?.once('close', left)
+    source?.addEventListener('abort', left, { once: true })
+    return () => {
+      outgoing?.off('close', left)
+      source?.removeEventListener('abort', left)
+    }
   }
 }
 

@@ -25,6 +25,8 @@ export interface Visit<Native> {
   next(shown: Request): Promise<Response | undefined>
   /** Fields that are set for any response. */
   ambient(): Headers
+  /** Calls `left` when the client leaves; returns what ends that. */
+  whenLeft(left: () => void): () => void
 }
 
 /**
@@ -42,12 +44,15 @@ export async function serveCached<Native>(
   if (!(found instanceof RunEnding)) return hitResponse(found, visit.ambient())
   const before = visit.ambient()
   found.ambient = snapshotFields(Object.fromEntries(before))
+  const answered = visit.whenLeft(() => found.clientLeft())
   try {
     const response = await visit.next(request.shown)
+    answered()
     if (response !== undefined && !found.gaveWay) return await endResponse(found, response)
     found.abandon()
     return undefined
   } catch (error) {
+    answered()
     const instead = found.fail()
     if (instead === undefined) throw error
     return hitResponse(instead, before)

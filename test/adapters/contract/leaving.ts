@@ -39,7 +39,29 @@ async function sent(client: Client, path: string, ask: Ask, began: Promise<void>
 }
 
 /** A client leaves while the handler of its request runs: the handler goes on, and what it answers counts. */
-export function leaving({ start }: Bed): void {
+export function leaving({ start, store }: Bed): void {
+  test.runIf(store === 'memory')('a handler that never answers holds its key for 3 seconds after that', async () => {
+    const began = signal()
+    let runs = 0
+    const { client } = await start([
+      {
+        method: 'GET',
+        path: '/x',
+        cache: { ttl: 60 },
+        async handler() {
+          runs += 1
+          began.resolve()
+          return runs === 1 ? new Promise<string>(() => {}) : 'second'
+        },
+      },
+    ])
+    const leave = await sent(client, '/x', {}, began.promise)
+    await leave()
+    expect(await client.get('/x')).toMatchObject({ text: 'second', cache: 'BYPASS' })
+    expect((await client.get('/x')).cache).toBe('MISS')
+    expect((await client.get('/x')).cache).toBe('HIT')
+  })
+
   test('those who wait get the answer, and nobody runs the handler again', async () => {
     const [began, released] = [signal(), signal()]
     let runs = 0
