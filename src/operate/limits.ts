@@ -1,6 +1,7 @@
 import type { Redis } from '../create-redis.js'
 import { decodeLimitState, type LimitState } from '../limit/limit-state.js'
 import { absentIfForeign } from '../store/redis-commands.js'
+import { encodePart } from '../cache/key.js'
 import { decodePart } from '../cache/names.js'
 import { LIMIT_MAX, type Page, type PageRequest, scanNames } from './pages.js'
 
@@ -18,14 +19,16 @@ export interface LimitSummary extends LimitState {
 /** A page of what is counted, of the scopes that begin with a text. */
 export async function listLimits(redis: Redis, request: PageRequest): Promise<Page<LimitSummary>> {
   const head = `${redis.settings.prefix}:limit:`
+  const search = keyBegin(request.search ?? '')
   const { connection, scope } = redis
   const now = scope.now()
   if (connection === undefined) {
-    const states = [...redis.limits.local()].slice(0, LIMIT_MAX)
+    const found = [...redis.limits.local()].filter(([name]) => name.startsWith(head + search))
+    const states = found.slice(0, LIMIT_MAX)
     const items = states.map(([name, state]) => summaryOf(name.slice(head.length), state, now))
     return { items, cursor: null, examined: states.length, away: [] }
   }
-  const { items: names, ...page } = await scanNames(redis, connection, head, request)
+  const { items: names, ...page } = await scanNames(redis, connection, head, { ...request, search })
   const items = await Promise.all(
     names.map(async (name) => {
       const bytes = await connection.execute(['GET', name], name, connection.bulkBudget()).catch(absentIfForeign)
@@ -34,6 +37,12 @@ export async function listLimits(redis: Redis, request: PageRequest): Promise<Pa
     }),
   )
   return { ...page, items: items.flat() }
+}
+
+/** The beginning of keys whose names begin so; a key is understood as well. */
+function keyBegin(search: string): string {
+  const parts = search.split(':')
+  return parts.map((part) => encodePart(decodePart(part))).join(':')
 }
 
 function summaryOf(key: string, state: LimitState, now: number): LimitSummary {

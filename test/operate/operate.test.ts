@@ -129,6 +129,9 @@ describe.each(['memory', 'redis'] as const)('over %s', (kind) => {
         windows: [{ used: 5, windowMs: 60_000 }],
       },
     ])
+    const searched = async (search: string): Promise<number> => (await listLimits(desk, { search })).items.length
+    const begins = ['GET /lim', items[0]?.key ?? '', 'GET /limited:127.', 'PUT /lim']
+    expect(await Promise.all(begins.map(searched))).toEqual([1, 1, 1, 0])
     expect((await app.inject('/limited')).statusCode).toBe(429)
     await resetLimit(desk, items[0]?.key ?? '')
     expect((await listLimits(desk, {})).items).toEqual([])
