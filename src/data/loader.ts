@@ -157,7 +157,9 @@ export class ValueLoader {
     const { value } = decoded
     if (now < entry.freshUntil && !softened)
       return { do: 'return', wanted, value, result: { outcome: 'hit', reason: 'fresh', entry, ref } }
-    const stale = { entry, value, ageMs: now - entry.storedAt, servableOnError: now < entry.errorUntil }
+    // What was made stale within its lifetime has no more of it than `staleIfError` says.
+    const servableOnError = entry.errorUntil > entry.freshUntil && now < entry.errorUntil
+    const stale = { entry, value, ageMs: now - entry.storedAt, servableOnError }
     if (now >= entry.staleUntil || options.staleWhileRevalidateMs === 0)
       return { ...missed(softened ? 'softened' : 'stale'), absent, stale }
     const result: LookupResult = { outcome: 'stale', reason: 'stale-while-revalidate', entry, ref }

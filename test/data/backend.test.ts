@@ -139,6 +139,20 @@ describe.each(['memory', 'redis'])('CacheBackend on %s', (where) => {
     expect(await ask()).toBe('of undefined')
   })
 
+  test.each([
+    [0, 'rejects'],
+    [100, 'returns the old value'],
+  ])('a value that was made stale, with staleIfError %s: a load that fails %s', async (staleIfError) => {
+    const { cache } = await make()
+    const options = { ttl: 60, staleIfError, group: 'g' }
+    await cache.getOrSet('k', () => 'old', options)
+    await cache.expireGroup('g')
+    const outcome = await cache
+      .getOrSet('k', () => Promise.reject(new Error('down')), options)
+      .catch((error: Error) => error.message)
+    expect(outcome).toBe(staleIfError === 0 ? 'down' : 'old')
+  })
+
   test('staleIfError: the old value while loading fails, until its span ends', async () => {
     const { cache } = await make()
     const options = { ttl: 10, staleIfError: 100 }
