@@ -59,6 +59,8 @@ export interface Traits {
   readonly sessions: boolean
   /** The source of a stream whose client has left is known until it has closed. */
   readonly tellsSources: boolean
+  /** What a handler answers is ended by the framework though its client has left. Koa sends nothing then. */
+  readonly answersTheGone?: false
   /** A handler sends its answer itself, so it can send another one after it. */
   readonly answersTwice: boolean
 }

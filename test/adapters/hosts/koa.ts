@@ -38,6 +38,7 @@ export const koaHost: Host = {
     sessions: true,
     answersTwice: false,
     tellsSources: true,
+    answersTheGone: false,
   },
   async start(spec) {
     const app = new Koa()
